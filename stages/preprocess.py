@@ -1,0 +1,88 @@
+"""What happens to a decoded picture before a model sees it.
+
+The part that depends on the picture's size runs on the CPU and yields uint8; scaling to [0, 1] and
+normalising run on the model's device, with the operations and order of torchvision's ToTensor and
+Normalize.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A model's input: resize, centre crop, normalise.
+
+    `resize` is None (leave alone), an int (shorter side) or (height, width); `crop` is (height,
+    width) or None; `mean` and `std` are per channel, so their length is the channel count (1 or 3).
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int | tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-ready dict: equal for equal preprocessing, stored as provenance."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def pixels(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] or grey [H, W] → uint8 [C, h, w]."""
+        picture = _with_channels(picture, len(self.mean))
+        if self.resize is not None:
+            picture = _resized(picture, self.resize, self.interpolation)
+        if self.crop is not None:
+            picture = _centre_crop(picture, self.crop)
+        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, C, h, w] → float32 on the same device, as ToTensor then Normalize give it."""
+        import torch
+
+        shape = (1, len(self.mean), 1, 1)
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=batch.device).view(shape)
+        std = torch.tensor(self.std, dtype=torch.float32, device=batch.device).view(shape)
+        return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def _with_channels(picture: np.ndarray, channels: int) -> np.ndarray:
+    if picture.ndim == 2:
+        return np.repeat(picture[:, :, None], channels, axis=2)
+    if channels == 1:
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(picture).convert("L"))[:, :, None]
+    return picture
+
+
+def _resized(picture: np.ndarray, to: int | tuple[int, int], interpolation: str) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if isinstance(to, int):  # torchvision's rule: the longer side is truncated, not rounded
+        short = min(height, width)
+        to = (int(to * height / short), int(to * width / short))
+    if (height, width) == tuple(to):
+        return picture
+    from PIL import Image
+
+    image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+    image = image.resize((to[1], to[0]), Image.Resampling[interpolation.upper()])
+    return np.asarray(image).reshape(to[0], to[1], -1)
+
+
+def _centre_crop(picture: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if height < crop[0] or width < crop[1]:  # torchvision pads with zeros
+        top, left = max(crop[0] - height, 0) // 2, max(crop[1] - width, 0) // 2
+        padded = np.zeros((max(height, crop[0]), max(width, crop[1]), picture.shape[2]), np.uint8)
+        padded[top : top + height, left : left + width] = picture
+        picture, (height, width) = padded, padded.shape[:2]
+    top, left = round((height - crop[0]) / 2), round((width - crop[1]) / 2)
+    return picture[top : top + crop[0], left : left + crop[1]]
