@@ -1,5 +1,24 @@
 """The Parquet contract: schemas, paths, atomic writes, provenance, readers, errors."""
 
 from cache.errors import InputError
+from cache.manifest import Manifest, Part, find, load
+from cache.partition import Partition
+from cache.reader import iter_logits, iter_parts, read_table, same_images
+from cache.store import Store
+from cache.writer import PartitionWriter, write_partition
 
-__all__ = ["InputError"]
+__all__ = [
+    "InputError",
+    "Manifest",
+    "Part",
+    "Partition",
+    "PartitionWriter",
+    "Store",
+    "find",
+    "iter_logits",
+    "iter_parts",
+    "load",
+    "read_table",
+    "same_images",
+    "write_partition",
+]

@@ -1,0 +1,72 @@
+"""Where a table's partitions lie: Hive-style paths with percent-encoded values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from cache.errors import InputError, one_of
+
+_MODEL_KEYS = ("dataset", "split", "variant", "runtime", "model")
+KEYS: dict[str, tuple[str, ...]] = {
+    "samples": ("dataset", "split"),
+    "logits": _MODEL_KEYS,
+    "timings": _MODEL_KEYS,
+    "scores": _MODEL_KEYS,
+    "costs": ("dataset", "runtime", "model"),
+    "hashes": ("dataset", "split", "variant", "algorithm"),
+    "results": ("stage", "dataset", "split", "run"),
+}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition of one table; `path` is relative to the cache root."""
+
+    table: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: str, **keys: str) -> Partition:
+        """Partition.of("samples", dataset="digits", split="test")."""
+        if table not in KEYS:
+            raise one_of("table", table, KEYS)
+        return cls(table, tuple(checked_name(key, keys[key]) for key in KEYS[table]))
+
+    @classmethod
+    def parse(cls, path: str) -> Partition:
+        """The inverse of `path`."""
+        table, *segments = path.split("/")
+        keys = [unquote(segment.partition("=")[2]) for segment in segments]
+        if table == "results" and segments:
+            keys[0] = unquote(segments[0])
+        return cls(table, tuple(keys))
+
+    @property
+    def keys(self) -> dict[str, str]:
+        return dict(zip(KEYS[self.table], self.values, strict=True))
+
+    @property
+    def path(self) -> str:
+        return "/".join([self.table, *path_segments(self.table, self.values)])
+
+    def __str__(self) -> str:
+        return f"{self.table} of {', '.join(f'{k} {v}' for k, v in self.keys.items())}"
+
+
+def path_segments(table: str, values: tuple[str, ...]) -> list[str]:
+    """`key=value` for as many leading keys as there are values; a result's stage stands bare."""
+    pairs = zip(KEYS[table], values, strict=False)
+    return [
+        quote(value, safe="") if key == "stage" else f"{key}={quote(value, safe='')}"
+        for key, value in pairs
+    ]
+
+
+def checked_name(what: str, value: str) -> str:
+    """A name fit for a path segment, or an InputError."""
+    if not value or len(value.encode()) > 80 or not value.isprintable():
+        raise InputError(f"{what} {value!r} is no usable name: give 1 to 80 printable bytes")
+    if value.startswith("/") or ".." in value.split("/") or "\\" in value:
+        raise InputError(f"{what} {value!r} looks like a path: give a plain name")
+    return value

@@ -1,0 +1,48 @@
+"""What made a partition: versions, time, and the digests that tell one input from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = ("cascade-cli", "torch", "torchvision", "numpy", "pyarrow", "pillow")
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions, None where a package is absent; imports none of them."""
+    return {package: _version(package) for package in _PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-ready value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """`field: old, now new` for each field that differs, in words short enough for one line."""
+    return [
+        f"{key} was {_short(old.get(key))}, now {_short(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:12] + "…"

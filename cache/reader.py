@@ -1,0 +1,78 @@
+"""Reads complete partitions; every part is held against its digest before a row is believed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache.errors import InputError
+from cache.manifest import Manifest, Part
+from cache.store import Store
+
+
+def read_part(
+    store: Store, manifest: Manifest, part: Part, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """One part, whole."""
+    path = f"{manifest.partition.path}/{part.name}"
+    try:
+        data = store.read(path)
+    except FileNotFoundError:
+        raise _damaged(store, path, "is missing") from None
+    if data.size != part.size_bytes:
+        raise _damaged(store, path, f"has {data.size} bytes instead of {part.size_bytes}")
+    if hashlib.sha256(data).hexdigest() != part.sha256:
+        raise _damaged(store, path, "does not have its recorded SHA-256")
+    return pq.read_table(pa.BufferReader(data), columns=columns, partitioning=None)
+
+
+def iter_parts(
+    store: Store, manifest: Manifest, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The parts in order, one in memory at a time."""
+    for part in manifest.parts:
+        yield read_part(store, manifest, part, columns)
+
+
+def read_table(store: Store, manifest: Manifest, columns: Sequence[str] | None = None) -> pa.Table:
+    """The whole partition."""
+    return pa.concat_tables(iter_parts(store, manifest, columns))
+
+
+def logits_of(table: pa.Table) -> np.ndarray:
+    """float32 [N, K] of a logits table, without a copy where it is one chunk."""
+    column = table.column("logits")
+    classes = column.type.list_size
+    chunks = [chunk.flatten().to_numpy().reshape(-1, classes) for chunk in column.chunks]
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+
+def iter_logits(store: Store, manifest: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(sample_id int64 [n], logits float32 [n, K]) part by part."""
+    for table in iter_parts(store, manifest):
+        yield table.column("sample_id").to_numpy(), logits_of(table)
+
+
+def same_images(manifests: Sequence[Manifest]) -> None:
+    """InputError unless all partitions of a split are about the very same images."""
+    first: dict[tuple[str, str], Manifest] = {}
+    for manifest in manifests:
+        keys = manifest.partition.keys
+        other = first.setdefault((keys["dataset"], keys["split"]), manifest)
+        if other.fingerprint != manifest.fingerprint:
+            raise InputError(
+                f"{other.partition} and {manifest.partition} were made from different images "
+                f"(fingerprints {str(other.fingerprint)[:12]} and "
+                f"{str(manifest.fingerprint)[:12]}): extract one of them again"
+            )
+
+
+def _damaged(store: Store, path: str, how: str) -> InputError:
+    return InputError(
+        f"{store.describe(path)} {how}: run the command that made it again, it re-makes what is "
+        "damaged"
+    )

@@ -1,0 +1,169 @@
+"""Writes a partition part by part: each whole, checked and renamed; the manifest last.
+
+Beside each part stands a receipt under `.tmp/receipts/` with its digest and what it was made from.
+A run that was killed leaves parts and receipts, and the next run keeps every part whose receipt
+says the same inputs and whose bytes still have the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import manifest as manifests
+from cache.errors import InputError
+from cache.manifest import Manifest, Part
+from cache.partition import Partition
+from cache.provenance import differences, digest
+from cache.schema import write_options
+from cache.store import Store
+
+
+class PartitionWriter:
+    """Writer of one partition. Parts are numbered from 0 and may be written in any order.
+
+    `identity` must equal that of a complete partition for it to be kept (InputError otherwise,
+    unless `overwrite`); `made_with` (batch size, device …) must agree too for parts of an
+    unfinished run to be kept.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        partition: Partition,
+        schema: pa.Schema,
+        identity: dict[str, Any],
+        provenance: dict[str, Any],
+        made_with: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.store, self.partition, self.schema = store, partition, schema
+        self.identity, self.provenance = identity, provenance
+        self._token = digest([identity, made_with or {}, str(schema)])
+        self.complete = self._existing(overwrite)
+        self.done: dict[int, Part] = {} if self.complete else self._resumable()
+
+    def write(self, index: int, table: pa.Table) -> Part:
+        """Publish part `index`."""
+        data = self._encode(index, table)
+        part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
+        self.store.write(f"{self.partition.path}/{part.name}", data)
+        receipt = {"token": self._token, **asdict(part)}
+        self.store.write(self._receipt(index), json.dumps(receipt).encode())
+        self.done[index] = part
+        return part
+
+    def finish(self, count: int) -> Manifest:
+        """Publish the manifest of parts 0 … count − 1 and clear what an earlier run left over."""
+        parts = tuple(self.done[index] for index in range(count))
+        manifest = Manifest(self.partition, parts, self.identity, self.provenance)
+        manifests.publish(self.store, manifest)
+        kept = {f"{self.partition.path}/{part.name}" for part in parts}
+        for path in self.store.files(self.partition.path):
+            if path not in kept:
+                self.store.delete(path)
+        for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
+            self.store.delete(path)
+        self.complete = manifest
+        return manifest
+
+    def _existing(self, overwrite: bool) -> Manifest | None:
+        found = manifests.load(self.store, self.partition)
+        if found is None:
+            return None
+        differing = differences(found.identity, self.identity)
+        damaged = [part for part in found.parts if not _intact(self.store, self.partition, part)]
+        if not differing and not damaged:
+            return found
+        if differing and not overwrite:
+            raise InputError(
+                f"the cache already holds {self.partition}, made from something else "
+                f"({'; '.join(differing)}): give --overwrite, another name or another --cache"
+            )
+        self._salvage(found if not differing else replace(found, parts=()), damaged)
+        return None
+
+    def _salvage(self, found: Manifest, damaged: Sequence[Part]) -> None:
+        """Withdraw a damaged partition and keep its sound parts for this run."""
+        manifests.withdraw(self.store, self.partition)
+        for index, part in enumerate(found.parts):
+            if part not in damaged:
+                receipt = {"token": self._token, **asdict(part)}
+                self.store.write(self._receipt(index), json.dumps(receipt).encode())
+
+    def _resumable(self) -> dict[int, Part]:
+        done = {}
+        for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
+            receipt = _json_or_none(self.store.read(path).to_pybytes())
+            if not receipt or receipt.pop("token", None) != self._token:
+                continue
+            part = Part(**receipt)
+            if _intact(self.store, self.partition, part):
+                done[int(part.name[5:10])] = part
+        return done
+
+    def _receipt(self, index: int) -> str:
+        return f".tmp/receipts/{self.partition.path}/{part_name(index)}.json"
+
+    def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
+        """The part as Parquet bytes, one row group, checked before anyone can see it."""
+        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
+        metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
+        table = table.cast(self.schema).replace_schema_metadata(metadata)
+        sink = pa.BufferOutputStream()
+        rows = max(table.num_rows, 1)
+        pq.write_table(table, sink, row_group_size=rows, **write_options(self.schema))
+        data = sink.getvalue()
+        written = pq.read_metadata(pa.BufferReader(data)).num_rows
+        if written != table.num_rows:
+            raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
+        return data
+
+
+def part_name(index: int) -> str:
+    return f"part-{index:05d}.parquet"
+
+
+def write_partition(
+    store: Store,
+    partition: Partition,
+    table: pa.Table,
+    identity: dict[str, Any],
+    provenance: dict[str, Any],
+    overwrite: bool = True,
+) -> Manifest:
+    """A partition of one part, from a table that fits in memory; kept if it is there already."""
+    writer = PartitionWriter(
+        store, partition, table.schema, identity, provenance, overwrite=overwrite
+    )
+    if writer.complete:
+        return writer.complete
+    writer.write(0, table)
+    return writer.finish(1)
+
+
+def _intact(store: Store, partition: Partition, part: Part) -> bool:
+    path = f"{partition.path}/{part.name}"
+    if not store.exists(path):
+        return False
+    data = store.read(path)
+    return data.size == part.size_bytes and _sha256(data) == part.sha256
+
+
+def _sha256(data: pa.Buffer) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _json_or_none(data: bytes) -> dict[str, Any] | None:
+    """A receipt that does not parse is a receipt that was never finished."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,42 @@
+"""Tidy result tables: results/STAGE in the cache, one row per operating point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+import cache
+from cache import Manifest, Partition, Store
+from cache.provenance import digest, now, versions
+from stages.score import ScoreSet
+
+
+def save(
+    store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
+) -> Manifest:
+    """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again.
+
+    λ stands in a float column, null where B always or never runs or the oracle decides; the column
+    `mode` tells which.
+    """
+    run = digest([request, list(scores.models)])[:12]
+    partition = Partition.of(
+        "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run
+    )
+    identity = {
+        "request": request,
+        "inputs": {str(manifest.partition): manifest.content for manifest in scores.manifests},
+        "versions": versions(),
+    }
+    table = pa.Table.from_pylist([_tidy(row) for row in rows])
+    return cache.write_partition(store, partition, table, identity, {"made": now()})
+
+
+def _tidy(row: dict[str, Any]) -> dict[str, Any]:
+    if "threshold" not in row:
+        return row
+    threshold = row["threshold"]
+    if isinstance(threshold, str):
+        return row | {"threshold": None, "mode": threshold}
+    return row | {"mode": "oracle" if threshold is None else "threshold"}

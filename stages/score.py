@@ -1,0 +1,225 @@
+"""logits → scores: each model's answers and how sure it is, per image.
+
+`load` is how every later stage gets at a split: it makes the scores that are missing or stale and
+lines up all models on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import InputError, Manifest, Partition, Store
+from cache.provenance import now, versions
+from cache.schema import SCORES as SCHEMA
+from stages.rule import NonFiniteError, scores_of
+
+_FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
+_COLUMNS = ("maxp", "difference", "entropy")
+
+
+@dataclass(frozen=True)
+class ScoreSet:
+    """M models on the same N images of one split.
+
+    labels int32 [N], sample_ids int64 [N]; predictions int32 and correct bool [M, N]; `scores`
+    float64 [M, N] by name; `manifests` [M] say where each model's rows come from.
+    """
+
+    dataset: str
+    split: str
+    models: tuple[str, ...]
+    sample_ids: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+    correct: np.ndarray
+    scores: dict[str, np.ndarray]
+    manifests: tuple[Manifest, ...]
+
+    def index(self, model: str) -> int:
+        return self.models.index(model)
+
+    def score(self, name: str, model: int) -> np.ndarray:
+        """float64 [N]; the oracle's score is 1 where the model is right."""
+        if name == "oracle":
+            return self.correct[model].astype(np.float64)
+        return self.scores[name][model]
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """float64 [M]."""
+        return self.correct.mean(axis=1)
+
+
+def run(
+    store: Store,
+    dataset: str,
+    splits: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    variant: str = "identity",
+    runtime: str | None = None,
+) -> list[dict[str, Any]]:
+    """Make the scores of every model and split that the cache has logits of; one row each."""
+    rows = []
+    for split in splits or splits_of(store, dataset):
+        found = load(store, dataset, split, models, variant, runtime)
+        for m, manifest in enumerate(found.manifests):
+            keys = {key: manifest.partition.keys[key] for key in ("variant", "runtime")}
+            rows.append(
+                {"model": found.models[m], "split": split}
+                | keys
+                | {"rows": len(found.labels), "accuracy": float(found.accuracy[m])}
+            )
+    return rows
+
+
+def load(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str] | None = None,
+    variant: str = "identity",
+    runtime: str | None = None,
+) -> ScoreSet:
+    """The scores of the named models (default: all there are), aligned by sample id."""
+    chosen = _choose(store, dataset, split, models, variant, runtime)
+    cache.same_images(list(chosen.values()))
+    manifests = {name: _scored(store, manifest) for name, manifest in chosen.items()}
+    tables = [cache.read_table(store, manifest) for manifest in manifests.values()]
+    ids, labels = _column(tables[0], "sample_id"), _column(tables[0], "label")
+    for table, manifest in zip(tables, manifests.values(), strict=True):
+        if not np.array_equal(_column(table, "sample_id"), ids):
+            raise InputError(f"{manifest.partition} holds other samples than its siblings")
+
+    def stack(name: str) -> np.ndarray:
+        return np.stack([_column(table, name) for table in tables])
+
+    return ScoreSet(
+        dataset=dataset,
+        split=split,
+        models=tuple(manifests),
+        sample_ids=ids,
+        labels=labels,
+        predictions=stack("prediction"),
+        correct=stack("correct"),
+        scores={name: stack(name) for name in _COLUMNS},
+        manifests=tuple(manifests.values()),
+    )
+
+
+def splits_of(store: Store, dataset: str) -> list[str]:
+    """Splits of the dataset that the cache has samples of."""
+    return [found.partition.keys["split"] for found in cache.find(store, "samples", dataset)]
+
+
+def models_of(
+    store: Store, dataset: str, split: str, variant: str = "identity", runtime: str | None = None
+) -> dict[str, list[Manifest]]:
+    """Model name → its partitions, one per runtime: logits, else scores."""
+    found: dict[tuple[str, str], Manifest] = {}
+    for table in ("scores", "logits"):
+        for manifest in cache.find(store, table, dataset, split, variant):
+            keys = manifest.partition.keys
+            if runtime in (None, keys["runtime"]):
+                found[keys["model"], keys["runtime"]] = manifest
+    by_model: dict[str, list[Manifest]] = {}
+    for (model, _), manifest in sorted(found.items()):
+        by_model.setdefault(model, []).append(manifest)
+    return by_model
+
+
+def missing(dataset: str, split: str, models: Sequence[str], found: Sequence[str]) -> InputError:
+    """The error that names the command which fills the gap."""
+    wanted = f"model {', '.join(models)}" if models else "any model"
+    has = f"it has {', '.join(found)}" if found else "it has none"
+    names = ",".join(models) or "all"
+    data = "" if dataset == "digits" else " --data DIR"
+    return InputError(
+        f"the cache has no logits of {wanted} on {dataset}/{split} ({has}): run `cascade extract "
+        f"--dataset {dataset}{data} --split {split} --models {names}`"
+    )
+
+
+def _choose(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str] | None,
+    variant: str,
+    runtime: str | None,
+) -> dict[str, Manifest]:
+    found = models_of(store, dataset, split, variant, runtime)
+    absent = [model for model in models or () if model not in found]
+    if absent or not found:
+        raise missing(dataset, split, absent, list(found))
+    chosen = {}
+    for model in models or found:
+        if len(found[model]) > 1:
+            runtimes = ", ".join(m.partition.keys["runtime"] for m in found[model])
+            raise InputError(f"{model} has logits from several runtimes ({runtimes}): --runtime R")
+        chosen[model] = found[model][0]
+    return chosen
+
+
+def _scored(store: Store, manifest: Manifest) -> Manifest:
+    """The scores made from these logits, made now if need be."""
+    if manifest.partition.table == "scores":
+        return manifest
+    partition = Partition("scores", manifest.partition.values)
+    identity = {
+        "dataset_fingerprint": manifest.fingerprint,
+        "logits": manifest.content,
+        "formulas": _FORMULAS,
+    }
+    found = cache.load(store, partition)
+    if found is not None and found.identity == identity:
+        return found
+    provenance = manifest.provenance | {"made": now(), "versions": versions()}
+    table = score_table(store, manifest)
+    return cache.write_partition(store, partition, table, identity, provenance)
+
+
+def score_table(store: Store, manifest: Manifest) -> pa.Table:
+    """The scores table of a logits partition, rows ordered by sample id."""
+    labels = labels_of(store, manifest)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in SCHEMA.names}
+    for ids, logits in cache.iter_logits(store, manifest):
+        try:
+            out = scores_of(logits)
+        except NonFiniteError as error:
+            raise InputError(
+                f"{manifest.partition}: sample {ids[error.row]} has a NaN or infinite logit: "
+                "extract or import it again"
+            ) from error
+        out |= {"sample_id": ids, "label": labels[ids]}
+        out["correct"] = out["prediction"] == out["label"]
+        for name, chunks in columns.items():
+            chunks.append(out[name])
+    arrays = {name: np.concatenate(chunks) for name, chunks in columns.items()}
+    order = np.argsort(arrays["sample_id"], kind="stable")
+    return pa.table({name: array[order] for name, array in arrays.items()}, schema=SCHEMA)
+
+
+def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
+    """int32 labels indexed by sample id, of the split that a partition is about."""
+    keys = manifest.partition.keys
+    samples = cache.load(
+        store, Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
+    )
+    if samples is None:
+        raise missing(keys["dataset"], keys["split"], [keys["model"]], [])
+    cache.same_images([samples, manifest])
+    table = cache.read_table(store, samples, ["sample_id", "label"])
+    ids, labels = _column(table, "sample_id"), _column(table, "label")
+    out = np.full(int(ids.max(initial=-1)) + 1, -1, np.int32)
+    out[ids] = labels
+    return out
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).to_numpy()

@@ -1,0 +1,143 @@
+"""The exact threshold sweep: every λ that decides differently, in one sort and one prefix sum.
+
+Accuracy is a step function of λ that changes only where s_A changes. With the images sorted least
+sure first, sending the k least sure to B changes the number of right answers by the prefix sum of
+correct_final − correct_A. Only the ends of groups of equal scores can be reached by a λ. With
+post-check correct_final does not depend on λ, so the same sweep serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stages.rule import ALWAYS, NEVER, Score, Threshold, cut, takes_b
+
+OBJECTIVES = ("best", "1se")
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """A model's images, least sure first.
+
+    `order` intp [N]; `values` float64 [N], the scores in that order; `ends` intp [P], every number
+    of images that some λ sends to B, ascending from 0 to N.
+    """
+
+    score: Score
+    order: np.ndarray
+    values: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, score: Score, s_a: np.ndarray) -> Ordering:
+        """Sort scores float64 [N]."""
+        return cls._sorted(score, s_a, np.argsort(score.sign * s_a))
+
+    def subset(self, keep: np.ndarray) -> Ordering:
+        """The ordering of the images where `keep` (bool [N]) holds; ids stay those of the whole."""
+        inside = keep[self.order]
+        values = self.values[inside]
+        return Ordering(self.score, self.order[inside], values, _group_ends(values))
+
+    @classmethod
+    def _sorted(cls, score: Score, s_a: np.ndarray, order: np.ndarray) -> Ordering:
+        values = s_a[order]
+        return cls(score, order, values, _group_ends(values))
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        return self.score.sign * self.values
+
+    def escalated(self, threshold: Threshold) -> int:
+        """How many images this λ sends to B."""
+        return int(np.searchsorted(self._keys, cut(self.score, threshold), side="left"))
+
+    def interval(self, k: int) -> tuple[Threshold, float | None, float | None]:
+        """(λ, low, high) that send exactly the k least sure images to B.
+
+        Nothing changes within (low, high], for entropy [low, high); None is unbounded. λ is the
+        midpoint, or the included end where the midpoint rounds to the excluded one.
+        """
+        surer = float(self.values[k]) if k < len(self.values) else None  # included
+        less = float(self.values[k - 1]) if k > 0 else None  # excluded
+        low, high = (less, surer) if self.score.sign > 0 else (surer, less)
+        if less is None:
+            return NEVER, low, high
+        if surer is None:
+            return ALWAYS, low, high
+        middle = (less + surer) / 2
+        return (surer if middle == less else middle), low, high
+
+
+def _group_ends(values: np.ndarray) -> np.ndarray:
+    if not len(values):
+        return np.zeros(1, np.intp)
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.concatenate(([0], changes, [len(values)])).astype(np.intp)
+
+
+def gains(
+    score: Score,
+    correct_a: np.ndarray,
+    correct_b: np.ndarray,
+    s_a: np.ndarray,
+    s_b: np.ndarray,
+    postcheck: bool,
+) -> np.ndarray:
+    """int8 [N]: correct_final − correct_A for each image once B has run."""
+    gain = correct_b.view(np.int8) - correct_a.view(np.int8)
+    if postcheck:
+        gain *= takes_b(score, s_a, s_b, postcheck)
+    return gain
+
+
+def prefix(ordering: Ordering, gain: np.ndarray) -> np.ndarray:
+    """int32 [N + 1]: change in the number of right answers when the k least sure go to B."""
+    total = np.empty(len(ordering.order) + 1, np.int32)
+    total[0] = 0
+    np.cumsum(gain[ordering.order], dtype=np.int32, out=total[1:])
+    return total
+
+
+def best_end(at_ends: np.ndarray) -> int:
+    """Index of the highest gain, then the least use of B."""
+    return int(at_ends.argmax())
+
+
+def one_se_end(ordering: Ordering, gain: np.ndarray, at_ends: np.ndarray, best: int) -> int:
+    """Index of the least use of B within one paired standard error of the best point.
+
+    Over n images the correctness of two points differs by d ∈ {−1, 0, 1} per image; with
+    D = Σd and m = Σd², the sample standard error of the mean is √((m − D²/n)/(n(n − 1))), so
+    D/n ≤ SE exactly when D² ≤ m. Points that use B more than the best cannot be chosen.
+    """
+    k_best = ordering.ends[best]
+    touched = np.zeros(k_best + 1, np.int64)
+    np.cumsum(gain[ordering.order[:k_best]] != 0, out=touched[1:])
+    ends = ordering.ends[: best + 1]
+    short = at_ends[best] - at_ends[: best + 1].astype(np.int64)
+    return int((short * short <= touched[k_best] - touched[ends]).argmax())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One operating point: the index of its end, images sent to B, right answers gained."""
+
+    k: int
+    gain: int
+
+
+def fit(ordering: Ordering, gain: np.ndarray, objectives: tuple[str, ...]) -> dict[str, Fit]:
+    """The chosen points of the exact sweep, by objective."""
+    at_ends = prefix(ordering, gain)[ordering.ends]
+    best = best_end(at_ends)
+    chosen = {"best": best}
+    if "1se" in objectives:
+        chosen["1se"] = one_se_end(ordering, gain, at_ends, best)
+    return {
+        name: Fit(int(ordering.ends[chosen[name]]), int(at_ends[chosen[name]]))
+        for name in objectives
+    }
