@@ -13,11 +13,11 @@ from sklearn.datasets import load_digits
 
 from cache.errors import InputError
 from stages.datasets.digits import CLASSES, SPLITS, open_split, split_indices
-from stages.models.digits_table import PREPROCESSING, SPECS, TOP1
+from stages.models.digits_table import PREPROCESSING, SPECS
 from stages.models.spec import ModelSpec
+from stages.models.weights import SHIPPED
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ROOT / "stages" / "models" / "shipped"
 
 # SHA-256 of the positions, comma-separated: the shipped weights and every cache depend on them.
 SPLIT_DIGESTS = {
@@ -73,7 +73,7 @@ def test_normalisation_is_that_of_the_train_split():
 
 def test_more_multiply_adds_are_more_accurate():
     by_cost = sorted(SPECS, key=lambda spec: spec.macs)
-    shares = [TOP1[spec.name] for spec in by_cost]
+    shares = [spec.top1 for spec in by_cost]
     assert shares == sorted(shares)
     assert shares[0] >= 0.85
 
@@ -86,6 +86,24 @@ def test_shipped_weights_are_small():
 @pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
 def spec(request) -> ModelSpec:
     return request.param
+
+
+def test_shipped_weights_reach_the_stated_accuracy(spec):
+    torch = pytest.importorskip("torch")
+    from stages.models.weights import find, load
+
+    weights = find(spec, download=False)
+    assert (weights.origin, weights.trained_on) == ("shipped", ("train",))
+    source = open_split("test")
+    pixels = np.stack([spec.preprocessing.pixels(source.read(i)) for i in range(len(source))])
+    with torch.no_grad():
+        logits = load(spec, weights)(spec.preprocessing.normalise(torch.from_numpy(pixels)))
+    confidence, answers = logits.softmax(1).max(1)
+    right = answers.numpy() == source.labels
+    assert right.mean() == pytest.approx(spec.top1, abs=0.01)
+    # what a cascade lives on: confidence close to accuracy, and lower where the answer is wrong
+    assert float(confidence.mean()) == pytest.approx(right.mean(), abs=0.12)
+    assert confidence[right].mean() > confidence[~right].mean() + 0.1
 
 
 def test_parameters_and_macs_are_counted(spec):
