@@ -39,6 +39,7 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         kept = inputs == outputs and stride == 1
         self.rbr_identity = nn.BatchNorm2d(inputs) if kept else None
         self.rbr_dense = Branch(inputs, outputs, 3, stride)
@@ -96,14 +97,16 @@ def _folded(block: Block) -> nn.Conv2d:
         parts.append(_affine(nn.init.dirac_(torch.empty_like(weight)), norm))
     kernels, biases = zip(*parts, strict=True)
     out, inputs = weight.shape[:2]
-    folded = nn.Conv2d(inputs, out, 3, dense.conv.stride, padding=1).to(weight)
-    folded.weight.copy_(torch.stack(kernels).sum(0))
-    folded.bias.copy_(torch.stack(biases).sum(0))
+    folded = nn.Conv2d(inputs, out, 3, block.stride, padding=1).to(weight)
+    folded.load_state_dict(
+        {"weight": torch.stack(kernels).sum(0), "bias": torch.stack(biases).sum(0)}
+    )
     return folded
 
 
 def _affine(kernel: torch.Tensor, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     """The float64 kernel and bias of a convolution followed by this batch norm in eval mode."""
-    mean, var = norm.running_mean.double(), norm.running_var.double()
-    scale = norm.weight.double() / (var + norm.eps).sqrt()
-    return kernel.double() * scale[:, None, None, None], norm.bias.double() - mean * scale
+    state = {name: tensor.double() for name, tensor in norm.state_dict().items()}
+    scale = state["weight"] / (state["running_var"] + norm.eps).sqrt()
+    bias = state["bias"] - state["running_mean"] * scale
+    return kernel.double() * scale[:, None, None, None], bias

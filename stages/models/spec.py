@@ -37,8 +37,9 @@ class ModelSpec:
     torch module in eval mode without trained weights, and whose `fuse(model)` gives the deploy form
     where `fusible`. `head` is the state-dict tensor whose dimension 0 is the class count.
     `parameters` and `macs` (multiply-adds of one image in convolutions and matrix products) are for
-    `classes` classes, None where unknown. `shipped` is a file name under `stages/models/weights/`.
-    `trained_on` names splits of `dataset` that the published or shipped weights have seen.
+    `classes` classes, None where unknown. `shipped` is a file name under `stages/models/shipped/`.
+    `trained_on` names splits of `dataset` that the published or shipped weights have seen, and
+    `shipped_top1` is the fraction of its test split that the shipped ones get right.
     """
 
     name: str
@@ -54,3 +55,9 @@ class ModelSpec:
     shipped: str | None = None
     trained_on: tuple[str, ...] = ("train",)
     fusible: bool = False
+    shipped_top1: float | None = None
+
+    @property
+    def top1(self) -> float | None:
+        """The fraction right that is stated for the published or shipped weights."""
+        return self.published.top1 if self.published else self.shipped_top1

@@ -1,0 +1,116 @@
+"""From what a user asks for (names, "all", aliases, files) to models with weights."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from cache.errors import InputError
+from stages.models.registry import get, specs
+from stages.models.spec import ModelSpec
+from stages.models.weights import Weights, available, find
+
+PathLike = str | os.PathLike[str]
+LONGEST = 200  # bytes of a percent-encoded name: file systems end at 255, and "model=" is added
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model to run: `name` is its cache partition, the spec's own name or an alias."""
+
+    name: str
+    spec: ModelSpec
+    weights: Weights
+
+
+def choose(
+    dataset: str,
+    names: Iterable[str],
+    aliases: Iterable[str] = (),
+    files: Mapping[str, PathLike] | None = None,
+    directory: PathLike | None = None,
+    download: bool = True,
+) -> list[Chosen]:
+    """The models asked for, with their weights, in the order asked for.
+
+    `names` are model names, aliases' names, "all" or "all-available" (those that need no download).
+    An alias "small=resnet20:ft.pt" is a model of its own: resnet20 with that file. Aliases that no
+    name mentions come last. `files` gives the weights file of a name. Raises InputError for what
+    is unknown, malformed, asked for twice or without weights.
+    """
+    names = list(names)
+    known = _aliases([*aliases, *(name for name in names if "=" in name)])
+    wanted = [each for name in names for each in _expanded(name, dataset, directory)]
+    wanted += [name for name in known if name not in wanted]
+    given = dict(files or {})
+    _check_wanted(wanted, given)
+    chosen = []
+    for name in wanted:
+        architecture, file = known.get(name, (name, None))
+        spec = get(architecture, dataset)
+        chosen.append(Chosen(name, spec, find(spec, given.get(name, file), directory, download)))
+    return chosen
+
+
+def check_name(name: str) -> str:
+    """The name itself if it can be a partition's, else InputError."""
+    if not name or name != name.strip() or name in GROUPS:
+        raise InputError(f"{name!r} cannot be a model's name: choose another")
+    if any(unicodedata.category(letter).startswith("C") for letter in name):
+        raise InputError(f"model name {name!r} holds a control character: choose another")
+    if ".." in name or name.startswith("/"):
+        raise InputError(f"model name {name!r} looks like a path: leave out '..' and a first '/'")
+    if len(quote(name, safe="")) > LONGEST:
+        raise InputError(f"model name {name[:20]!r}… is too long: choose a shorter one")
+    return name
+
+
+def _aliases(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name → (architecture, file) of "name=architecture:file"."""
+    known: dict[str, tuple[str, str]] = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        architecture, _, file = rest.partition(":")
+        if not (architecture and file):
+            raise InputError(f"alias {text!r} is not understood: write NAME=ARCHITECTURE:FILE")
+        if check_name(name) in known:
+            raise InputError(f"model {name!r} is defined twice: give each alias its own name")
+        known[name] = (architecture, file)
+    return known
+
+
+def _expanded(name: str, dataset: str, directory: PathLike | None) -> list[str]:
+    if name in GROUPS:
+        found = GROUPS[name](dataset, directory)
+        if not found:
+            raise InputError(
+                f"no weights for any {dataset} model: give --weights DIR or name the models"
+            )
+        return [spec.name for spec in found]
+    return [name.partition("=")[0]]
+
+
+def _all(dataset: str, directory: PathLike | None) -> list[ModelSpec]:
+    return specs(dataset)
+
+
+def _all_available(dataset: str, directory: PathLike | None) -> list[ModelSpec]:
+    return available(specs(dataset), directory)
+
+
+GROUPS = {"all": _all, "all-available": _all_available}
+
+
+def _check_wanted(wanted: list[str], files: Mapping[str, PathLike]) -> None:
+    if not wanted:
+        raise InputError("no model asked for: name one, or say all or all-available")
+    for name in wanted:
+        check_name(name)
+        if wanted.count(name) > 1:
+            raise InputError(f"model {name!r} is asked for twice: name each once")
+    for name in files:
+        if name not in wanted:
+            raise InputError(f"weights are given for {name!r}, which is not asked for: name it")

@@ -1,0 +1,197 @@
+"""Where a model's weights come from, and what they were trained on.
+
+In this order: an explicit file; a folder; the package; torch.hub's store; the published address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cache.errors import InputError
+from stages.models.factory import require_torch
+from stages.models.spec import ModelSpec, Published
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SHIPPED = Path(__file__).with_name("shipped")
+SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file: `origin` is file, directory, shipped, store or published (just fetched).
+
+    `trained_on` names the splits it has seen; `trained_on_source` is "stated" (a JSON beside it),
+    "published" or "shipped" (the registry's fact about these very bytes), or "assumed".
+    """
+
+    path: Path
+    sha256: str
+    origin: str
+    trained_on: tuple[str, ...]
+    trained_on_source: str
+
+
+def find(
+    spec: ModelSpec,
+    file: str | os.PathLike[str] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    download: bool = True,
+) -> Weights:
+    """The weights of `spec`, fetched from the published address if nowhere else and allowed.
+
+    `directory` holds NAME.pt, NAME.pth or NAME.safetensors. A JSON beside a file, such as
+    `{"trained_on": ["train"]}` in NAME.json, states which splits it has seen. Raises InputError
+    where there are none, or where the bytes are not those that were published.
+    """
+    found = locate(spec, file, directory)
+    if found is None:
+        return _fetched(spec, directory, download)
+    weights = _described(spec, *found)
+    if weights.origin == "store" and not _is_published(spec.published, weights.sha256):
+        if not download:
+            raise InputError(
+                f"{weights.path} is damaged: its SHA-256 starts with {weights.sha256[:8]}, not as "
+                f"published; delete it, or give --weights DIR"
+            )
+        return _fetched(spec, directory, download)
+    return weights
+
+
+def locate(
+    spec: ModelSpec,
+    file: str | os.PathLike[str] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+) -> tuple[Path, str] | None:
+    """Path and origin of the weights that need no download, None where there are none; no hash."""
+    if file is not None:
+        if not os.path.isfile(file):
+            raise InputError(f"no weights file {os.fspath(file)} for {spec.name}: check the path")
+        return Path(file), "file"
+    for path, origin in _places(spec, directory):
+        if os.path.isfile(path):
+            return path, origin
+    return None
+
+
+def available(
+    specs: Iterable[ModelSpec], directory: str | os.PathLike[str] | None = None
+) -> list[ModelSpec]:
+    """The specs whose weights are found without a download, in the given order."""
+    return [spec for spec in specs if locate(spec, directory=directory) is not None]
+
+
+def load(spec: ModelSpec, weights: Weights) -> nn.Module:
+    """The module in eval mode on the CPU, float32; its class count is that of the weights.
+
+    Raises InputError that names the file and the first tensor that is missing, unexpected, of
+    another shape or not finite. Only tensors are read: a pickle with code in it is refused.
+    """
+    require_torch()
+    from stages.models.checkpoint import restored
+
+    return restored(spec, weights.path)
+
+
+def store() -> Path:
+    """torch.hub's folder of downloaded weights, as its documentation defines it."""
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))
+    return Path(os.path.expanduser(home), "hub", "checkpoints")
+
+
+def _places(
+    spec: ModelSpec, directory: str | os.PathLike[str] | None
+) -> Iterable[tuple[Path, str]]:
+    if directory is not None:
+        if not os.path.isdir(directory):
+            raise InputError(f"no weights folder {os.fspath(directory)}: check --weights")
+        yield from ((Path(directory, spec.name + suffix), "directory") for suffix in SUFFIXES)
+    if spec.shipped is not None:
+        yield SHIPPED / spec.shipped, "shipped"
+    if spec.published is not None:
+        yield store() / spec.published.file_name, "store"
+
+
+def _fetched(spec: ModelSpec, directory: str | os.PathLike[str] | None, download: bool) -> Weights:
+    if spec.published is None or not download:
+        raise InputError(_nowhere(spec, directory))
+    require_torch()
+    from torch.hub import download_url_to_file
+
+    url, prefix = spec.published.url, spec.published.sha256_prefix
+    path = store() / spec.published.file_name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # writes under a temporary name and renames once the hash is right
+        download_url_to_file(url, str(path), prefix, progress=sys.stderr.isatty())
+    except (OSError, HTTPException, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"cannot fetch the weights of {spec.name} from {url} ({reason}): "
+            f"put {spec.name}.pt into a folder and give --weights DIR"
+        ) from error
+    return _described(spec, path, "published")
+
+
+def _nowhere(spec: ModelSpec, directory: str | os.PathLike[str] | None) -> str:
+    looked = [] if directory is None else [os.fspath(directory)]
+    looked += [] if spec.published is None else [str(store())]
+    where = f" in {' or '.join(looked)}" if looked else ""
+    return (
+        f"no weights for {spec.name} on {spec.dataset}{where}: give --weights DIR with "
+        f"{spec.name}.pt, .pth or .safetensors, or --model NAME={spec.name}:FILE"
+    )
+
+
+def _described(spec: ModelSpec, path: Path, origin: str) -> Weights:
+    sha256 = _sha256(path)
+    splits = stated(path)
+    if splits is not None:
+        return Weights(path, sha256, origin, splits, "stated")
+    if origin == "shipped":
+        return Weights(path, sha256, origin, spec.trained_on, "shipped")
+    if _is_published(spec.published, sha256):
+        return Weights(path, sha256, origin, spec.trained_on, "published")
+    return Weights(path, sha256, origin, ("train",), "assumed")
+
+
+def _is_published(published: Published | None, sha256: str) -> bool:
+    return published is not None and sha256.startswith(published.sha256_prefix)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read weights {path} ({error.strerror}): check it") from error
+    return digest.hexdigest()
+
+
+def stated(path: Path) -> tuple[str, ...] | None:
+    """The splits that a JSON beside the weights names, None where it does not speak of them."""
+    beside = path.with_suffix(".json")
+    if not os.path.isfile(beside):
+        return None
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{beside} cannot be read as JSON: correct or remove it") from error
+    splits = facts.get("trained_on", ()) if isinstance(facts, dict) else None
+    if splits == ():
+        return None
+    if not isinstance(splits, list) or not all(isinstance(split, str) for split in splits):
+        raise InputError(f'{beside} should be like {{"trained_on": ["train"]}}: correct it')
+    return tuple(splits)
