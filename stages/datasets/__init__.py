@@ -1,5 +1,25 @@
-"""What models can be run on: labelled pictures from any layout, in one fixed order."""
+"""What models can be run on: labelled pictures from any layout, in one fixed order.
 
+>>> from stages.datasets import open_split
+>>> source = open_split("cifar10", "test", "images")  # doctest: +SKIP
+>>> source.read(0).shape, source.labels[0], source.keys[0]  # doctest: +SKIP
+((32, 32, 3), 3, 'cifar-10-batches-py/test_batch/domestic_cat_s_000907.png')
+"""
+
+from stages.datasets.download import download
+from stages.datasets.fingerprint import fingerprint
+from stages.datasets.registry import listing, open_split, splits
 from stages.datasets.source import ArraySource, Source
+from stages.datasets.spec import DatasetSpec, spec
 
-__all__ = ["ArraySource", "Source"]
+__all__ = [
+    "ArraySource",
+    "DatasetSpec",
+    "Source",
+    "download",
+    "fingerprint",
+    "listing",
+    "open_split",
+    "spec",
+    "splits",
+]

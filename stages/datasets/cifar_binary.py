@@ -1,0 +1,140 @@
+"""The original archives of CIFAR: a folder of pickled batches, 3,072 bytes per picture.
+
+Source: Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html ("python version").
+Keys are ARCHIVE/BATCH/FILE NAME IN THE BATCH, whatever the folder is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache.errors import InputError
+from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.source import ArraySource, checked_labels
+from stages.datasets.unpickle import load_batch
+
+HINT = "unpack the archive again, or fetch it with --download"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One published archive: the files of each split, and where labels and names stand."""
+
+    folder: str
+    splits: Mapping[str, tuple[str, ...]]
+    labels: str
+    meta: str
+    names: str
+    classes: int
+
+
+ARCHIVES = (
+    Archive(
+        folder="cifar-10-batches-py",
+        splits={
+            "train": tuple(f"data_batch_{n}" for n in range(1, 6)),
+            "test": ("test_batch",),
+        },
+        labels="labels",
+        meta="batches.meta",
+        names="label_names",
+        classes=10,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pictures: uint8 [n, 32, 32, 3]; labels: int32 [n]; keys: n."""
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    keys: list[str]
+
+
+def find(data: Path) -> Found:
+    """The splits of an archive in `data`, or of one that `data` itself is."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for archive in ARCHIVES:
+        for folder in (data / archive.folder, data):
+            for split, files in archive.splits.items():
+                paths = tuple(folder / file for file in files)
+                if any(path.is_file() for path in paths):
+                    found.setdefault(split, paths)
+    return found
+
+
+def open_archive(request: Request) -> ArraySource:
+    """A whole split in memory: 30 MB per 10,000 pictures."""
+    paths = request.found[request.split]
+    archive = _archive(request.split, paths[0].name)
+    batches = [_read(archive, path) for path in paths]
+    return ArraySource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=[key for batch in batches for key in batch.keys],
+        labels=np.concatenate([batch.labels for batch in batches]),
+        class_names=_class_names(archive, paths[0].parent, request),
+        pictures=np.concatenate([batch.pictures for batch in batches]),
+    )
+
+
+def _archive(split: str, file: str) -> Archive:
+    return next(a for a in ARCHIVES if a.splits.get(split, ("",))[0] == file)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(one_line(f"{path}: this batch is missing; {HINT}"))
+    return load_batch(path.read_bytes())
+
+
+def _read(archive: Archive, path: Path) -> Batch:
+    # A damaged pickle may raise anything while it is taken apart.
+    with refusing(path, HINT, Exception):
+        batch = _load(path)
+        pixels, labels = batch["data"], np.asarray(batch[archive.labels])
+        n = len(labels)
+        if not isinstance(pixels, np.ndarray) or pixels.shape != (n, 3072):
+            shape = getattr(pixels, "shape", type(pixels).__name__)
+            raise InputError(one_line(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}"))
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise InputError(one_line(f"{path}: its labels are not a list of integers; {HINT}"))
+        # Planes of red, green and blue; read() hands out a view of them.
+        pictures = pixels.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1)
+        names = batch.get("filenames", [str(row) for row in range(n)])
+        if len(names) != n:
+            raise InputError(one_line(f"{path}: {len(names)} names for {n} labels; {HINT}"))
+        keys = [f"{archive.folder}/{path.name}/{_text(name)}" for name in names]
+        return Batch(pictures, checked_labels(labels, archive.classes, str(path)), keys)
+
+
+def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str, ...] | None:
+    path = folder / archive.meta
+    if request.spec is not None or not path.is_file():
+        return request.spec.class_names if request.spec else None
+    with refusing(path, HINT, Exception):
+        names = tuple(_text(name) for name in _load(path)[archive.names])
+        if len(names) != archive.classes:
+            raise InputError(
+                one_line(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
+            )
+        return names
+
+
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+LAYOUT = Layout(
+    name="cifar-binary",
+    expects=" or ".join(f"{archive.folder}/" for archive in ARCHIVES),
+    find=find,
+    open=open_archive,
+)

@@ -1,0 +1,44 @@
+"""Fetches the published archives, through torchvision, which checks their MD5."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from cache.errors import InputError
+from stages.datasets.layout import refusing
+
+
+def download(dataset: str, data: str | Path) -> None:
+    """Put the dataset's original archive into the folder `data`, unless it is there already.
+
+    Raises InputError for a dataset without a downloader, and where torchvision is not installed,
+    the network does not answer, or what came is not what was published.
+    """
+    if dataset not in DOWNLOADERS:
+        raise InputError(
+            f"{dataset} has no download; known are {', '.join(DOWNLOADERS)}; "
+            "give a folder of images with --data instead"
+        )
+    where = f"downloading {dataset} to {data}"
+    hint = "check the network and the folder, or fetch it by hand and give --data"
+    with (
+        refusing(where, hint, (OSError, RuntimeError, ValueError, EOFError)),
+        redirect_stdout(sys.stderr),
+    ):
+        DOWNLOADERS[dataset](str(data))
+
+
+def _cifar10(root: str) -> None:
+    try:
+        from torchvision.datasets import CIFAR10
+    except ImportError as error:
+        raise InputError(
+            "--download needs torchvision, not installed here: pip install 'cascade-cli[extract]'"
+        ) from error
+    CIFAR10(root, download=True)
+
+
+DOWNLOADERS: dict[str, Callable[[str], None]] = {"cifar10": _cifar10}

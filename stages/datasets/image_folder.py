@@ -1,0 +1,132 @@
+"""A folder per split, in it a folder per class, in it images at any depth.
+
+Keys are SPLIT/CLASS/FILE. The order is that of the sorted class folders, then of the sorted paths
+below each, by code point: the same on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import InputError
+from stages.datasets.decode import SUFFIXES, decode
+from stages.datasets.layout import Found, Layout, Request, one_line, visible
+from stages.datasets.source import Source
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FolderSource(Source):
+    """root: the folder that keys are relative to."""
+
+    root: Path
+
+    def read(self, i: int) -> np.ndarray:
+        path = self.root / self.keys[i]
+        return decode(path, f"{path} (sample {i})")
+
+
+def find(data: Path) -> Found:
+    """Each folder in `data` that holds a class folder with an image; or `data`, if it does."""
+    splits = {folder.name: (folder,) for folder in _folders(data) if _is_split(folder)}
+    if not splits and _is_split(data):
+        return {data.resolve().name: (data.resolve(),)}
+    return splits
+
+
+def open_folder(request: Request) -> FolderSource:
+    (folder,) = request.found[request.split]
+    names = _class_names(folder, request)
+    index = {name: label for label, name in enumerate(names)}
+    keys: list[str] = []
+    labels: list[int] = []
+    for class_folder in _folders(folder):
+        files = [f"{folder.name}/{class_folder.name}/{file}" for file in _images(class_folder)]
+        keys += files
+        labels += [index[class_folder.name]] * len(files)
+    _check_utf8(keys, folder)
+    return FolderSource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=keys,
+        labels=np.array(labels, np.int32),
+        class_names=names,
+        root=folder.parent,
+    )
+
+
+def _class_names(folder: Path, request: Request) -> tuple[str, ...]:
+    here = {entry.name for entry in _folders(folder)}
+    if request.spec is None:
+        return tuple(sorted(here.union(*_sibling_classes(here, request.found))))
+    unknown = sorted(here.difference(request.spec.class_names))
+    if unknown:
+        raise InputError(
+            one_line(
+                f"{folder / unknown[0]}: no class of {request.dataset}, whose classes are "
+                f"{', '.join(request.spec.class_names)}; rename the folder or the dataset"
+            )
+        )
+    return request.spec.class_names
+
+
+def _sibling_classes(here: set[str], found: Found) -> Iterator[set[str]]:
+    """Classes of the other splits, so that one missing in this split does not shift the labels.
+
+    A folder that has no class in common is taken for something else.
+    """
+    for (folder,) in found.values():
+        names = {entry.name for entry in _folders(folder)}
+        if not names.isdisjoint(here):
+            yield names
+
+
+def _is_split(folder: Path) -> bool:
+    return any(
+        _is_image(entry.name) for class_folder in _folders(folder) for entry in _files(class_folder)
+    )
+
+
+def _folders(parent: Path) -> list[Path]:
+    with os.scandir(parent) as entries:
+        names = sorted(e.name for e in entries if visible(e.name) and e.is_dir())
+    return [parent / name for name in names]
+
+
+def _files(parent: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(parent) as entries:
+        yield from (entry for entry in entries if entry.is_file())
+
+
+def _images(class_folder: Path) -> list[str]:
+    """Paths relative to the class folder, with forward slashes."""
+    paths: list[str] = []
+    for parent, folders, files in os.walk(class_folder):
+        folders[:] = filter(visible, folders)
+        below = Path(parent).relative_to(class_folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [prefix + file for file in files if _is_image(file)]
+    return sorted(paths)
+
+
+def _is_image(name: str) -> bool:
+    return visible(name) and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _check_utf8(keys: list[str], folder: Path) -> None:
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            one_line(f"{str(folder)!a}: a file name in it is not UTF-8; rename it")
+        ) from None
+
+
+LAYOUT = Layout(
+    name="image-folder", expects="SPLIT/CLASS/IMAGE.png (jpg, …)", find=find, open=open_folder
+)

@@ -1,0 +1,66 @@
+"""What a way of storing images must offer, and how its failures reach the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.errors import InputError
+from stages.datasets.source import Source
+from stages.datasets.spec import DatasetSpec
+
+Found = Mapping[str, tuple[Path, ...]]
+"""The files or folders of each split that a layout sees under a data root."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One split to open. `found` is what the layout's own `find` gave for the data root."""
+
+    dataset: str
+    split: str
+    found: Found
+    spec: DatasetSpec | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way of storing images. `expects` says in a few words what it looks for.
+
+    find: data root → its splits, empty where the layout is another one; cheap, opens no file.
+    open: the split as a Source; InputError where its content is damaged.
+    """
+
+    name: str
+    expects: str
+    find: Callable[[Path], Found]
+    open: Callable[[Request], Source]
+
+
+@contextmanager
+def refusing(
+    where: object, hint: str, kinds: type[Exception] | tuple[type[Exception], ...] = OSError
+) -> Iterator[None]:
+    """Turn exceptions of these kinds into a one-line InputError: where, what was found, hint."""
+    try:
+        yield
+    except InputError:
+        raise
+    except kinds as error:
+        raise InputError(one_line(f"{where}: {reason(error)}; {hint}")) from error
+
+
+def reason(error: Exception) -> str:
+    """An exception in at most 200 characters."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return one_line(text)[:200]
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def visible(name: str) -> bool:
+    return not name.startswith(".")

@@ -1,0 +1,240 @@
+"""Parquet files as Hugging Face writes them: encoded images and their labels.
+
+Keys are the paths that the image column records, where all of them are there, relative and
+different; else FILE.parquet#ROW, with the split's folder before it where the file lies in one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cache.errors import InputError
+from stages.datasets.decode import decode
+from stages.datasets.layout import Layout, Request, one_line, refusing
+from stages.datasets.parquet_files import complete, find
+from stages.datasets.row_groups import RowGroupCache
+from stages.datasets.source import Source, checked_labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = ("label", "fine_label", "labels")
+HINT = "download or write the file again"
+NOT_A_KEY = re.compile(r"^$|^[/\\~]|^[A-Za-z]:|://|(^|[/\\])\.\.([/\\]|$)")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row group: its number in the file, and where its rows begin in file and split."""
+
+    file: Path
+    metadata: pq.FileMetaData
+    image: str
+    index: int
+    first_row: int
+    first_sample: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file without its images. labels: [n], of any integer type. names: of the classes."""
+
+    file: Path
+    metadata: pq.FileMetaData
+    image: str
+    labels: np.ndarray
+    paths: list[str | None]
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ParquetSource(Source):
+    """starts: the first sample of each row group. columns: the encoded images of each."""
+
+    groups: tuple[Group, ...]
+    starts: tuple[int, ...]
+    columns: RowGroupCache
+
+    def read(self, i: int) -> np.ndarray:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        position = bisect_right(self.starts, i) - 1
+        group = self.groups[position]
+        offset = int(i) - group.first_sample
+        where = f"{group.file}: row {group.first_row + offset} (sample {i})"
+        encoded = self.columns[position][offset].as_py()
+        if encoded is None:
+            raise InputError(one_line(f"{where}: no image bytes; embed the images in the file"))
+        return decode(encoded, where)
+
+
+def open_parquet(request: Request) -> ParquetSource:
+    """Reads labels and paths of all rows; the images row group by row group, when asked for."""
+    shards = [_shard(path) for path in complete(request.found[request.split])]
+    names, labels = _labels(shards, request)
+    groups = _groups(shards)
+    return ParquetSource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=_keys(shards, request.split),
+        labels=labels,
+        class_names=names,
+        groups=groups,
+        starts=tuple(group.first_sample for group in groups),
+        columns=RowGroupCache(lambda position: _encoded(groups[position])),
+    )
+
+
+def _refusing(path: Path) -> Any:
+    import pyarrow as pa
+
+    return refusing(path, HINT, (OSError, ValueError, KeyError, pa.ArrowException))
+
+
+def _shard(path: Path) -> Shard:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _refusing(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        image = _column(path, schema, IMAGE_COLUMNS, "image")
+        label = _column(path, schema, LABEL_COLUMNS, "label")
+        kind = schema.field(image).type
+        if not pa.types.is_integer(schema.field(label).type):
+            raise InputError(f"{path}: column {label} is no integer; write class numbers there")
+        struct = pa.types.is_struct(kind)
+        paths = struct and kind.get_field_index("path") >= 0
+        table = file.read(columns=[label, *([f"{image}.path"] if paths else [])])
+        return Shard(
+            file=path,
+            metadata=file.metadata,
+            image=_leaf(path, image, kind),
+            labels=_no_nulls(path, label, table[label]),
+            paths=table[image].combine_chunks().field("path").to_pylist() if paths else [None],
+            names=_class_names(schema, label),
+        )
+
+
+def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) -> str:
+    for name in names:
+        if schema.names.count(name) == 1:
+            return name
+    raise InputError(
+        one_line(
+            f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
+            f"rename one to {' or '.join(names)}"
+        )
+    )
+
+
+def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
+    """The column that holds the encoded bytes: `img`, or `img.bytes` in a struct."""
+    import pyarrow as pa
+
+    leaf = image
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        leaf, kind = f"{image}.bytes", kind.field("bytes").type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return leaf
+    raise InputError(
+        one_line(f"{path}: column {image} is {kind}; expected encoded images, binary or a ")
+        + "struct of bytes and path"
+    )
+
+
+def _no_nulls(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    if column.null_count:
+        row = int(column.is_null().to_numpy().argmax())
+        raise InputError(one_line(f"{path}: row {row} has no {name} (null); leave the row out"))
+    return column.to_numpy()
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """Those that Hugging Face's `datasets` recorded for the label column."""
+    node = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    for key in ("info", "features", label, "names"):
+        node = node.get(key) if isinstance(node, dict) else None
+    return tuple(str(name) for name in node) if isinstance(node, list) else None
+
+
+def _labels(shards: list[Shard], request: Request) -> tuple[tuple[str, ...] | None, np.ndarray]:
+    """Class names and int32 [N]; a file's own order of the dataset's names is followed."""
+    spec, names = request.spec, shards[0].names
+    for shard in shards:
+        if shard.names != names:
+            raise InputError(
+                one_line(f"{shard.file}: other class names than {shards[0].file}; ")
+                + "download both again"
+            )
+    if spec is not None and names is not None and len(names) != spec.classes:
+        raise InputError(
+            one_line(
+                f"{shards[0].file}: {len(names)} classes, but {spec.name} has {spec.classes}; "
+            )
+            + "give these images another dataset name"
+        )
+    known = names or (spec.class_names if spec else None)
+    count = len(known) if known else None
+    labels = np.concatenate([checked_labels(s.labels, count, str(s.file)) for s in shards])
+    if spec is None or known is None or set(known) != set(spec.class_names):
+        return known, labels
+    order = np.array([spec.class_names.index(name) for name in known], np.int32)
+    return spec.class_names, order[labels]
+
+
+def _keys(shards: list[Shard], split: str) -> list[str]:
+    paths = list(chain.from_iterable(shard.paths for shard in shards))
+    rows = sum(len(shard.labels) for shard in shards)
+    given = [path for path in paths if path is not None and not NOT_A_KEY.search(path)]
+    if len(set(given)) == rows == len(paths):
+        return given
+    return [f"{_name(s.file, split)}#{row}" for s in shards for row in range(len(s.labels))]
+
+
+def _name(file: Path, split: str) -> str:
+    return f"{split}/{file.name}" if file.parent.name == split else file.name
+
+
+def _groups(shards: list[Shard]) -> tuple[Group, ...]:
+    groups = []
+    sample = 0
+    for shard in shards:
+        row = 0
+        for index in range(shard.metadata.num_row_groups):
+            groups.append(Group(shard.file, shard.metadata, shard.image, index, row, sample + row))
+            row += shard.metadata.row_group(index).num_rows
+        sample += row
+    return tuple(groups)
+
+
+def _encoded(group: Group) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    # A file object of one's own per row group: nothing says that threads may share one.
+    with _refusing(group.file), pq.ParquetFile(group.file, metadata=group.metadata) as file:
+        name, _, field = group.image.partition(".")
+        table = file.read_row_group(group.index, columns=[group.image], use_threads=False)
+        column = pc.struct_field(table[name], field) if field else table[name]
+        if len(column) != group.metadata.row_group(group.index).num_rows:
+            raise ValueError(f"row group {group.index} has {len(column)} rows, not as announced")
+        return column
+
+
+LAYOUT = Layout(
+    name="parquet",
+    expects="SPLIT.parquet (or SPLIT-00000-of-….parquet, SPLIT/….parquet, data/…)",
+    find=find,
+    open=open_parquet,
+)

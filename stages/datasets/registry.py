@@ -1,0 +1,181 @@
+"""From a dataset's name and a data folder to its splits.
+
+A new way of storing images is one module and one row of LAYOUTS; a new name one row of SPECS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cache.errors import InputError, one_of
+from stages.datasets import cifar_binary, image_folder, parquet
+from stages.datasets.download import download as fetch
+from stages.datasets.layout import Layout, Request, one_line, refusing
+from stages.datasets.source import Source
+from stages.datasets.spec import SPECS, DatasetSpec, spec
+
+LAYOUTS = (cifar_binary.LAYOUT, parquet.LAYOUT, image_folder.LAYOUT)
+"""In the order in which they are tried."""
+
+UNKNOWN: dict[str, Any] = {"download": False, "note": ""}
+
+NAME = re.compile(r"[^\W_][\w .+@=,()-]*")
+
+
+def open_split(
+    dataset: str, split: str, data: str | Path | None = None, download: bool = False
+) -> Source:
+    """The images of one split, from the first layout that has it in `data` or `data`/`dataset`.
+
+    A dataset that ships with the package takes no `data`; with `download` a published one is
+    fetched into `data` first, unless its archive is there. Raises InputError for a split that is
+    not there, and for damaged images, labels or files.
+    """
+    checked_name("split", split)
+    known = spec(dataset)
+    if known is not None and known.module is not None:
+        return _embedded(known, split, data)
+    root = _root(dataset, data, download)
+    for layout, request in _requests(dataset, root):
+        if split in request.found:
+            with refusing(root, "check that it can be read"):
+                return _not_empty(layout.open(replace(request, split=split)), root)
+    raise _not_found(dataset, split, root)
+
+
+def splits(dataset: str, data: str | Path | None = None) -> list[str]:
+    """The splits that are there, sorted; those of an embedded dataset in their own order."""
+    known = spec(dataset)
+    if known is not None and known.module is not None:
+        _no_data(known, data)
+        return list(known.splits)
+    root = _root(dataset, data, download=False)
+    found = {split for _, request in _requests(dataset, root) for split in request.found}
+    if not found:
+        raise _not_found(dataset, None, root)
+    return sorted(found)
+
+
+def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
+    """One row per known dataset; with `data` also one for what lies there, named after the folder.
+
+    Keys: name, classes, splits, default_split, height, width, download, note, layout, data.
+    """
+    rows = {name: _described(row) for name, row in SPECS.items()}
+    if data is not None:
+        there = _lying_there(Path(data))
+        rows[there["name"]] = {**UNKNOWN, **rows.get(there["name"], {}), **there}
+    return list(rows.values())
+
+
+def checked_name(what: str, name: str) -> str:
+    """The name of a dataset or split, unless it could be taken for a path."""
+    if not NAME.fullmatch(name) or ".." in name:
+        raise InputError(
+            one_line(f"{what} {name!a} is no name; use letters, digits, '-', '_' and '.'")
+        )
+    return name
+
+
+def _described(row: DatasetSpec) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "classes": row.classes,
+        "splits": list(row.splits),
+        "default_split": row.default_split,
+        "height": row.size[0],
+        "width": row.size[1],
+        "download": row.download,
+        "note": row.note,
+        "layout": "embedded" if row.module else None,
+        "data": None,
+    }
+
+
+def _lying_there(data: Path) -> dict[str, Any]:
+    name = data.resolve().stem if data.is_file() else data.resolve().name
+    found = splits(name, data)
+    source = open_split(name, found[0], data)
+    height, width = source.read(0).shape[:2]
+    return {
+        "name": name,
+        "classes": source.n_classes,
+        "splits": found,
+        "default_split": "test" if "test" in found else found[-1],
+        "height": height,
+        "width": width,
+        "layout": source.layout,
+        "data": str(data),
+    }
+
+
+def _embedded(known: DatasetSpec, split: str, data: str | Path | None) -> Source:
+    _no_data(known, data)
+    if split not in known.splits:
+        raise one_of(f"{known.name} split", split, known.splits)
+    return import_module(known.module).open_split(split)  # type: ignore[arg-type, no-any-return]
+
+
+def _no_data(known: DatasetSpec, data: str | Path | None) -> None:
+    if data is not None:
+        raise InputError(
+            one_line(f"{known.name} ships with the package, but --data {data} was given; leave it ")
+            + "out, or give your images another dataset name"
+        )
+
+
+def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
+    checked_name("dataset", dataset)
+    if data is None:
+        if dataset not in SPECS:
+            raise one_of("dataset", dataset, SPECS)
+        raise InputError(
+            f"no images of {dataset}: give their folder with --data (looked for: {_expected()})"
+        )
+    if download and not any(cifar_binary.find(place) for place in _places(dataset, Path(data))):
+        fetch(dataset, data)
+    if not Path(data).exists():
+        raise InputError(one_line(f"--data {data}: no such file or folder; check the path"))
+    return Path(data)
+
+
+def _places(dataset: str, root: Path) -> list[Path]:
+    return [root, root / dataset]
+
+
+def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
+    """What each layout sees, in order; nothing of it is opened yet."""
+    with refusing(root, "check that it can be read"):
+        for place in filter(Path.exists, _places(dataset, root)):
+            for layout in LAYOUTS:
+                found = layout.find(place)
+                yield layout, Request(dataset, "", found, spec(dataset))
+
+
+def _not_empty(source: Source, root: Path) -> Source:
+    if not len(source):
+        raise InputError(one_line(f"{root}: split {source.split} has no images; check the path"))
+    return source
+
+
+def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
+    there = sorted({name for _, request in _requests(dataset, root) for name in request.found})
+    if split is not None and there:
+        return InputError(
+            one_line(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
+        )
+    return InputError(
+        one_line(
+            f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "
+            "check --data"
+        )
+    )
+
+
+def _expected() -> str:
+    return "; ".join(f"{layout.name}: {layout.expects}" for layout in LAYOUTS)
