@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 from cache.errors import InputError, one_of
 
+_LONGEST = 200  # percent-encoded, so that `key=value` stays below a file system's 255 bytes
 _MODEL_KEYS = ("dataset", "split", "variant", "runtime", "model")
 KEYS: dict[str, tuple[str, ...]] = {
     "samples": ("dataset", "split"),
@@ -65,8 +66,8 @@ def path_segments(table: str, values: tuple[str, ...]) -> list[str]:
 
 def checked_name(what: str, value: str) -> str:
     """A name fit for a path segment, or an InputError."""
-    if not value or len(value.encode()) > 80 or not value.isprintable():
-        raise InputError(f"{what} {value!r} is no usable name: give 1 to 80 printable bytes")
-    if value.startswith("/") or ".." in value.split("/") or "\\" in value:
+    if not value or not value.isprintable() or len(quote(value, safe="")) > _LONGEST:
+        raise InputError(f"{what} {value[:40]!r} is no usable name: give a short, printable one")
+    if value.startswith("/") or ".." in value or "\\" in value:
         raise InputError(f"{what} {value!r} looks like a path: give a plain name")
     return value

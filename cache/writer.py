@@ -49,6 +49,13 @@ class PartitionWriter:
         self.complete = self._existing(overwrite)
         self.done: dict[int, Part] = {} if self.complete else self._resumable()
 
+    def reopen(self) -> None:
+        """Take a complete partition back for a run that makes some of its parts again."""
+        if self.complete:
+            self.done = dict(enumerate(self.complete.parts))
+            manifests.withdraw(self.store, self.partition)
+            self.complete = None
+
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
         data = self._encode(index, table)

@@ -29,11 +29,12 @@ def save(
         "inputs": {str(manifest.partition): manifest.content for manifest in scores.manifests},
         "versions": versions(),
     }
-    table = pa.Table.from_pylist([_tidy(row) for row in rows])
+    table = pa.Table.from_pylist([tidy(row) for row in rows])
     return cache.write_partition(store, partition, table, identity, {"made": now()})
 
 
-def _tidy(row: dict[str, Any]) -> dict[str, Any]:
+def tidy(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose λ is a number or null, with the `mode` that says which kind of λ it was."""
     if "threshold" not in row:
         return row
     threshold = row["threshold"]

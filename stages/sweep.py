@@ -55,6 +55,10 @@ class Ordering:
         """How many images this λ sends to B."""
         return int(np.searchsorted(self._keys, cut(self.score, threshold), side="left"))
 
+    def escalated_by(self, thresholds: np.ndarray) -> np.ndarray:
+        """The same for many numbers at once: float64 [T] → intp [T]."""
+        return np.searchsorted(self._keys, self.score.sign * thresholds, side="left")
+
     def interval(self, k: int) -> tuple[Threshold, float | None, float | None]:
         """(λ, low, high) that send exactly the k least sure images to B.
 

@@ -53,8 +53,8 @@ def operating_points(
 
     `threshold` is a number, "always", "never", or None for the oracle; `accuracy` and `usage` are
     those of this λ on the reported split, `fit_accuracy` and `fit_usage` on the fitting images, and
-    `crossfit_accuracy` and `crossfit_usage` (cross-fit only) those of folds decided with the others'
-    λ, which unlike `accuracy` are not optimistic.
+    `crossfit_accuracy` and `crossfit_usage` (cross-fit only) those of folds decided with the λ of
+    the others, which unlike `accuracy` are not optimistic.
     """
     seconds: dict[int, list[int]] = {}
     for a, b in pairs:
@@ -126,8 +126,8 @@ class _First:
         threshold, low, high = self.fitting.interval(point.k)
         if self.grid is None:
             return threshold, low, high
-        inside = [value for value in self.grid if self.fitting.escalated(value) == point.k]
-        return float(inside[0]), low, high
+        first = (self.fitting.escalated_by(self.grid) == point.k).argmax()
+        return float(self.grid[first]), low, high
 
     def _crossfit(self, gain: np.ndarray, objectives: tuple[str, ...]) -> dict[str, Row]:
         """Accuracy and usage with each fold decided by the λ of the others."""
@@ -186,8 +186,7 @@ def _on_grid(ordering: Ordering, grid: np.ndarray | None) -> Ordering:
     """The same images, reachable only at the grid's values of λ."""
     if grid is None:
         return ordering
-    reached = np.unique([ordering.escalated(float(value)) for value in grid])
-    return replace(ordering, ends=reached.astype(np.intp))
+    return replace(ordering, ends=np.unique(ordering.escalated_by(grid)))
 
 
 def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:

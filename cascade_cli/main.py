@@ -1,0 +1,87 @@
+"""The `cascade` command: parse, call a stage, print. Heavy imports wait until a command needs them.
+
+    cascade extract --dataset digits
+    cascade threshold -m1 digits_wide -m2 digits_residual
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from cascade_cli import analyse, images, listings, live, report
+
+app = typer.Typer(
+    name="cascade",
+    help="Confidence cascades of CNNs, analysed exactly from precomputed logits.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for module in (images, analyse, live, report, listings):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("cascade-cli"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        Optional[bool],
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Exit 0 done, 2 the request or its input is wrong (one line), 130 interrupted, 1 our fault."""
+    try:
+        status = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        _quit("interrupted: run the same command again, it resumes", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        message = _users_fault(error)
+        if message is None:
+            raise
+        _quit(message, 2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _users_fault(error: Exception) -> str | None:
+    """The one line for an error in the request or its input; None for a fault of ours."""
+    from typer.exceptions import Abort, TyperException
+
+    from cache.errors import InputError
+
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, Abort):
+        return "aborted"
+    if isinstance(error, TyperException):
+        text = " ".join(error.format_message().split())
+        command = getattr(getattr(error, "ctx", None), "command_path", "cascade")
+        return f"{text} (see `{command} --help`)"
+    return None
+
+
+def _quit(message: str, status: int) -> None:
+    print(f"cascade: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What a command prints: a table or one JSON object on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def say(message: str) -> None:
+    """A message about the work, never part of the result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object; NaN and infinities are null, as JSON has neither."""
+    print(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def print_table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> None:
+    """An aligned text table; `columns` maps a row's key to its heading, with a format after `:`.
+
+    {"accuracy": "top-1:.2%"} prints row["accuracy"] as a percentage under the heading top-1.
+    """
+    heads = [head.partition(":")[::2] for head in columns.values()]
+    cells = [
+        [_cell(row.get(key), style) for key, (_, style) in zip(columns, heads, strict=True)]
+        for row in rows
+    ]
+    grid = [[title for title, _ in heads], *cells]
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    right = [all(_numeric(row.get(key)) for row in rows) for key in columns]
+    for line in grid:
+        padded = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
+    """Rows as .csv or .parquet, by the file's name."""
+    import polars as pl
+
+    from cache import InputError
+    from stages.results import tidy
+
+    writers = {".csv": pl.DataFrame.write_csv, ".parquet": pl.DataFrame.write_parquet}
+    writer = writers.get(Path(path).suffix)
+    if writer is None:
+        raise InputError(f"cannot write {path}: its name must end in .csv or .parquet")
+    table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
+    try:
+        writer(table, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total): a bar on a terminal, a plain line every ten seconds elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress, TimeRemainingColumn
+
+        columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    yield _plain_progress(what)
+
+
+def _plain_progress(what: str, every_s: float = 10.0) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            say(f"{what}: {done} of {total}")
+
+    return tell
+
+
+def _cell(value: Any, style: str) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "–"
+    return format(value, style) if style and not isinstance(value, str) else str(value)
+
+
+def _numeric(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,126 @@
+"""One model on one device: pixels in, float32 logits out; extract, profile and live all run this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cache import InputError
+from stages.preprocess import Preprocessing
+
+PRECISIONS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+DEFAULT_BATCH = {"cpu": 64, "cuda": 256}
+
+
+def open_device(name: str | None, precision: str = "fp32") -> torch.device:
+    """The named device, else a CUDA GPU, else the CPU; TF32 is on only where it is asked for."""
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}")
+    tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot use device {name!r} ({reason}): give --device cpu") from error
+    if tf32 and device.type != "cuda":
+        raise InputError(f"tf32 exists on CUDA devices only, not on {device.type}: use fp32")
+    return device
+
+
+def runtime_name(device: torch.device, precision: str) -> str:
+    """`torch-fp32-cpu`: engine, precision and kind of device."""
+    return f"torch-{precision}-{device.type}"
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A module in eval mode on a device."""
+
+    module: torch.nn.Module
+    preprocessing: Preprocessing
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(
+        cls,
+        module: torch.nn.Module,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> Runner:
+        dtype = PRECISIONS[precision]
+        module = module.eval().to(device=device, dtype=dtype)
+        return cls(module, preprocessing, device, dtype)
+
+    def upload(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 [B, C, h, w] in host memory → the normalised input on the device."""
+        host = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            host = host.pin_memory()
+        return self.preprocessing.normalise(host.to(self.device, non_blocking=True))
+
+    def logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """Normalised input [B, C, h, w] → float32 [B, K], both on the device."""
+        with torch.inference_mode():
+            return self.module(batch.to(self.dtype)).float()
+
+
+class Stopwatch:
+    """Milliseconds of consecutive laps: CUDA events on a GPU, a monotonic clock elsewhere.
+
+    Events cost no synchronisation; `read` waits for the device once for all laps.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._sync: Callable[[], None] = synchroniser(device)
+        self._laps: list[tuple[object, object]] = []
+        self._start: object = None
+
+    def start(self) -> None:
+        self._start = self._mark()
+
+    def stop(self) -> None:
+        self._laps.append((self._start, self._mark()))
+
+    def read(self) -> list[float]:
+        """The laps since the last read, in ms."""
+        self._sync()
+        laps, self._laps = self._laps, []
+        if self._cuda:
+            return [start.elapsed_time(end) for start, end in laps]  # type: ignore[attr-defined]
+        return [(end - start) / 1e6 for start, end in laps]  # type: ignore[operator]
+
+    def _mark(self) -> object:
+        if not self._cuda:
+            self._sync()
+            return time.perf_counter_ns()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def synchroniser(device: torch.device) -> Callable[[], None]:
+    """Waits until the device has finished what it was given; nothing to wait for on a CPU."""
+    if device.type == "cpu":
+        return lambda: None
+    return lambda: torch.accelerator.synchronize(device)

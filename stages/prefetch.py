@@ -1,0 +1,44 @@
+"""Work done ahead by a thread pool, handed out in order, with a bounded number of items in flight.
+
+PIL and numpy release the interpreter lock in their loops, so threads decode in parallel and share
+their pictures without copying.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def prefetch(
+    function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int | None = None
+) -> Iterator[R]:
+    """map(function, items) with up to `ahead` results (default: 2 per worker) made in advance.
+
+    The first exception is raised at its item's turn; closing the iterator cancels what is left.
+    """
+    ahead = ahead or 2 * workers
+    source = iter(items)
+    pending: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
+    try:
+        for item in source:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def default_workers() -> int:
+    """One decoding thread per core this process may use, 16 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 16)
