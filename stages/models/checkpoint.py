@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -42,7 +43,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The named tensors of a .safetensors, or of a .pt or .pth file, out of their wrappers."""
     reader = _reader(path)
     try:
-        loaded = reader(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch on unusual contents, which are checked next
+            loaded = reader(path)
     except Exception as error:  # a damaged archive or pickle can raise nearly anything
         raise InputError(
             f"weights {path} cannot be read ({type(error).__name__}): the file is damaged or holds "
