@@ -30,7 +30,7 @@ def restored(spec: ModelSpec, path: Path) -> nn.Module:
     with torch.device("meta"):
         expected = instantiate(spec, classes).state_dict()
     state = _with_counters(state, expected)
-    for name in [*expected, *state]:
+    for name in expected | state:
         fault = _fault(name, state.get(name), expected.get(name))
         if fault is not None:
             raise _misfit(fault, spec, path)
