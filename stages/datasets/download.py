@@ -22,12 +22,13 @@ def download(dataset: str, data: str | Path) -> None:
             f"{dataset} has no download; known are {', '.join(DOWNLOADERS)}; "
             "give a folder of images with --data instead"
         )
+    from http.client import HTTPException
+    from tarfile import TarError
+
+    kinds = (OSError, RuntimeError, ValueError, EOFError, HTTPException, TarError)
     where = f"downloading {dataset} to {data}"
     hint = "check the network and the folder, or fetch it by hand and give --data"
-    with (
-        refusing(where, hint, (OSError, RuntimeError, ValueError, EOFError)),
-        redirect_stdout(sys.stderr),
-    ):
+    with refusing(where, hint, kinds), redirect_stdout(sys.stderr):
         DOWNLOADERS[dataset](str(data))
 
 

@@ -32,6 +32,8 @@ class FolderSource(Source):
 
 def find(data: Path) -> Found:
     """Each folder in `data` that holds a class folder with an image; or `data`, if it does."""
+    if not data.is_dir():
+        return {}
     splits = {folder.name: (folder,) for folder in _folders(data) if _is_split(folder)}
     if not splits and _is_split(data):
         return {data.resolve().name: (data.resolve(),)}
@@ -106,12 +108,16 @@ def _files(parent: Path) -> Iterator[os.DirEntry[str]]:
 def _images(class_folder: Path) -> list[str]:
     """Paths relative to the class folder, with forward slashes."""
     paths: list[str] = []
-    for parent, folders, files in os.walk(class_folder):
+    for parent, folders, files in os.walk(class_folder, onerror=_fail):
         folders[:] = filter(visible, folders)
         below = Path(parent).relative_to(class_folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         paths += [prefix + file for file in files if _is_image(file)]
     return sorted(paths)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _is_image(name: str) -> bool:

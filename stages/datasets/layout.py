@@ -53,9 +53,9 @@ def refusing(
 
 
 def reason(error: Exception) -> str:
-    """An exception in at most 200 characters."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return one_line(text)[:200]
+    """An exception in at most 200 characters; its type leads where the message is a mere word."""
+    text = one_line(getattr(error, "strerror", None) or str(error))
+    return (text if " " in text else f"{type(error).__name__} {text}".strip())[:200]
 
 
 def one_line(text: str) -> str:

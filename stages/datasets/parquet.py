@@ -104,6 +104,7 @@ def _refusing(path: Path) -> Any:
 
 def _shard(path: Path) -> Shard:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with _refusing(path), pq.ParquetFile(path) as file:
@@ -113,15 +114,14 @@ def _shard(path: Path) -> Shard:
         kind = schema.field(image).type
         if not pa.types.is_integer(schema.field(label).type):
             raise InputError(f"{path}: column {label} is no integer; write class numbers there")
-        struct = pa.types.is_struct(kind)
-        paths = struct and kind.get_field_index("path") >= 0
+        paths = _has_paths(kind)
         table = file.read(columns=[label, *([f"{image}.path"] if paths else [])])
         return Shard(
             file=path,
             metadata=file.metadata,
             image=_leaf(path, image, kind),
             labels=_no_nulls(path, label, table[label]),
-            paths=table[image].combine_chunks().field("path").to_pylist() if paths else [None],
+            paths=pc.struct_field(table[image], "path").to_pylist() if paths else [None],
             names=_class_names(schema, label),
         )
 
@@ -136,6 +136,14 @@ def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) ->
             f"rename one to {' or '.join(names)}"
         )
     )
+
+
+def _has_paths(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+        return False
+    return pa.types.is_string(kind.field("path").type)
 
 
 def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
@@ -214,6 +222,8 @@ def _groups(shards: list[Shard]) -> tuple[Group, ...]:
         for index in range(shard.metadata.num_row_groups):
             groups.append(Group(shard.file, shard.metadata, shard.image, index, row, sample + row))
             row += shard.metadata.row_group(index).num_rows
+        if row != len(shard.labels):
+            raise InputError(one_line(f"{shard.file}: {row} rows, not as announced; {HINT}"))
         sample += row
     return tuple(groups)
 

@@ -22,7 +22,8 @@ from stages.datasets.spec import SPECS, DatasetSpec, spec
 LAYOUTS = (cifar_binary.LAYOUT, parquet.LAYOUT, image_folder.LAYOUT)
 """In the order in which they are tried."""
 
-UNKNOWN: dict[str, Any] = {"download": False, "note": ""}
+_EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
+_UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
 
 NAME = re.compile(r"[^\W_][\w .+@=,()-]*")
 
@@ -69,7 +70,7 @@ def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
     rows = {name: _described(row) for name, row in SPECS.items()}
     if data is not None:
         there = _lying_there(Path(data))
-        rows[there["name"]] = {**UNKNOWN, **rows.get(there["name"], {}), **there}
+        rows[there["name"]] = {**_UNKNOWN, **rows.get(there["name"], {}), **there}
     return list(rows.values())
 
 
@@ -98,17 +99,16 @@ def _described(row: DatasetSpec) -> dict[str, Any]:
 
 
 def _lying_there(data: Path) -> dict[str, Any]:
-    name = data.resolve().stem if data.is_file() else data.resolve().name
+    name = data.resolve().stem
+    if not NAME.fullmatch(name) or name in _EMBEDDED:
+        name = "images"
     found = splits(name, data)
     source = open_split(name, found[0], data)
-    height, width = source.read(0).shape[:2]
     return {
         "name": name,
         "classes": source.n_classes,
         "splits": found,
         "default_split": "test" if "test" in found else found[-1],
-        "height": height,
-        "width": width,
         "layout": source.layout,
         "data": str(data),
     }
@@ -122,7 +122,7 @@ def _embedded(known: DatasetSpec, split: str, data: str | Path | None) -> Source
 
 
 def _no_data(known: DatasetSpec, data: str | Path | None) -> None:
-    if data is not None:
+    if data:
         raise InputError(
             one_line(f"{known.name} ships with the package, but --data {data} was given; leave it ")
             + "out, or give your images another dataset name"
@@ -131,7 +131,7 @@ def _no_data(known: DatasetSpec, data: str | Path | None) -> None:
 
 def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
     checked_name("dataset", dataset)
-    if data is None:
+    if not data:
         if dataset not in SPECS:
             raise one_of("dataset", dataset, SPECS)
         raise InputError(
@@ -139,9 +139,14 @@ def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
         )
     if download and not any(cifar_binary.find(place) for place in _places(dataset, Path(data))):
         fetch(dataset, data)
-    if not Path(data).exists():
+    if not _exists(Path(data)):
         raise InputError(one_line(f"--data {data}: no such file or folder; check the path"))
     return Path(data)
+
+
+def _exists(path: Path) -> bool:
+    with refusing(path, "check the path given with --data"):
+        return path.exists()
 
 
 def _places(dataset: str, root: Path) -> list[Path]:
@@ -153,7 +158,7 @@ def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
     with refusing(root, "check that it can be read"):
         for place in filter(Path.exists, _places(dataset, root)):
             for layout in LAYOUTS:
-                found = layout.find(place)
+                found = {s: f for s, f in layout.find(place).items() if NAME.fullmatch(s)}
                 yield layout, Request(dataset, "", found, spec(dataset))
 
 

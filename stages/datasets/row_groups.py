@@ -44,9 +44,9 @@ class RowGroupCache:
         try:
             future.set_result(self._load(group))
         except BaseException as error:
-            future.set_exception(error)
             with self._lock:
                 del self._columns[group]
+            future.set_exception(error)
         else:
             with self._lock:
                 self._evict()
