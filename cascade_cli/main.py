@@ -1,14 +1,14 @@
 """The `cascade` command: parse, call a stage, print. Heavy imports wait until a command needs them.
 
-    cascade extract --dataset digits
-    cascade threshold -m1 digits_wide -m2 digits_residual
+cascade extract --dataset digits
+cascade threshold -m1 digits_wide -m2 digits_residual
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -37,7 +37,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        Optional[bool],
+        bool | None,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = None,
 ) -> None:

@@ -23,8 +23,8 @@ from cache.schema import PART_ROWS, SAMPLES, TIMINGS, logits_schema
 from stages.datasets import Source, fingerprint
 from stages.inference import DEFAULT_BATCH, Runner, Stopwatch, device_name, runtime_name
 from stages.models import Chosen, load
-from stages.preprocess import Preprocessing
 from stages.prefetch import default_workers, prefetch
+from stages.preprocess import Preprocessing
 
 Progress = Callable[[int, int], None]
 
@@ -159,7 +159,9 @@ def _classes(runner: Runner, source: Source) -> int:
         return runner.logits(runner.upload(pixels)).shape[1]
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"the model cannot take images of shape {pixels.shape[1:]}: {reason}") from error
+        raise InputError(
+            f"the model cannot take images of shape {pixels.shape[1:]}: {reason}"
+        ) from error
 
 
 def _provenance(chosen: Chosen, options: Options, made_with: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +172,7 @@ def _provenance(chosen: Chosen, options: Options, made_with: dict[str, Any]) -> 
         "precision": options.precision,
         **made_with,
         "weights_origin": weights.origin,
+        "weights_sha256": weights.sha256,
         "trained_on": {"splits": list(weights.trained_on), "source": weights.trained_on_source},
         "parameters": spec.parameters,
         "macs": spec.macs,

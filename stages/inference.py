@@ -1,4 +1,4 @@
-"""One model on one device: pixels in, float32 logits out; extract, profile and live all run this."""
+"""One model on one device: pixels in, float32 logits out. extract and live both run this."""
 
 from __future__ import annotations
 

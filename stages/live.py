@@ -173,7 +173,9 @@ def agreement(
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
     rows = [
-        _difference(i, {name: bool(column[i]) for name, column in differ.items()}, pairs, scores, cascade)
+        _difference(
+            i, {name: bool(column[i]) for name, column in differ.items()}, pairs, scores, cascade
+        )
         for i in np.flatnonzero(differ["escalated"] | differ["prediction"])
     ]
     cached = scores.score(cascade.score, scores.index(cascade.model_1))[:n]
@@ -191,7 +193,6 @@ def agreement(
 
 def _difference(
     i: int,
-    differs: dict[str, bool],
     pairs: dict[str, tuple[np.ndarray, np.ndarray]],
     scores: ScoreSet,
     cascade: Cascade,
@@ -199,6 +200,7 @@ def _difference(
     a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
     s_a = scores.score(cascade.score, a)[i]
     oracle = SCORES[cascade.score].needs_label
+    differs = {name: live[i] != cached[i] for name, (live, cached) in pairs.items()}
     if differs["escalated"] and not oracle:
         boundary, distance = "threshold", abs(s_a - float(cascade.limit))
     elif differs["took_b"] and not oracle:

@@ -133,15 +133,24 @@ def models_of(
     return by_model
 
 
-def missing(dataset: str, split: str, models: Sequence[str], found: Sequence[str]) -> InputError:
+class MissingError(InputError):
+    """The cache lacks logits; `models` names them, empty where it lacks all."""
+
+    def __init__(self, message: str, models: Sequence[str]) -> None:
+        super().__init__(message)
+        self.models = list(models)
+
+
+def missing(dataset: str, split: str, models: Sequence[str], found: Sequence[str]) -> MissingError:
     """The error that names the command which fills the gap."""
     wanted = f"model {', '.join(models)}" if models else "any model"
     has = f"it has {', '.join(found)}" if found else "it has none"
     names = ",".join(models) or "all"
     data = "" if dataset == "digits" else " --data DIR"
-    return InputError(
+    return MissingError(
         f"the cache has no logits of {wanted} on {dataset}/{split} ({has}): run `cascade extract "
-        f"--dataset {dataset}{data} --split {split} --models {names}`"
+        f"--dataset {dataset}{data} --split {split} --models {names}`",
+        models,
     )
 
 

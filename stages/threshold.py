@@ -46,6 +46,23 @@ def all_pairs(models: Sequence[str]) -> list[Pair]:
     return [(a, b) for a in count for b in count if a != b]
 
 
+def fitted_point(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pair: tuple[str, str],
+    score: str,
+    postcheck: bool,
+    objective: str,
+) -> tuple[Threshold, Row]:
+    """One pair's fitted λ, and the fields that say how it came about."""
+    question = Question((score,), (postcheck,), (objective,))
+    indices = (reported.index(pair[0]), reported.index(pair[1]))
+    row = next(operating_points(reported, plan, [indices], question))
+    about = ("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage")
+    more = ("crossfit_accuracy", "crossfit_usage", "threshold_low", "threshold_high")
+    return row["threshold"], {key: row[key] for key in (*about, *more)}
+
+
 def operating_points(
     reported: ScoreSet, plan: FitPlan, pairs: Sequence[Pair], question: Question
 ) -> Iterator[Row]:

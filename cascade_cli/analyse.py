@@ -1,0 +1,300 @@
+"""`score`, `threshold`, `heterogeneity`, `simulate`: what is computed from the cache alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.output import print_json, print_table, say, write_rows
+
+if TYPE_CHECKING:
+    from stages.fitting import FitPlan
+    from stages.score import ScoreSet
+    from stages.threshold import Question
+
+SHOWN = 20
+POINT_COLUMNS = {
+    "model_1": "A",
+    "model_2": "B",
+    "score": "score",
+    "postcheck": "post-check",
+    "objective": "point",
+    "threshold": "λ",
+    "accuracy": "accuracy:.2%",
+    "usage": "use of B:.1%",
+    "accuracy_1": "A alone:.2%",
+    "accuracy_2": "B alone:.2%",
+}
+CROSSFIT_COLUMNS = {
+    "crossfit_accuracy": "cross-fitted:.2%",
+    "crossfit_usage": "its use of B:.1%",
+}
+SIMULATION = (
+    ("accuracy", "accuracy", ".2%"),
+    ("usage", "use of B", ".2%"),
+    ("escalated", "requests sent to B", "d"),
+    ("took_b", "answered by B", "d"),
+    ("accuracy_1", "A alone", ".2%"),
+    ("accuracy_2", "B alone", ".2%"),
+    ("crossfit_accuracy", "cross-fitted accuracy", ".2%"),
+    ("macs_per_request", "multiply-adds per request", ",.0f"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (score, threshold, heterogeneity, simulate):
+        app.command(command.__name__)(command)
+
+
+def score(
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Splits separated by commas. [default: all]")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
+    ] = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Turn logits into answers and scores (maxp, difference, entropy) per image.
+
+    cascade score -d digits
+    """
+    from cache import Store
+    from cascade_cli import gather
+    from stages import score as stage
+
+    store, images = Store(cache), gather.Images(data, weights)
+    wanted = gather.names(models)
+    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
+    splits = gather.names(split) or stage.splits_of(store, dataset)
+    splits = splits or [gather.report_split(store, dataset, None)]
+    for name in splits:
+        gather.scores(store, dataset, name, wanted, images, runtime)
+    rows = stage.run(store, dataset, splits, wanted, runtime=runtime)
+    if as_json:
+        print_json({"dataset": dataset, "models": rows})
+        return
+    print_table(rows, {"model": "model", "split": "split", "rows": "rows", "accuracy": "top-1:.2%"})
+
+
+def threshold(
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Every ordered pair. [default without -m1, -m2]")
+    ] = False,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Pairs of these only, separated by commas.")
+    ] = None,
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    scorefn: Annotated[
+        str, typer.Option("-s", "--scorefn", help="Scores separated by commas.")
+    ] = "maxp,difference,entropy",
+    postcheck: Annotated[
+        bool | None,
+        typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),
+    ] = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="best, 1se or both, separated by commas.")
+    ] = "best,1se",
+    n_threshold_values: Annotated[
+        int | None,
+        typer.Option("-n", "--n_threshold_values", min=2, help="A grid of n λ. [default: exact]"),
+    ] = None,
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    train: Annotated[
+        bool, typer.Option("-t", "--train", help="Fit on the training split, as the original.")
+    ] = False,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    output: opt.Output = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
+
+    cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
+    """
+    from cache import Store
+    from cascade_cli import gather
+    from stages import threshold as stage
+    from stages.fitting import plan
+
+    store = Store(cache)
+    question = _question(scorefn, postcheck, objective, n_threshold_values)
+    pair = gather.pair(model_1, model_2, all_pairs)
+    wanted = list(pair) if pair else gather.names(models)
+    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
+    split = gather.report_split(store, dataset, split)
+    images = gather.Images(data, weights)
+    reported = gather.scores(store, dataset, split, wanted, images, runtime)
+    fit_split = gather.fit_split(fit_split, train)
+    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
+    fitted = plan(store, reported, fit_split, runtime=runtime)
+    pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
+    gather.enough_models(pairs, reported)
+    rows = stage.run(store, reported, fitted, pairs, question)
+    _show_points(reported, fitted, rows, output, as_json)
+
+
+def _question(scorefn: str, postcheck: bool | None, objective: str, grid: int | None) -> Question:
+    from cache.errors import one_of
+    from cascade_cli import gather
+    from stages.sweep import OBJECTIVES
+    from stages.threshold import Question
+
+    scores = tuple(gather.checked_score(name) for name in gather.names(scorefn) or ())
+    objectives = tuple(gather.names(objective) or ())
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise one_of("objective", name, OBJECTIVES)
+    checks = (False, True) if postcheck is None else (postcheck,)
+    return Question(scores, checks, objectives, grid)
+
+
+def _show_points(
+    reported: ScoreSet,
+    fitted: FitPlan,
+    rows: list[dict[str, Any]],
+    output: str | None,
+    as_json: bool,
+) -> None:
+    for note in fitted.notes:
+        say(note)
+    if output is not None:
+        write_rows(rows, output)
+    if as_json:
+        print_json(_about(reported, fitted) | {"rows": rows})
+        return
+    honest = "crossfit_accuracy" if fitted.method == "cross-fit" else "accuracy"
+    rows = sorted(rows, key=lambda row: -(row[honest] or row["accuracy"]))
+    extra = CROSSFIT_COLUMNS if fitted.method == "cross-fit" else {}
+    print_table(rows[:SHOWN], POINT_COLUMNS | extra)
+    if len(rows) > SHOWN:
+        print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
+    print(
+        f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), "
+        f"reported on {reported.split} ({len(reported.labels)} images)"
+    )
+
+
+def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:
+    return {
+        "dataset": reported.dataset,
+        "split": reported.split,
+        "fit_split": fitted.split,
+        "fit_method": fitted.method,
+        "notes": list(fitted.notes),
+    }
+
+
+def heterogeneity(
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    metric: Annotated[
+        str, typer.Option("--metric", help="heterogeneity, complementarity, oracle_accuracy …")
+    ] = "heterogeneity",
+    models: Annotated[
+        str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
+    ] = None,
+    split: opt.Split = None,
+    train: Annotated[
+        bool, typer.Option("-t", "--train", help="On the training split, as the original.")
+    ] = False,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    output: opt.Output = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Which models cover whose mistakes: one number for every pair.
+
+    cascade heterogeneity -d digits --output heterogeneity.csv
+    """
+    from cache import Store
+    from cache.errors import one_of
+    from cascade_cli import gather
+    from stages import heterogeneity as stage
+
+    if metric not in stage.METRICS:
+        raise one_of("metric", metric, stage.METRICS)
+    store = Store(cache)
+    wanted = gather.names(models)
+    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
+    split = "train" if train else gather.report_split(store, dataset, split)
+    images = gather.Images(data, weights)
+    scores = gather.scores(store, dataset, split, wanted, images, runtime)
+    matrix = stage.run(store, scores, metric)
+    rows = [
+        {"model": model} | dict(zip(scores.models, map(float, line), strict=True))
+        for model, line in zip(scores.models, matrix, strict=True)
+    ]
+    if output is not None:
+        write_rows(rows, output)
+    if as_json:
+        head = {"dataset": dataset, "split": split, "metric": metric}
+        print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
+        return
+    print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
+
+
+def simulate(
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    scorefn: opt.ScoreFn = "maxp",
+    threshold: opt.Threshold = None,
+    postcheck: opt.PostCheck = False,
+    objective: opt.Objective = "best",
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """What a cascade answers, request by request, at a given or fitted λ.
+
+    cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
+    """
+    from cache import Store
+    from cascade_cli import gather
+    from stages import simulate as stage
+
+    store, images = Store(cache), gather.Images(data, weights)
+    pair = gather.required_pair(model_1, model_2)
+    dataset = gather.dataset_for(dataset, pair[0])
+    split = gather.report_split(store, dataset, split)
+    scores = gather.scores(store, dataset, split, pair, images, runtime)
+    cascade, fit = gather.decided(
+        store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
+    )
+    row = stage.run(store, scores, cascade, fit)
+    if as_json:
+        print_json({"dataset": dataset} | row)
+        return
+    print_simulation(row)
+
+
+def print_simulation(row: dict[str, Any]) -> None:
+    """The cascade and its figures, one a line."""
+    check = " with post-check" if row["postcheck"] else ""
+    how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
+    limit = "" if row["score"] == "oracle" else f" at λ = {row['threshold']} ({how})"
+    print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
+    print(f"{row['split']}: {row['n']} images")
+    for key, title, style in SIMULATION:
+        if row.get(key) is not None:
+            print(f"  {title:<26} {row[key]:{style}}")
+    if row["energy_j_per_request"] is None:
+        print("  energy                     unknown: no joules were measured")

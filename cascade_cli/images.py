@@ -1,0 +1,144 @@
+"""`extract` and `import`: what brings logits into the cache."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.output import print_json, print_table
+
+COLUMNS = {
+    "model": "model",
+    "split": "split",
+    "rows": "rows",
+    "resumed_rows": "resumed",
+    "images_per_second": "images/s:.0f",
+    "accuracy": "top-1:.2%",
+}
+Models = Annotated[
+    str,
+    typer.Option("--models", help="Names separated by commas, `all`, or `all-available`."),
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model of your own, NAME=ARCHITECTURE:FILE. Repeatable."),
+]
+Splits = Annotated[
+    str | None,
+    typer.Option("--split", help="Splits separated by commas. [default: all but train]"),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("extract")(extract)
+    app.command("import")(import_logits)
+
+
+def extract(
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    split: Splits = None,
+    models: Models = "",
+    model: Aliases = None,
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    weights_1: opt.Weights1 = None,
+    weights_2: opt.Weights2 = None,
+    weights: opt.WeightsDir = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images per forward pass. [default: 64 on a CPU, 256 on a GPU]"),
+    ] = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "fp32",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads. [default: one per core]")
+    ] = None,
+    part_rows: Annotated[
+        int | None, typer.Option(min=1, help="Images per Parquet part. [default: 8192]")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the dataset into --data first (cifar10).")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace logits made from something else.")
+    ] = False,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Run every model once over every image; write samples, logits and timings to the cache.
+
+    cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
+    """
+    from cache import Store
+    from cascade_cli import gather
+
+    files = gather.weights_files(model_1, weights_1, model_2, weights_2)
+    wanted = [name for name in (model_1, model_2) if name] + (gather.names(models or None) or [])
+    first = next((name for name in wanted if name not in ("all", "all-available")), None)
+    dataset = gather.dataset_for(dataset, None if model else first)
+    wanted = wanted or ([] if model else ["all-available"])
+    images = gather.Images(
+        data, weights, files, device, precision, batch_size, workers, part_rows, download, overwrite
+    )
+    begun = time.monotonic()
+    splits = gather.names(split) or gather.extract_splits(dataset, images)
+    rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
+    seconds = time.monotonic() - begun
+    if as_json:
+        print_json({"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]})
+        return
+    print_table(rows, COLUMNS)
+    print(f"{dataset}: {len(rows)} partitions in {Store(cache).root}, {seconds:.1f} s")
+
+
+def import_logits(
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset name.")],
+    split: Annotated[str, typer.Option("--split", help="Split name.")],
+    model: Annotated[str, typer.Option("--model", help="Name the model gets in the cache.")],
+    logits: Annotated[str, typer.Option("--logits", help="N×K array: npy, npz, pt, csv, parquet.")],
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="N labels, same formats. [default: the cache's own]"),
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option("--trained-on", help="Splits the model was trained on. [default: train]"),
+    ] = None,
+    macs: Annotated[
+        int | None, typer.Option(min=0, help="Multiply-adds per image, where known.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace logits of this name.")
+    ] = False,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Bring in logits that something else computed, under the same contract.
+
+    cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
+    """
+    from cache import Store
+    from cascade_cli.gather import names
+    from stages import importing
+
+    store = Store(cache)
+    request = importing.Request(
+        dataset,
+        split,
+        model,
+        logits,
+        labels,
+        tuple(names(trained_on) or ("train",)),
+        "stated" if trained_on else "assumed",
+        macs,
+        overwrite,
+    )
+    row = importing.run(store, request)
+    if as_json:
+        print_json({"dataset": dataset, "models": [row]})
+        return
+    print_table([row], {key: COLUMNS[key] for key in ("model", "split", "rows", "accuracy")})

@@ -1,0 +1,200 @@
+"""`live`: run a cascade, or one model, for real."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.ending import ENDINGS, finish
+from cascade_cli.output import print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from cache import Store
+    from cascade_cli.gather import Images
+    from stages.datasets import Source
+    from stages.live import LiveCascade, Served
+
+CLASS_COLUMNS = {
+    "class": "class",
+    "precision": "precision:.3f",
+    "recall": "recall:.3f",
+    "f1-score": "F1:.3f",
+    "support": "images:.0f",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("live")(live)
+
+
+def live(
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    scorefn: opt.ScoreFn = "maxp",
+    threshold: opt.Threshold = None,
+    postcheck: opt.PostCheck = False,
+    objective: opt.Objective = "best",
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first requests. [default: all]")
+    ] = None,
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights_1: opt.Weights1 = None,
+    weights_2: opt.Weights2 = None,
+    weights: opt.WeightsDir = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "fp32",
+    end: Annotated[
+        str, typer.Option("-e", "--end", help="When done: none, alarm or shutdown.")
+    ] = "none",
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Answer every image for real, time it, and hold the answers against `simulate`.
+
+    cascade live -m1 digits_wide -m2 digits_residual --batch-size 64
+    """
+    from cache import InputError, Store
+    from cache.errors import one_of
+    from cascade_cli import gather
+
+    if end not in ENDINGS:
+        raise one_of("ending", end, ENDINGS)
+    if model_1 is None:
+        raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
+    store = Store(cache)
+    files = gather.weights_files(model_1, weights_1, model_2, weights_2)
+    dataset = gather.dataset_for(dataset, model_1)
+    images = gather.Images(data, weights, files, device, precision)
+    split = gather.report_split(store, dataset, split)
+    rule = (scorefn, threshold, postcheck)
+    if model_2 is None:
+        result = _one_model(dataset, split, model_1, images, batch_size, limit)
+    else:
+        pair = gather.required_pair(model_1, model_2)
+        run = _Run(store, dataset, split, pair, images, batch_size, limit)
+        result = _cascade(run, rule, objective, fit_split)
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
+    finish(end)
+
+
+class _Run:
+    """What a live run of two models works on."""
+
+    def __init__(
+        self,
+        store: Store,
+        dataset: str,
+        split: str,
+        pair: tuple[str, str],
+        images: Images,
+        batch_size: int,
+        limit: int | None,
+    ) -> None:
+        self.store, self.dataset, self.split, self.pair = store, dataset, split, pair
+        self.images, self.batch_size, self.limit = images, batch_size, limit
+
+
+def _cascade(
+    run: _Run, rule: tuple[str, str | None, bool], objective: str, fit_split: str | None
+) -> dict[str, Any]:
+    from cascade_cli import gather
+    from stages import live as stage
+    from stages.simulate import simulate, summary
+
+    runtime = gather.runtime(run.images)
+    args = (run.images, runtime)
+    scores = gather.scores(run.store, run.dataset, run.split, run.pair, *args)
+    cascade, fit = gather.decided(run.store, scores, run.pair, rule, objective, fit_split, *args)
+    source, live_cascade, hashes = gather.live_cascade(
+        run.dataset, run.split, run.pair, cascade, run.images
+    )
+    gather.same_weights(scores, run.pair, hashes)
+    served = _serve(source, live_cascade, run.batch_size, run.limit)
+    predicted = summary(scores, cascade, simulate(scores, cascade))
+    agreement = stage.agreement(served, scores, cascade, run.images.precision)
+    measured = {
+        "n": len(served.ids),
+        "accuracy": served.accuracy,
+        "usage": float(served.escalated.mean()),
+        "escalated": int(served.escalated.sum()),
+        "took_b": int(served.took_b.sum()),
+    }
+    agreement["simulated"] = {key: predicted[key] for key in measured}
+    head = {"dataset": run.dataset} | predicted | measured | fit
+    return head | _about(source, served, run.images) | {"agreement": agreement}
+
+
+def _one_model(
+    dataset: str, split: str, model: str, images: Images, batch_size: int, limit: int | None
+) -> dict[str, Any]:
+    from cascade_cli import gather
+    from stages.simulate import Cascade
+
+    cascade = Cascade(model, "", threshold="never")
+    source, alone, _ = gather.live_cascade(dataset, split, (model,), cascade, images)
+    served = _serve(source, alone, batch_size, limit)
+    head = {"dataset": dataset, "split": split, "model_1": model, "model_2": None}
+    figures = {"n": len(served.ids), "accuracy": served.accuracy, "usage": None, "agreement": None}
+    return head | figures | _about(source, served, images)
+
+
+def _serve(source: Source, live_cascade: LiveCascade, batch_size: int, limit: int | None) -> Served:
+    from stages.live import serve
+
+    with progress("live") as tell:
+        return serve(source, live_cascade, batch_size, limit, tell)
+
+
+def _about(source: Source, served: Served, images: Images) -> dict[str, Any]:
+    from stages.live import classification, latency_summary
+
+    return {
+        "batch_size": served.batch_size,
+        "precision": images.precision,
+        "latency_ms": latency_summary(served),
+        "preprocess_ms": float(served.preprocess_ms.mean()),
+        "energy": {"energy_j_per_request": None, "reason": "joules are not measured yet"},
+        "classification": classification(served, source.class_names),
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    report = result["classification"]
+    rows = [{"class": name} | row for name, row in report.items() if isinstance(row, dict)]
+    print_table(rows, CLASS_COLUMNS)
+    print()
+    second = f" → {result['model_2']}" if result["model_2"] else " alone"
+    print(f"{result['model_1']}{second} on {result['dataset']}/{result['split']}")
+    print(f"  images     {result['n']}")
+    print(f"  accuracy   {result['accuracy']:.2%}")
+    if result["usage"] is not None:
+        print(f"  use of B   {result['usage']:.2%} ({result['escalated']} requests)")
+    latency = "  ".join(f"{name} {value:.3f}" for name, value in result["latency_ms"].items())
+    print(f"  latency    {latency} ms per batch of {result['batch_size']}")
+    print(f"  decoding   {result['preprocess_ms']:.3f} ms per batch, beside it")
+    print("  energy     unknown: no joules were measured")
+    if result["agreement"]:
+        _show_agreement(result["agreement"])
+
+
+def _show_agreement(found: dict[str, Any]) -> None:
+    count = len(found["differences"])
+    verdict = "no difference" if not count else f"{count} differ"
+    print(
+        f"  agreement  {found['n']} images against simulate: {verdict}, "
+        f"{found['outside_noise']} outside float noise ({found['noise']:g}); "
+        f"scores moved by up to {found['largest_score_shift']:.1e}"
+    )
+    for row in found["differences"]:
+        print(f"    sample {row['sample_id']}: {row['distance']:.1e} from the {row['boundary']}")
+    if found["outside_noise"]:
+        say("warning: the live run and the simulation disagree by more than float noise")
