@@ -75,7 +75,8 @@ def _score_chunk(logits: np.ndarray, out: dict[str, np.ndarray], rows: slice) ->
         raise NonFiniteError(rows.start + int((~finite).any(axis=1).argmax()))
     best = logits.argmax(axis=1)
     top = np.take_along_axis(logits, best[:, None], axis=1)
-    x = logits.astype(np.float64)
+    # Row by row in memory: over another layout numpy adds up in another order.
+    x = logits.astype(np.float64, order="C")
     x -= top
     e = np.exp(x)
     z = e.sum(axis=1)

@@ -1,0 +1,27 @@
+"""Fixtures for all tests; tests/helpers.py and tests/naive.py are importable by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("helpers", "naive")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty cache."""
+    from cache import Store
+
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture
+def small_cache(tmp_path):
+    """Three models on `test` and `val` of the dataset `toy`: 60 images, 4 classes, many ties."""
+    from helpers import make_cache
+
+    return make_cache(tmp_path / "cache")

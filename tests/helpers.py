@@ -1,0 +1,117 @@
+"""Small caches and score sets with many ties, made from random logits."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+
+from cache import Manifest, Partition, PartitionWriter, Store, write_partition
+from cache.schema import SAMPLES, logits_schema
+from stages.score import ScoreSet
+
+RUNTIME = "torch-fp32-cpu"
+MODELS = ("small", "large", "other")
+
+
+def tied_logits(rng, n, classes=4, spread=2.0):
+    """float32 [n, classes], rounded so coarsely that many rows share their scores."""
+    return np.round(rng.standard_normal((n, classes)) * spread).astype(np.float32)
+
+
+def logits_table(logits, first=0):
+    """The logits table of rows that start at sample `first`."""
+    n, classes = logits.shape
+    schema = logits_schema(classes)
+    values = pa.array(np.ascontiguousarray(logits, np.float32).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(values, type=schema.field("logits").type)
+    return pa.table([np.arange(first, first + n), column], schema=schema)
+
+
+def fingerprint_of(labels):
+    """A stand-in for the datasets' own fingerprint: equal exactly for equal labels."""
+    return hashlib.sha256(np.asarray(labels, np.int32).tobytes()).hexdigest()
+
+
+def write_samples(store, split, labels, dataset="toy"):
+    n = len(labels)
+    columns = [np.arange(n), np.asarray(labels, np.int32), [f"{split}/{i}.png" for i in range(n)]]
+    identity = {"dataset_fingerprint": fingerprint_of(labels)}
+    partition = Partition.of("samples", dataset=dataset, split=split)
+    return write_partition(store, partition, pa.table(columns, schema=SAMPLES), identity, {})
+
+
+def logits_writer(
+    store,
+    split,
+    model,
+    labels,
+    classes,
+    dataset="toy",
+    runtime=RUNTIME,
+    variant="identity",
+    weights="w",
+    provenance=None,
+    overwrite=False,
+):
+    """A PartitionWriter as `extract` would open it."""
+    partition = Partition.of(
+        "logits", dataset=dataset, split=split, variant=variant, runtime=runtime, model=model
+    )
+    identity = {"dataset_fingerprint": fingerprint_of(labels), "weights_sha256": weights}
+    schema = logits_schema(classes)
+    return PartitionWriter(
+        store, partition, schema, identity, provenance or {}, overwrite=overwrite
+    )
+
+
+def write_logits(store, split, model, labels, logits, part_rows=8192, **how):
+    """A complete logits partition; `how` goes to `logits_writer`."""
+    writer = logits_writer(store, split, model, labels, logits.shape[1], **how)
+    starts = range(0, len(logits), part_rows)
+    for part, start in enumerate(starts):
+        writer.write(part, logits_table(logits[start : start + part_rows], start))
+    return writer.finish(len(starts))
+
+
+def make_cache(
+    root, models=MODELS, splits=("test", "val"), n=60, classes=4, seed=0, trained_on=None
+):
+    """A Store of random logits; `trained_on` maps a model to the splits it has seen."""
+    rng, store = np.random.default_rng(seed), Store(root)
+    for split in splits:
+        labels = rng.integers(0, classes, n)
+        write_samples(store, split, labels)
+        for model in models:
+            logits = tied_logits(rng, n, classes)
+            logits[np.arange(n), labels] += 2
+            seen = list((trained_on or {}).get(model, ()))
+            provenance = {"trained_on": {"splits": seen, "source": "stated"}} if trained_on else {}
+            write_logits(store, split, model, labels, logits, provenance=provenance)
+    return store
+
+
+def score_set(labels, answers, scores, models=MODELS, split="test", seen=None):
+    """A ScoreSet from lists: answers [M][N], scores {name: [M][N]}; `seen` as `trained_on`."""
+    labels = np.asarray(labels, np.int32)
+    answers = np.asarray(answers, np.int32).reshape(-1, len(labels))
+    models = tuple(models[: len(answers)])
+    manifests = []
+    for model in models:
+        keys = {"split": split, "variant": "identity", "runtime": RUNTIME, "model": model}
+        partition = Partition.of("scores", dataset="toy", **keys)
+        about = {"trained_on": {"splits": list((seen or {}).get(model, ())), "source": "stated"}}
+        identity = {"dataset_fingerprint": fingerprint_of(labels)}
+        manifests.append(Manifest(partition, (), identity, about))
+    return ScoreSet(
+        dataset="toy",
+        split=split,
+        models=models,
+        sample_ids=np.arange(len(labels)),
+        labels=labels,
+        predictions=answers,
+        correct=answers == labels,
+        scores={name: np.asarray(value, np.float64) for name, value in scores.items()},
+        manifests=tuple(manifests),
+    )
