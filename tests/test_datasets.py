@@ -9,6 +9,7 @@ import os
 import pickle
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -319,7 +320,10 @@ def test_parquet_of_plain_binary_images(
     kind: pa.DataType, names: tuple[str, str], tmp_path: Path
 ) -> None:
     columns = [pa.array([png(p) for p in PICTURES], kind), pa.array(LABELS, pa.uint8())]
-    write_parquet(tmp_path / "test.parquet", pa.table(columns, names=list(names)))
+    try:
+        write_parquet(tmp_path / "test.parquet", pa.table(columns, names=list(names)))
+    except pa.ArrowNotImplementedError:
+        pytest.skip(f"pyarrow {pa.__version__} writes no {kind}")
     source = open_split("mine", "test", tmp_path)
     np.testing.assert_array_equal(pictures_of(source), PICTURES)
     assert source.labels.tolist() == LABELS.tolist()
@@ -474,19 +478,33 @@ def test_a_pool_of_threads_reads_what_one_thread_reads(layout: str, root: Path) 
     np.testing.assert_array_equal(got, expected[order])
 
 
-def test_row_groups_are_loaded_once_in_order_and_within_their_budget() -> None:
-    loads: list[int] = []
-
+def counting(loads: list[int]) -> Callable[[int], pa.ChunkedArray]:
     def load(group: int) -> pa.ChunkedArray:
         loads.append(group)
+        time.sleep(0.001)  # long enough for other threads to ask for the same
         return pa.chunked_array([pa.array([group] * 1000)])
 
-    columns = RowGroupCache(load, budget_bytes=3 * 8000)
+    return load
+
+
+def test_threads_load_each_row_group_once() -> None:
+    loads: list[int] = []
+    columns = RowGroupCache(counting(loads), budget_bytes=20 * 8000)
     with ThreadPoolExecutor(8) as pool:
         values = list(pool.map(lambda i: columns[i // 50][0].as_py(), range(1000)))
     assert values == [i // 50 for i in range(1000)]
     assert sorted(loads) == list(range(20))
-    assert len(columns._columns) == 3
+
+
+def test_row_groups_beyond_the_budget_are_let_go_oldest_first() -> None:
+    loads: list[int] = []
+    columns = RowGroupCache(counting(loads), budget_bytes=3 * 8000)
+    for group in (0, 1, 2, 0, 3, 0, 2, 1):  # 3 sends 1 away, the oldest; 0 and 2 stay
+        assert columns[group][0].as_py() == group
+    assert loads == [0, 1, 2, 3, 1]
+    tiny = RowGroupCache(counting(loads), budget_bytes=1)
+    assert [tiny[g][0].as_py() for g in (7, 8, 7, 8)] == [7, 8, 7, 8]
+    assert loads[5:] == [7, 8]
 
 
 def test_a_row_group_that_failed_is_tried_again() -> None:

@@ -97,7 +97,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _read(archive: Archive, path: Path) -> Batch:
     # A damaged pickle may raise anything while it is taken apart.
-    with refusing(path, HINT, Exception):
+    with refusing(f"{path} is no intact batch", HINT, Exception):
         batch = _load(path)
         pixels, labels = batch["data"], np.asarray(batch[archive.labels])
         n = len(labels)

@@ -17,8 +17,8 @@ BUDGET_BYTES = 256 << 20
 class RowGroupCache:
     """The least recently used columns within a budget of bytes; at least the last two.
 
-    Reading in order loads each row group once, whatever the number of threads: those that ask for
-    a row group that is being loaded wait for it. Reading at random loads them again and again.
+    Reading in order loads each row group once: threads that ask for one that is being loaded wait
+    for it. Reading at random loads them again and again.
     """
 
     def __init__(
