@@ -20,13 +20,14 @@ def save(
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
     """
-    run = digest([request, list(scores.models)])[:12]
+    run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(
         "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run
     )
     identity = {
         "request": request,
         "inputs": {str(manifest.partition): manifest.content for manifest in scores.manifests},
+        "rows": digest(rows),
         "versions": versions(),
     }
     table = pa.Table.from_pylist([tidy(row) for row in rows])

@@ -123,7 +123,7 @@ class _First:
             return
         crossfit = self._crossfit(gain, question.objectives)
         for objective, point in fit(self.fitting, gain, question.objectives).items():
-            threshold, low, high = self._threshold(point)
+            threshold, low, high = self._threshold(self.fitting, point)
             k = self.reporting.escalated(threshold)
             gained = int(reported_gain[self.reporting.order[:k]].sum())
             yield self._row(b, postcheck, objective, k, gained) | {
@@ -139,11 +139,13 @@ class _First:
         s_a, s_b = scores.score(name, self.a), scores.score(name, b)
         return gains(self.score, correct[self.a], correct[b], s_a, s_b, postcheck)
 
-    def _threshold(self, point: Fit) -> tuple[Threshold, float | None, float | None]:
-        threshold, low, high = self.fitting.interval(point.k)
+    def _threshold(
+        self, fitting: Ordering, point: Fit
+    ) -> tuple[Threshold, float | None, float | None]:
+        threshold, low, high = fitting.interval(point.k)
         if self.grid is None:
             return threshold, low, high
-        first = (self.fitting.escalated_by(self.grid) == point.k).argmax()
+        first = (fitting.escalated_by(self.grid) == point.k).argmax()
         return float(self.grid[first]), low, high
 
     def _crossfit(self, gain: np.ndarray, objectives: tuple[str, ...]) -> dict[str, Row]:
@@ -154,7 +156,8 @@ class _First:
         s_a = self.reported.score(self.score.name, self.a)
         for others, fold in self.held_out:
             for objective, point in fit(others, gain, objectives).items():
-                to_b = fold[~trusted(self.score, s_a[fold], others.interval(point.k)[0])]
+                threshold, _, _ = self._threshold(others, point)
+                to_b = fold[~trusted(self.score, s_a[fold], threshold)]
                 totals[objective][0] += len(to_b)
                 totals[objective][1] += int(gain[to_b].sum())
         return {

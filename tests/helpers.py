@@ -115,3 +115,15 @@ def score_set(labels, answers, scores, models=MODELS, split="test", seen=None):
         scores={name: np.asarray(value, np.float64) for name, value in scores.items()},
         manifests=tuple(manifests),
     )
+
+
+def random_scores(rng, n, levels=16, models=MODELS, split="test", classes=3, seen=None):
+    """A ScoreSet of n images whose scores are multiples of 1/levels, so that ties abound."""
+    shape = (len(models), n)
+    labels = rng.integers(0, classes, n)
+    answers = np.where(rng.random(shape) < 0.6, labels, rng.integers(0, classes, shape))
+    scores = {
+        name: rng.integers(0, levels + 1, shape) / levels
+        for name in ("maxp", "difference", "entropy")
+    }
+    return score_set(labels, answers, scores, models, split, seen)

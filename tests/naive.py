@@ -6,6 +6,7 @@ with the package.
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 SCORES = ("maxp", "difference", "entropy")
@@ -81,7 +82,7 @@ def point(name, images, threshold, postcheck):
 def candidates(images):
     """Thresholds below, at, between and above all scores of A."""
     values = sorted({image.s_a for image in images})
-    between = [(low + high) / 2 for low, high in zip(values, values[1:], strict=False)]
+    between = [(low + high) / 2 for low, high in pairwise(values)]
     return ["never", "always", values[0] - 1, *values, *between, values[-1] + 1]
 
 
