@@ -11,6 +11,13 @@ from cache import Manifest, Partition, Store
 from cache.provenance import digest, now, versions
 from stages.score import ScoreSet
 
+# A column that is null in every row has these types, float64 where not listed: files of one stage
+# must agree, or no reader can open them together.
+_TYPES = {
+    **dict.fromkeys(("fit_split", "objective", "mode", "memory"), pa.string()),
+    **dict.fromkeys(("fit_n", "macs_1", "macs_2"), pa.int64()),
+}
+
 
 def save(
     store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
@@ -30,7 +37,7 @@ def save(
         "rows": digest(rows),
         "versions": versions(),
     }
-    table = pa.Table.from_pylist([tidy(row) for row in rows])
+    table = _typed(pa.Table.from_pylist([tidy(row) for row in rows]))
     return cache.write_partition(store, partition, table, identity, {"made": now()})
 
 
@@ -42,3 +49,13 @@ def tidy(row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(threshold, str):
         return row | {"threshold": None, "mode": threshold}
     return row | {"mode": "oracle" if threshold is None else "threshold"}
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    fields = [
+        field.with_type(_TYPES.get(field.name, pa.float64()))
+        if pa.types.is_null(field.type)
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

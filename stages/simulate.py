@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cache import Store
+from cache import InputError, Store
 from stages.results import save
 from stages.rule import ORACLE_THRESHOLD, SCORES, Threshold, takes_b, trusted
 from stages.score import ScoreSet
@@ -25,7 +25,11 @@ class Cascade:
 
     @property
     def limit(self) -> Threshold:
-        return ORACLE_THRESHOLD if self.threshold is None else self.threshold
+        if SCORES[self.score].needs_label:
+            return ORACLE_THRESHOLD
+        if self.threshold is None:
+            raise InputError(f"a cascade by {self.score} needs a λ: give a number, always or never")
+        return self.threshold
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,18 @@ def run(
     return row
 
 
-NO_FIT: dict[str, Any] = {"fit_split": None, "fit_method": "given"}
+NO_FIT: dict[str, Any] = {
+    "fit_split": None,
+    "fit_method": "given",
+    "fit_n": None,
+    "objective": None,
+    "fit_accuracy": None,
+    "fit_usage": None,
+    "crossfit_accuracy": None,
+    "crossfit_usage": None,
+    "threshold_low": None,
+    "threshold_high": None,
+}
 
 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""The result tables: files of one stage open together in every reader, whatever was asked."""
+
+from __future__ import annotations
+
+import duckdb
+import polars as pl
+import pyarrow.dataset as ds
+import pytest
+from helpers import make_cache
+
+from stages import simulate as simulate_stage
+from stages import threshold as threshold_stage
+from stages.fitting import FitPlan, plan
+from stages.results import tidy
+from stages.score import load
+from stages.simulate import Cascade
+from stages.threshold import Question, fitted_point
+
+READERS = {
+    "pyarrow": lambda root: ds.dataset(root, partitioning="hive").to_table(),
+    "polars": lambda root: pl.read_parquet(f"{root}/**/*.parquet", hive_partitioning=True),
+    "duckdb": lambda root: duckdb.sql(
+        f"SELECT * FROM read_parquet('{root}/**/*.parquet', hive_partitioning = true)"
+    ).pl(),
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A cache in which each column that can be null is so throughout one file and not another."""
+    root = tmp_path_factory.mktemp("cache")
+    store = make_cache(root)
+    scores = load(store, "toy", "test")
+    crossfit = FitPlan("cross-fit", "test", scores, ())
+    for fitted in (plan(store, scores), plan(store, scores, "test"), crossfit):
+        for question in (Question(), Question(scores=("oracle",))):
+            threshold_stage.run(store, scores, fitted, [(0, 1)], question)
+    pair = ("small", "large")
+    for cascade in (Cascade(*pair, "maxp", 0.5), Cascade(*pair, "oracle")):
+        simulate_stage.run(store, scores, cascade)
+    limit, how = fitted_point(scores, crossfit, pair, "entropy", True, "1se")
+    simulate_stage.run(store, scores, Cascade(*pair, "entropy", limit, True), how)
+    return root / "results"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(("stage", "rows"), [("threshold", 3 * (12 + 1)), ("simulate", 3)])
+def test_files_of_a_stage_open_together(results, reader, stage, rows):
+    table = READERS[reader](f"{results}/{stage}")
+    frame = table if isinstance(table, pl.DataFrame) else pl.from_arrow(table)
+    assert len(frame) == rows
+    assert frame["accuracy"].null_count() == 0
+    assert frame["threshold"].dtype == pl.Float64
+    assert 0 < frame["crossfit_accuracy"].null_count() < rows
+
+
+def test_tidy():
+    assert tidy({"threshold": 0.5}) == {"threshold": 0.5, "mode": "threshold"}
+    assert tidy({"threshold": "always"}) == {"threshold": None, "mode": "always"}
+    assert tidy({"threshold": None}) == {"threshold": None, "mode": "oracle"}
+    assert tidy({"accuracy": 1.0}) == {"accuracy": 1.0}

@@ -1,0 +1,117 @@
+"""`simulate` against a loop over the images, one request at a time."""
+
+from __future__ import annotations
+
+import math
+
+import naive
+import numpy as np
+import polars as pl
+import pytest
+from helpers import make_cache, random_scores, score_set
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cache import InputError, find, read_table
+from stages import simulate as stage
+from stages.score import load
+from stages.simulate import Cascade, simulate, summary
+
+POOL = [0.0, 0.25, math.nextafter(0.25, 1), 0.5, 1.0]
+A_SCORE = st.sampled_from(POOL)
+IMAGES = st.lists(
+    st.tuples(*[st.integers(0, 2)] * 3, A_SCORE, A_SCORE), min_size=1, max_size=20
+).map(lambda rows: [naive.Image(*row) for row in rows])
+LIMITS = st.sampled_from([*POOL, 0.1, 0.9, "always", "never"])
+
+
+@pytest.mark.parametrize("name", naive.ALL_SCORES)
+@pytest.mark.parametrize("postcheck", [False, True])
+@given(images=IMAGES, threshold=LIMITS)
+@settings(max_examples=60, deadline=None)
+def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
+    labels, answer_a, answer_b, s_a, s_b = zip(*images, strict=True)
+    scores = score_set(labels, [answer_a, answer_b], {name: [s_a, s_b]})
+    threshold = None if name == "oracle" else threshold
+    cascade = Cascade("small", "large", name, threshold, postcheck)
+    found = simulate(scores, cascade)
+    rows = [naive.decide(name, image, threshold, postcheck) for image in images]
+    escalated, took_b, prediction = (list(column) for column in zip(*rows, strict=True))
+    right = [image.label == answer for image, answer in zip(images, prediction, strict=True)]
+    assert found.escalated.tolist() == escalated
+    assert found.took_b.tolist() == took_b
+    assert found.prediction.tolist() == prediction
+    assert found.correct.tolist() == right
+    row = summary(scores, cascade, found)
+    n = len(images)
+    assert (row["accuracy"], row["usage"]) == (sum(right) / n, sum(escalated) / n)
+    assert (row["escalated"], row["took_b"], row["n"]) == (sum(escalated), sum(took_b), n)
+
+
+def test_order_of_the_two_models_matters(small_cache):
+    scores = load(small_cache, "toy", "test")
+    there = simulate(scores, Cascade("small", "large", "maxp", "never"))
+    back = simulate(scores, Cascade("large", "small", "maxp", "never"))
+    assert there.prediction.tolist() == scores.predictions[scores.index("small")].tolist()
+    assert back.prediction.tolist() == scores.predictions[scores.index("large")].tolist()
+
+
+def test_always_answers_as_b_and_costs_both(small_cache):
+    scores = load(small_cache, "toy", "test", ["small", "large"])
+    found = simulate(scores, Cascade("small", "large", "entropy", "always"))
+    assert found.usage == 1
+    assert found.accuracy == scores.accuracy[scores.index("large")]
+
+
+@pytest.mark.parametrize("threshold", [0.5, "never", "always", None])
+def test_the_oracle_has_no_threshold(threshold):
+    scores = score_set([0, 0], [[0, 1], [1, 0]], {})
+    found = simulate(scores, Cascade("small", "large", "oracle", threshold, postcheck=True))
+    assert found.escalated.tolist() == [False, True]
+    assert found.accuracy == 1
+
+
+def test_a_score_without_a_threshold_is_refused(small_cache):
+    scores = load(small_cache, "toy", "test")
+    with pytest.raises(InputError, match="maxp needs a λ"):
+        simulate(scores, Cascade("small", "large"))
+
+
+def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
+    scores = random_scores(np.random.default_rng(0), 40)
+    cascade = Cascade("small", "large", "maxp", 0.5)
+    outcome = simulate(scores, cascade)
+    row = summary(scores, cascade, outcome)
+    assert row["macs_per_request"] is None
+    assert row["energy_j_per_request"] is None
+    for manifest, macs in zip(scores.manifests, (100, 1000, 1), strict=True):
+        manifest.provenance["macs"] = macs
+    row = summary(scores, cascade, outcome)
+    assert row["macs_per_request"] == pytest.approx(100 + 1000 * row["escalated"] / 40)
+
+
+def test_the_contracts_keys(small_cache):
+    scores = load(small_cache, "toy", "test")
+    row = stage.run(small_cache, scores, Cascade("small", "large", "maxp", 0.5))
+    contract = "split, fit_split, model_1, model_2, score, threshold, postcheck, memory, n"
+    contract += ", accuracy, usage, escalated, hits, false_hits, hit_rate"
+    assert set(contract.split(", ")) <= set(row)
+    assert row["usage"] == row["escalated"] / row["n"]
+    assert (row["hits"], row["false_hits"], row["hit_rate"]) == (0, 0, 0)
+
+
+def test_run_stores_each_cascade_once(tmp_path):
+    store = make_cache(tmp_path)
+    scores = load(store, "toy", "test")
+    limits = (0.5, "always", 0.5, "never")
+    rows = [stage.run(store, scores, Cascade("small", "large", "maxp", t)) for t in limits]
+    rows.append(stage.run(store, scores, Cascade("small", "large", "oracle")))
+    found = [pl.from_arrow(read_table(store, m)) for m in find(store, "results", "simulate")]
+    stored = {(t["mode"][0], t["threshold"][0]): t["accuracy"][0] for t in found}
+    assert len(found) == 4
+    assert stored == {
+        ("threshold", 0.5): rows[0]["accuracy"],
+        ("always", None): rows[1]["accuracy"],
+        ("never", None): rows[3]["accuracy"],
+        ("oracle", None): rows[4]["accuracy"],
+    }
