@@ -35,8 +35,12 @@ def plan(
     variant: str = "identity",
     runtime: str | None = None,
 ) -> FitPlan:
-    """The fitting images for a reported split: those asked for, else an honest default."""
+    """The fitting images for a reported split: those asked for, else an honest default.
+
+    InputError where the fitting split holds other weights than the reported one.
+    """
     trained = trained_splits(reported)
+    runtime = runtime or _only_runtime(reported)
     if fit_split is None:
         fit_split = _clean_split(store, reported, trained, variant, runtime)
         if fit_split is None:
@@ -44,11 +48,12 @@ def plan(
                 f"no other split of {reported.dataset} in the cache is free of training images: λ "
                 f"is cross-fitted on {reported.split} ({FOLDS} folds)"
             )
-            return FitPlan("cross-fit", reported.split, reported, (note,))
+            return FitPlan("cross-fit", reported.split, reported, (note, *_seen(reported, trained)))
     if fit_split == reported.split:
         note = f"λ is fitted and reported on the same images of {fit_split}: this is optimistic"
         return FitPlan("same-split", fit_split, reported, (note, *_seen(reported, trained)))
     scores = load(store, reported.dataset, fit_split, reported.models, variant, runtime)
+    _same_weights(reported, scores)
     return FitPlan("other-split", fit_split, scores, _seen(scores, trained))
 
 
@@ -83,6 +88,24 @@ def _clean_split(
         if set(reported.models) <= set(found):
             return split
     return None
+
+
+def _only_runtime(scores: ScoreSet) -> str | None:
+    """The runtime that all models share: λ of one is not that of another."""
+    runtimes = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
+    return runtimes.pop() if len(runtimes) == 1 else None
+
+
+def _same_weights(reported: ScoreSet, fitting: ScoreSet) -> None:
+    for model, *manifests in zip(
+        reported.models, reported.manifests, fitting.manifests, strict=True
+    ):
+        here, there = (str(m.provenance.get("weights_sha256"))[:12] for m in manifests)
+        if here != there:
+            raise InputError(
+                f"{model} has weights {here} on {reported.split} but {there} on {fitting.split}: "
+                f"extract one of them again, or fit on {reported.split} (--fit-split)"
+            )
 
 
 def _seen(scores: ScoreSet, trained: dict[str, tuple[tuple[str, ...], str]]) -> tuple[str, ...]:
