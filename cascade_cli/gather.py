@@ -98,8 +98,10 @@ def scores(
         if not _have_images(dataset, images):
             raise
         wanted = gap.models or list(models or ["all-available"])
-        say(f"the cache lacks {dataset}/{split} of {', '.join(wanted)}: extracting it first")
-        extract(store, dataset, [split], wanted, [], images)
+        usual = extract_splits(dataset, images)  # a split to fit λ on comes along
+        splits = usual if split in usual else [split]
+        say(f"the cache lacks logits of {', '.join(wanted)}: extracting {', '.join(splits)} first")
+        extract(store, dataset, splits, wanted, [], images)
         return load(store, dataset, split, models, runtime=runtime)
 
 

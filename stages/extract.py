@@ -154,7 +154,7 @@ def _job(
 
 def _classes(runner: Runner, source: Source) -> int:
     """The length of a logits row, from a forward pass that also proves that the shapes fit."""
-    pixels = runner.preprocessing.pixels(source.read(0))[None]
+    pixels = np.stack([runner.preprocessing.pixels(source.read(0))])
     try:
         return runner.logits(runner.upload(pixels)).shape[1]
     except RuntimeError as error:

@@ -7,10 +7,15 @@ their pictures without copying.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+# A thread that wants the interpreter lock back asks for it this often. At Python's 5 ms, the thread
+# that launches a model's kernels waits for the decoding ones at every kernel.
+_SWITCH_S = 0.0002
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,6 +31,8 @@ def prefetch(
     ahead = ahead or 2 * workers
     source = iter(items)
     pending: deque[Future[R]] = deque()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(usual, _SWITCH_S))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     try:
         for item in source:
@@ -36,6 +43,7 @@ def prefetch(
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        sys.setswitchinterval(usual)
 
 
 def default_workers() -> int:

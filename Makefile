@@ -1,0 +1,81 @@
+# Confidence cascades from precomputed logits. `make` alone lists the targets.
+# Variables choose what runs: make threshold DATASET=cifar10 DATA=images M1=resnet20 M2=resnet56
+
+PYTHON ?= python3
+VENV ?= .venv
+DATASET ?= digits
+DATA ?=
+WEIGHTS ?=
+SPLIT ?=
+MODELS ?= all-available
+SCORE ?= maxp
+CACHE ?= artifacts
+OUT ?= report.html
+ARGS ?=
+ifeq ($(DATASET),digits)
+M1 ?= digits_separable
+M2 ?= digits_residual
+endif
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CASCADE := $(BIN)/cascade
+
+flag = $(if $(2),$(1) $(2))
+COMMON := --cache $(CACHE) --dataset $(DATASET)
+FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
+PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
+
+.DEFAULT_GOAL := help
+.PHONY: help install extract score threshold heterogeneity simulate live report models test lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Create .venv and install everything
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[extract,test]'
+	@touch $@
+
+extract: $(STAMP) ## Run every model once over every image; fill the cache
+	$(CASCADE) extract $(COMMON) $(FROM) $(call flag,--split,$(SPLIT)) --models $(MODELS) $(ARGS)
+
+score: $(STAMP) ## Turn logits into scores
+	$(CASCADE) score $(COMMON) $(FROM) $(ARGS)
+
+threshold: $(STAMP) ## Fit λ for the pair M1, M2
+	$(CASCADE) threshold $(COMMON) $(FROM) $(PAIR) $(ARGS)
+
+heterogeneity: $(STAMP) ## Show which models cover whose mistakes
+	$(CASCADE) heterogeneity $(COMMON) $(FROM) $(ARGS)
+
+simulate: $(STAMP) ## Simulate the cascade M1, M2 at its fitted λ
+	$(CASCADE) simulate $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
+
+live: $(STAMP) ## Run the cascade M1, M2 for real and compare
+	$(CASCADE) live $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
+
+report: $(STAMP) ## Write the page OUT (report.html)
+	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output $(OUT) $(ARGS)
+
+models: $(STAMP) ## List the models
+	$(CASCADE) models $(ARGS)
+
+test: $(STAMP) ## Run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## Print every benchmark's ratios
+	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.extract
+	$(BIN)/python -m benchmarks.startup
+
+clean: ## Remove the cache; keeps .venv
+	rm -rf $(CACHE)
