@@ -64,16 +64,17 @@ def score(
 ) -> None:
     """Turn logits into answers and scores (maxp, difference, entropy) per image.
 
+    \b
     cascade score -d digits
     """
     from cache import Store
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
     from stages import score as stage
 
     store, images = Store(cache), gather.Images(data, weights)
-    wanted = gather.names(models)
-    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
-    splits = gather.names(split) or stage.splits_of(store, dataset)
+    wanted = asking.names(models)
+    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
+    splits = asking.names(split) or stage.splits_of(store, dataset)
     splits = splits or [gather.report_split(store, dataset, None)]
     for name in splits:
         gather.scores(store, dataset, name, wanted, images, runtime)
@@ -122,22 +123,23 @@ def threshold(
 ) -> None:
     """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
 
+    \b
     cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
     """
     from cache import Store
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
     from stages import threshold as stage
     from stages.fitting import plan
 
     store = Store(cache)
     question = _question(scorefn, postcheck, objective, n_threshold_values)
-    pair = gather.pair(model_1, model_2, all_pairs)
-    wanted = list(pair) if pair else gather.names(models)
-    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
+    pair = asking.pair(model_1, model_2, all_pairs)
+    wanted = list(pair) if pair else asking.names(models)
+    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
     split = gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
     reported = gather.scores(store, dataset, split, wanted, images, runtime)
-    fit_split = gather.fit_split(fit_split, train)
+    fit_split = asking.fit_split(fit_split, train)
     gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
     fitted = plan(store, reported, fit_split, runtime=runtime)
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
@@ -148,12 +150,12 @@ def threshold(
 
 def _question(scorefn: str, postcheck: bool | None, objective: str, grid: int | None) -> Question:
     from cache.errors import one_of
-    from cascade_cli import gather
+    from cascade_cli import asking
     from stages.sweep import OBJECTIVES
     from stages.threshold import Question
 
-    scores = tuple(gather.checked_score(name) for name in gather.names(scorefn) or ())
-    objectives = tuple(gather.names(objective) or ())
+    scores = tuple(asking.checked_score(name) for name in asking.names(scorefn) or ())
+    objectives = tuple(asking.names(objective) or ())
     for name in objectives:
         if name not in OBJECTIVES:
             raise one_of("objective", name, OBJECTIVES)
@@ -218,18 +220,19 @@ def heterogeneity(
 ) -> None:
     """Which models cover whose mistakes: one number for every pair.
 
+    \b
     cascade heterogeneity -d digits --output heterogeneity.csv
     """
     from cache import Store
     from cache.errors import one_of
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
     from stages import heterogeneity as stage
 
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(cache)
-    wanted = gather.names(models)
-    dataset = gather.dataset_for(dataset, wanted[0] if wanted else None)
+    wanted = asking.names(models)
+    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
     split = "train" if train else gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
     scores = gather.scores(store, dataset, split, wanted, images, runtime)
@@ -265,15 +268,16 @@ def simulate(
 ) -> None:
     """What a cascade answers, request by request, at a given or fitted λ.
 
+    \b
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
     """
     from cache import Store
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
     from stages import simulate as stage
 
     store, images = Store(cache), gather.Images(data, weights)
-    pair = gather.required_pair(model_1, model_2)
-    dataset = gather.dataset_for(dataset, pair[0])
+    pair = asking.required_pair(model_1, model_2)
+    dataset = asking.dataset_for(dataset, pair[0])
     split = gather.report_split(store, dataset, split)
     scores = gather.scores(store, dataset, split, pair, images, runtime)
     cascade, fit = gather.decided(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cascade_cli.asking import DEFAULT_DATASET, checked_score
 from cascade_cli.output import progress, say
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from stages.score import ScoreSet
     from stages.simulate import Cascade
 
-DEFAULT_DATASET = "digits"
 _REPORT_ON = ("test", "val", "validation")
 
 
@@ -34,41 +34,6 @@ class Images:
     part_rows: int | None = None
     download: bool = False
     overwrite: bool = False
-
-
-def dataset_for(dataset: str | None, model: str | None = None) -> str:
-    """The dataset asked for, else the one the model belongs to, else digits."""
-    from cache import InputError
-
-    if dataset is not None or model is None:
-        return dataset or DEFAULT_DATASET
-    from stages.models import dataset_of
-
-    try:
-        return dataset_of(model)
-    except InputError as error:
-        raise InputError(f"{error}; for a model of your own give --dataset") from error
-
-
-def names(text: str | None) -> list[str] | None:
-    """A comma-separated list, None where nothing was given."""
-    if text is None:
-        return None
-    from cache import InputError
-
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
-        raise InputError(f"{text!r} names nothing: give names separated by commas")
-    return found
-
-
-def checked_score(name: str) -> str:
-    from cache.errors import one_of
-    from stages.rule import SCORES
-
-    if name not in SCORES:
-        raise one_of("score", name, SCORES)
-    return name
 
 
 def report_split(store: Store, dataset: str, split: str | None) -> str:
@@ -113,42 +78,12 @@ def _have_images(dataset: str, images: Images) -> bool:
     )
 
 
-def pair(model_1: str | None, model_2: str | None, all_pairs: bool) -> tuple[str, str] | None:
-    """The two models asked for, None for all pairs."""
-    from cache import InputError
-
-    if model_1 is None and model_2 is None:
-        return None
-    if all_pairs:
-        raise InputError("--all-pairs takes no -m1 and -m2: leave out the one or the others")
-    return required_pair(model_1, model_2)
-
-
-def required_pair(model_1: str | None, model_2: str | None) -> tuple[str, str]:
-    from cache import InputError
-
-    if model_1 is None or model_2 is None:
-        raise InputError("a cascade needs two models: give -m1 A and -m2 B")
-    if model_1 == model_2:
-        raise InputError(f"a cascade needs two different models, both are {model_1}")
-    return model_1, model_2
-
-
 def enough_models(pairs: Sequence[object], scores: ScoreSet) -> None:
     from cache import InputError
 
     if not pairs:
         where = f"{scores.dataset}/{scores.split}"
         raise InputError(f"{where} has one model only ({scores.models[0]}): extract another")
-
-
-def fit_split(split: str | None, train: bool) -> str | None:
-    """The split asked for; `--train` is the original's way to ask for train."""
-    from cache import InputError
-
-    if split is not None and train:
-        raise InputError("--train fits on train: leave it out, or --fit-split")
-    return "train" if train else split
 
 
 def ensure(
@@ -207,17 +142,6 @@ def decided(
         say(note)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective)
     return Cascade(*pair, name, limit, postcheck), fit
-
-
-def weights_files(*given: str | None) -> dict[str, str]:
-    """{model: file} of (model, file, model, file, …); a file needs its model."""
-    from cache import InputError
-
-    pairs = list(zip(given[::2], given[1::2], strict=True))
-    for model, file in pairs:
-        if file is not None and model is None:
-            raise InputError(f"weights {file} are given without their model: name it, -m1 or -m2")
-    return {model: file for model, file in pairs if model is not None and file is not None}
 
 
 def extract_splits(dataset: str, images: Images) -> list[str]:
@@ -285,8 +209,8 @@ def runtime(images: Images) -> str:
 
 def live_cascade(
     dataset: str, split: str, models: Sequence[str], cascade: Cascade, images: Images
-) -> tuple[Source, LiveCascade, list[str]]:
-    """The images, the loaded models with their rule, and the weights' SHA-256."""
+) -> tuple[Source, LiveCascade]:
+    """The images, and the loaded models with their rule."""
     from stages.models.factory import require_torch
 
     require_torch()
@@ -296,24 +220,22 @@ def live_cascade(
 
     device = open_device(images.device, images.precision)
     [source] = open_sources(dataset, [split], images)
-    chosen = choose_models(dataset, models, [], images)
     runners = [
         Runner.of(load(one.spec, one.weights), one.spec.preprocessing, device, images.precision)
-        for one in chosen
+        for one in choose_models(dataset, models, [], images)
     ]
-    second = runners[1] if len(runners) > 1 else None
-    hashes = [one.weights.sha256 for one in chosen]
-    return source, LiveCascade(cascade, runners[0], second), hashes
+    return source, LiveCascade(cascade, runners[0], runners[1] if len(runners) > 1 else None)
 
 
-def same_weights(scores: ScoreSet, models: Sequence[str], hashes: Sequence[str]) -> None:
+def same_weights(scores: ScoreSet, dataset: str, models: Sequence[str], images: Images) -> None:
     """InputError unless the cached rows come from the weights that are about to run."""
     from cache import InputError
 
-    for model, sha256 in zip(models, hashes, strict=True):
-        cached = scores.manifests[scores.index(model)].provenance.get("weights_sha256")
-        if cached != sha256:
+    for one in choose_models(dataset, models, [], images):
+        cached = scores.manifests[scores.index(one.name)].provenance.get("weights_sha256")
+        if cached != one.weights.sha256:
             raise InputError(
-                f"the cache holds {model} with weights {str(cached)[:12]}, given are "
-                f"{sha256[:12]}: extract with these weights (--overwrite), or use another --cache"
+                f"the cache holds {one.name} with weights {str(cached)[:12]}, given are "
+                f"{one.weights.sha256[:12]}: extract with these weights (--overwrite), or use "
+                "another --cache"
             )

@@ -71,21 +71,22 @@ def extract(
 ) -> None:
     """Run every model once over every image; write samples, logits and timings to the cache.
 
+    \b
     cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
     """
     from cache import Store
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
 
-    files = gather.weights_files(model_1, weights_1, model_2, weights_2)
-    wanted = [name for name in (model_1, model_2) if name] + (gather.names(models or None) or [])
+    files = asking.weights_files(model_1, weights_1, model_2, weights_2)
+    wanted = [name for name in (model_1, model_2) if name] + (asking.names(models or None) or [])
     first = next((name for name in wanted if name not in ("all", "all-available")), None)
-    dataset = gather.dataset_for(dataset, None if model else first)
+    dataset = asking.dataset_for(dataset, None if model else first)
     wanted = wanted or ([] if model else ["all-available"])
     images = gather.Images(
         data, weights, files, device, precision, batch_size, workers, part_rows, download, overwrite
     )
     begun = time.monotonic()
-    splits = gather.names(split) or gather.extract_splits(dataset, images)
+    splits = asking.names(split) or gather.extract_splits(dataset, images)
     rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
     seconds = time.monotonic() - begun
     if as_json:
@@ -119,10 +120,11 @@ def import_logits(
 ) -> None:
     """Bring in logits that something else computed, under the same contract.
 
+    \b
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     """
     from cache import Store
-    from cascade_cli.gather import names
+    from cascade_cli import asking
     from stages import importing
 
     store = Store(cache)
@@ -132,7 +134,7 @@ def import_logits(
         model,
         logits,
         labels,
-        tuple(names(trained_on) or ("train",)),
+        tuple(asking.names(trained_on) or ("train",)),
         "stated" if trained_on else "assumed",
         macs,
         overwrite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from cache import Store
     from cascade_cli.gather import Images
     from stages.datasets import Source
-    from stages.live import LiveCascade, Served
+    from stages.live import Served
+    from stages.simulate import Cascade
 
 CLASS_COLUMNS = {
     "class": "class",
@@ -57,28 +59,29 @@ def live(
 ) -> None:
     """Answer every image for real, time it, and hold the answers against `simulate`.
 
+    \b
     cascade live -m1 digits_wide -m2 digits_residual --batch-size 64
     """
     from cache import InputError, Store
     from cache.errors import one_of
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
 
     if end not in ENDINGS:
         raise one_of("ending", end, ENDINGS)
     if model_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
     store = Store(cache)
-    files = gather.weights_files(model_1, weights_1, model_2, weights_2)
-    dataset = gather.dataset_for(dataset, model_1)
+    files = asking.weights_files(model_1, weights_1, model_2, weights_2)
+    dataset = asking.dataset_for(dataset, model_1)
     images = gather.Images(data, weights, files, device, precision)
     split = gather.report_split(store, dataset, split)
-    rule = (scorefn, threshold, postcheck)
-    if model_2 is None:
-        result = _one_model(dataset, split, model_1, images, batch_size, limit)
+    models = asking.required_pair(model_1, model_2) if model_2 else (model_1,)
+    request = _Request(dataset, split, models, images, batch_size, limit)
+    if len(models) == 1:
+        result = _one_model(request)
     else:
-        pair = gather.required_pair(model_1, model_2)
-        run = _Run(store, dataset, split, pair, images, batch_size, limit)
-        result = _cascade(run, rule, objective, fit_split)
+        rule = (scorefn, threshold, postcheck)
+        result = _cascade(store, request, rule, objective, fit_split)
     if as_json:
         print_json(result)
     else:
@@ -86,41 +89,45 @@ def live(
     finish(end)
 
 
-class _Run:
-    """What a live run of two models works on."""
+@dataclass(frozen=True)
+class _Request:
+    """What is to be answered, by which models."""
 
-    def __init__(
-        self,
-        store: Store,
-        dataset: str,
-        split: str,
-        pair: tuple[str, str],
-        images: Images,
-        batch_size: int,
-        limit: int | None,
-    ) -> None:
-        self.store, self.dataset, self.split, self.pair = store, dataset, split, pair
-        self.images, self.batch_size, self.limit = images, batch_size, limit
+    dataset: str
+    split: str
+    models: tuple[str, ...]
+    images: Images
+    batch_size: int
+    limit: int | None
+
+    def serve(self, cascade: Cascade) -> tuple[Source, Served]:
+        """The images, and what was answered."""
+        from cascade_cli.gather import live_cascade
+        from stages.live import serve
+
+        source, running = live_cascade(self.dataset, self.split, self.models, cascade, self.images)
+        with progress("live") as tell:
+            return source, serve(source, running, self.batch_size, self.limit, tell)
 
 
 def _cascade(
-    run: _Run, rule: tuple[str, str | None, bool], objective: str, fit_split: str | None
+    store: Store,
+    request: _Request,
+    rule: tuple[str, str | None, bool],
+    objective: str,
+    fit_split: str | None,
 ) -> dict[str, Any]:
     from cascade_cli import gather
-    from stages import live as stage
+    from stages.live import agreement
     from stages.simulate import simulate, summary
 
-    runtime = gather.runtime(run.images)
-    args = (run.images, runtime)
-    scores = gather.scores(run.store, run.dataset, run.split, run.pair, *args)
-    cascade, fit = gather.decided(run.store, scores, run.pair, rule, objective, fit_split, *args)
-    source, live_cascade, hashes = gather.live_cascade(
-        run.dataset, run.split, run.pair, cascade, run.images
-    )
-    gather.same_weights(scores, run.pair, hashes)
-    served = _serve(source, live_cascade, run.batch_size, run.limit)
+    images, pair = request.images, (request.models[0], request.models[1])
+    runtime = gather.runtime(images)
+    scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
+    cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
+    gather.same_weights(scores, request.dataset, pair, images)
+    source, served = request.serve(cascade)
     predicted = summary(scores, cascade, simulate(scores, cascade))
-    agreement = stage.agreement(served, scores, cascade, run.images.precision)
     measured = {
         "n": len(served.ids),
         "accuracy": served.accuracy,
@@ -128,30 +135,20 @@ def _cascade(
         "escalated": int(served.escalated.sum()),
         "took_b": int(served.took_b.sum()),
     }
-    agreement["simulated"] = {key: predicted[key] for key in measured}
-    head = {"dataset": run.dataset} | predicted | measured | fit
-    return head | _about(source, served, run.images) | {"agreement": agreement}
+    found = agreement(served, scores, cascade, images.precision)
+    found["simulated"] = {key: predicted[key] for key in measured}
+    head = {"dataset": request.dataset} | predicted | measured | fit
+    return head | _about(source, served, images) | {"agreement": found}
 
 
-def _one_model(
-    dataset: str, split: str, model: str, images: Images, batch_size: int, limit: int | None
-) -> dict[str, Any]:
-    from cascade_cli import gather
+def _one_model(request: _Request) -> dict[str, Any]:
     from stages.simulate import Cascade
 
-    cascade = Cascade(model, "", threshold="never")
-    source, alone, _ = gather.live_cascade(dataset, split, (model,), cascade, images)
-    served = _serve(source, alone, batch_size, limit)
-    head = {"dataset": dataset, "split": split, "model_1": model, "model_2": None}
+    source, served = request.serve(Cascade(request.models[0], "", threshold="never"))
+    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
+    head |= {"model_1": request.models[0], "model_2": None}
     figures = {"n": len(served.ids), "accuracy": served.accuracy, "usage": None, "agreement": None}
-    return head | figures | _about(source, served, images)
-
-
-def _serve(source: Source, live_cascade: LiveCascade, batch_size: int, limit: int | None) -> Served:
-    from stages.live import serve
-
-    with progress("live") as tell:
-        return serve(source, live_cascade, batch_size, limit, tell)
+    return head | figures | _about(source, served, request.images)
 
 
 def _about(source: Source, served: Served, images: Images) -> dict[str, Any]:

@@ -50,13 +50,16 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
     from cache import InputError
     from stages.results import tidy
 
-    writers = {".csv": pl.DataFrame.write_csv, ".parquet": pl.DataFrame.write_parquet}
+    table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
+    writers: dict[str, Callable[[str], object]] = {
+        ".csv": table.write_csv,
+        ".parquet": table.write_parquet,
+    }
     writer = writers.get(Path(path).suffix)
     if writer is None:
         raise InputError(f"cannot write {path}: its name must end in .csv or .parquet")
-    table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
     try:
-        writer(table, path)
+        writer(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ def _part_writes(
         job.forward_ms += sum(laps)
         tables = _tables(logits, first, job.batches, laps)
         job.buffer, job.batches = None, []
-        yield lambda job=job, tables=tables: _write_part(job, last.part, *tables)
+        yield partial(_write_part, job, last.part, *tables)
 
 
 def _tables(

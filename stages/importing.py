@@ -43,7 +43,7 @@ def run(store: Store, request: Request) -> dict[str, Any]:
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     identity = {
         "dataset_fingerprint": print_,
-        "logits_sha256": hashlib.sha256(logits).hexdigest(),
+        "logits_sha256": hashlib.sha256(logits.data).hexdigest(),
         "classes": logits.shape[1],
     }
     provenance = {

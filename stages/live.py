@@ -173,9 +173,7 @@ def agreement(
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
     rows = [
-        _difference(
-            i, {name: bool(column[i]) for name, column in differ.items()}, pairs, scores, cascade
-        )
+        _difference(int(i), pairs, scores, cascade)
         for i in np.flatnonzero(differ["escalated"] | differ["prediction"])
     ]
     cached = scores.score(cascade.score, scores.index(cascade.model_1))[:n]

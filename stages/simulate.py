@@ -93,8 +93,7 @@ NO_FIT: dict[str, Any] = {
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str, Any]:
     """The contract's keys. Joules are null until a cost table is there."""
     a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
-    macs = [manifest.provenance.get("macs") for manifest in scores.manifests]
-    known = macs[a] is not None and macs[b] is not None
+    macs_1, macs_2 = (scores.manifests[m].provenance.get("macs") for m in (a, b))
     return {
         "split": scores.split,
         "model_1": cascade.model_1,
@@ -113,8 +112,13 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "hit_rate": 0.0,
         "accuracy_1": float(scores.accuracy[a]),
         "accuracy_2": float(scores.accuracy[b]),
-        "macs_1": macs[a],
-        "macs_2": macs[b],
-        "macs_per_request": macs[a] + outcome.usage * macs[b] if known else None,
+        "macs_1": macs_1,
+        "macs_2": macs_2,
+        "macs_per_request": _expected(macs_1, macs_2, outcome.usage),
         "energy_j_per_request": None,
     }
+
+
+def _expected(cost_1: float | None, cost_2: float | None, usage: float) -> float | None:
+    """Cost per request: A always runs, B on its share; unknown if either is."""
+    return None if cost_1 is None or cost_2 is None else cost_1 + usage * cost_2

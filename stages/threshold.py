@@ -34,8 +34,11 @@ def run(
 ) -> list[Row]:
     """The rows of `operating_points`, also written to results/threshold."""
     rows = list(operating_points(reported, plan, pairs, question))
-    request = {"pairs": [[reported.models[m] for m in pair] for pair in pairs]}
-    request |= {"fit": [plan.method, plan.split], "question": str(question)}
+    request = {
+        "pairs": [[reported.models[m] for m in pair] for pair in pairs],
+        "fit": [plan.method, plan.split],
+        "question": str(question),
+    }
     save(store, "threshold", reported, request, rows)
     return rows
 

@@ -1,0 +1,81 @@
+"""What a user asked for, checked before anything is read or run."""
+
+from __future__ import annotations
+
+DEFAULT_DATASET = "digits"
+
+
+def dataset_for(dataset: str | None, model: str | None = None) -> str:
+    """The dataset asked for, else the one the model belongs to, else digits."""
+    from cache import InputError
+
+    if dataset is not None or model is None:
+        return dataset or DEFAULT_DATASET
+    from stages.models import dataset_of
+
+    try:
+        return dataset_of(model)
+    except InputError as error:
+        raise InputError(f"{error}; for a model of your own give --dataset") from error
+
+
+def names(text: str | None) -> list[str] | None:
+    """A comma-separated list, None where nothing was given."""
+    if text is None:
+        return None
+    from cache import InputError
+
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"{text!r} names nothing: give names separated by commas")
+    return found
+
+
+def checked_score(name: str) -> str:
+    from cache.errors import one_of
+    from stages.rule import SCORES
+
+    if name not in SCORES:
+        raise one_of("score", name, SCORES)
+    return name
+
+
+def pair(model_1: str | None, model_2: str | None, all_pairs: bool) -> tuple[str, str] | None:
+    """The two models asked for, None for all pairs."""
+    from cache import InputError
+
+    if model_1 is None and model_2 is None:
+        return None
+    if all_pairs:
+        raise InputError("--all-pairs takes no -m1 and -m2: leave out the one or the others")
+    return required_pair(model_1, model_2)
+
+
+def required_pair(model_1: str | None, model_2: str | None) -> tuple[str, str]:
+    from cache import InputError
+
+    if model_1 is None or model_2 is None:
+        raise InputError("a cascade needs two models: give -m1 A and -m2 B")
+    if model_1 == model_2:
+        raise InputError(f"a cascade needs two different models, both are {model_1}")
+    return model_1, model_2
+
+
+def fit_split(split: str | None, train: bool) -> str | None:
+    """The split asked for; `--train` is the original's way to ask for train."""
+    from cache import InputError
+
+    if split is not None and train:
+        raise InputError("--train fits on train: leave it out, or --fit-split")
+    return "train" if train else split
+
+
+def weights_files(*given: str | None) -> dict[str, str]:
+    """{model: file} of (model, file, model, file, …); a file needs its model."""
+    from cache import InputError
+
+    pairs = list(zip(given[::2], given[1::2], strict=True))
+    for model, file in pairs:
+        if file is not None and model is None:
+            raise InputError(f"weights {file} are given without their model: name it, -m1 or -m2")
+    return {model: file for model, file in pairs if model is not None and file is not None}

@@ -1,0 +1,74 @@
+"""`report`: a page to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.output import print_json, progress, say
+
+
+def register(app: typer.Typer) -> None:
+    app.command("report")(report)
+
+
+def report(
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    scorefn: Annotated[
+        str | None,
+        typer.Option("-s", "--scorefn", help="maxp, difference or entropy. [default: the best]"),
+    ] = None,
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="The page, one HTML file.")
+    ] = "report.html",
+    figures: Annotated[
+        str | None, typer.Option("--figures", help="Folder for each figure as PNG and SVG.")
+    ] = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Write a page on all models and their cascades, with the curve of one pair or of the best.
+
+    cascade report -d digits -m1 digits_wide -m2 digits_residual --output report.html
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+    from stages import report as stage
+    from stages.fitting import plan
+
+    store, images = Store(cache), gather.Images(data, weights)
+    dataset = asking.dataset_for(dataset, model_1)
+    split = gather.report_split(store, dataset, split)
+    reported = gather.scores(store, dataset, split, None, images, runtime)
+    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
+    fitted = plan(store, reported, fit_split, runtime=runtime)
+    for note in fitted.notes:
+        say(note)
+    with progress("comparing cascades") as tell:
+        facts = stage.run(
+            store, reported, fitted, (model_1, model_2), scorefn, output, figures, tell
+        )
+    if as_json:
+        print_json(facts)
+        return
+    _show(facts)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    check = " with post-check" if facts["postcheck"] else ""
+    print(f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}: {facts['chosen_by']}")
+    print(
+        f"{facts['expected_accuracy']:.2%} right, {facts['expected_usage']:.1%} to B; "
+        f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
+    )
+    for file in (facts["output"], *facts["figures"]):
+        print(f"wrote {file}")
