@@ -97,8 +97,10 @@ def _load_path(store: Store, path: str) -> Manifest:
                 f"{SCHEMA_VERSION}: choose another --cache, or extract again"
             )
         partition = Partition.of(body["table"], **body["keys"])
+        if manifest_path(partition) != path:
+            raise ValueError(f"it is about {partition}")
         parts = tuple(Part(**part) for part in body["parts"])
-        return Manifest(partition, parts, body["identity"], body["provenance"])
+        return Manifest(partition, parts, dict(body["identity"]), dict(body["provenance"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{store.describe(path)} is damaged ({type(error).__name__}): delete it and run "

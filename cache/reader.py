@@ -27,7 +27,10 @@ def read_part(
         raise _damaged(store, path, f"has {data.size} bytes instead of {part.size_bytes}")
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise _damaged(store, path, "does not have its recorded SHA-256")
-    return pq.read_table(pa.BufferReader(data), columns=columns, partitioning=None)
+    table = pq.read_table(pa.BufferReader(data), columns=columns, partitioning=None)
+    if table.num_rows != part.rows:
+        raise _damaged(store, path, f"has {table.num_rows} rows instead of {part.rows}")
+    return table
 
 
 def iter_parts(

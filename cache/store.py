@@ -21,8 +21,8 @@ from cache.errors import InputError
 _REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again: it resumes",
     errno.EDQUOT: "free some of your quota and run the same command again: it resumes",
-    errno.EACCES: "make it writable or choose another with --cache",
-    errno.EPERM: "make it writable or choose another with --cache",
+    errno.EACCES: "check its permissions or choose another with --cache",
+    errno.EPERM: "check its permissions or choose another with --cache",
     errno.EROFS: "choose another with --cache",
     errno.ENOTDIR: "a file is in the way: choose another with --cache",
     errno.EEXIST: "a file is in the way: choose another with --cache",
@@ -40,12 +40,12 @@ class Store:
 
     def read(self, path: str) -> pa.Buffer:
         """The whole file; FileNotFoundError if there is none."""
-        with self._fs.open_input_file(self._full(path)) as file:
+        with self._faults("read"), self._fs.open_input_file(self._full(path)) as file:
             return file.read_buffer()
 
     def write(self, path: str, data: pa.Buffer | bytes) -> None:
         """Publish the whole file, or nothing."""
-        with self._faults():
+        with self._faults("write"):
             if self.local:
                 self._write_local(path, data)
             else:
@@ -54,18 +54,20 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
-        with self._faults():
-            if self.exists(path):
+        if self.exists(path):
+            with self._faults("write"):
                 self._fs.delete_file(self._full(path))
 
     def exists(self, path: str) -> bool:
-        return self._fs.get_file_info(self._full(path)).type == fs.FileType.File
+        with self._faults("read"):
+            return self._fs.get_file_info(self._full(path)).type == fs.FileType.File
 
     def files(self, folder: str) -> list[str]:
         """Every file below `folder`, sorted, relative to the root."""
         selector = fs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
         cut = len(self._base) + 1
-        infos = self._fs.get_file_info(selector)
+        with self._faults("read"):
+            infos = self._fs.get_file_info(selector)
         return sorted(info.path[cut:] for info in infos if info.type == fs.FileType.File)
 
     def describe(self, path: str = "") -> str:
@@ -91,17 +93,21 @@ class Store:
         _sync_folder(target.parent)
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, doing: str) -> Iterator[None]:
         """Name what the operating system refused, and what to do about it."""
         try:
             yield
         except OSError as error:
+            if doing == "read" and isinstance(error, FileNotFoundError):
+                raise
             reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
             remedy = _REMEDIES.get(error.errno or 0, "check it or choose another with --cache")
-            raise InputError(f"cannot write the cache {self.root}: {reason}; {remedy}") from error
+            raise InputError(f"cannot {doing} the cache {self.root}: {reason}; {remedy}") from error
 
 
 def _open_root(root: str) -> tuple[bool, fs.FileSystem, str]:
+    if "\0" in root or root.encode(errors="replace").decode() != root:
+        raise InputError(f"cannot open the cache {root!r}: it is no path in UTF-8; give another")
     if "://" not in root:
         return True, fs.LocalFileSystem(), str(Path(root).absolute())
     try:

@@ -29,8 +29,8 @@ class PartitionWriter:
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
 
     `identity` must equal that of a complete partition for it to be kept (InputError otherwise,
-    unless `overwrite`); `made_with` (batch size, device …) must agree too for parts of an
-    unfinished run to be kept.
+    unless `overwrite`); `made_with` (batch size, device …, also in `provenance`) must agree too for
+    parts of an unfinished or damaged partition to be kept.
     """
 
     def __init__(
@@ -45,36 +45,35 @@ class PartitionWriter:
     ) -> None:
         self.store, self.partition, self.schema = store, partition, schema
         self.identity, self.provenance = identity, provenance
-        self._token = digest([identity, made_with or {}, str(schema)])
+        self._made_with = made_with or {}
+        self._token = digest([identity, self._made_with, str(schema)])
         self.complete = self._existing(overwrite)
         self.done: dict[int, Part] = {} if self.complete else self._resumable()
 
     def reopen(self) -> None:
         """Take a complete partition back for a run that makes some of its parts again."""
         if self.complete:
-            self.done = dict(enumerate(self.complete.parts))
-            manifests.withdraw(self.store, self.partition)
-            self.complete = None
+            self._salvage(self.complete, ())
+            self.complete, self.done = None, self._resumable()
 
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
         data = self._encode(index, table)
         part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
         self.store.write(f"{self.partition.path}/{part.name}", data)
-        receipt = {"token": self._token, **asdict(part)}
-        self.store.write(self._receipt(index), json.dumps(receipt).encode())
+        self._write_receipt(index, part)
         self.done[index] = part
         return part
 
     def finish(self, count: int) -> Manifest:
-        """Publish the manifest of parts 0 … count − 1 and clear what an earlier run left over."""
+        """Clear what an earlier run left over and publish the manifest of parts 0 … count − 1."""
         parts = tuple(self.done[index] for index in range(count))
         manifest = Manifest(self.partition, parts, self.identity, self.provenance)
-        manifests.publish(self.store, manifest)
         kept = {f"{self.partition.path}/{part.name}" for part in parts}
         for path in self.store.files(self.partition.path):
             if path not in kept:
                 self.store.delete(path)
+        manifests.publish(self.store, manifest)
         for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
             self.store.delete(path)
         self.complete = manifest
@@ -97,12 +96,16 @@ class PartitionWriter:
         return None
 
     def _salvage(self, found: Manifest, damaged: Sequence[Part]) -> None:
-        """Withdraw a damaged partition and keep its sound parts for this run."""
+        """Withdraw a partition and keep its sound parts, made in the same way, for this run."""
+        if all(found.provenance.get(key) == value for key, value in self._made_with.items()):
+            for index, part in enumerate(found.parts):
+                if part not in damaged:
+                    self._write_receipt(index, part)
         manifests.withdraw(self.store, self.partition)
-        for index, part in enumerate(found.parts):
-            if part not in damaged:
-                receipt = {"token": self._token, **asdict(part)}
-                self.store.write(self._receipt(index), json.dumps(receipt).encode())
+
+    def _write_receipt(self, index: int, part: Part) -> None:
+        receipt = {"token": self._token, **asdict(part)}
+        self.store.write(self._receipt(index), json.dumps(receipt).encode())
 
     def _resumable(self) -> dict[int, Part]:
         done = {}
