@@ -1,0 +1,263 @@
+"""The report's figures: Altair charts from plain arrays and rows; they know no cache and no page.
+
+Ink is a parameter: in the page it is `currentColor`, so that axes and text follow the page's light
+or dark theme without a script; in a paper it is black.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+Row = dict[str, Any]
+BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
+LINES = {"accuracy": BLUE, "accuracy with post-check": ORANGE, "use of B": GREY}
+SHAPES = {"best": "circle", "1se": "diamond"}
+KINDS = {"single model": PURPLE, "cascade, best": BLUE, "cascade, 1se": ORANGE}
+_INK = "currentColor"
+_SHARE, _AXIS_SHARE = ".2%", ".2~%"
+_PAPER_WIDTH = 640
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart and the rows it draws, by the names it knows them by.
+
+    They stay apart because Altair would copy and validate every row, several times.
+    """
+
+    chart: alt.LayerChart
+    data: dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing and the words around it. Below `min_width` CSS pixels it scrolls."""
+
+    name: str
+    title: str
+    caption: str
+    drawing: Drawing
+    min_width: int = 300
+
+    def spec(self, ink: str = _INK, width: int | str = "container") -> Row:
+        """The Vega-Lite specification, without the address of its schema."""
+        words = f"{self.title}. {self.caption}"
+        spec = _themed(self.drawing.chart.properties(width=width, description=words)).to_dict()
+        del spec["$schema"]
+        spec["datasets"] = self.drawing.data
+        return spec if ink == _INK else _inked(spec, ink)
+
+
+def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:
+    """float [M, M] in the order of `models`, rows A, columns B; the diagonal is left out."""
+    m = len(models)
+    apart = matrix[~np.eye(m, dtype=bool)]
+    low, high = float(apart.min()), float(apart.max())
+    rows = [
+        {"a": models[i], "b": models[j], "value": float(matrix[i, j])}
+        for i in range(m)
+        for j in range(m)
+        if i != j
+    ]
+    scale = alt.Scale(scheme="viridis", domain=[low, high] if low < high else [0, high or 1])
+    axis = alt.Axis(labelLimit=180, grid=False, domain=False, ticks=False)
+    b_axis = axis.copy()
+    b_axis.labelAngle = -40
+    base = alt.Chart(alt.NamedData("pairs")).encode(
+        x=alt.X("b:N", sort=list(models), title=None, axis=b_axis),
+        y=alt.Y("a:N", sort=list(models), title=None, axis=axis),
+        tooltip=[alt.Tooltip("a:N"), alt.Tooltip("b:N"), _tip("value", title, _SHARE)],
+    )
+    legend = alt.Legend(title=None, format=_AXIS_SHARE, orient="top", gradientLength=160)
+    cells = base.mark_rect().encode(color=alt.Color("value:Q", scale=scale, legend=legend))
+    layers = [cells]
+    if m <= 12:
+        light = f"datum.value > {(low + 2 * high) / 3}"
+        ink = alt.condition(light, alt.value("#111111"), alt.value("#ffffff"))
+        layers.append(base.mark_text(fontSize=11).encode(text=_text("value"), color=ink))
+    chart = alt.layer(*layers).properties(height=m * (40 if m <= 6 else 28 if m <= 12 else 18))
+    return Drawing(chart, {"pairs": rows})
+
+
+def threshold_curve(
+    lines: dict[str, tuple[np.ndarray, np.ndarray]], points: Sequence[Row]
+) -> Drawing:
+    """Accuracy (left) and use of B (right) over λ.
+
+    `lines` holds (λ, share), ascending, for each of LINES; `points` have `threshold`, `accuracy`,
+    `usage`, `line` (of LINES) and `objective` (of SHAPES).
+    """
+    scale = alt.Scale(domain=list(LINES), range=list(LINES.values()))
+    legend = alt.Legend(title=None, orient="top", columns=2, symbolType="stroke", labelLimit=0)
+    color = alt.Color("line:N", scale=scale, legend=legend)
+    x = alt.X("x:Q", title="λ", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5))
+    room = alt.Scale(zero=False, nice=False, padding=10)
+    left = alt.Y("y:Q", title="accuracy", scale=room, axis=_share_axis())
+    right = alt.Y(
+        "y:Q", title="use of B", scale=alt.Scale(domain=[0, 1]), axis=_share_axis(grid=False)
+    )
+    path: dict[str, Any] = {"x": x, "color": color, "order": "i:Q"}
+    solid = alt.Chart(alt.NamedData("accuracy")).mark_line(strokeWidth=1.5)
+    dashed = alt.Chart(alt.NamedData("use")).mark_line(strokeWidth=1.5, strokeDash=[5, 3])
+    accuracy = alt.layer(solid.encode(y=left, **path), _marks(color))
+    chart = alt.layer(accuracy, dashed.encode(y=right, **path)).resolve_scale(y="independent")
+    *solid_names, use = LINES
+    data = {
+        "accuracy": [row for name in solid_names for row in _line(name, *lines[name])],
+        "use": _line(use, *lines[use]),
+        "points": list(points),
+    }
+    return Drawing(chart.properties(height=320), data)
+
+
+def accuracy_cost(points: Sequence[Row], front: Sequence[tuple[float, float]]) -> Drawing:
+    """Accuracy over multiply-adds per request.
+
+    `points` have `name`, `kind` (of KINDS), `macs`, `accuracy`, and for cascades `how`, `usage`
+    and `chosen`; `front` are the (cost, accuracy) that nothing cheaper reaches.
+    """
+    labelled = sum(point["kind"] == "single model" for point in points) <= 8
+    place: dict[str, Any] = {
+        "x": alt.X(
+            "macs:Q",
+            title="multiply-adds per request",
+            scale=alt.Scale(type="log", nice=False, padding=48 if labelled else 14),
+            axis=alt.Axis(format="~s", grid=False, labelOverlap=True),
+        ),
+        "y": alt.Y(
+            "accuracy:Q",
+            title="accuracy",
+            scale=alt.Scale(zero=False, nice=False, padding=24),
+            axis=_share_axis(),
+        ),
+    }
+    dots = alt.Chart(alt.NamedData("points")).encode(**place)
+    line = alt.Chart(alt.NamedData("frontier")).mark_line(
+        interpolate="step-after", color=_INK, strokeWidth=1, opacity=0.5
+    )
+    layers = [line.encode(**place), _dots(dots), _ring(dots), *([_names(dots)] * labelled)]
+    steps = [{"macs": cost, "accuracy": value} for cost, value in front]
+    data = {"points": list(points), "frontier": steps}
+    return Drawing(alt.layer(*layers).properties(height=360), data)
+
+
+def save(figure: Figure, folder: Path) -> list[Path]:
+    """NAME.png (two pixels a point) and NAME.svg, black on white."""
+    import vl_convert
+
+    spec, version = figure.spec("black", _PAPER_WIDTH), vega_lite_version()
+    spec["background"] = "white"
+    png, svg = (folder / f"{figure.name}{suffix}" for suffix in (".png", ".svg"))
+    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
+    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+    return [png, svg]
+
+
+def script() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that loads nothing."""
+    import vl_convert
+
+    # The stub calls for a snippet; without one the bundle sets `vegaEmbed` itself.
+    bundle: Any = vl_convert.javascript_bundle
+    return str(bundle(vl_version=vega_lite_version()))
+
+
+def vega_lite_version() -> str:
+    """Of the specifications that Altair writes, as vl-convert names it: `6.4`."""
+    return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
+
+
+def _line(name: str, x: np.ndarray, y: np.ndarray) -> list[Row]:
+    pairs = zip(x.tolist(), y.tolist(), strict=True)
+    return [{"line": name, "i": i, "x": a, "y": b} for i, (a, b) in enumerate(pairs)]
+
+
+def _marks(color: alt.Color) -> alt.Chart:
+    """The chosen operating points, on their lines."""
+    scale = alt.Scale(domain=list(SHAPES), range=list(SHAPES.values()))
+    legend = alt.Legend(title=None, orient="bottom", symbolFillColor=_INK, symbolStrokeColor=_INK)
+    marks = alt.Chart(alt.NamedData("points")).mark_point(
+        filled=True, size=110, opacity=1, stroke=_INK, strokeWidth=1
+    )
+    return marks.encode(
+        x="threshold:Q",
+        y="accuracy:Q",
+        color=color,
+        shape=alt.Shape("objective:N", scale=scale, legend=legend),
+        tooltip=[
+            alt.Tooltip("objective:N", title="point"),
+            alt.Tooltip("line:N"),
+            _tip("threshold", "λ", ".6f"),
+            _tip("accuracy", "accuracy", _SHARE),
+            _tip("usage", "use of B", _SHARE),
+        ],
+    )
+
+
+def _dots(dots: alt.Chart) -> alt.Chart:
+    kinds = list(KINDS)
+    legend = alt.Legend(title=None, orient="top", columns=3, labelLimit=0)
+    colors = alt.Scale(domain=kinds, range=list(KINDS.values()))
+    shapes = alt.Scale(domain=kinds, range=["square", "circle", "diamond"])
+    return dots.mark_point(filled=True, opacity=0.75).encode(
+        color=alt.Color("kind:N", scale=colors, legend=legend),
+        shape=alt.Shape("kind:N", scale=shapes),
+        size=alt.condition("datum.kind == 'single model'", alt.value(80), alt.value(40)),
+        tooltip=[
+            alt.Tooltip("name:N", title="model or cascade"),
+            alt.Tooltip("how:N", title="rule"),
+            _tip("accuracy", "accuracy", _SHARE),
+            _tip("usage", "use of B", _SHARE),
+            _tip("macs", "multiply-adds", ".4s"),
+        ],
+    )
+
+
+def _ring(dots: alt.Chart) -> alt.Chart:
+    chosen = dots.transform_filter("datum.chosen")
+    return chosen.mark_point(size=220, strokeWidth=2, filled=False, color=_INK, tooltip=None)
+
+
+def _names(dots: alt.Chart) -> alt.Chart:
+    singles = dots.transform_filter("datum.kind == 'single model'")
+    return singles.mark_text(dy=15, color=_INK, fontSize=11).encode(text="name:N")
+
+
+def _share_axis(**options: Any) -> alt.Axis:
+    return alt.Axis(format=_AXIS_SHARE, tickCount=6, **options)
+
+
+def _tip(field: str, title: str, style: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{field}:Q", title=title, format=style)
+
+
+def _text(field: str) -> alt.Text:
+    return alt.Text(f"{field}:Q", format=".1%")
+
+
+def _themed(chart: alt.LayerChart) -> alt.LayerChart:
+    line = {"domainColor": _INK, "tickColor": _INK, "domainOpacity": 0.4, "tickOpacity": 0.4}
+    return (
+        chart.configure(background="transparent", font="system-ui, sans-serif", padding=4)
+        .configure_axis(
+            labelColor=_INK,
+            titleColor=_INK,
+            gridColor=_INK,
+            gridOpacity=0.12,
+            titleFontWeight="normal",
+            **line,
+        )
+        .configure_legend(labelColor=_INK, titleColor=_INK)
+        .configure_view(stroke=None)
+    )
+
+
+def _inked(spec: Row, ink: str) -> Row:
+    return dict(json.loads(json.dumps(spec).replace(f'"{_INK}"', f'"{ink}"')))

@@ -1,0 +1,234 @@
+"""The report's words and figures, from the stages' results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.provenance import versions
+from stages.heterogeneity import matrix
+from stages.report import charts, corners, tables
+from stages.report.charts import Figure
+from stages.report.page import Number, Page, Section
+from stages.report.points import Row, Subject, frontier, macs_of
+from stages.rule import ALWAYS, NEVER, SCORES
+from stages.threshold import curve
+
+TOP = 10
+_LINES = {
+    "accuracy": "accuracy",
+    "accuracy_postcheck": "accuracy with post-check",
+    "usage": "use of B",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The lines of `charts.threshold_curve`, from a sweep of `steps` steps.
+
+    No line has more than `corners` corners, nor is off by more than `off` (a share).
+    """
+
+    lines: dict[str, tuple[np.ndarray, np.ndarray]]
+    steps: int
+    corners: int
+    off: float
+
+
+def summary(subject: Subject) -> Row:
+    """The report's key figures, JSON-ready."""
+    reported, chosen = subject.reported, subject.points.chosen
+    cheaper = subject.points.other(chosen, "1se")
+    single = reported.models[int(reported.accuracy.argmax())]
+    facts = {
+        "dataset": reported.dataset,
+        **chosen,
+        "models": list(reported.models),
+        "chosen_by": how_chosen(subject),
+        **{f"{key}_1se": cheaper[key] for key in ("threshold", "accuracy", "usage")},
+        **{f"{key}_1se": cheaper[key] for key in ("expected_accuracy", "expected_usage")},
+        "best_single": single,
+        "best_single_accuracy": float(reported.accuracy.max()),
+        "best_single_macs": macs_of(reported)[single],
+        "notes": list(subject.plan.notes),
+    }
+    facts["gain"] = facts["expected_accuracy"] - facts["best_single_accuracy"]
+    facts["macs_ratio"] = _ratio(facts["macs_per_request"], facts["best_single_macs"])
+    return facts | {"summary": sentence(facts)}
+
+
+def build(subject: Subject, facts: Row, drawn: Curve) -> Page:
+    """The page of a report whose key figures are `facts`."""
+    return Page(
+        title=f"Cascades on {subject.where}",
+        summary=facts["summary"],
+        tiles=_tiles(facts),
+        sections=(
+            _curve_section(subject, drawn),
+            _cost_section(subject),
+            _heterogeneity_section(subject),
+            Section("Models", tables=[tables.models(subject.reported)]),
+            Section("Inputs", tables=[tables.inputs(subject)]),
+        ),
+        notes=subject.plan.notes,
+        foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",
+    )
+
+
+def draw(subject: Subject) -> Curve:
+    """The chosen pair's sweep on the reported split, thinned."""
+    reported, chosen = subject.reported, subject.points.chosen
+    pair = (reported.index(chosen["model_1"]), reported.index(chosen["model_2"]))
+    sweep = curve(reported, pair, chosen["score"])
+    lines, off = {}, 0.0
+    for column, name in _LINES.items():
+        x, y = corners.outline(sweep["threshold"], sweep[column])
+        kept, error = corners.thin(x, y)
+        lines[name] = (x[kept], y[kept])
+        off = max(off, error)
+    return Curve(lines, len(sweep["threshold"]), max(len(x) for x, _ in lines.values()), off)
+
+
+def how_chosen(subject: Subject) -> str:
+    """In words, why it is this cascade."""
+    count = len(subject.reported.models)
+    first, second = (name or "any other model" for name in subject.pair)
+    pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
+    rules = subject.score or "maxp, difference and entropy"
+    return f"highest {subject.ranked_by}, of {pairs} with {rules}, with and without post-check"
+
+
+def sentence(facts: Row) -> str:
+    """The report in a few lines."""
+    a, b, single = facts["model_1"], facts["model_2"], facts["best_single"]
+    check = " and post-check" if facts["postcheck"] else ""
+    crossfit = facts["fit_method"] == "cross-fit"
+    fitted = "cross-fitted" if crossfit else f"fitted on {facts['fit_split']}"
+    cost = f", at {facts['macs_ratio']:.2f} times its multiply-adds" if facts["macs_ratio"] else ""
+    return (
+        f"On the {facts['n']:,} images of {facts['dataset']}/{facts['split']}, {a} → {b} with "
+        f"{facts['score']}{check} (λ = {tables.limit(facts).text}, {fitted}) gets "
+        f"{facts['expected_accuracy']:.2%} right and sends {facts['expected_usage']:.1%} of the "
+        f"images to {b}. That is {100 * facts['gain']:+.2f} points against the best single model, "
+        f"{single} ({facts['best_single_accuracy']:.2%}){cost}. The cheaper point within one "
+        f"standard error (1se) gets {facts['expected_accuracy_1se']:.2%} and sends "
+        f"{facts['expected_usage_1se']:.1%}. Chosen for the {facts['chosen_by']}."
+    )
+
+
+def _tiles(facts: Row) -> list[tuple[str, Number]]:
+    tiles = [
+        ("accuracy", tables.share(facts["expected_accuracy"])),
+        ("against the best single model", Number(facts["gain"], f"{100 * facts['gain']:+.2f} pt")),
+        ("use of B", tables.share(facts["expected_usage"])),
+    ]
+    cost = tables.macs(facts["macs_per_request"])
+    if isinstance(cost, Number):
+        tiles.append(("multiply-adds per request", cost))
+    if facts["macs_ratio"]:
+        ratio = Number(facts["macs_ratio"], f"{facts['macs_ratio']:.2f} ×")
+        tiles.append((f"the multiply-adds of {facts['best_single']}", ratio))
+    return tiles
+
+
+def _curve_section(subject: Subject, drawn: Curve) -> Section:
+    chosen = subject.points.chosen
+    rows = subject.points.alike(chosen)
+    title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}"
+    caption = (
+        f"Accuracy (left) and B's share of all requests (right) over λ, on {subject.where}: "
+        f"{drawn.steps:,} steps, {_thinned(drawn)}. Marked are the operating points fitted on "
+        f"{subject.plan.split}: best (highest accuracy there) and 1se (least use of B within one "
+        "standard error of it)."
+    )
+    chart = charts.threshold_curve(drawn.lines, [_mark(row) for row in rows])
+    figure = Figure("threshold", title, caption, chart, 320)
+    return Section(f"Threshold: {title}", "", [figure], [tables.operating_points(subject, rows)])
+
+
+def _mark(row: Row) -> Row:
+    surest = 1.0 if SCORES[row["score"]].sign > 0 else 0.0
+    ends = {ALWAYS: surest, NEVER: 1 - surest}
+    line = _LINES["accuracy_postcheck" if row["postcheck"] else "accuracy"]
+    threshold = ends.get(row["threshold"], row["threshold"])
+    keys = ("accuracy", "usage", "objective")
+    return {"line": line, "threshold": threshold} | {key: row[key] for key in keys}
+
+
+def _thinned(drawn: Curve) -> str:
+    if not drawn.off:
+        return "all drawn"
+    return (
+        f"drawn through {drawn.corners:,} of their corners, off by {100 * drawn.off:.3f} points "
+        "at most"
+    )
+
+
+def _cost_section(subject: Subject) -> Section:
+    best = subject.points.best_of_pairs
+    macs = macs_of(subject.reported)
+    unknown = [name for name, value in macs.items() if not value]
+    text = f"Not drawn, for their multiply-adds are unknown: {', '.join(unknown)}." * bool(unknown)
+    table = tables.best_cascades(subject, best[:TOP])
+    dots = [*_single_dots(subject), *_cascade_dots(subject, best)]
+    if not dots:
+        return Section("Accuracy and cost", text, tables=[table])
+    chart = charts.accuracy_cost(dots, frontier((d["macs"], d["accuracy"]) for d in dots))
+    caption = (
+        "Each model alone, and each pair's best cascade at its two operating points; the line is "
+        "what nothing cheaper reaches, the ring the cascade above. Hover over a point for its name."
+    )
+    figure = Figure("accuracy-cost", f"Accuracy and cost on {subject.where}", caption, chart, 340)
+    return Section("Accuracy and cost", text, [figure], [table])
+
+
+def _single_dots(subject: Subject) -> list[Row]:
+    reported, macs = subject.reported, macs_of(subject.reported)
+    return [
+        {"name": name, "kind": "single model", "macs": macs[name], "accuracy": float(accuracy)}
+        for name, accuracy in zip(reported.models, reported.accuracy, strict=True)
+        if macs[name]
+    ]
+
+
+def _cascade_dots(subject: Subject, best: Sequence[Row]) -> list[Row]:
+    """Both points of each cascade, one where they are the same; the chosen one is among them."""
+    dots, chosen = [], subject.points.chosen
+    for row in best if any(row is chosen for row in best) else [*best, chosen]:
+        cheaper = subject.points.other(row, "1se")
+        both = [row] if cheaper["threshold"] == row["threshold"] else [row, cheaper]
+        dots += [_dot(r, r is chosen) for r in both if r["macs_per_request"]]
+    return dots
+
+
+def _dot(row: Row, chosen: bool) -> Row:
+    check = " with post-check" if row["postcheck"] else ""
+    return {
+        "name": f"{row['model_1']} → {row['model_2']}",
+        "kind": f"cascade, {row['objective']}",
+        "macs": row["macs_per_request"],
+        "accuracy": row["expected_accuracy"],
+        "usage": row["expected_usage"],
+        "how": f"{row['score']}{check}, λ = {tables.limit(row).text}",
+        "chosen": chosen,
+    }
+
+
+def _heterogeneity_section(subject: Subject) -> Section:
+    reported = subject.reported
+    order = np.argsort(-reported.accuracy, kind="stable")
+    names = [reported.models[m] for m in order]
+    chart = charts.heat_map(names, matrix(reported.correct[order]), "heterogeneity")
+    caption = (
+        f"Share of the images of {subject.where} that exactly one of the two models gets right "
+        "(their answers differ and one is right); the most accurate model first."
+    )
+    width = 150 + len(names) * (46 if len(names) <= 12 else 20)
+    figure = Figure("heterogeneity", "Heterogeneity", caption, chart, width)
+    return Section("Heterogeneity: who covers whose mistakes", figures=[figure])
+
+
+def _ratio(macs: float | None, single: int | None) -> float | None:
+    return macs / single if macs is not None and single else None

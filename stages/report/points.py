@@ -1,0 +1,160 @@
+"""Which cascades a report is about: the operating points of all pairs, with costs, and the choice.
+
+The choice never looks at what is reported: cascades are ranked by their accuracy on the fitting
+images, or, cross-fitted, by that of folds decided with the λ of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cache import InputError, Store
+from cache.errors import one_of
+from stages.fitting import FitPlan
+from stages.rule import SCORES
+from stages.score import ScoreSet
+from stages.threshold import Question, all_pairs, operating_points
+
+Row = dict[str, Any]
+Wanted = tuple[str | None, str | None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Points:
+    """`rows` are `operating_points` of all pairs, each with `expected_accuracy`,
+    `expected_usage` (cross-fitted ones where λ is cross-fitted), `rank_accuracy` and
+    `macs_per_request` (None where unknown); `chosen` is the best of those asked for."""
+
+    rows: list[Row]
+    chosen: Row
+
+    @property
+    def best_of_pairs(self) -> list[Row]:
+        """One row per pair, the best first."""
+        best: dict[tuple[str, str], Row] = {}
+        for row in sorted((row for row in self.rows if row["objective"] == "best"), key=_rank):
+            best.setdefault((row["model_1"], row["model_2"]), row)
+        return list(best.values())
+
+    def other(self, row: Row, objective: str) -> Row:
+        """The same cascade's other operating point."""
+        key = (*_cascade(row), objective)
+        return self._by_name[key]
+
+    def alike(self, row: Row) -> list[Row]:
+        """The points of the same pair and score: with and without post-check, best and 1se."""
+        return [other for other in self.rows if _cascade(other)[:3] == _cascade(row)[:3]]
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[Any, ...], Row]:
+        return {(*_cascade(row), row["objective"]): row for row in self.rows}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about; `pair` and `score` are what was asked for, None where not."""
+
+    store: Store
+    reported: ScoreSet
+    plan: FitPlan
+    points: Points
+    pair: Wanted
+    score: str | None
+
+    @property
+    def where(self) -> str:
+        return f"{self.reported.dataset}/{self.reported.split}"
+
+    @property
+    def ranked_by(self) -> str:
+        """In words, what the choice goes by."""
+        return {
+            "cross-fit": "cross-fitted accuracy",
+            "same-split": f"accuracy on {self.plan.split} itself",
+            "other-split": f"accuracy on {self.plan.split}, where λ is fitted",
+        }[self.plan.method]
+
+
+def gather(
+    reported: ScoreSet, plan: FitPlan, pair: Wanted, score: str | None, progress: Progress
+) -> Points:
+    """Every pair's operating points, and the best with these models and this score; None is any."""
+    _check(reported, pair, score)
+    pairs, question = all_pairs(reported.models), Question()
+    total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
+    macs = macs_of(reported)
+    rows = []
+    for row in operating_points(reported, plan, pairs, question):
+        row |= _expected(row, plan)
+        rows.append(row | {"macs_per_request": _cost(row, macs)})
+        progress(len(rows), total)
+    wanted = {"model_1": pair[0], "model_2": pair[1], "score": score, "objective": "best"}
+    fitting = [r for r in rows if all(v in (None, r[k]) for k, v in wanted.items())]
+    return Points(rows, min(fitting, key=_rank))
+
+
+def macs_of(reported: ScoreSet) -> dict[str, int | None]:
+    """Model → multiply-adds of one image, None where unknown."""
+    found = [manifest.provenance.get("macs") for manifest in reported.manifests]
+    return dict(zip(reported.models, found, strict=True))
+
+
+def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, accuracy) that no cheaper or equally cheap point reaches, cheapest first.
+
+    >>> frontier([(2, 0.9), (1, 0.8), (3, 0.85)])
+    [(1, 0.8), (2, 0.9)]
+    """
+    out: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not out or accuracy > out[-1][1]:
+            out.append((cost, accuracy))
+    return out
+
+
+def _check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
+    where = f"{reported.dataset}/{reported.split}"
+    if len(reported.models) < 2:
+        raise InputError(
+            f"a report needs two models, {where} has {reported.models[0]} only: extract another"
+        )
+    for model in pair:
+        if model is not None and model not in reported.models:
+            raise one_of(f"model on {where}", model, reported.models)
+    if pair[0] is not None and pair[0] == pair[1]:
+        raise InputError(f"a cascade needs two different models, both are {pair[0]}")
+    drawable = [name for name, known in SCORES.items() if not known.needs_label]
+    if score == "oracle":
+        raise InputError(f"the oracle has no λ to draw: choose {', '.join(drawable)}")
+    if score is not None and score not in drawable:
+        raise one_of("score", score, drawable)
+
+
+def _expected(row: Row, plan: FitPlan) -> Row:
+    prefix = "crossfit_" if plan.method == "cross-fit" else ""
+    return {
+        "expected_accuracy": row[f"{prefix}accuracy"],
+        "expected_usage": row[f"{prefix}usage"],
+        "rank_accuracy": row["crossfit_accuracy" if prefix else "fit_accuracy"],
+        "rank_usage": row["crossfit_usage" if prefix else "fit_usage"],
+    }
+
+
+def _cost(row: Row, macs: dict[str, int | None]) -> float | None:
+    first, second = macs[row["model_1"]], macs[row["model_2"]]
+    if first is None or second is None:
+        return None
+    return first + row["expected_usage"] * second
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    """The most accurate, then the least use of B."""
+    return -row["rank_accuracy"], row["rank_usage"]
+
+
+def _cascade(row: Row) -> tuple[str, str, str, bool]:
+    return row["model_1"], row["model_2"], row["score"], row["postcheck"]

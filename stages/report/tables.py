@@ -1,0 +1,140 @@
+"""The report's tables, and how its numbers are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import cache
+from cache import Manifest, Partition, Store
+from stages.fitting import trained_splits
+from stages.report.page import Cell, Number, Table
+from stages.report.points import Row, Subject
+from stages.score import ScoreSet
+
+
+def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
+    """The points of one pair and score, as fitted; what is cross-fitted stands beside it."""
+    crossfit = subject.plan.method == "cross-fit"
+    head = ["post-check", "point", "λ", "from", "to", "accuracy", "use of B"]
+    more = ["crossfit_accuracy", "crossfit_usage"] if crossfit else []
+    body = [
+        [
+            _yes(row["postcheck"]),
+            row["objective"],
+            limit(row),
+            _bound(row["threshold_low"]),
+            _bound(row["threshold_high"]),
+            *(share(row[key]) for key in ["accuracy", "usage", *more]),
+        ]
+        for row in rows
+    ]
+    head += ["cross-fitted accuracy", "its use of B"] if crossfit else []
+    caption = (
+        f"Operating points of this pair and score on {subject.where}; between “from” and “to” no "
+        f"decision changes on {subject.plan.split}."
+    )
+    return Table(caption, head, body)
+
+
+def best_cascades(subject: Subject, rows: Sequence[Row]) -> Table:
+    """The first of all pairs."""
+    columns = {
+        "cross-fit": {"expected_accuracy": "cross-fitted accuracy"},
+        "same-split": {"expected_accuracy": "accuracy"},
+        "other-split": {
+            "rank_accuracy": f"on {subject.plan.split}",
+            "expected_accuracy": f"on {subject.reported.split}",
+        },
+    }[subject.plan.method] | {"expected_usage": "use of B"}
+    head = ["A", "B", "score", "post-check", "λ", *columns.values(), "multiply-adds"]
+    body = [
+        [
+            *(row[key] for key in ("model_1", "model_2", "score")),
+            _yes(row["postcheck"]),
+            limit(row),
+            *(share(row[key]) for key in columns),
+            macs(row["macs_per_request"]),
+        ]
+        for row in rows
+    ]
+    return Table(f"The best cascades, one per pair, by {subject.ranked_by}.", head, body)
+
+
+def models(reported: ScoreSet) -> Table:
+    """Each model alone, the most accurate first."""
+    head = ("model", "top-1", "parameters", "multiply-adds")
+    body = [
+        [
+            reported.models[m],
+            share(float(reported.accuracy[m])),
+            _count(reported.manifests[m].provenance.get("parameters")),
+            macs(reported.manifests[m].provenance.get("macs")),
+        ]
+        for m in np.argsort(-reported.accuracy, kind="stable")
+    ]
+    return Table(f"Alone, on {reported.split} ({len(reported.labels):,} images).", head, body)
+
+
+def inputs(subject: Subject) -> Table:
+    """Where the numbers come from: every model on the reported and the fitting split."""
+    sets = {scores.split: scores for scores in (subject.reported, subject.plan.scores)}
+    body = [
+        _input(_logits(subject.store, manifest), trained)
+        for scores in sets.values()
+        for manifest, trained in zip(scores.manifests, trained_splits(scores).values(), strict=True)
+    ]
+    head = ("model", "split", "rows", "runtime", "weights", "trained on", "dataset", "made")
+    caption = (
+        "Where the numbers come from: the weights by the start of their SHA-256, the dataset's "
+        "split by that of its fingerprint."
+    )
+    return Table(caption, head, body)
+
+
+def _logits(store: Store, manifest: Manifest) -> Manifest:
+    """The logits that scores were made from, or the scores where they came without."""
+    return cache.load(store, Partition("logits", manifest.partition.values)) or manifest
+
+
+def _input(manifest: Manifest, trained: tuple[tuple[str, ...], str]) -> list[Cell]:
+    keys, about = manifest.partition.keys, manifest.provenance
+    splits, source = trained
+    return [
+        keys["model"],
+        keys["split"],
+        Number(manifest.rows, f"{manifest.rows:,}"),
+        keys["runtime"],
+        str(about.get("weights_sha256") or "unknown")[:12],
+        f"{', '.join(splits)} ({source})" if splits else "unknown",
+        str(manifest.fingerprint or "unknown")[:12],
+        str(about.get("made") or "unknown")[:10],
+    ]
+
+
+def share(value: float) -> Number:
+    return Number(value, f"{value:.2%}")
+
+
+def limit(row: Mapping[str, Any]) -> Number:
+    """λ: a number, or that B always or never runs."""
+    value = row["threshold"]
+    return Number(value, value if isinstance(value, str) else f"{value:.4f}")
+
+
+def macs(value: float | None) -> Cell:
+    return "unknown" if value is None else Number(value, f"{value / 1e6:,.2f} M")
+
+
+def _bound(value: float | None) -> Cell:
+    return "unbounded" if value is None else Number(value, f"{value:.6f}")
+
+
+def _count(value: int | None) -> Cell:
+    return "unknown" if value is None else Number(value, f"{value:,}")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

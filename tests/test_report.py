@@ -1,0 +1,473 @@
+"""The report: its numbers against naive loops, its page against hostile names and the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cache
+from cache import InputError, Partition, Store
+from cache.schema import SAMPLES, logits_schema
+from stages import fitting, report, score, threshold
+from stages.report import charts, corners, points
+
+ROOT = Path(__file__).parents[1]
+CLASSES = 4
+HOSTILE = "<script>alert(1)</script>"
+NAMES = ("small", "large", HOSTILE)
+MACS = (1_000_000, 9_000_000, 3_000_000)
+
+
+def write_cache(root: Path, sizes: dict[str, int], names=NAMES, macs=MACS) -> Store:
+    """Random logits with many ties; later models are better."""
+    store = Store(root)
+    for seed, (split, n) in enumerate(sizes.items()):
+        rng = np.random.default_rng(seed)
+        ids, labels = np.arange(n), rng.integers(0, CLASSES, n).astype(np.int32)
+        identity = {"dataset_fingerprint": f"{split:f<64}"}
+        samples = pa.table([ids, labels, [f"{i}.png" for i in ids]], schema=SAMPLES)
+        where = {"dataset": "toy", "split": split}
+        cache.write_partition(store, Partition.of("samples", **where), samples, identity, {})
+        for m, name in enumerate(names):
+            logits = rng.integers(0, 5, (n, CLASSES)).astype(np.float32)
+            logits[ids, labels] += 1 + m
+            schema = logits_schema(CLASSES)
+            column = pa.FixedSizeListArray.from_arrays(
+                pa.array(logits.ravel()), type=schema[1].type
+            )
+            about = {
+                "macs": macs[m],
+                "parameters": 1234 + m,
+                "weights_sha256": f"{m}abcdef" * 9,
+                "trained_on": {"splits": ["train"], "source": "stated"},
+                "made": "2024-05-06T07:08:09+00:00",
+            }
+            partition = Partition.of(
+                "logits", **where, variant="identity", runtime="import", model=name
+            )
+            cache.write_partition(
+                store, partition, pa.table([ids, column], schema=schema), identity, about
+            )
+    return store
+
+
+def make(store: Store, out: Path, pair=(None, None), name=None, split="test", **options):
+    reported = score.load(store, "toy", split)
+    plan = fitting.plan(store, reported, options.pop("fit_split", None))
+    return reported, report.run(store, reported, plan, pair, name, out, **options)
+
+
+class Document(HTMLParser):
+    """Tables as rows of cells, elements with their attributes, scripts by id, and all text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.elements.append((tag, found))
+        self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "data" and self.tables and "td" in self._open:
+            self.tables[-1][-1][-1] = found["value"]
+        elif tag == "script":
+            self.scripts.append((found.get("id"), ""))
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        inside = self._open[-1] if self._open else ""
+        if inside == "script":
+            name, text = self.scripts[-1]
+            self.scripts[-1] = (name, text + data)
+        elif inside in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+        if inside not in ("script", "style"):
+            self.text += data
+
+    def specs(self) -> dict[str, dict]:
+        return {name: json.loads(text) for name, text in self.scripts if name}
+
+
+def read(path: Path) -> Document:
+    return Document(path.read_text(encoding="utf-8"))
+
+
+def naive(scores, a: int, b: int, name: str, limit: float, postcheck: bool):
+    """(accuracy, use of B), image by image."""
+    right = used = 0
+    for i in range(len(scores.labels)):
+        s_a, s_b = scores.scores[name][a][i], scores.scores[name][b][i]
+        surer_a = s_a <= limit if name == "entropy" else s_a >= limit
+        surer_b = s_b < s_a if name == "entropy" else s_b > s_a
+        answer = scores.predictions[a][i]
+        if not surer_a:
+            used += 1
+            if surer_b or not postcheck:
+                answer = scores.predictions[b][i]
+        right += answer == scores.labels[i]
+    return right / len(scores.labels), used / len(scores.labels)
+
+
+def number(limit: str, name: str) -> float:
+    ends = {"always": 1.0, "never": -1.0} if name != "entropy" else {"always": -1.0, "never": 1.0}
+    return 2 * ends[limit] if limit in ends else float(limit)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    store = write_cache(folder / "cache", {"test": 300, "val": 250})
+    reported, facts = make(store, folder / "page.html", figures=folder / "figures")
+    return store, reported, facts, read(folder / "page.html")
+
+
+def test_nothing_is_loaded_from_anywhere(made):
+    _, _, _, page = made
+    loading = {"src", "href", "srcset", "action", "data", "poster", "ping", "background"}
+    assert not [(tag, attrs) for tag, attrs in page.elements if loading & attrs.keys()]
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & {t for t, _ in page.elements}
+    policy = next(a["content"] for _, a in page.elements if "http-equiv" in a)
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy
+    assert "http" not in policy
+    bundle = max((text for _, text in page.scripts), key=len)
+    for _, text in page.scripts:
+        if text is not bundle:
+            assert not re.search(r"https?:|fetch|XMLHttpRequest|import\(", text)
+    style = (ROOT / "stages/report/page.css").read_text()
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "prefers-color-scheme: dark" in style
+
+
+def test_a_hostile_model_name_is_text_everywhere(made):
+    _, _, _, page = made
+    scripts = [attrs for tag, attrs in page.elements if tag == "script"]
+    assert len(scripts) == 3 + 2  # the figures' data, the bundle, the page's own
+    assert all("alert(1)" not in text for name, text in page.scripts if name is None)
+    assert HOSTILE in page.text
+    names = {row["a"] for row in page.specs()["spec-heterogeneity"]["datasets"]["pairs"]}
+    assert names == set(NAMES)
+
+
+def test_the_models_table_says_what_counting_says(made):
+    _, reported, _, page = made
+    head, *rows = page.tables[2]
+    assert head == ["model", "top-1", "parameters", "multiply-adds"]
+    for model, top1, parameters, macs in rows:
+        m = NAMES.index(model)
+        right = sum(reported.predictions[reported.index(model)] == reported.labels)
+        assert float(top1) == right / 300
+        assert (int(parameters), int(macs)) == (1234 + m, MACS[m])
+    assert [float(row[1]) for row in rows] == sorted([float(row[1]) for row in rows], reverse=True)
+
+
+@pytest.mark.parametrize("name", ["maxp", "difference", "entropy"])
+def test_the_points_table_says_what_a_naive_loop_says(tmp_path, made, name):
+    store, reported, _, _ = made
+    make(store, tmp_path / "p.html", ("small", "large"), name)
+    a, b = reported.index("small"), reported.index("large")
+    rows = read(tmp_path / "p.html").tables[0][1:]
+    assert [row[:2] for row in rows] == [[c, o] for c in ("no", "yes") for o in ("best", "1se")]
+    for check, _, limit, _, _, accuracy, usage in rows:
+        expected = naive(reported, a, b, name, number(limit, name), check == "yes")
+        assert (float(accuracy), float(usage)) == expected
+
+
+def test_the_best_is_chosen_on_the_fitting_images_and_reported_on_the_others(made):
+    store, reported, facts, page = made
+    val = score.load(store, "toy", "val")
+    best = -1.0
+    for a in range(3):
+        for b in range(3):
+            for name in ("maxp", "difference", "entropy") if a != b else ():
+                for limit in {-1.0, 2.0, *val.scores[name][a]}:
+                    for check in (False, True):
+                        best = max(best, naive(val, a, b, name, limit, check)[0])
+    assert facts["fit_accuracy"] == best
+    first = page.tables[1][1]
+    a, b = reported.index(first[0]), reported.index(first[1])
+    limit = number(first[4], first[2])
+    accuracy, usage = naive(reported, a, b, first[2], limit, first[3] == "yes")
+    assert [float(cell) for cell in first[5:8]] == [best, accuracy, usage]
+    assert float(first[8]) == MACS[NAMES.index(first[0])] + usage * MACS[NAMES.index(first[1])]
+    assert (facts["accuracy"], facts["usage"]) == (accuracy, usage)
+    assert f"{accuracy:.2%}" in facts["summary"]
+    assert facts["summary"] in page.text
+
+
+def test_the_heat_map_says_who_covers_whose_mistakes(made):
+    _, reported, _, page = made
+    pairs = page.specs()["spec-heterogeneity"]["datasets"]["pairs"]
+    assert len(pairs) == 6
+    for row in pairs:
+        a, b = (
+            reported.correct[reported.index(row["a"])],
+            reported.correct[reported.index(row["b"])],
+        )
+        assert row["value"] == sum(x != y for x, y in zip(a, b, strict=True)) / 300
+
+
+@pytest.mark.parametrize("name", ["maxp", "difference", "entropy"])
+def test_the_drawn_curve_is_the_cascade_at_every_threshold(tmp_path, made, name):
+    store, reported, _, _ = made
+    _, facts = make(store, tmp_path / "p.html", ("small", "large"), name)
+    data = read(tmp_path / "p.html").specs()["spec-threshold"]["datasets"]
+    lines: dict[str, list] = {}
+    for row in data["accuracy"] + data["use"]:
+        lines.setdefault(row["line"], []).append((row["x"], row["y"]))
+    assert facts["curve_off"] == 0.0
+    a, b = reported.index("small"), reported.index("large")
+    taken = {x for line in lines.values() for x, _ in line} | set(reported.scores[name][a])
+    for limit in np.random.default_rng(5).random(200):
+        if limit in taken:
+            continue
+        plain, used = naive(reported, a, b, name, limit, False)
+        checked, _ = naive(reported, a, b, name, limit, True)
+        expected = {"accuracy": plain, "accuracy with post-check": checked, "use of B": used}
+        for line, value in expected.items():
+            assert np.interp(limit, *zip(*lines[line], strict=True)) == pytest.approx(value)
+    for mark in data["points"]:
+        assert mark["accuracy"] == pytest.approx(
+            naive(reported, a, b, name, mark["threshold"], "post" in mark["line"])[0]
+        )
+
+
+def test_accuracy_and_cost_name_every_model_and_cascade(made):
+    _, _, facts, page = made
+    spec = page.specs()["spec-accuracy-cost"]
+    dots = spec["datasets"]["points"]
+    singles = {dot["name"]: dot for dot in dots if dot["kind"] == "single model"}
+    assert {name: dot["macs"] for name, dot in singles.items()} == dict(
+        zip(NAMES, MACS, strict=True)
+    )
+    cascades = {dot["name"] for dot in dots if dot["kind"] == "cascade, best"}
+    assert cascades == {f"{a} → {b}" for a in NAMES for b in NAMES if a != b}
+    [chosen] = [dot for dot in dots if dot.get("chosen")]
+    assert chosen["name"] == f"{facts['model_1']} → {facts['model_2']}"
+    assert chosen["macs"] == facts["macs_per_request"]
+    assert '"field":"name"' in json.dumps(spec, separators=(",", ":"))
+    for cost, accuracy in ((f["macs"], f["accuracy"]) for f in spec["datasets"]["frontier"]):
+        assert not [d for d in dots if d["macs"] < cost and d["accuracy"] >= accuracy]
+
+
+def test_provenance_names_every_input(made):
+    _, _, _, page = made
+    head, *rows = page.tables[3]
+    assert head[:2] == ["model", "split"]
+    assert {(row[0], row[1], row[2]) for row in rows} == {
+        (name, split, n) for name in NAMES for split, n in (("test", "300"), ("val", "250"))
+    }
+    for row in rows:
+        weights = (f"{NAMES.index(row[0])}abcdef" * 9)[:12]
+        assert row[3:] == ["import", weights, "train (stated)", f"{row[1]:f<12}", "2024-05-06"]
+
+
+def test_figures_are_png_and_svg_in_black_on_white(made):
+    _, _, facts, page = made
+    files = [Path(file) for file in facts["figures"]]
+    assert {file.name for file in files} == {
+        f"{name}.{kind}"
+        for name in ("threshold", "accuracy-cost", "heterogeneity")
+        for kind in ("png", "svg")
+    }
+    assert {f"spec-{file.stem}" for file in files} == set(page.specs())
+    for file in files:
+        if file.suffix == ".png":
+            assert file.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        else:
+            text = file.read_text(encoding="utf-8")
+            assert "currentColor" not in text
+            assert len(list(ET.fromstring(text).iter("{http://www.w3.org/2000/svg}path"))) > 3
+
+
+def test_without_another_split_the_expected_figures_are_the_cross_fitted(tmp_path):
+    store = write_cache(tmp_path / "cache", {"test": 90})
+    reported, facts = make(store, tmp_path / "p.html")
+    assert facts["fit_method"] == "cross-fit"
+    page = read(tmp_path / "p.html")
+    assert facts["notes"][0] in page.text
+    rows = threshold.operating_points(
+        reported, fitting.plan(store, reported), threshold.all_pairs(NAMES), threshold.Question()
+    )
+    keys = ("model_1", "model_2", "score", "postcheck")
+    known = {tuple(row[key] for key in keys): row for row in rows if row["objective"] == "best"}
+    shown = [known[(*row[:3], row[3] == "yes")] for row in page.tables[1][1:]]
+    honest = [row["crossfit_accuracy"] for row in shown]
+    assert [float(row[5]) for row in page.tables[1][1:]] == honest
+    assert honest != [row["accuracy"] for row in shown]
+    assert honest == sorted(honest, reverse=True)
+    assert facts["expected_accuracy"] == max(row["crossfit_accuracy"] for row in known.values())
+
+
+def test_fitting_on_the_reported_images_is_said(tmp_path, made):
+    store, _, _, _ = made
+    _, facts = make(store, tmp_path / "p.html", fit_split="test")
+    assert facts["fit_accuracy"] == facts["accuracy"]
+    assert "optimistic" in read(tmp_path / "p.html").text
+
+
+def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
+    store = write_cache(tmp_path / "cache", {"test": 120}, macs=(None, None, None))
+    _, facts = make(store, tmp_path / "p.html")
+    page = read(tmp_path / "p.html")
+    assert set(page.specs()) == {"spec-threshold", "spec-heterogeneity"}
+    assert "multiply-adds are unknown" in page.text
+    assert (facts["macs_per_request"], facts["macs_ratio"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("pair", "name", "expected"),
+    [
+        (("smal", None), None, "did you mean 'small'"),
+        (("small", "small"), None, "two different models"),
+        ((None, None), "oracle", "no λ to draw"),
+        ((None, None), "maxpp", "did you mean 'maxp'"),
+    ],
+)
+def test_a_wrong_request_is_one_line(tmp_path, made, pair, name, expected):
+    with pytest.raises(InputError, match=expected) as caught:
+        make(made[0], tmp_path / "p.html", pair, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_model_is_too_few(tmp_path):
+    store = write_cache(tmp_path / "cache", {"test": 50}, names=("alone",), macs=(5,))
+    with pytest.raises(InputError, match="alone only: extract another") as caught:
+        make(store, tmp_path / "p.html")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "p.html").exists()
+
+
+@pytest.mark.parametrize("out", ["file/p.html", "folder", "", "nul\0byte"])
+def test_an_impossible_output_is_one_line_and_leaves_nothing(tmp_path, made, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot write") as caught:
+        make(made[0], out)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_one_model_given_is_the_best_cascade_with_it(tmp_path, made):
+    store, _, _, _ = made
+    _, facts = make(store, tmp_path / "p.html", (None, "small"), "entropy")
+    assert (facts["model_2"], facts["score"]) == ("small", "entropy")
+    assert "any other model → small with entropy" in facts["chosen_by"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=60), st.integers(2, 12))
+def test_thinning_is_off_by_what_it_says(steps, limit):
+    rng = np.random.default_rng(len(steps))
+    x = np.sort(rng.integers(0, 20, len(steps)) / 20)
+    y = np.cumsum(steps) / 10
+    kept, off = corners.thin(x, y, limit)
+    assert len(kept) <= limit
+    assert kept[0] == 0
+    assert kept[-1] == len(x) - 1
+    worst = 0.0
+    for start, stop in pairwise(kept.tolist()):
+        for i in range(start, stop + 1):
+            if x[start] == x[stop]:
+                low, high = sorted((y[start], y[stop]))
+                worst = max(worst, low - y[i], y[i] - high)
+            else:
+                share = (x[i] - x[start]) / (x[stop] - x[start])
+                worst = max(worst, abs(y[start] + share * (y[stop] - y[start]) - y[i]))
+    assert off == pytest.approx(worst, abs=1e-9)
+    assert off < 1e-9 or len(kept) == limit
+
+
+def test_a_long_curve_is_thinned_and_the_page_says_by_how_much(tmp_path, made, monkeypatch):
+    store, _, _, _ = made
+    monkeypatch.setattr(corners.thin, "__defaults__", (10,))
+    _, facts = make(store, tmp_path / "p.html", ("small", "large"))
+    assert facts["corners_drawn"] == 10
+    assert facts["curve_off"] > 0
+    page = read(tmp_path / "p.html")
+    assert len(page.specs()["spec-threshold"]["datasets"]["use"]) == 10
+    assert f"off by {100 * facts['curve_off']:.3f} points" in page.text
+
+
+def test_the_frontier_is_what_nothing_cheaper_reaches():
+    found = [(3, 0.7), (1, 0.5), (2, 0.5), (4, 0.9), (1, 0.4), (5, 0.9)]
+    assert points.frontier(found) == [(1, 0.5), (3, 0.7), (4, 0.9)]
+
+
+def test_the_script_is_that_of_the_charts_vega_lite(made):
+    schema = charts.alt.Chart(charts.alt.NamedData("x")).mark_point().to_dict()["$schema"]
+    assert f"/v{charts.vega_lite_version()}." in schema
+
+
+BLOCKED = """
+import importlib.abc, sys
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "PIL", "pandas"):
+            raise ImportError(f"{name} is not installed")
+sys.meta_path.insert(0, Blocked())
+from cascade_cli.main import main
+main()
+"""
+
+
+def command(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED, "report", *args],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_command_runs_without_torch(tmp_path, made):
+    root = made[0].root
+    done = command("-d", "toy", "--cache", root, "--figures", "f", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    keys = ("accuracy", "usage", "threshold", "summary", "split", "fit_split")
+    assert {key: facts[key] for key in keys} == {key: made[2][key] for key in keys}
+    assert facts["output"] == "report.html"
+    assert len(facts["figures"]) == 6
+    assert all((tmp_path / file).is_file() for file in [facts["output"], *facts["figures"]])
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, made):
+    root = made[0].root
+    done = command("-d", "toy", "--cache", root, "-m1", "smal", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'small'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
