@@ -49,8 +49,7 @@ class Store:
             if self.local:
                 self._write_local(path, data)
             else:
-                with self._fs.open_output_stream(self._full(path)) as file:
-                    file.write(data)
+                self._upload(path, data)
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -91,6 +90,15 @@ class Store:
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    def _upload(self, path: str, data: pa.Buffer | bytes) -> None:
+        try:
+            with self._fs.open_output_stream(self._full(path)) as file:
+                file.write(data)
+        except BaseException:  # closing may have published what had been written
+            if self.exists(path):
+                self._fs.delete_file(self._full(path))
+            raise
 
     @contextmanager
     def _faults(self, doing: str) -> Iterator[None]:
