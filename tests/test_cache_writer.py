@@ -32,6 +32,11 @@ ROWS = 20
 PARTS = 3
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 class KilledError(BaseException):
     """The process ended here: nothing it would still do happens."""
 

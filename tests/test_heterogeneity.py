@@ -42,7 +42,7 @@ def test_every_metric_is_tested():
 
 @pytest.mark.parametrize("metric", BY_SETS)
 @given(correct=CORRECT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_against_sets(metric, correct):
     found = matrix(np.array(correct), metric)
     assert found.dtype == np.float64

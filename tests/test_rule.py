@@ -57,7 +57,7 @@ def test_scores_equal_scipys(classes, spread):
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(2, 6)), elements=FINITE))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_scores_equal_a_plain_sum(logits):
     found = scores_of(logits)
     for i, row in enumerate(logits.tolist()):
@@ -71,7 +71,7 @@ def test_scores_equal_a_plain_sum(logits):
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(2, 40)), elements=FINITE))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_scores_stay_in_their_range(logits):
     found = scores_of(logits)
     assert (found["maxp"] * logits.shape[1] >= 1 - 1e-12).all()

@@ -28,7 +28,7 @@ LIMITS = st.sampled_from([*POOL, 0.1, 0.9, "always", "never"])
 @pytest.mark.parametrize("name", naive.ALL_SCORES)
 @pytest.mark.parametrize("postcheck", [False, True])
 @given(images=IMAGES, threshold=LIMITS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
     labels, answer_a, answer_b, s_a, s_b = zip(*images, strict=True)
     scores = score_set(labels, [answer_a, answer_b], {name: [s_a, s_b]})

@@ -49,7 +49,7 @@ def _right_a(images):
 
 @pytest.mark.parametrize(("name", "postcheck"), CASES)
 @given(images=IMAGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_reachable_point_and_no_other(name, postcheck, images):
     ordering, gain = _swept(name, images, postcheck)
     points = naive.all_points(name, images, postcheck)
@@ -64,7 +64,7 @@ def test_every_reachable_point_and_no_other(name, postcheck, images):
 
 @pytest.mark.parametrize(("name", "postcheck"), CASES)
 @given(images=IMAGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_best_and_1se(name, postcheck, images):
     ordering, gain = _swept(name, images, postcheck)
     points = naive.all_points(name, images, postcheck)
@@ -77,7 +77,7 @@ def test_best_and_1se(name, postcheck, images):
 
 @pytest.mark.parametrize("name", naive.SCORES)
 @given(images=IMAGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_escalated_counts_every_threshold(name, images):
     ordering, _ = _swept(name, images, False)
     thresholds = naive.candidates(images)
@@ -115,7 +115,7 @@ def _thresholds_outside(name, low, high):
 
 @pytest.mark.parametrize(("name", "postcheck"), CASES)
 @given(images=IMAGES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_interval_and_simulate_agree_to_the_last_double(name, postcheck, images):
     ordering, _ = _swept(name, images, postcheck)
     scores = _set(name, images)
@@ -138,7 +138,7 @@ def test_interval_and_simulate_agree_to_the_last_double(name, postcheck, images)
 
 @pytest.mark.parametrize(("name", "postcheck"), CASES)
 @given(images=IMAGES, data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_subset_is_the_sweep_of_those_images_alone(name, postcheck, images, data):
     keep = data.draw(st.lists(st.booleans(), min_size=len(images), max_size=len(images)))
     kept = [i for i, inside in enumerate(keep) if inside]
