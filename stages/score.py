@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class ScoreSet:
             return self.correct[model].astype(np.float64)
         return self.scores[name][model]
 
-    @property
+    @cached_property
     def accuracy(self) -> np.ndarray:
         """float64 [M]."""
         return self.correct.mean(axis=1)
