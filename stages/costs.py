@@ -1,0 +1,199 @@
+"""What a model costs: the costs table, read as curves over the batch size.
+
+A curve gives the cost of one *batch* of b images, so that a sub-batch of the images that B sees is
+priced as it would run. Between measured sizes it is linear; above the largest, per image as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import InputError, Manifest, Partition, Store
+from cache.errors import one_of
+from cache.provenance import digest, now, versions
+from cache.schema import COSTS
+
+# What a row costs per batch, by kind; joules are gross, as drawn at saturation.
+UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
+KINDS = tuple(UNITS)
+KEY = ("device", "component", "batch_size", "meter", "source")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cost of one batch by its size: `sizes` ascending int [S], `values`, `low`, `high` [S]."""
+
+    sizes: np.ndarray
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def at(self, sizes: np.ndarray | int, bound: str = "values") -> np.ndarray:
+        """Cost of batches of these sizes; an empty batch costs nothing."""
+        known = np.concatenate(([0.0], getattr(self, bound)))
+        points = np.concatenate(([0], self.sizes))
+        sizes = np.asarray(sizes)
+        inside = np.interp(sizes, points, known)
+        return np.where(sizes > points[-1], sizes * (known[-1] / points[-1]), inside)
+
+
+def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[Row]) -> Manifest:
+    """Add rows to a model's costs; a row of the same KEY is replaced, others stay."""
+    partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
+    known = {_key(row): row for row in _rows(store, partition)}
+    known |= {_key(row): row for row in rows}
+    ordered = [known[key] for key in sorted(known)]
+    table = pa.Table.from_pylist(
+        [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
+    )
+    about = {"made": now(), "versions": versions()}
+    return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+
+
+def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:
+    """Every cost row of each model, with its `runtime`; an empty list where none is known."""
+    found: dict[str, list[Row]] = {model: [] for model in models}
+    for manifest in cache.find(store, "costs", dataset):
+        keys = manifest.partition.keys
+        if keys["model"] in found:
+            rows = cache.read_table(store, manifest).to_pylist()
+            found[keys["model"]] += [row | {"runtime": keys["runtime"]} for row in rows]
+    return found
+
+
+def _rows(store: Store, partition: Partition) -> list[Row]:
+    manifest = cache.load(store, partition)
+    return [] if manifest is None else cache.read_table(store, manifest).to_pylist()
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The curves that a question is answered with, and why these.
+
+    `forward` by model; `preprocess` by model, per image, or empty; `batch_size` is the size that a
+    single figure per model refers to. `idle_w` is the device's, where a sensor told it.
+    """
+
+    kind: str
+    unit: str
+    device: str | None
+    why: str
+    forward: dict[str, Curve]
+    preprocess: dict[str, Curve]
+    latency: dict[str, Curve]
+    idle_w: float | None
+
+    def model(self, name: str, batch_size: int = 1) -> float:
+        """Cost per image of a model alone, at this batch size."""
+        return float(self.forward[name].at(batch_size)) / batch_size
+
+
+def choose(
+    rows: dict[str, list[Row]],
+    macs: dict[str, int | None],
+    kind: str | None = None,
+    device: str | None = None,
+) -> Prices | None:
+    """The best costs that all these models have on one device: joules, else latency, else macs.
+
+    A kind or device that is asked for and not there for all of them is an InputError that names
+    what is; None where nothing at all is known and nothing was asked for.
+    """
+    if kind is not None and kind not in KINDS:
+        raise one_of("cost", kind, KINDS)
+    devices = sorted({row["device"] for found in rows.values() for row in found})
+    if device is not None and device not in devices:
+        raise one_of("cost device", device, devices)
+    for candidate in KINDS if kind is None else (kind,):
+        for place in [None] if candidate == "macs" else devices if device is None else [device]:
+            found = _prices(candidate, place, rows, macs)
+            if found is not None:
+                return found
+    if kind is None and device is None:
+        return None
+    lacking = [model for model, found in rows.items() if not found]
+    raise InputError(
+        f"no {kind or 'costs'} of all these models on one device"
+        + (f" (none at all of {', '.join(lacking)})" if lacking else "")
+        + ": run `cascade profile`, `cascade import-costs`, or give --cost macs"
+    )
+
+
+_COLUMNS = {
+    "joules": ("energy_j", "energy_low_j", "energy_high_j"),
+    "latency": ("latency_ms", "latency_ms", "latency_ms"),
+}
+
+
+def _prices(
+    kind: str, device: str | None, rows: dict[str, list[Row]], macs: dict[str, int | None]
+) -> Prices | None:
+    if kind == "macs":
+        if any(macs.get(model) is None for model in rows):
+            return None
+        curves = {model: _flat(float(macs[model] or 0)) for model in rows}
+        why = "no measured costs of all models on one device: multiply-adds"
+        return Prices(kind, UNITS[kind], None, why, curves, {}, {}, None)
+    here = {
+        model: [row for row in found if row["device"] == device] for model, found in rows.items()
+    }
+    forward = {model: _curve(found, kind, "forward") for model, found in here.items()}
+    if any(curve is None for curve in forward.values()):
+        return None
+    preprocess = {model: _curve(found, kind, "preprocess") for model, found in here.items()}
+    latency = {model: _curve(found, "latency", "forward") for model, found in here.items()}
+    idle = [row["idle_w"] for found in here.values() for row in found if row["idle_w"] is not None]
+    return Prices(
+        kind,
+        UNITS[kind],
+        device,
+        f"{kind} of all models on {device}",
+        _present(forward),
+        _present(preprocess),
+        _present(latency),
+        float(np.median(idle)) if idle else None,
+    )
+
+
+def _curve(rows: Sequence[Row], kind: str, component: str) -> Curve | None:
+    """From rows of one device: the newest of each batch size, cost per batch."""
+    columns = _COLUMNS[kind]
+    known: dict[int, Row] = {}
+    for row in sorted(rows, key=lambda row: row["measured"] or ""):
+        if row["component"] == component and row[columns[0]] is not None:
+            known[row["batch_size"]] = row
+    if not known:
+        return None
+    sizes = np.array(sorted(known))
+    scale = sizes if kind == "joules" else np.ones(len(sizes))
+    values, low, high = (
+        np.array([_or(known[size][name], known[size][columns[0]]) for size in sizes]) * scale
+        for name in columns
+    )
+    return Curve(sizes, values, low, high)
+
+
+def _flat(per_image: float) -> Curve:
+    """A cost that does not depend on the batch."""
+    one = np.array([per_image])
+    return Curve(np.array([1]), one, one, one)
+
+
+def _present(curves: dict[str, Curve | None]) -> dict[str, Curve]:
+    return {model: curve for model, curve in curves.items() if curve is not None}
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
