@@ -1,0 +1,15 @@
+"""Joules that can be trusted: one meter interface, one module per sensor, each read with its doubt.
+
+from stages.energy import open_meters
+gpu, *host = open_meters(["cuda:0"])
+idle = gpu.measure_idle(5.0, torch.cuda.synchronize)
+with gpu.window(torch.cuda.synchronize, idle) as window:
+    work()
+window.reading.energy_j        # None with `.reason` where nothing measured
+"""
+
+from __future__ import annotations
+
+from stages.energy.meter import Idle, Meter, NoMeter, Reading, Sensor, Window, nothing
+
+__all__ = ["Idle", "Meter", "NoMeter", "Reading", "Sensor", "Window", "nothing"]
