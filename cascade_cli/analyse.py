@@ -108,7 +108,9 @@ def threshold(
     ] = "best,1se",
     n_threshold_values: Annotated[
         int | None,
-        typer.Option("-n", "--n_threshold_values", min=2, help="A grid of n λ. [default: exact]"),
+        typer.Option(
+            "-n", "--n_threshold_values", min=2, max=10**6, help="A grid of n λ. [default: exact]"
+        ),
     ] = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,

@@ -32,6 +32,7 @@ def _shutdown() -> None:
 
     for command in _SERVICES.get(sys.platform, ()):
         if shutil.which(command[0]):
+            sys.stdout.flush()
             say(f"shutting this machine down: {' '.join(command)}")
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True)

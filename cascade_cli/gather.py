@@ -227,6 +227,20 @@ def live_cascade(
     return source, LiveCascade(cascade, runners[0], runners[1] if len(runners) > 1 else None)
 
 
+def same_images(scores: ScoreSet, source: Source) -> None:
+    """InputError unless the cached rows are about the images that are about to be answered."""
+    from cache import InputError
+    from stages.datasets import fingerprint
+
+    cached, given = scores.manifests[0].fingerprint, fingerprint(source)
+    if cached != given:
+        raise InputError(
+            f"the cache holds other images of {source.dataset}/{source.split} (fingerprint "
+            f"{str(cached)[:12]}) than those given ({given[:12]}): check --data, or use another "
+            "--cache"
+        )
+
+
 def same_weights(scores: ScoreSet, dataset: str, models: Sequence[str], images: Images) -> None:
     """InputError unless the cached rows come from the weights that are about to run."""
     from cache import InputError

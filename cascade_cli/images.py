@@ -55,7 +55,7 @@ def extract(
     device: opt.Device = None,
     precision: opt.Precision = "fp32",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads. [default: one per core]")
+        int | None, typer.Option(min=1, max=256, help="Decoding threads. [default: one per core]")
     ] = None,
     part_rows: Annotated[
         int | None, typer.Option(min=1, help="Images per Parquet part. [default: 8192]")
@@ -110,7 +110,7 @@ def import_logits(
         typer.Option("--trained-on", help="Splits the model was trained on. [default: train]"),
     ] = None,
     macs: Annotated[
-        int | None, typer.Option(min=0, help="Multiply-adds per image, where known.")
+        int | None, typer.Option(min=0, max=10**18, help="Multiply-adds per image, where known.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits of this name.")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cascade_cli.gather import Images
     from stages.datasets import Source
     from stages.live import Served
+    from stages.score import ScoreSet
     from stages.simulate import Cascade
 
 CLASS_COLUMNS = {
@@ -75,7 +76,7 @@ def live(
     dataset = asking.dataset_for(dataset, model_1)
     images = gather.Images(data, weights, files, device, precision)
     split = gather.report_split(store, dataset, split)
-    models = asking.required_pair(model_1, model_2) if model_2 else (model_1,)
+    models = (model_1,) if model_2 is None else asking.required_pair(model_1, model_2)
     request = _Request(dataset, split, models, images, batch_size, limit)
     if len(models) == 1:
         result = _one_model(request)
@@ -100,12 +101,14 @@ class _Request:
     batch_size: int
     limit: int | None
 
-    def serve(self, cascade: Cascade) -> tuple[Source, Served]:
-        """The images, and what was answered."""
-        from cascade_cli.gather import live_cascade
+    def serve(self, cascade: Cascade, scores: ScoreSet | None = None) -> tuple[Source, Served]:
+        """The images, which are those of `scores` where given, and what was answered."""
+        from cascade_cli.gather import live_cascade, same_images
         from stages.live import serve
 
         source, running = live_cascade(self.dataset, self.split, self.models, cascade, self.images)
+        if scores is not None:
+            same_images(scores, source)
         with progress("live") as tell:
             return source, serve(source, running, self.batch_size, self.limit, tell)
 
@@ -118,7 +121,7 @@ def _cascade(
     fit_split: str | None,
 ) -> dict[str, Any]:
     from cascade_cli import gather
-    from stages.live import agreement
+    from stages.live import agreement, first
     from stages.simulate import simulate, summary
 
     images, pair = request.images, (request.models[0], request.models[1])
@@ -126,7 +129,8 @@ def _cascade(
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
     cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
     gather.same_weights(scores, request.dataset, pair, images)
-    source, served = request.serve(cascade)
+    source, served = request.serve(cascade, scores)
+    scores = first(scores, len(served.ids))
     predicted = summary(scores, cascade, simulate(scores, cascade))
     measured = {
         "n": len(served.ids),

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from cascade_cli import analyse, images, listings, live, report
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="cascade",
@@ -28,9 +31,9 @@ for module in (images, analyse, live, report, listings):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from cache.provenance import versions
 
-        print(version("cascade-cli"))
+        print(versions()["cascade-cli"] or "unknown: cascade-cli is not installed")
         raise typer.Exit
 
 
@@ -46,10 +49,12 @@ def _root(
 
 def main() -> None:
     """Exit 0 done, 2 the request or its input is wrong (one line), 130 interrupted, 1 our fault."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ gets an escape for it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _quit("interrupted: run the same command again, it resumes", 130)
+        status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -58,6 +63,8 @@ def main() -> None:
         if message is None:
             raise
         _quit(message, 2)
+    if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
+        _quit("interrupted: run the same command again, it resumes", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -79,7 +86,8 @@ def _users_fault(error: Exception) -> str | None:
 
 
 def _quit(message: str, status: int) -> None:
-    print(f"cascade: {message}", file=sys.stderr)
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message)
+    print(f"cascade: {shown}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def say(message: str) -> None:
@@ -51,7 +51,7 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
     from stages.results import tidy
 
     table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
-    writers: dict[str, Callable[[str], object]] = {
+    writers: dict[str, Callable[[BinaryIO], object]] = {
         ".csv": table.write_csv,
         ".parquet": table.write_parquet,
     }
@@ -59,9 +59,11 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
     if writer is None:
         raise InputError(f"cannot write {path}: its name must end in .csv or .parquet")
     try:
-        writer(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        with open(path, "wb") as file:
+            writer(file)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot write {path}: {reason}; check --output") from error
 
 
 @contextmanager

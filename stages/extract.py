@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,14 @@ from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import PART_ROWS, SAMPLES, TIMINGS, logits_schema
 from stages.datasets import Source, fingerprint
-from stages.inference import DEFAULT_BATCH, Runner, Stopwatch, device_name, runtime_name
+from stages.inference import (
+    DEFAULT_BATCH,
+    Pictures,
+    Runner,
+    Stopwatch,
+    device_name,
+    runtime_name,
+)
 from stages.models import Chosen, load
 from stages.prefetch import default_workers, prefetch
 from stages.preprocess import Preprocessing
@@ -87,8 +94,9 @@ def run(
     rows = []
     for source in sources:
         _write_samples(store, source, options.overwrite)
-        jobs = [_job(store, source, one, modules[one.name], options) for one in chosen]
-        _extract_split(source, jobs, options, progress)
+        pictures = Pictures.of(source, {one.spec.preprocessing for one in chosen})
+        jobs = [_job(store, pictures, one, modules[one.name], options) for one in chosen]
+        _extract_split(pictures, jobs, options, progress)
         rows += [_finish(store, source, job, options) for job in jobs]
     return rows
 
@@ -115,10 +123,11 @@ def _write_samples(store: Store, source: Source, overwrite: bool) -> Manifest:
 
 
 def _job(
-    store: Store, source: Source, chosen: Chosen, module: torch.nn.Module, options: Options
+    store: Store, pictures: Pictures, chosen: Chosen, module: torch.nn.Module, options: Options
 ) -> Job:
+    source = pictures.source
     runner = Runner.of(module, chosen.spec.preprocessing, options.device, options.precision)
-    classes = _classes(runner, source)
+    classes = _classes(runner, pictures)
     if source.labels.max() >= classes:
         raise InputError(
             f"{source.dataset}/{source.split} has label {source.labels.max()} but the weights of "
@@ -146,16 +155,18 @@ def _job(
 
     logits = writer("logits", logits_schema(classes), options.overwrite)
     timings = writer("timings", TIMINGS, True)
-    if not logits.complete:
+    if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
+        logits.reopen()
         timings.reopen()
-    resumed = logits.complete.parts if logits.complete else logits.done.values()
-    rows = sum(part.rows for part in resumed)
-    return Job(chosen, runner, classes, logits, timings, Stopwatch(options.device), rows)
+    job = Job(chosen, runner, classes, logits, timings, Stopwatch(options.device))
+    parts = enumerate(logits.complete.parts) if logits.complete else logits.done.items()
+    job.resumed_rows = sum(part.rows for index, part in parts if not job.lacks(index))
+    return job
 
 
-def _classes(runner: Runner, source: Source) -> int:
+def _classes(runner: Runner, pictures: Pictures) -> int:
     """The length of a logits row, from a forward pass that also proves that the shapes fit."""
-    pixels = np.stack([runner.preprocessing.pixels(source.read(0))])
+    pixels = pictures.batch(0, 1)[runner.preprocessing]
     try:
         return runner.logits(runner.upload(pixels)).shape[1]
     except RuntimeError as error:
@@ -191,15 +202,16 @@ class _Batch:
 
 
 def _extract_split(
-    source: Source, jobs: Sequence[Job], options: Options, progress: Progress
+    pictures: Pictures, jobs: Sequence[Job], options: Options, progress: Progress
 ) -> None:
-    n, rows = len(source), options.part_rows
+    source = pictures.source
+    n, rows = len(source), min(options.part_rows, len(source))
     parts = [p for p in range(-(-n // rows)) if any(job.lacks(p) for job in jobs)]
     total = sum(min(rows, n - p * rows) for p in parts)
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as pool:
         written: list[Future[None]] = []
-        for batch in _batches(source, jobs, parts, options):
+        for batch in _batches(pictures, jobs, parts, options):
             _forward(batch, [job for job in jobs if job.lacks(batch.part)], rows)
             done += batch.stop - batch.start
             progress(done, total)
@@ -215,25 +227,25 @@ def _await(futures: list[Future[None]]) -> None:
 
 
 def _batches(
-    source: Source, jobs: Sequence[Job], parts: Sequence[int], options: Options
+    pictures: Pictures, jobs: Sequence[Job], parts: Sequence[int], options: Options
 ) -> Iterator[_Batch]:
     """Decoded batches of the parts in order; a batch never crosses the end of a part."""
+    n = len(pictures.source)
     groups = {job.runner.preprocessing for job in jobs if not job.logits.complete}
+    wanted = replace(pictures, shapes={group: pictures.shapes[group] for group in groups})
     spans = [
-        (part, start, min(start + options.batch, (part + 1) * options.part_rows, len(source)))
+        (part, start, min(start + options.batch, (part + 1) * options.part_rows, n))
         for part in parts
         for start in range(
             part * options.part_rows,
-            min((part + 1) * options.part_rows, len(source)),
+            min((part + 1) * options.part_rows, n),
             options.batch,
         )
     ]
 
     def decode(span: tuple[int, int, int]) -> _Batch:
         part, start, stop = span
-        pictures = [source.read(i) for i in range(start, stop)]
-        pixels = {group: np.stack([group.pixels(p) for p in pictures]) for group in groups}
-        return _Batch(part, start, stop, pixels)
+        return _Batch(part, start, stop, wanted.batch(start, stop))
 
     return prefetch(decode, spans, options.workers or default_workers())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +158,7 @@ def read_array(path: str) -> np.ndarray:
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise InputError(f"cannot read {path}: its name must end in {', '.join(_READERS)}")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise InputError(f"no file {path}: check the path")
     try:
         return reader(path)
@@ -199,9 +201,11 @@ def _csv(path: str) -> np.ndarray:
 
 
 def _has_header(path: str) -> bool:
-    with open(path, encoding="utf-8") as file:
-        first = file.readline().strip().split(",")
-    return not all(_is_number(cell) for cell in first)
+    """Whether the first line is no data: words, or 0, 1, 2 …, as pandas heads nameless columns."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        cells = next(csv.reader(file), [])
+    counted = len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
+    return counted or not all(_is_number(cell) for cell in cells)
 
 
 def _is_number(text: str) -> bool:
@@ -222,6 +226,9 @@ def _columns(table: pa.Table) -> np.ndarray:
     """One list column [N, K], or K number columns; a leading sample_id orders the rows."""
     if "sample_id" in table.column_names:
         table = table.sort_by("sample_id").drop_columns(["sample_id"])
+    nameless = {"", "Unnamed: 0", "__index_level_0__"}.intersection(table.column_names)
+    if nameless:
+        raise InputError("its first column is a row index: save the table without it")
     columns = [column.combine_chunks() for column in table.columns]
     if any(column.null_count for column in columns):
         raise InputError("it has empty cells")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from cache import InputError
+from stages.datasets import Source
 from stages.preprocess import Preprocessing
 
 PRECISIONS = {
@@ -30,7 +31,7 @@ def open_device(name: str | None, precision: str = "fp32") -> torch.device:
     torch.backends.cudnn.allow_tf32 = tf32
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # some devices hold shapes but no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot use device {name!r} ({reason}): give --device cpu") from error
@@ -84,6 +85,43 @@ class Runner:
         """Normalised input [B, C, h, w] → float32 [B, K], both on the device."""
         with torch.inference_mode():
             return self.module(batch.to(self.dtype)).float()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A source's decoded batches for several preprocessings, each picture decoded once.
+
+    `shapes` are those of sample 0, which all pictures must have: a batch is one array.
+    """
+
+    source: Source
+    first: np.ndarray
+    shapes: dict[Preprocessing, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, source: Source, preprocessings: Iterable[Preprocessing]) -> Pictures:
+        first = source.read(0)
+        return cls(source, first, {each: each.pixels(first).shape for each in preprocessings})
+
+    def batch(self, start: int, stop: int) -> dict[Preprocessing, np.ndarray]:
+        """Samples start … stop − 1 as uint8 [B, C, h, w]; InputError for one of another size."""
+        pictures = [self.source.read(i) if i else self.first for i in range(start, stop)]
+        return {each: self._stacked(pictures, start, each) for each in self.shapes}
+
+    def _stacked(self, pictures: list[np.ndarray], start: int, by: Preprocessing) -> np.ndarray:
+        pixels = [by.pixels(picture) for picture in pictures]
+        for i, found in enumerate(pixels, start):
+            if found.shape != self.shapes[by]:
+                raise InputError(
+                    f"{self.source.dataset}/{self.source.split} sample {i} "
+                    f"({self.source.keys[i]}) is {_size(found.shape)} but sample 0 is "
+                    f"{_size(self.shapes[by])}: resize the images to one size"
+                )
+        return np.stack(pixels)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[2]}"
 
 
 class Stopwatch:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from cache import InputError
 from stages.datasets import Source
-from stages.inference import Runner, synchroniser
-from stages.rule import SCORES, scores_of, takes_b, trusted
+from stages.inference import Pictures, Runner, synchroniser
+from stages.preprocess import Preprocessing
+from stages.rule import SCORES, NonFiniteError, scores_of, takes_b, trusted
 from stages.score import ScoreSet
 from stages.simulate import Cascade, simulate
 
@@ -43,7 +45,16 @@ class Served:
         return float((self.prediction == self.labels).mean())
 
 
+class _NanError(Exception):
+    """`model` gave a NaN or infinite logit on this row of a batch."""
+
+    def __init__(self, model: str, row: int) -> None:
+        super().__init__(f"{model}, row {row}")
+        self.model, self.row = model, row
+
+
 Answers = dict[str, np.ndarray]
+Pixels = dict[Preprocessing, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -54,11 +65,12 @@ class LiveCascade:
     first: Runner
     second: Runner | None
 
-    def answer(self, pixels: Answers, labels: np.ndarray) -> Answers:
-        """One batch: `pixels` by model (keys "a" and "b"), labels [n] for the oracle only."""
+    def answer(self, pixels: Pixels, labels: np.ndarray) -> Answers:
+        """One batch: `pixels` uint8 [n, C, h, w], labels [n] for the oracle only."""
         score = SCORES[self.cascade.score]
-        batch = self.first.upload(pixels["a"])
-        out, s_a = self._scored(self.first, batch, labels)
+        batch = self.first.upload(pixels[self.first.preprocessing])
+        every = np.arange(len(labels))
+        out, s_a = self._scored(self.cascade.model_1, self.first, batch, labels, every)
         out |= {"s_a": s_a, "s_b": np.full(len(labels), np.nan)}
         out["escalated"] = np.zeros(len(labels), bool)
         out["took_b"] = np.zeros(len(labels), bool)
@@ -67,25 +79,32 @@ class LiveCascade:
         out["escalated"] = ~trusted(score, s_a, self.cascade.limit)
         to_b = np.flatnonzero(out["escalated"])
         if len(to_b):
-            b, s_b = self._scored(self.second, self._for_second(batch, pixels, to_b), labels[to_b])
+            rest = self._for_second(batch, pixels, to_b)
+            b, s_b = self._scored(self.cascade.model_2, self.second, rest, labels, to_b)
             taken = takes_b(score, s_a[to_b], s_b, self.cascade.postcheck)
             out["s_b"][to_b] = s_b
             out["took_b"][to_b] = taken
             out["prediction"][to_b[taken]] = b["prediction"][taken]
         return out
 
-    def _for_second(self, batch: Any, pixels: Answers, to_b: np.ndarray) -> Any:
+    def _for_second(self, batch: Any, pixels: Pixels, to_b: np.ndarray) -> Any:
         """B's input: the images on the device already, where both models see the same pixels."""
         if self.second is None:
             raise ValueError("there is no second model")
         if self.second.preprocessing == self.first.preprocessing:
             return batch[to_b]
-        return self.second.upload(pixels["b"][to_b])
+        return self.second.upload(pixels[self.second.preprocessing][to_b])
 
-    def _scored(self, runner: Runner, batch: Any, labels: np.ndarray) -> tuple[Answers, np.ndarray]:
-        out = scores_of(runner.logits(batch).cpu().numpy())
+    def _scored(
+        self, name: str, runner: Runner, batch: Any, labels: np.ndarray, rows: np.ndarray
+    ) -> tuple[Answers, np.ndarray]:
+        """Answers and scores for the batch, whose pictures are these rows of the request."""
+        try:
+            out = scores_of(runner.logits(batch).cpu().numpy())
+        except NonFiniteError as error:
+            raise _NanError(name, int(rows[error.row])) from error
         if SCORES[self.cascade.score].needs_label:
-            return out, (out["prediction"] == labels).astype(np.float64)
+            return out, (out["prediction"] == labels[rows]).astype(np.float64)
         return out, out[self.cascade.score]
 
 
@@ -99,14 +118,16 @@ def serve(
     """Answer every image of the split in order, `batch_size` at a time, after a warm-up."""
     n = min(len(source), limit or len(source))
     sync = synchroniser(live.first.device)
-    _warm_up(source, live, min(batch_size, n))
+    runners = [runner for runner in (live.first, live.second) if runner is not None]
+    pictures = Pictures.of(source, {runner.preprocessing for runner in runners})
+    _warm_up(pictures, live, min(batch_size, n))
     columns: dict[str, list[np.ndarray]] = {}
     latency, preprocess = [], []
     for start, stop in _spans(n, batch_size):
         begun = time.perf_counter_ns()
-        pixels = _pixels(source, live, start, stop)
+        pixels = pictures.batch(start, stop)
         ready = time.perf_counter_ns()
-        out = live.answer(pixels, source.labels[start:stop])
+        out = _answer(live, pixels, source, start, stop)
         sync()
         latency.append((time.perf_counter_ns() - ready) / 1e6)
         preprocess.append((ready - begun) / 1e6)
@@ -128,24 +149,24 @@ def _spans(n: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _pixels(source: Source, live: LiveCascade, start: int, stop: int) -> Answers:
-    pictures = [source.read(i) for i in range(start, stop)]
-    first = live.first.preprocessing
-    out = {"a": np.stack([first.pixels(picture) for picture in pictures])}
-    if live.second is not None and live.second.preprocessing != first:
-        second = live.second.preprocessing
-        out["b"] = np.stack([second.pixels(picture) for picture in pictures])
-    return out
+def _answer(live: LiveCascade, pixels: Pixels, source: Source, start: int, stop: int) -> Answers:
+    try:
+        return live.answer(pixels, source.labels[start:stop])
+    except _NanError as error:
+        raise InputError(
+            f"{error.model} gives a NaN or infinite logit on {source.dataset}/{source.split} "
+            f"sample {start + error.row}: check its weights, or use --precision fp32"
+        ) from error
 
 
-def _warm_up(source: Source, live: LiveCascade, size: int) -> None:
+def _warm_up(pictures: Pictures, live: LiveCascade, size: int) -> None:
     """Both models at the sizes to come, so that no timed request pays for a first call."""
-    pixels = _pixels(source, live, 0, size)
+    pixels = pictures.batch(0, size)
     for _ in range(WARM_UP):
-        live.answer(pixels, source.labels[:size])
+        _answer(live, pixels, pictures.source, 0, size)
         if live.second is not None:
             second = live.second
-            second.logits(second.upload(pixels.get("b", pixels["a"])[:1]))
+            second.logits(second.upload(pixels[second.preprocessing][:1]))
 
 
 def latency_summary(served: Served) -> dict[str, float]:
@@ -160,33 +181,44 @@ def agreement(
 ) -> dict[str, Any]:
     """Where the live run and the simulation differ, and how close to a boundary that was.
 
-    `distance` is the cached score's from λ, or of the two models' scores from each other (post-
-    check), or of the answering model's two largest probabilities. `outside_noise` counts the
-    differences farther away than float noise reaches: those are faults.
+    The simulation is of the images that were served. `distance` is the cached score's from λ, or
+    of the two models' scores from each other (post-check), or of the answering model's two largest
+    probabilities. `outside_noise` counts the differences farther away than float noise reaches:
+    those are faults.
     """
+    scores = first(scores, len(served.ids))
     simulated = simulate(scores, cascade)
-    n = len(served.ids)
     pairs = {
-        "escalated": (served.escalated, simulated.escalated[:n]),
-        "took_b": (served.took_b, simulated.took_b[:n]),
-        "prediction": (served.prediction, simulated.prediction[:n]),
+        "escalated": (served.escalated, simulated.escalated),
+        "took_b": (served.took_b, simulated.took_b),
+        "prediction": (served.prediction, simulated.prediction),
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
-    rows = [
-        _difference(int(i), pairs, scores, cascade)
-        for i in np.flatnonzero(differ["escalated"] | differ["prediction"])
-    ]
-    cached = scores.score(cascade.score, scores.index(cascade.model_1))[:n]
+    anywhere = np.logical_or.reduce(list(differ.values()))
+    rows = [_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere)]
+    cached = scores.score(cascade.score, scores.index(cascade.model_1))
     noise = NOISE[precision]
     return {
-        "n": n,
-        "decisions_differ": int(differ["escalated"].sum()),
+        "n": len(served.ids),
+        "decisions_differ": int((differ["escalated"] | differ["took_b"]).sum()),
         "answers_differ": int(differ["prediction"].sum()),
         "outside_noise": sum(row["distance"] > noise for row in rows),
         "noise": noise,
         "largest_score_shift": float(np.abs(cached - served.s_a).max()),
         "differences": rows,
     }
+
+
+def first(scores: ScoreSet, n: int) -> ScoreSet:
+    """The first n images of a split."""
+    return replace(
+        scores,
+        sample_ids=scores.sample_ids[:n],
+        labels=scores.labels[:n],
+        predictions=scores.predictions[:, :n],
+        correct=scores.correct[:, :n],
+        scores={name: values[:, :n] for name, values in scores.scores.items()},
+    )
 
 
 def _difference(
@@ -216,8 +248,9 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
     """Precision, recall, F1 and support per class, and their averages."""
     from sklearn.metrics import classification_report
 
+    names = class_names or ()
     classes = int(max(served.labels.max(), served.prediction.max())) + 1
-    names = class_names or tuple(str(k) for k in range(classes))
+    names += tuple(str(k) for k in range(len(names), classes))  # weights may know more classes
     return classification_report(
         served.labels,
         served.prediction,

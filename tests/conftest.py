@@ -9,10 +9,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("helpers", "naive")
+pytest.register_assert_rewrite("helpers", "naive", "running")
 # A busy machine is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Models this small run many times faster on one thread while other work shares the cores."""
+    torch = pytest.importorskip("torch")
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 @pytest.fixture

@@ -1,0 +1,525 @@
+"""The live cascade against the simulation, and against what it should notice."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import (
+    WEIGHTS,
+    cascade,
+    needs_shared,
+    noise_images,
+    seeded_weights,
+    slice_of,
+    write_parquet,
+)
+from sklearn.metrics import precision_recall_fscore_support
+
+from cache import InputError, Store
+from stages.datasets import open_split
+from stages.rule import SCORES
+from stages.score import load as load_scores
+from stages.simulate import Cascade, simulate
+
+torch = pytest.importorskip("torch")
+
+from stages.inference import Runner  # noqa: E402
+from stages.live import LiveCascade, Served, agreement, classification, serve  # noqa: E402
+from stages.models import choose, load  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CPU = torch.device("cpu")
+A, B = "digits_separable", "digits_residual"
+LAMBDAS = 20
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A runner that computes each batch once: live then really runs, but 20 λ cost one forward."""
+
+    runner: Runner
+    known: dict
+
+    def __getattr__(self, name):
+        return getattr(self.runner, name)
+
+    def logits(self, batch):
+        key = batch.numpy().tobytes()
+        if key not in self.known:
+            self.known[key] = self.runner.logits(batch)
+        return self.known[key]
+
+
+def runner(name, dataset="digits", weights=None):
+    [one] = choose(dataset, [name], directory=weights)
+    return Runner.of(load(one.spec, one.weights), one.spec.preprocessing, CPU)
+
+
+def extracted(root, *args):
+    result = cascade("extract", *args, "--cache", root)
+    assert result.status == 0, result.err
+    return root
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """Digits extracted one image at a time."""
+    root = tmp_path_factory.mktemp("single")
+    return extracted(root, "--models", f"{A},{B}", "--batch-size", 1)
+
+
+@pytest.fixture(scope="module")
+def batched(tmp_path_factory):
+    """Digits extracted 64 at a time."""
+    return extracted(tmp_path_factory.mktemp("batched"), "--batch-size", 64)
+
+
+def scores_in(root, dataset="digits"):
+    return load_scores(Store(root), dataset, "test", [A, B] if dataset == "digits" else None)
+
+
+def dense_thresholds(scores, name, count=LAMBDAS):
+    """λ where scores are dense: quantiles of s_A, ties included."""
+    return np.quantile(scores.score(name, 0), np.linspace(0, 1, count), method="lower")
+
+
+def cascades(scores, name, pair=(A, B)):
+    if SCORES[name].needs_label:
+        return [Cascade(*pair, name)]
+    return [
+        Cascade(*pair, name, float(limit), postcheck)
+        for limit in dense_thresholds(scores, name)
+        for postcheck in (False, True)
+    ]
+
+
+def held_against(root, batch, name, source, runners, pair=(A, B), dataset="digits", limit=None):
+    """(Served, agreement) of every cascade of a score."""
+    scores = scores_in(root, dataset)
+    for one in cascades(scores, name, pair):
+        served = serve(source, LiveCascade(one, *runners), batch, limit)
+        yield one, served, agreement(served, scores, one)
+
+
+# --- agreement -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize(
+    ("batch", "limit"), [(1, 100), pytest.param(1, None, marks=pytest.mark.slow), (64, None)]
+)
+def test_the_same_batches_leave_no_difference(name, batch, limit, single, batched):
+    """A sees the very batches of extraction; B sees subsets of them, hence noise in its logits."""
+    root, source = {1: single, 64: batched}[batch], open_split("digits", "test")
+    runners = [Replayed(runner(model), {}) for model in (A, B)]
+    for one, served, found in held_against(root, batch, name, source, runners, limit=limit):
+        assert found["differences"] == [], one
+        assert (found["decisions_differ"], found["answers_differ"]) == (0, 0)
+        assert found["n"] == len(served.ids) == (limit or 500)
+        assert found["largest_score_shift"] == 0
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("batch", [7, 500])
+def test_other_batches_differ_within_noise_only(name, batch, batched):
+    source = open_split("digits", "test")
+    runners = [Replayed(runner(model), {}) for model in (A, B)]
+    for one, _, found in held_against(batched, batch, name, source, runners):
+        assert found["outside_noise"] == 0, (one, found["differences"])
+        assert found["largest_score_shift"] < found["noise"]
+        count = len(found["differences"])
+        assert count <= found["decisions_differ"] + found["answers_differ"]
+
+
+def test_without_replay_it_is_the_same(single):
+    """The runner that remembers its batches changes nothing."""
+    scores, source = scores_in(single), open_split("digits", "test")
+    one = Cascade(A, B, "entropy", float(dense_thresholds(scores, "entropy")[10]), True)
+    served = serve(source, LiveCascade(one, runner(A), runner(B)))
+    assert agreement(served, scores, one)["differences"] == []
+    expected = simulate(scores, one)
+    np.testing.assert_array_equal(served.prediction, expected.prediction)
+    np.testing.assert_array_equal(served.escalated, expected.escalated)
+    assert served.accuracy == expected.accuracy
+
+
+def served_by(scores, one):
+    """What a live run that agrees exactly would give."""
+    found = simulate(scores, one)
+    n = len(scores.labels)
+    s_a, s_b = scores.score(one.score, 0), scores.score(one.score, 1)
+    times = np.ones(n)
+    return Served(
+        ids=np.arange(n),
+        labels=scores.labels,
+        escalated=found.escalated,
+        took_b=found.took_b,
+        prediction=found.prediction,
+        s_a=s_a,
+        s_b=np.where(found.escalated, s_b, np.nan),
+        latency_ms=times,
+        preprocess_ms=times,
+        batch_size=1,
+    )
+
+
+@pytest.fixture
+def case(single):
+    scores = scores_in(single)
+    one = Cascade(A, B, "maxp", float(dense_thresholds(scores, "maxp")[8]), True)
+    return scores, one, served_by(scores, one)
+
+
+def flipped(values, i):
+    values = values.copy()
+    values[i] = not values[i] if values.dtype == bool else (values[i] + 1) % 10
+    return values
+
+
+def test_a_planted_decision_is_found(case):
+    scores, one, served = case
+    assert agreement(served, scores, one)["differences"] == []
+    far = int(np.abs(scores.score("maxp", 0) - one.threshold).argmax())
+    found = agreement(replace(served, escalated=flipped(served.escalated, far)), scores, one)
+    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
+    [row] = found["differences"]
+    assert (row["sample_id"], row["boundary"]) == (far, "threshold")
+    assert row["distance"] == abs(scores.score("maxp", 0)[far] - one.threshold)
+    assert row["escalated_live"] is not row["escalated_simulated"]
+
+
+def test_a_planted_decision_near_the_threshold_is_noise(case):
+    scores, one, served = case
+    near = int(np.abs(scores.score("maxp", 0) - one.threshold).argmin())
+    found = agreement(replace(served, escalated=flipped(served.escalated, near)), scores, one)
+    assert (found["decisions_differ"], found["outside_noise"]) == (1, 0)
+
+
+def test_a_planted_answer_is_found(case):
+    scores, one, served = case
+    sure = int(scores.scores["difference"][0].argmax())
+    found = agreement(replace(served, prediction=flipped(served.prediction, sure)), scores, one)
+    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (0, 1, 1)
+    assert found["differences"][0]["boundary"] == "answer"
+
+
+def test_a_planted_choice_of_answer_is_found_even_where_both_answers_are_one(case):
+    scores, one, served = case
+    same = scores.predictions[0] == scores.predictions[1]
+    gap = np.abs(scores.score("maxp", 0) - scores.score("maxp", 1))
+    i = int(np.where(served.escalated & same, gap, -1).argmax())
+    found = agreement(replace(served, took_b=flipped(served.took_b, i)), scores, one)
+    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
+    assert found["differences"][0]["boundary"] == "postcheck"
+    assert found["differences"][0]["distance"] == gap[i]
+
+
+def test_perturbed_scores_are_found(case):
+    scores, one, served = case
+    moved = replace(scores, scores=scores.scores | {"maxp": scores.scores["maxp"] ** 1.1})
+    found = agreement(served, moved, one)
+    assert found["outside_noise"] > 5
+    assert found["largest_score_shift"] > 1e-3
+
+
+def test_other_weights_are_refused_and_other_models_found(single, tmp_path):
+    file = seeded_weights(tmp_path / "other.pt", A)
+    args = ("-m1", A, "-m2", B, "-w1", file, "-t", 0.5, "--cache", single)
+    assert f"the cache holds {A} with weights" in cascade("live", *args).refusal
+    scores = scores_in(single)
+    one = Cascade(A, B, "maxp", 0.9)
+    swapped = LiveCascade(one, runner("digits_wide"), runner(B))
+    found = agreement(serve(open_split("digits", "test"), swapped, 64), scores, one)
+    assert found["outside_noise"] > 50
+
+
+def test_other_images_under_the_same_name_are_refused(tmp_path):
+    pictures, labels = noise_images(40)
+    few = write_parquet(tmp_path / "few", "test", pictures[:30], labels[:30])
+    many = write_parquet(tmp_path / "many", "test", pictures, labels)
+    for seed, name in enumerate(("resnet20", "shufflenetv2_x0_5")):
+        seeded_weights(tmp_path / "w" / f"{name}.pt", name, seed)
+    common = ("-d", "cifar10", "--weights", tmp_path / "w", "--cache", tmp_path / "cache")
+    assert cascade("extract", *common, "-f", few).status == 0
+    pair = ("-m1", "resnet20", "-m2", "shufflenetv2_x0_5", "-t", "0.5")
+    line = cascade("live", *common, *pair, "-f", many).refusal
+    assert "the cache holds other images of cifar10/test" in line
+    assert cascade("live", *common, *pair, "-f", few).status == 0
+
+
+# --- what it prints ------------------------------------------------------------------------------
+
+
+def test_the_classification_report_is_right(single):
+    source = open_split("digits", "test")
+    served = serve(source, LiveCascade(Cascade(A, "", threshold="never"), runner(A), None), 64)
+    report = classification(served, source.class_names)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        source.labels, served.prediction, zero_division=0
+    )
+    for k, name in enumerate(source.class_names):
+        answered, there = served.prediction == k, source.labels == k
+        right = (answered & there).sum()
+        assert report[name]["precision"] == pytest.approx(right / answered.sum())
+        assert report[name]["recall"] == pytest.approx(right / there.sum())
+        assert report[name]["f1-score"] == pytest.approx(f1[k])
+        assert report[name]["support"] == support[k] == there.sum()
+    assert report["accuracy"] == pytest.approx((served.prediction == source.labels).mean())
+    assert report["macro avg"]["precision"] == pytest.approx(precision.mean())
+    assert report["weighted avg"]["recall"] == pytest.approx(np.average(recall, weights=support))
+
+
+def test_the_classification_report_with_more_classes_than_names(case):
+    _, _, served = case
+    odd = replace(served, prediction=np.where(served.ids == 3, 11, served.prediction))
+    report = classification(odd, tuple("0123456789"))
+    assert report["11"]["support"] == 0
+    assert report["accuracy"] == pytest.approx(odd.accuracy)
+
+
+def live(*args, models=(A, B)):
+    names = [part for pair in zip(("-m1", "-m2"), models, strict=False) for part in pair]
+    return cascade("live", *names, *args)
+
+
+def test_json_of_a_cascade(batched):
+    found = live("-s", "maxp", "-p", "--batch-size", 64, "--cache", batched, "--json").json
+    keys = "dataset split fit_split model_1 model_2 score threshold postcheck memory n accuracy"
+    keys += " usage escalated hits false_hits hit_rate latency_ms energy agreement"
+    assert set(keys.split()) <= set(found)
+    assert found["memory"] is None
+    assert found["usage"] == found["escalated"] / found["n"]
+    args = ("-m1", A, "-m2", B, "-s", "maxp", "-p", "--cache", batched, "--json")
+    simulated = cascade("simulate", *args).json
+    assert {
+        k: found[k] for k in ("n", "accuracy", "usage", "took_b", "threshold", "fit_split")
+    } == {k: simulated[k] for k in ("n", "accuracy", "usage", "took_b", "threshold", "fit_split")}
+    assert found["agreement"]["simulated"]["accuracy"] == simulated["accuracy"]
+    assert found["energy"]["energy_j_per_request"] is None
+
+
+def test_latency_is_positive_and_ordered(batched):
+    found = live("-t", "0.9", "--batch-size", 50, "--cache", batched, "--json").json
+    latency = found["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+    assert 0 < latency["mean"] <= latency["p99"] * 10
+    assert found["preprocess_ms"] > 0
+
+
+def test_one_model_alone(batched):
+    result = live("--batch-size", 64, "--cache", batched, "--json", models=(A,))
+    found = result.json
+    assert (found["model_2"], found["usage"], found["agreement"]) == (None, None, None)
+    assert found["accuracy"] == scores_in(batched).accuracy[0]
+    shown = live("--batch-size", 64, "--cache", batched, models=(A,)).out
+    assert f"{A} alone on digits/test" in shown
+    assert "use of B" not in shown
+
+
+def test_one_model_alone_needs_no_cache(tmp_path):
+    root = tmp_path / "nothing"
+    assert live("--limit", 20, "--cache", root, "--json", models=(A,)).json["n"] == 20
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(("limit", "n"), [(1, 1), (100, 100), (10**9, 500)])
+def test_a_limit(limit, n, batched):
+    args = ("-t", "0.95", "--limit", limit, "--batch-size", 64, "--cache", batched, "--json")
+    found = live(*args).json
+    one = Cascade(A, B, "maxp", 0.95)
+    expected = simulate(scores_in(batched), one)
+    assert found["n"] == found["agreement"]["n"] == found["agreement"]["simulated"]["n"] == n
+    assert found["accuracy"] == expected.correct[:n].mean()
+    assert found["agreement"]["simulated"]["accuracy"] == expected.correct[:n].mean()
+    assert found["escalated"] == expected.escalated[:n].sum()
+    assert found["accuracy_1"] == pytest.approx(scores_in(batched).correct[0, :n].mean())
+
+
+@pytest.mark.parametrize("threshold", ["always", "never", "0", "1"])
+@pytest.mark.parametrize("score", ["maxp", "difference", "entropy"])
+def test_the_ends_of_the_range(score, threshold, batched):
+    args = ("-s", score, "-t", threshold, "--batch-size", 64, "--cache", batched, "--json")
+    found = live(*args).json
+    assert found["agreement"]["outside_noise"] == 0
+    expected = {"always": 1, "never": 0}.get(threshold)
+    if expected is not None:
+        assert found["usage"] == expected
+        assert found["accuracy"] == pytest.approx(found[f"accuracy_{expected + 1}"])
+
+
+def test_the_oracle_ignores_threshold_and_postcheck_with_a_note(batched):
+    args = ("-s", "oracle", "-t", "0.3", "-p", "--batch-size", 64, "--cache", batched)
+    result = live(*args, "--json")
+    assert "ignored" in result.err
+    assert (result.json["threshold"], result.json["postcheck"]) == (None, False)
+    scores = scores_in(batched)
+    assert result.json["accuracy"] == scores.correct.any(axis=0).mean()
+    assert result.json["escalated"] == (~scores.correct[0]).sum()
+
+
+def test_a_disagreement_is_listed_and_warned_of(batched, monkeypatch):
+    usual = Runner.logits
+    monkeypatch.setattr(Runner, "logits", lambda self, batch: usual(self, batch) * 0.5)
+    result = live("-t", "0.9", "--batch-size", 64, "--cache", batched)
+    assert "warning: the live run and the simulation disagree" in result.err
+    assert "from the threshold" in result.out
+
+
+def test_what_the_cache_lacks_is_extracted_first(tmp_path):
+    result = live("--limit", 30, "--batch-size", 16, "--cache", tmp_path, "--json")
+    assert f"the cache lacks logits of {A}, {B}: extracting val, test first" in result.err
+    assert result.json["fit_split"] == "val"
+
+
+def test_nan_weights_are_one_line(tmp_path):
+    pictures, labels = noise_images(12)
+    pictures[:5] = 0
+    data = write_parquet(tmp_path / "data", "test", pictures, labels)
+    huge = {"conv1__weight": lambda t: t * 0 + 3e38}
+    file = seeded_weights(tmp_path / "w" / "resnet20.pt", **huge)
+    args = ("-d", "cifar10", "-m1", "resnet20", "-w1", file, "-f", data)
+    line = cascade("live", *args).refusal
+    assert "resnet20 gives a NaN or infinite logit on cifar10/test sample" in line
+
+
+def test_the_failing_sample_is_named_in_a_batch(monkeypatch):
+    usual = Runner.logits
+    source = open_split("digits", "test")
+
+    def broken(self, batch):
+        logits = usual(self, batch).clone()
+        marked = self.upload(source.pictures[37][None, None].copy())
+        logits[(batch == marked).all((1, 2, 3))] = np.nan
+        return logits
+
+    monkeypatch.setattr(Runner, "logits", broken)
+    with pytest.raises(InputError, match=r"digits_separable gives .* on digits/test sample 37:"):
+        serve(source, LiveCascade(Cascade(A, B, "maxp", 0.5), runner(A), runner(B)), 16)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("live",), "give -m1 A"),
+        (("live", "-m2", B), "give -m1 A"),
+        (("live", "-m1", A, "-m2", A), "two different models"),
+        (("live", "-m1", A, "-m2", ""), "'' cannot be a model's name"),
+        (("live", "-m1", A, "-e", "explode"), "unknown ending 'explode'"),
+        (("live", "-m1", A, "--batch-size", "0"), "--batch-size"),
+        (("live", "-m1", A, "--limit", "0"), "--limit"),
+        (("live", "-m1", A, "-m2", B, "-t", "1.5"), "λ '1.5' is no threshold"),
+        (("live", "-m1", A, "-m2", B, "-s", "max"), "did you mean 'maxp'?"),
+        (("live", "-m1", A, "-w2", "x.pt"), "without their model"),
+        (("live", "-m1", A, "-w1", "missing.pt"), "no weights file missing.pt"),
+        (("live", "-m1", A, "--split", "tset"), "did you mean 'test'?"),
+    ],
+)
+def test_bad_requests(args, words, batched):
+    assert words in cascade(*args, "--cache", batched).refusal
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def services(tmp_path, monkeypatch):
+    """A PATH with nothing but what a test puts there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def service(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_alarm(batched):
+    result = live("--limit", 5, "-e", "alarm", "--cache", batched, "--json", models=(A,))
+    assert "\a" in result.err
+    assert "the run is over" in result.err
+    assert result.json["n"] == 5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("name", ["systemctl", "shutdown"])
+def test_shutdown_says_so_first_and_asks_the_service(name, services, batched, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    log = services.parent / "log"
+    service(services, name, f'echo "{name} $@" >> {log}')
+    result = live("--limit", 5, "-e", "shutdown", "--cache", batched, "--json", models=(A,))
+    said = {"systemctl": "systemctl poweroff", "shutdown": "shutdown -h now"}[name]
+    assert result.err.splitlines()[-1] == f"shutting this machine down: {said}"
+    assert log.read_text() == said + "\n"
+    assert result.json["n"] == 5
+
+
+def test_shutdown_refused(services, batched, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    service(services, "systemctl", "echo 'not allowed' >&2; exit 1")
+    result = live("--limit", 5, "-e", "shutdown", "--cache", batched, models=(A,))
+    assert result.status == 2
+    assert result.err.splitlines()[-1] == "cascade: systemctl refused to shut down: not allowed"
+
+
+def test_no_service(services, batched, monkeypatch):
+    result = live("--limit", 5, "-e", "shutdown", "--cache", batched, models=(A,))
+    assert result.status == 2
+    assert "no service" in result.err
+
+
+def test_nothing_is_shut_down_when_the_run_fails(services, batched):
+    log = Path(services, "log")
+    for name in ("systemctl", "shutdown"):
+        service(services, name, f"touch {log}")
+    assert live("-e", "shutdown", "--split", "nope", "--cache", batched).status == 2
+    assert not log.exists()
+
+
+# --- real images ---------------------------------------------------------------------------------
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 64])
+def test_cifar_live_equals_simulate(batch, tmp_path):
+    """1,000 real images, every score, 20 λ where scores are dense, with and without post-check."""
+    n = {1: 400, 64: 1000}[batch]
+    data, pair = slice_of("test", n, tmp_path / "data"), ("resnet20", "shufflenetv2_x0_5")
+    extracted(
+        tmp_path / "cache",
+        *("-d", "cifar10", "-f", data, "--models", ",".join(pair), "--weights", WEIGHTS),
+        *("--batch-size", batch),
+    )
+    source = open_split("cifar10", "test", data)
+    runners = [Replayed(runner(name, "cifar10", WEIGHTS), {}) for name in pair]
+    for name in SCORES:
+        for one, served, found in held_against(
+            tmp_path / "cache", batch, name, source, runners, pair, "cifar10"
+        ):
+            assert found["differences"] == [], one
+            assert len(served.ids) == n
+
+
+@needs_shared
+@pytest.mark.slow
+def test_cifar_live_in_other_batches_differs_within_noise_only(tmp_path):
+    data, pair = slice_of("test", 500, tmp_path / "data"), ("resnet20", "shufflenetv2_x0_5")
+    extracted(
+        tmp_path / "cache",
+        *("-d", "cifar10", "-f", data, "--models", ",".join(pair), "--weights", WEIGHTS),
+    )
+    source = open_split("cifar10", "test", data)
+    runners = [Replayed(runner(name, "cifar10", WEIGHTS), {}) for name in pair]
+    for name in SCORES:
+        for one, _, found in held_against(
+            tmp_path / "cache", 9, name, source, runners, pair, "cifar10"
+        ):
+            assert found["outside_noise"] == 0, (one, found["differences"])
