@@ -39,10 +39,10 @@ class Request:
 
 def run(store: Store, request: Request) -> dict[str, Any]:
     """Import one model's logits of one split; InputError for arrays that cannot be such."""
-    logits = as_logits(read_array(request.logits), request.logits)
-    labels, print_ = _labels(store, request, logits)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
+    logits = as_logits(read_array(request.logits), request.logits)
+    labels, print_ = _labels(store, request, logits)
     identity = {
         "dataset_fingerprint": print_,
         "logits_sha256": hashlib.sha256(logits.data).hexdigest(),
@@ -169,15 +169,14 @@ def read_array(path: str) -> np.ndarray:
         raise InputError(f"cannot read {path} ({reason[:120]}): check the file") from error
 
 
-def _npy(path: str) -> np.ndarray:
-    return np.asarray(np.load(path, allow_pickle=False))
-
-
-def _npz(path: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
-        if len(archive.files) != 1:
-            raise InputError(f"{path} holds {len(archive.files)} arrays: save exactly one")
-        return np.asarray(archive[archive.files[0]])
+def _numpy(path: str) -> np.ndarray:
+    with open(path, "rb") as file:
+        value = np.load(file, allow_pickle=False)
+        if isinstance(value, np.ndarray):
+            return value
+        if len(value.files) != 1:
+            raise InputError(f"{path} holds {len(value.files)} arrays: save exactly one")
+        return np.asarray(value[value.files[0]])
 
 
 def _pt(path: str) -> np.ndarray:
@@ -225,21 +224,23 @@ def _parquet(path: str) -> np.ndarray:
 def _columns(table: pa.Table) -> np.ndarray:
     """One list column [N, K], or K number columns; a leading sample_id orders the rows."""
     if "sample_id" in table.column_names:
-        table = table.sort_by("sample_id").drop_columns(["sample_id"])
-    nameless = {"", "Unnamed: 0", "__index_level_0__"}.intersection(table.column_names)
-    if nameless:
-        raise InputError("its first column is a row index: save the table without it")
+        table = table.sort_by("sample_id")
+        if table.column("sample_id").to_pylist() != list(range(table.num_rows)):
+            raise ValueError("its sample_id are not 0, 1, 2 …, each once")
+        table = table.drop_columns(["sample_id"])
+    if {"", "Unnamed: 0", "__index_level_0__"}.intersection(table.column_names):
+        raise ValueError("one column is a row index, save the table without it")
     columns = [column.combine_chunks() for column in table.columns]
     if any(column.null_count for column in columns):
-        raise InputError("it has empty cells")
+        raise ValueError("it has empty cells")
     if len(columns) == 1 and pa.types.is_nested(columns[0].type):
         return np.array(columns[0].to_pylist())
     return np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
 
 
 _READERS: dict[str, Callable[[str], np.ndarray]] = {
-    ".npy": _npy,
-    ".npz": _npz,
+    ".npy": _numpy,
+    ".npz": _numpy,
     ".pt": _pt,
     ".csv": _csv,
     ".parquet": _parquet,

@@ -1,0 +1,496 @@
+"""Logits from elsewhere: every format, every refusal, and what works on them afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from running import Result, cascade, logits_of
+
+from cache import Partition, Store, load, read_table
+
+N, K = 90, 4
+RNG = np.random.default_rng(7)
+LABELS = RNG.integers(0, K, N)
+LOGITS = (RNG.standard_normal((N, K)) + 1.5 * np.eye(K)[LABELS]).astype(np.float32)
+OTHERS = (RNG.standard_normal((N, K)) + 2.5 * np.eye(K)[LABELS]).astype(np.float32)
+
+
+def save_npy(path, values):
+    np.save(path, values)
+
+
+def save_npz(path, values):
+    np.savez_compressed(path, anything=values)
+
+
+def save_pt(path, values):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(np.array(values)), path)
+
+
+def frame(values):
+    columns = values.T if values.ndim == 2 else [values]
+    return pl.DataFrame({f"c{k}": column for k, column in enumerate(columns)})
+
+
+def save_csv(path, values):
+    frame(values).write_csv(path)
+
+
+def save_bare_csv(path, values):
+    frame(values).write_csv(path, include_header=False)
+
+
+def save_quoted_csv(path, values):
+    frame(values).write_csv(path, include_header=False, quote_style="always")
+
+
+def save_numbered_csv(path, values):
+    """As pandas heads the columns of a plain array."""
+    table = frame(values)
+    table.columns = [str(k) for k in range(table.width)] if table.width > 1 else ["label"]
+    table.write_csv(path)
+
+
+def save_excel_csv(path, values):
+    """UTF-8 with a byte order mark, as Excel writes it."""
+    save_bare_csv(path, values)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def save_columns(path, values):
+    frame(values).write_parquet(path)
+
+
+def save_list(path, values):
+    column = pa.array(values.tolist() if values.ndim == 2 else values)
+    pq.write_table(pa.table({"logits": column}), path)
+
+
+def save_fixed_list(path, values):
+    if values.ndim == 1:
+        return save_list(path, values)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    return pq.write_table(pa.table({"logits": column}), path, row_group_size=17)
+
+
+def save_shuffled(path, values):
+    """Rows in another order, told by sample_id."""
+    order = np.random.default_rng(1).permutation(len(values))
+    frame(values[order]).with_columns(pl.Series("sample_id", order)).write_parquet(path)
+
+
+def save_shuffled_csv(path, values):
+    order = np.random.default_rng(2).permutation(len(values))
+    table = frame(values[order]).with_columns(pl.Series("sample_id", order))
+    table.select("sample_id", pl.exclude("sample_id")).write_csv(path)
+
+
+FORMATS = {
+    "npy": (".npy", save_npy),
+    "npz": (".npz", save_npz),
+    "pt": (".pt", save_pt),
+    "csv": (".csv", save_csv),
+    "bare csv": (".csv", save_bare_csv),
+    "quoted csv": (".csv", save_quoted_csv),
+    "numbered csv": (".csv", save_numbered_csv),
+    "excel csv": (".csv", save_excel_csv),
+    "upper case": (".NPY", lambda path, values: path.write_bytes(npy_bytes(values))),
+    "columns": (".parquet", save_columns),
+    "list": (".parquet", save_list),
+    "fixed list": (".parquet", save_fixed_list),
+    "shuffled": (".parquet", save_shuffled),
+    "shuffled csv": (".csv", save_shuffled_csv),
+}
+
+
+def npy_bytes(values):
+    from io import BytesIO
+
+    stream = BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def bring(root, logits, labels=None, model="big", split="test", *more) -> Result:
+    given = ("--labels", labels) if labels is not None else ()
+    args = ("--dataset", "mine", "--split", split, "--model", model, "--logits", logits, *given)
+    return cascade("import", *args, "--cache", root, *more)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """logits.npy and labels.npy, right in every way."""
+    np.save(tmp_path / "logits.npy", LOGITS)
+    np.save(tmp_path / "labels.npy", LABELS)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """Two models on test and val."""
+    root = tmp_path_factory.mktemp("imported")
+    np.save(root / "labels.npy", LABELS)
+    for split, shift in (("test", 0), ("val", 1)):
+        labels = np.roll(LABELS, shift)
+        np.save(root / "labels.npy", labels)
+        for model, rows in (("small", LOGITS), ("big", OTHERS)):
+            np.save(root / "logits.npy", np.roll(rows, shift, axis=0))
+            given = (root / "logits.npy", root / "labels.npy")
+            assert bring(root, *given, model, split, "--macs", len(model)).status == 0
+    return root
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_rows(name, tmp_path):
+    suffix, save = FORMATS[name]
+    logits, labels = tmp_path / f"logits{suffix}", tmp_path / f"labels{suffix}"
+    save(logits, LOGITS)
+    save(labels, LABELS)
+    [row] = bring(tmp_path, logits, labels, "big", "test", "--json").json["models"]
+    assert (row["rows"], row["runtime"], row["model"]) == (N, "import", "big")
+    assert row["accuracy"] == np.mean(LOGITS.argmax(axis=1) == LABELS)
+    ids, rows = logits_of(tmp_path, "test", "big", "mine", "import")
+    assert ids.tolist() == list(range(N))
+    np.testing.assert_array_equal(rows, LOGITS)
+    samples = load(Store(tmp_path), Partition.of("samples", dataset="mine", split="test"))
+    assert read_table(Store(tmp_path), samples).column("label").to_pylist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32, np.uint8])
+def test_other_number_types_become_float32(kind, tmp_path):
+    values = np.abs(LOGITS * 10).astype(kind)
+    np.save(tmp_path / "x.npy", values)
+    np.save(tmp_path / "y.npy", LABELS.astype(np.float64))
+    assert bring(tmp_path, tmp_path / "x.npy", tmp_path / "y.npy").status == 0
+    _, rows = logits_of(tmp_path, "test", "big", "mine", "import")
+    np.testing.assert_array_equal(rows, values.astype(np.float32))
+
+
+def test_arrays_in_fortran_order(tmp_path):
+    np.save(tmp_path / "x.npy", np.asfortranarray(LOGITS))
+    np.save(tmp_path / "y.npy", LABELS[:, None])
+    assert bring(tmp_path, tmp_path / "x.npy", tmp_path / "y.npy").status == 0
+    np.testing.assert_array_equal(logits_of(tmp_path, "test", "big", "mine", "import")[1], LOGITS)
+
+
+def test_a_torch_tensor_with_a_gradient_in_half_precision(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(LOGITS).bfloat16().requires_grad_()
+    torch.save(tensor, tmp_path / "x.pt")
+    np.save(tmp_path / "y.npy", LABELS)
+    assert bring(tmp_path, tmp_path / "x.pt", tmp_path / "y.npy").status == 0
+    _, rows = logits_of(tmp_path, "test", "big", "mine", "import")
+    np.testing.assert_array_equal(rows, tensor.detach().float().numpy())
+
+
+def test_more_rows_than_a_part_holds(tmp_path):
+    n = 20_000
+    rows = np.random.default_rng(0).standard_normal((n, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", rows)
+    np.save(tmp_path / "y.npy", np.zeros(n, int))
+    assert bring(tmp_path, tmp_path / "x.npy", tmp_path / "y.npy").status == 0
+    np.testing.assert_array_equal(logits_of(tmp_path, "test", "big", "mine", "import")[1], rows)
+
+
+# --- what works on them --------------------------------------------------------------------------
+
+STAGES = {
+    "score": ("score", "-d", "mine"),
+    "threshold": ("threshold", "-d", "mine"),
+    "threshold of a pair": ("threshold", "-d", "mine", "-m1", "small", "-m2", "big", "-n", "50"),
+    "heterogeneity": ("heterogeneity", "-d", "mine"),
+    "simulate": ("simulate", "-d", "mine", "-m1", "small", "-m2", "big"),
+    "models": ("models", "-d", "mine"),
+    "datasets": ("datasets",),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_works_on_them(name, imported):
+    found = cascade(*STAGES[name], "--cache", imported, "--json").json
+    assert "mine" in str(found)
+
+
+def test_what_the_stages_say_is_right(imported):
+    right = {m: r.argmax(axis=1) == LABELS for m, r in (("small", LOGITS), ("big", OTHERS))}
+    args = ("-d", "mine", "--cache", imported, "--json")
+    rows = cascade("score", *args, "--split", "test").json["models"]
+    assert {r["model"]: r["accuracy"] for r in rows} == {m: r.mean() for m, r in right.items()}
+    found = cascade("heterogeneity", *args).json
+    assert found["models"] == ["big", "small"]
+    assert found["matrix"][0][1] == np.mean(right["small"] != right["big"])
+    given = ("-m1", "small", "-m2", "big", "-t", "0.6")
+    found = cascade("simulate", *given, *args).json
+    p = np.exp(LOGITS.astype(np.float64))
+    to_b = (p / p.sum(axis=1, keepdims=True)).max(axis=1) < 0.6
+    assert found["usage"] == to_b.mean()
+    assert found["accuracy"] == np.where(to_b, right["big"], right["small"]).mean()
+    assert (found["macs_1"], found["macs_2"]) == (5, 3)
+    assert found["macs_per_request"] == pytest.approx(5 + 3 * to_b.mean())
+
+
+def test_fitting_avoids_what_the_model_is_said_to_have_seen(files):
+    for model in ("a", "b"):
+        given = (files / "logits.npy", files / "labels.npy", model)
+        for split in ("test", "val", "extra"):
+            result = bring(files, *given, split, "--trained-on", "val,train")
+            assert result.status == 0
+    args = ("simulate", "-d", "mine", "-m1", "a", "-m2", "b", "--cache", files, "--json")
+    assert cascade(*args).json["fit_split"] == "extra"
+    result = cascade(*args, "--fit-split", "val")
+    assert "warning: a (stated), b (stated) was trained on val" in result.err
+
+
+def test_labels_come_from_the_cache_when_not_given(files):
+    assert bring(files, files / "logits.npy", files / "labels.npy", "one").status == 0
+    assert bring(files, files / "logits.npy", None, "two").status == 0
+    first, second = (
+        load(Store(files), Partition.of("logits", **keys("test", model)))
+        for model in ("one", "two")
+    )
+    assert first.fingerprint == second.fingerprint
+
+
+def keys(split, model):
+    return {
+        "dataset": "mine",
+        "split": split,
+        "variant": "identity",
+        "runtime": "import",
+        "model": model,
+    }
+
+
+def test_importing_beside_extracted_logits(tmp_path):
+    pytest.importorskip("torch")
+    args = ("--split", "test", "--models", "digits_wide", "--cache", tmp_path)
+    assert cascade("extract", *args).status == 0
+    _, rows = logits_of(tmp_path, "test", "digits_wide")
+    np.save(tmp_path / "x.npy", rows + 1)
+    given = ("--dataset", "digits", "--split", "test", "--model", "theirs", "--cache", tmp_path)
+    assert cascade("import", *given, "--logits", tmp_path / "x.npy").status == 0
+    found = cascade("heterogeneity", "--cache", tmp_path, "--json").json
+    assert found["models"] == ["digits_wide", "theirs"]
+    assert found["matrix"] == [[0, 0], [0, 0]]  # a constant added to logits changes no answer
+
+
+def test_again_is_kept_and_other_rows_are_refused_or_replace(files):
+    given = (files / "logits.npy", files / "labels.npy")
+    assert bring(files, *given).status == 0
+    before = {p: p.stat().st_mtime_ns for p in files.rglob("*.parquet")}
+    assert bring(files, *given).status == 0
+    assert before == {p: p.stat().st_mtime_ns for p in files.rglob("*.parquet")}
+    np.save(files / "logits.npy", OTHERS)
+    assert "logits_sha256 was" in bring(files, *given).refusal
+    assert bring(files, *given, "big", "test", "--overwrite").status == 0
+    np.testing.assert_array_equal(logits_of(files, "test", "big", "mine", "import")[1], OTHERS)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def changed(values, row, value):
+    values = np.array(values, copy=True)
+    values[row] = value
+    return values
+
+
+BAD_LOGITS = {
+    "NaN": (changed(LOGITS, 17, np.nan), "row 17 has a NaN or infinite logit"),
+    "infinite": (changed(LOGITS, (5, 2), -np.inf), "row 5 has a NaN or infinite logit"),
+    "too large for float32": (changed(LOGITS.astype(float), 3, 1e39), "row 3 has a NaN or inf"),
+    "too short": (LOGITS[:-1], "labels but there are 89 rows"),
+    "too long": (np.vstack([LOGITS, LOGITS[:1]]), "90 labels but there are 91 rows"),
+    "fewer classes": (LOGITS[:, :3], "expected 0 to 2"),
+    "one class": (LOGITS[:, :1], "K of 2 or more"),
+    "one dimension": (LOGITS[:, 0], "logits are N × K"),
+    "three dimensions": (LOGITS[:, :, None], "logits are N × K"),
+    "no rows": (LOGITS[:0], "logits are N × K"),
+    "no dimension": (np.float32(3), "logits are N × K"),
+    "text": (LOGITS.astype(str), "not numbers"),
+    "complex": (LOGITS.astype(complex), "not numbers"),
+    "truth values": (LOGITS > 0, "not numbers"),
+    "dates": (np.zeros((N, K), "M8[s]"), "not numbers"),
+    "records": (np.zeros((N, K), [("a", "f4")]), "not numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LOGITS)
+def test_bad_logits(name, files):
+    values, words = BAD_LOGITS[name]
+    np.save(files / "logits.npy", values)
+    root = files / "cache"
+    assert words in bring(root, files / "logits.npy", files / "labels.npy").refusal
+    assert not list(root.rglob("*.parquet"))
+
+
+BAD_LABELS = {
+    "too large": (changed(LABELS, 12, K), f"row 12 has label {K}, expected 0 to {K - 1}"),
+    "negative": (changed(LABELS, 3, -1), "row 3 has label -1"),
+    "not whole": (changed(LABELS.astype(float), 4, 1.5), "row 4 has label 1.5"),
+    "NaN": (changed(LABELS.astype(float), 4, np.nan), "row 4 has label nan"),
+    "infinite": (changed(LABELS.astype(float), 4, np.inf), "row 4 has label inf"),
+    "huge": (changed(LABELS.astype(np.uint64), 4, 2**63), "row 4 has label 9223372036854775808"),
+    "too few": (LABELS[:-3], "has 87 labels but there are 90 rows"),
+    "one hot": (np.eye(K)[LABELS], "labels are N whole numbers"),
+    "text": (np.array(["cat"] * N), "labels are N whole numbers"),
+    "none": (LABELS[:0], "has 0 labels"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_bad_labels(name, files):
+    values, words = BAD_LABELS[name]
+    np.save(files / "labels.npy", values)
+    root = files / "cache"
+    assert words in bring(root, files / "logits.npy", files / "labels.npy").refusal
+    assert not list(root.rglob("*.parquet"))
+
+
+def write(path, data):
+    (path.write_bytes if isinstance(data, bytes) else path.write_text)(data)
+
+
+def two_arrays(path):
+    np.savez(path, a=LOGITS, b=LABELS)
+
+
+def pickled(path):
+    np.save(path, np.array([LOGITS, None], dtype=object), allow_pickle=True)
+
+
+def pickled_in_npz(path):
+    np.savez(path, np.array([LOGITS, None], dtype=object))
+
+
+def truncated(path):
+    path.write_bytes(npy_bytes(LOGITS)[:-100])
+
+
+def truncated_parquet(path):
+    save_columns(path, LOGITS)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def truncated_npz(path):
+    save_npz(path, LOGITS)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def state_dict(path):
+    torch = pytest.importorskip("torch")
+    torch.save({"fc": torch.zeros(3)}, path)
+
+
+def code_in_pt(path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    pytest.importorskip("torch")
+    path.write_bytes(pickle.dumps(Evil()))
+
+
+def empty_cells(path):
+    path.write_text("a,b\n1,2\n,4\n")
+
+
+def ragged(path):
+    pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0]]}), path)
+
+
+def nulls_in_lists(path):
+    pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0, None]]}), path)
+
+
+def with_an_index(path):
+    path.write_text(",0,1,2\n0,1.5,2.5,1\n1,1.5,2.5,1\n")
+
+
+def repeated_ids(path):
+    frame(LOGITS).with_columns(pl.Series("sample_id", [0] * N)).write_parquet(path)
+
+
+BAD_FILES = {
+    "two arrays": (".npz", two_arrays, "holds 2 arrays: save exactly one"),
+    "pickled": (".npy", pickled, "check the file"),
+    "pickled in npz": (".npz", pickled_in_npz, "check the file"),
+    "truncated": (".npy", truncated, "check the file"),
+    "truncated parquet": (".parquet", truncated_parquet, "check the file"),
+    "truncated npz": (".npz", truncated_npz, "check the file"),
+    "empty npy": (".npy", lambda p: write(p, b""), "check the file"),
+    "empty csv": (".csv", lambda p: write(p, b""), "check the file"),
+    "only a header": (".csv", lambda p: write(p, "a,b,c\n"), "shape (0, 3)"),
+    "words in csv": (".csv", lambda p: write(p, "a,b\n1,x\n2,3\n"), "not numbers"),
+    "empty cells": (".csv", empty_cells, "empty cells"),
+    "not utf-8": (".csv", lambda p: write(p, b"\xff\xfe1,2\n"), "check the file"),
+    "ragged rows": (".csv", lambda p: write(p, "1,2\n1,2,3\n"), "check the file"),
+    "an index": (".csv", with_an_index, "row index"),
+    "ragged lists": (".parquet", ragged, "check the file"),
+    "nulls in lists": (".parquet", nulls_in_lists, ""),
+    "a state dict": (".pt", state_dict, "holds a dict: save one tensor"),
+    "code": (".pt", code_in_pt, "check the file"),
+    "garbage": (".pt", lambda p: write(p, b"garbage"), "check the file"),
+    "repeated sample ids": (".parquet", repeated_ids, "sample_id"),
+    "an unknown suffix": (".mat", lambda p: write(p, b""), "its name must end in .npy, .npz"),
+    "a folder": (".npy", lambda p: p.mkdir(), "no file"),
+    "nothing": (".npy", lambda p: None, "no file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(name, files, capfd):
+    suffix, make, words = BAD_FILES[name]
+    path = files / f"bad{suffix}"
+    make(path)
+    root = files / "cache"
+    line = bring(root, path, files / "labels.npy").refusal
+    assert words in line
+    assert str(path) in line
+    assert not list(root.rglob("*.parquet"))
+    assert capfd.readouterr().out == ""
+
+
+def test_labels_are_needed_once(files):
+    line = bring(files, files / "logits.npy").refusal
+    assert "the cache has no samples of dataset mine, split test: give --labels FILE" in line
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "words"),
+    [
+        (LOGITS[:50], None, "has 50 rows but the cache has 90 samples"),
+        (LOGITS[:50], LABELS[:50], "has 50 rows but the cache has 90 samples"),
+        (LOGITS, changed(LABELS, 8, (LABELS[8] + 1) % K), "row 8 has label"),
+        (LOGITS[:, :3], None, "has 3 classes, labels go to 3"),
+    ],
+)
+def test_rows_that_do_not_fit_the_cache(logits, labels, words, files):
+    assert bring(files, files / "logits.npy", files / "labels.npy").status == 0
+    np.save(files / "x.npy", logits)
+    given = None
+    if labels is not None:
+        given = files / "y.npy"
+        np.save(given, labels)
+    assert words in bring(files, files / "x.npy", given, "second").refusal
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a" * 300, "new\nline", "/abs", "back\\slash", "\0", "tab\t"]
+)
+@pytest.mark.parametrize("option", ["--model", "--split", "--dataset"])
+def test_names_that_cannot_be(option, name, files):
+    args = {"--dataset": "mine", "--split": "test", "--model": "big"} | {option: name}
+    flat = [part for pair in args.items() for part in pair]
+    given = ("--logits", files / "logits.npy", "--labels", files / "labels.npy")
+    cascade("import", *flat, *given, "--cache", files / "cache").refusal  # noqa: B018
+    assert not list((files / "cache").rglob("*.parquet"))
