@@ -1,0 +1,76 @@
+"""`import-costs`: costs that something else measured, into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.output import print_json, print_table
+
+COLUMNS = {
+    "model": "model",
+    "runtime": "runtime",
+    "rows": "rows",
+    "rows_with_energy": "with joules",
+    "devices": "device",
+    "batch_sizes": "batch sizes",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("import-costs")(import_costs)
+
+
+def import_costs(
+    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="A CSV file in UTF-8.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option("-d", "--dataset", help="Dataset. [default: the one the models belong to]"),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Who or what measured, for rows without a `source`."),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option("--runtime", help="For rows without a `runtime`. [default: elsewhere]"),
+    ] = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Bring in costs that something else measured: trtexec, a wattmeter, a published table.
+
+    Columns: model, device, batch_size and at least one of latency_ms (milliseconds per batch) and
+    energy_j (joules per image); any other of the costs table; a header line first. An unknown
+    figure is an empty cell. Nothing is written when any row is wrong. tools/probe.py writes such
+    files on a board that cannot run cascade.
+
+    \b
+    cascade import-costs nano.csv --dataset cifar10 --source "Joulescope JS220"
+    """
+    from cache import Store
+    from stages import import_costs as stage
+
+    rows = stage.read_rows(file, source, runtime)
+    dataset = dataset or _dataset_of([row["model"] for row in rows])
+    store = Store(cache)
+    models = stage.run(store, dataset, rows)
+    if as_json:
+        print_json({"dataset": dataset, "rows": len(rows), "models": models})
+        return
+    print_table(models, COLUMNS)
+    print(f"{dataset}: {len(rows)} rows in {store.root}")
+
+
+def _dataset_of(models: Sequence[str]) -> str:
+    """The one dataset that all these models belong to."""
+    from cache import InputError
+    from cascade_cli import asking
+
+    found = sorted({asking.dataset_for(None, model) for model in models})
+    if len(found) > 1:
+        raise InputError(f"the models belong to {', '.join(found)}: give --dataset")
+    return found[0]
