@@ -11,5 +11,16 @@ window.reading.energy_j        # None with `.reason` where nothing measured
 from __future__ import annotations
 
 from stages.energy.meter import Idle, Meter, NoMeter, Reading, Sensor, Window, nothing
+from stages.energy.opening import Machine, open_meters
 
-__all__ = ["Idle", "Meter", "NoMeter", "Reading", "Sensor", "Window", "nothing"]
+__all__ = [
+    "Idle",
+    "Machine",
+    "Meter",
+    "NoMeter",
+    "Reading",
+    "Sensor",
+    "Window",
+    "nothing",
+    "open_meters",
+]

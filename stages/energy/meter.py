@@ -7,13 +7,14 @@ window.reading.energy_j, window.reading.interval_j
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.energy.errors import SensorError
+from stages.energy.timing import REAL, Timing
 
 SHORTEST_S = 5.0
 FEWEST_TICKS = 20
@@ -108,21 +109,15 @@ class Measured:
 
 
 class Meter(ABC):
-    """A sensor that can measure windows. `clock` gives ns and `sleep` takes s; tests replace both.
+    """A sensor that can measure windows.
 
     A kind of sensor implements `begin` (first read, returns its state) and `finish` (last read).
     Windows of one meter may overlap.
     """
 
-    def __init__(
-        self,
-        sensor: Sensor,
-        clock: Callable[[], int] = time.perf_counter_ns,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, sensor: Sensor, timing: Timing = REAL) -> None:
         self.sensor = sensor
-        self.clock = clock
-        self.sleep = sleep
+        self.timing = timing
 
     @abstractmethod
     def begin(self) -> Any:
@@ -150,7 +145,7 @@ class Meter(ABC):
     def measure_idle(self, seconds: float, sync: Callable[[], None] = nothing) -> Idle:
         """Mean power in W over `seconds` of waiting, after a synchronisation."""
         with self.window(sync) as window:
-            self.sleep(seconds)
+            self.timing.sleep(seconds)
         got = window.reading
         power, sd = (None if x is None else x / got.duration_s for x in (got.energy_j, got.sd_j))
         return Idle(power, sd, got.duration_s, got.ticks, got.reason)
@@ -185,7 +180,7 @@ class Window:
             self._state = self._meter.begin()
         except SensorError as error:
             self._failure = str(error)
-        self._start = self._meter.clock()
+        self._start = self._meter.timing.clock()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -193,12 +188,13 @@ class Window:
         try:
             if kind is None:
                 self._sync()
-                end = self._meter.clock()
+                end = self._meter.timing.clock()
                 self._reading = self._read(end)
                 finished = True
         finally:
             if not finished and self._failure is None:
-                self._meter.abandon(self._state)
+                with suppress(SensorError):  # what is being raised matters more
+                    self._meter.abandon(self._state)
 
     def _read(self, end: int) -> Reading:
         duration = (end - self._start) / 1e9
@@ -249,8 +245,8 @@ def _too_short(reading: Reading) -> tuple[str, ...]:
 class NoMeter(Meter):
     """Where nothing measures: every reading is None with the reason."""
 
-    def __init__(self, reason: str, device: str = "", **clocks: Any) -> None:
-        super().__init__(Sensor("none", "none", device, detail=reason), **clocks)
+    def __init__(self, reason: str, device: str = "", timing: Timing = REAL) -> None:
+        super().__init__(Sensor("none", "none", device, detail=reason), timing)
         self.reason = reason
 
     def begin(self) -> None:

@@ -1,0 +1,135 @@
+"""The best meter for each device in use, and the host's beside it; never none without a reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cache.errors import InputError, one_of
+from stages.energy import nvml
+from stages.energy.errors import SensorError, SensorMissingError
+from stages.energy.gpu import SOURCES, open_gpu
+from stages.energy.jetson import open_jetson
+from stages.energy.manual import ManualMeter, from_terminal, given
+from stages.energy.meter import Meter, NoMeter
+from stages.energy.rapl import open_rapl
+from stages.energy.timing import REAL, Timing
+
+NAMES = ("nvml", *SOURCES, "rapl", "jetson", "manual", "none")
+DOCTOR = "`cascade doctor` says more"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where sensors are looked for; tests put trees and a fake library here."""
+
+    root: Path = Path("/")
+    load_nvml: Callable[[], nvml.Nvml] = nvml.load
+    torch_uuid: Callable[[int], str | None] = nvml.torch_uuid
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    timing: Timing = REAL
+
+    @property
+    def powercap(self) -> Path:
+        """The tree of the RAPL counters."""
+        return self.root / "sys/class/powercap"
+
+
+def open_meters(
+    devices: Iterable[object] = ("cpu",), prefer: str | None = None, machine: Machine | None = None
+) -> list[Meter]:
+    """Meters for torch devices ("cuda:0", torch.device("cpu"), or a GPU's UUID), the host's last.
+
+    One for each distinct device, in order, then the host's where it is readable and not among them.
+    What cannot be measured has a NoMeter with the reason. `prefer` is nvml, nvml_counter,
+    nvml_power, rapl, jetson, manual (asks), manual:BEFORE,AFTER or none. Raises InputError when
+    what was asked for is not there.
+    """
+    machine = machine or Machine()
+    wanted = list(dict.fromkeys(str(device) for device in devices)) or ["cpu"]
+    kind, _, readings = (prefer or "").partition(":")
+    if prefer is not None and kind not in NAMES:
+        raise one_of("meter", kind, NAMES)
+    if kind in EXPLICIT:
+        return [_asked(kind, readings, machine)]
+    meters = [_for_device(device, kind, machine) for device in wanted]
+    _refuse_missing(prefer, meters)
+    return meters + _beside(wanted, meters, machine)
+
+
+def _asked(kind: str, readings: str, machine: Machine) -> Meter:
+    try:
+        return EXPLICIT[kind](readings, machine)
+    except SensorError as error:
+        raise InputError(f"no meter {kind!r}: {error}") from error
+
+
+def _manual(readings: str, machine: Machine) -> Meter:
+    return ManualMeter(given(readings) if readings else from_terminal, machine.timing)
+
+
+EXPLICIT: dict[str, Callable[[str, Machine], Meter]] = {
+    "rapl": lambda _, machine: open_rapl(machine.powercap, machine.timing),
+    "jetson": lambda _, machine: open_jetson(machine.root, machine.timing),
+    "manual": _manual,
+    "none": lambda _, machine: NoMeter("energy was not to be measured", timing=machine.timing),
+}
+
+
+def _refuse_missing(prefer: str | None, meters: Sequence[Meter]) -> None:
+    blind = [meter for meter in meters if isinstance(meter, NoMeter)]
+    if prefer is not None and blind:
+        raise InputError(f"no meter {prefer!r}: {blind[0].reason}")
+
+
+def _for_device(device: str, asked: str, machine: Machine) -> Meter:
+    kind = "cuda" if device.startswith(("GPU-", "MIG-")) else device.partition(":")[0]
+    if kind == "cpu" and not asked.startswith("nvml_"):
+        return _first(HOST, device, machine)
+    if kind == "cuda":
+        openings = [lambda machine: _nvml(device, asked, machine)]
+        return _first(openings if asked else [*openings, HOST[-1]], device, machine)
+    reason = f"no such sensor for {device}: an external wattmeter can stand in (manual)"
+    return NoMeter(reason, device, machine.timing)
+
+
+def _nvml(device: str, asked: str, machine: Machine) -> Meter:
+    library = machine.load_nvml()
+    found = nvml.gpus(library)
+    if device.startswith(("GPU-", "MIG-")):
+        environment, index, uuid = {"CUDA_VISIBLE_DEVICES": device}, 0, None
+    else:
+        index = int(device.partition(":")[2] or 0)
+        environment, uuid = machine.environment, machine.torch_uuid(index)
+    gpu, warnings = nvml.match(library, index, found, environment, uuid)
+    source = asked if asked in SOURCES else None
+    return open_gpu(library, gpu, source, machine.timing, warnings)
+
+
+HOST: tuple[Callable[[Machine], Meter], ...] = (
+    lambda machine: open_rapl(machine.powercap, machine.timing),
+    lambda machine: open_jetson(machine.root, machine.timing),
+)
+
+
+def _first(openings: Sequence[Callable[[Machine], Meter]], device: str, machine: Machine) -> Meter:
+    """The first meter that opens; else the first reason, and later ones of sensors that exist."""
+    reasons: list[str] = []
+    for opening in openings:
+        try:
+            return opening(machine)
+        except SensorError as error:
+            if not (reasons and isinstance(error, SensorMissingError)):
+                reasons.append(str(error))
+    return NoMeter(f"{'; '.join(reasons)} ({DOCTOR})", device, machine.timing)
+
+
+def _beside(wanted: Sequence[str], meters: Sequence[Meter], machine: Machine) -> list[Meter]:
+    """The host's meter, unless it is there already or covered by a board's or module's."""
+    covered = {"package", "rail", "module", "board"}
+    if "cpu" in wanted or any(meter.sensor.scope in covered for meter in meters):
+        return []
+    host = _first(HOST, "cpu", machine)
+    return [] if isinstance(host, NoMeter) else [host]
