@@ -5,7 +5,7 @@ from cache.manifest import Manifest, Part, find, load
 from cache.partition import Partition
 from cache.reader import iter_logits, iter_parts, read_table, same_images
 from cache.store import Store
-from cache.writer import PartitionWriter, write_partition
+from cache.writer import PartitionWriter, intact, write_partition
 
 __all__ = [
     "InputError",
@@ -15,6 +15,7 @@ __all__ = [
     "PartitionWriter",
     "Store",
     "find",
+    "intact",
     "iter_logits",
     "iter_parts",
     "load",

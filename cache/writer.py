@@ -158,6 +158,11 @@ def write_partition(
     return writer.finish(1)
 
 
+def intact(store: Store, manifest: Manifest) -> bool:
+    """Whether every part has the bytes that were written."""
+    return all(_intact(store, manifest.partition, part) for part in manifest.parts)
+
+
 def _intact(store: Store, partition: Partition, part: Part) -> bool:
     path = f"{partition.path}/{part.name}"
     if not store.exists(path):

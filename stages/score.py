@@ -187,7 +187,7 @@ def _scored(store: Store, manifest: Manifest) -> Manifest:
         "formulas": _FORMULAS,
     }
     found = cache.load(store, partition)
-    if found is not None and found.identity == identity:
+    if found is not None and found.identity == identity and cache.intact(store, found):
         return found
     provenance = manifest.provenance | {"made": now(), "versions": versions()}
     table = score_table(store, manifest)
