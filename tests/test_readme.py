@@ -1,0 +1,369 @@
+"""Runs what README.md and docs/ tell a reader to run, and holds what they state against the code.
+
+Every line of an `sh` block goes through RUNNERS; a line that none of them knows fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import IMAGES, WEIGHTS, cascade, slice_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/cache.md", "docs/methods.md")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+RUNNABLE = ("sh", "bash", "python")
+# A command with one of these words reads the images and weights that lie beside the repository.
+SHARED = {"cifar10", "images", "resnet20"}
+NEEDS_NETWORK = {"--download"}
+# Targets that run no `cascade`, by what they run instead.
+OTHER_TARGETS = {"install": "pip install", "test": "-m pytest"}
+TABLES = (
+    *("samples", "logits", "timings", "scores", "costs"),
+    *("results/threshold", "results/simulate", "results/heterogeneity"),
+)
+EXTRA = re.compile(r"(?:\.|cascade-cli)\[([\w,]+)\]")
+
+
+@dataclass(frozen=True)
+class Section:
+    page: str
+    title: str
+    text: str
+
+    @property
+    def blocks(self) -> list[tuple[str, str]]:
+        return FENCE.findall(self.text)
+
+    @property
+    def runs(self) -> bool:
+        return any(kind in RUNNABLE for kind, _ in self.blocks)
+
+
+def sections(page: str) -> list[Section]:
+    """What stands under each `## ` heading."""
+    _, *parts = re.split(r"^## ", (ROOT / page).read_text(encoding="utf-8"), flags=re.M)
+    return [Section(page, *part.split("\n", 1)) for part in parts]
+
+
+SECTIONS = {f"{s.page}: {s.title}": s for page in PAGES for s in sections(page)}
+RUN = [name for name, section in SECTIONS.items() if section.runs]
+
+
+def section(title: str) -> Section:
+    return SECTIONS[f"README.md: {title}"]
+
+
+# --- where the commands run ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with the digits' cache, a reader's own logits, and a slice of CIFAR-10 if there."""
+    folder = tmp_path_factory.mktemp("desk")
+    assert cascade("extract", "--cache", folder / "artifacts").status == 0
+    rng = np.random.default_rng(0)
+    for split in ("val", "test"):
+        labels = rng.integers(0, 5, 200)
+        np.save(folder / f"{split}_labels.npy", labels)
+        for model, skill in (("small", 1.5), ("large", 2.5)):
+            logits = rng.standard_normal((200, 5)).astype(np.float32)
+            logits[np.arange(200), labels] += skill
+            np.save(folder / f"{split}_{model}.npy", logits)
+    costs = "model,device,batch_size,latency_ms,energy_j\nsmall,nano,1,3.5,0.02\nlarge,nano,1,11,\n"
+    (folder / "nano.csv").write_text(costs)
+    if IMAGES.is_dir() and WEIGHTS.is_dir():
+        for split in ("test", "val", "train"):
+            slice_of(split, 24, folder / "images")
+        shutil.copytree(WEIGHTS, folder / "weights")
+    return folder
+
+
+@pytest.fixture
+def at_desk(desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    monkeypatch.delenv("CASCADE_CACHE", raising=False)
+    return desk
+
+
+# --- how each kind of command is run -------------------------------------------------------------
+
+
+class NeedsImagesError(Exception):
+    """The command needs CIFAR-10 images and weights, which are not there."""
+
+
+def run_cascade(words: list[str]) -> None:
+    if NEEDS_NETWORK.intersection(words):
+        check_flags(words)
+        return
+    if SHARED.intersection(re.split(r"[\s,=:/]", " ".join(words))) and not Path("images").exists():
+        raise NeedsImagesError
+    done = cascade(*words[1:])
+    assert done.status == 0, f"{shlex.join(words)}: {done.err}"
+    assert done.out, f"{shlex.join(words)} prints nothing"
+
+
+def check_flags(words: list[str]) -> None:
+    """A command that cannot run here still uses flags and models that exist."""
+    given = [word for word in words[2:] if word.startswith("-")]
+    assert set(given) <= flags_of(words[1]), shlex.join(words)
+    known = {row["name"] for row in cascade("models", "--json").json["models"]}
+    for name in words[words.index("--models") + 1].split(","):
+        assert name in known
+
+
+def run_make(words: list[str]) -> None:
+    """What `make` would run, run: the recipe's `cascade` here, an installation not at all."""
+    recipe = dry_run(words[1:])
+    told = [line for line in recipe.splitlines() if re.match(r"\S*/bin/cascade ", line)]
+    for line in told:
+        run_cascade(["cascade", *shlex.split(line)[1:]])
+    if not told:
+        assert OTHER_TARGETS[words[1]] in recipe
+
+
+def dry_run(arguments: list[str]) -> str:
+    # Under `make test` the variables of the outer make would reach this one.
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFL"))}
+    command = ["make", "-n", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check_install(words: list[str]) -> None:
+    """Not installed here: the extras named must exist, and a command behind them must run."""
+    text = " ".join(words)
+    wanted = [name for found in EXTRA.findall(text) for name in found.split(",")]
+    assert wanted, f"{text} installs no extra"
+    assert set(wanted) <= extras()
+    if "cascade" in words:
+        run_cascade(words[words.index("cascade") :])
+
+
+def extras() -> set[str]:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    return set(re.findall(r"^(\w+) = \[", table, re.M))
+
+
+RUNNERS: dict[str, Callable[[list[str]], None]] = {
+    "cascade": run_cascade,
+    "make": run_make,
+    "pipx": check_install,
+    "python": check_install,  # python -m venv … && pip install …
+    "uvx": check_install,
+}
+
+
+def run_line(line: str) -> None:
+    words = shlex.split(line)
+    assert words[0] in RUNNERS, f"{line!r} is of no kind this test knows: add it to RUNNERS"
+    RUNNERS[words[0]](words)
+
+
+def run_python(code: str) -> dict[str, object]:
+    space: dict[str, object] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(code, "README.md", "exec"), space)
+    return space
+
+
+# --- the tests -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_every_command_runs(name, at_desk):
+    left = []
+    for kind, text in SECTIONS[name].blocks:
+        if kind == "python":
+            run_python(text)
+        elif kind in RUNNABLE:
+            for line in text.splitlines():
+                try:
+                    run_line(line)
+                except NeedsImagesError:
+                    left.append(line)
+    if left:
+        pytest.skip(f"no images and weights in {IMAGES.parent}: {len(left)} commands not run")
+
+
+def test_no_block_escapes():
+    """Other kinds are shown, not run; what is to be run stands under a heading; fences are even."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        kinds = [kind for kind, _ in FENCE.findall(text)]
+        assert set(kinds) <= {*RUNNABLE, "text", "json"}
+        assert len(re.findall(r"^```", text, re.M)) == 2 * len(kinds)
+        found = [kind for s in SECTIONS.values() if s.page == page for kind, _ in s.blocks]
+        assert sum(map(found.count, RUNNABLE)) == sum(map(kinds.count, RUNNABLE))
+
+
+@pytest.mark.parametrize("line", ["rm -rf /", "pip install cascade-cli", "curl https://a.b"])
+def test_unknown_command_fails(line):
+    with pytest.raises(AssertionError, match="no kind this test knows"):
+        run_line(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["cascade extract --no-such-flag", "make no-such-target", "pipx install '.[gpu]'"]
+)
+def test_wrong_command_fails(line, at_desk):
+    with pytest.raises(AssertionError):
+        run_line(line)
+
+
+def test_shown_digits_are_what_extract_gives(at_desk):
+    shown = re.findall(r"^(digits_\w+) +(\w+) +(\d+) .* ([\d.]+)%$", README, re.M)
+    found = cascade("extract", "--json").json["models"]
+    assert sorted(shown) == sorted(
+        (row["model"], row["split"], str(row["rows"]), f"{row['accuracy']:.2%}"[:-1])
+        for row in found
+    )
+
+
+def test_shown_simulation_is_what_simulate_prints(at_desk):
+    [shown] = [b for k, b in section("Two commands").blocks if k == "text" and "λ = " in b]
+    found = cascade("simulate", "-m1", "digits_separable", "-m2", "digits_residual").out
+
+    def parts(text):
+        number = re.search(r"λ = ([\d.]+)", text)
+        return float(number[1]), text.replace(number[0], "λ")
+
+    assert parts(found)[0] == pytest.approx(parts(shown)[0], abs=1e-4)
+    assert parts(found)[1] == parts(shown)[1]
+
+
+def test_every_reader_finds_the_same_accuracy(at_desk):
+    rows = cascade("score", "-d", "digits", "--split", "test", "--json").json["models"]
+    expected = {row["model"]: pytest.approx(row["accuracy"]) for row in rows}
+    codes = [text for kind, text in section("Reading the cache").blocks if kind == "python"]
+    assert len(codes) == 3
+    for code in codes:
+        found = run_python(code)["accuracy"]
+        if not isinstance(found, list):
+            found = found.items() if hasattr(found, "items") else found.rows()
+        assert dict(found) == expected
+
+
+def test_table_names_every_command_and_target():
+    from cascade_cli.main import app
+
+    text = section("Stages").text
+    rows = re.findall(r"^\| `cascade ([\w-]+)` \|", text, re.M)
+    assert sorted(rows) == sorted(command.name for command in app.registered_commands)
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    named = set(re.findall(r"`make ([a-z-]+)`", text))
+    assert named | {"test"} == set(targets)
+    assert "`make test`" in section("Two commands").text
+
+
+def flags_of(command: str) -> set[str]:
+    helped = cascade(command, "--help")
+    assert helped.status == 0, command
+    options = helped.out.split("Options:")[1]
+    return set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", options))
+
+
+FLAG_TABLE = re.compile(r"^\| `(\w+\.py)` \| `cascade (\w+)` \|.*\n\|[-|]+\n((?:\|.*\n)+)", re.M)
+
+
+@pytest.mark.parametrize("script", ["main.py", "threshold.py", "heterogeneity.py"])
+def test_flags_of_the_original_scripts(script):
+    tables = {name: (command, rows) for name, command, rows in FLAG_TABLE.findall(README)}
+    command, rows = tables[script]
+    there = flags_of(command)
+    for row in rows.splitlines():
+        _, old, new, _, _ = row.split("|")
+        flags = re.findall(r"`(-[\w-]+)`", old)
+        assert len(flags) == 2, row
+        if new.strip() == "not there yet":
+            assert flags[1] not in there, f"{flags[1]} is there now: say so in README"
+        else:
+            assert re.findall(r"`(-[\w-]+)`", new) == flags
+            assert set(flags) <= there, row
+
+
+def test_every_flag_in_the_text_exists():
+    from cascade_cli.main import app
+
+    there = set().union(*(flags_of(command.name) for command in app.registered_commands))
+    for page in PAGES:
+        text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+        rows = [line for line in text.splitlines() if "not there yet" not in line]
+        spans = re.findall(r"`([^`]+)`", "\n".join(rows))
+        flags = {span.split()[0] for span in spans if span.startswith("-")}
+        assert flags <= there, page
+
+
+def test_tree_lists_every_folder():
+    [(_, tree)] = section("The tree").blocks
+    listed = re.findall(r"^(\.?\w+)/ ", tree, re.M)
+    git = ["git", "-C", str(ROOT), "ls-files"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout: what belongs to the tree is unknown")
+    tracked = {name.split("/")[0] for name in done.stdout.splitlines() if "/" in name}
+    assert tracked == set(listed) - {"artifacts"}
+    for parent, name in re.findall(r"^(stages)/ .*\n((?:  .*\n)+)", tree, re.M):
+        for entry in name.splitlines():
+            assert (ROOT / parent / entry.split()[0]).exists(), entry
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("https://"):
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_cache_page_has_every_column(at_desk):
+    """Every column of every file that is written, under its table's heading."""
+    import pyarrow.parquet as pq
+
+    pair = ("-m1", "digits_wide", "-m2", "digits_residual")
+    for command in (("threshold", *pair), ("simulate", *pair), ("heterogeneity",)):
+        assert cascade(*command).status == 0
+    assert cascade("import-costs", "nano.csv", "-d", "mine", "--source", "a test").status == 0
+    text = SECTIONS["docs/cache.md: Columns"].text
+    chunks = re.split(r"^\*\*", text, flags=re.M)[1:]
+    for table in TABLES:
+        about = "".join(chunk for chunk in chunks if f"{table}**" in chunk)
+        named = set(re.findall(r"`(\w+)`", about))
+        files = sorted(Path("artifacts", table).rglob("*.parquet"))
+        assert files, table
+        for file in files:
+            names = set(pq.ParquetFile(file).schema_arrow.names)
+            assert names - {"split"} <= named, table
+
+
+def test_cache_page_has_every_table_and_key():
+    from cache.partition import KEYS
+
+    text = (ROOT / "docs/cache.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^\| `(\w+)` \|", SECTIONS["docs/cache.md: Keys"].text, re.M))
+    assert keys == {key for keys in KEYS.values() for key in keys}
+    for table, names in KEYS.items():
+        [line] = [line for line in text.splitlines() if line.startswith(f"{table}/")]
+        assert re.findall(r"(\w+)=", line) == [name for name in names if name != "stage"]
+
+
+def test_licence_is_the_stated_one():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
