@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli.output import print_json, print_table, say, write_rows
+from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
 
 if TYPE_CHECKING:
     from stages.fitting import FitPlan
@@ -133,6 +133,7 @@ def threshold(
     from stages import threshold as stage
     from stages.fitting import plan
 
+    check_table_file(output)
     store = Store(cache)
     question = _question(scorefn, postcheck, objective, n_threshold_values)
     pair = asking.pair(model_1, model_2, all_pairs)
@@ -230,6 +231,7 @@ def heterogeneity(
     from cascade_cli import asking, gather
     from stages import heterogeneity as stage
 
+    check_table_file(output)
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(cache)

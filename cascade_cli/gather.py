@@ -60,7 +60,7 @@ def scores(
     try:
         return load(store, dataset, split, models, runtime=runtime)
     except MissingError as gap:
-        if not _have_images(dataset, images):
+        if not _have_images(dataset, images) or runtime not in (None, runtime_of(images)):
             raise
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
@@ -197,11 +197,8 @@ def extract(
         return stage.run(store, sources, chosen, options, tell)
 
 
-def runtime(images: Images) -> str:
+def runtime_of(images: Images) -> str:
     """The runtime that images would be run in."""
-    from stages.models.factory import require_torch
-
-    require_torch()
     from stages.inference import open_device, runtime_name
 
     return runtime_name(open_device(images.device, images.precision), images.precision)

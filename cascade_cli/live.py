@@ -66,11 +66,13 @@ def live(
     from cache import InputError, Store
     from cache.errors import one_of
     from cascade_cli import asking, gather
+    from stages.models.factory import require_torch
 
     if end not in ENDINGS:
         raise one_of("ending", end, ENDINGS)
     if model_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
+    require_torch()
     store = Store(cache)
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
     dataset = asking.dataset_for(dataset, model_1)
@@ -125,7 +127,7 @@ def _cascade(
     from stages.simulate import simulate, summary
 
     images, pair = request.images, (request.models[0], request.models[1])
-    runtime = gather.runtime(images)
+    runtime = gather.runtime_of(images)
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
     cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
     gather.same_weights(scores, request.dataset, pair, images)

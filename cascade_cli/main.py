@@ -54,7 +54,7 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ gets an escape for it
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="cascade", standalone_mode=False)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:

@@ -50,20 +50,27 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
     from cache import InputError
     from stages.results import tidy
 
+    check_table_file(path)
     table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
     writers: dict[str, Callable[[BinaryIO], object]] = {
         ".csv": table.write_csv,
         ".parquet": table.write_parquet,
     }
-    writer = writers.get(Path(path).suffix)
-    if writer is None:
-        raise InputError(f"cannot write {path}: its name must end in .csv or .parquet")
+    writer = writers[Path(path).suffix]
     try:
         with open(path, "wb") as file:
             writer(file)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write {path}: {reason}; check --output") from error
+
+
+def check_table_file(path: str | None) -> None:
+    """InputError for a name that `write_rows` cannot write, before anything is computed."""
+    from cache import InputError
+
+    if path is not None and Path(path).suffix not in (".csv", ".parquet"):
+        raise InputError(f"cannot write {path}: its name must end in .csv or .parquet")
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def report(
 ) -> None:
     """Write a page on all models and their cascades, with the curve of one pair or of the best.
 
+    \b
     cascade report -d digits -m1 digits_wide -m2 digits_residual --output report.html
     """
     from cache import Store

@@ -142,9 +142,16 @@ class MissingError(InputError):
         self.models = list(models)
 
 
-def missing(dataset: str, split: str, models: Sequence[str], found: Sequence[str]) -> MissingError:
+def missing(
+    dataset: str,
+    split: str,
+    models: Sequence[str],
+    found: Sequence[str],
+    runtime: str | None = None,
+) -> MissingError:
     """The error that names the command which fills the gap."""
     wanted = f"model {', '.join(models)}" if models else "any model"
+    wanted += f" in runtime {runtime}" if runtime else ""
     has = f"it has {', '.join(found)}" if found else "it has none"
     names = ",".join(models) or "all"
     data = "" if dataset == "digits" else " --data DIR"
@@ -166,7 +173,7 @@ def _choose(
     found = models_of(store, dataset, split, variant, runtime)
     absent = [model for model in models or () if model not in found]
     if absent or not found:
-        raise missing(dataset, split, absent, list(found))
+        raise missing(dataset, split, absent, list(found), runtime)
     chosen = {}
     for model in models or found:
         if len(found[model]) > 1:

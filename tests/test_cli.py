@@ -1,0 +1,635 @@
+"""The command line: help, JSON, refusals in one line, the original's flags, Ctrl-C, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from running import (
+    DIGITS,
+    ROOT,
+    WEIGHTS,
+    cascade,
+    logits_of,
+    manifest_of,
+    needs_shared,
+    noise_images,
+    seeded_weights,
+    slice_of,
+    write_folders,
+    write_parquet,
+)
+
+from cache import Store, find
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+COMMANDS = (
+    *("extract", "import", "score", "threshold", "heterogeneity", "simulate", "live", "report"),
+    *("models", "datasets"),
+)
+PAIR = ("-m1", "digits_separable", "-m2", "digits_residual")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The digits of test and val by all four models. Read only."""
+    root = tmp_path_factory.mktemp("digits")
+    assert cascade("extract", "--cache", root).status == 0
+    assert cascade("score", "--cache", root).status == 0
+    return root
+
+
+@pytest.fixture
+def own(digits, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(digits, tmp_path / "own")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Nothing a command writes by default lands in the repository; nothing is fetched."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("CASCADE_CACHE", raising=False)
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+def examples(text):
+    return re.findall(r"^ *(cascade .*)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command, flag):
+    result = cascade(command, flag)
+    assert (result.status, result.err) == (0, "")
+    assert any(line.startswith(f"cascade {command} ") for line in examples(result.out)) or (
+        f"cascade {command}" in examples(result.out)
+    )
+
+
+def test_help_names_every_command():
+    for args in ((), ("--help",)):
+        result = cascade(*args)
+        assert (result.status, result.err) == (0, "")
+        listed = re.findall(r"^  ([a-z-]+)  ", result.out, re.MULTILINE)
+        assert set(COMMANDS) <= set(listed)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("extract", "import")])
+def test_the_example_in_the_help_runs(command, own):
+    Path("photos").mkdir()
+    write_folders(Path("photos"), "test", *noise_images(10))
+    for line in examples(cascade(command, "--help").out):
+        result = cascade(*shlex.split(line)[1:], "--cache", own)
+        assert result.status == 0, result.err
+        assert result.out
+
+
+def test_version():
+    result = cascade("--version")
+    assert result.status == 0
+    assert len(result.out.splitlines()) == 1
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+SIMULATE = "dataset split fit_split model_1 model_2 score threshold postcheck memory n accuracy"
+SIMULATE += " usage escalated hits false_hits hit_rate"
+JSON = {
+    ("extract", "--split", "test", "--models", "digits_wide"): "dataset models",
+    ("score",): "dataset models",
+    ("threshold",): "dataset split fit_split rows",
+    ("threshold", *PAIR, "-s", "oracle"): "dataset split fit_split rows",
+    ("heterogeneity",): "dataset split metric models matrix",
+    ("simulate", *PAIR): SIMULATE,
+    ("simulate", *PAIR, "-s", "oracle"): SIMULATE,
+    ("simulate", *PAIR, "-t", "always"): SIMULATE,
+    ("live", *PAIR, "--limit", "20"): SIMULATE + " latency_ms energy agreement",
+    ("models",): "models",
+    ("datasets",): "datasets",
+}
+ROWS = {
+    "extract": "model split variant runtime rows resumed_rows seconds forward_seconds"
+    " images_per_second accuracy",
+    "score": "model split variant runtime rows accuracy",
+    "threshold": "model_1 model_2 score postcheck objective threshold threshold_low threshold_high"
+    " accuracy usage accuracy_1 accuracy_2 points",
+    "models": "name dataset parameters macs top1",
+    "datasets": "name classes splits",
+}
+
+
+@pytest.mark.parametrize("args", JSON, ids=" ".join)
+def test_json_is_one_object_with_the_keys_of_the_contract(args, own):
+    found = cascade(*args, "--cache", own, "--json").json
+    assert set(JSON[args].split()) <= set(found)
+    if args[0] in ROWS:
+        [rows] = [found[key] for key in ("models", "rows", "datasets") if key in found]
+        assert rows
+        for row in rows:
+            # a model that only the cache knows has no registry facts
+            assert set(ROWS[args[0]].split()) <= set(row) or set(row) == {
+                "name",
+                "dataset",
+                "cached",
+            }
+
+
+def test_report_in_json(own, tmp_path):
+    found = cascade("report", *PAIR, "-o", tmp_path / "r.html", "--cache", own, "--json").json
+    assert (tmp_path / "r.html").stat().st_size > 1000
+    assert found["model_1"] == PAIR[1]
+
+
+def test_import_in_json(tmp_path):
+    np.save("x.npy", np.eye(5))
+    np.save("y.npy", np.arange(5))
+    args = ("--dataset", "mine", "--split", "a", "--model", "b", "--logits", "x.npy")
+    found = cascade("import", *args, "--labels", "y.npy", "--json").json
+    assert found["models"][0]["accuracy"] == 1
+    assert Path("artifacts/logits/dataset=mine").is_dir()  # the default cache
+
+
+def test_figures_hang_together(own):
+    found = cascade("simulate", *PAIR, "-s", "difference", "-p", "--cache", own, "--json").json
+    assert found["usage"] == found["escalated"] / found["n"]
+    assert found["hit_rate"] == found["hits"] / found["n"] == 0
+    args = ("threshold", *PAIR, "-s", "difference", "-p", "--objective", "best")
+    [row] = cascade(*args, "--cache", own, "--json").json["rows"]
+    assert {k: row[k] for k in ("accuracy", "usage", "threshold")} == {
+        k: found[k] for k in ("accuracy", "usage", "threshold")
+    }
+
+
+def test_output_files_hold_the_rows_of_json(own, tmp_path):
+    for command in ("threshold", "heterogeneity"):
+        for suffix in (".csv", ".parquet"):
+            path = tmp_path / f"{command}{suffix}"
+            found = cascade(command, "--cache", own, "--json", "-o", path).json
+            table = (pl.read_csv if suffix == ".csv" else pl.read_parquet)(path)
+            if command == "threshold":
+                assert table["accuracy"].to_list() == [r["accuracy"] for r in found["rows"]]
+            else:
+                np.testing.assert_allclose(table.drop("model").to_numpy(), found["matrix"])
+
+
+def test_tables_show_what_json_says(own):
+    found = cascade("score", "--split", "test", "--cache", own, "--json").json["models"]
+    shown = cascade("score", "--split", "test", "--cache", own).out
+    for row in found:
+        assert re.search(rf"{row['model']}  *test  *500  *{row['accuracy']:.2%}", shown)
+
+
+# --- the original's flags ------------------------------------------------------------------------
+
+ORIGINAL = {
+    "main.py": ("live", *PAIR, "-s", "entropy", "-t", "0.3", "-p", "-e", "none", "--limit", "50"),
+    "long": (
+        *("live", "--model1", "digits_wide", "--model2", "digits_plain", "--scorefn", "maxp"),
+        *("--threshold", "0.9", "--postcheck", "--end", "none", "--limit", "50"),
+    ),
+    "thresholds": ("threshold", *PAIR, "-n", "2000"),
+    "thresholds, long": ("threshold", *PAIR, "--n_threshold_values", "2000"),
+    "thresholds on train": ("threshold", *PAIR, "-t"),
+    "heterogeneity": ("heterogeneity", "-d", "digits"),
+    "heterogeneity on train": ("heterogeneity", "-d", "digits", "-t"),
+    "simulate": ("simulate", *PAIR, "-s", "maxp", "-t", "0.8", "-p"),
+}
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_the_flags_of_the_original(name, own):
+    result = cascade(*ORIGINAL[name], "--cache", own, "--json")
+    assert result.json
+    if "train" in name:
+        assert "extracting train first" in result.err
+
+
+def test_weights_and_images_by_the_original_flags(tmp_path):
+    data = write_parquet(tmp_path / "images", "test", *noise_images(30))
+    names = ("resnet20", "shufflenetv2_x0_5")
+    files = [seeded_weights(tmp_path / f"{n}.pt", n) for n in names]
+    args = ("-m1", names[0], "-m2", names[1], "-w1", files[0], "-w2", files[1], "-f", data)
+    assert cascade("extract", *args).status == 0
+    result = cascade("live", *args, "-s", "maxp", "-t", "0.5", "-p", "--json")
+    assert result.json["dataset"] == "cifar10"  # follows from the first model
+    assert result.json["agreement"]["outside_noise"] == 0
+    for long in ("--filepath", "--data"):
+        assert cascade("extract", *args[:-2], long, data).status == 0
+
+
+def test_grid_thresholds_are_of_the_grid(own):
+    rows = cascade("threshold", *PAIR, "-n", "11", "--cache", own, "--json").json["rows"]
+    for row in rows:
+        assert round(row["threshold"] * 10, 9).is_integer()
+        assert row["points"] <= 11
+
+
+def test_training_images_are_warned_of(own):
+    result = cascade("threshold", *PAIR, "--train", "--cache", own, "--json")
+    warned = f"{PAIR[1]} (shipped), {PAIR[3]} (shipped) was trained on train"
+    assert f"warning: {warned}" in result.err
+    assert result.json["fit_split"] == "train"
+    assert any("trained on train" in note for note in result.json["notes"])
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+REFUSED = {
+    "unknown command": (("extrakt",), "extrakt"),
+    "unknown option": (("score", "--nope"), "--nope"),
+    "missing option": (("import",), "--dataset"),
+    "an argument too many": (("score", "digits"), "digits"),
+    "no number": (("threshold", *PAIR, "-n", "many"), "--n_threshold_values"),
+    "unknown model": (("simulate", "-m1", "digits_wid", "-m2", "digits_plain"), "'digits_wide'?"),
+    "unknown model to extract": (("extract", "--models", "resnet21"), "did you mean 'resnet"),
+    "model of another dataset": (("extract", "-d", "digits", "--models", "vgg11_bn"), "vgg11_bn"),
+    "unknown dataset": (("extract", "-d", "digit", "--models", "digits_wide"), "'digits'?"),
+    "dataset without images": (("extract", "-d", "cifar10", "--models", "resnet20"), "--data"),
+    "dataset not in the cache": (("threshold", "-d", "cifar10"), "cascade extract --dataset cif"),
+    "unknown score": (("threshold", *PAIR, "-s", "maxpp"), "did you mean 'maxp'?"),
+    "unknown objective": (("threshold", *PAIR, "--objective", "bets"), "did you mean 'best'?"),
+    "unknown metric": (("heterogeneity", "--metric", "het"), "unknown metric 'het'"),
+    "unknown split": (("score", "--split", "tset"), "did you mean 'test'?"),
+    "unknown fitting split": (("simulate", *PAIR, "--fit-split", "vel"), "'val'?"),
+    "unknown runtime": (("score", "--runtime", "nonsense"), "nonsense"),
+    "unknown precision": (("extract", "--precision", "fp8"), "unknown precision 'fp8'"),
+    "precision of another device": (("extract", "--precision", "tf32"), "use fp32"),
+    "unknown device": (("extract", "--device", "tpu9"), "cannot use device 'tpu9'"),
+    "λ too large": (("simulate", *PAIR, "-t", "1.01"), "λ '1.01' is no threshold of maxp"),
+    "λ negative": (("simulate", *PAIR, "-s", "entropy", "-t", "-0.1"), "is no threshold of entro"),
+    "λ not a number": (("simulate", *PAIR, "-t", "nan"), "λ 'nan' is no threshold"),
+    "λ a word": (("live", *PAIR, "-t", "sometimes"), "`always` or `never`"),
+    "one model": (("simulate", "-m1", "digits_wide"), "needs two models"),
+    "the same model twice": (("threshold", "-m1", "a", "-m2", "a", "-d", "digits"), "different"),
+    "a pair and all pairs": (("threshold", *PAIR, "--all-pairs"), "--all-pairs takes no"),
+    "pairs of one model": (("threshold", "--models", "digits_wide"), "one model only"),
+    "names of nothing": (("score", "--models", " , "), "names nothing"),
+    "two fitting splits": (("threshold", *PAIR, "--train", "--fit-split", "val"), "--fit-split"),
+    "missing images": (("extract", "-d", "mine", "-f", "nowhere"), "nowhere"),
+    "images of a shipped dataset": (("extract", "-d", "digits", "-f", "."), "ships with"),
+    "missing weights folder": (("extract", "--weights", "nowhere"), "no weights folder nowhere"),
+    "missing weights file": (("extract", "-m1", "digits_wide", "-w1", "x.pt"), "no weights file x"),
+    "weights of no model": (("extract", "-w1", "x.pt"), "without their model"),
+    "a broken alias": (("extract", "--model", "small=digits_wide"), "NAME=ARCHITECTURE:FILE"),
+    "a model twice": (("extract", "--models", "digits_wide,digits_wide"), "asked for twice"),
+    "a batch of none": (("extract", "--batch-size", "0"), "--batch-size"),
+    "an output of no kind": (("threshold", *PAIR, "-o", "x.xls"), ".csv or .parquet"),
+    "an output nowhere": (("heterogeneity", "-o", "no/where.csv"), "cannot write no/where.csv"),
+    "an output with a zero byte": (("heterogeneity", "-o", "a\0.csv"), "cannot write"),
+    "a cache that is a file": (("score", "--cache", "file"), "cannot"),
+    "a cache of no kind": (("score", "--cache", "nope://x"), "nope://x"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_request_is_one_line_and_status_2(name, own):
+    Path("file").write_text("in the way")
+    args, words = REFUSED[name]
+    given = () if "--cache" in args else ("--cache", own)
+    before = sorted(own.rglob("*"))
+    for more in ((), ("--json",)):
+        given_json = more if args[0] in COMMANDS else ()
+        assert words in cascade(*args, *given, *given_json).refusal
+    if "cannot write" not in words:  # what was computed is kept all the same
+        assert before == sorted(own.rglob("*"))
+
+
+def cifar(tmp_path, *more):
+    data = write_parquet(tmp_path / "images", "test", *noise_images(20))
+    args = ("extract", "-d", "cifar10", "-f", data, "--models", "resnet20", *more)
+    return cascade(*args, "--cache", tmp_path / "cache")
+
+
+BAD_WEIGHTS = {
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "cannot be read"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "of another model": (lambda path: seeded_weights(path, "vgg11_bn"), "fc.weight is missing"),
+    "of another width": (
+        lambda path: seeded_weights(path, conv1__weight=lambda t: t[:8]),
+        "conv1.weight has shape [8, 3, 3, 3], expected [16, 3, 3, 3]",
+    ),
+    "NaN": (lambda path: seeded_weights(path, fc__bias=lambda t: t * np.nan), "fc.bias"),
+    "not tensors": (lambda path: torch.save({"fc.weight": 3}, path), "not a tensor"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_bad_weights(name, tmp_path):
+    spoil, words = BAD_WEIGHTS[name]
+    path = seeded_weights(tmp_path / "w" / "resnet20.pt")
+    spoil(path)
+    assert words in cifar(tmp_path, "--weights", path.parent).refusal
+
+
+def test_weights_fetched_with_another_hash(tmp_path, monkeypatch):
+    def fetch(url, path, prefix, progress):
+        raise RuntimeError(f'invalid hash value (expected "{prefix}", got "00000000")')
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", fetch)
+    line = cifar(tmp_path).refusal
+    assert "cannot fetch the weights of resnet20 from https://" in line
+    assert "invalid hash value" in line
+
+
+def test_images_fetched_with_another_hash(tmp_path, monkeypatch):
+    from stages.datasets.download import DOWNLOADERS
+
+    def fetch(*_, **__):
+        raise RuntimeError("File not found or corrupted.")
+
+    for name in DOWNLOADERS:
+        monkeypatch.setitem(DOWNLOADERS, name, fetch)
+    args = ("extract", "-d", "cifar10", "-f", tmp_path, "--download", "--models", "resnet20")
+    assert "corrupted" in cascade(*args, "--cache", tmp_path / "cache").refusal
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", ""), (b"PAR1 but no more", ""), (b"\x89PNG", "")]
+)
+def test_damaged_image_files(content, words, tmp_path):
+    write_parquet(tmp_path / "images", "test", *noise_images(5))
+    (tmp_path / "images" / "test.parquet").write_bytes(content)
+    weights = seeded_weights(tmp_path / "w" / "resnet20.pt").parent
+    args = ("extract", "-d", "cifar10", "-f", tmp_path / "images", "--weights", weights)
+    assert words in cascade(*args, "--cache", tmp_path / "cache").refusal
+
+
+def part_of(root, table, model="digits_wide"):
+    manifest = manifest_of(root, table, "test", model)
+    return root / manifest.partition.path / manifest.parts[0].name
+
+
+def manifest_file(root, table, model="digits_wide"):
+    manifest = manifest_of(root, table, "test", model)
+    return root / "_manifests" / f"{manifest.partition.path}.json"
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-50], lambda data: b"", None])
+@pytest.mark.parametrize("table", ["logits", "samples"])
+def test_a_damaged_part_is_refused_then_made_again(table, damage, own):
+    shutil.rmtree(own / "scores")
+    shutil.rmtree(own / "_manifests" / "scores")
+    part = part_of(own, table)
+    sound = part.read_bytes()
+    part.unlink() if damage is None else part.write_bytes(damage(sound))
+    line = cascade("heterogeneity", "--cache", own).refusal
+    assert f"{part.name}" in line
+    assert "re-makes what is damaged" in line
+    assert cascade("extract", "--cache", own).status == 0
+    assert cascade("heterogeneity", "--cache", own).status == 0
+
+
+@pytest.mark.parametrize("command", ["score", "heterogeneity"])
+def test_damaged_scores_are_made_again(command, own):
+    part = part_of(own, "scores")
+    sound = part.read_bytes()
+    part.write_bytes(sound[:-1])
+    expected = cascade(command, "--cache", own, "--json")
+    assert expected.status == 0
+    assert pl.read_parquet(part).equals(pl.read_parquet(sound))
+
+
+def test_a_half_written_part_is_no_part(own):
+    part = part_of(own, "logits")
+    half = part.with_name("part-00001.parquet")
+    half.write_bytes(part.read_bytes()[:1000])
+    assert cascade("heterogeneity", "--cache", own).status == 0
+
+
+@pytest.mark.parametrize("table", ["logits", "scores", "samples"])
+def test_a_cache_of_another_schema_version(table, own):
+    path = manifest_file(own, table)
+    body = json.loads(path.read_text()) | {"schema_version": 99}
+    path.write_text(json.dumps(body))
+    line = cascade("heterogeneity", "--cache", own).refusal
+    assert "has schema version 99, this program reads 1" in line
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema_version": 1}', "\xff"])
+def test_a_damaged_manifest(content, own):
+    path = manifest_file(own, "logits")
+    path.write_text(content, encoding="latin-1")
+    assert "is damaged" in cascade("heterogeneity", "--cache", own).refusal
+
+
+def test_partitions_of_different_images(own, tmp_path):
+    path = manifest_file(own, "logits")
+    body = json.loads(path.read_text())
+    body["identity"]["dataset_fingerprint"] = "0" * 64
+    path.write_text(json.dumps(body))
+    line = cascade("heterogeneity", "--cache", own).refusal
+    assert "were made from different images" in line
+
+
+def test_missing_logits_name_the_command(tmp_path):
+    np.save("x.npy", np.eye(5))
+    np.save("y.npy", np.arange(5))
+    given = ("--dataset", "mine", "--split", "a", "--model", "b", "--labels", "y.npy")
+    assert cascade("import", *given, "--logits", "x.npy").status == 0
+    args = ("simulate", "-d", "mine", "--split", "a", "-m1", "b", "-m2", "resnet20")
+    line = cascade(*args).refusal
+    assert "cascade extract --dataset mine --data DIR --split a --models resnet20" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_an_unwritable_cache(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    line = cascade("extract", "--models", "digits_wide", "--cache", tmp_path / "locked").refusal
+    assert "Permission denied; check its permissions" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(13, "check its permissions"), (28, "free some space"), (30, "--cache")]
+)
+def test_a_cache_the_system_refuses_to_write(error, words, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.store.os.replace", refuse)
+        line = cascade("extract", "--models", "digits_wide", "--cache", tmp_path).refusal
+    assert os.strerror(error) in line
+    assert words in line
+    assert not find(Store(tmp_path), "samples")
+    assert cascade("extract", "--models", "digits_wide", "--cache", tmp_path).status == 0
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path):
+    line = cascade("extract", "-d", "a\x1b[31m\r\nb", "--cache", tmp_path).refusal
+    assert line.isprintable()
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def environment(**more):
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
+
+
+def run_python(code, *args, **more):
+    command = [sys.executable, "-c", code, *map(str, args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(**more), check=False
+    )
+
+
+MAIN = "from cascade_cli.main import main; main()"
+SLOW = f"""
+import time
+from stages.inference import Runner
+usual = Runner.logits
+Runner.logits = lambda self, batch: (time.sleep(0.02), usual(self, batch))[1]
+{MAIN}
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_is_130_and_resumes(digits, tmp_path):
+    args = ["extract", "--split", "test", "--models", "digits_wide", "--batch-size", "10"]
+    args += ["--part-rows", "50", "--cache", str(tmp_path / "cache"), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    receipts = tmp_path / "cache" / ".tmp" / "receipts" / "logits"
+    for _ in range(6000):
+        if len(list(receipts.rglob("*.json"))) >= 2 or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "cascade: interrupted: run the same command again, it resumes"
+    assert "Traceback" not in err
+    [row] = cascade(*args).json["models"]
+    assert 100 <= row["resumed_rows"] < 500
+    np.testing.assert_allclose(
+        logits_of(tmp_path / "cache", "test", "digits_wide")[1],
+        logits_of(digits, "test", "digits_wide")[1],
+        atol=2e-5,
+    )
+
+
+BLOCKED = f"""
+import sys
+
+class Hidden:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *rest):
+        absent = ("torch", "torchvision", "PIL", "pynvml", "imagehash", "safetensors")
+        return None if name.partition(".")[0] in absent else self.finder.find_spec(name, *rest)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path = [Hidden(finder) for finder in sys.meta_path]
+{MAIN}
+"""
+CPU_HALF = {
+    "help": ("--help",),
+    "score": ("score", "--json"),
+    "threshold": ("threshold", "--json"),
+    "heterogeneity": ("heterogeneity", "--json"),
+    "simulate": ("simulate", *PAIR, "--json"),
+    "report": ("report", *PAIR, "--json"),
+    "models": ("models", "--json"),
+    "datasets": ("datasets", "--json"),
+}
+
+
+@pytest.mark.parametrize("name", CPU_HALF)
+def test_without_torch(name, own, tmp_path):
+    """The same as with torch, in an install without it."""
+    args = CPU_HALF[name]
+    given = () if name == "help" else ("--cache", own)
+    given += ("-o", tmp_path / "report.html") if name == "report" else ()
+    result = run_python(BLOCKED, *args, *given)
+    assert result.returncode == 0, result.stderr
+    if name not in ("help", "report"):
+        assert json.loads(result.stdout) == cascade(*args, *given).json
+
+
+@pytest.mark.parametrize("args", [("extract",), ("live", *PAIR), ("live", "-m1", "digits_wide")])
+def test_what_needs_torch_says_so(args, own):
+    result = run_python(BLOCKED, *args, "--cache", own)
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    [line] = result.stderr.splitlines()
+    assert line.startswith("cascade: ")
+    assert re.search(r"""pip install ["']cascade-cli\[extract\]["']""", line)
+
+
+def test_missing_logits_without_torch(tmp_path):
+    result = run_python(BLOCKED, "heterogeneity", "--cache", tmp_path)
+    assert result.returncode == 2
+    assert "run `cascade extract --dataset digits --split test" in result.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = f"import sys; sys.argv = ['cascade', '--help']\ntry:\n    {MAIN}\nfinally:\n    "
+    code += "print({'torch', 'numpy', 'polars', 'pyarrow', 'sklearn'} & set(sys.modules))"
+    result = run_python(code)
+    assert result.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_terminal_without_lambda(own):
+    for args in (("threshold", *PAIR), ("threshold", "--help"), ("score", "-d", "λ→…")):
+        result = run_python(MAIN, *args, "--cache", own, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        assert "Traceback" not in result.stderr
+        assert result.returncode == (2 if "-d" in args else 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs head")
+def test_a_reader_that_leaves_early(own):
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(MAIN)} models --json"
+    result = subprocess.run(
+        ["sh", "-c", f"{command} | head -c 10"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert "Traceback" not in result.stderr
+    assert result.stdout.startswith('{"models"')
+
+
+# --- real images ---------------------------------------------------------------------------------
+
+
+@needs_shared
+def test_images_given_to_a_later_stage_are_extracted_first(tmp_path):
+    data = slice_of("test", 60, tmp_path / "data")
+    pair = ("-m1", "mobilenetv2_x0_5", "-m2", "shufflenetv2_x0_5")
+    args = ("simulate", *pair, "-f", data, "--weights", WEIGHTS, "-t", "0.7", "--json")
+    result = cascade(*args)
+    assert "the cache lacks logits of mobilenetv2_x0_5, shufflenetv2_x0_5: extracting" in result.err
+    assert result.json["n"] == 60
+
+
+def test_every_command_is_tested_here():
+    from cascade_cli.main import app
+
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(COMMANDS) <= names
+    assert set(DIGITS) <= {row["name"] for row in cascade("models", "--json").json["models"]}
