@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import hypot, sqrt
+from math import sqrt
 
 import numpy as np
 
@@ -55,14 +55,15 @@ def integrate(
     """Joules in [start, end] from samples (ns, W) of a value that is held between ticks.
 
     E = ∫P dt (trapezoids, ends interpolated) + (P_end − P_start)·tick/2, the mean lag of a held
-    value. A step ΔP seen between two samples happened at an unknown moment of one tick and one
-    period: it leaves a uniform error of width ΔP·√(tick² + period²).
+    value. A step ΔP happened at an unknown moment of its tick: a uniform error of width ΔP·tick.
+    It is seen up to a period late, all steps alike where ticks and samples keep in step.
     """
     times = np.array([at for at, _ in samples], np.float64) - start_ns
     watts = np.array([value for _, value in samples], np.float64)
     seconds = (end_ns - start_ns) / 1e9
     steps = np.abs(np.diff(watts))
     ticks = int(np.count_nonzero(steps))
+    tick_s = tick_s or _tick(times[1:][steps > 0] / 1e9)
     if tick_s is not None:
         ticks = max(ticks, int(seconds / tick_s))
     if len(watts) < 2 or ticks == 0:
@@ -75,10 +76,16 @@ def integrate(
         unknown = "the sensor's tick is unknown: no interval"
         return Measured(energy, ticks=ticks, warnings=(*warnings, unknown))
     energy += float(watts[-1] - watts[0]) * tick_s / 2
-    widths = _widths(steps, hypot(tick_s, period_s))
+    late = max(abs(watts[-1] - watts[0]), float(np.linalg.norm(steps))) * period_s
+    widths = [*_widths(steps, tick_s), late]
     half = sum_of_many(widths)
     sd = float(np.linalg.norm(widths)) / sqrt(12)
     return Measured(energy, sd, (max(0.0, energy - half), energy + half), ticks, warnings)
+
+
+def _tick(changes: np.ndarray) -> float | None:
+    """Median s between changes, where a sensor that rested when it was opened moves now."""
+    return float(np.median(np.diff(changes))) if len(changes) > 2 else None
 
 
 def _area(times: np.ndarray, watts: np.ndarray, seconds: float) -> float:
