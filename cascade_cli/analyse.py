@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
+from cascade_cli import prices
 from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ def threshold(
     ] = False,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
     output: opt.Output = None,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
@@ -147,7 +152,10 @@ def threshold(
     fitted = plan(store, reported, fit_split, runtime=runtime)
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
     gather.enough_models(pairs, reported)
-    rows = stage.run(store, reported, fitted, pairs, question)
+    asked = prices.Asked(cost, cost_device, batch_size, baseline)
+    everyone = prices.with_references(store, reported) if pair else reported
+    priced = prices.pricer(store, everyone, reported.models, asked)
+    rows = stage.run(store, reported, fitted, pairs, question, priced)
     _show_points(reported, fitted, rows, output, as_json)
 
 
@@ -267,10 +275,16 @@ def simulate(
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
+    arrival_rate: prices.ArrivalRate = None,
+    with_preprocess: prices.WithPreprocess = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
-    """What a cascade answers, request by request, at a given or fitted λ.
+    """What a cascade answers and costs, request by request, at a given or fitted λ.
 
     \b
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
@@ -287,7 +301,9 @@ def simulate(
     cascade, fit = gather.decided(
         store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
     )
-    row = stage.run(store, scores, cascade, fit)
+    asked = prices.Asked(cost, cost_device, batch_size, baseline, arrival_rate, with_preprocess)
+    everyone = prices.with_references(store, scores)
+    row = stage.run(store, scores, cascade, fit, prices.pricer(store, everyone, pair, asked))
     if as_json:
         print_json({"dataset": dataset} | row)
         return
@@ -304,5 +320,4 @@ def print_simulation(row: dict[str, Any]) -> None:
     for key, title, style in SIMULATION:
         if row.get(key) is not None:
             print(f"  {title:<26} {row[key]:{style}}")
-    if row["energy_j_per_request"] is None:
-        print("  energy                     unknown: no joules were measured")
+    prices.show(row)

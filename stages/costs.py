@@ -22,6 +22,8 @@ from cache.schema import COSTS
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
 KINDS = tuple(UNITS)
+# From least to most trusted for what a model itself draws; others count as the first.
+_METERS = ("none", "manual", "rapl", "ina3221", "nvml_power", "nvml_counter")
 KEY = ("device", "component", "batch_size", "meter", "source")
 
 Row = dict[str, Any]
@@ -103,27 +105,28 @@ class Prices:
 def choose(
     rows: dict[str, list[Row]],
     macs: dict[str, int | None],
+    required: Sequence[str],
     kind: str | None = None,
     device: str | None = None,
 ) -> Prices | None:
-    """The best costs that all these models have on one device: joules, else latency, else macs.
+    """The best costs that all `required` models have on one device: joules, latency, else macs.
 
-    A kind or device that is asked for and not there for all of them is an InputError that names
-    what is; None where nothing at all is known and nothing was asked for.
+    Curves of other models come along where they are known. A kind or device that is asked for and
+    not there for all of them is an InputError; None where nothing is known and nothing was asked.
     """
     if kind is not None and kind not in KINDS:
         raise one_of("cost", kind, KINDS)
-    devices = sorted({row["device"] for found in rows.values() for row in found})
+    devices = sorted({row["device"] for model in required for row in rows[model]})
     if device is not None and device not in devices:
         raise one_of("cost device", device, devices)
     for candidate in KINDS if kind is None else (kind,):
         for place in [None] if candidate == "macs" else devices if device is None else [device]:
-            found = _prices(candidate, place, rows, macs)
+            found = _prices(candidate, place, rows, macs, required)
             if found is not None:
                 return found
     if kind is None and device is None:
         return None
-    lacking = [model for model, found in rows.items() if not found]
+    lacking = [model for model in required if not rows[model]]
     raise InputError(
         f"no {kind or 'costs'} of all these models on one device"
         + (f" (none at all of {', '.join(lacking)})" if lacking else "")
@@ -138,40 +141,39 @@ _COLUMNS = {
 
 
 def _prices(
-    kind: str, device: str | None, rows: dict[str, list[Row]], macs: dict[str, int | None]
+    kind: str,
+    device: str | None,
+    rows: dict[str, list[Row]],
+    macs: dict[str, int | None],
+    required: Sequence[str],
 ) -> Prices | None:
     if kind == "macs":
-        if any(macs.get(model) is None for model in rows):
-            return None
-        curves = {model: _flat(float(macs[model] or 0)) for model in rows}
-        why = "no measured costs of all models on one device: multiply-adds"
-        return Prices(kind, UNITS[kind], None, why, curves, {}, {}, None)
-    here = {
-        model: [row for row in found if row["device"] == device] for model, found in rows.items()
-    }
-    forward = {model: _curve(found, kind, "forward") for model, found in here.items()}
-    if any(curve is None for curve in forward.values()):
+        flat = {model: None if count is None else _flat(count) for model, count in macs.items()}
+        forward, why = _present(flat), "multiply-adds, for want of costs measured on one device"
+        here: dict[str, list[Row]] = {}
+    else:
+        here = {
+            model: [row for row in found if row["device"] == device]
+            for model, found in rows.items()
+        }
+        forward, why = _curves(here, kind, "forward"), f"{kind} of all models on {device}"
+    if not set(required) <= forward.keys():
         return None
-    preprocess = {model: _curve(found, kind, "preprocess") for model, found in here.items()}
-    latency = {model: _curve(found, "latency", "forward") for model, found in here.items()}
+    preprocess, latency = _curves(here, kind, "preprocess"), _curves(here, "latency", "forward")
     idle = [row["idle_w"] for found in here.values() for row in found if row["idle_w"] is not None]
-    return Prices(
-        kind,
-        UNITS[kind],
-        device,
-        f"{kind} of all models on {device}",
-        _present(forward),
-        _present(preprocess),
-        _present(latency),
-        float(np.median(idle)) if idle else None,
-    )
+    idle_w = float(np.median(idle)) if idle else None
+    return Prices(kind, UNITS[kind], device, why, forward, preprocess, latency, idle_w)
+
+
+def _curves(rows: dict[str, list[Row]], kind: str, component: str) -> dict[str, Curve]:
+    return _present({model: _curve(found, kind, component) for model, found in rows.items()})
 
 
 def _curve(rows: Sequence[Row], kind: str, component: str) -> Curve | None:
-    """From rows of one device: the newest of each batch size, cost per batch."""
+    """From rows of one device: the best meter's newest of each batch size, cost per batch."""
     columns = _COLUMNS[kind]
     known: dict[int, Row] = {}
-    for row in sorted(rows, key=lambda row: row["measured"] or ""):
+    for row in sorted(rows, key=_trust):
         if row["component"] == component and row[columns[0]] is not None:
             known[row["batch_size"]] = row
     if not known:
@@ -183,6 +185,11 @@ def _curve(rows: Sequence[Row], kind: str, component: str) -> Curve | None:
         for name in columns
     )
     return Curve(sizes, values, low, high)
+
+
+def _trust(row: Row) -> tuple[int, str]:
+    rank = _METERS.index(row["meter"]) if row["meter"] in _METERS else 0
+    return rank, row["measured"] or ""
 
 
 def _flat(per_image: float) -> Curve:

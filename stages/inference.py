@@ -12,6 +12,7 @@ import torch
 from cache import InputError
 from stages.datasets import Source
 from stages.preprocess import Preprocessing
+from stages.rule import scores_of
 
 PRECISIONS = {
     "fp32": torch.float32,
@@ -85,6 +86,10 @@ class Runner:
         """Normalised input [B, C, h, w] → float32 [B, K], both on the device."""
         with torch.inference_mode():
             return self.module(batch.to(self.dtype)).float()
+
+    def answers(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
+        """Answers and scores of a batch on the device, on the host: what a request waits for."""
+        return scores_of(self.logits(batch).cpu().numpy())
 
 
 @dataclass(frozen=True)

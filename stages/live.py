@@ -13,7 +13,7 @@ from cache import InputError
 from stages.datasets import Source
 from stages.inference import Pictures, Runner, synchroniser
 from stages.preprocess import Preprocessing
-from stages.rule import SCORES, NonFiniteError, scores_of, takes_b, trusted
+from stages.rule import SCORES, NonFiniteError, takes_b, trusted
 from stages.score import ScoreSet
 from stages.simulate import Cascade, simulate
 
@@ -100,7 +100,7 @@ class LiveCascade:
     ) -> tuple[Answers, np.ndarray]:
         """Answers and scores for the batch, whose pictures are these rows of the request."""
         try:
-            out = scores_of(runner.logits(batch).cpu().numpy())
+            out = runner.answers(batch)
         except NonFiniteError as error:
             raise _NanError(name, int(rows[error.row])) from error
         if SCORES[self.cascade.score].needs_label:

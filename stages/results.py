@@ -15,7 +15,8 @@ from stages.score import ScoreSet
 # must agree, or no reader can open them together.
 _TYPES = {
     **dict.fromkeys(("fit_split", "objective", "mode", "memory"), pa.string()),
-    **dict.fromkeys(("fit_n", "macs_1", "macs_2"), pa.int64()),
+    **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
+    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size"), pa.int64()),
 }
 
 

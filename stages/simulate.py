@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
+from stages.pricing import NO_COST, Pricer
 from stages.results import save
 from stages.rule import ORACLE_THRESHOLD, SCORES, Threshold, takes_b, trusted
 from stages.score import ScoreSet
@@ -64,16 +65,27 @@ def simulate(scores: ScoreSet, cascade: Cascade) -> Simulation:
 
 
 def run(
-    store: Store, scores: ScoreSet, cascade: Cascade, fit: dict[str, Any] | None = None
+    store: Store,
+    scores: ScoreSet,
+    cascade: Cascade,
+    fit: dict[str, Any] | None = None,
+    pricer: Pricer | None = None,
 ) -> dict[str, Any]:
     """The summary of one simulated cascade, also written to results/simulate.
 
     `fit` says how λ came about: fit_split, fit_method, objective and what goes with them.
     """
     outcome = simulate(scores, cascade)
-    row = summary(scores, cascade, outcome) | (fit or NO_FIT)
+    row = summary(scores, cascade, outcome) | (fit or NO_FIT) | priced(cascade, outcome, pricer)
     save(store, "simulate", scores, {"cascade": str(cascade), "fit": fit}, [row])
     return row
+
+
+def priced(cascade: Cascade, outcome: Simulation, pricer: Pricer | None) -> dict[str, Any]:
+    """The cost fields of a simulated cascade, all null where no cost is known."""
+    if pricer is None:
+        return NO_COST
+    return pricer.compared(cascade.model_1, cascade.model_2, outcome.escalated, outcome.correct)
 
 
 NO_FIT: dict[str, Any] = {
@@ -91,7 +103,7 @@ NO_FIT: dict[str, Any] = {
 
 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str, Any]:
-    """The contract's keys. Joules are null until a cost table is there."""
+    """The contract's keys, but for costs."""
     a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
     macs_1, macs_2 = (scores.manifests[m].provenance.get("macs") for m in (a, b))
     return {
@@ -115,7 +127,6 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "macs_1": macs_1,
         "macs_2": macs_2,
         "macs_per_request": _expected(macs_1, macs_2, outcome.usage),
-        "energy_j_per_request": None,
     }
 
 

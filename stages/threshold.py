@@ -10,9 +10,11 @@ import numpy as np
 
 from cache import Store
 from stages.fitting import FOLDS, FitPlan, folds
+from stages.pricing import NO_COST, Pricer
 from stages.results import save
 from stages.rule import SCORES, Score, Threshold, trusted
 from stages.score import ScoreSet
+from stages.simulate import Cascade, priced, simulate
 from stages.sweep import Fit, Ordering, fit, gains
 
 Row = dict[str, Any]
@@ -30,10 +32,18 @@ class Question:
 
 
 def run(
-    store: Store, reported: ScoreSet, plan: FitPlan, pairs: Sequence[Pair], question: Question
+    store: Store,
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: Question,
+    pricer: Pricer | None = None,
 ) -> list[Row]:
-    """The rows of `operating_points`, also written to results/threshold."""
-    rows = list(operating_points(reported, plan, pairs, question))
+    """The rows of `operating_points` with their costs, also written to results/threshold."""
+    rows = [
+        row | cost_of(row, reported, pricer)
+        for row in operating_points(reported, plan, pairs, question)
+    ]
     request = {
         "pairs": [[reported.models[m] for m in pair] for pair in pairs],
         "fit": [plan.method, plan.split],
@@ -41,6 +51,20 @@ def run(
     }
     save(store, "threshold", reported, request, rows)
     return rows
+
+
+def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
+    """The cost fields of an operating point on the reported split."""
+    if pricer is None:
+        return NO_COST
+    cascade = cascade_of(row)
+    return priced(cascade, simulate(reported, cascade), pricer)
+
+
+def cascade_of(row: Row) -> Cascade:
+    """The cascade that an operating point stands for."""
+    names = ("model_1", "model_2", "score", "threshold", "postcheck")
+    return Cascade(**{name: row[name] for name in names})
 
 
 def all_pairs(models: Sequence[str]) -> list[Pair]:

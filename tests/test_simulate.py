@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cache import InputError, find, read_table
 from stages import simulate as stage
 from stages.score import load
-from stages.simulate import Cascade, simulate, summary
+from stages.simulate import Cascade, priced, simulate, summary
 
 POOL = [0.0, 0.25, math.nextafter(0.25, 1), 0.5, 1.0]
 A_SCORE = st.sampled_from(POOL)
@@ -83,7 +83,7 @@ def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
     outcome = simulate(scores, cascade)
     row = summary(scores, cascade, outcome)
     assert row["macs_per_request"] is None
-    assert row["energy_j_per_request"] is None
+    assert priced(cascade, outcome, None)["energy_j_per_request"] is None
     for manifest, macs in zip(scores.manifests, (100, 1000, 1), strict=True):
         manifest.provenance["macs"] = macs
     row = summary(scores, cascade, outcome)

@@ -1,0 +1,263 @@
+"""`profile` and `compare`: what the models cost, and what another device would change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices
+from cascade_cli.output import print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from cache import Store
+    from cascade_cli.gather import Images
+    from stages.datasets import Source
+    from stages.models import Chosen
+    from stages.profile import Subject
+
+COST_COLUMNS = {
+    "model": "model",
+    "component": "component",
+    "batch_size": "batch",
+    "latency_ms": "ms per batch:.3f",
+    "latency_p50_ms": "p50:.3f",
+    "latency_p99_ms": "p99:.3f",
+    "millijoules": "mJ per image:.4g",
+    "millijoules_half": "±:.2g",
+    "above_idle": "above idle:.4g",
+    "meter": "sensor",
+    "windows": "windows",
+}
+BATCH_SIZES = "1,2,4,8,16,32,64"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("profile")(profile)
+    app.command("compare")(compare)
+
+
+def profile(
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    models: Annotated[
+        str, typer.Option("--models", help="Names separated by commas, `all`, `all-available`.")
+    ] = "all-available",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model of your own, NAME=ARCHITECTURE:FILE. Repeatable."),
+    ] = None,
+    weights: opt.WeightsDir = None,
+    batch_sizes: Annotated[
+        str, typer.Option("--batch-sizes", help="Separated by commas.")
+    ] = BATCH_SIZES,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and shorter windows; the rows say so.")
+    ] = False,
+    meter: Annotated[
+        str | None, typer.Option("--meter", help="Sensor to prefer. [default: the best]")
+    ] = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "fp32",
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Measure latency and joules of each model by batch size; write the costs table.
+
+    \b
+    cascade profile -d digits --batch-sizes 1,16,64
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+
+    wanted = [] if model and models == "all-available" else asking.names(models) or []
+    first = next((name for name in wanted if name not in ("all", "all-available")), None)
+    dataset = asking.dataset_for(dataset, None if model else first)
+    images = gather.Images(data, weights, {}, device, precision)
+    chosen = gather.choose_models(dataset, wanted, model or [], images)
+    sizes = _sizes(batch_sizes)
+    rows = measure(Store(cache), dataset, chosen, images, sizes, quick, meter)
+    if as_json:
+        print_json({"dataset": dataset, "rows": rows})
+        return
+    show_costs(rows)
+
+
+def _sizes(text: str) -> list[int]:
+    from cache import InputError
+    from cascade_cli import asking
+
+    sizes = []
+    for word in asking.names(text) or []:
+        if not word.isdecimal() or not 0 < int(word) <= 65536:
+            raise InputError(f"batch size {word!r} is no whole number from 1 to 65536")
+        sizes.append(int(word))
+    return sorted(set(sizes))
+
+
+def measure(
+    store: Store,
+    dataset: str,
+    chosen: Sequence[Chosen],
+    images: Images,
+    sizes: Sequence[int],
+    quick: bool,
+    meter: str | None = None,
+) -> list[dict[str, Any]]:
+    """Profile the models and merge the rows into the cache's costs."""
+    from stages import profile as stage
+    from stages.costs import merge
+    from stages.energy import open_meters
+    from stages.inference import open_device, runtime_name
+
+    device = open_device(images.device, images.precision)
+    subjects = [_subject(dataset, one, images, device) for one in chosen]
+    meters = open_meters([str(device)], meter)
+    try:
+        with progress(f"profiling {dataset}") as tell:
+            found = stage.run(
+                subjects, meters, sizes, _preprocessing(dataset, chosen, images), quick, tell
+            )
+    finally:
+        for each in meters:
+            each.close()
+    runtime = runtime_name(device, images.precision)
+    for name, rows in found.items():
+        merge(store, dataset, runtime, name, rows)
+    return [{"model": name} | row for name, rows in found.items() for row in rows]
+
+
+def _subject(dataset: str, one: Chosen, images: Images, device: Any) -> Subject:
+    """A loaded model with the shape of its input, from an image where there is one."""
+    from stages.inference import Runner
+    from stages.models import load
+    from stages.profile import Subject
+
+    preprocessing = one.spec.preprocessing
+    module = load(one.spec, one.weights)
+    parameters = sum(each.numel() for each in module.parameters())
+    runner = Runner.of(module, preprocessing, device, images.precision)
+    shape = preprocessing.pixels(_picture(dataset, images)).shape
+    return Subject(one.name, runner, shape, one.spec.macs, parameters)
+
+
+def _picture(dataset: str, images: Images) -> Any:
+    """The dataset's first image, or a black one of its size where no images are given."""
+    import numpy as np
+
+    from cache import InputError
+    from stages.datasets import spec
+
+    source = _source(dataset, images)
+    if source is not None:
+        return source.read(0)
+    known = spec(dataset)
+    if known is None:
+        raise InputError(f"the size of {dataset}'s images is unknown: give --data DIR")
+    return np.zeros((*known.size, 3), np.uint8)
+
+
+def _source(dataset: str, images: Images) -> Source | None:
+    from cascade_cli.asking import DEFAULT_DATASET
+    from cascade_cli.gather import extract_splits, open_sources
+
+    if images.data is None and dataset != DEFAULT_DATASET:
+        return None
+    return open_sources(dataset, extract_splits(dataset, images)[-1:], images)[0]
+
+
+def _preprocessing(
+    dataset: str, chosen: Sequence[Chosen], images: Images
+) -> dict[str, Callable[[], object]]:
+    """By model, a call that decodes and resizes the next image; empty without images."""
+    from itertools import cycle
+
+    source = _source(dataset, images)
+    if source is None:
+        return {}
+    following = cycle(range(min(len(source), 256)))
+
+    def call(one: Chosen) -> Callable[[], object]:
+        return lambda: one.spec.preprocessing.pixels(source.read(next(following)))
+
+    return {one.name: call(one) for one in chosen}
+
+
+def show_costs(rows: Sequence[dict[str, Any]]) -> None:
+    """The costs table, with joules in mJ, and what is missing from it."""
+    shown = []
+    for row in rows:
+        energy, high, above = (
+            row[name] for name in ("energy_j", "energy_high_j", "energy_above_idle_j")
+        )
+        shown.append(
+            row
+            | {
+                "millijoules": None if energy is None else 1e3 * energy,
+                "millijoules_half": None if high is None else 1e3 * (high - energy),
+                "above_idle": None if above is None else 1e3 * above,
+            }
+        )
+    print_table(shown, COST_COLUMNS)
+    for warning in sorted({row["warnings"] for row in rows if row["warnings"]}):
+        say(f"warning: {warning}")
+    if all(row["energy_j"] is None for row in rows):
+        print("no energy sensor: run `cascade doctor`")
+
+
+def compare(
+    dataset: opt.Dataset = None,
+    cost_device: Annotated[
+        str | None,
+        typer.Option("--cost-device", help="Devices separated by commas. [default: all known]"),
+    ] = None,
+    cost: prices.Cost = None,
+    batch_size: prices.BatchSize = 1,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Accuracy to reach on the fitting images. [default: the best model's]"),
+    ] = None,
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    runtime: opt.Runtime = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Which cascade is best on each device, and what one device's choice costs on another.
+
+    \b
+    cascade compare -d digits --cost-device jetson-nano,a100
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+    from stages import compare as stage
+    from stages.fitting import plan
+
+    store = Store(cache)
+    dataset = asking.dataset_for(dataset)
+    split = gather.report_split(store, dataset, split)
+    reported = gather.scores(store, dataset, split, None, gather.Images(), runtime)
+    fitted = plan(store, reported, fit_split, runtime=runtime)
+    for note in fitted.notes:
+        say(note)
+    by_device = prices.by_device(store, reported, asking.names(cost_device), cost)
+    rows = stage.run(reported, fitted, by_device, min_accuracy, batch_size)
+    if as_json:
+        head = {"dataset": dataset, "split": split, "fit_split": fitted.split}
+        print_json(head | {"fit_method": fitted.method, "rows": rows})
+        return
+    _show_choices(rows, next(iter(by_device.values())).unit)
+
+
+def _show_choices(rows: Sequence[dict[str, Any]], unit: str) -> None:
+    devices = {f"cost on {row['device']}": row["device"] for row in rows}
+    shown = [row | {name: row["costs"][device] for name, device in devices.items()} for row in rows]
+    columns = {"device": "best on", "model_1": "A", "model_2": "B", "score": "score"}
+    columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
+    print_table(shown, columns | {name: f"{name}, {unit}:.4g" for name in devices})
+    for row in rows:
+        for device, excess in row["excess"].items():
+            if device != row["device"]:
+                print(f"{row['device']}'s choice costs {excess:+.1%} on {device}")

@@ -1,0 +1,103 @@
+"""Two devices, one question: does the best cascade change, and what does a wrong choice cost?
+
+For each device the cheapest cascade that is accurate enough on the fitting images is chosen, and
+each choice is then priced on every device with its use of B on the reported images. Nothing runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cache import InputError
+from stages.costs import Prices
+from stages.fitting import FitPlan
+from stages.rule import SCORES
+from stages.score import ScoreSet
+from stages.simulate import simulate
+from stages.sweep import Ordering, gains, prefix
+from stages.threshold import all_pairs, cascade_of
+
+Row = dict[str, Any]
+_NAMES = ("maxp", "difference", "entropy")
+
+
+def run(
+    reported: ScoreSet,
+    plan: FitPlan,
+    prices: dict[str, Prices],
+    min_accuracy: float | None = None,
+    batch_size: int = 1,
+) -> list[Row]:
+    """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
+
+    By default that is the accuracy of the best single model there. `costs` are per request by
+    device, `excess` the cost over that device's own choice, as a fraction. InputError where no
+    cascade is accurate enough.
+    """
+    target = float(plan.scores.accuracy.max()) if min_accuracy is None else min_accuracy
+    rows = candidates(plan.scores, target)
+    if not rows:
+        raise InputError(f"no cascade reaches {target:.2%} on {plan.split}: give --min-accuracy")
+    chosen = {
+        device: min(rows, key=lambda row: _cost(row, row["fit_usage"], price, batch_size))
+        for device, price in prices.items()
+    }
+    found = [_reported(device, row, reported) for device, row in chosen.items()]
+    for row in found:
+        row["costs"] = {d: _cost(row, row["usage"], p, batch_size) for d, p in prices.items()}
+    own = {row["device"]: row["costs"][row["device"]] for row in found}
+    for row in found:
+        row["excess"] = {device: cost / own[device] - 1 for device, cost in row["costs"].items()}
+    return found
+
+
+def candidates(scores: ScoreSet, target: float) -> list[Row]:
+    """For each pair, score and rule the λ with the least use of B that reaches the target."""
+    rows = []
+    needed = int(np.ceil(target * len(scores.labels) - 1e-9))
+    for name in _NAMES:
+        orderings = [
+            Ordering.of(SCORES[name], scores.score(name, m)) for m in range(len(scores.models))
+        ]
+        for a, b in all_pairs(scores.models):
+            for postcheck in (False, True):
+                row = _first_reaching(scores, orderings[a], (a, b), postcheck, needed)
+                rows += [row] if row else []
+    return rows
+
+
+def _first_reaching(
+    scores: ScoreSet, ordering: Ordering, pair: tuple[int, int], postcheck: bool, needed: int
+) -> Row | None:
+    a, b = pair
+    score, correct = ordering.score, scores.correct
+    s_a, s_b = scores.score(score.name, a), scores.score(score.name, b)
+    gain = gains(score, correct[a], correct[b], s_a, s_b, postcheck)
+    right = int(correct[a].sum()) + prefix(ordering, gain)[ordering.ends]
+    enough = right >= needed
+    if not enough.any():
+        return None
+    first = int(enough.argmax())
+    k = int(ordering.ends[first])
+    return {
+        "model_1": scores.models[a],
+        "model_2": scores.models[b],
+        "score": score.name,
+        "postcheck": postcheck,
+        "threshold": ordering.interval(k)[0],
+        "fit_accuracy": int(right[first]) / len(scores.labels),
+        "fit_usage": k / len(scores.labels),
+    }
+
+
+def _reported(device: str, row: Row, reported: ScoreSet) -> Row:
+    outcome = simulate(reported, cascade_of(row))
+    return {"device": device, **row, "accuracy": outcome.accuracy, "usage": outcome.usage}
+
+
+def _cost(row: Row, usage: float, prices: Prices, batch_size: int) -> float:
+    """Expected cost per request, B's share priced at the same batch size as A."""
+    first = prices.model(row["model_1"], batch_size)
+    return first + usage * prices.model(row["model_2"], batch_size)
