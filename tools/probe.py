@@ -44,8 +44,9 @@ SETTLE_S = 1.5
 # TorchScript compiles during the first ones.
 FIRST_RUNS = 3
 POLL_S = 0.02
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond, the normal one.
+# Two-sided 95 % quantiles of Student's t by degrees of freedom, and of the normal distribution.
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+Z95 = 1.959964
 OUT_OF_MEMORY = ("out of memory", "can't allocate", "cannot allocate")
 PRECISIONS = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 # Functions of torchvision.models that make no model begin so.
@@ -384,8 +385,16 @@ def mean_interval(values):
     n = len(values)
     if not n:
         return None, None
-    t = T95[n - 2] if n - 2 < len(T95) else 1.96
-    return sum(values) / n, t * deviation(values) / math.sqrt(n) if n > 1 else None
+    half = student(n - 1) * deviation(values) / math.sqrt(n) if n > 1 else None
+    return sum(values) / n, half
+
+
+def student(freedom):
+    """Student's t; beyond the table by its expansion in 1/freedom (Abramowitz, Stegun 26.7.5)."""
+    if freedom <= len(T95):
+        return T95[freedom - 1]
+    z = Z95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 # --- models --------------------------------------------------------------------------------------
