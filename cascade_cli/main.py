@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_cli import analyse, costs, costs_import, images, listings, live, report
+from cascade_cli import analyse, costs, costs_import, doctor, images, listings, live, report
 
 INTERRUPTED = 130
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (images, costs, costs_import, analyse, live, report, listings):
+for module in (images, costs, costs_import, analyse, live, report, listings, doctor):
     module.register(app)
 
 

@@ -136,18 +136,19 @@ def survey_rapl(tree: Path = TREE) -> list[dict[str, str | bool | None]]:
     rows: list[dict[str, str | bool | None]] = []
     found = zones(tree)
     for zone in found:
-        reason = None
+        failure = None
         try:
             zone.read()
         except SensorError as error:
-            reason = str(error)
+            failure = error
         rows.append(
             {
                 "zone": zone.name,
                 "path": str(zone.path),
                 "counted": zone in counted(found),
-                "readable": reason is None,
-                "reason": reason,
+                "readable": failure is None,
+                "denied": isinstance(failure, NoPermissionError),
+                "reason": None if failure is None else str(failure),
             }
         )
     return rows
