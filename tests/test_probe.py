@@ -513,6 +513,18 @@ def test_without_torch(tmp_path, tiny, monkeypatch, capsys):
     assert "no torch for" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "the cause\nThe above operation failed in interpreter.\nTraceback\n  return x",  # torch 1.4
+        "the cause\nframe #0: c10::Error + 0x47\nframe #1: main",
+        "The following operation failed in the TorchScript interpreter.\nTraceback\n\nthe cause\n",
+    ],
+)
+def test_the_cause_is_found_in_torch_s_message(message):
+    assert probe._line(RuntimeError(message)) == "the cause"
+
+
 def test_batches_beyond_memory_are_left_out(capsys):
     torch = pytest.importorskip("torch")
 

@@ -623,10 +623,10 @@ def say(message):
 
 
 def _line(error):
-    """What torch says last before its C++ frames."""
-    text = str(error).partition("Exception raised from")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:120]
+    """The cause: the first line, or the last where newer TorchScript begins with a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("The following operation failed") else 0][:120]
 
 
 def open_torch():
