@@ -85,6 +85,34 @@ def profile(
     show_costs(rows)
 
 
+# What `extract` measures of a model that has no costs yet: short windows, and the rows say so.
+_FIRST_SIZES = (1, 8, 64)
+
+
+def profile_new(
+    store: Store, dataset: str, wanted: Sequence[str], aliases: Sequence[str], images: Images
+) -> None:
+    """A quick profile of the models whose costs on this device are not in the cache."""
+    from cascade_cli import gather
+    from stages.costs import read
+    from stages.inference import device_name, open_device, runtime_name
+
+    device = open_device(images.device, images.precision)
+    here = (device_name(device), runtime_name(device, images.precision))
+    chosen = gather.choose_models(dataset, wanted, aliases, images)
+    known = read(store, dataset, [one.name for one in chosen])
+    new = [
+        one
+        for one in chosen
+        if here not in {(row["device"], row["runtime"]) for row in known[one.name]}
+    ]
+    if new:
+        rows = measure(store, dataset, new, images, _FIRST_SIZES, quick=True)
+        sensor = next((row["meter"] for row in rows if row["energy_j"] is not None), None)
+        joules = f"joules by {sensor}" if sensor else "no energy sensor: run `cascade doctor`"
+        say(f"costs of {len(new)} models on {here[0]} measured in short windows ({joules})")
+
+
 def _sizes(text: str) -> list[int]:
     from cache import InputError
     from cascade_cli import asking

@@ -12,9 +12,9 @@ from cascade_cli.output import progress, say
 if TYPE_CHECKING:
     from cache import Store
     from stages.datasets import Source
-    from stages.live import LiveCascade
     from stages.models import Chosen
     from stages.score import ScoreSet
+    from stages.serving import LiveCascade
     from stages.simulate import Cascade
 
 _REPORT_ON = ("test", "val", "validation")
@@ -204,24 +204,32 @@ def runtime_of(images: Images) -> str:
     return runtime_name(open_device(images.device, images.precision), images.precision)
 
 
-def live_cascade(
-    dataset: str, split: str, models: Sequence[str], cascade: Cascade, images: Images
-) -> tuple[Source, LiveCascade]:
-    """The images, and the loaded models with their rule."""
+def contenders(
+    dataset: str, split: str, cascades: dict[str, Cascade], images: Images
+) -> tuple[Source, dict[str, LiveCascade]]:
+    """The images, and each cascade with its models loaded; a model that several use is one."""
     from stages.models.factory import require_torch
 
     require_torch()
     from stages.inference import Runner, open_device
-    from stages.live import LiveCascade
     from stages.models import load
+    from stages.serving import LiveCascade
 
     device = open_device(images.device, images.precision)
     [source] = open_sources(dataset, [split], images)
-    runners = [
-        Runner.of(load(one.spec, one.weights), one.spec.preprocessing, device, images.precision)
-        for one in choose_models(dataset, models, [], images)
-    ]
-    return source, LiveCascade(cascade, runners[0], runners[1] if len(runners) > 1 else None)
+    names = dict.fromkeys(
+        name for each in cascades.values() for name in (each.model_1, each.model_2) if name
+    )
+    runners = {
+        one.name: Runner.of(
+            load(one.spec, one.weights), one.spec.preprocessing, device, images.precision
+        )
+        for one in choose_models(dataset, list(names), [], images)
+    }
+    return source, {
+        name: LiveCascade(each, runners[each.model_1], runners.get(each.model_2))
+        for name, each in cascades.items()
+    }
 
 
 def same_images(scores: ScoreSet, source: Source) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cascade_cli import options as opt
+from cascade_cli.costs import profile_new
 from cascade_cli.output import print_json, print_table
 
 COLUMNS = {
@@ -66,10 +67,13 @@ def extract(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits made from something else.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option(help="Measure latency and joules where the cache has none yet.")
+    ] = True,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Run every model once over every image; write samples, logits and timings to the cache.
+    """Run every model once over every image; write samples, logits, timings and costs.
 
     \b
     cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
@@ -89,6 +93,8 @@ def extract(
     splits = asking.names(split) or gather.extract_splits(dataset, images)
     rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
     seconds = time.monotonic() - begun
+    if profile:
+        profile_new(Store(cache), dataset, wanted, model or [], images)
     if as_json:
         print_json({"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]})
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
+from cascade_cli import prices
 from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from cache import Store
     from cascade_cli.gather import Images
     from stages.datasets import Source
-    from stages.live import Served
     from stages.score import ScoreSet
+    from stages.serving import Served
     from stages.simulate import Cascade
 
 CLASS_COLUMNS = {
@@ -44,6 +45,14 @@ def live(
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 1,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first requests. [default: all]")
+    ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option(help="Also run each model and the baseline alone, interleaved."),
+    ] = True,
+    baseline: prices.Baseline = None,
+    meter: Annotated[
+        str | None, typer.Option("--meter", help="Sensor to prefer. [default: the best]")
     ] = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
@@ -79,12 +88,12 @@ def live(
     images = gather.Images(data, weights, files, device, precision)
     split = gather.report_split(store, dataset, split)
     models = (model_1,) if model_2 is None else asking.required_pair(model_1, model_2)
-    request = _Request(dataset, split, models, images, batch_size, limit)
+    request = _Request(store, dataset, split, models, images, batch_size, limit, alone, meter)
     if len(models) == 1:
         result = _one_model(request)
     else:
         rule = (scorefn, threshold, postcheck)
-        result = _cascade(store, request, rule, objective, fit_split)
+        result = _cascade(request, rule, objective, fit_split, baseline)
     if as_json:
         print_json(result)
     else:
@@ -94,79 +103,145 @@ def live(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is to be answered, by which models."""
+    """What is to be answered, by which models, and what to hold it against."""
 
+    store: Store
     dataset: str
     split: str
     models: tuple[str, ...]
     images: Images
     batch_size: int
     limit: int | None
+    alone: bool
+    meter: str | None
 
-    def serve(self, cascade: Cascade, scores: ScoreSet | None = None) -> tuple[Source, Served]:
-        """The images, which are those of `scores` where given, and what was answered."""
-        from cascade_cli.gather import live_cascade, same_images
-        from stages.live import serve
+    def serve(self, cascades: dict[str, Cascade], scores: ScoreSet | None = None) -> _Outcome:
+        """What each contender answered; the images are those of `scores` where given."""
+        from cascade_cli.gather import contenders, same_images
+        from stages.energy import open_meters
+        from stages.inference import device_name
+        from stages.profile import window_s
+        from stages.serving import serve_all
 
-        source, running = live_cascade(self.dataset, self.split, self.models, cascade, self.images)
+        source, running = contenders(self.dataset, self.split, cascades, self.images)
         if scores is not None:
             same_images(scores, source)
-        with progress("live") as tell:
-            return source, serve(source, running, self.batch_size, self.limit, tell)
+        device = next(iter(running.values())).first.device
+        found = open_meters([str(device)], self.meter)
+        meters = [meter for meter in found if meter.sensor.source != "none"]
+        size, seconds = self.batch_size, window_s(meters, quick=False)
+        try:
+            with progress("live") as tell:
+                served = serve_all(source, running, size, self.limit, meters, seconds, tell)
+        finally:
+            for meter in found:
+                meter.close()
+        name = device_name(device)
+        return _Outcome(source, served, self.images.precision, name, found[0].sensor.detail)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The images, what was served, and why joules are unknown if they are."""
+
+    source: Source
+    served: dict[str, Served]
+    precision: str
+    device: str
+    reason: str | None
+
+    @property
+    def cascade(self) -> Served:
+        return self.served[_CASCADE]
+
+    def about(self) -> dict[str, Any]:
+        from stages.live import classification
+
+        alone = {name: self.figures(name) for name in self.served if name != _CASCADE}
+        return {
+            "batch_size": self.cascade.batch_size,
+            "precision": self.precision,
+            "device": self.device,
+            "preprocess_ms": float(self.cascade.preprocess_ms.mean()),
+            **self.figures(_CASCADE),
+            "alone": alone,
+            "classification": classification(self.cascade, self.source.class_names),
+        }
+
+    def figures(self, name: str) -> dict[str, Any]:
+        """Accuracy, latency and joules of one contender; `host` is the machine's beside it."""
+        from stages.live import energy_summary, latency_summary
+
+        one = self.served[name]
+        meters = len(one.windows[0][1]) if one.windows else 1
+        energy, *host = (energy_summary(one, i, self.reason) for i in range(meters))
+        figures = {"accuracy": one.accuracy, "latency_ms": latency_summary(one)}
+        return figures | {"energy": energy | {"host": host}}
 
 
 def _cascade(
-    store: Store,
     request: _Request,
     rule: tuple[str, str | None, bool],
     objective: str,
     fit_split: str | None,
+    baseline: str | None,
 ) -> dict[str, Any]:
     from cascade_cli import gather
     from stages.live import agreement, first
-    from stages.simulate import simulate, summary
+    from stages.simulate import priced, simulate, summary
 
-    images, pair = request.images, (request.models[0], request.models[1])
+    images, store = request.images, request.store
+    pair = (request.models[0], request.models[1])
     runtime = gather.runtime_of(images)
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
     cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
     gather.same_weights(scores, request.dataset, pair, images)
-    source, served = request.serve(cascade, scores)
-    scores = first(scores, len(served.ids))
-    predicted = summary(scores, cascade, simulate(scores, cascade))
-    measured = {
+    everyone = prices.with_references(store, scores)
+    asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
+    pricer = prices.pricer(store, everyone, pair, asked)
+    costs = priced(cascade, simulate(scores, cascade), pricer)
+    rivals = [*pair, costs["baseline"]] if request.alone else []
+    live = request.serve(
+        {_CASCADE: cascade} | {name: _alone(name) for name in rivals if name}, scores
+    )
+    scores = first(scores, len(live.cascade.ids))
+    outcome = simulate(scores, cascade)
+    expected = summary(scores, cascade, outcome)
+    measured = _measured(live.cascade)
+    found = agreement(live.cascade, scores, cascade, images.precision)
+    found["simulated"] = {key: expected[key] for key in measured}
+    head = {"dataset": request.dataset} | expected | measured | fit | costs
+    result = head | live.about() | {"agreement": found}
+    result["predicted"] = prices.predicted(
+        store, scores, pair, outcome.escalated, request.batch_size, live.device
+    )
+    return result | {"energy_j_per_request": result["energy"]["energy_j_per_request"]}
+
+
+_CASCADE = "cascade"
+
+
+def _alone(model: str) -> Cascade:
+    from stages.simulate import Cascade
+
+    return Cascade(model, "", threshold="never")
+
+
+def _one_model(request: _Request) -> dict[str, Any]:
+    live = request.serve({_CASCADE: _alone(request.models[0])})
+    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
+    head |= {"model_1": request.models[0], "model_2": None}
+    figures = {"n": len(live.cascade.ids), "usage": None, "agreement": None, "predicted": None}
+    return head | figures | live.about()
+
+
+def _measured(served: Served) -> dict[str, Any]:
+    return {
         "n": len(served.ids),
         "accuracy": served.accuracy,
         "usage": float(served.escalated.mean()),
         "escalated": int(served.escalated.sum()),
         "took_b": int(served.took_b.sum()),
-    }
-    found = agreement(served, scores, cascade, images.precision)
-    found["simulated"] = {key: predicted[key] for key in measured}
-    head = {"dataset": request.dataset} | predicted | measured | fit
-    return head | _about(source, served, images) | {"agreement": found}
-
-
-def _one_model(request: _Request) -> dict[str, Any]:
-    from stages.simulate import Cascade
-
-    source, served = request.serve(Cascade(request.models[0], "", threshold="never"))
-    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
-    head |= {"model_1": request.models[0], "model_2": None}
-    figures = {"n": len(served.ids), "accuracy": served.accuracy, "usage": None, "agreement": None}
-    return head | figures | _about(source, served, request.images)
-
-
-def _about(source: Source, served: Served, images: Images) -> dict[str, Any]:
-    from stages.live import classification, latency_summary
-
-    return {
-        "batch_size": served.batch_size,
-        "precision": images.precision,
-        "latency_ms": latency_summary(served),
-        "preprocess_ms": float(served.preprocess_ms.mean()),
-        "energy": {"energy_j_per_request": None, "reason": "joules are not measured yet"},
-        "classification": classification(served, source.class_names),
     }
 
 
@@ -184,9 +259,47 @@ def _show(result: dict[str, Any]) -> None:
     latency = "  ".join(f"{name} {value:.3f}" for name, value in result["latency_ms"].items())
     print(f"  latency    {latency} ms per batch of {result['batch_size']}")
     print(f"  decoding   {result['preprocess_ms']:.3f} ms per batch, beside it")
-    print("  energy     unknown: no joules were measured")
+    _show_energy(result["energy"])
+    for name, each in result["alone"].items():
+        mean = each["latency_ms"]["mean"]
+        joules = _joules(each["energy"])
+        print(f"  {name} alone: accuracy {each['accuracy']:.2%}, {mean:.3f} ms per batch, {joules}")
+    _show_predicted(result)
     if result["agreement"]:
         _show_agreement(result["agreement"])
+
+
+def _joules(energy: dict[str, Any]) -> str:
+    joules = energy["energy_j_per_request"]
+    if joules is None:
+        return "joules unknown"
+    low, high = (energy[f"energy_j_per_request_{end}"] for end in ("low", "high"))
+    interval = "" if low is None else f" ({1e3 * low:.4g} to {1e3 * high:.4g})"
+    return f"{1e3 * joules:.4g} mJ per request{interval}"
+
+
+def _show_energy(energy: dict[str, Any]) -> None:
+    if energy["energy_j_per_request"] is None:
+        print("  energy     unknown: no energy sensor: run `cascade doctor`")
+        return
+    print(f"  energy     {_joules(energy)}, {energy['source']}, {energy['scope']}")
+    for warning in energy["warnings"]:
+        say(f"warning: {warning}")
+
+
+def _show_predicted(result: dict[str, Any]) -> None:
+    """What the cost table had said beside what was measured."""
+    measured = {
+        "latency": result["latency_ms"]["mean"] / result["batch_size"],
+        "joules": result["energy"]["energy_j_per_request"],
+    }
+    for kind, expected in (result["predicted"] or {}).items():
+        got = measured[kind]
+        if got is not None:
+            print(
+                f"  predicted  {expected['value']:.5g} {expected['unit']} per request, measured "
+                f"{got:.5g} ({got / expected['value'] - 1:+.1%})"
+            )
 
 
 def _show_agreement(found: dict[str, Any]) -> None:

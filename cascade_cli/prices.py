@@ -83,6 +83,29 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     )
 
 
+def predicted(
+    store: Store,
+    scores: ScoreSet,
+    pair: Sequence[str],
+    escalated: Any,
+    batch_size: int,
+    device: str,
+) -> dict[str, Any]:
+    """Latency and joules per request that the costs measured on this device predict."""
+    from stages.costs import known, read
+    from stages.pricing import Pricer
+
+    rows = read(store, scores.dataset, pair)
+    out = {}
+    for kind in ("latency", "joules"):
+        prices = next(known(rows, {}, pair, (kind,), device), None)
+        if prices is not None:
+            cost = Pricer(scores, prices, batch_size).request(pair[0], pair[1], escalated)
+            figures = {"value": cost.value, "low": cost.low, "high": cost.high}
+            out[kind] = figures | {"unit": prices.unit, "device": device}
+    return out
+
+
 def by_device(
     store: Store, scores: ScoreSet, devices: Sequence[str] | None, kind: str | None
 ) -> dict[str, Prices]:

@@ -6,7 +6,7 @@ priced as it would run. Between measured sizes it is linear; above the largest, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,23 @@ class Prices:
         return float(self.forward[name].at(batch_size)) / batch_size
 
 
+def known(
+    rows: dict[str, list[Row]],
+    macs: dict[str, int | None],
+    required: Sequence[str],
+    kinds: Sequence[str] = KINDS,
+    device: str | None = None,
+) -> Iterator[Prices]:
+    """Whatever all `required` models can be priced with, kind by kind, device by device."""
+    devices = sorted({row["device"] for model in required for row in rows[model]})
+    measured = devices if device is None else [device]
+    for kind in kinds:
+        for place in [None] if kind == "macs" else measured:
+            found = _prices(kind, place, rows, macs, required)
+            if found is not None:
+                yield found
+
+
 def choose(
     rows: dict[str, list[Row]],
     macs: dict[str, int | None],
@@ -119,11 +136,10 @@ def choose(
     devices = sorted({row["device"] for model in required for row in rows[model]})
     if device is not None and device not in devices:
         raise one_of("cost device", device, devices)
-    for candidate in KINDS if kind is None else (kind,):
-        for place in [None] if candidate == "macs" else devices if device is None else [device]:
-            found = _prices(candidate, place, rows, macs, required)
-            if found is not None:
-                return found
+    wanted = KINDS if kind is None else (kind,)
+    found = next(known(rows, macs, required, wanted, device), None)
+    if found is not None:
+        return found
     if kind is None and device is None:
         return None
     lacking = [model for model in required if not rows[model]]

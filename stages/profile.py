@@ -29,8 +29,9 @@ SENSOR_WINDOW_S, QUICK_SENSOR_WINDOW_S = 5.0, 1.0
 # Without a sensor, all windows of a model together.
 BLIND_WINDOW_S, BLIND_MODEL_S = 0.1, 2.0
 _STEADY = 0.05
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond, the normal one.
+# Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_NORMAL = 1.959964
 _SEED = 7
 
 Row = dict[str, Any]
@@ -84,7 +85,7 @@ def run(
         each.peak_memory_bytes = _peak_memory(each.run, device)
     sync = synchroniser(device)
     sighted = any(meter.sensor.source != "none" for meter in meters)
-    seconds = _window_s(meters, quick)
+    seconds = window_s(meters, quick)
     idle = [meter.measure_idle(seconds, sync) for meter in meters] if sighted else []
     windows = QUICK_WINDOWS if quick else WINDOWS
     if not sighted:
@@ -134,7 +135,7 @@ def _peak_memory(call: Callable[[], object], device: torch.device) -> int | None
     return torch.cuda.max_memory_allocated(device)
 
 
-def _window_s(meters: Sequence[Meter], quick: bool) -> float:
+def window_s(meters: Sequence[Meter], quick: bool) -> float:
     """Long enough for the slowest sensor's ticks."""
     seen = [meter.sensor for meter in meters if meter.sensor.source != "none"]
     if not seen:
@@ -251,9 +252,16 @@ def mean_interval(values: Sequence[float], errors: Sequence[float]) -> tuple[flo
     mean = float(np.mean(values))
     if n < 2:
         return mean, None
-    t = _T[n - 2] if n - 2 < len(_T) else 1.96
     variance = float(np.var(values, ddof=1)) + float(np.mean(np.square(errors)))
-    return mean, t * math.sqrt(variance / n)
+    return mean, _quantile(n - 1) * math.sqrt(variance / n)
+
+
+def _quantile(freedom: int) -> float:
+    """Student's t at 97.5 %: tabulated, then its expansion in 1/ν (Abramowitz & Stegun 26.7.5)."""
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z = _NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

@@ -28,8 +28,9 @@ from stages.simulate import Cascade, simulate
 torch = pytest.importorskip("torch")
 
 from stages.inference import Runner  # noqa: E402
-from stages.live import LiveCascade, Served, agreement, classification, serve  # noqa: E402
+from stages.live import agreement, classification  # noqa: E402
 from stages.models import choose, load  # noqa: E402
+from stages.serving import LiveCascade, Served, serve  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,0 +1,284 @@
+"""images → answers: cascades and single models that serve the same requests side by side.
+
+The stream is cut into blocks; in each block all contenders answer the same resident images, one
+after the other in a shuffled order, so that a drift of the machine falls on all of them. Accuracy,
+latency and joules come from the same requests. Decoding and upload happen before and are timed
+apart.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cache import InputError
+from stages.datasets import Source
+from stages.energy.meter import Idle, Meter, Reading
+from stages.inference import Pictures, Runner, synchroniser
+from stages.preprocess import Preprocessing
+from stages.rule import SCORES, NonFiniteError, takes_b, trusted
+from stages.simulate import Cascade
+
+WARM_UP = 10
+BLOCKS = 10
+# A block's images stay on the device together.
+_BLOCK_BYTES = 1 << 28
+_SEED = 11
+
+Answers = dict[str, np.ndarray]
+Inputs = Mapping[Preprocessing, Any]
+Progress = Callable[[int, int], None]
+
+
+class _NanError(Exception):
+    """`model` gave a NaN or infinite logit on this row of a batch."""
+
+    def __init__(self, model: str, row: int) -> None:
+        super().__init__(f"{model}, row {row}")
+        self.model, self.row = model, row
+
+
+@dataclass(frozen=True)
+class LiveCascade:
+    """Two runners and the rule between them; without a second one, the first alone."""
+
+    cascade: Cascade
+    first: Runner
+    second: Runner | None
+
+    @property
+    def runners(self) -> list[Runner]:
+        return [runner for runner in (self.first, self.second) if runner is not None]
+
+    def answer(self, inputs: Inputs, labels: np.ndarray) -> Answers:
+        """One batch: `inputs` [n, C, h, w] on the device, labels [n] for the oracle only."""
+        score = SCORES[self.cascade.score]
+        batch = inputs[self.first.preprocessing]
+        every = np.arange(len(labels))
+        out, s_a = self._scored(self.cascade.model_1, self.first, batch, labels, every)
+        out |= {"s_a": s_a, "s_b": np.full(len(labels), np.nan)}
+        out["escalated"] = np.zeros(len(labels), bool)
+        out["took_b"] = np.zeros(len(labels), bool)
+        if self.second is None:
+            return out
+        out["escalated"] = ~trusted(score, s_a, self.cascade.limit)
+        to_b = np.flatnonzero(out["escalated"])
+        if len(to_b):
+            rest = inputs[self.second.preprocessing]
+            rest = rest if len(to_b) == len(labels) else rest[to_b]
+            b, s_b = self._scored(self.cascade.model_2, self.second, rest, labels, to_b)
+            taken = takes_b(score, s_a[to_b], s_b, self.cascade.postcheck)
+            out["s_b"][to_b] = s_b
+            out["took_b"][to_b] = taken
+            out["prediction"][to_b[taken]] = b["prediction"][taken]
+        return out
+
+    def _scored(
+        self, name: str, runner: Runner, batch: Any, labels: np.ndarray, rows: np.ndarray
+    ) -> tuple[Answers, np.ndarray]:
+        """Answers and scores for the batch, whose pictures are these rows of the request."""
+        try:
+            out = runner.answers(batch)
+        except NonFiniteError as error:
+            raise _NanError(name, int(rows[error.row])) from error
+        if SCORES[self.cascade.score].needs_label:
+            return out, (out["prediction"] == labels[rows]).astype(np.float64)
+        return out, out[self.cascade.score]
+
+
+@dataclass(frozen=True)
+class Served:
+    """Per image [N], in the order of the requests: `escalated` and `took_b` bool, `prediction`
+    int32, `s_a` and `s_b` float64 (s_b NaN where B did not run); per batch [B]: `latency_ms`
+    (input resident on the device → answers on the host) and `preprocess_ms` (decode, resize,
+    upload). `windows` holds the meters' readings, one list per block, and how many requests each
+    covers."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    escalated: np.ndarray
+    took_b: np.ndarray
+    prediction: np.ndarray
+    s_a: np.ndarray
+    s_b: np.ndarray
+    latency_ms: np.ndarray
+    preprocess_ms: np.ndarray
+    batch_size: int
+    windows: tuple[tuple[int, list[Reading]], ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.prediction == self.labels).mean())
+
+
+@dataclass
+class _Tally:
+    """What one contender has done so far."""
+
+    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    latency_ms: list[float] = field(default_factory=list)
+    windows: list[tuple[int, list[Reading]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    start: int
+    stop: int
+    inputs: Inputs
+    preprocess_ms: float
+
+
+def serve(
+    source: Source,
+    live: LiveCascade,
+    batch_size: int = 1,
+    limit: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Served:
+    """Answer every image of the split in order, `batch_size` at a time, after a warm-up."""
+    return serve_all(source, {"it": live}, batch_size, limit, progress=progress)["it"]
+
+
+def serve_all(
+    source: Source,
+    contenders: Mapping[str, LiveCascade],
+    batch_size: int = 1,
+    limit: int | None = None,
+    meters: Sequence[Meter] = (),
+    window_s: float = 0.0,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Served]:
+    """All contenders on the same images of the split, block by block; all on one device.
+
+    With meters, a contender's block is a window: its images are answered again until `window_s`
+    has passed, and idle power is measured first, with all models resident.
+    """
+    n = min(len(source), limit or len(source))
+    runners = [runner for live in contenders.values() for runner in live.runners]
+    pictures = Pictures.of(source, {runner.preprocessing for runner in runners})
+    sync = synchroniser(runners[0].device)
+    by_group = {runner.preprocessing: runner for runner in runners}
+    blocks = _blocks(n, batch_size, pictures)
+    _warm_up(_resident(pictures, by_group, blocks[0][:1]), source, contenders)
+    idle = [meter.measure_idle(window_s, sync) for meter in meters]
+    tallies = {name: _Tally() for name in contenders}
+    preprocess_ms: list[float] = []
+    shuffle = random.Random(_SEED)
+    for spans in blocks:
+        batches = _resident(pictures, by_group, spans)
+        preprocess_ms += [batch.preprocess_ms for batch in batches]
+        for name in shuffle.sample(sorted(contenders), len(contenders)):
+            _window(tallies[name], contenders[name], source, batches, meters, idle, sync, window_s)
+        progress(spans[-1][1], n)
+    return {
+        name: _served(tally, source, n, batch_size, preprocess_ms)
+        for name, tally in tallies.items()
+    }
+
+
+def _blocks(n: int, batch_size: int, pictures: Pictures) -> list[list[tuple[int, int]]]:
+    """The batches' spans, in BLOCKS blocks or as many as the device's share of memory asks for."""
+    spans = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    image_bytes = 4 * sum(int(np.prod(shape)) for shape in pictures.shapes.values())
+    most = max(1, _BLOCK_BYTES // (image_bytes * batch_size))
+    size = min(most, -(-len(spans) // BLOCKS))
+    return [spans[i : i + size] for i in range(0, len(spans), size)]
+
+
+def _resident(
+    pictures: Pictures,
+    by_group: Mapping[Preprocessing, Runner],
+    spans: Sequence[tuple[int, int]],
+) -> list[_Batch]:
+    """Decoded and uploaded batches."""
+    batches = []
+    for start, stop in spans:
+        begun = time.perf_counter_ns()
+        pixels = pictures.batch(start, stop)
+        inputs = {group: by_group[group].upload(pixels[group]) for group in pixels}
+        batches.append(_Batch(start, stop, inputs, (time.perf_counter_ns() - begun) / 1e6))
+    return batches
+
+
+def _window(
+    tally: _Tally,
+    live: LiveCascade,
+    source: Source,
+    batches: Sequence[_Batch],
+    meters: Sequence[Meter],
+    idle: Sequence[Idle],
+    sync: Callable[[], None],
+    window_s: float,
+) -> None:
+    """One contender's block: the first pass gives the answers, all passes latency and joules."""
+    requests = 0
+    with ExitStack() as stack:
+        windows = [
+            stack.enter_context(meter.window(sync, rest))
+            for meter, rest in zip(meters, idle, strict=True)
+        ]
+        ends = time.perf_counter() + window_s
+        while not requests or (meters and time.perf_counter() < ends):
+            for out, lap_ms in _pass(live, source, batches, sync):
+                tally.latency_ms.append(lap_ms)
+                for name in _COLUMNS if not requests else ():
+                    tally.columns.setdefault(name, []).append(out[name])
+            requests += batches[-1].stop - batches[0].start
+    if meters:
+        tally.windows.append((requests, [window.reading for window in windows]))
+
+
+_COLUMNS = ("escalated", "took_b", "prediction", "s_a", "s_b")
+
+
+def _pass(
+    live: LiveCascade, source: Source, batches: Sequence[_Batch], sync: Callable[[], None]
+) -> list[tuple[Answers, float]]:
+    done = []
+    for batch in batches:
+        begun = time.perf_counter_ns()
+        out = _answer(live, batch, source)
+        sync()
+        done.append((out, (time.perf_counter_ns() - begun) / 1e6))
+    return done
+
+
+def _answer(live: LiveCascade, batch: _Batch, source: Source) -> Answers:
+    try:
+        return live.answer(batch.inputs, source.labels[batch.start : batch.stop])
+    except _NanError as error:
+        raise InputError(
+            f"{error.model} gives a NaN or infinite logit on {source.dataset}/{source.split} "
+            f"sample {batch.start + error.row}: check its weights, or use --precision fp32"
+        ) from error
+
+
+def _warm_up(
+    batches: Sequence[_Batch], source: Source, contenders: Mapping[str, LiveCascade]
+) -> None:
+    """All models at the sizes to come, so that no timed request pays for a first call."""
+    for _ in range(WARM_UP):
+        for live in contenders.values():
+            _answer(live, batches[0], source)
+            if live.second is not None:
+                live.second.answers(batches[0].inputs[live.second.preprocessing][:1])
+
+
+def _served(
+    tally: _Tally, source: Source, n: int, batch_size: int, preprocess_ms: Sequence[float]
+) -> Served:
+    return Served(
+        ids=np.arange(n),
+        labels=source.labels[:n],
+        latency_ms=np.array(tally.latency_ms),
+        preprocess_ms=np.array(preprocess_ms),
+        batch_size=batch_size,
+        windows=tuple(tally.windows),
+        **{name: np.concatenate(chunks) for name, chunks in tally.columns.items()},
+    )
