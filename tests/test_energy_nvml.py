@@ -13,7 +13,6 @@ import pytest
 pynvml = pytest.importorskip("pynvml", reason="needs nvidia-ml-py")
 
 from energy_fakes import (  # noqa: E402
-    Clock,
     FakeGpu,
     FakeNvml,
     constant,
@@ -22,6 +21,7 @@ from energy_fakes import (  # noqa: E402
     sine,
     square,
 )
+from virtual_time import Clock  # noqa: E402
 
 from cache import InputError  # noqa: E402
 from stages.energy import NoMeter, open_meters  # noqa: E402

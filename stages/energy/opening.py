@@ -97,6 +97,14 @@ def _for_device(device: str, asked: str, machine: Machine) -> Meter:
 
 def _nvml(device: str, asked: str, machine: Machine) -> Meter:
     library = machine.load_nvml()
+    try:
+        return _in_library(library, device, asked, machine)
+    except SensorError:
+        library.close()
+        raise
+
+
+def _in_library(library: nvml.Nvml, device: str, asked: str, machine: Machine) -> Meter:
     found = nvml.gpus(library)
     if device.startswith(("GPU-", "MIG-")):
         environment, index, uuid = {"CUDA_VISIBLE_DEVICES": device}, 0, None
