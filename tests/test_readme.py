@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import IMAGES, WEIGHTS, cascade, slice_of
+from running import DIGITS, IMAGES, WEIGHTS, cascade, slice_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/cache.md", "docs/methods.md")
@@ -28,6 +28,8 @@ RUNNABLE = ("sh", "bash", "python")
 # A command with one of these words reads the images and weights that lie beside the repository.
 SHARED = {"cifar10", "images", "resnet20"}
 NEEDS_NETWORK = {"--download"}
+# To keep the minute: one request after the other takes long.
+ADDED = {"live": ["--limit", "20"]}
 # Targets that run no `cascade`, by what they run instead.
 OTHER_TARGETS = {"install": "pip install", "test": "-m pytest"}
 TABLES = (
@@ -82,11 +84,11 @@ def desk(tmp_path_factory):
             logits = rng.standard_normal((200, 5)).astype(np.float32)
             logits[np.arange(200), labels] += skill
             np.save(folder / f"{split}_{model}.npy", logits)
-    costs = "model,device,batch_size,latency_ms,energy_j\nsmall,nano,1,3.5,0.02\nlarge,nano,1,11,\n"
-    (folder / "nano.csv").write_text(costs)
+    costs = [f"{name},nano,1,{ms}" for name, ms in zip(DIGITS, (1.1, 2.4, 1.6, 4.9), strict=True)]
+    (folder / "nano.csv").write_text("\n".join(["model,device,batch_size,latency_ms", *costs]))
     if IMAGES.is_dir() and WEIGHTS.is_dir():
         for split in ("test", "val", "train"):
-            slice_of(split, 24, folder / "images")
+            slice_of(split, 12, folder / "images")
         shutil.copytree(WEIGHTS, folder / "weights")
     return folder
 
@@ -111,7 +113,7 @@ def run_cascade(words: list[str]) -> None:
         return
     if SHARED.intersection(re.split(r"[\s,=:/]", " ".join(words))) and not Path("images").exists():
         raise NeedsImagesError
-    done = cascade(*words[1:])
+    done = cascade(*words[1:], *ADDED.get(words[1], []))
     assert done.status == 0, f"{shlex.join(words)}: {done.err}"
     assert done.out, f"{shlex.join(words)} prints nothing"
 
@@ -235,16 +237,18 @@ def test_shown_digits_are_what_extract_gives(at_desk):
     )
 
 
-def test_shown_simulation_is_what_simulate_prints(at_desk):
+def test_shown_simulation_is_what_simulate_prints(tmp_path):
+    """Every line shown is printed (… is a gap); λ without the digits that float noise reaches."""
     [shown] = [b for k, b in section("Two commands").blocks if k == "text" and "λ = " in b]
-    found = cascade("simulate", "-m1", "digits_separable", "-m2", "digits_residual").out
+    fresh = ("--cache", tmp_path)
+    assert cascade("extract", *fresh).status == 0
+    found = cascade("simulate", "-m1", "digits_separable", "-m2", "digits_residual", *fresh).out
 
-    def parts(text):
-        number = re.search(r"λ = ([\d.]+)", text)
-        return float(number[1]), text.replace(number[0], "λ")
+    def lines(text):
+        text = re.sub(r"(λ = 0\.\d{4})\d*", r"\1", text)
+        return [line for line in text.splitlines() if line.strip() != "…"]
 
-    assert parts(found)[0] == pytest.approx(parts(shown)[0], abs=1e-4)
-    assert parts(found)[1] == parts(shown)[1]
+    assert [line for line in lines(found) if line in lines(shown)] == lines(shown)
 
 
 def test_every_reader_finds_the_same_accuracy(at_desk):
@@ -338,7 +342,7 @@ def test_cache_page_has_every_column(at_desk):
     pair = ("-m1", "digits_wide", "-m2", "digits_residual")
     for command in (("threshold", *pair), ("simulate", *pair), ("heterogeneity",)):
         assert cascade(*command).status == 0
-    assert cascade("import-costs", "nano.csv", "-d", "mine", "--source", "a test").status == 0
+    assert cascade("import-costs", "nano.csv", "--source", "a test").status == 0
     text = SECTIONS["docs/cache.md: Columns"].text
     chunks = re.split(r"^\*\*", text, flags=re.M)[1:]
     for table in TABLES:
