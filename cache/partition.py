@@ -16,6 +16,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "scores": _MODEL_KEYS,
     "costs": ("dataset", "runtime", "model"),
     "hashes": ("dataset", "split", "variant", "algorithm"),
+    "streams": ("dataset", "split", "stream"),
     "results": ("stage", "dataset", "split", "run"),
 }
 

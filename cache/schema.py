@@ -27,6 +27,13 @@ TIMINGS = pa.schema(
         pa.field("warm", pa.bool_(), nullable=False),
     ]
 )
+STREAMS = pa.schema(
+    [
+        pa.field("request", pa.int64(), nullable=False),
+        pa.field("sample_id", pa.int64(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+    ]
+)
 SCORES = pa.schema(
     [
         _ID,

@@ -34,6 +34,7 @@ class Images:
     part_rows: int | None = None
     download: bool = False
     overwrite: bool = False
+    variants: tuple[str, ...] = ("identity",)
 
 
 def report_split(store: Store, dataset: str, split: str | None) -> str:
@@ -180,18 +181,20 @@ def extract(
     from stages.models.factory import require_torch
 
     require_torch()
+    from cache.schema import PART_ROWS
     from stages import extract as stage
     from stages.inference import open_device
 
     chosen = choose_models(dataset, wanted, aliases, images)
     sources = open_sources(dataset, splits, images)
-    given = {"batch_size": images.batch_size, "workers": images.workers}
-    given |= {"part_rows": images.part_rows}
     options = stage.Options(
         device=open_device(images.device, images.precision),
         precision=images.precision,
+        batch_size=images.batch_size,
+        part_rows=images.part_rows or PART_ROWS,
+        workers=images.workers,
         overwrite=images.overwrite,
-        **{key: value for key, value in given.items() if value is not None},
+        variants=images.variants,
     )
     with progress(f"extracting {dataset}") as tell:
         return stage.run(store, sources, chosen, options, tell)

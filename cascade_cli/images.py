@@ -67,6 +67,9 @@ def extract(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits made from something else.")
     ] = False,
+    variants: Annotated[
+        str, typer.Option(help="Of the pictures: identity, rot90, rot180, rot270, flip.")
+    ] = "identity",
     profile: Annotated[
         bool, typer.Option(help="Measure latency and joules where the cache has none yet.")
     ] = True,
@@ -80,6 +83,7 @@ def extract(
     """
     from cache import Store
     from cascade_cli import asking, gather
+    from stages.variants import checked
 
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
     wanted = [name for name in (model_1, model_2) if name] + (asking.names(models or None) or [])
@@ -87,7 +91,17 @@ def extract(
     dataset = asking.dataset_for(dataset, None if model else first)
     wanted = wanted or ([] if model else ["all-available"])
     images = gather.Images(
-        data, weights, files, device, precision, batch_size, workers, part_rows, download, overwrite
+        data=data,
+        weights=weights,
+        files=files,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers,
+        part_rows=part_rows,
+        download=download,
+        overwrite=overwrite,
+        variants=tuple(checked(asking.names(variants) or [])),
     )
     begun = time.monotonic()
     splits = asking.names(split) or gather.extract_splits(dataset, images)

@@ -32,7 +32,7 @@ from stages.inference import (
 )
 from stages.models import Chosen, load
 from stages.prefetch import default_workers, prefetch
-from stages.preprocess import Preprocessing
+from stages.variants import View
 
 Progress = Callable[[int, int], None]
 
@@ -47,6 +47,7 @@ class Options:
     part_rows: int = PART_ROWS
     workers: int | None = None
     overwrite: bool = False
+    variants: tuple[str, ...] = ("identity",)
 
     @property
     def batch(self) -> int:
@@ -59,9 +60,10 @@ class Options:
 
 @dataclass
 class Job:
-    """One model on one split: where its rows go and which parts are still to be made."""
+    """One model on one variant of a split: where its rows go and which parts are to be made."""
 
     chosen: Chosen
+    view: View
     runner: Runner
     classes: int
     logits: PartitionWriter
@@ -94,8 +96,13 @@ def run(
     rows = []
     for source in sources:
         _write_samples(store, source, options.overwrite)
-        pictures = Pictures.of(source, {one.spec.preprocessing for one in chosen})
-        jobs = [_job(store, pictures, one, modules[one.name], options) for one in chosen]
+        views = [
+            (one, View(variant, one.spec.preprocessing))
+            for one in chosen
+            for variant in options.variants
+        ]
+        pictures = Pictures.of(source, {view for _, view in views})
+        jobs = [_job(store, pictures, one, view, modules[one.name], options) for one, view in views]
         _extract_split(pictures, jobs, options, progress)
         rows += [_finish(store, source, job, options) for job in jobs]
     return rows
@@ -123,17 +130,22 @@ def _write_samples(store: Store, source: Source, overwrite: bool) -> Manifest:
 
 
 def _job(
-    store: Store, pictures: Pictures, chosen: Chosen, module: torch.nn.Module, options: Options
+    store: Store,
+    pictures: Pictures,
+    chosen: Chosen,
+    view: View,
+    module: torch.nn.Module,
+    options: Options,
 ) -> Job:
     source = pictures.source
     runner = Runner.of(module, chosen.spec.preprocessing, options.device, options.precision)
-    classes = _classes(runner, pictures)
+    classes = _classes(runner, pictures.batch(0, 1)[view])
     if source.labels.max() >= classes:
         raise InputError(
             f"{source.dataset}/{source.split} has label {source.labels.max()} but the weights of "
             f"{chosen.name} know {classes} classes: give weights trained for this dataset"
         )
-    keys = {"dataset": source.dataset, "split": source.split, "variant": "identity"}
+    keys = {"dataset": source.dataset, "split": source.split, "variant": view.variant}
     keys |= {"runtime": options.runtime, "model": chosen.name}
     identity = {
         "dataset_fingerprint": fingerprint(source),
@@ -158,15 +170,14 @@ def _job(
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
         logits.reopen()
         timings.reopen()
-    job = Job(chosen, runner, classes, logits, timings, Stopwatch(options.device))
+    job = Job(chosen, view, runner, classes, logits, timings, Stopwatch(options.device))
     parts = enumerate(logits.complete.parts) if logits.complete else logits.done.items()
     job.resumed_rows = sum(part.rows for index, part in parts if not job.lacks(index))
     return job
 
 
-def _classes(runner: Runner, pictures: Pictures) -> int:
+def _classes(runner: Runner, pixels: np.ndarray) -> int:
     """The length of a logits row, from a forward pass that also proves that the shapes fit."""
-    pixels = pictures.batch(0, 1)[runner.preprocessing]
     try:
         return runner.logits(runner.upload(pixels)).shape[1]
     except RuntimeError as error:
@@ -193,12 +204,12 @@ def _provenance(chosen: Chosen, options: Options, made_with: dict[str, Any]) -> 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows [start, stop) of the split, and their pixels by preprocessing."""
+    """Rows [start, stop) of the split, and their pixels by view."""
 
     part: int
     start: int
     stop: int
-    pixels: dict[Preprocessing, np.ndarray]
+    pixels: dict[View, np.ndarray]
 
 
 def _extract_split(
@@ -231,8 +242,8 @@ def _batches(
 ) -> Iterator[_Batch]:
     """Decoded batches of the parts in order; a batch never crosses the end of a part."""
     n = len(pictures.source)
-    groups = {job.runner.preprocessing for job in jobs if not job.logits.complete}
-    wanted = replace(pictures, shapes={group: pictures.shapes[group] for group in groups})
+    views = {job.view for job in jobs if not job.logits.complete}
+    wanted = replace(pictures, shapes={view: pictures.shapes[view] for view in views})
     spans = [
         (part, start, min(start + options.batch, (part + 1) * options.part_rows, n))
         for part in parts
@@ -251,17 +262,16 @@ def _batches(
 
 
 def _forward(batch: _Batch, jobs: Sequence[Job], part_rows: int) -> None:
-    inputs: dict[Preprocessing, torch.Tensor] = {}
+    inputs: dict[View, torch.Tensor] = {}
     at = batch.start - batch.part * part_rows
     size = batch.stop - batch.start
     for job in jobs:
-        group = job.runner.preprocessing
-        if group not in inputs:
-            inputs[group] = job.runner.upload(batch.pixels[group])
+        if job.view not in inputs:
+            inputs[job.view] = job.runner.upload(batch.pixels[job.view])
         if job.buffer is None:
             job.buffer = torch.empty((part_rows, job.classes), device=job.runner.device)
         job.watch.start()
-        logits = job.runner.logits(inputs[group])
+        logits = job.runner.logits(inputs[job.view])
         job.watch.stop()
         job.buffer[at : at + size] = logits
         job.batches.append((batch.start, size, job.warm))
@@ -320,6 +330,7 @@ def _finish(store: Store, source: Source, job: Job, options: Options) -> dict[st
         count = -(-len(source) // options.part_rows)
         job.timings.finish(count)
         job.logits.finish(count)
+    job.logits.restate("trained_on")
     manifest = job.logits.complete
     if manifest is None:
         raise RuntimeError(f"{job.logits.partition} was not published")
@@ -332,7 +343,7 @@ def _finish(store: Store, source: Source, job: Job, options: Options) -> dict[st
     return {
         "model": job.chosen.name,
         "split": source.split,
-        "variant": "identity",
+        "variant": job.view.variant,
         "runtime": options.runtime,
         "rows": manifest.rows,
         "resumed_rows": job.resumed_rows,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -92,28 +93,37 @@ class Runner:
         return scores_of(self.logits(batch).cpu().numpy())
 
 
+class Seen(Hashable, Protocol):
+    """How a model sees a picture: a Preprocessing, or a View."""
+
+    def pixels(self, picture: np.ndarray) -> np.ndarray: ...
+
+
+V = TypeVar("V", bound=Seen)
+
+
 @dataclass(frozen=True)
-class Pictures:
-    """A source's decoded batches for several preprocessings, each picture decoded once.
+class Pictures(Generic[V]):
+    """A source's decoded batches as several views of them, each picture decoded once.
 
     `shapes` are those of sample 0, which all pictures must have: a batch is one array.
     """
 
     source: Source
     first: np.ndarray
-    shapes: dict[Preprocessing, tuple[int, ...]]
+    shapes: dict[V, tuple[int, ...]]
 
     @classmethod
-    def of(cls, source: Source, preprocessings: Iterable[Preprocessing]) -> Pictures:
+    def of(cls, source: Source, views: Iterable[V]) -> Pictures[V]:
         first = source.read(0)
-        return cls(source, first, {each: each.pixels(first).shape for each in preprocessings})
+        return cls(source, first, {each: each.pixels(first).shape for each in views})
 
-    def batch(self, start: int, stop: int) -> dict[Preprocessing, np.ndarray]:
+    def batch(self, start: int, stop: int) -> dict[V, np.ndarray]:
         """Samples start … stop − 1 as uint8 [B, C, h, w]; InputError for one of another size."""
         pictures = [self.source.read(i) if i else self.first for i in range(start, stop)]
         return {each: self._stacked(pictures, start, each) for each in self.shapes}
 
-    def _stacked(self, pictures: list[np.ndarray], start: int, by: Preprocessing) -> np.ndarray:
+    def _stacked(self, pictures: list[np.ndarray], start: int, by: V) -> np.ndarray:
         pixels = [by.pixels(picture) for picture in pictures]
         for i, found in enumerate(pixels, start):
             if found.shape != self.shapes[by]:

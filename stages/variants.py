@@ -8,10 +8,12 @@ array([[2, 4],
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from cache.errors import one_of
+from stages.preprocess import Preprocessing
 
 # uint8 [H, W] or [H, W, 3] → the same, turned counter-clockwise or mirrored top to bottom.
 VARIANTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -29,3 +31,15 @@ def checked(names: list[str]) -> list[str]:
         if name not in VARIANTS:
             raise one_of("variant", name, VARIANTS)
     return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees of a picture: a variant of it, then its own preprocessing."""
+
+    variant: str
+    preprocessing: Preprocessing
+
+    def pixels(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] or [H, W] → uint8 [C, h, w]."""
+        return self.preprocessing.pixels(VARIANTS[self.variant](picture))

@@ -1,0 +1,196 @@
+"""The requests: which image is shown when, and turned how.
+
+A stream is one table (request, sample_id, variant) in the cache. Simulation and live run read that
+very table, so both see the same requests in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import InputError, Partition, Store
+from cache.errors import one_of
+from cache.provenance import digest, now, versions
+from cache.schema import STREAMS
+from stages.datasets import Source
+from stages.score import ScoreSet
+from stages.variants import VARIANTS
+
+ORDERS = ("appended", "shuffled")
+IDENTITY = "identity"
+_TURNED = tuple(name for name in VARIANTS if name != IDENTITY)
+_NAMES = tuple(VARIANTS)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """R requests: `sample_ids` int64 [R], `variants` int8 [R], indices into the table VARIANTS."""
+
+    sample_ids: np.ndarray
+    variants: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the variants that occur."""
+        return [_NAMES[code] for code in np.unique(self.variants)]
+
+    def of(self, variant: str) -> np.ndarray:
+        """bool [R]: the requests that show this variant."""
+        return self.variants == _NAMES.index(variant)
+
+    @property
+    def seen_before(self) -> np.ndarray:
+        """bool [R]: an earlier request showed the same sample, in whatever variant."""
+        first = np.full(int(self.sample_ids.max(initial=-1)) + 1, len(self))
+        np.minimum.at(first, self.sample_ids, np.arange(len(self)))
+        return first[self.sample_ids] < np.arange(len(self))
+
+
+def make(
+    n: int, duplicates: float = 0.0, rotations: float = 0.0, order: str = "appended", seed: int = 0
+) -> Stream:
+    """Each of n images once, then copies, each turned or mirrored with probability `rotations`.
+
+    There are ⌊duplicates⌋ copies of every image and one of ⌊frac(duplicates)·n⌋ images drawn
+    without replacement. `appended` leaves the copies at the end, `shuffled` mixes all requests.
+    """
+    _check(duplicates, rotations, order)
+    rng = np.random.default_rng(seed)
+    whole, part = divmod(Decimal(str(duplicates)), 1)  # 2.3 means 23 copies of 10, not 22
+    drawn = rng.permutation(n)[: int(part * n)]
+    copies = np.concatenate([np.tile(np.arange(n), int(whole)), np.sort(drawn)])
+    turned = rng.random(len(copies)) < rotations
+    which = np.array([_NAMES.index(name) for name in _TURNED], np.int8)
+    variants = np.where(turned, rng.choice(which, len(copies)), _NAMES.index(IDENTITY))
+    ids = np.concatenate([np.arange(n), copies]).astype(np.int64)
+    codes = np.concatenate([np.full(n, _NAMES.index(IDENTITY)), variants]).astype(np.int8)
+    mixed = rng.permutation(len(ids)) if order == "shuffled" else slice(None)
+    return Stream(ids[mixed], codes[mixed])
+
+
+def _check(duplicates: float, rotations: float, order: str) -> None:
+    if not 0 <= duplicates <= 1000:
+        raise InputError(f"--duplicates {duplicates}: give a number of copies from 0 to 1000")
+    if not 0 <= rotations <= 1:
+        raise InputError(f"--rotations {rotations}: give a probability from 0 to 1")
+    if order not in ORDERS:
+        raise one_of("order", order, ORDERS)
+
+
+def read(path: str, n: int) -> Stream:
+    """A user's stream: .csv or .parquet with sample_id and (optional) variant, in request order."""
+    import polars as pl
+
+    readers: dict[str, Callable[[str], pl.DataFrame]] = {
+        ".csv": pl.read_csv,
+        ".parquet": pl.read_parquet,
+    }
+    reader = readers.get(Path(path).suffix.lower())
+    if reader is None or not Path(path).is_file():
+        raise InputError(f"no stream in {path}: give a .csv or .parquet file with sample_id")
+    try:
+        table = reader(path)
+        if "request" in table.columns:
+            table = table.sort("request")
+        ids = table["sample_id"].cast(pl.Int64).to_numpy()
+        names = table["variant"].cast(pl.String).to_list() if "variant" in table.columns else None
+    except Exception as error:  # polars has its own zoo of errors for a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot read the stream {path} ({reason[:100]})") from error
+    return _checked(path, ids, names or [IDENTITY] * len(ids), n)
+
+
+def _checked(path: str, ids: np.ndarray, names: list[str], n: int) -> Stream:
+    if not len(ids):
+        raise InputError(f"{path} holds no requests")
+    bad = ~((ids >= 0) & (ids < n))
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"{path}: request {row} has sample_id {ids[row]}, expected 0 to {n - 1}")
+    for row, name in enumerate(names):
+        if name not in VARIANTS:
+            raise InputError(f"{path}: request {row}: {one_of('variant', name, VARIANTS)}")
+    codes = np.array([_NAMES.index(name) for name in names], np.int8)
+    return Stream(np.ascontiguousarray(ids, np.int64), codes)
+
+
+def save(store: Store, scores: ScoreSet, stream: Stream, about: dict[str, Any]) -> str:
+    """Write the stream to the cache and return its name there, a digest of its rows."""
+    table = pa.table(
+        [np.arange(len(stream)), stream.sample_ids, [_NAMES[code] for code in stream.variants]],
+        schema=STREAMS,
+    )
+    rows = digest([stream.sample_ids.tolist(), stream.variants.tolist()])
+    partition = Partition.of(
+        "streams", dataset=scores.dataset, split=scores.split, stream=rows[:12]
+    )
+    identity = {"dataset_fingerprint": scores.manifests[0].fingerprint, "rows": rows}
+    provenance = {"made": now(), "versions": versions(), "made_by": about}
+    cache.write_partition(store, partition, table, identity, provenance)
+    return rows[:12]
+
+
+def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
+    """The scores by request: arrays [M, R] in which column r is what request r would get."""
+    first = next(iter(sets.values()))
+    places = {name: np.flatnonzero(stream.of(name)) for name in stream.used}
+
+    def gathered(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        some = next(iter(arrays.values()))
+        out = np.empty((*some.shape[:-1], len(stream)), some.dtype)
+        for name, where in places.items():
+            out[..., where] = arrays[name][..., stream.sample_ids[where]]
+        return out
+
+    return replace(
+        first,
+        sample_ids=stream.sample_ids,
+        labels=gathered({name: each.labels for name, each in sets.items()}),
+        predictions=gathered({name: each.predictions for name, each in sets.items()}),
+        correct=gathered({name: each.correct for name, each in sets.items()}),
+        scores={
+            score: gathered({name: each.scores[score] for name, each in sets.items()})
+            for score in first.scores
+        },
+        manifests=tuple(manifest for each in sets.values() for manifest in each.manifests)[
+            : len(first.models)
+        ],
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamSource(Source):
+    """A split as the stream shows it: request r is sample `sample_ids[r]`, turned."""
+
+    source: Source
+    stream: Stream
+
+    def read(self, i: int) -> np.ndarray:
+        """The picture of request i."""
+        turn = VARIANTS[_NAMES[self.stream.variants[i]]]
+        return turn(self.source.read(int(self.stream.sample_ids[i])))
+
+
+def shown(source: Source, stream: Stream) -> StreamSource:
+    """The source whose images are the stream's requests."""
+    return StreamSource(
+        dataset=source.dataset,
+        split=source.split,
+        layout=source.layout,
+        keys=[source.keys[i] for i in stream.sample_ids],
+        labels=source.labels[stream.sample_ids],
+        class_names=source.class_names,
+        source=source,
+        stream=stream,
+    )
