@@ -58,6 +58,7 @@ class Manifest:
             "identity": self.identity,
             "provenance": self.provenance,
         }
+        body["sha256"] = digest(body)  # of everything else: a changed value is damage, too
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -96,6 +97,8 @@ def _load_path(store: Store, path: str) -> Manifest:
                 f"{store.describe(path)} has schema version {version}, this program reads "
                 f"{SCHEMA_VERSION}: choose another --cache, or extract again"
             )
+        if body.pop("sha256", None) != digest(body):
+            raise ValueError("it does not have its own SHA-256")
         partition = Partition.of(body["table"], **body["keys"])
         if manifest_path(partition) != path:
             raise ValueError(f"it is about {partition}")

@@ -56,6 +56,16 @@ class PartitionWriter:
             self._salvage(self.complete, ())
             self.complete, self.done = None, self._resumable()
 
+    def restate(self, *fields: str) -> None:
+        """Publish a complete partition's manifest again where these of its provenance changed."""
+        if self.complete is None:
+            return
+        stated = {field: self.provenance.get(field) for field in fields}
+        if any(self.complete.provenance.get(field) != stated[field] for field in fields):
+            provenance = self.complete.provenance | stated
+            self.complete = replace(self.complete, provenance=provenance)
+            manifests.publish(self.store, self.complete)
+
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
         data = self._encode(index, table)
@@ -104,19 +114,23 @@ class PartitionWriter:
         manifests.withdraw(self.store, self.partition)
 
     def _write_receipt(self, index: int, part: Part) -> None:
-        receipt = {"token": self._token, **asdict(part)}
+        receipt = {"token": self._receipt_token(part), **asdict(part)}
         self.store.write(self._receipt(index), json.dumps(receipt).encode())
 
     def _resumable(self) -> dict[int, Part]:
         done = {}
         for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
             receipt = _json_or_none(self.store.read(path).to_pybytes())
-            if not receipt or receipt.pop("token", None) != self._token:
+            token = (receipt or {}).pop("token", None)
+            if not receipt or receipt.keys() != Part.__dataclass_fields__.keys():
                 continue
             part = Part(**receipt)
-            if _intact(self.store, self.partition, part):
-                done[int(part.name[5:10])] = part
+            if token == self._receipt_token(part) and _intact(self.store, self.partition, part):
+                done[int(part.name[5:].partition(".")[0])] = part
         return done
+
+    def _receipt_token(self, part: Part) -> str:
+        return digest([self._token, asdict(part)])
 
     def _receipt(self, index: int) -> str:
         return f".tmp/receipts/{self.partition.path}/{part_name(index)}.json"

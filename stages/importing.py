@@ -69,6 +69,7 @@ def run(store: Store, request: Request) -> dict[str, Any]:
             )
             writer.write(part, pa.table([ids, column], schema=schema))
         writer.finish(len(starts))
+    writer.restate("trained_on", "macs")
     return {
         "model": request.model,
         "split": request.split,

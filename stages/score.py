@@ -192,6 +192,7 @@ def _scored(store: Store, manifest: Manifest) -> Manifest:
         "dataset_fingerprint": manifest.fingerprint,
         "logits": manifest.content,
         "formulas": _FORMULAS,
+        "stated": {key: manifest.provenance.get(key) for key in ("trained_on", "macs")},
     }
     found = cache.load(store, partition)
     if found is not None and found.identity == identity and cache.intact(store, found):

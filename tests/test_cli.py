@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from running import (
 )
 
 from cache import Store, find
+from cache.manifest import publish
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -422,6 +424,13 @@ def test_a_cache_of_another_schema_version(table, own):
     assert "has schema version 99, this program reads 1" in line
 
 
+def test_a_manifest_with_another_value_is_damaged(own):
+    """Not one word of what a model was trained on changes unnoticed."""
+    path = manifest_file(own, "scores")
+    path.write_text(path.read_text().replace('"train"', '"trail"'))
+    assert "is damaged" in cascade("threshold", "--cache", own).refusal
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema_version": 1}', "\xff"])
 def test_a_damaged_manifest(content, own):
     path = manifest_file(own, "logits")
@@ -430,10 +439,9 @@ def test_a_damaged_manifest(content, own):
 
 
 def test_partitions_of_different_images(own, tmp_path):
-    path = manifest_file(own, "logits")
-    body = json.loads(path.read_text())
-    body["identity"]["dataset_fingerprint"] = "0" * 64
-    path.write_text(json.dumps(body))
+    manifest = manifest_of(own, "logits", "test", "digits_wide")
+    other = manifest.identity | {"dataset_fingerprint": "0" * 64}
+    publish(Store(own), replace(manifest, identity=other))
     line = cascade("heterogeneity", "--cache", own).refusal
     assert "were made from different images" in line
 

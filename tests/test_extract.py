@@ -457,6 +457,19 @@ def test_models_with_other_preprocessing_share_the_decoding(tmp_path):
     np.testing.assert_allclose(logits_of(tmp_path, "test", PAIR[1])[1], expected, atol=2e-5)
 
 
+def test_what_weights_were_trained_on_can_be_stated_later(tmp_path):
+    file = seeded_weights(tmp_path / "mine.pt", PAIR[0])
+    alias = f"mine={PAIR[0]}:{file}"
+    for source, splits in (("assumed", ["train"]), ("stated", ["val"])):
+        result = cascade("extract", "--model", alias, "--split", "test", "--cache", tmp_path)
+        assert result.status == 0
+        assert cascade("score", "--cache", tmp_path).status == 0
+        for table in ("logits", "scores"):
+            about = manifest_of(tmp_path, table, "test", "mine").provenance
+            assert about["trained_on"] == {"splits": splits, "source": source}
+        file.with_suffix(".json").write_text('{"trained_on": ["val"]}')
+
+
 def extract_cifar(data, weights, root, *more):
     args = ("extract", "-d", "cifar10", "-f", data, "--models", "resnet20")
     return cascade(*args, "--weights", weights, "--cache", root, *more)

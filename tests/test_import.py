@@ -293,6 +293,16 @@ def test_again_is_kept_and_other_rows_are_refused_or_replace(files):
     np.testing.assert_array_equal(logits_of(files, "test", "big", "mine", "import")[1], OTHERS)
 
 
+def test_what_a_model_was_trained_on_can_be_corrected(files):
+    given = (files / "logits.npy", files / "labels.npy")
+    args = ("threshold", "-d", "mine", "--fit-split", "val", "--cache", files, "--json")
+    for stated, warned in (("train", False), ("val", True), ("extra", False)):
+        for model in "ab":
+            for split in ("test", "val"):
+                assert bring(files, *given, model, split, "--trained-on", stated).status == 0
+        assert ("was trained on val" in cascade(*args).err) is warned
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
