@@ -270,7 +270,7 @@ def compare(
     fitted = plan(store, reported, fit_split, runtime=runtime)
     for note in fitted.notes:
         say(note)
-    by_device = prices.by_device(store, reported, asking.names(cost_device), cost)
+    by_device = prices.by_device(store, reported, cost_device, cost)
     rows = stage.run(reported, fitted, by_device, min_accuracy, batch_size)
     if as_json:
         head = {"dataset": dataset, "split": split, "fit_split": fitted.split}

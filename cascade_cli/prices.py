@@ -70,17 +70,25 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     if asked.arrival_rate is not None and not asked.arrival_rate > 0:
         raise InputError(f"--arrival-rate {asked.arrival_rate}: give requests per second, above 0")
     rows = read(store, scores.dataset, scores.models)
-    macs = {
-        model: manifest.provenance.get("macs")
-        for model, manifest in zip(scores.models, scores.manifests, strict=True)
-    }
-    prices = choose(rows, macs, models, asked.kind, asked.device)
+    prices = choose(rows, macs_of(scores), models, asked.kind, asked.device, runtime_of(scores))
     if prices is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
         return None
     return Pricer(
         scores, prices, asked.batch_size, asked.preprocess, asked.arrival_rate, asked.baseline
     )
+
+
+def macs_of(scores: ScoreSet) -> dict[str, int | None]:
+    """Multiply-adds of one image by model, None where unknown."""
+    found = [manifest.provenance.get("macs") for manifest in scores.manifests]
+    return dict(zip(scores.models, found, strict=True))
+
+
+def runtime_of(scores: ScoreSet) -> str | None:
+    """The runtime that all the scores come from, None where there are several."""
+    runtimes = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
+    return runtimes.pop() if len(runtimes) == 1 else None
 
 
 def predicted(
@@ -98,7 +106,7 @@ def predicted(
     rows = read(store, scores.dataset, pair)
     out = {}
     for kind in ("latency", "joules"):
-        prices = next(known(rows, {}, pair, (kind,), device), None)
+        prices = next(known(rows, {}, pair, (kind,), device, runtime_of(scores)), None)
         if prices is not None:
             cost = Pricer(scores, prices, batch_size).request(pair[0], pair[1], escalated)
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
@@ -107,37 +115,68 @@ def predicted(
 
 
 def by_device(
-    store: Store, scores: ScoreSet, devices: Sequence[str] | None, kind: str | None
+    store: Store, scores: ScoreSet, devices: str | None, kind: str | None
 ) -> dict[str, Prices]:
-    """The prices of all models of `scores` on each device, all of one kind."""
+    """The prices of all models of `scores` on each device, all of one kind.
+
+    `devices` separated by commas, None for all that know every model.
+    """
     from cache import InputError
-    from stages.costs import choose, read
+    from cache.errors import one_of
+    from stages.costs import UNITS, choose, devices_of, known, read
 
     rows = read(store, scores.dataset, scores.models)
-    known = sorted({row["device"] for found in rows.values() for row in found})
-    found = {}
-    for device in devices or known:
-        prices = choose(rows, {}, scores.models, kind, device)
-        if prices is not None:
-            found[device] = prices
-            kind = kind or prices.kind
-    if len(found) < 2:
-        there = ", ".join(known) or "none"
-        raise InputError(
-            f"compare needs the costs of two devices, known are {there}: run `cascade profile` or "
-            "`cascade import-costs`"
-        )
-    return found
+    there = devices_of(rows, scores.models)
+    if kind is not None and kind not in MEASURED:
+        raise one_of("cost that differs between devices", kind, MEASURED)
+    runtime = runtime_of(scores)
+    wanted = there if devices is None else split_devices(devices, there)
+    found: dict[str, Prices] = {}
+    for each in MEASURED if kind is None else (kind,):
+        priced = {
+            d: next(known(rows, {}, scores.models, (each,), d, runtime), None) for d in wanted
+        }
+        found = {device: prices for device, prices in priced.items() if prices is not None}
+        if len(found) > 1 and (devices is None or len(found) == len(wanted)):
+            return found
+    for device in wanted if devices is not None else ():
+        choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+    raise InputError(
+        f"compare needs {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all models on "
+        f"two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade profile` or "
+        "`cascade import-costs`"
+    )
+
+
+MEASURED = ("joules", "latency")
+
+
+def split_devices(text: str, known: Sequence[str]) -> list[str]:
+    """Devices separated by commas, which their names may hold too: the longest known name counts.
+
+    >>> split_devices("cpu, 2 threads,nano", ["nano", "cpu, 2 threads"])
+    ['cpu, 2 threads', 'nano']
+    """
+    from cache.errors import one_of
+
+    found, rest = [], text.strip()
+    while rest:
+        fitting = [name for name in known if f"{rest},".startswith(f"{name},")]
+        if not fitting:
+            raise one_of("cost device", rest.partition(",")[0], known)
+        found.append(max(fitting, key=len))
+        rest = rest[len(found[-1]) :].lstrip(", ")
+    return list(dict.fromkeys(found))
 
 
 def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     """The same split with all models of the same runtime, any of which could be the baseline."""
     from stages.score import load
 
-    runtimes = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
-    if len(runtimes) > 1:
+    runtime = runtime_of(scores)
+    if runtime is None:
         return scores
-    return load(store, scores.dataset, scores.split, runtime=runtimes.pop())
+    return load(store, scores.dataset, scores.split, runtime=runtime)
 
 
 def show(row: dict[str, Any]) -> None:

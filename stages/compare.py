@@ -1,11 +1,13 @@
 """Two devices, one question: does the best cascade change, and what does a wrong choice cost?
 
 For each device the cheapest cascade that is accurate enough on the fitting images is chosen, and
-each choice is then priced on every device with its use of B on the reported images. Nothing runs.
+each choice is then priced on every device with its requests to B on the reported images. Nothing
+runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from cache import InputError
 from stages.costs import Prices
 from stages.fitting import FitPlan
+from stages.pricing import Pricer
 from stages.rule import SCORES
 from stages.score import ScoreSet
 from stages.simulate import simulate
@@ -40,13 +43,14 @@ def run(
     rows = candidates(plan.scores, target)
     if not rows:
         raise InputError(f"no cascade reaches {target:.2%} on {plan.split}: give --min-accuracy")
-    chosen = {
-        device: min(rows, key=lambda row: _cost(row, row["fit_usage"], price, batch_size))
-        for device, price in prices.items()
-    }
-    found = [_reported(device, row, reported) for device, row in chosen.items()]
-    for row in found:
-        row["costs"] = {d: _cost(row, row["usage"], p, batch_size) for d, p in prices.items()}
+    expected = _costs(rows, plan.scores, prices, batch_size)
+    found = []
+    for device in prices:
+        cheapest = min(range(len(rows)), key=[each[device] for each in expected].__getitem__)
+        found.append({"device": device, **rows[cheapest]})
+    costs = _costs(found, reported, prices, batch_size)
+    for row, each in zip(found, costs, strict=True):
+        row |= _reported(row, reported) | {"costs": each}
     own = {row["device"]: row["costs"][row["device"]] for row in found}
     for row in found:
         row["excess"] = {device: cost / own[device] - 1 for device, cost in row["costs"].items()}
@@ -92,12 +96,19 @@ def _first_reaching(
     }
 
 
-def _reported(device: str, row: Row, reported: ScoreSet) -> Row:
+def _reported(row: Row, reported: ScoreSet) -> Row:
     outcome = simulate(reported, cascade_of(row))
-    return {"device": device, **row, "accuracy": outcome.accuracy, "usage": outcome.usage}
+    return {"accuracy": outcome.accuracy, "usage": outcome.usage}
 
 
-def _cost(row: Row, usage: float, prices: Prices, batch_size: int) -> float:
-    """Expected cost per request, B's share priced at the same batch size as A."""
-    first = prices.model(row["model_1"], batch_size)
-    return first + usage * prices.model(row["model_2"], batch_size)
+def _costs(
+    rows: Sequence[Row], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
+) -> list[dict[str, float]]:
+    """Cost per request by device, in the sub-batches that B would see."""
+    pricers = {device: Pricer(scores, each, batch_size) for device, each in prices.items()}
+    found = []
+    for row in rows:
+        escalated = simulate(scores, cascade_of(row)).escalated
+        pair = (row["model_1"], row["model_2"])
+        found.append({d: pricer.request(*pair, escalated).value for d, pricer in pricers.items()})
+    return found

@@ -1,13 +1,15 @@
 """What a model costs: the costs table, read as curves over the batch size.
 
 A curve gives the cost of one *batch* of b images, so that a sub-batch of the images that B sees is
-priced as it would run. Between measured sizes it is linear; above the largest, per image as there.
+priced as it would run. Between measured sizes it is linear; below the smallest and above the
+largest, per image as there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,11 @@ KINDS = tuple(UNITS)
 _METERS = ("none", "manual", "rapl", "ina3221", "nvml_power", "nvml_counter")
 KEY = ("device", "component", "batch_size", "meter", "source")
 
+NORMAL = 1.959964  # two-sided 95 % of the normal distribution
+
 Row = dict[str, Any]
+Macs = Mapping[str, int | None]
+Place = tuple[str, str | None]  # device, runtime
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,8 @@ def _key(row: Row) -> tuple[Any, ...]:
 class Prices:
     """The curves that a question is answered with, and why these.
 
-    `forward` by model; `preprocess` by model, per image, or empty; `batch_size` is the size that a
-    single figure per model refers to. `idle_w` is the device's, where a sensor told it.
+    `forward` by model; `preprocess` by model, per image, or empty. `busy` are the latencies beside
+    joules, `idle_w` the device's idle power where a sensor told it.
     """
 
     kind: str
@@ -94,37 +100,49 @@ class Prices:
     why: str
     forward: dict[str, Curve]
     preprocess: dict[str, Curve]
-    latency: dict[str, Curve]
-    idle_w: float | None
+    busy: Prices | None = None
+    idle_w: float | None = None
 
     def model(self, name: str, batch_size: int = 1) -> float:
         """Cost per image of a model alone, at this batch size."""
         return float(self.forward[name].at(batch_size)) / batch_size
 
 
+_WANTING = {
+    "joules": "",
+    "latency": ", for want of joules",
+    "macs": ", for want of costs measured on one device",
+}
+
+
 def known(
     rows: dict[str, list[Row]],
-    macs: dict[str, int | None],
+    macs: Macs,
     required: Sequence[str],
     kinds: Sequence[str] = KINDS,
     device: str | None = None,
+    runtime: str | None = None,
 ) -> Iterator[Prices]:
-    """Whatever all `required` models can be priced with, kind by kind, device by device."""
-    devices = sorted({row["device"] for model in required for row in rows[model]})
-    measured = devices if device is None else [device]
+    """Whatever all `required` models can be priced with: kind by kind, device by device.
+
+    Within a device, costs measured in one runtime come first, `runtime` before others, then those
+    of each model in a runtime of its own.
+    """
     for kind in kinds:
-        for place in [None] if kind == "macs" else measured:
-            found = _prices(kind, place, rows, macs, required)
-            if found is not None:
+        places = [None] if kind == "macs" else _places(rows, required, device, runtime)
+        for place in places:
+            found = _prices(kind, place, rows, macs)
+            if set(required) <= found.forward.keys():
                 yield found
 
 
 def choose(
     rows: dict[str, list[Row]],
-    macs: dict[str, int | None],
+    macs: Macs,
     required: Sequence[str],
     kind: str | None = None,
     device: str | None = None,
+    runtime: str | None = None,
 ) -> Prices | None:
     """The best costs that all `required` models have on one device: joules, latency, else macs.
 
@@ -133,90 +151,141 @@ def choose(
     """
     if kind is not None and kind not in KINDS:
         raise one_of("cost", kind, KINDS)
-    devices = sorted({row["device"] for model in required for row in rows[model]})
-    if device is not None and device not in devices:
+    devices = devices_of(rows, required)
+    if device is not None and devices and device not in devices:
         raise one_of("cost device", device, devices)
-    wanted = KINDS if kind is None else (kind,)
-    found = next(known(rows, macs, required, wanted, device), None)
+    measured = [each for each in KINDS if each != "macs"]
+    wanted = [kind] if kind else measured if device else KINDS
+    found = next(known(rows, macs, required, wanted, device, runtime), None)
     if found is not None:
-        return found
+        return replace(found, why=found.why + (", as asked" if kind else _WANTING[found.kind]))
     if kind is None and device is None:
         return None
-    lacking = [model for model in required if not rows[model]]
-    raise InputError(
-        f"no {kind or 'costs'} of all these models on one device"
-        + (f" (none at all of {', '.join(lacking)})" if lacking else "")
-        + ": run `cascade profile`, `cascade import-costs`, or give --cost macs"
-    )
+    raise InputError(_lacking(rows, macs, required, kind, device))
 
 
-_COLUMNS = {
-    "joules": ("energy_j", "energy_low_j", "energy_high_j"),
-    "latency": ("latency_ms", "latency_ms", "latency_ms"),
-}
+def some_macs(macs: Macs) -> Prices:
+    """Multiply-adds of the models that tell them."""
+    return _prices("macs", None, {}, macs)
 
 
-def _prices(
-    kind: str,
-    device: str | None,
+def devices_of(rows: dict[str, list[Row]], models: Sequence[str]) -> list[str]:
+    """The devices that any of the models has costs on, sorted."""
+    return sorted({row["device"] for model in models for row in rows[model]})
+
+
+def _lacking(
     rows: dict[str, list[Row]],
-    macs: dict[str, int | None],
+    macs: Macs,
     required: Sequence[str],
-) -> Prices | None:
+    kind: str | None,
+    device: str | None,
+) -> str:
     if kind == "macs":
-        flat = {model: None if count is None else _flat(count) for model, count in macs.items()}
-        forward, why = _present(flat), "multiply-adds, for want of costs measured on one device"
-        here: dict[str, list[Row]] = {}
-    else:
-        here = {
-            model: [row for row in found if row["device"] == device]
-            for model, found in rows.items()
-        }
-        forward, why = _curves(here, kind, "forward"), f"{kind} of all models on {device}"
-    if not set(required) <= forward.keys():
-        return None
-    preprocess, latency = _curves(here, kind, "preprocess"), _curves(here, "latency", "forward")
-    idle = [row["idle_w"] for found in here.values() for row in found if row["idle_w"] is not None]
-    idle_w = float(np.median(idle)) if idle else None
-    return Prices(kind, UNITS[kind], device, why, forward, preprocess, latency, idle_w)
-
-
-def _curves(rows: dict[str, list[Row]], kind: str, component: str) -> dict[str, Curve]:
-    return _present({model: _curve(found, kind, component) for model, found in rows.items()})
-
-
-def _curve(rows: Sequence[Row], kind: str, component: str) -> Curve | None:
-    """From rows of one device: the best meter's newest of each batch size, cost per batch."""
-    columns = _COLUMNS[kind]
-    known: dict[int, Row] = {}
-    for row in sorted(rows, key=_trust):
-        if row["component"] == component and row[columns[0]] is not None:
-            known[row["batch_size"]] = row
-    if not known:
-        return None
-    sizes = np.array(sorted(known))
-    scale = sizes if kind == "joules" else np.ones(len(sizes))
-    values, low, high = (
-        np.array([_or(known[size][name], known[size][columns[0]]) for size in sizes]) * scale
-        for name in columns
+        unknown = ", ".join(model for model in required if not macs.get(model))
+        return f"the multiply-adds of {unknown} are unknown: give --cost joules or latency"
+    here = {m: [row for row in rows[m] if device in (None, row["device"])] for m in required}
+    none = [model for model in required if not here[model]]
+    return (
+        f"no {kind or 'costs'} of all these models on {device or 'one device'}"
+        + (f" (none at all of {', '.join(none)})" if none else "")
+        + ": run `cascade profile` there, `cascade import-costs`, or give --cost macs"
     )
+
+
+def _places(
+    rows: dict[str, list[Row]], required: Sequence[str], device: str | None, runtime: str | None
+) -> list[Place | None]:
+    """Where to look for costs: one runtime of a device for all models, else any of each."""
+    found = {
+        (row["device"], row.get("runtime"))
+        for model in required
+        for row in rows[model]
+        if device in (None, row["device"])
+    }
+    one = sorted(found, key=lambda place: (place[1] != runtime, place[0], str(place[1])))
+    return [*one, *((name, None) for name in sorted({name for name, _ in found}))]
+
+
+def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Macs) -> Prices:
+    if place is None:
+        flat = {model: _flat(count) for model, count in macs.items() if count}
+        return Prices("macs", UNITS["macs"], None, UNITS["macs"], flat, {})
+    here = {model: _at(place, found) for model, found in rows.items()}
+    forward = {model: _chosen(found, kind, "forward") for model, found in here.items()}
+    preprocess = {model: _chosen(found, kind, "preprocess") for model, found in here.items()}
+    idle = [row["idle_w"] for chosen in forward.values() for row in chosen if row["idle_w"]]
+    return Prices(
+        kind,
+        UNITS[kind],
+        place[0],
+        f"{kind} of all models on {place[0]}",
+        {model: _curve(chosen, kind) for model, chosen in forward.items() if chosen},
+        {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
+        _prices("latency", place, rows, macs) if kind == "joules" else None,
+        float(np.median(idle)) if idle and kind == "joules" else None,
+    )
+
+
+def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
+    """A model's rows of a place; without a runtime there, those of the one measured last."""
+    here = [row for row in rows if row["device"] == place[0]]
+    if not here:
+        return []
+    newest = max(here, key=lambda row: row["measured"] or "")
+    runtime = place[1] or newest.get("runtime")
+    return [row for row in here if row.get("runtime") == runtime]
+
+
+def _chosen(rows: Sequence[Row], kind: str, component: str) -> list[Row]:
+    """One row per batch size, ascending: joules by the best meter, and of equals the newest."""
+    column = {"joules": "energy_j", "latency": "latency_ms"}[kind]
+    known: dict[int, Row] = {}
+    for row in sorted(rows, key=_trust if kind == "joules" else _age):
+        beside = kind == "joules" and _of_the_host(row)
+        if row["component"] == component and row[column] is not None and not beside:
+            known[row["batch_size"]] = row
+    return [known[size] for size in sorted(known)]
+
+
+def _of_the_host(row: Row) -> bool:
+    """Whether the joules are those of the computer around a GPU, not the GPU's own."""
+    return row["meter"] == "rapl" and str(row.get("runtime")).endswith("-cuda")
+
+
+def _curve(rows: Sequence[Row], kind: str) -> Curve:
+    """Cost per batch of rows with ascending sizes."""
+    sizes = np.array([row["batch_size"] for row in rows])
+    bounds = {"joules": _joules, "latency": _latency}[kind]
+    values, low, high = np.array([bounds(row) for row in rows], np.float64).T
     return Curve(sizes, values, low, high)
+
+
+def _joules(row: Row) -> tuple[float, float, float]:
+    value = row["energy_j"]
+    ends = (value if row[name] is None else row[name] for name in ("energy_low_j", "energy_high_j"))
+    low, high = ends
+    size = row["batch_size"]
+    return size * value, size * max(0.0, low), size * high
+
+
+def _latency(row: Row) -> tuple[float, float, float]:
+    """The mean with its 95 % interval, mean ± z·SD/√runs."""
+    mean, sd, runs = row["latency_ms"], row["latency_sd_ms"], row["runs"]
+    half = NORMAL * sd / sqrt(runs) if sd and runs else 0.0
+    return mean, max(0.0, mean - half), mean + half
+
+
+def _age(row: Row) -> str:
+    return row["measured"] or ""
 
 
 def _trust(row: Row) -> tuple[int, str]:
     rank = _METERS.index(row["meter"]) if row["meter"] in _METERS else 0
-    return rank, row["measured"] or ""
+    return rank, _age(row)
 
 
 def _flat(per_image: float) -> Curve:
     """A cost that does not depend on the batch."""
-    one = np.array([per_image])
+    one = np.array([per_image], np.float64)
     return Curve(np.array([1]), one, one, one)
-
-
-def _present(curves: dict[str, Curve | None]) -> dict[str, Curve]:
-    return {model: curve for model, curve in curves.items() if curve is not None}
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value

@@ -7,17 +7,16 @@ from the curves over the batch size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from cache import InputError
 from cache.errors import one_of
-from stages.costs import Prices
+from stages.costs import NORMAL, Curve, Prices
 from stages.score import ScoreSet
-
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,44 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Bill:
+    """Per request: `parts` by (component, model), whose half-widths are those of measuring, and
+    `drawn`, the half-width that comes from the requests being a sample."""
+
+    parts: dict[tuple[str, str], Estimate]
+    drawn: float = 0.0
+
+    @property
+    def total(self) -> Estimate:
+        halves = [part.half for part in self.parts.values()]
+        value = sum(part.value for part in self.parts.values())
+        return Estimate(value, float(np.hypot(np.linalg.norm(halves), self.drawn)))
+
+    def saved(self, reference: Bill) -> Estimate:
+        """The share of the reference's cost that is saved.
+
+        Errors of parts that both share, as when the reference is one of the cascade's models, are
+        the same error and largely cancel: to first order, the error of ln(C/R) is Σ δ/C − δ'/R.
+        """
+        cost, other = self.total.value, reference.total.value
+        none = Estimate(0.0, 0.0)
+        errors = [
+            self.parts.get(part, none).half / cost - reference.parts.get(part, none).half / other
+            for part in self.parts | reference.parts
+        ]
+        ratio = cost / other
+        relative = np.linalg.norm([*errors, self.drawn / cost, reference.drawn / other])
+        return Estimate(1 - ratio, float(ratio * relative))
+
+
+@dataclass(frozen=True)
 class Pricer:
     """Prices cascades of the models of `scores`.
 
     `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
-    power (joules only). `baseline` names the model to compare with, None for the default.
+    power (joules only). `baseline` names the model to compare with, None for the default. With a
+    memory each request costs `hash_cost` and the hits nothing else.
     """
 
     scores: ScoreSet
@@ -51,76 +82,93 @@ class Pricer:
     preprocess: bool = False
     arrival_rate: float | None = None
     baseline: str | None = None
+    hash_cost: float | None = None
 
     def __post_init__(self) -> None:
         prices = self.prices
-        if self.baseline is not None and self.baseline not in prices.forward:
-            raise one_of("baseline", self.baseline, list(prices.forward))
         if self.preprocess and not prices.preprocess:
             raise InputError(
-                f"the cost of preprocessing is not known in {prices.kind}: run `cascade profile`"
+                f"the cost of preprocessing is not known in {prices.kind}: run `cascade profile`, "
+                "or leave out --with-preprocess"
             )
         if self.arrival_rate is not None and (prices.kind != "joules" or prices.idle_w is None):
             raise InputError("--arrival-rate needs joules and idle power: run `cascade profile`")
+        if self.baseline is not None and self.baseline not in self._priced:
+            raise one_of("baseline", self.baseline, self._priced)
 
-    def request(self, a: str, b: str | None, escalated: np.ndarray) -> Estimate:
-        """Cost per request; escalated bool [N], in the order of the requests."""
-        curves, n = self.prices.forward, len(escalated)
-        sizes = _batches(np.ones(n, bool), self.batch_size)
-        total, variance = self._summed(curves[a], sizes)
-        if b is not None:
-            to_b = _batches(escalated, self.batch_size)
-            more, spread = self._summed(curves[b], to_b)
-            total, variance = total + more, variance + spread
-            per_image = more / max(to_b.sum(), 1)
-            share = escalated.mean()
-            variance += _Z**2 * per_image**2 * n * share * (1 - share)
-        if self.preprocess:
-            total += n * float(self.prices.preprocess[a].at(1))
-        waiting = self._waiting(a, b, escalated)
-        return Estimate(total / n + waiting, float(np.sqrt(variance)) / n)
+    def request(
+        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
+    ) -> Estimate:
+        """Cost per request, as `bill`."""
+        return self.bill(a, b, escalated, hit).total
 
     def model(self, name: str) -> Estimate:
         """Cost per request of a model alone."""
-        return self.request(name, None, np.zeros(len(self.scores.labels), bool))
+        return self._alone(name).total
 
-    def _summed(self, curve: Any, sizes: np.ndarray) -> tuple[float, float]:
-        """Total cost of the batches, and the squared half-width that measuring leaves it with."""
-        total = float(curve.at(sizes).sum())
-        half = float(curve.at(sizes, "high").sum() - curve.at(sizes, "low").sum()) / 2
-        return total, half * half
+    def bill(
+        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
+    ) -> Bill:
+        """What a request costs, part by part; in the order of the requests bool [N] `escalated`, B
+        ran, and with a memory `hit`, it answered."""
+        curves, n = self.prices.forward, len(escalated)
+        to_a = np.ones(n, bool) if hit is None else ~hit
+        parts = {("forward", a): _summed(curves[a], _batches(to_a, self.batch_size))}
+        drawn = 0.0
+        if b is not None:
+            parts["forward", b] = _summed(curves[b], _batches(escalated, self.batch_size))
+            count = int(escalated.sum())
+            # Each request goes to B with probability p: the count's variance is n·p·(1 − p).
+            per_image = parts["forward", b].value / max(count, 1)
+            drawn = NORMAL * per_image * (count * (1 - count / n)) ** 0.5
+        if self.preprocess:
+            curve = _of(a, self.prices.preprocess, "preprocessing")
+            parts["preprocess", a] = _summed(curve, np.array([0, n]))
+        parts = {part: Estimate(cost.value / n, cost.half / n) for part, cost in parts.items()}
+        if hit is not None and self.hash_cost is not None:
+            parts["hash", ""] = Estimate(self.hash_cost, 0.0)
+        if self.arrival_rate is not None:
+            parts["waiting", ""] = Estimate(self._waiting(a, b, escalated, hit), 0.0)
+        return Bill(parts, drawn / n)
 
-    def _waiting(self, a: str, b: str | None, escalated: np.ndarray) -> float:
-        """Idle joules per request between arrivals."""
-        if self.arrival_rate is None or self.prices.idle_w is None:
-            return 0.0
-        busy = replace(self.prices, forward=self.prices.latency, kind="latency")
-        latency = replace(self, prices=busy, arrival_rate=None, preprocess=False, baseline=None)
-        seconds = latency.request(a, b, escalated).value / 1e3
-        return self.prices.idle_w * max(0.0, 1 / self.arrival_rate - seconds)
+    def _waiting(
+        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None
+    ) -> float:
+        """Idle joules per request between arrivals; none where the device is never done."""
+        busy, idle_w, rate = self.prices.busy, self.prices.idle_w, self.arrival_rate
+        if busy is None or idle_w is None or rate is None:
+            raise ValueError("an arrival rate needs latencies and idle power")
+        for name in filter(None, (a, b)):
+            _of(name, busy.forward, "latency")
+        latency = Pricer(self.scores, busy, self.batch_size, self.preprocess)
+        seconds = latency.request(a, b, escalated, hit).value / 1e3
+        return idle_w * max(0.0, 1 / rate - seconds)
 
     def compared(
-        self, a: str, b: str, escalated: np.ndarray, correct: np.ndarray
+        self,
+        a: str,
+        b: str,
+        escalated: np.ndarray,
+        correct: np.ndarray,
+        hit: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """The flat cost fields of a cascade: its cost, the baseline's, what is saved and lost."""
-        cost = self.request(a, b, escalated)
+        bill = self.bill(a, b, escalated, hit)
         baseline = self.baseline or self._baseline(float(correct.mean()))
-        reference = self.model(baseline)
         m = self.scores.index(baseline)
+        reference = self._alone(baseline)
+        saved = bill.saved(reference)
         change = correct.astype(np.int8) - self.scores.correct[m]
-        ratio = cost.value / reference.value
-        relative = np.hypot(cost.half / cost.value, reference.half / reference.value)
-        saved = Estimate(1 - ratio, float(ratio * relative))
-        gained = Estimate(float(change.mean()), _Z * float(change.std()) / len(change) ** 0.5)
+        gained = Estimate(float(change.mean()), NORMAL * float(change.std()) / len(change) ** 0.5)
         return {
             **self.about(),
-            "cost": cost.value,
-            "cost_low": cost.low,
-            "cost_high": cost.high,
+            "cost": bill.total.value,
+            "cost_low": bill.total.low,
+            "cost_high": bill.total.high,
             "cost_1": self.model(a).value,
             "cost_2": self.model(b).value,
             "baseline": baseline,
-            "baseline_cost": reference.value,
+            "baseline_cost": reference.total.value,
             "baseline_accuracy": float(self.scores.accuracy[m]),
             "saved": saved.value,
             "saved_low": saved.low,
@@ -128,7 +176,7 @@ class Pricer:
             "accuracy_change": gained.value,
             "accuracy_change_low": gained.low,
             "accuracy_change_high": gained.high,
-            "energy_j_per_request": cost.value if self.prices.kind == "joules" else None,
+            "energy_j_per_request": bill.total.value if self.prices.kind == "joules" else None,
         }
 
     def about(self) -> dict[str, Any]:
@@ -143,15 +191,36 @@ class Pricer:
 
     def _baseline(self, accuracy: float) -> str:
         """The cheapest single model at least as accurate, else the most accurate one."""
-        priced = [model for model in self.scores.models if model in self.prices.forward]
-        reached = {model: float(self.scores.accuracy[self.scores.index(model)]) for model in priced}
-        enough = [model for model in priced if reached[model] >= accuracy]
+        reached = {
+            model: float(self.scores.accuracy[self.scores.index(model)]) for model in self._priced
+        }
+        enough = [model for model in self._priced if reached[model] >= accuracy]
         if enough:
             return min(enough, key=lambda model: self.model(model).value)
-        return max(priced, key=reached.__getitem__)
+        return max(self._priced, key=reached.__getitem__)
+
+    @cached_property
+    def _priced(self) -> list[str]:
+        """The models all of whose costs that are asked for are known."""
+        prices = self.prices
+        known = set(prices.forward)
+        if self.preprocess:
+            known &= prices.preprocess.keys()
+        if self.arrival_rate is not None and prices.busy is not None:
+            known &= prices.busy.forward.keys()
+        return [model for model in self.scores.models if model in known]
+
+    @cached_property
+    def _bills(self) -> dict[str, Bill]:
+        return {}
+
+    def _alone(self, name: str) -> Bill:
+        if name not in self._bills:
+            nobody = np.zeros(len(self.scores.labels), bool)
+            self._bills[name] = self.bill(name, None, nobody)
+        return self._bills[name]
 
 
-# What a result holds where no cost at all is known.
 NO_COST: dict[str, Any] = dict.fromkeys(
     (
         "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_why",
@@ -163,5 +232,23 @@ NO_COST: dict[str, Any] = dict.fromkeys(
 
 
 def _batches(chosen: np.ndarray, size: int) -> np.ndarray:
-    """How many are chosen in each batch of `size` consecutive requests: int64."""
-    return np.add.reduceat(chosen.astype(np.int64), np.arange(0, len(chosen), size))
+    """How many batches of `size` consecutive requests hold k chosen ones: int64 [k]."""
+    if size == 1:
+        return np.array([0, np.count_nonzero(chosen)])
+    held = np.add.reduceat(chosen.astype(np.int64), np.arange(0, len(chosen), size))
+    return np.bincount(held)
+
+
+def _summed(curve: Curve, counts: np.ndarray) -> Estimate:
+    """Total cost of counts[k] batches of k images; measuring errs alike at all sizes."""
+    sizes = np.arange(len(counts))
+    value, low, high = (
+        float(counts @ curve.at(sizes, bound)) for bound in ("values", "low", "high")
+    )
+    return Estimate(value, (high - low) / 2)
+
+
+def _of(model: str, curves: dict[str, Curve], what: str) -> Curve:
+    if model not in curves:
+        raise InputError(f"the {what} of {model} is not known there: run `cascade profile`")
+    return curves[model]
