@@ -1,4 +1,4 @@
-"""`score`, `threshold`, `heterogeneity`, `simulate`: what is computed from the cache alone."""
+"""`score`, `threshold`, `heterogeneity`: what is computed from the cache alone."""
 
 from __future__ import annotations
 
@@ -32,20 +32,10 @@ CROSSFIT_COLUMNS = {
     "crossfit_accuracy": "cross-fitted:.2%",
     "crossfit_usage": "its use of B:.1%",
 }
-SIMULATION = (
-    ("accuracy", "accuracy", ".2%"),
-    ("usage", "use of B", ".2%"),
-    ("escalated", "requests sent to B", "d"),
-    ("took_b", "answered by B", "d"),
-    ("accuracy_1", "A alone", ".2%"),
-    ("accuracy_2", "B alone", ".2%"),
-    ("crossfit_accuracy", "cross-fitted accuracy", ".2%"),
-    ("macs_per_request", "multiply-adds per request", ",.0f"),
-)
 
 
 def register(app: typer.Typer) -> None:
-    for command in (score, threshold, heterogeneity, simulate):
+    for command in (score, threshold, heterogeneity):
         app.command(command.__name__)(command)
 
 
@@ -260,64 +250,3 @@ def heterogeneity(
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
         return
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
-
-
-def simulate(
-    model_1: opt.Model1 = None,
-    model_2: opt.Model2 = None,
-    dataset: opt.Dataset = None,
-    data: opt.Data = None,
-    scorefn: opt.ScoreFn = "maxp",
-    threshold: opt.Threshold = None,
-    postcheck: opt.PostCheck = False,
-    objective: opt.Objective = "best",
-    split: opt.Split = None,
-    fit_split: opt.FitSplit = None,
-    weights: opt.WeightsDir = None,
-    runtime: opt.Runtime = None,
-    cost: prices.Cost = None,
-    cost_device: prices.CostDevice = None,
-    batch_size: prices.BatchSize = 1,
-    baseline: prices.Baseline = None,
-    arrival_rate: prices.ArrivalRate = None,
-    with_preprocess: prices.WithPreprocess = False,
-    cache: opt.Cache = None,
-    as_json: opt.Json = False,
-) -> None:
-    """What a cascade answers and costs, request by request, at a given or fitted λ.
-
-    \b
-    cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
-    """
-    from cache import Store
-    from cascade_cli import asking, gather
-    from stages import simulate as stage
-
-    store, images = Store(cache), gather.Images(data, weights)
-    pair = asking.required_pair(model_1, model_2)
-    dataset = asking.dataset_for(dataset, pair[0])
-    split = gather.report_split(store, dataset, split)
-    scores = gather.scores(store, dataset, split, pair, images, runtime)
-    cascade, fit = gather.decided(
-        store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
-    )
-    asked = prices.Asked(cost, cost_device, batch_size, baseline, arrival_rate, with_preprocess)
-    everyone = prices.with_references(store, scores)
-    row = stage.run(store, scores, cascade, fit, prices.pricer(store, everyone, pair, asked))
-    if as_json:
-        print_json({"dataset": dataset} | row)
-        return
-    print_simulation(row)
-
-
-def print_simulation(row: dict[str, Any]) -> None:
-    """The cascade and its figures, one a line."""
-    check = " with post-check" if row["postcheck"] else ""
-    how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
-    limit = "" if row["score"] == "oracle" else f" at λ = {row['threshold']} ({how})"
-    print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
-    print(f"{row['split']}: {row['n']} images")
-    for key, title, style in SIMULATION:
-        if row.get(key) is not None:
-            print(f"  {title:<26} {row[key]:{style}}")
-    prices.show(row)

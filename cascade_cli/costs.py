@@ -12,9 +12,13 @@ from cascade_cli import prices
 from cascade_cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
+    import torch
+
     from cache import Store
     from cascade_cli.gather import Images
     from stages.datasets import Source
+    from stages.energy import Meter
+    from stages.inference import Runner
     from stages.models import Chosen
     from stages.profile import Subject
 
@@ -109,7 +113,7 @@ def profile_new(
     if new:
         rows = measure(store, dataset, new, images, _FIRST_SIZES, quick=True)
         sensor = next((row["meter"] for row in rows if row["energy_j"] is not None), None)
-        joules = f"joules by {sensor}" if sensor else "no energy sensor: run `cascade doctor`"
+        joules = f"joules by {sensor}" if sensor else prices.NO_SENSOR
         say(f"costs of {len(new)} models on {here[0]} measured in short windows ({joules})")
 
 
@@ -137,24 +141,41 @@ def measure(
     """Profile the models and merge the rows into the cache's costs."""
     from stages import profile as stage
     from stages.costs import merge
-    from stages.energy import open_meters
     from stages.inference import open_device, runtime_name
 
     device = open_device(images.device, images.precision)
     subjects = [_subject(dataset, one, images, device) for one in chosen]
-    meters = open_meters([str(device)], meter)
+    meters = _meters(device, meter)
     try:
         with progress(f"profiling {dataset}") as tell:
-            found = stage.run(
-                subjects, meters, sizes, _preprocessing(dataset, chosen, images), quick, tell
-            )
+            preprocessing = _preprocessing(dataset, subjects, images)
+            found = stage.run(subjects, meters, sizes, preprocessing, quick, tell)
     finally:
         for each in meters:
             each.close()
     runtime = runtime_name(device, images.precision)
     for name, rows in found.items():
         merge(store, dataset, runtime, name, rows)
-    return [{"model": name} | row for name, rows in found.items() for row in rows]
+    about = {"runtime": runtime}
+    return [{"model": name} | about | row for name, rows in found.items() for row in rows]
+
+
+def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
+    """The device's meter, the host's beside it, and integrated power to hold a counter against."""
+    from cache import InputError
+    from stages.energy import open_meters
+
+    found = open_meters([str(device)], prefer)
+    if found[0].sensor.source != "nvml_counter":
+        return found
+    try:
+        check, *others = open_meters([str(device)], "nvml_power")
+    except InputError as error:
+        say(f"nothing to hold the energy counter against: {error}")
+        return found
+    for each in others:
+        each.close()
+    return [found[0], check, *found[1:]]
 
 
 def _subject(dataset: str, one: Chosen, images: Images, device: Any) -> Subject:
@@ -197,20 +218,29 @@ def _source(dataset: str, images: Images) -> Source | None:
 
 
 def _preprocessing(
-    dataset: str, chosen: Sequence[Chosen], images: Images
+    dataset: str, subjects: Sequence[Subject], images: Images
 ) -> dict[str, Callable[[], object]]:
-    """By model, a call that decodes and resizes the next image; empty without images."""
+    """By model, a call that makes the next image its input; empty without images."""
     from itertools import cycle
+
+    from stages.inference import synchroniser
 
     source = _source(dataset, images)
     if source is None:
         return {}
     following = cycle(range(min(len(source), 256)))
 
-    def call(one: Chosen) -> Callable[[], object]:
-        return lambda: one.spec.preprocessing.pixels(source.read(next(following)))
+    def call(runner: Runner) -> Callable[[], object]:
+        """Decode, resize, upload, normalise."""
+        sync = synchroniser(runner.device)
 
-    return {one.name: call(one) for one in chosen}
+        def make() -> None:
+            runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
+            sync()
+
+        return make
+
+    return {subject.name: call(subject.runner) for subject in subjects}
 
 
 def show_costs(rows: Sequence[dict[str, Any]]) -> None:
@@ -232,7 +262,8 @@ def show_costs(rows: Sequence[dict[str, Any]]) -> None:
     for warning in sorted({row["warnings"] for row in rows if row["warnings"]}):
         say(f"warning: {warning}")
     if all(row["energy_j"] is None for row in rows):
-        print("no energy sensor: run `cascade doctor`")
+        blind = all(row["meter"] == "none" for row in rows)
+        print(prices.NO_SENSOR if blind else f"joules unknown: {rows[0]['reason']}")
 
 
 def compare(

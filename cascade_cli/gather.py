@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,37 @@ def scores(
     runtime: str | None = None,
 ) -> ScoreSet:
     """The split's scores; logits the cache lacks are extracted first where the images are given."""
-    from stages.score import MissingError, load
+    from stages.score import load
+
+    def found() -> ScoreSet:
+        return load(store, dataset, split, models, runtime=runtime)
+
+    return or_extracted(found, store, dataset, split, models, images, runtime)
+
+
+def or_extracted(
+    found: Callable[[], ScoreSet],
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str] | None,
+    images: Images,
+    runtime: str | None,
+) -> ScoreSet:
+    """What the call finds in the cache, the logits it misses extracted first if they can be."""
+    from stages.score import MissingError
 
     try:
-        return load(store, dataset, split, models, runtime=runtime)
+        return found()
     except MissingError as gap:
         if not _have_images(dataset, images) or runtime not in (None, runtime_of(images)):
             raise
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
-        splits = usual if split in usual else [split]
+        splits = usual if split in usual and images.variants == ("identity",) else [split]
         say(f"the cache lacks logits of {', '.join(wanted)}: extracting {', '.join(splits)} first")
         extract(store, dataset, splits, wanted, [], images)
-        return load(store, dataset, split, models, runtime=runtime)
+        return found()
 
 
 def _have_images(dataset: str, images: Images) -> bool:

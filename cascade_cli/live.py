@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import prices
+from cascade_cli import prices, requests
 from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from cache import Store
     from cascade_cli.gather import Images
     from stages.datasets import Source
+    from stages.memory import Policy
     from stages.score import ScoreSet
     from stages.serving import Served
-    from stages.simulate import Cascade
+    from stages.simulate import Cascade, Recall
+    from stages.stream import Stream
 
 CLASS_COLUMNS = {
     "class": "class",
@@ -36,11 +38,20 @@ def register(app: typer.Typer) -> None:
 def live(
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
-    dataset: opt.Dataset = None,
+    dataset: opt.DatasetLong = None,
     data: opt.Data = None,
     scorefn: opt.ScoreFn = "maxp",
     threshold: opt.Threshold = None,
     postcheck: opt.PostCheck = False,
+    memory: requests.Memory = None,
+    duplicates: requests.Duplicates = 0.0,
+    rotations: requests.Rotations = 0.0,
+    order: requests.Order = "appended",
+    seed: requests.Seed = 0,
+    stream: requests.StreamFile = None,
+    memory_size: requests.MemorySize = None,
+    memory_radius: requests.MemoryRadius = 0,
+    memory_trust: requests.MemoryTrust = None,
     objective: opt.Objective = "best",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 1,
     limit: Annotated[
@@ -89,11 +100,16 @@ def live(
     split = gather.report_split(store, dataset, split)
     models = (model_1,) if model_2 is None else asking.required_pair(model_1, model_2)
     request = _Request(store, dataset, split, models, images, batch_size, limit, alone, meter)
+    wanted = requests.Asked(
+        duplicates, rotations, order, seed, stream, memory, memory_size, memory_radius, memory_trust
+    )
     if len(models) == 1:
+        if wanted != requests.Asked():
+            raise InputError("streams and memories are for cascades: give -m2 B")
         result = _one_model(request)
     else:
         rule = (scorefn, threshold, postcheck)
-        result = _cascade(request, rule, objective, fit_split, baseline)
+        result = _cascade(request, rule, objective, fit_split, baseline, wanted)
     if as_json:
         print_json(result)
     else:
@@ -115,20 +131,37 @@ class _Request:
     alone: bool
     meter: str | None
 
-    def serve(self, cascades: dict[str, Cascade], scores: ScoreSet | None = None) -> _Outcome:
-        """What each contender answered; the images are those of `scores` where given."""
+    def serve(
+        self,
+        cascades: dict[str, Cascade],
+        scores: ScoreSet | None = None,
+        made: Stream | None = None,
+        policy: Policy | None = None,
+    ) -> _Outcome:
+        """What each contender answered; the images are those of `scores` where given.
+
+        With a stream its requests are served, and with a policy the cascade has a memory.
+        """
         from cascade_cli.gather import contenders, same_images
         from stages.energy import open_meters
+        from stages.hashes import HASHES
         from stages.inference import device_name
         from stages.profile import window_s
-        from stages.serving import serve_all
+        from stages.serving import LiveMemory, serve_all
+        from stages.stream import shown
 
         source, running = contenders(self.dataset, self.split, cascades, self.images)
         if scores is not None:
             same_images(scores, source)
+        if made is not None:
+            source = shown(source, made)
+        if policy is not None:
+            memory = LiveMemory(policy, HASHES[policy.algorithm].digest_each)
+            running[_CASCADE] = replace(running[_CASCADE], memory=memory)
         device = next(iter(running.values())).first.device
         found = open_meters([str(device)], self.meter)
         meters = [meter for meter in found if meter.sensor.source != "none"]
+        reason = None if found[0] in meters else found[0].sensor.detail
         size, seconds = self.batch_size, window_s(meters, quick=False)
         try:
             with progress("live") as tell:
@@ -137,12 +170,12 @@ class _Request:
             for meter in found:
                 meter.close()
         name = device_name(device)
-        return _Outcome(source, served, self.images.precision, name, found[0].sensor.detail)
+        return _Outcome(source, served, self.images.precision, name, reason)
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The images, what was served, and why joules are unknown if they are."""
+    """The images, what was served, and where the device has no sensor the reason."""
 
     source: Source
     served: dict[str, Served]
@@ -173,10 +206,12 @@ class _Outcome:
         from stages.live import energy_summary, latency_summary
 
         one = self.served[name]
-        meters = len(one.windows[0][1]) if one.windows else 1
-        energy, *host = (energy_summary(one, i, self.reason) for i in range(meters))
+        meters = len(one.windows[0][1]) if one.windows else 0
+        energy = [energy_summary(one, i) for i in range(meters)]
+        if self.reason is not None:
+            energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
         figures = {"accuracy": one.accuracy, "latency_ms": latency_summary(one)}
-        return figures | {"energy": energy | {"host": host}}
+        return figures | {"energy": energy[0] | {"host": energy[1:]}}
 
 
 def _cascade(
@@ -185,35 +220,65 @@ def _cascade(
     objective: str,
     fit_split: str | None,
     baseline: str | None,
+    wanted: requests.Asked,
 ) -> dict[str, Any]:
     from cascade_cli import gather
-    from stages.live import agreement, first
-    from stages.simulate import priced, simulate, summary
+    from stages import simulate as stage
 
     images, store = request.images, request.store
     pair = (request.models[0], request.models[1])
-    runtime = gather.runtime_of(images)
+    runtime, policy = gather.runtime_of(images), wanted.policy()
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
     cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
     gather.same_weights(scores, request.dataset, pair, images)
-    everyone = prices.with_references(store, scores)
+    shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
+    everyone = requests.references(prices.with_references(store, scores), shown, made)
     asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
-    pricer = prices.pricer(store, everyone, pair, asked)
-    costs = priced(cascade, simulate(scores, cascade), pricer)
-    rivals = [*pair, costs["baseline"]] if request.alone else []
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
+    recall = requests.recall(store, shown, made, policy, request.batch_size, images)
+    expected = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
+    rivals = [*pair, expected["baseline"]] if request.alone else []
     live = request.serve(
-        {_CASCADE: cascade} | {name: _alone(name) for name in rivals if name}, scores
+        {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals if rival},
+        scores,
+        made,
+        policy,
     )
-    scores = first(scores, len(live.cascade.ids))
-    outcome = simulate(scores, cascade)
-    expected = summary(scores, cascade, outcome)
-    measured = _measured(live.cascade)
-    found = agreement(live.cascade, scores, cascade, images.precision)
-    found["simulated"] = {key: expected[key] for key in measured}
-    head = {"dataset": request.dataset} | expected | measured | fit | costs
-    result = head | live.about() | {"agreement": found}
+    head = {"dataset": request.dataset, "stream": name} | expected | wanted.about()
+    return head | _compared(request, live, shown, cascade, recall)
+
+
+def _compared(
+    request: _Request, live: _Outcome, shown: ScoreSet, cascade: Cascade, recall: Recall | None
+) -> dict[str, Any]:
+    """What was measured, and beside it what the simulation and the costs had said."""
+    from stages.live import agreement, first
+    from stages.simulate import recalled, simulate
+
+    n = len(live.cascade.ids)
+    shown, recall = first(shown, n), recall and recall.first(n)
+    outcome = simulate(shown, cascade)
+    if recall is not None:
+        outcome, _ = recalled(shown, cascade, outcome, recall)
+    found = agreement(live.cascade, shown, cascade, request.images.precision, recall)
+    found["simulated"] = {
+        "n": n,
+        "accuracy": outcome.accuracy,
+        "usage": outcome.usage,
+        "escalated": int(outcome.escalated.sum()),
+        "took_b": int(outcome.took_b.sum()),
+        "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
+    }
+    result = _measured(live.cascade) | live.about() | {"agreement": found}
     result["predicted"] = prices.predicted(
-        store, scores, pair, outcome.escalated, request.batch_size, live.device
+        request.store,
+        shown,
+        request.models,
+        outcome.escalated,
+        request.batch_size,
+        live.device,
+        outcome.hit,
+        recall.policy.algorithm if recall else None,
     )
     return result | {"energy_j_per_request": result["energy"]["energy_j_per_request"]}
 
@@ -242,6 +307,8 @@ def _measured(served: Served) -> dict[str, Any]:
         "usage": float(served.escalated.mean()),
         "escalated": int(served.escalated.sum()),
         "took_b": int(served.took_b.sum()),
+        "hits": int(served.hit.sum()),
+        "hit_rate": float(served.hit.mean()),
     }
 
 
@@ -256,6 +323,8 @@ def _show(result: dict[str, Any]) -> None:
     print(f"  accuracy   {result['accuracy']:.2%}")
     if result["usage"] is not None:
         print(f"  use of B   {result['usage']:.2%} ({result['escalated']} requests)")
+    if result.get("memory"):
+        print(f"  memory     {result['hits']} answered from it ({result['hit_rate']:.2%})")
     latency = "  ".join(f"{name} {value:.3f}" for name, value in result["latency_ms"].items())
     print(f"  latency    {latency} ms per batch of {result['batch_size']}")
     print(f"  decoding   {result['preprocess_ms']:.3f} ms per batch, beside it")
@@ -279,26 +348,25 @@ def _joules(energy: dict[str, Any]) -> str:
 
 
 def _show_energy(energy: dict[str, Any]) -> None:
-    if energy["energy_j_per_request"] is None:
-        print("  energy     unknown: no energy sensor: run `cascade doctor`")
-        return
-    print(f"  energy     {_joules(energy)}, {energy['source']}, {energy['scope']}")
+    if energy["source"] == "none":
+        print(f"  energy     unknown: {prices.NO_SENSOR}")
+    elif energy["energy_j_per_request"] is None:
+        print(f"  energy     unknown: {energy['reason']}")
+    else:
+        print(f"  energy     {_joules(energy)}, {energy['source']}, {energy['scope']}")
+    for host in energy["host"]:
+        print(f"  host       {_joules(host)}, {host['source']}, {host['scope']}, beside it")
     for warning in energy["warnings"]:
         say(f"warning: {warning}")
 
 
 def _show_predicted(result: dict[str, Any]) -> None:
     """What the cost table had said beside what was measured."""
-    measured = {
-        "latency": result["latency_ms"]["mean"] / result["batch_size"],
-        "joules": result["energy"]["energy_j_per_request"],
-    }
-    for kind, expected in (result["predicted"] or {}).items():
-        got = measured[kind]
-        if got is not None:
+    for found in (result["predicted"] or {}).values():
+        if found["measured"] is not None:
             print(
-                f"  predicted  {expected['value']:.5g} {expected['unit']} per request, measured "
-                f"{got:.5g} ({got / expected['value'] - 1:+.1%})"
+                f"  predicted  {found['value']:.5g} {found['unit']} per request, measured "
+                f"{found['measured']:.5g} ({found['difference']:+.1%})"
             )
 
 

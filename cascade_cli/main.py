@@ -13,7 +13,17 @@ from typing import Annotated
 
 import typer
 
-from cascade_cli import analyse, costs, costs_import, doctor, images, listings, live, report
+from cascade_cli import (
+    analyse,
+    costs,
+    costs_import,
+    doctor,
+    images,
+    listings,
+    live,
+    report,
+    simulate,
+)
 
 INTERRUPTED = 130
 
@@ -25,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (images, costs, costs_import, analyse, live, report, listings, doctor):
+for module in (images, costs, costs_import, analyse, simulate, live, report, listings, doctor):
     module.register(app)
 
 
@@ -53,6 +63,7 @@ def main() -> None:
     """Exit 0 done, 2 the request or its input is wrong (one line), 130 interrupted, 1 our fault."""
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ gets an escape for it
         sys.stdout.reconfigure(errors="backslashreplace")
+    _check_words(sys.argv[1:])
     try:
         status = app(prog_name="cascade", standalone_mode=False)
     except KeyboardInterrupt:
@@ -68,6 +79,13 @@ def main() -> None:
     if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
         _quit("interrupted: run the same command again, it resumes", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _check_words(words: list[str]) -> None:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which no name or message can hold."""
+    for word in words:
+        if "\0" in word or word.encode(errors="replace").decode() != word:
+            _quit(f"{word[:80]!r} is not text in UTF-8: write or name it otherwise", 2)
 
 
 def _users_fault(error: Exception) -> str | None:

@@ -15,6 +15,11 @@ Dataset = Annotated[
     str | None,
     typer.Option("-d", "--dataset", help="Dataset. [default: that of the first model, digits]"),
 ]
+# Where -d means something else.
+DatasetLong = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Dataset. [default: that of the first model, digits]"),
+]
 Data = Annotated[
     str | None,
     typer.Option("-f", "--filepath", "--data", help="Folder that holds the images."),

@@ -98,9 +98,14 @@ def predicted(
     escalated: Any,
     batch_size: int,
     device: str,
+    hit: Any = None,
+    algorithm: str | None = None,
 ) -> dict[str, Any]:
-    """Latency and joules per request that the costs measured on this device predict."""
-    from stages.costs import known, read
+    """Latency and joules per request that the costs measured on this device predict.
+
+    `hit` are the requests that a memory answers, by the hash `algorithm`.
+    """
+    from stages.costs import hash_cost, known, read
     from stages.pricing import Pricer
 
     rows = read(store, scores.dataset, pair)
@@ -108,7 +113,9 @@ def predicted(
     for kind in ("latency", "joules"):
         prices = next(known(rows, {}, pair, (kind,), device, runtime_of(scores)), None)
         if prices is not None:
-            cost = Pricer(scores, prices, batch_size).request(pair[0], pair[1], escalated)
+            hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
+            pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
+            cost = pricer.request(pair[0], pair[1], escalated, hit)
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
             out[kind] = figures | {"unit": prices.unit, "device": device}
     return out
@@ -151,6 +158,18 @@ def by_device(
 MEASURED = ("joules", "latency")
 
 
+def beside_measured(
+    expected: dict[str, Any], measured: dict[str, float | None]
+) -> dict[str, dict[str, Any]]:
+    """The predictions with what was measured and the relative difference, None where unknown."""
+    out = {}
+    for kind, found in expected.items():
+        got = measured[kind]
+        difference = None if got is None else got / found["value"] - 1
+        out[kind] = found | {"measured": got, "difference": difference}
+    return out
+
+
 def split_devices(text: str, known: Sequence[str]) -> list[str]:
     """Devices separated by commas, which their names may hold too: the longest known name counts.
 
@@ -179,13 +198,14 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     return load(store, scores.dataset, scores.split, runtime=runtime)
 
 
+NO_SENSOR = "no energy sensor: run `cascade doctor`"
+
+
 def show(row: dict[str, Any]) -> None:
-    """What one cascade costs, what it saves, and what is not known."""
+    """What one cascade costs and why it is counted so, what it saves, and what is not known."""
     if row["cost"] is not None:
         unit, base = row["cost_unit"], row["baseline"]
-        where = f", {row['cost_device']}" if row["cost_device"] else ""
-        figure = f"{_interval(row, 'cost')} {unit} ({row['cost_kind']}{where})"
-        print(f"  cost per request           {figure}")
+        print(f"  cost per request           {_interval(row, 'cost')} {unit} ({row['cost_why']})")
         print(f"  A alone, B alone           {row['cost_1']:.5g}, {row['cost_2']:.5g} {unit}")
         print(
             f"  saved against {base}: {row['saved']:.1%} "
@@ -193,8 +213,8 @@ def show(row: dict[str, Any]) -> None:
             f"{100 * row['accuracy_change']:+.2f} points ({100 * row['accuracy_change_low']:+.2f} "
             f"to {100 * row['accuracy_change_high']:+.2f})"
         )
-    if row["energy_j_per_request"] is None:
-        print("  energy                     unknown: no energy sensor: run `cascade doctor`")
+    if row["energy_j_per_request"] is None and not str(row["cost_why"]).endswith("as asked"):
+        print(f"  energy                     unknown: {NO_SENSOR}")
 
 
 def _interval(row: dict[str, Any], key: str) -> str:

@@ -108,6 +108,20 @@ class Prices:
         return float(self.forward[name].at(batch_size)) / batch_size
 
 
+# Hashes have no model: their rows stand under this name before the algorithm's.
+HASH = "hash:"
+
+
+def hash_cost(
+    store: Store, dataset: str, algorithm: str, kind: str, device: str | None
+) -> float | None:
+    """Cost of hashing one image on the device, in the unit of `kind`; None where not measured."""
+    name = HASH + algorithm
+    rows = [row for row in read(store, dataset, [name])[name] if row["device"] == device]
+    chosen = [] if kind == "macs" else _chosen(rows, kind, "hash")
+    return float(_curve(chosen, kind).at(1)) if chosen else None
+
+
 _WANTING = {
     "joules": "",
     "latency": ", for want of joules",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -50,7 +53,24 @@ def runtime_name(device: torch.device, precision: str) -> str:
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    if device.type == "cpu":
+        return f"{processor()}, {torch.get_num_threads()} threads"
+    return device.type
+
+
+# Where Linux tells what the processor, or the board that it sits on, is called.
+_NAMED = {"/proc/cpuinfo": r"^model name\s*:\s*(.+)$", "/proc/device-tree/model": r"^([^\0]+)"}
+
+
+def processor() -> str:
+    """The name of this machine's processor, `cpu` where nothing tells it."""
+    for path, pattern in _NAMED.items():
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                found = re.search(pattern, file.read(), re.MULTILINE)
+            if found:
+                return found[1].strip()
+    return platform.processor() or platform.machine() or "cpu"
 
 
 @dataclass(frozen=True)
@@ -118,10 +138,17 @@ class Pictures(Generic[V]):
         first = source.read(0)
         return cls(source, first, {each: each.pixels(first).shape for each in views})
 
-    def batch(self, start: int, stop: int) -> dict[V, np.ndarray]:
-        """Samples start … stop − 1 as uint8 [B, C, h, w]; InputError for one of another size."""
-        pictures = [self.source.read(i) if i else self.first for i in range(start, stop)]
+    def read(self, start: int, stop: int) -> list[np.ndarray]:
+        """Samples start … stop − 1, decoded."""
+        return [self.source.read(i) if i else self.first for i in range(start, stop)]
+
+    def views(self, pictures: list[np.ndarray], start: int) -> dict[V, np.ndarray]:
+        """Decoded samples from `start` on as uint8 [B, C, h, w]; InputError for another size."""
         return {each: self._stacked(pictures, start, each) for each in self.shapes}
+
+    def batch(self, start: int, stop: int) -> dict[V, np.ndarray]:
+        """`views` of samples start … stop − 1."""
+        return self.views(self.read(start, stop), start)
 
     def _stacked(self, pictures: list[np.ndarray], start: int, by: V) -> np.ndarray:
         pixels = [by.pixels(picture) for picture in pictures]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from stages.profile import mean_interval
+from stages.energy.windows import Figure, per_image
 from stages.rule import SCORES
 from stages.score import ScoreSet
 from stages.serving import Served
-from stages.simulate import Cascade, simulate
+from stages.simulate import Cascade, Recall, recalled, simulate
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
 # room for deep networks. Only closer than this to a boundary may live and simulation differ.
@@ -22,7 +22,9 @@ NOISE = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2}
 def latency_summary(served: Served) -> dict[str, float]:
     """Milliseconds per batch of `batch_size` requests."""
     p50, p95, p99 = np.percentile(served.latency_ms, [50, 95, 99])
-    mean = served.latency_ms.mean()
+    mean = np.average(
+        served.latency_ms, weights=np.broadcast_to(served.weight, served.latency_ms.shape)
+    )
     return {"mean": float(mean), "p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
@@ -31,68 +33,70 @@ def energy_summary(served: Served, meter: int = 0, reason: str | None = None) ->
 
     Without windows all of it is None, with the reason.
     """
-    readings = [(count, found[meter]) for count, found in served.windows]
-    first = readings[0][1] if readings else None
-    gross = [(each.energy_j, each.sd_j, count) for count, each in readings]
-    above = [(each.above_idle_j, each.above_idle_sd_j, count) for count, each in readings]
-    why = next((each.reason for _, each in readings if each.energy_j is None), reason)
+    counts = [count for count, _ in served.windows]
+    readings = [found[meter] for _, found in served.windows]
+    sensor = readings[0].sensor if readings else None
+    figures = per_image(readings, counts)
+    why = next((each.reason for each in readings if each.energy_j is None), reason)
     return {
-        **_per_request("energy_j_per_request", gross),
-        **_per_request("energy_above_idle_j_per_request", above),
-        "source": first.sensor.source if first else "none",
-        "scope": first.sensor.scope if first else None,
-        "device": first.sensor.device if first else None,
-        "idle_w": first.idle_w if first else None,
+        **_per_request("energy_j_per_request", figures["energy"]),
+        **_per_request("energy_above_idle_j_per_request", figures["energy_above_idle"]),
+        "source": sensor.source if sensor else "none",
+        "scope": sensor.scope if sensor else None,
+        "device": sensor.device if sensor else None,
+        "idle_w": readings[0].idle_w if readings else None,
         "windows": len(readings),
-        "ticks": sum(each.ticks or 0 for _, each in readings),
-        "reason": why,
-        "warnings": sorted({warning for _, each in readings for warning in each.warnings}),
+        "ticks": sum(each.ticks or 0 for each in readings) if readings else None,
+        "reason": None if figures["energy"].value is not None else why,
+        "warnings": sorted({warning for each in readings for warning in each.warnings}),
     }
 
 
-def _per_request(
-    name: str, windows: Sequence[tuple[float | None, float | None, int]]
-) -> dict[str, float | None]:
-    known = [
-        (joules / count, (sd or 0.0) / count) for joules, sd, count in windows if joules is not None
-    ]
-    if not known or len(known) < len(windows):
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    mean, half = mean_interval([value for value, _ in known], [error for _, error in known])
-    if half is None:
-        return {name: mean, f"{name}_low": None, f"{name}_high": None}
-    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+def _per_request(name: str, figure: Figure) -> dict[str, float | None]:
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
 
 
 def agreement(
-    served: Served, scores: ScoreSet, cascade: Cascade, precision: str = "fp32"
+    served: Served,
+    scores: ScoreSet,
+    cascade: Cascade,
+    precision: str = "fp32",
+    recall: Recall | None = None,
 ) -> dict[str, Any]:
     """Where the live run and the simulation differ, and how close to a boundary that was.
 
-    The simulation is of the images that were served. `distance` is the cached score's from λ, or
-    of the two models' scores from each other (post-check), or of the answering model's two largest
-    probabilities. `outside_noise` counts the differences farther away than float noise reaches:
-    those are faults.
+    The simulation is of the requests that were served, `scores` by request, with the same memory
+    in front if there was one. `distance` is the cached score's from λ, or of the two models' scores
+    from each other (post-check), or of the answering model's two largest probabilities.
+    `outside_noise` counts the differences farther away than float noise reaches, hits that only one
+    of the two saw among them: those are faults.
     """
     scores = first(scores, len(served.ids))
     simulated = simulate(scores, cascade)
+    cached_hit = np.zeros(len(served.ids), bool)
+    if recall is not None:
+        simulated, found = recalled(scores, cascade, simulated, recall)
+        cached_hit = found.hit
     pairs = {
         "escalated": (served.escalated, simulated.escalated),
         "took_b": (served.took_b, simulated.took_b),
         "prediction": (served.prediction, simulated.prediction),
+        "hit": (served.hit, cached_hit),
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
     anywhere = np.logical_or.reduce(list(differ.values()))
     rows = [_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere)]
+    ran = ~(served.hit | cached_hit)
     cached = scores.score(cascade.score, scores.index(cascade.model_1))
     noise = NOISE[precision]
     return {
         "n": len(served.ids),
         "decisions_differ": int((differ["escalated"] | differ["took_b"]).sum()),
         "answers_differ": int(differ["prediction"].sum()),
+        "hits_differ": int(differ["hit"].sum()),
         "outside_noise": sum(row["distance"] > noise for row in rows),
         "noise": noise,
-        "largest_score_shift": float(np.abs(cached - served.s_a).max()),
+        "largest_score_shift": float(np.abs(cached - served.s_a)[ran].max(initial=0.0)),
         "differences": rows,
     }
 
@@ -119,7 +123,9 @@ def _difference(
     s_a = scores.score(cascade.score, a)[i]
     oracle = SCORES[cascade.score].needs_label
     differs = {name: live[i] != cached[i] for name, (live, cached) in pairs.items()}
-    if differs["escalated"] and not oracle:
+    if differs["hit"]:
+        boundary, distance = "memory", math.inf
+    elif differs["escalated"] and not oracle:
         boundary, distance = "threshold", abs(s_a - float(cascade.limit))
     elif differs["took_b"] and not oracle:
         boundary, distance = "postcheck", abs(s_a - scores.score(cascade.score, b)[i])

@@ -9,6 +9,7 @@ stored once: the first request to store it is whose answer a hit returns.
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -90,6 +91,10 @@ class Table(Generic[A]):
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def copy(self) -> Table[A]:
+        """A table with the same content and history."""
+        return deepcopy(self)
 
     def look_up(self, key: np.ndarray) -> A | None:
         """What is stored under the key, or within the radius of it; it counts as used."""

@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from cache import InputError
 from cache.provenance import now
+from cache.schema import COSTS
 from stages.energy.meter import Idle, Meter, Reading
+from stages.energy.windows import per_image
 from stages.inference import Runner, device_name, synchroniser
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -28,10 +31,8 @@ MIN_TICKS = 20
 SENSOR_WINDOW_S, QUICK_SENSOR_WINDOW_S = 5.0, 1.0
 # Without a sensor, all windows of a model together.
 BLIND_WINDOW_S, BLIND_MODEL_S = 0.1, 2.0
+WARM_UP_S, BLIND_WARM_UP_S = 1.0, 0.2
 _STEADY = 0.05
-# Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-_NORMAL = 1.959964
 _SEED = 7
 
 Row = dict[str, Any]
@@ -75,28 +76,23 @@ def run(
     `preprocess` holds, by model, a call that decodes and resizes one image. The meters are read at
     the ends of each window only, after the device is synchronised.
     """
-    device = subjects[0].runner.device
+    sync = synchroniser(subjects[0].runner.device)
+    sighted = any(meter.sensor.source != "none" for meter in meters)
+    by_name = {subject.name: subject for subject in subjects}
     work = [_forward(subject, size) for subject in subjects for size in batch_sizes]
     work += [
         Measured((name, "preprocess", 1), call, 1) for name, call in (preprocess or {}).items()
     ]
     for each in work:
-        _warm_up(each.run)
-        each.peak_memory_bytes = _peak_memory(each.run, device)
-    sync = synchroniser(device)
-    sighted = any(meter.sensor.source != "none" for meter in meters)
-    seconds = window_s(meters, quick)
+        _prepare(each, by_name[each.label[0]], WARM_UP_S if sighted else BLIND_WARM_UP_S)
+    windows, seconds = _plan(meters, quick, len(batch_sizes) + bool(preprocess))
     idle = [meter.measure_idle(seconds, sync) for meter in meters] if sighted else []
-    windows = QUICK_WINDOWS if quick else WINDOWS
-    if not sighted:
-        windows = min(windows, int(BLIND_MODEL_S / BLIND_WINDOW_S / (len(batch_sizes) + 1)) or 1)
     shuffle, done = random.Random(_SEED), 0
     for _ in range(windows):
         for each in shuffle.sample(work, len(work)):
             _window(each, meters, idle, sync, seconds)
             done += 1
             progress(done, windows * len(work))
-    by_name = {subject.name: subject for subject in subjects}
     rows: dict[str, list[Row]] = {subject.name: [] for subject in subjects}
     for each in work:
         rows[each.label[0]] += _rows(each, by_name[each.label[0]], meters, idle, quick)
@@ -109,15 +105,30 @@ def _forward(subject: Subject, size: int) -> Measured:
     return Measured((subject.name, "forward", size), lambda: subject.runner.answers(batch), size)
 
 
-def _warm_up(call: Callable[[], object], most_s: float = 1.0) -> None:
-    """Until two medians of five laps agree within 5 %, a second at most."""
-    begun, previous = time.perf_counter(), math.inf
-    while time.perf_counter() - begun < most_s:
-        laps = [_lap_ms(call) for _ in range(5)]
-        median = sorted(laps)[2]
-        if abs(median - previous) <= _STEADY * median:
-            return
-        previous = median
+def _prepare(each: Measured, subject: Subject, most_s: float) -> None:
+    """Warm up and take the peak of memory; InputError where the batch does not fit."""
+    try:
+        _warm_up(each.run, most_s)
+        each.peak_memory_bytes = _peak_memory(each.run, subject)
+    except torch.OutOfMemoryError as error:
+        name, _, size = each.label
+        raise InputError(
+            f"a batch of {size} of {name} does not fit into the device's memory: give smaller "
+            "--batch-sizes, or fewer --models"
+        ) from error
+
+
+def _warm_up(call: Callable[[], object], most_s: float) -> None:
+    """Until two medians of five laps agree within 5 %, `most_s` and a lap at most."""
+    ends, previous = time.perf_counter() + most_s, math.inf
+    laps = [_lap_ms(call)]
+    while time.perf_counter() < ends:
+        laps.append(_lap_ms(call))
+        if len(laps) == 5:
+            median = sorted(laps)[2]
+            if abs(median - previous) <= _STEADY * median:
+                return
+            previous, laps = median, []
 
 
 def _lap_ms(call: Callable[[], object]) -> float:
@@ -126,13 +137,29 @@ def _lap_ms(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - begun) / 1e6
 
 
-def _peak_memory(call: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes allocated on a CUDA device while the call runs; unknown elsewhere."""
+def _peak_memory(call: Callable[[], object], subject: Subject) -> int | None:
+    """Bytes on a CUDA device of the model and its largest activations; unknown elsewhere.
+
+    What else is resident, other models and their batches, is left out.
+    """
+    device = subject.runner.device
     if device.type != "cuda":
         return None
+    module = subject.runner.module
+    own = sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+    resident = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     call()
-    return torch.cuda.max_memory_allocated(device)
+    return torch.cuda.max_memory_allocated(device) - resident + own
+
+
+def _plan(meters: Sequence[Meter], quick: bool, figures: int) -> tuple[int, float]:
+    """How many windows for each of a model's figures, and their seconds."""
+    windows, seconds = QUICK_WINDOWS if quick else WINDOWS, window_s(meters, quick)
+    if any(meter.sensor.source != "none" for meter in meters):
+        return windows, seconds
+    windows = max(1, min(windows, int(BLIND_MODEL_S / seconds / figures)))
+    return windows, min(seconds, BLIND_MODEL_S / windows / figures)
 
 
 def window_s(meters: Sequence[Meter], quick: bool) -> float:
@@ -190,8 +217,9 @@ def _rows(
     }
     images = [count * each.images for count in each.window_laps]
     rows = [
-        common | _energy([window[i] for window in each.readings], images, quick)
+        {name: row.get(name) for name in COSTS.names}
         for i in range(len(meters))
+        for row in [common | _energy([window[i] for window in each.readings], images, quick)]
     ]
     _cross_check(rows, meters)
     return rows
@@ -222,46 +250,10 @@ def _energy(readings: Sequence[Reading], images: Sequence[int], quick: bool) -> 
         "warnings": "; ".join(warnings) or None,
         "reason": next((r.reason for r in readings if r.energy_j is None), None),
     }
-    columns = {
-        "energy": [(reading.energy_j, reading.sd_j) for reading in readings],
-        "energy_above_idle": [
-            (reading.above_idle_j, reading.above_idle_sd_j) for reading in readings
-        ],
-    }
-    for column, pairs in columns.items():
-        errors = [(sd or 0.0) / count for (_, sd), count in zip(pairs, images, strict=True)]
-        values = [value for value, _ in pairs]
-        per_image = [
-            value / count for value, count in zip(values, images, strict=True) if value is not None
-        ]
-        known = len(per_image) == len(readings)
-        mean, half = mean_interval(per_image, errors) if known else (None, None)
-        row[f"{column}_j"] = mean
-        row[f"{column}_low_j"] = None if mean is None or half is None else mean - half
-        row[f"{column}_high_j"] = None if mean is None or half is None else mean + half
+    for column, figure in per_image(readings, images).items():
+        row |= {f"{column}_j": figure.value}
+        row |= {f"{column}_low_j": figure.low, f"{column}_high_j": figure.high}
     return row
-
-
-def mean_interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and 95 % half-width of values [n] that each carry an error (SD) of their own.
-
-    The spread between windows (Student's t) already holds what varies from window to window; the
-    sensor's own error is added, as it would not show between windows of equal phase.
-    """
-    n = len(values)
-    mean = float(np.mean(values))
-    if n < 2:
-        return mean, None
-    variance = float(np.var(values, ddof=1)) + float(np.mean(np.square(errors)))
-    return mean, _quantile(n - 1) * math.sqrt(variance / n)
-
-
-def _quantile(freedom: int) -> float:
-    """Student's t at 97.5 %: tabulated, then its expansion in 1/ν (Abramowitz & Stegun 26.7.5)."""
-    if freedom <= len(_T):
-        return _T[freedom - 1]
-    z = _NORMAL
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

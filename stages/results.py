@@ -13,10 +13,11 @@ from stages.score import ScoreSet
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
+_COUNTS = ("memory_size", "memory_radius", "memory_entries", "memory_bytes", "duplicates_seen")
 _TYPES = {
-    **dict.fromkeys(("fit_split", "objective", "mode", "memory"), pa.string()),
+    **dict.fromkeys(("fit_split", "objective", "mode", "memory", "stream"), pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
-    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size"), pa.int64()),
+    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size", *_COUNTS), pa.int64()),
 }
 
 

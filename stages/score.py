@@ -148,16 +148,19 @@ def missing(
     models: Sequence[str],
     found: Sequence[str],
     runtime: str | None = None,
+    variant: str = "identity",
 ) -> MissingError:
     """The error that names the command which fills the gap."""
     wanted = f"model {', '.join(models)}" if models else "any model"
     wanted += f" in runtime {runtime}" if runtime else ""
+    turned = "" if variant == "identity" else f" --variants {variant}"
+    wanted += f" turned by {variant}" if turned else ""
     has = f"it has {', '.join(found)}" if found else "it has none"
     names = ",".join(models) or "all"
     data = "" if dataset == "digits" else " --data DIR"
     return MissingError(
         f"the cache has no logits of {wanted} on {dataset}/{split} ({has}): run `cascade extract "
-        f"--dataset {dataset}{data} --split {split} --models {names}`",
+        f"--dataset {dataset}{data} --split {split} --models {names}{turned}`",
         models,
     )
 
@@ -173,7 +176,7 @@ def _choose(
     found = models_of(store, dataset, split, variant, runtime)
     absent = [model for model in models or () if model not in found]
     if absent or not found:
-        raise missing(dataset, split, absent, list(found), runtime)
+        raise missing(dataset, split, absent, list(found), runtime, variant)
     chosen = {}
     for model in models or found:
         if len(found[model]) > 1:

@@ -21,6 +21,7 @@ from cache import InputError
 from stages.datasets import Source
 from stages.energy.meter import Idle, Meter, Reading
 from stages.inference import Pictures, Runner, synchroniser
+from stages.memory import Policy, Table
 from stages.preprocess import Preprocessing
 from stages.rule import SCORES, NonFiniteError, takes_b, trusted
 from stages.simulate import Cascade
@@ -45,12 +46,21 @@ class _NanError(Exception):
 
 
 @dataclass(frozen=True)
+class LiveMemory:
+    """A table of answers in front of a cascade; `digest` gives pictures' keys, uint8 [n, L]."""
+
+    policy: Policy
+    digest: Callable[[Sequence[np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
 class LiveCascade:
     """Two runners and the rule between them; without a second one, the first alone."""
 
     cascade: Cascade
     first: Runner
     second: Runner | None
+    memory: LiveMemory | None = None
 
     @property
     def runners(self) -> list[Runner]:
@@ -63,8 +73,8 @@ class LiveCascade:
         every = np.arange(len(labels))
         out, s_a = self._scored(self.cascade.model_1, self.first, batch, labels, every)
         out |= {"s_a": s_a, "s_b": np.full(len(labels), np.nan)}
-        out["escalated"] = np.zeros(len(labels), bool)
-        out["took_b"] = np.zeros(len(labels), bool)
+        for name in ("escalated", "took_b", "hit"):
+            out[name] = np.zeros(len(labels), bool)
         if self.second is None:
             return out
         out["escalated"] = ~trusted(score, s_a, self.cascade.limit)
@@ -78,6 +88,34 @@ class LiveCascade:
             out["took_b"][to_b] = taken
             out["prediction"][to_b[taken]] = b["prediction"][taken]
         return out
+
+    def recall(self, batch: _Batch, labels: np.ndarray, table: Table[int]) -> Answers:
+        """One batch with the memory in front: hits run nothing, misses are stored if trusted."""
+        if self.memory is None:
+            return self.answer(batch.inputs, labels)
+        keys = self.memory.digest(batch.pictures)
+        found = [table.look_up(key) for key in keys]
+        misses = np.flatnonzero([answer is None for answer in found])
+        out = _empty(len(labels))
+        out["hit"][:] = True
+        out["prediction"][:] = [-1 if answer is None else answer for answer in found]
+        if len(misses):
+            inputs = batch.inputs
+            if len(misses) < len(labels):
+                inputs = {group: each[misses] for group, each in inputs.items()}
+            fresh = self.answer(inputs, labels[misses])
+            for name in out:
+                out[name][misses] = fresh[name]
+            self._remember(table, keys[misses], fresh)
+        return out
+
+    def _remember(self, table: Table[int], keys: np.ndarray, fresh: Answers) -> None:
+        trust = self.memory.policy.trust if self.memory else None
+        by = np.where(fresh["took_b"], fresh["s_b"], fresh["s_a"])
+        score = SCORES[self.cascade.score]
+        store = np.ones(len(by), bool) if trust is None else trusted(score, by, trust)
+        for i in np.flatnonzero(store):
+            table.store(keys[i], int(fresh["prediction"][i]))
 
     def _scored(
         self, name: str, runner: Runner, batch: Any, labels: np.ndarray, rows: np.ndarray
@@ -94,11 +132,11 @@ class LiveCascade:
 
 @dataclass(frozen=True)
 class Served:
-    """Per image [N], in the order of the requests: `escalated` and `took_b` bool, `prediction`
-    int32, `s_a` and `s_b` float64 (s_b NaN where B did not run); per batch [B]: `latency_ms`
-    (input resident on the device → answers on the host) and `preprocess_ms` (decode, resize,
-    upload). `windows` holds the meters' readings, one list per block, and how many requests each
-    covers."""
+    """Per request [N], in their order: `escalated`, `took_b` and `hit` (answered by the memory)
+    bool, `prediction` int32, `s_a` and `s_b` float64 (NaN where A or B did not run); per batch [B]:
+    `latency_ms` (input resident on the device → answers on the host, hashing included) of every
+    time it ran, `weight` one over how often that was, and `preprocess_ms` (decode, resize, upload).
+    `windows` holds the meters' readings, one list per block, and how many requests each covers."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -107,10 +145,17 @@ class Served:
     prediction: np.ndarray
     s_a: np.ndarray
     s_b: np.ndarray
+    hit: np.ndarray
     latency_ms: np.ndarray
     preprocess_ms: np.ndarray
     batch_size: int
     windows: tuple[tuple[int, list[Reading]], ...] = ()
+    weight: np.ndarray | float = 1.0
+
+    @property
+    def ms_per_request(self) -> float:
+        """Mean latency; a quick block that ran more often in its window counts once."""
+        return float((self.latency_ms * self.weight).sum()) / len(self.ids)
 
     @property
     def accuracy(self) -> float:
@@ -121,8 +166,10 @@ class Served:
 class _Tally:
     """What one contender has done so far."""
 
+    table: Table[int]
     columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
     latency_ms: list[float] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
     windows: list[tuple[int, list[Reading]]] = field(default_factory=list)
 
 
@@ -132,6 +179,7 @@ class _Batch:
     stop: int
     inputs: Inputs
     preprocess_ms: float
+    pictures: Sequence[np.ndarray] = ()
 
 
 def serve(
@@ -165,13 +213,17 @@ def serve_all(
     sync = synchroniser(runners[0].device)
     by_group = {runner.preprocessing: runner for runner in runners}
     blocks = _blocks(n, batch_size, pictures)
-    _warm_up(_resident(pictures, by_group, blocks[0][:1]), source, contenders)
+    keep = any(live.memory is not None for live in contenders.values())
+    _warm_up(_resident(pictures, by_group, blocks[0][:1], keep), source, contenders)
     idle = [meter.measure_idle(window_s, sync) for meter in meters]
-    tallies = {name: _Tally() for name in contenders}
+    tallies = {
+        name: _Tally(Table(live.memory.policy if live.memory else Policy("none")))
+        for name, live in contenders.items()
+    }
     preprocess_ms: list[float] = []
     shuffle = random.Random(_SEED)
     for spans in blocks:
-        batches = _resident(pictures, by_group, spans)
+        batches = _resident(pictures, by_group, spans, keep)
         preprocess_ms += [batch.preprocess_ms for batch in batches]
         for name in shuffle.sample(sorted(contenders), len(contenders)):
             _window(tallies[name], contenders[name], source, batches, meters, idle, sync, window_s)
@@ -192,17 +244,20 @@ def _blocks(n: int, batch_size: int, pictures: Pictures) -> list[list[tuple[int,
 
 
 def _resident(
-    pictures: Pictures,
+    pictures: Pictures[Preprocessing],
     by_group: Mapping[Preprocessing, Runner],
     spans: Sequence[tuple[int, int]],
+    keep: bool,
 ) -> list[_Batch]:
-    """Decoded and uploaded batches."""
+    """Decoded and uploaded batches, with the pictures themselves where a memory hashes them."""
     batches = []
     for start, stop in spans:
         begun = time.perf_counter_ns()
-        pixels = pictures.batch(start, stop)
+        raw = pictures.read(start, stop)
+        pixels = pictures.views(raw, start)
         inputs = {group: by_group[group].upload(pixels[group]) for group in pixels}
-        batches.append(_Batch(start, stop, inputs, (time.perf_counter_ns() - begun) / 1e6))
+        took = (time.perf_counter_ns() - begun) / 1e6
+        batches.append(_Batch(start, stop, inputs, took, raw if keep else ()))
     return batches
 
 
@@ -217,7 +272,7 @@ def _window(
     window_s: float,
 ) -> None:
     """One contender's block: the first pass gives the answers, all passes latency and joules."""
-    requests = 0
+    requests, begun = 0, len(tally.latency_ms)
     with ExitStack() as stack:
         windows = [
             stack.enter_context(meter.window(sync, rest))
@@ -225,33 +280,50 @@ def _window(
         ]
         ends = time.perf_counter() + window_s
         while not requests or (meters and time.perf_counter() < ends):
-            for out, lap_ms in _pass(live, source, batches, sync):
+            table = tally.table.copy() if meters else tally.table  # each pass finds the same
+            for out, lap_ms in _pass(live, source, batches, table, sync):
                 tally.latency_ms.append(lap_ms)
                 for name in _COLUMNS if not requests else ():
                     tally.columns.setdefault(name, []).append(out[name])
+            if not requests:
+                after = table
             requests += batches[-1].stop - batches[0].start
+    tally.table = after
+    laps = len(tally.latency_ms) - begun
+    tally.weight += [len(batches) / laps] * laps
     if meters:
         tally.windows.append((requests, [window.reading for window in windows]))
 
 
-_COLUMNS = ("escalated", "took_b", "prediction", "s_a", "s_b")
+_COLUMNS = ("escalated", "took_b", "prediction", "s_a", "s_b", "hit")
+
+
+def _empty(n: int) -> Answers:
+    """The columns of n requests, before anything has answered."""
+    out: Answers = {name: np.zeros(n, bool) for name in ("escalated", "took_b", "hit")}
+    out |= {name: np.full(n, np.nan) for name in ("s_a", "s_b")}
+    return out | {"prediction": np.full(n, -1, np.int32)}
 
 
 def _pass(
-    live: LiveCascade, source: Source, batches: Sequence[_Batch], sync: Callable[[], None]
+    live: LiveCascade,
+    source: Source,
+    batches: Sequence[_Batch],
+    table: Table[int],
+    sync: Callable[[], None],
 ) -> list[tuple[Answers, float]]:
     done = []
     for batch in batches:
         begun = time.perf_counter_ns()
-        out = _answer(live, batch, source)
+        out = _answer(live, batch, source, table)
         sync()
         done.append((out, (time.perf_counter_ns() - begun) / 1e6))
     return done
 
 
-def _answer(live: LiveCascade, batch: _Batch, source: Source) -> Answers:
+def _answer(live: LiveCascade, batch: _Batch, source: Source, table: Table[int]) -> Answers:
     try:
-        return live.answer(batch.inputs, source.labels[batch.start : batch.stop])
+        return live.recall(batch, source.labels[batch.start : batch.stop], table)
     except _NanError as error:
         raise InputError(
             f"{error.model} gives a NaN or infinite logit on {source.dataset}/{source.split} "
@@ -265,7 +337,7 @@ def _warm_up(
     """All models at the sizes to come, so that no timed request pays for a first call."""
     for _ in range(WARM_UP):
         for live in contenders.values():
-            _answer(live, batches[0], source)
+            _answer(live, batches[0], source, Table(Policy("none")))
             if live.second is not None:
                 live.second.answers(batches[0].inputs[live.second.preprocessing][:1])
 
@@ -277,6 +349,7 @@ def _served(
         ids=np.arange(n),
         labels=source.labels[:n],
         latency_ms=np.array(tally.latency_ms),
+        weight=np.array(tally.weight),
         preprocess_ms=np.array(preprocess_ms),
         batch_size=batch_size,
         windows=tuple(tally.windows),

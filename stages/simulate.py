@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cache import InputError, Store
+from stages.memory import Policy, Remembered, remember, size_bytes
 from stages.pricing import NO_COST, Pricer
 from stages.results import save
 from stages.rule import ORACLE_THRESHOLD, SCORES, Threshold, takes_b, trusted
@@ -35,13 +36,14 @@ class Cascade:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Per image [N]: `escalated` bool, B ran; `took_b` bool, its answer was taken; `prediction`
-    int32; `correct` bool."""
+    """Per request [N]: `escalated` bool, B ran; `took_b` bool, its answer was taken; `prediction`
+    int32; `correct` bool; `hit` bool, a memory answered, None without one."""
 
     escalated: np.ndarray
     took_b: np.ndarray
     prediction: np.ndarray
     correct: np.ndarray
+    hit: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -64,28 +66,145 @@ def simulate(scores: ScoreSet, cascade: Cascade) -> Simulation:
     return Simulation(escalated, took_b, prediction, prediction == scores.labels)
 
 
+@dataclass(frozen=True)
+class Recall:
+    """A memory in front of the cascade. `codes` int64 [N] are the requests' keys as rows of `keys`
+    uint8 [U, L]; `seen` bool [N], whether the request's sample came before; `batch_size` requests
+    are looked up together."""
+
+    policy: Policy
+    codes: np.ndarray
+    keys: np.ndarray
+    seen: np.ndarray
+    batch_size: int = 1
+
+    def first(self, n: int) -> Recall:
+        """For the first n requests."""
+        return replace(self, codes=self.codes[:n], seen=self.seen[:n])
+
+
+def recalled(
+    scores: ScoreSet, cascade: Cascade, plain: Simulation, recall: Recall
+) -> tuple[Simulation, Remembered]:
+    """The same requests with a memory: a hit returns what the storing request was answered."""
+    storable = _storable(scores, cascade, plain, recall.policy.trust)
+    found = remember(recall.codes, recall.keys, storable, recall.policy, recall.batch_size)
+    prediction = np.where(found.hit, plain.prediction[found.source], plain.prediction)
+    outcome = Simulation(
+        plain.escalated & ~found.hit,
+        plain.took_b & ~found.hit,
+        prediction,
+        prediction == scores.labels,
+        found.hit,
+    )
+    return outcome, found
+
+
+def _storable(
+    scores: ScoreSet, cascade: Cascade, plain: Simulation, trust: float | None
+) -> np.ndarray:
+    """bool [N]: the score of the model that gave the answer reaches `trust`."""
+    if trust is None:
+        return np.ones(len(scores.labels), bool)
+    s_a, s_b = (
+        scores.score(cascade.score, scores.index(model))
+        for model in (cascade.model_1, cascade.model_2)
+    )
+    return trusted(SCORES[cascade.score], np.where(plain.took_b, s_b, s_a), trust)
+
+
 def run(
     store: Store,
     scores: ScoreSet,
     cascade: Cascade,
     fit: dict[str, Any] | None = None,
     pricer: Pricer | None = None,
+    recall: Recall | None = None,
+    request: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The summary of one simulated cascade, also written to results/simulate.
 
-    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them.
+    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them. `request`
+    tells apart what else was asked for (the stream's name, say).
     """
-    outcome = simulate(scores, cascade)
-    row = summary(scores, cascade, outcome) | (fit or NO_FIT) | priced(cascade, outcome, pricer)
-    save(store, "simulate", scores, {"cascade": str(cascade), "fit": fit}, [row])
+    plain = outcome = simulate(scores, cascade)
+    memory = NO_MEMORY
+    if recall is not None:
+        outcome, found = recalled(scores, cascade, plain, recall)
+        memory = _memory_row(scores, cascade, plain, outcome, found, recall, pricer)
+    row = summary(scores, cascade, outcome) | memory | (fit or NO_FIT)
+    row |= priced(cascade, outcome, pricer)
+    asked = {"cascade": str(cascade), "fit": fit, "memory": recall and str(recall.policy)}
+    save(store, "simulate", scores, asked | (request or {}), [row])
     return row
+
+
+NO_MEMORY: dict[str, Any] = {
+    "memory": None,
+    "memory_size": None,
+    "memory_radius": None,
+    "memory_trust": None,
+    "memory_entries": None,
+    "memory_bytes": None,
+    "hits": 0,
+    "false_hits": 0,
+    "hit_rate": 0.0,
+    "false_hit_cost": None,
+    "duplicates_seen": None,
+    "duplicate_recall": None,
+    "avoided_1": 0,
+    "avoided_2": 0,
+    "accuracy_without_memory": None,
+    "hash_cost": None,
+    "break_even_rate": None,
+}
+
+
+def _memory_row(
+    scores: ScoreSet,
+    cascade: Cascade,
+    plain: Simulation,
+    outcome: Simulation,
+    found: Remembered,
+    recall: Recall,
+    pricer: Pricer | None,
+) -> dict[str, Any]:
+    """What the memory did. `false_hit_cost` is the accuracy that false hits took (in all requests);
+    `break_even_rate` the share of hits above which hashing costs less than the runs it avoids."""
+    hit, n = found.hit, len(scores.labels)
+    false = hit & (scores.sample_ids[found.source] != scores.sample_ids)
+    policy, repeated = recall.policy, int(recall.seen.sum())
+    hash_cost = None if pricer is None else pricer.hash_cost
+    per_miss = None
+    if pricer is not None:
+        per_miss = pricer.request(cascade.model_1, cascade.model_2, plain.escalated).value
+    return {
+        "memory": policy.algorithm,
+        "memory_size": policy.size,
+        "memory_radius": policy.radius,
+        "memory_trust": policy.trust,
+        "memory_entries": found.entries,
+        "memory_bytes": size_bytes(found.entries, recall.keys.shape[1]),
+        "hits": int(hit.sum()),
+        "false_hits": int(false.sum()),
+        "hit_rate": float(hit.mean()),
+        "false_hit_cost": float((plain.correct[false].sum() - outcome.correct[false].sum()) / n),
+        "duplicates_seen": repeated,
+        "duplicate_recall": float((hit & recall.seen).sum() / repeated) if repeated else None,
+        "avoided_1": int(hit.sum()),
+        "avoided_2": int((plain.escalated & hit).sum()),
+        "accuracy_without_memory": plain.accuracy,
+        "hash_cost": hash_cost,
+        "break_even_rate": hash_cost / per_miss if hash_cost is not None and per_miss else None,
+    }
 
 
 def priced(cascade: Cascade, outcome: Simulation, pricer: Pricer | None) -> dict[str, Any]:
     """The cost fields of a simulated cascade, all null where no cost is known."""
     if pricer is None:
         return NO_COST
-    return pricer.compared(cascade.model_1, cascade.model_2, outcome.escalated, outcome.correct)
+    models = (cascade.model_1, cascade.model_2)
+    return pricer.compared(*models, outcome.escalated, outcome.correct, outcome.hit)
 
 
 NO_FIT: dict[str, Any] = {
@@ -113,23 +232,22 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "score": cascade.score,
         "threshold": cascade.threshold,
         "postcheck": cascade.postcheck,
-        "memory": None,
         "n": len(scores.labels),
         "accuracy": outcome.accuracy,
         "usage": outcome.usage,
         "escalated": int(outcome.escalated.sum()),
         "took_b": int(outcome.took_b.sum()),
-        "hits": 0,
-        "false_hits": 0,
-        "hit_rate": 0.0,
         "accuracy_1": float(scores.accuracy[a]),
         "accuracy_2": float(scores.accuracy[b]),
         "macs_1": macs_1,
         "macs_2": macs_2,
-        "macs_per_request": _expected(macs_1, macs_2, outcome.usage),
+        "macs_per_request": _expected(macs_1, macs_2, outcome),
     }
 
 
-def _expected(cost_1: float | None, cost_2: float | None, usage: float) -> float | None:
-    """Cost per request: A always runs, B on its share; unknown if either is."""
-    return None if cost_1 is None or cost_2 is None else cost_1 + usage * cost_2
+def _expected(cost_1: float | None, cost_2: float | None, outcome: Simulation) -> float | None:
+    """Cost per request: A runs unless the memory answers, B on its share; unknown if either is."""
+    if cost_1 is None or cost_2 is None:
+        return None
+    missed = 1.0 if outcome.hit is None else float(1 - outcome.hit.mean())
+    return missed * cost_1 + outcome.usage * cost_2

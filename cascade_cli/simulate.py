@@ -1,0 +1,112 @@
+"""`simulate`: what one cascade would answer, cost and remember."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices, requests
+from cascade_cli.output import print_json
+
+SIMULATION = (
+    ("accuracy", "accuracy", ".2%"),
+    ("usage", "use of B", ".2%"),
+    ("escalated", "requests sent to B", "d"),
+    ("took_b", "answered by B", "d"),
+    ("accuracy_1", "A alone", ".2%"),
+    ("accuracy_2", "B alone", ".2%"),
+    ("hits", "answered from memory", "d"),
+    ("false_hits", "of another image's answer", "d"),
+    ("duplicate_recall", "repeats recognised", ".2%"),
+    ("accuracy_without_memory", "accuracy without it", ".2%"),
+    ("memory_bytes", "memory in bytes", ",d"),
+    ("break_even_rate", "hits that pay for hashing", ".2%"),
+    ("crossfit_accuracy", "cross-fitted accuracy", ".2%"),
+    ("macs_per_request", "multiply-adds per request", ",.0f"),
+)
+_OF_MEMORY = ("hits", "false_hits")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    dataset: opt.DatasetLong = None,
+    data: opt.Data = None,
+    scorefn: opt.ScoreFn = "maxp",
+    threshold: opt.Threshold = None,
+    postcheck: opt.PostCheck = False,
+    memory: requests.Memory = None,
+    duplicates: requests.Duplicates = 0.0,
+    rotations: requests.Rotations = 0.0,
+    order: requests.Order = "appended",
+    seed: requests.Seed = 0,
+    stream: requests.StreamFile = None,
+    memory_size: requests.MemorySize = None,
+    memory_radius: requests.MemoryRadius = 0,
+    memory_trust: requests.MemoryTrust = None,
+    objective: opt.Objective = "best",
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
+    arrival_rate: prices.ArrivalRate = None,
+    with_preprocess: prices.WithPreprocess = False,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """What a cascade answers and costs, request by request, at a given or fitted λ.
+
+    \b
+    cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+    from stages import simulate as stage
+
+    store, images = Store(cache), gather.Images(data, weights)
+    pair = asking.required_pair(model_1, model_2)
+    dataset = asking.dataset_for(dataset, pair[0])
+    split = gather.report_split(store, dataset, split)
+    scores = gather.scores(store, dataset, split, pair, images, runtime)
+    cascade, fit = gather.decided(
+        store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
+    )
+    asked = prices.Asked(cost, cost_device, batch_size, baseline, arrival_rate, with_preprocess)
+    everyone = prices.with_references(store, scores)
+    wanted = requests.Asked(
+        duplicates, rotations, order, seed, stream, memory, memory_size, memory_radius, memory_trust
+    )
+    policy = wanted.policy()
+    shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
+    everyone = requests.references(everyone, shown, made)
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
+    recall = requests.recall(store, shown, made, policy, batch_size, images)
+    row = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
+    row = {"dataset": dataset} | row | {"stream": name} | wanted.about()
+    if as_json:
+        print_json(row)
+        return
+    print_simulation(row)
+
+
+def print_simulation(row: dict[str, Any]) -> None:
+    """The cascade and its figures, one a line."""
+    check = " with post-check" if row["postcheck"] else ""
+    how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
+    limit = "" if row["score"] == "oracle" else f" at λ = {row['threshold']} ({how})"
+    print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
+    print(f"{row['split']}: {row['n']} {'requests' if row['stream'] else 'images'}")
+    for key, title, style in SIMULATION:
+        if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
+            print(f"  {title:<26} {row[key]:{style}}")
+    prices.show(row)
