@@ -1,0 +1,75 @@
+"""Several windows' readings → joules per image with a 95 % interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.energy.meter import Reading
+from stages.energy.uncertainty import NORMAL
+
+# Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over windows and its 95 % interval, None where unknown."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def per_image(readings: Sequence[Reading], images: Sequence[int]) -> dict[str, Figure]:
+    """`energy` and `energy_above_idle` in J per image from windows that saw so many images each.
+
+    Idle power is measured once: its error is common to all windows.
+    """
+    idle = [
+        (each.idle_sd_w or 0.0) * each.duration_s / count
+        for each, count in zip(readings, images, strict=True)
+    ]
+    gross, above = (
+        [
+            None if value is None else value / count
+            for value, count in zip(joules, images, strict=True)
+        ]
+        for joules in ([r.energy_j for r in readings], [r.above_idle_j for r in readings])
+    )
+    errors = [(each.sd_j or 0.0) / count for each, count in zip(readings, images, strict=True)]
+    return {
+        "energy": mean_interval(gross, errors),
+        "energy_above_idle": mean_interval(above, errors, float(np.mean(idle)) if idle else 0.0),
+    }
+
+
+def mean_interval(
+    values: Sequence[float | None], errors: Sequence[float], common: float = 0.0
+) -> Figure:
+    """Mean and 95 % interval of values [n] that each carry an error (SD), and one in common.
+
+    The spread between windows (Student's t) already holds what varies from window to window; the
+    sensor's own error is added, as it would not show between windows of equal phase. One unknown
+    value makes the mean unknown, and of a single one the interval is.
+    """
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return Figure(None, None, None)
+    n, mean = len(known), float(np.mean(known))
+    if n < 2:
+        return Figure(mean, None, None)
+    variance = float(np.var(known, ddof=1)) + float(np.mean(np.square(errors)))
+    half = math.hypot(_quantile(n - 1) * math.sqrt(variance / n), NORMAL * common)
+    return Figure(mean, mean - half, mean + half)
+
+
+def _quantile(freedom: int) -> float:
+    """Student's t at 97.5 %: tabulated, then its expansion in 1/ν (Abramowitz & Stegun 26.7.5)."""
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z = NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
