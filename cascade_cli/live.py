@@ -144,7 +144,6 @@ class _Request:
         """
         from cascade_cli.gather import contenders, same_images
         from stages.energy import open_meters
-        from stages.hashes import HASHES
         from stages.inference import device_name
         from stages.profile import window_s
         from stages.serving import LiveMemory, serve_all
@@ -156,6 +155,8 @@ class _Request:
         if made is not None:
             source = shown(source, made)
         if policy is not None:
+            from stages.hashes import HASHES
+
             memory = LiveMemory(policy, HASHES[policy.algorithm].digest_each)
             running[_CASCADE] = replace(running[_CASCADE], memory=memory)
         device = next(iter(running.values())).first.device

@@ -71,13 +71,14 @@ class Asked:
     def policy(self) -> Policy | None:
         """The memory's policy; InputError for options that do not go together."""
         from cache.errors import InputError, one_of
-        from stages.hashes import HASHES
         from stages.memory import Policy
 
         if self.memory is None:
             if self.size is not None or self.radius or self.trust is not None:
                 raise InputError("memory options need a hash: give --memory dhash, say")
             return None
+        from stages.hashes import HASHES
+
         if self.memory not in HASHES:
             raise one_of("hash", self.memory, HASHES)
         if self.radius and HASHES[self.memory].bits is None:

@@ -294,7 +294,8 @@ REFUSED = {
     "a batch of none": (("extract", "--batch-size", "0"), "--batch-size"),
     "an output of no kind": (("threshold", *PAIR, "-o", "x.xls"), ".csv or .parquet"),
     "an output nowhere": (("heterogeneity", "-o", "no/where.csv"), "cannot write no/where.csv"),
-    "an output with a zero byte": (("heterogeneity", "-o", "a\0.csv"), "cannot write"),
+    "an output with a zero byte": (("heterogeneity", "-o", "a\0.csv"), "not text"),
+    "a name that is not UTF-8": (("score", "-d", "\udcff"), "not text in UTF-8"),
     "a cache that is a file": (("score", "--cache", "file"), "cannot"),
     "a cache of no kind": (("score", "--cache", "nope://x"), "nope://x"),
 }
