@@ -76,6 +76,7 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.memory
 
 clean: ## Remove the cache; keeps .venv
 	rm -rf $(CACHE)
