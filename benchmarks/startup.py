@@ -1,6 +1,6 @@
 """Start-up of the command line, beside a bare interpreter.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 from __future__ import annotations

@@ -90,6 +90,11 @@ def logits_schema(classes: int) -> pa.Schema:
     return pa.schema([_ID, pa.field("logits", pa.list_(element, classes), nullable=False)])
 
 
+def hashes_schema(length: int) -> pa.Schema:
+    """sample_id int64, hash binary of `length` bytes."""
+    return pa.schema([_ID, pa.field("hash", pa.binary(length), nullable=False)])
+
+
 def write_options(schema: pa.Schema) -> dict[str, Any]:
     """pyarrow.parquet.ParquetWriter's options: byte-stream split for logits, zstd for all."""
     common = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}

@@ -271,7 +271,7 @@ def _compared(
         "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
     }
     result = _measured(live.cascade) | live.about() | {"agreement": found}
-    result["predicted"] = prices.predicted(
+    expected = prices.predicted(
         request.store,
         shown,
         request.models,
@@ -281,7 +281,10 @@ def _compared(
         outcome.hit,
         recall.policy.algorithm if recall else None,
     )
-    return result | {"energy_j_per_request": result["energy"]["energy_j_per_request"]}
+    joules = result["energy"]["energy_j_per_request"]
+    got = {"latency": live.cascade.ms_per_request, "joules": joules}
+    result["predicted"] = prices.beside_measured(expected, got)
+    return result | {"energy_j_per_request": joules}
 
 
 _CASCADE = "cascade"
