@@ -271,6 +271,8 @@ def _compared(
         "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
     }
     result = _measured(live.cascade) | live.about() | {"agreement": found}
+    for place, model in enumerate(request.models, 1):
+        result[f"accuracy_{place}"] = float(shown.accuracy[shown.index(model)])
     expected = prices.predicted(
         request.store,
         shown,

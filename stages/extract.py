@@ -331,7 +331,6 @@ def _finish(store: Store, source: Source, job: Job, options: Options) -> dict[st
         job.timings.finish(count)
         job.logits.finish(count)
     job.logits.restate("trained_on")
-    job.logits.restate("trained_on")
     manifest = job.logits.complete
     if manifest is None:
         raise RuntimeError(f"{job.logits.partition} was not published")

@@ -112,7 +112,7 @@ def test_heterogeneity(zoo):
 
 
 def test_simulate(zoo):
-    found = ask(zoo, "simulate", "-d", "cifar10", *PAIR, "-s", "entropy", "-p").json
+    found = ask(zoo, "simulate", "--dataset", "cifar10", *PAIR, "-s", "entropy", "-p").json
     assert (found["n"], found["fit_split"]) == (5000, "val")
     assert found["accuracy_1"] == pytest.approx(stated()["resnet20"]["test"], abs=0.001)
     assert found["macs_per_request"] == pytest.approx(

@@ -452,7 +452,7 @@ def test_missing_logits_name_the_command(tmp_path):
     np.save("y.npy", np.arange(5))
     given = ("--dataset", "mine", "--split", "a", "--model", "b", "--labels", "y.npy")
     assert cascade("import", *given, "--logits", "x.npy").status == 0
-    args = ("simulate", "-d", "mine", "--split", "a", "-m1", "b", "-m2", "resnet20")
+    args = ("simulate", "--dataset", "mine", "--split", "a", "-m1", "b", "-m2", "resnet20")
     line = cascade(*args).refusal
     assert "cascade extract --dataset mine --data DIR --split a --models resnet20" in line
 

@@ -206,7 +206,7 @@ STAGES = {
     "threshold": ("threshold", "-d", "mine"),
     "threshold of a pair": ("threshold", "-d", "mine", "-m1", "small", "-m2", "big", "-n", "50"),
     "heterogeneity": ("heterogeneity", "-d", "mine"),
-    "simulate": ("simulate", "-d", "mine", "-m1", "small", "-m2", "big"),
+    "simulate": ("simulate", "--dataset", "mine", "-m1", "small", "-m2", "big"),
     "models": ("models", "-d", "mine"),
     "datasets": ("datasets",),
 }
@@ -220,7 +220,7 @@ def test_every_stage_works_on_them(name, imported):
 
 def test_what_the_stages_say_is_right(imported):
     right = {m: r.argmax(axis=1) == LABELS for m, r in (("small", LOGITS), ("big", OTHERS))}
-    args = ("-d", "mine", "--cache", imported, "--json")
+    args = ("--dataset", "mine", "--cache", imported, "--json")
     rows = cascade("score", *args, "--split", "test").json["models"]
     assert {r["model"]: r["accuracy"] for r in rows} == {m: r.mean() for m, r in right.items()}
     found = cascade("heterogeneity", *args).json
@@ -242,7 +242,7 @@ def test_fitting_avoids_what_the_model_is_said_to_have_seen(files):
         for split in ("test", "val", "extra"):
             result = bring(files, *given, split, "--trained-on", "val,train")
             assert result.status == 0
-    args = ("simulate", "-d", "mine", "-m1", "a", "-m2", "b", "--cache", files, "--json")
+    args = ("simulate", "--dataset", "mine", "-m1", "a", "-m2", "b", "--cache", files, "--json")
     assert cascade(*args).json["fit_split"] == "extra"
     result = cascade(*args, "--fit-split", "val")
     assert "warning: a (stated), b (stated) was trained on val" in result.err

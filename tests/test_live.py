@@ -163,6 +163,7 @@ def served_by(scores, one):
         prediction=found.prediction,
         s_a=s_a,
         s_b=np.where(found.escalated, s_b, np.nan),
+        hit=np.zeros(n, bool),
         latency_ms=times,
         preprocess_ms=times,
         batch_size=1,
@@ -245,7 +246,7 @@ def test_other_images_under_the_same_name_are_refused(tmp_path):
     many = write_parquet(tmp_path / "many", "test", pictures, labels)
     for seed, name in enumerate(("resnet20", "shufflenetv2_x0_5")):
         seeded_weights(tmp_path / "w" / f"{name}.pt", name, seed)
-    common = ("-d", "cifar10", "--weights", tmp_path / "w", "--cache", tmp_path / "cache")
+    common = ("--dataset", "cifar10", "--weights", tmp_path / "w", "--cache", tmp_path / "cache")
     assert cascade("extract", *common, "-f", few).status == 0
     pair = ("-m1", "resnet20", "-m2", "shufflenetv2_x0_5", "-t", "0.5")
     line = cascade("live", *common, *pair, "-f", many).refusal
@@ -383,7 +384,7 @@ def test_nan_weights_are_one_line(tmp_path):
     data = write_parquet(tmp_path / "data", "test", pictures, labels)
     huge = {"conv1__weight": lambda t: t * 0 + 3e38}
     file = seeded_weights(tmp_path / "w" / "resnet20.pt", **huge)
-    args = ("-d", "cifar10", "-m1", "resnet20", "-w1", file, "-f", data)
+    args = ("--dataset", "cifar10", "-m1", "resnet20", "-w1", file, "-f", data)
     line = cascade("live", *args).refusal
     assert "resnet20 gives a NaN or infinite logit on cifar10/test sample" in line
 
