@@ -18,6 +18,7 @@ from cascade_cli import (
     costs,
     costs_import,
     doctor,
+    hashing,
     images,
     listings,
     live,
@@ -35,7 +36,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (images, costs, costs_import, analyse, simulate, live, report, listings, doctor):
+for module in (
+    images,
+    hashing,
+    costs,
+    costs_import,
+    analyse,
+    simulate,
+    live,
+    report,
+    listings,
+    doctor,
+):
     module.register(app)
 
 

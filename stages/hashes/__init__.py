@@ -11,8 +11,7 @@ A new hash is one function and one row of HASHES.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from cache.errors import InputError, one_of
@@ -22,50 +21,48 @@ from stages.hashes.dhash import dhash
 from stages.hashes.invariants import LENGTH, invariants, rounded
 from stages.hashes.spec import Hash
 
-__all__ = ["HASHES", "INVARIANTS", "Hash", "available", "hash_of", "rounded_name"]
+__all__ = ["ALL", "HASHES", "Hash", "hash_of", "rounded_name"]
 
-INVARIANTS = "invariants"
 _DIGITS = range(1, 16)  # beyond, a float64 has no more
 _LIBRARY = ("imagehash", "PIL")
-_LANCZOS = {"resize": "lanczos 9×8, Pillow 13"}
-_EXACT = {"order": 3, "largest": 32, "key": "exact, modulo 2^61-1"}
+_LANCZOS = {"resize": "Lanczos to 9×8, as Pillow 13"}
+_MOMENTS = {"order": 3, "largest": 32}
 
-HASHES: Mapping[str, Hash] = {
-    each.name: each
-    for each in (
-        Hash("dhash", 64, 8, dhash, _LANCZOS),
-        Hash("canonical-dhash", 64, 8, canonical_dhash, {**_LANCZOS, "symmetries": 8}),
-        Hash(INVARIANTS, None, LENGTH, invariants, _EXACT),
-        Hash("phash", 64, 8, library.by_name("phash"), needs=_LIBRARY),
-        Hash("ahash", 64, 8, library.by_name("average_hash"), needs=_LIBRARY),
-        Hash("whash", 64, 8, library.by_name("whash"), needs=_LIBRARY),
+_PLAIN = (
+    Hash("dhash", 64, 8, dhash, _LANCZOS),
+    Hash("canonical-dhash", 64, 8, canonical_dhash, {**_LANCZOS, "symmetries": 8}),
+    Hash("invariants", None, LENGTH, invariants, {**_MOMENTS, "key": "exact, modulo 2^61-1"}),
+    Hash("phash", 64, 8, library.by_name("phash"), needs=_LIBRARY),
+    Hash("ahash", 64, 8, library.by_name("average_hash"), needs=_LIBRARY),
+    Hash("whash", 64, 8, library.by_name("whash"), needs=_LIBRARY),
+)
+# `invariants-4`: rounded to 4 significant digits.
+_ROUNDED = tuple(
+    Hash(
+        f"invariants-{digits}",
+        None,
+        LENGTH,
+        partial(rounded, digits=digits),
+        {**_MOMENTS, "key": f"{digits} significant digits"},
     )
-}
+    for digits in _DIGITS
+)
+ALL = tuple(each.name for each in _PLAIN)
+HASHES: Mapping[str, Hash] = {each.name: each for each in (*_PLAIN, *_ROUNDED)}
 
 
 def hash_of(name: str) -> Hash:
-    """The hash of this name; `invariants-N` rounds the invariants to N significant digits."""
-    found = re.fullmatch(rf"{INVARIANTS}-(\d+)", name)
-    if found is None:
-        if name not in HASHES:
-            raise one_of("hash", name, HASHES)
-        return HASHES[name]
-    digits = int(found[1])
-    parameters = {**_EXACT, "key": f"{digits} significant digits"}
-    name = rounded_name(digits)
-    return Hash(name, None, LENGTH, partial(rounded, digits=digits), parameters)
+    """The hash of this name, or an InputError."""
+    if name not in HASHES:
+        raise one_of("hash", name, [*ALL, f"invariants-{_DIGITS[0]} … -{_DIGITS[-1]}"])
+    return HASHES[name]
 
 
 def rounded_name(digits: int) -> str:
-    """`invariants-4`, for 4 significant digits; InputError outside 1 … 15."""
+    """The name of the invariants rounded to so many significant digits; InputError for others."""
     if digits not in _DIGITS:
         raise InputError(
-            f"{digits} digits of the invariants: give {_DIGITS[0]} to {_DIGITS[-1]}, or "
-            f"{INVARIANTS} for the exact ones"
+            f"invariants to {digits} digits: give {_DIGITS[0]} to {_DIGITS[-1]}, or leave it out "
+            "for the exact ones"
         )
-    return f"{INVARIANTS}-{digits}"
-
-
-def available(names: Iterable[str] = HASHES) -> list[Hash]:
-    """The hashes whose packages are installed."""
-    return [each for each in map(hash_of, names) if not each.missing]
+    return f"invariants-{digits}"

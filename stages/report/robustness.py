@@ -1,0 +1,79 @@
+"""The figures of `cascade hash --robustness`: recall and false hits by hash and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+
+from cache import InputError
+from stages.report.charts import Drawing, Figure
+from stages.report.charts import save as save_figure
+
+Row = dict[str, Any]
+
+
+def save(rows: Sequence[Row], dataset: str, split: str, folder: str | Path) -> list[Path]:
+    """PNG and SVG of each figure in the folder; InputError where they cannot be written."""
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        drawn = figures(rows, dataset, split)
+        return [file for figure in drawn for file in save_figure(figure, place)]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write to {folder}: {reason}; choose another place") from error
+
+
+def figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
+    """Two heat maps of rows as stages.robustness makes them: recall, and the false-hit rate."""
+    n = rows[0]["n"]
+    asked = f"{n} images of {dataset}/{split}, each looked up in a changed form."
+    return [
+        Figure(
+            "hash_recall",
+            "Which changes a hash survives",
+            f"{asked} Share that finds itself, in percent.",
+            _map(rows, "recall", "viridis"),
+        ),
+        Figure(
+            "hash_false_hits",
+            "How often a hash finds another image",
+            f"{asked} Share that finds another image, in percent.",
+            _map(rows, "false_hit_rate", "magma"),
+        ),
+    ]
+
+
+def _map(rows: Sequence[Row], value: str, scheme: Literal["viridis", "magma"]) -> Drawing:
+    cells = [
+        {
+            "hash": _name(row),
+            "change": f"{row['kind']}: {row['perturbation']}",
+            "percent": 100 * row[value],
+        }
+        for row in rows
+    ]
+    names, changes = (
+        list(dict.fromkeys(cell[key] for cell in cells)) for key in ("hash", "change")
+    )
+    axis: Row = {"labelLimit": 220, "grid": False, "domain": False, "ticks": False}
+    base = alt.Chart(alt.NamedData("cells")).encode(
+        x=alt.X("hash:N", sort=names, title=None, axis=alt.Axis(labelAngle=-30, **axis)),
+        y=alt.Y("change:N", sort=changes, title=None, axis=alt.Axis(**axis)),
+    )
+    scale = alt.Scale(scheme=scheme, domain=[0, 100])
+    legend = alt.Legend(title=None, orient="top", gradientLength=160)
+    ink = alt.condition("datum.percent > 60", alt.value("#111111"), alt.value("#ffffff"))
+    layers = [
+        base.mark_rect().encode(color=alt.Color("percent:Q", scale=scale, legend=legend)),
+        base.mark_text(fontSize=10).encode(text=alt.Text("percent:Q", format=".1f"), color=ink),
+    ]
+    chart = alt.layer(*layers).properties(height=18 * len(changes))
+    return Drawing(chart, {"cells": cells})
+
+
+def _name(row: Row) -> str:
+    return row["algorithm"] + (f", radius {row['radius']}" if row["radius"] else "")
