@@ -191,6 +191,23 @@ def hash_splits(
     return rows
 
 
+def hash_too(
+    store: Store,
+    dataset: str,
+    splits: Sequence[str],
+    algorithms: Sequence[str],
+    images: Images,
+    profile: bool,
+) -> list[Row]:
+    """What another command hashes after its own work."""
+    if not algorithms:
+        return []
+    rows = hash_splits(store, dataset, splits, algorithms, images)
+    if profile:
+        measure(store, dataset, splits[-1], algorithms, images)
+    return rows
+
+
 def measure(
     store: Store, dataset: str, split: str, algorithms: Sequence[str], images: Images
 ) -> list[Row]:

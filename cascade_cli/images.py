@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cascade_cli import hashing
 from cascade_cli import options as opt
 from cascade_cli.costs import profile_new
 from cascade_cli.output import print_json, print_table
@@ -70,6 +71,10 @@ def extract(
     variants: Annotated[
         str, typer.Option(help="Of the pictures: identity, rot90, rot180, rot270, flip.")
     ] = "identity",
+    hashes: Annotated[
+        str | None,
+        typer.Option("--hashes", help="Hash the images too, as `cascade hash --algorithms`."),
+    ] = None,
     profile: Annotated[
         bool, typer.Option(help="Measure latency and joules where the cache has none yet.")
     ] = True,
@@ -103,16 +108,21 @@ def extract(
         overwrite=overwrite,
         variants=tuple(checked(asking.names(variants) or [])),
     )
+    algorithms = hashing.chosen(hashes) if hashes is not None else []
     begun = time.monotonic()
     splits = asking.names(split) or gather.extract_splits(dataset, images)
     rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
     seconds = time.monotonic() - begun
     if profile:
         profile_new(Store(cache), dataset, wanted, model or [], images)
+    hashed = hashing.hash_too(Store(cache), dataset, splits, algorithms, images, profile)
     if as_json:
-        print_json({"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]})
+        report = {"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]}
+        print_json(report | ({"hashes": hashed} if algorithms else {}))
         return
     print_table(rows, COLUMNS)
+    if algorithms:
+        print_table(hashed, hashing.COLUMNS)
     print(f"{dataset}: {len(rows)} partitions in {Store(cache).root}, {seconds:.1f} s")
 
 
