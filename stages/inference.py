@@ -174,6 +174,7 @@ class Stopwatch:
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
+        self._device = device
         self._sync: Callable[[], None] = synchroniser(device)
         self._laps: list[tuple[object, object]] = []
         self._start: object = None
@@ -197,7 +198,7 @@ class Stopwatch:
             self._sync()
             return time.perf_counter_ns()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))  # not the first GPU's
         return event
 
 

@@ -8,6 +8,7 @@ Normalize.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,10 +48,16 @@ class Preprocessing:
         """uint8 [B, C, h, w] → float32 on the same device, as ToTensor then Normalize give it."""
         import torch
 
-        shape = (1, len(self.mean), 1, 1)
-        mean = torch.tensor(self.mean, dtype=torch.float32, device=batch.device).view(shape)
-        std = torch.tensor(self.std, dtype=torch.float32, device=batch.device).view(shape)
+        mean, std = (_resident(values, batch.device) for values in (self.mean, self.std))
         return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=64)
+def _resident(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """float32 [1, C, 1, 1]; made once, as each copy to a GPU waits for all that it has to do."""
+    import torch
+
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, len(values), 1, 1)
 
 
 def _with_channels(picture: np.ndarray, channels: int) -> np.ndarray:
