@@ -126,7 +126,7 @@ def _hash_split(
         for part, start in enumerate(range(0, n, part_rows))
         if any(job.lacks(part) for job in jobs)
     ]
-    step = max(1, min(_BATCH, _BATCH_BYTES // source.read(0).nbytes))
+    step = max(1, min(_BATCH, _BATCH_BYTES // source.read(0).nbytes)) if starts else 1
     done, total = 0, sum(min(part_rows, n - start) for start in starts)
     for first in starts:
         last = min(first + part_rows, n)

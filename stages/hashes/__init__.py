@@ -15,10 +15,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from cache.errors import InputError, one_of
-from stages.hashes import library
-from stages.hashes.canonical import canonical_dhash
-from stages.hashes.dhash import dhash
-from stages.hashes.invariants import LENGTH, invariants, rounded
+from stages.hashes import canonical, dhash, invariants, library
+from stages.hashes.invariants import LENGTH
 from stages.hashes.spec import Hash
 
 __all__ = ["ALL", "HASHES", "Hash", "hash_of", "rounded_name"]
@@ -27,11 +25,12 @@ _DIGITS = range(1, 16)  # beyond, a float64 has no more
 _LIBRARY = ("imagehash", "PIL")
 _LANCZOS = {"resize": "Lanczos to 9×8, as Pillow 13"}
 _MOMENTS = {"order": 3, "largest": 32}
+_EXACT = {"key": "exact, modulo 2^61-1"}
 
 _PLAIN = (
-    Hash("dhash", 64, 8, dhash, _LANCZOS),
-    Hash("canonical-dhash", 64, 8, canonical_dhash, {**_LANCZOS, "symmetries": 8}),
-    Hash("invariants", None, LENGTH, invariants, {**_MOMENTS, "key": "exact, modulo 2^61-1"}),
+    Hash("dhash", 64, 8, dhash.dhash, _LANCZOS),
+    Hash("canonical-dhash", 64, 8, canonical.canonical_dhash, {**_LANCZOS, "symmetries": 8}),
+    Hash("invariants", None, LENGTH, invariants.invariants, {**_MOMENTS, **_EXACT}),
     Hash("phash", 64, 8, library.by_name("phash"), needs=_LIBRARY),
     Hash("ahash", 64, 8, library.by_name("average_hash"), needs=_LIBRARY),
     Hash("whash", 64, 8, library.by_name("whash"), needs=_LIBRARY),
@@ -42,7 +41,7 @@ _ROUNDED = tuple(
         f"invariants-{digits}",
         None,
         LENGTH,
-        partial(rounded, digits=digits),
+        partial(invariants.rounded, digits=digits),
         {**_MOMENTS, "key": f"{digits} significant digits"},
     )
     for digits in _DIGITS

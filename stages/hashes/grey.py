@@ -8,7 +8,7 @@ import numpy as np
 _WEIGHTS = (19595, 38470, 7471)
 _HALF = 1 << 15
 # Pixels converted at a time, so that the 32-bit intermediates stay in the cache.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 15
 
 
 def grey(pictures: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ from math import gcd
 
 import numpy as np
 
+from stages.hashes.product import product
+
 SIDE = 32
 # m_pq = Σ xᵖ y^q f, for these (p, q).
 ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
 # |m_pq| ≤ 255 · 32 · Σ |x|³ per unit of weight, below 2³¹.
 _BOUND = 255 * SIDE * 2 * sum(x**3 for x in range(1, SIDE, 2))
 _EXACT_IN_FLOAT = 1 << 53
-# Pixels worked on at a time, so that their float64 copies stay in the cache.
-_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,19 @@ def moments(grey: np.ndarray) -> Moments:
     n, height, width = grey.shape
     down, across = area_weights(height, width), area_weights(width, height)
     unit = int(down[0].sum() * across[0].sum())
+    if unit > 1:
+        grey = _area_sums(grey, down, across)
     powers = _powers(len(down), len(across))
-    exact = np.float64 if unit * _BOUND < _EXACT_IN_FLOAT else np.int64
-    raw = np.empty((n, len(ORDERS)), np.int64)
-    step = max(1, _BLOCK // (height * width))
-    for start in range(0, n, step):
-        block = grey[start : start + step].astype(np.float64)
-        if unit > 1:
-            block = down.astype(np.float64) @ block @ across.T.astype(np.float64)
-        flat = block.reshape(len(block), -1).astype(exact, copy=False)
-        raw[start : start + step] = flat @ powers.astype(exact, copy=False)
-    return Moments(np.ascontiguousarray(raw.T), unit)
+    if unit * _BOUND >= _EXACT_IN_FLOAT:
+        powers = powers.astype(np.int64)
+    raw = product(grey.reshape(n, -1), powers)
+    return Moments(np.ascontiguousarray(raw.T.astype(np.int64)), unit)
+
+
+def _area_sums(grey: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """[N, H, W] and weights [h, H] and [w, W] → [N, h, w], below 255 · 2³² as whole float64."""
+    rows = product(grey, across.T.astype(np.float64))
+    return product(rows.transpose(0, 2, 1), down.T.astype(np.float64)).transpose(0, 2, 1)
 
 
 @lru_cache(maxsize=256)

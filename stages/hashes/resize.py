@@ -1,8 +1,7 @@
 """Pillow's Lanczos resize of 8-bit grey images, bit for bit, for whole batches.
 
 Source: Pillow's Resample.c: weights as integers in units of 2⁻²², first along the rows, rounded and
-clipped to 8 bits, then along the columns, rounded and clipped again. The sums are integers below
-2⁵³, so float64 matrix products give them exactly, in whatever order they add.
+clipped to 8 bits, then along the columns, rounded and clipped again.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+
+from stages.hashes.product import product
 
 _SUPPORT = 3.0
 _UNIT = float(1 << 22)
@@ -33,9 +34,7 @@ def resized(grey: np.ndarray, down: np.ndarray, across: np.ndarray, first: bool)
 
 def _pass(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[N, A, B] and weights [B, b] → [N, A, b]."""
-    n, rows, size = images.shape
-    flat = images.astype(np.float64, order="C").reshape(n * rows, size)
-    return _rounded(flat @ weights).reshape(n, rows, -1)
+    return _rounded(product(images, weights))
 
 
 def _rounded(sums: np.ndarray) -> np.ndarray:
