@@ -22,7 +22,7 @@ from cache import InputError
 from cache.provenance import now
 from cache.schema import COSTS
 from stages.energy.meter import Idle, Meter, Reading
-from stages.energy.windows import per_image
+from stages.energy.windows import idle_of, per_image
 from stages.inference import Runner, device_name, synchroniser
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -70,11 +70,14 @@ def run(
     preprocess: dict[str, Callable[[], object]] | None = None,
     quick: bool = False,
     progress: Progress = lambda done, total: None,
+    plan: tuple[int, float] | None = None,
+    idle: Sequence[Idle] | None = None,
 ) -> dict[str, list[Row]]:
     """Cost rows (cache.schema.COSTS) by model: `forward` by batch size, `preprocess` per image.
 
     `preprocess` holds, by model, a call that decodes and resizes one image. The meters are read at
-    the ends of each window only, after the device is synchronised.
+    the ends of each window only, after the device is synchronised. `plan` gives the windows of a
+    figure and their seconds, and `idle` idle power by meter, instead of what is done by default.
     """
     sync = synchroniser(subjects[0].runner.device)
     sighted = any(meter.sensor.source != "none" for meter in meters)
@@ -85,8 +88,9 @@ def run(
     ]
     for each in work:
         _prepare(each, by_name[each.label[0]], WARM_UP_S if sighted else BLIND_WARM_UP_S)
-    windows, seconds = _plan(meters, quick, len(batch_sizes) + bool(preprocess))
-    idle = [meter.measure_idle(seconds, sync) for meter in meters] if sighted else []
+    windows, seconds = plan or _plan(meters, quick, len(batch_sizes) + bool(preprocess))
+    if idle is None:
+        idle = idle_of(meters, seconds, sync) if sighted else []
     shuffle, done = random.Random(_SEED), 0
     for _ in range(windows):
         for each in shuffle.sample(work, len(work)):

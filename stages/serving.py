@@ -20,6 +20,7 @@ import numpy as np
 from cache import InputError
 from stages.datasets import Source
 from stages.energy.meter import Idle, Meter, Reading
+from stages.energy.windows import idle_of
 from stages.inference import Pictures, Runner, synchroniser
 from stages.memory import Policy, Table
 from stages.preprocess import Preprocessing
@@ -201,29 +202,34 @@ def serve_all(
     meters: Sequence[Meter] = (),
     window_s: float = 0.0,
     progress: Progress = lambda done, total: None,
+    blocks: int = BLOCKS,
+    idle: Sequence[Idle] | None = None,
 ) -> dict[str, Served]:
     """All contenders on the same images of the split, block by block; all on one device.
 
     With meters, a contender's block is a window: its images are answered again until `window_s`
-    has passed, and idle power is measured first, with all models resident.
+    has passed, and idle power, unless `idle` gives it by meter, is measured first, with all models
+    resident.
     """
     n = min(len(source), limit or len(source))
     runners = [runner for live in contenders.values() for runner in live.runners]
     pictures = Pictures.of(source, {runner.preprocessing for runner in runners})
     sync = synchroniser(runners[0].device)
     by_group = {runner.preprocessing: runner for runner in runners}
-    blocks = _blocks(n, batch_size, pictures)
+    cut = _blocks(n, batch_size, pictures, blocks)
     keep = any(live.memory is not None for live in contenders.values())
-    _warm_up(_resident(pictures, by_group, blocks[0][:1], keep), source, contenders)
-    idle = [meter.measure_idle(window_s, sync) for meter in meters]
+    [first] = _resident(pictures, by_group, cut[0][:1], keep, sync)
+    _warm_up(first, source, contenders)
+    if idle is None:
+        idle = idle_of(meters, window_s, sync)
     tallies = {
         name: _Tally(Table(live.memory.policy if live.memory else Policy("none")))
         for name, live in contenders.items()
     }
     preprocess_ms: list[float] = []
     shuffle = random.Random(_SEED)
-    for spans in blocks:
-        batches = _resident(pictures, by_group, spans, keep)
+    for spans in cut:
+        batches = _resident(pictures, by_group, spans, keep, sync)
         preprocess_ms += [batch.preprocess_ms for batch in batches]
         for name in shuffle.sample(sorted(contenders), len(contenders)):
             _window(tallies[name], contenders[name], source, batches, meters, idle, sync, window_s)
@@ -234,12 +240,14 @@ def serve_all(
     }
 
 
-def _blocks(n: int, batch_size: int, pictures: Pictures) -> list[list[tuple[int, int]]]:
-    """The batches' spans, in BLOCKS blocks or as many as the device's share of memory asks for."""
+def _blocks(
+    n: int, batch_size: int, pictures: Pictures, blocks: int
+) -> list[list[tuple[int, int]]]:
+    """The batches' spans, in `blocks` or as many as the device's share of memory asks for."""
     spans = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
     image_bytes = 4 * sum(int(np.prod(shape)) for shape in pictures.shapes.values())
     most = max(1, _BLOCK_BYTES // (image_bytes * batch_size))
-    size = min(most, -(-len(spans) // BLOCKS))
+    size = min(most, -(-len(spans) // blocks))
     return [spans[i : i + size] for i in range(0, len(spans), size)]
 
 
@@ -248,6 +256,7 @@ def _resident(
     by_group: Mapping[Preprocessing, Runner],
     spans: Sequence[tuple[int, int]],
     keep: bool,
+    sync: Callable[[], None],
 ) -> list[_Batch]:
     """Decoded and uploaded batches, with the pictures themselves where a memory hashes them."""
     batches = []
@@ -256,6 +265,7 @@ def _resident(
         raw = pictures.read(start, stop)
         pixels = pictures.views(raw, start)
         inputs = {group: by_group[group].upload(pixels[group]) for group in pixels}
+        sync()
         took = (time.perf_counter_ns() - begun) / 1e6
         batches.append(_Batch(start, stop, inputs, took, raw if keep else ()))
     return batches
@@ -273,6 +283,8 @@ def _window(
 ) -> None:
     """One contender's block: the first pass gives the answers, all passes latency and joules."""
     requests, begun = 0, len(tally.latency_ms)
+    if _builds_kernels(live, batches[0]):
+        _pass(live, source, batches, tally.table.copy(), sync)
     with ExitStack() as stack:
         windows = [
             stack.enter_context(meter.window(sync, rest))
@@ -293,6 +305,15 @@ def _window(
     tally.weight += [len(batches) / laps] * laps
     if meters:
         tally.windows.append((requests, [window.reading for window in windows]))
+
+
+def _builds_kernels(live: LiveCascade, batch: _Batch) -> bool:
+    """Whether a first pass must stay out of the figures.
+
+    cuDNN takes milliseconds for a layer to meet a shape, and the images that go to B make shapes
+    that no warm-up can know.
+    """
+    return live.first.device.type == "cuda" and batch.stop - batch.start > 1
 
 
 _COLUMNS = ("escalated", "took_b", "prediction", "s_a", "s_b", "hit")
@@ -331,15 +352,16 @@ def _answer(live: LiveCascade, batch: _Batch, source: Source, table: Table[int])
         ) from error
 
 
-def _warm_up(
-    batches: Sequence[_Batch], source: Source, contenders: Mapping[str, LiveCascade]
-) -> None:
-    """All models at the sizes to come, so that no timed request pays for a first call."""
-    for _ in range(WARM_UP):
-        for live in contenders.values():
-            _answer(live, batches[0], source, Table(Policy("none")))
-            if live.second is not None:
-                live.second.answers(batches[0].inputs[live.second.preprocessing][:1])
+def _warm_up(first: _Batch, source: Source, contenders: Mapping[str, LiveCascade]) -> None:
+    """Every model at a whole batch and at one image: no timed request pays for a first call."""
+    runners = {id(one): one for live in contenders.values() for one in live.runners}
+    for runner in runners.values():
+        batch = first.inputs[runner.preprocessing]
+        for _ in range(WARM_UP):
+            runner.logits(batch)
+            runner.logits(batch[:1])
+    for live in contenders.values():
+        _answer(live, first, source, Table(Policy("none")))
 
 
 def _served(

@@ -1,18 +1,30 @@
-"""Several windows' readings → joules per image with a 95 % interval."""
+"""Idle power before a series of windows; their readings → joules per image with an interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.energy.meter import Reading
+from stages.energy.meter import Idle, Meter, Reading
 from stages.energy.uncertainty import NORMAL
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+# A device that was busy a moment ago still draws more, and its sensor shows what was.
+SETTLE_S = 1.0
+
+
+def idle_of(meters: Sequence[Meter], seconds: float, sync: Callable[[], None]) -> list[Idle]:
+    """Each meter's idle power, after the device has come to rest."""
+    sync()
+    for meter in meters[:1]:
+        meter.timing.sleep(SETTLE_S)
+    return [meter.measure_idle(seconds, sync) for meter in meters]
 
 
 @dataclass(frozen=True)
