@@ -7,9 +7,9 @@ down as it is defined, in floats (so its keys differ between a picture and its m
 one that gives the very same key, from whole numbers and fractions. `dhash` against ImageHash, whose
 bits are the same. FOLDER holds CIFAR-10; without it the images are noise, which costs the same.
 
-Measured on 2 shared cores of an AMD EPYC, the best of 3, real images, µs per image: `invariants` 3.5
-against 598 (172×) and 203 (58×), `dhash` 3.9 against 68 (18×); one image at a time 37 and 61. The
-ratios vary by a fifth from run to run.
+Measured on 2 shared cores of an AMD EPYC, the best of 3, real images, µs per image: `invariants`
+3.5 against 598 (172×) and 203 (58×), `dhash` 3.9 against 68 (18×); one image at a time 37 and 61.
+The ratios vary by a fifth from run to run.
 """
 
 from __future__ import annotations
