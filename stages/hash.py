@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def _hash_split(
         lacking = [job for job in jobs if job.lacks(first // part_rows)]
         spans = [(start, min(start + step, last)) for start in range(first, last, step)]
         found: list[list[np.ndarray]] = []
-        for keys in prefetch(lambda span: _keys(source, lacking, span), spans, workers):  # noqa: B023
+        for keys in prefetch(partial(_keys, source, lacking), spans, workers):
             found.append(keys)
             done += len(keys[0])
             progress(done, total)
