@@ -27,7 +27,8 @@ FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
 PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
-.PHONY: help install extract score threshold heterogeneity simulate live report models test lint bench clean
+.PHONY: help install extract import profile import-costs score threshold heterogeneity simulate \
+	compare hash live report doctor models datasets test lint bench bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +62,29 @@ live: $(STAMP) ## Run the cascade M1, M2 for real and compare
 report: $(STAMP) ## Write the page OUT (report.html)
 	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output $(OUT) $(ARGS)
 
+import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'
+	$(CASCADE) import --cache $(CACHE) $(ARGS)
+
+profile: $(STAMP) ## Measure latency and joules of each model
+	$(CASCADE) profile $(COMMON) $(FROM) --models $(MODELS) $(ARGS)
+
+import-costs: $(STAMP) ## Bring in costs measured elsewhere: ARGS=FILE.csv
+	$(CASCADE) import-costs --cache $(CACHE) $(ARGS)
+
+compare: $(STAMP) ## Compare the best cascades of two devices
+	$(CASCADE) compare $(COMMON) $(ARGS)
+
+hash: $(STAMP) ## Hash every image, for the memory
+	$(CASCADE) hash $(COMMON) $(call flag,--data,$(DATA)) $(call flag,--split,$(SPLIT)) $(ARGS)
+
+doctor: $(STAMP) ## Say which sensors answer, and what mends the rest
+	$(CASCADE) doctor $(ARGS)
+
 models: $(STAMP) ## List the models
-	$(CASCADE) models $(ARGS)
+	$(CASCADE) models --cache $(CACHE) $(ARGS)
+
+datasets: $(STAMP) ## List the datasets
+	$(CASCADE) datasets --cache $(CACHE) $(call flag,--data,$(DATA)) $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
@@ -77,6 +99,9 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.memory
+
+bench-gpu: ## Measure predictions on the GPU that is there; installs nothing
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(ARGS)
 
 clean: ## Remove the cache; keeps .venv
 	rm -rf $(CACHE)

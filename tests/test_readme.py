@@ -138,9 +138,15 @@ def run_make(words: list[str]) -> None:
 
 
 def dry_run(arguments: list[str]) -> str:
-    # Under `make test` the variables of the outer make would reach this one.
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFL"))}
-    command = ["make", "-n", "--no-print-directory", *arguments]
+    # Under `make test ARGS=…` the variables of the outer make would reach this one.
+    own = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MAKE", "MFL")) and key not in own
+    }
+    # -B: as if nothing were installed yet
+    command = ["make", "-n", "-B", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
