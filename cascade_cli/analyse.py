@@ -28,6 +28,11 @@ POINT_COLUMNS = {
     "accuracy_1": "A alone:.2%",
     "accuracy_2": "B alone:.2%",
 }
+COST_COLUMNS = {
+    "cost": "cost:.4g",
+    "saved": "saved:.1%",
+    "accuracy_change": "change of accuracy:+.2%",
+}
 CROSSFIT_COLUMNS = {
     "crossfit_accuracy": "cross-fitted:.2%",
     "crossfit_usage": "its use of B:.1%",
@@ -143,7 +148,7 @@ def threshold(
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
     gather.enough_models(pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
-    everyone = prices.with_references(store, reported) if pair else reported
+    everyone = prices.with_references(store, reported) if wanted else reported
     priced = prices.pricer(store, everyone, reported.models, asked)
     rows = stage.run(store, reported, fitted, pairs, question, priced)
     _show_points(reported, fitted, rows, output, as_json)
@@ -181,13 +186,16 @@ def _show_points(
     honest = "crossfit_accuracy" if fitted.method == "cross-fit" else "accuracy"
     rows = sorted(rows, key=lambda row: -(row[honest] or row["accuracy"]))
     extra = CROSSFIT_COLUMNS if fitted.method == "cross-fit" else {}
-    print_table(rows[:SHOWN], POINT_COLUMNS | extra)
+    costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
+    print_table(rows[:SHOWN], POINT_COLUMNS | extra | costs)
     if len(rows) > SHOWN:
         print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
     print(
         f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), "
         f"reported on {reported.split} ({len(reported.labels)} images)"
     )
+    if costs:
+        prices.explain(rows)
 
 
 def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:

@@ -79,6 +79,16 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     )
 
 
+def of_all(store: Store, scores: ScoreSet, asked: Asked) -> Pricer:
+    """Prices for all the models, else multiply-adds of those that tell them."""
+    from stages.costs import choose, read, some_macs
+    from stages.pricing import Pricer
+
+    rows, macs = read(store, scores.dataset, scores.models), macs_of(scores)
+    found = choose(rows, macs, scores.models, asked.kind, asked.device, runtime_of(scores))
+    return Pricer(scores, found or some_macs(macs), asked.batch_size, baseline=asked.baseline)
+
+
 def macs_of(scores: ScoreSet) -> dict[str, int | None]:
     """Multiply-adds of one image by model, None where unknown."""
     found = [manifest.provenance.get("macs") for manifest in scores.manifests]
@@ -215,6 +225,16 @@ def show(row: dict[str, Any]) -> None:
         )
     if row["energy_j_per_request"] is None and not str(row["cost_why"]).endswith("as asked"):
         print(f"  energy                     unknown: {NO_SENSOR}")
+
+
+def explain(rows: Sequence[dict[str, Any]]) -> None:
+    """Below a table: what its costs are and why, and against what they are saved."""
+    row = rows[0]
+    baselines = ", ".join(sorted({row["baseline"] for row in rows}))
+    print(
+        f"cost: {row['cost_unit']} per request ({row['cost_why']}), batch size "
+        f"{row['cost_batch_size']}; saved, and at which change of accuracy, against {baselines}"
+    )
 
 
 def _interval(row: dict[str, Any], key: str) -> str:

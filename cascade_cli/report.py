@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cascade_cli import options as opt
+from cascade_cli import prices
 from cascade_cli.output import print_json, progress, say
 
 
@@ -27,6 +28,10 @@ def report(
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
     output: Annotated[
         str, typer.Option("-o", "--output", help="The page, one HTML file.")
     ] = "report.html",
@@ -54,9 +59,11 @@ def report(
     fitted = plan(store, reported, fit_split, runtime=runtime)
     for note in fitted.notes:
         say(note)
+    asked = prices.Asked(cost, cost_device, batch_size, baseline)
+    pricer = prices.of_all(store, reported, asked)
     with progress("comparing cascades") as tell:
         facts = stage.run(
-            store, reported, fitted, (model_1, model_2), scorefn, output, figures, tell
+            store, reported, fitted, (model_1, model_2), scorefn, output, figures, tell, pricer
         )
     if as_json:
         print_json(facts)
@@ -71,5 +78,6 @@ def _show(facts: dict[str, Any]) -> None:
         f"{facts['expected_accuracy']:.2%} right, {facts['expected_usage']:.1%} to B; "
         f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
     )
+    prices.show(facts)
     for file in (facts["output"], *facts["figures"]):
         print(f"wrote {file}")

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import cascade
 
 import cache
 from cache import InputError, Partition, Store
 from cache.schema import SAMPLES, logits_schema
-from stages import fitting, report, score, threshold
+from stages import costs, fitting, report, score, threshold
 from stages.report import charts, corners, points
 
 ROOT = Path(__file__).parents[1]
@@ -266,17 +267,102 @@ def test_accuracy_and_cost_name_every_model_and_cascade(made):
     spec = page.specs()["spec-accuracy-cost"]
     dots = spec["datasets"]["points"]
     singles = {dot["name"]: dot for dot in dots if dot["kind"] == "single model"}
-    assert {name: dot["macs"] for name, dot in singles.items()} == dict(
+    assert {name: dot["cost"] for name, dot in singles.items()} == dict(
         zip(NAMES, MACS, strict=True)
     )
     cascades = {dot["name"] for dot in dots if dot["kind"] == "cascade, best"}
     assert cascades == {f"{a} → {b}" for a in NAMES for b in NAMES if a != b}
     [chosen] = [dot for dot in dots if dot.get("chosen")]
     assert chosen["name"] == f"{facts['model_1']} → {facts['model_2']}"
-    assert chosen["macs"] == facts["macs_per_request"]
+    assert chosen["cost"] == facts["macs_per_request"]
     assert '"field":"name"' in json.dumps(spec, separators=(",", ":"))
-    for cost, accuracy in ((f["macs"], f["accuracy"]) for f in spec["datasets"]["frontier"]):
-        assert not [d for d in dots if d["macs"] < cost and d["accuracy"] >= accuracy]
+    for cost, accuracy in ((f["cost"], f["accuracy"]) for f in spec["datasets"]["frontier"]):
+        assert not [d for d in dots if d["cost"] < cost and d["accuracy"] >= accuracy]
+
+
+TIMES = {"small": 2.0, "large": 11.0, HOSTILE: 5.0}
+
+
+def measured(root: Path, joules: bool) -> Store:
+    """A cache with costs on one device for batches of 1 and 8, twice the size at 1.5 the cost."""
+    store = write_cache(root, {"test": 160, "val": 120})
+    for name, value in TIMES.items():
+        rows = [
+            {"device": "desk, 2 threads", "component": "forward", "batch_size": size}
+            | {"meter": "rapl", "source": "a test", "latency_ms": value * factor}
+            | {"energy_j": value / 1e3 * factor / size if joules else None}
+            for size, factor in ((1, 1.0), (8, 4.0))
+        ]
+        costs.merge(store, "toy", "import", name, rows)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("joules", "kind", "unit"), [(False, "latency", "ms"), (True, "joules", "J")]
+)
+def test_measured_costs_are_drawn_and_named(tmp_path, joules):
+    kind, unit = ("joules", "J") if joules else ("latency", "ms")
+    store = measured(tmp_path / "cache", joules)
+    args = ("report", "-d", "toy", "--cache", store.root, "-o", tmp_path / "p.html")
+    facts = cascade(*args, "--json").json
+    page = read(tmp_path / "p.html")
+    spec = page.specs()["spec-accuracy-cost"]
+    scale = 1e-3 if joules else 1.0
+    dots = spec["datasets"]["points"]
+    singles = {dot["name"]: dot["cost"] for dot in dots if dot["kind"] == "single model"}
+    assert singles == pytest.approx({name: value * scale for name, value in TIMES.items()})
+    for dot in dots:
+        if dot["kind"] != "single model":
+            a, b = dot["name"].split(" → ")
+            assert dot["cost"] == pytest.approx(scale * (TIMES[a] + dot["usage"] * TIMES[b]))
+    title = f"{unit} per request on desk, 2 threads, batch size 1"
+    assert f'"title": "{title}"' in json.dumps(spec, ensure_ascii=False)
+    assert f"The cost is {kind} of all models on desk, 2 threads" in page.text
+    a, b = facts["model_1"], facts["model_2"]
+    assert (facts["cost_kind"], facts["cost_unit"]) == (kind, unit)
+    assert facts["cost"] == pytest.approx(scale * (TIMES[a] + facts["usage"] * TIMES[b]))
+    assert facts["cost_ratio"] == pytest.approx(
+        facts["expected_cost"] / (scale * TIMES[facts["best_single"]])
+    )
+    assert f"Against {facts['baseline']} alone it saves {facts['saved']:.1%}" in page.text
+    shown = cascade(*args).out
+    assert f"{kind} of all models on desk, 2 threads" in shown
+    assert ("run `cascade doctor`" in shown) is not joules
+
+
+def test_another_cost_batch_size_and_baseline_can_be_asked_for(tmp_path):
+    store = measured(tmp_path / "cache", True)
+    args = ("report", "-d", "toy", "--cache", store.root, "-o", tmp_path / "p.html", "--json")
+    macs = cascade(*args, "--cost", "macs", "--baseline", "small").json
+    assert (macs["cost_kind"], macs["cost_why"]) == ("macs", "multiply-adds, as asked")
+    assert (macs["baseline"], macs["baseline_cost"]) == ("small", MACS[0])
+    assert macs["expected_cost"] == macs["macs_per_request"]
+    wanted = ("--cost", "latency", "--cost-device", "desk, 2 threads", "--cost-batch-size", "8")
+    facts = cascade(*args, *wanted, "-m1", "small", "-m2", "large").json
+    reported = score.load(store, "toy", "test")
+    a, b = (reported.index(facts[key]) for key in ("model_1", "model_2"))
+    total = 0.0
+    for start in range(0, 160, 8):
+        to_b = sum(
+            naive_escalated(
+                reported, a, facts["score"], number(facts["threshold"], facts["score"]), i
+            )
+            for i in range(start, start + 8)
+        )
+        total += 4 * TIMES["small"] + TIMES["large"] * np.interp(to_b, [0, 1, 8], [0, 1, 4])
+    assert facts["cost"] == pytest.approx(total / 160)
+    assert b != a
+    for options, expected in (
+        (("--cost", "watts"), "unknown cost"),
+        (("--cost-device", "desk"), "unknown cost device"),
+        (("--baseline", "smal"), "did you mean 'small'"),
+    ):
+        assert expected in cascade(*args, *options).refusal
+
+
+def naive_escalated(scores, a: int, name: str, limit: float, i: int) -> bool:
+    s_a = scores.scores[name][a][i]
+    return s_a > limit if name == "entropy" else s_a < limit
 
 
 def test_provenance_names_every_input(made):

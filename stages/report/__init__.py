@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cache import InputError, Store
+from stages.costs import some_macs
 from stages.fitting import FitPlan
+from stages.pricing import Pricer
 from stages.report import charts, content, page
-from stages.report.points import Progress, Subject, Wanted, gather
+from stages.report.costs import Costs
+from stages.report.points import Progress, Subject, Wanted, gather, macs_of
 from stages.score import ScoreSet
 
 
@@ -29,15 +32,18 @@ def run(
     out: str | Path,
     figures: str | Path | None = None,
     progress: Progress = lambda done, total: None,
+    pricer: Pricer | None = None,
 ) -> dict[str, Any]:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
-    `pair` and `score` say which threshold curve to draw; None is the best of all. Returns the key
-    figures, with `output`, `figures` (files), `steps` and `corners_drawn` of the curve. InputError
-    where there are fewer than two models, a name is unknown, or a file cannot be written.
+    `pair` and `score` say which threshold curve to draw; None is the best of all. `pricer` says
+    what costs are, by default multiply-adds. Returns the key figures, with `output`, `figures`
+    (files), `steps` and `corners_drawn` of the curve. InputError where there are fewer than two
+    models, a name is unknown, or a file cannot be written.
     """
     points = gather(reported, plan, pair, score, progress)
-    subject = Subject(store, reported, plan, points, pair, score)
+    costs = Costs(pricer or Pricer(reported, some_macs(macs_of(reported))))
+    subject = Subject(store, reported, plan, points, pair, score, costs)
     facts = content.summary(subject)
     drawn = content.draw(subject)
     built = content.build(subject, facts, drawn)

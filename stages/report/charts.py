@@ -15,6 +15,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from stages.report.costs import Costs
+
 Row = dict[str, Any]
 BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
 LINES = {"accuracy": BLUE, "accuracy with post-check": ORANGE, "use of B": GREY}
@@ -117,19 +119,21 @@ def threshold_curve(
     return Drawing(chart.properties(height=320), data)
 
 
-def accuracy_cost(points: Sequence[Row], front: Sequence[tuple[float, float]]) -> Drawing:
-    """Accuracy over multiply-adds per request.
+def accuracy_cost(
+    points: Sequence[Row], front: Sequence[tuple[float, float]], costs: Costs
+) -> Drawing:
+    """Accuracy over the cost per request.
 
-    `points` have `name`, `kind` (of KINDS), `macs`, `accuracy`, and for cascades `how`, `usage`
+    `points` have `name`, `kind` (of KINDS), `cost`, `accuracy`, and for cascades `how`, `usage`
     and `chosen`; `front` are the (cost, accuracy) that nothing cheaper reaches.
     """
     labelled = sum(point["kind"] == "single model" for point in points) <= 8
     place: dict[str, Any] = {
         "x": alt.X(
-            "macs:Q",
-            title="multiply-adds per request",
+            "cost:Q",
+            title=costs.axis,
             scale=alt.Scale(type="log", nice=False, padding=48 if labelled else 14),
-            axis=alt.Axis(format="~s", grid=False, labelOverlap=True),
+            axis=alt.Axis(format=costs.kind.axis, grid=False, labelOverlap=True),
         ),
         "y": alt.Y(
             "accuracy:Q",
@@ -142,8 +146,8 @@ def accuracy_cost(points: Sequence[Row], front: Sequence[tuple[float, float]]) -
     line = alt.Chart(alt.NamedData("frontier")).mark_line(
         interpolate="step-after", color=_INK, strokeWidth=1, opacity=0.5
     )
-    layers = [line.encode(**place), _dots(dots), _ring(dots), *([_names(dots)] * labelled)]
-    steps = [{"macs": cost, "accuracy": value} for cost, value in front]
+    layers = [line.encode(**place), _dots(dots, costs), _ring(dots), *([_names(dots)] * labelled)]
+    steps = [{"cost": cost, "accuracy": value} for cost, value in front]
     data = {"points": list(points), "frontier": steps}
     return Drawing(alt.layer(*layers).properties(height=360), data)
 
@@ -201,7 +205,7 @@ def _marks(color: alt.Color) -> alt.Chart:
     )
 
 
-def _dots(dots: alt.Chart) -> alt.Chart:
+def _dots(dots: alt.Chart, costs: Costs) -> alt.Chart:
     kinds = list(KINDS)
     legend = alt.Legend(title=None, orient="top", columns=3, labelLimit=0)
     colors = alt.Scale(domain=kinds, range=list(KINDS.values()))
@@ -215,7 +219,7 @@ def _dots(dots: alt.Chart) -> alt.Chart:
             alt.Tooltip("how:N", title="rule"),
             _tip("accuracy", "accuracy", _SHARE),
             _tip("usage", "use of B", _SHARE),
-            _tip("macs", "multiply-adds", ".4s"),
+            _tip("cost", costs.axis, costs.kind.figure),
         ],
     )
 

@@ -11,6 +11,7 @@ from cache.provenance import versions
 from stages.heterogeneity import matrix
 from stages.report import charts, corners, tables
 from stages.report.charts import Figure
+from stages.report.costs import Costs
 from stages.report.page import Number, Page, Section
 from stages.report.points import Row, Subject, frontier, macs_of
 from stages.rule import ALWAYS, NEVER, SCORES
@@ -56,7 +57,10 @@ def summary(subject: Subject) -> Row:
     }
     facts["gain"] = facts["expected_accuracy"] - facts["best_single_accuracy"]
     facts["macs_ratio"] = _ratio(facts["macs_per_request"], facts["best_single_macs"])
-    return facts | {"summary": sentence(facts)}
+    costs = subject.costs
+    facts |= costs.compared(chosen) | {"expected_cost": costs.of(chosen)}
+    facts["cost_ratio"] = _ratio(facts["expected_cost"], costs.alone(single))
+    return facts | {"summary": sentence(facts, costs)}
 
 
 def build(subject: Subject, facts: Row, drawn: Curve) -> Page:
@@ -64,12 +68,12 @@ def build(subject: Subject, facts: Row, drawn: Curve) -> Page:
     return Page(
         title=f"Cascades on {subject.where}",
         summary=facts["summary"],
-        tiles=_tiles(facts),
+        tiles=_tiles(facts, subject.costs),
         sections=(
             _curve_section(subject, drawn),
             _cost_section(subject),
             _heterogeneity_section(subject),
-            Section("Models", tables=[tables.models(subject.reported)]),
+            Section("Models", tables=[tables.models(subject)]),
             Section("Inputs", tables=[tables.inputs(subject)]),
         ),
         notes=subject.plan.notes,
@@ -100,13 +104,14 @@ def how_chosen(subject: Subject) -> str:
     return f"highest {subject.ranked_by}, of {pairs} with {rules}, with and without post-check"
 
 
-def sentence(facts: Row) -> str:
+def sentence(facts: Row, costs: Costs) -> str:
     """The report in a few lines."""
     a, b, single = facts["model_1"], facts["model_2"], facts["best_single"]
     check = " and post-check" if facts["postcheck"] else ""
     crossfit = facts["fit_method"] == "cross-fit"
+    noun = f"{costs.kind.noun}{costs.where}"
     fitted = "cross-fitted" if crossfit else f"fitted on {facts['fit_split']}"
-    cost = f", at {facts['macs_ratio']:.2f} times its multiply-adds" if facts["macs_ratio"] else ""
+    cost = f", at {facts['cost_ratio']:.2f} times its {noun}" if facts["cost_ratio"] else ""
     return (
         f"On the {facts['n']:,} images of {facts['dataset']}/{facts['split']}, {a} → {b} with "
         f"{facts['score']}{check} (λ = {tables.limit(facts).text}, {fitted}) gets "
@@ -114,22 +119,35 @@ def sentence(facts: Row) -> str:
         f"images to {b}. That is {100 * facts['gain']:+.2f} points against the best single model, "
         f"{single} ({facts['best_single_accuracy']:.2%}){cost}. The cheaper point within one "
         f"standard error (1se) gets {facts['expected_accuracy_1se']:.2%} and sends "
-        f"{facts['expected_usage_1se']:.1%}. Chosen for the {facts['chosen_by']}."
+        f"{facts['expected_usage_1se']:.1%}. Chosen for the {facts['chosen_by']}.{_saved(facts)}"
     )
 
 
-def _tiles(facts: Row) -> list[tuple[str, Number]]:
+def _saved(facts: Row) -> str:
+    """Against the baseline, with intervals."""
+    if facts["cost"] is None:
+        return ""
+    saved, change = facts["saved"], 100 * facts["accuracy_change"]
+    return (
+        f" Against {facts['baseline']} alone it saves {saved:.1%} ({facts['saved_low']:.1%} to "
+        f"{facts['saved_high']:.1%}) at {change:+.2f} points "
+        f"({100 * facts['accuracy_change_low']:+.2f} to "
+        f"{100 * facts['accuracy_change_high']:+.2f})."
+    )
+
+
+def _tiles(facts: Row, costs: Costs) -> list[tuple[str, Number]]:
     tiles = [
         ("accuracy", tables.share(facts["expected_accuracy"])),
         ("against the best single model", Number(facts["gain"], f"{100 * facts['gain']:+.2f} pt")),
         ("use of B", tables.share(facts["expected_usage"])),
     ]
-    cost = tables.macs(facts["macs_per_request"])
+    cost = costs.cell(facts["expected_cost"])
     if isinstance(cost, Number):
-        tiles.append(("multiply-adds per request", cost))
-    if facts["macs_ratio"]:
-        ratio = Number(facts["macs_ratio"], f"{facts['macs_ratio']:.2f} ×")
-        tiles.append((f"the multiply-adds of {facts['best_single']}", ratio))
+        tiles.append((f"{costs.kind.noun} per request", cost))
+    if facts["cost_ratio"]:
+        ratio = Number(facts["cost_ratio"], f"{facts['cost_ratio']:.2f} ×")
+        tiles.append((f"the {costs.kind.noun} of {facts['best_single']}", ratio))
     return tiles
 
 
@@ -168,14 +186,15 @@ def _thinned(drawn: Curve) -> str:
 
 def _cost_section(subject: Subject) -> Section:
     best = subject.points.best_of_pairs
-    macs = macs_of(subject.reported)
-    unknown = [name for name, value in macs.items() if not value]
-    text = f"Not drawn, for their multiply-adds are unknown: {', '.join(unknown)}." * bool(unknown)
+    costs = subject.costs
+    unknown = [name for name in subject.reported.models if not costs.alone(name)]
+    text = f"{costs.why} Not drawn, for their {costs.kind.noun} are unknown: {', '.join(unknown)}."
+    text = text if unknown else costs.why
     table = tables.best_cascades(subject, best[:TOP])
     dots = [*_single_dots(subject), *_cascade_dots(subject, best)]
     if not dots:
         return Section("Accuracy and cost", text, tables=[table])
-    chart = charts.accuracy_cost(dots, frontier((d["macs"], d["accuracy"]) for d in dots))
+    chart = charts.accuracy_cost(dots, frontier((d["cost"], d["accuracy"]) for d in dots), costs)
     caption = (
         "Each model alone, and each pair's best cascade at its two operating points; the line is "
         "what nothing cheaper reaches, the ring the cascade above. Hover over a point for its name."
@@ -185,11 +204,11 @@ def _cost_section(subject: Subject) -> Section:
 
 
 def _single_dots(subject: Subject) -> list[Row]:
-    reported, macs = subject.reported, macs_of(subject.reported)
+    reported = subject.reported
     return [
-        {"name": name, "kind": "single model", "macs": macs[name], "accuracy": float(accuracy)}
+        {"name": name, "kind": "single model", "cost": cost, "accuracy": float(accuracy)}
         for name, accuracy in zip(reported.models, reported.accuracy, strict=True)
-        if macs[name]
+        if (cost := subject.costs.alone(name))
     ]
 
 
@@ -199,16 +218,17 @@ def _cascade_dots(subject: Subject, best: Sequence[Row]) -> list[Row]:
     for row in best if any(row is chosen for row in best) else [*best, chosen]:
         cheaper = subject.points.other(row, "1se")
         both = [row] if cheaper["threshold"] == row["threshold"] else [row, cheaper]
-        dots += [_dot(r, r is chosen) for r in both if r["macs_per_request"]]
+        costs = [subject.costs.of(r) for r in both]
+        dots += [_dot(r, cost, r is chosen) for r, cost in zip(both, costs, strict=True) if cost]
     return dots
 
 
-def _dot(row: Row, chosen: bool) -> Row:
+def _dot(row: Row, cost: float, chosen: bool) -> Row:
     check = " with post-check" if row["postcheck"] else ""
     return {
         "name": f"{row['model_1']} → {row['model_2']}",
         "kind": f"cascade, {row['objective']}",
-        "macs": row["macs_per_request"],
+        "cost": cost,
         "accuracy": row["expected_accuracy"],
         "usage": row["expected_usage"],
         "how": f"{row['score']}{check}, λ = {tables.limit(row).text}",
@@ -230,5 +250,5 @@ def _heterogeneity_section(subject: Subject) -> Section:
     return Section("Heterogeneity: who covers whose mistakes", figures=[figure])
 
 
-def _ratio(macs: float | None, single: int | None) -> float | None:
-    return macs / single if macs is not None and single else None
+def _ratio(cost: float | None, single: float | None) -> float | None:
+    return cost / single if cost is not None and single else None

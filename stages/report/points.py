@@ -14,6 +14,7 @@ from typing import Any
 from cache import InputError, Store
 from cache.errors import one_of
 from stages.fitting import FitPlan
+from stages.report.costs import Costs
 from stages.rule import SCORES
 from stages.score import ScoreSet
 from stages.threshold import Question, all_pairs, operating_points
@@ -56,7 +57,8 @@ class Points:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about; `pair` and `score` are what was asked for, None where not."""
+    """What a report is about; `pair` and `score` are what was asked for, None where not, and
+    `costs` what everything is priced with."""
 
     store: Store
     reported: ScoreSet
@@ -64,6 +66,7 @@ class Subject:
     points: Points
     pair: Wanted
     score: str | None
+    costs: Costs
 
     @property
     def where(self) -> str:

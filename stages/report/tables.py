@@ -12,7 +12,6 @@ from cache import Manifest, Partition, Store
 from stages.fitting import trained_splits
 from stages.report.page import Cell, Number, Table
 from stages.report.points import Row, Subject
-from stages.score import ScoreSet
 
 
 def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
@@ -49,29 +48,32 @@ def best_cascades(subject: Subject, rows: Sequence[Row]) -> Table:
             "expected_accuracy": f"on {subject.reported.split}",
         },
     }[subject.plan.method] | {"expected_usage": "use of B"}
-    head = ["A", "B", "score", "post-check", "λ", *columns.values(), "multiply-adds"]
+    head = ["A", "B", "score", "post-check", "λ", *columns.values(), subject.costs.kind.noun]
     body = [
         [
             *(row[key] for key in ("model_1", "model_2", "score")),
             _yes(row["postcheck"]),
             limit(row),
             *(share(row[key]) for key in columns),
-            macs(row["macs_per_request"]),
+            subject.costs.cell(subject.costs.of(row)),
         ]
         for row in rows
     ]
     return Table(f"The best cascades, one per pair, by {subject.ranked_by}.", head, body)
 
 
-def models(reported: ScoreSet) -> Table:
+def models(subject: Subject) -> Table:
     """Each model alone, the most accurate first."""
-    head = ("model", "top-1", "parameters", "multiply-adds")
+    reported, costs = subject.reported, subject.costs
+    measured = () if costs.kind.noun == "multiply-adds" else (costs.axis,)
+    head = ("model", "top-1", "parameters", "multiply-adds", *measured)
     body = [
         [
             reported.models[m],
             share(float(reported.accuracy[m])),
             _count(reported.manifests[m].provenance.get("parameters")),
             macs(reported.manifests[m].provenance.get("macs")),
+            *(costs.cell(costs.alone(reported.models[m])) for _ in measured),
         ]
         for m in np.argsort(-reported.accuracy, kind="stable")
     ]

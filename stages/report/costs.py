@@ -1,0 +1,92 @@
+"""What the report's models and cascades cost per request: one kind of cost for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.pricing import Pricer
+from stages.report.page import Cell, Number
+from stages.simulate import priced, simulate
+from stages.threshold import cascade_of
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of cost is written: `noun` in running text, `unit` on an axis, d3's formats of
+    the axis and of a single figure, and for the tables a factor and its unit."""
+
+    noun: str
+    unit: str
+    axis: str
+    figure: str
+    scale: float
+    short: str
+
+
+KINDS = {
+    "joules": Kind("joules", "J", "~s", ".4s", 1e3, "mJ"),
+    "latency": Kind("latency", "ms", ".3~g", ".4~g", 1.0, "ms"),
+    "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", 1e-6, "M"),
+}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs per request in the unit of the pricer's kind, None where unknown."""
+
+    pricer: Pricer
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.pricer.prices.kind]
+
+    @property
+    def where(self) -> str:
+        """The device, and how many requests it answers at once."""
+        device = self.pricer.prices.device
+        return "" if device is None else f" on {device}, batch size {self.pricer.batch_size}"
+
+    @property
+    def axis(self) -> str:
+        return f"{self.kind.unit} per request{self.where}"
+
+    @property
+    def why(self) -> str:
+        """In a sentence, what is counted and why that."""
+        batch = f", batch size {self.pricer.batch_size}" * bool(self.where)
+        return f"The cost is {self.pricer.prices.why}{batch}."
+
+    def alone(self, model: str) -> float | None:
+        known = model in self.pricer.prices.forward
+        return self.pricer.model(model).value if known else None
+
+    def of(self, row: Row) -> float | None:
+        """An operating point's, for the use of B that is expected of it."""
+        a, b = row["model_1"], row["model_2"]
+        if not {a, b} <= self.pricer.prices.forward.keys():
+            return None
+        size = self.pricer.batch_size
+        to_b = simulate(self.pricer.scores, cascade_of(row)).escalated
+        parts = self.pricer.bill(a, b, to_b).parts
+        seen, usage = parts["forward", b].value, float(to_b.mean())
+        # Cross-fitted, the expected use of B is another than at this λ.
+        each = seen / usage if usage else self.pricer.prices.model(b, size)
+        return parts["forward", a].value + row["expected_usage"] * each
+
+    def compared(self, row: Row) -> Row:
+        """The cost fields of an operating point against the baseline, all None where unknown."""
+        cascade = cascade_of(row)
+        known = {row["model_1"], row["model_2"]} <= self.pricer.prices.forward.keys()
+        return priced(
+            cascade, simulate(self.pricer.scores, cascade), self.pricer if known else None
+        )
+
+    def cell(self, value: float | None) -> Cell:
+        if value is None:
+            return "unknown"
+        kind = self.kind
+        digits = f"{value * kind.scale:,.2f}" if kind.short == "M" else f"{value * kind.scale:,.4g}"
+        return Number(value, f"{digits} {kind.short}")
