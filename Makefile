@@ -99,6 +99,7 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.hashing
 
 bench-gpu: ## Measure predictions on the GPU that is there; installs nothing
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(ARGS)

@@ -79,7 +79,7 @@ def or_extracted(
     try:
         return found()
     except MissingError as gap:
-        if not _have_images(dataset, images) or runtime not in (None, runtime_of(images)):
+        if not have_images(dataset, images) or runtime not in (None, runtime_of(images)):
             raise
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
@@ -89,7 +89,8 @@ def or_extracted(
         return found()
 
 
-def _have_images(dataset: str, images: Images) -> bool:
+def have_images(dataset: str, images: Images) -> bool:
+    """Whether what the cache lacks could be made: torch is here, and so are the images."""
     from importlib.util import find_spec
 
     return find_spec("torch") is not None and (

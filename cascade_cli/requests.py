@@ -146,9 +146,22 @@ def recall(
     """The memory in front of the cascade; hashes that the cache lacks are made if they can be."""
     if policy is None:
         return None
+    from cascade_cli import gather, hashing
     from stages import requests
 
-    return requests.recall(store, scores, made, policy, batch_size)
+    def found() -> Recall:
+        return requests.recall(store, scores, made, policy, batch_size)
+
+    try:
+        return found()
+    except requests.MissingHashesError:
+        if not gather.have_images(scores.dataset, images):
+            raise
+        say(f"the cache lacks {policy.algorithm} hashes of {scores.split}: making them first")
+        turned = replace(images, variants=tuple(made.used))
+        names = [policy.algorithm]
+        hashing.hash_too(store, scores.dataset, [scores.split], names, turned, profile=False)
+        return found()
 
 
 def references(everyone: ScoreSet, shown: ScoreSet, made: Stream) -> ScoreSet:

@@ -14,6 +14,10 @@ from stages.simulate import Recall
 from stages.stream import Stream, requested
 
 
+class MissingHashesError(InputError):
+    """The cache lacks the hashes that a memory looks images up by."""
+
+
 def scores(
     store: Store,
     dataset: str,
@@ -57,7 +61,7 @@ def _hashes(
     manifest = cache.load(store, Partition.of("hashes", algorithm=algorithm, **keys))
     if manifest is None:
         data = "" if scores.dataset == "digits" else " --data DIR"
-        raise InputError(
+        raise MissingHashesError(
             f"the cache has no {algorithm} hashes of {scores.dataset}/{scores.split}, {variant}: "
             f"run `cascade hash --dataset {scores.dataset}{data} --split {scores.split} "
             f"--variants {variant} --algorithms {algorithm}`"

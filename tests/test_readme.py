@@ -21,7 +21,7 @@ import pytest
 from running import DIGITS, IMAGES, WEIGHTS, cascade, slice_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/cache.md", "docs/methods.md")
+PAGES = ("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 RUNNABLE = ("sh", "bash", "python")
