@@ -13,7 +13,7 @@ from cache import Store
 from stages.score import load
 
 torch = pytest.importorskip("torch")
-pytestmark = [needs_shared, pytest.mark.slow]
+pytestmark = [needs_shared, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 PAIR = ("-m1", "resnet20", "-m2", "resnet56")
 TRAIN = 300
