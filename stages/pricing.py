@@ -43,7 +43,7 @@ class Bill:
     parts: dict[tuple[str, str], Estimate]
     drawn: float = 0.0
 
-    @property
+    @cached_property
     def total(self) -> Estimate:
         halves = [part.half for part in self.parts.values()]
         value = sum(part.value for part in self.parts.values())
