@@ -192,10 +192,9 @@ def _profiled(
     seconds: float,
     idle: Sequence[Idle],
 ) -> dict[str, list[dict[str, Any]]]:
+    shape = (3, 32, 32)
     subjects = [
-        profile.Subject(
-            one.name, runners[one.name], (3, 32, 32), one.spec.macs, one.spec.parameters
-        )
+        profile.Subject(one.name, runners[one.name], shape, one.spec.macs, one.spec.parameters)
         for one in chosen
     ]
     return profile.run(
@@ -247,14 +246,9 @@ def _runner(one: Chosen, device: torch.device) -> Runner:
 
 
 def _model(one: Chosen) -> dict[str, Any]:
-    weights = "seeded" if one.weights.origin == "file" else "published"
-    spec = one.spec
-    return {
-        "model": one.name,
-        "weights": weights,
-        "macs": spec.macs,
-        "parameters": spec.parameters,
-    }
+    seeded = one.weights.origin == "file"
+    found = {"model": one.name, "weights": "seeded" if seeded else "published"}
+    return found | {"macs": one.spec.macs, "parameters": one.spec.parameters}
 
 
 def _device(device: torch.device) -> dict[str, Any]:
