@@ -21,7 +21,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from cache import InputError, Store
 from stages.datasets import open_split
-from stages.rule import SCORES
+from stages.rule import SCORES, scores_of
 from stages.score import load as load_scores
 from stages.simulate import Cascade, simulate
 
@@ -54,6 +54,9 @@ class Replayed:
         if key not in self.known:
             self.known[key] = self.runner.logits(batch)
         return self.known[key]
+
+    def answers(self, batch):
+        return scores_of(self.logits(batch).numpy())
 
 
 def runner(name, dataset="digits", weights=None):
