@@ -242,7 +242,8 @@ def test_refusals_are_one_line_and_write_nothing(words, said, monkeypatch, capsy
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_the_target_installs_nothing(tmp_path):
     def recipe(venv):
-        words = ["make", "-n", "bench-gpu", f"VENV={venv}", "PYTHON=some-python", "ARGS=--help"]
+        words = ["make", "-n", "--no-print-directory", "bench-gpu"]
+        words += [f"VENV={venv}", "PYTHON=some-python", "ARGS=--help"]
         return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert recipe(tmp_path / "venv") == "some-python -m benchmarks.gpu --help\n"
