@@ -5,12 +5,13 @@ from cache.manifest import Manifest, Part, find, load
 from cache.partition import Partition
 from cache.reader import iter_logits, iter_parts, read_table, same_images
 from cache.store import Store
-from cache.writer import PartitionWriter, intact, write_partition
+from cache.writer import PartitionWriter, PartWriter, intact, write_partition
 
 __all__ = [
     "InputError",
     "Manifest",
     "Part",
+    "PartWriter",
     "Partition",
     "PartitionWriter",
     "Store",

@@ -25,7 +25,61 @@ from cache.schema import write_options
 from cache.store import Store
 
 
-class PartitionWriter:
+class PartWriter:
+    """Writes single parts of a partition, each with its receipt; publishes no manifest.
+
+    Several processes may each write parts of their own; what one of them opened as a
+    `PartitionWriter` with the same arguments then finds their receipts.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        partition: Partition,
+        schema: pa.Schema,
+        identity: dict[str, Any],
+        provenance: dict[str, Any],
+        made_with: dict[str, Any] | None = None,
+    ) -> None:
+        self.store, self.partition, self.schema = store, partition, schema
+        self.identity, self.provenance = identity, provenance
+        self._made_with = made_with or {}
+        self._token = digest([identity, self._made_with, str(schema)])
+
+    def write(self, index: int, table: pa.Table) -> Part:
+        """Publish part `index`."""
+        data = self._encode(index, table)
+        part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
+        self.store.write(f"{self.partition.path}/{part.name}", data)
+        self._write_receipt(index, part)
+        return part
+
+    def _write_receipt(self, index: int, part: Part) -> None:
+        receipt = {"token": self._receipt_token(part), **asdict(part)}
+        self.store.write(self._receipt(index), json.dumps(receipt).encode())
+
+    def _receipt_token(self, part: Part) -> str:
+        return digest([self._token, asdict(part)])
+
+    def _receipt(self, index: int) -> str:
+        return f".tmp/receipts/{self.partition.path}/{part_name(index)}.json"
+
+    def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
+        """The part as Parquet bytes, one row group, checked before anyone can see it."""
+        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
+        metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
+        table = table.cast(self.schema).replace_schema_metadata(metadata)
+        sink = pa.BufferOutputStream()
+        rows = max(table.num_rows, 1)
+        pq.write_table(table, sink, row_group_size=rows, **write_options(self.schema))
+        data = sink.getvalue()
+        written = pq.read_metadata(pa.BufferReader(data)).num_rows
+        if written != table.num_rows:
+            raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
+        return data
+
+
+class PartitionWriter(PartWriter):
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
 
     `identity` must equal that of a complete partition for it to be kept (InputError otherwise,
@@ -43,12 +97,14 @@ class PartitionWriter:
         made_with: dict[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.store, self.partition, self.schema = store, partition, schema
-        self.identity, self.provenance = identity, provenance
-        self._made_with = made_with or {}
-        self._token = digest([identity, self._made_with, str(schema)])
+        super().__init__(store, partition, schema, identity, provenance, made_with)
         self.complete = self._existing(overwrite)
         self.done: dict[int, Part] = {} if self.complete else self._resumable()
+
+    def write(self, index: int, table: pa.Table) -> Part:
+        """Publish part `index`."""
+        self.done[index] = part = super().write(index, table)
+        return part
 
     def reopen(self) -> None:
         """Take a complete partition back for a run that makes some of its parts again."""
@@ -65,15 +121,6 @@ class PartitionWriter:
             provenance = self.complete.provenance | stated
             self.complete = replace(self.complete, provenance=provenance)
             manifests.publish(self.store, self.complete)
-
-    def write(self, index: int, table: pa.Table) -> Part:
-        """Publish part `index`."""
-        data = self._encode(index, table)
-        part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
-        self.store.write(f"{self.partition.path}/{part.name}", data)
-        self._write_receipt(index, part)
-        self.done[index] = part
-        return part
 
     def finish(self, count: int) -> Manifest:
         """Clear what an earlier run left over and publish the manifest of parts 0 … count − 1."""
@@ -113,10 +160,6 @@ class PartitionWriter:
                     self._write_receipt(index, part)
         manifests.withdraw(self.store, self.partition)
 
-    def _write_receipt(self, index: int, part: Part) -> None:
-        receipt = {"token": self._receipt_token(part), **asdict(part)}
-        self.store.write(self._receipt(index), json.dumps(receipt).encode())
-
     def _resumable(self) -> dict[int, Part]:
         done = {}
         for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
@@ -128,26 +171,6 @@ class PartitionWriter:
             if token == self._receipt_token(part) and _intact(self.store, self.partition, part):
                 done[int(part.name[5:].partition(".")[0])] = part
         return done
-
-    def _receipt_token(self, part: Part) -> str:
-        return digest([self._token, asdict(part)])
-
-    def _receipt(self, index: int) -> str:
-        return f".tmp/receipts/{self.partition.path}/{part_name(index)}.json"
-
-    def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
-        """The part as Parquet bytes, one row group, checked before anyone can see it."""
-        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
-        metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
-        table = table.cast(self.schema).replace_schema_metadata(metadata)
-        sink = pa.BufferOutputStream()
-        rows = max(table.num_rows, 1)
-        pq.write_table(table, sink, row_group_size=rows, **write_options(self.schema))
-        data = sink.getvalue()
-        written = pq.read_metadata(pa.BufferReader(data)).num_rows
-        if written != table.num_rows:
-            raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
-        return data
 
 
 def part_name(index: int) -> str:
