@@ -1,0 +1,47 @@
+"""What other installed packages add, found by their entry points; nothing is imported until asked.
+
+A package's metadata names, in the group `cascade.models` or `cascade.datasets`, an iterable of what
+it adds or a function without arguments that returns one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+
+from cache.errors import InputError
+
+MODELS = "cascade.models"
+DATASETS = "cascade.datasets"
+
+
+@lru_cache(maxsize=None)
+def loaded(group: str, kind: type) -> tuple[object, ...]:
+    """All that the installed packages add to `group`, in the order of their entries' names.
+
+    Every item is a `kind`. Raises InputError, naming the package, for an entry that cannot be
+    loaded or gives something else.
+    """
+    entries = sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value))
+    return tuple(item for entry in dict.fromkeys(entries) for item in _items(entry, kind))
+
+
+def _items(entry: EntryPoint, kind: type) -> list[object]:
+    try:
+        added = entry.load()
+        items = list(added() if callable(added) else added)
+    except Exception as error:  # another's code can fail in any way
+        raise _broken(entry, f"{type(error).__name__}: {error}") from error
+    for item in items:
+        if not isinstance(item, kind):
+            raise _broken(entry, f"it gives a {type(item).__name__}, not a {kind.__name__}")
+    return items
+
+
+def _broken(entry: EntryPoint, reason: str) -> InputError:
+    package = entry.dist.name if entry.dist else entry.value
+    first = (reason.splitlines() or [""])[0]
+    return InputError(
+        f"package {package} cannot add its {entry.group} ({entry.value}: {first}): "
+        "update or uninstall it"
+    )
