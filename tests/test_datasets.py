@@ -194,8 +194,9 @@ def test_real_parquet_reads_as_pandas_and_pillow_read_it() -> None:
 def test_grey_stays_grey_in_imagenet() -> None:
     table = pq.read_table(SHARED / "imagenet-sample" / "val.parquet").to_pylist()
     source = open_split("imagenet", "val", SHARED / "imagenet-sample")
-    assert source.class_names is None
-    assert source.n_classes == 1000
+    assert source.class_names == spec("imagenet").class_names
+    folders = spec("imagenet").class_folders
+    assert [folders[label] for label in source.labels] == [key[:9] for key in source.keys]
     grey = [i for i, r in enumerate(table) if Image.open(io.BytesIO(r["img"]["bytes"])).mode == "L"]
     assert len(grey) == 7
     for i in range(20):
@@ -379,7 +380,7 @@ def test_listing_describes_what_is_known_and_what_is_there(root: Path) -> None:
     assert known["digits"]["splits"] == ["train", "val", "test"]
     assert known["cifar10"]["classes"] == 10
     rows = {row["name"]: row for row in listing(root / "folders")}
-    assert set(rows) == {"digits", "cifar10", "folders"}
+    assert set(rows) == {*known, "folders"}
     assert (rows["folders"]["classes"], rows["folders"]["splits"]) == (10, ["test"])
     assert set(rows["folders"]) == set(rows["cifar10"])
 

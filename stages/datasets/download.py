@@ -20,7 +20,7 @@ def download(dataset: str, data: str | Path) -> None:
     if dataset not in DOWNLOADERS:
         raise InputError(
             f"{dataset} has no download; known are {', '.join(DOWNLOADERS)}; "
-            "give a folder of images with --data instead"
+            "fetch its files by hand (docs/datasets.md says where from) and give --data"
         )
     from http.client import HTTPException
     from tarfile import TarError
@@ -32,14 +32,24 @@ def download(dataset: str, data: str | Path) -> None:
         DOWNLOADERS[dataset](str(data))
 
 
-def _cifar10(root: str) -> None:
-    try:
-        from torchvision.datasets import CIFAR10
-    except ImportError as error:
-        raise InputError(
-            "--download needs torchvision, not installed here: pip install 'cascade-cli[extract]'"
-        ) from error
-    CIFAR10(root, download=True)
+def _fetched_by(name: str) -> Callable[[str], None]:
+    """A fetch by the class of this name in torchvision.datasets."""
+
+    def fetch(root: str) -> None:
+        try:
+            from torchvision import datasets
+        except ImportError as error:
+            raise InputError(
+                "--download needs torchvision, not installed here: "
+                "pip install 'cascade-cli[extract]'"
+            ) from error
+        getattr(datasets, name)(root, download=True)
+
+    return fetch
 
 
-DOWNLOADERS: dict[str, Callable[[str], None]] = {"cifar10": _cifar10}
+DOWNLOADERS: dict[str, Callable[[str], None]] = {
+    "cifar10": _fetched_by("CIFAR10"),
+    "cifar100": _fetched_by("CIFAR100"),
+    "fashionmnist": _fetched_by("FashionMNIST"),
+}

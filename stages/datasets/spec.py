@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib import resources
 
 CIFAR10_NAMES = (
     "airplane",
@@ -16,18 +19,34 @@ CIFAR10_NAMES = (
     "ship",
     "truck",
 )
+FASHION_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """A dataset that has a name of its own.
 
-    classes: K. class_names: K names in the order of the labels.
+    classes: K. class_names: K names in the order of the labels. class_folders: K names of the
+    folders that hold each class, where they are not the class names. class_file: a text file in
+    this package from which `spec` fills both, a class per line: FOLDER tab NAME, or only NAME.
     splits: those of the published dataset; a data folder may hold others.
+    aliases: other names that files and users give to a split, and the split that each means.
     default_split: the one results are reported on. fit_split: the one thresholds are fitted on, or
     None where the published dataset has no split to spare for that.
     mean, std: per channel of pictures scaled to [0, 1], as the dataset's models normalise them.
-    size: (height, width) in pixels. download: whether `--download` can fetch it.
+    size: (height, width) in pixels that its models expect. download: whether `--download` can
+    fetch it.
     module: where `open_split(split)` is, for a dataset that needs no images from the user.
     """
 
@@ -43,6 +62,9 @@ class DatasetSpec:
     download: bool = False
     note: str = ""
     module: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    class_folders: tuple[str, ...] = ()
+    class_file: str | None = None
 
 
 SPECS = {
@@ -74,10 +96,74 @@ SPECS = {
             download=True,
             note="the published models saw all 50,000 images of train",
         ),
+        DatasetSpec(
+            name="cifar100",
+            classes=100,
+            class_names=(),
+            class_file="cifar100_classes.txt",
+            splits=("train", "test"),
+            default_split="test",
+            fit_split=None,
+            mean=(0.5070, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2761),
+            size=(32, 32),
+            download=True,
+            note="the 100 fine labels",
+        ),
+        DatasetSpec(
+            name="fashionmnist",
+            classes=10,
+            class_names=FASHION_NAMES,
+            splits=("train", "test"),
+            default_split="test",
+            fit_split=None,
+            mean=(0.2856, 0.2856, 0.2856),
+            std=(0.3385, 0.3385, 0.3385),
+            size=(32, 32),
+            download=True,
+            note="28×28 grey, repeated in three channels for its models",
+        ),
+        DatasetSpec(
+            name="intel",
+            classes=6,
+            class_names=("buildings", "forest", "glacier", "mountain", "sea", "street"),
+            splits=("train", "test"),
+            default_split="test",
+            fit_split=None,
+            mean=(0.4302, 0.4575, 0.4539),
+            std=(0.2386, 0.2377, 0.2733),
+            size=(32, 32),
+            note="150×150 scenes; seg_train is called train, seg_test test",
+            aliases={"seg_train": "train", "seg_test": "test"},
+        ),
+        DatasetSpec(
+            name="imagenet",
+            classes=1000,
+            class_names=(),
+            class_file="imagenet_classes.txt",
+            splits=("train", "val"),
+            default_split="val",
+            fit_split=None,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            size=(224, 224),
+            note="ILSVRC 2012; validation is called val; each model resizes and crops its own way",
+            aliases={"validation": "val"},
+        ),
     )
 }
 
 
+@lru_cache
 def spec(name: str) -> DatasetSpec | None:
     """The named dataset, or None: images in a known layout need no entry here."""
-    return SPECS.get(name)
+    row = SPECS.get(name)
+    return _with_classes(row) if row and row.class_file else row
+
+
+def _with_classes(row: DatasetSpec) -> DatasetSpec:
+    text = resources.files("stages.datasets").joinpath(str(row.class_file)).read_text("utf-8")
+    lines = [line.split("\t") for line in text.splitlines()]
+    names = tuple(line[-1] for line in lines)
+    folders = tuple(line[0] for line in lines) if len(lines[0]) > 1 else ()
+    return replace(row, class_names=names, class_folders=folders)
