@@ -6,7 +6,7 @@ it adds or a function without arguments that returns one.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from cache.errors import InputError
@@ -15,7 +15,7 @@ MODELS = "cascade.models"
 DATASETS = "cascade.datasets"
 
 
-@lru_cache(maxsize=None)
+@cache
 def loaded(group: str, kind: type) -> tuple[object, ...]:
     """All that the installed packages add to `group`, in the order of their entries' names.
 
