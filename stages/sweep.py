@@ -40,12 +40,12 @@ class Ordering:
         """The ordering of the images where `keep` (bool [N]) holds; ids stay those of the whole."""
         inside = keep[self.order]
         values = self.values[inside]
-        return Ordering(self.score, self.order[inside], values, _group_ends(values))
+        return Ordering(self.score, self.order[inside], values, group_ends(values))
 
     @classmethod
     def _sorted(cls, score: Score, s_a: np.ndarray, order: np.ndarray) -> Ordering:
         values = s_a[order]
-        return cls(score, order, values, _group_ends(values))
+        return cls(score, order, values, group_ends(values))
 
     @cached_property
     def _keys(self) -> np.ndarray:
@@ -76,7 +76,8 @@ class Ordering:
         return (surer if middle == less else middle), low, high
 
 
-def _group_ends(values: np.ndarray) -> np.ndarray:
+def group_ends(values: np.ndarray) -> np.ndarray:
+    """intp [P]: 0, then where each group of equal neighbours ends."""
     if not len(values):
         return np.zeros(1, np.intp)
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1
