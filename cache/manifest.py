@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,34 @@ class Part:
     rows: int
     size_bytes: int
     sha256: str
+
+
+def part_name(index: int) -> str:
+    return f"part-{index:05d}.parquet"
+
+
+def part_index(name: str) -> int:
+    """The inverse of `part_name`."""
+    return int(name[5:].partition(".")[0])
+
+
+def part_from(value: dict[str, Any]) -> Part:
+    """A Part as JSON gave it; ValueError or TypeError for one that nobody can have written."""
+    part = Part(**value)
+    counts = (part.rows, part.size_bytes)
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError(f"no counts: {counts}")
+    if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):
+        raise ValueError("no SHA-256")
+    if not re.fullmatch(r"part-[0-9]{5,9}\.parquet", part.name, re.ASCII):
+        raise ValueError(f"{part.name!r} is no name of a part")
+    if part.name != part_name(part_index(part.name)):
+        raise ValueError(f"{part.name!r} is no name of a part")
+    return part
+
+
+class DamagedManifestError(InputError):
+    """A manifest that is not what was written: nothing in it is believed."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +95,22 @@ def manifest_path(partition: Partition) -> str:
     return f"{FOLDER}/{partition.path}.json"
 
 
+def exists(store: Store, partition: Partition) -> bool:
+    """Whether there is a manifest, sound or not."""
+    return store.exists(manifest_path(partition))
+
+
 def load(store: Store, partition: Partition) -> Manifest | None:
     """The partition's manifest, or None where the partition is not complete."""
-    path = manifest_path(partition)
-    return _load_path(store, path) if store.exists(path) else None
+    return load_path(store, manifest_path(partition))
 
 
 def find(store: Store, table: str, *leading: str) -> list[Manifest]:
     """All complete partitions of a table whose first keys have these values, sorted by path."""
     folder = "/".join([FOLDER, table, *path_segments(table, leading)])
     paths = [path for path in store.files(folder) if path.endswith(".json")]
-    return [_load_path(store, path) for path in paths]
+    found = [load_path(store, path) for path in paths]
+    return [manifest for manifest in found if manifest is not None]
 
 
 def publish(store: Store, manifest: Manifest) -> None:
@@ -88,7 +122,8 @@ def withdraw(store: Store, partition: Partition) -> None:
     store.delete(manifest_path(partition))
 
 
-def _load_path(store: Store, path: str) -> Manifest:
+def load_path(store: Store, path: str) -> Manifest | None:
+    """The manifest at a path; None where there is none, or no longer."""
     try:
         body = json.loads(store.read(path).to_pybytes())
         version = body["schema_version"]
@@ -97,15 +132,24 @@ def _load_path(store: Store, path: str) -> Manifest:
                 f"{store.describe(path)} has schema version {version}, this program reads "
                 f"{SCHEMA_VERSION}: choose another --cache, or extract again"
             )
-        if body.pop("sha256", None) != digest(body):
-            raise ValueError("it does not have its own SHA-256")
-        partition = Partition.of(body["table"], **body["keys"])
-        if manifest_path(partition) != path:
-            raise ValueError(f"it is about {partition}")
-        parts = tuple(Part(**part) for part in body["parts"])
-        return Manifest(partition, parts, dict(body["identity"]), dict(body["provenance"]))
+        return _parsed(body, path)
+    except FileNotFoundError:
+        return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
+        raise DamagedManifestError(
             f"{store.describe(path)} is damaged ({type(error).__name__}): delete it and run "
             "the command that made it again"
         ) from error
+
+
+def _parsed(body: dict[str, Any], path: str) -> Manifest:
+    """A manifest from its JSON; ValueError, KeyError or TypeError where it cannot be right."""
+    if body.pop("sha256", None) != digest(body):
+        raise ValueError("it does not have its own SHA-256")
+    partition = Partition.parse(path[len(FOLDER) + 1 : -len(".json")])
+    if (body["table"], body["keys"]) != (partition.table, partition.keys):
+        raise ValueError(f"it lies at the place of {partition}")
+    parts = tuple(part_from(part) for part in body["parts"])
+    if [part_index(part.name) for part in parts] != list(range(len(parts))):
+        raise ValueError("its parts are not numbered from 0")
+    return Manifest(partition, parts, dict(body["identity"]), dict(body["provenance"]))

@@ -37,12 +37,16 @@ class Partition:
 
     @classmethod
     def parse(cls, path: str) -> Partition:
-        """The inverse of `path`."""
+        """The inverse of `path`; ValueError for a path that is no partition's."""
         table, *segments = path.split("/")
-        keys = [unquote(segment.partition("=")[2]) for segment in segments]
-        if table == "results" and segments:
-            keys[0] = unquote(segments[0])
-        return cls(table, tuple(keys))
+        values = [unquote(segment.partition("=")[2] or segment) for segment in segments]
+        try:
+            found = cls.of(table, **dict(zip(KEYS.get(table, ()), values, strict=True)))
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        if found.path != path:
+            raise ValueError(f"{path!r} is no partition's path")
+        return found
 
     @property
     def keys(self) -> dict[str, str]:
@@ -69,6 +73,6 @@ def checked_name(what: str, value: str) -> str:
     """A name fit for a path segment, or an InputError."""
     if not value or not value.isprintable() or len(quote(value, safe="")) > _LONGEST:
         raise InputError(f"{what} {value[:40]!r} is no usable name: give a short, printable one")
-    if value.startswith("/") or ".." in value or "\\" in value:
+    if value.startswith("/") or ".." in value or "\\" in value or value == ".":
         raise InputError(f"{what} {value!r} looks like a path: give a plain name")
     return value

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,21 +32,30 @@ _REMEDIES = {
 DEFAULT_ROOT = "artifacts"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache; `changed` in seconds of the storage's own clock, None if it has none."""
+
+    path: str
+    size_bytes: int
+    changed: float | None
+
+
 class Store:
-    """A cache root. Paths are relative to it, with forward slashes."""
+    """A cache root. Paths are relative to it, with forward slashes, and never lead out of it."""
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = os.fspath(root or os.environ.get("CASCADE_CACHE") or DEFAULT_ROOT)
-        self.local, self._fs, self._base = _open_root(self.root)
+        self.local, self._fs, self.base = _open_root(self.root)
 
     def read(self, path: str) -> pa.Buffer:
         """The whole file; FileNotFoundError if there is none."""
-        with self._faults("read"), self._fs.open_input_file(self._full(path)) as file:
+        with self.faults("read"), self._fs.open_input_file(self._full(path)) as file:
             return file.read_buffer()
 
     def write(self, path: str, data: pa.Buffer | bytes) -> None:
         """Publish the whole file, or nothing."""
-        with self._faults("write"):
+        with self.faults("write"):
             if self.local:
                 self._write_local(path, data)
             else:
@@ -53,31 +63,51 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
-        if self.exists(path):
-            with self._faults("write"):
+        with self.faults("write"):
+            if self._fs.get_file_info(self._full(path)).type != fs.FileType.File:
+                return
+            try:
                 self._fs.delete_file(self._full(path))
+            except FileNotFoundError:  # another process was quicker
+                return
 
     def exists(self, path: str) -> bool:
-        with self._faults("read"):
+        with self.faults("read"):
             return self._fs.get_file_info(self._full(path)).type == fs.FileType.File
 
     def files(self, folder: str) -> list[str]:
         """Every file below `folder`, sorted, relative to the root."""
+        return [entry.path for entry in self.entries(folder)]
+
+    def entries(self, folder: str) -> list[Entry]:
+        """Every file below `folder` with its size and age, sorted by path; one request."""
         selector = fs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
-        cut = len(self._base) + 1
-        with self._faults("read"):
+        cut = len(self.base) + 1
+        with self.faults("read"):
             infos = self._fs.get_file_info(selector)
-        return sorted(info.path[cut:] for info in infos if info.type == fs.FileType.File)
+        found = [
+            Entry(info.path[cut:], info.size, info.mtime_ns and info.mtime_ns / 1e9)
+            for info in infos
+            if info.type == fs.FileType.File
+        ]
+        return sorted(found, key=lambda entry: entry.path)
 
     def describe(self, path: str = "") -> str:
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
+    def local_path(self, path: str) -> Path:
+        """Where a file of a local cache lies."""
+        return Path(self._full(path))
+
     def _full(self, path: str) -> str:
-        return f"{self._base}/{path}"
+        strange = any(segment in ("", ".", "..") for segment in path.split("/")) and path
+        if strange or "\\" in path or "\0" in path:
+            raise InputError(f"{path[:80]!r} leads out of the cache {self.root}: not followed")
+        return f"{self.base}/{path}"
 
     def _write_local(self, path: str, data: pa.Buffer | bytes) -> None:
-        target = Path(self._base, path)
-        staging = Path(self._base, ".tmp")
+        target = self.local_path(path)
+        staging = Path(self.base, ".tmp")
         staging.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = staging / f"{uuid.uuid4().hex}.part"
@@ -95,13 +125,22 @@ class Store:
         try:
             with self._fs.open_output_stream(self._full(path)) as file:
                 file.write(data)
-        except BaseException:  # closing may have published what had been written
-            if self.exists(path):
-                self._fs.delete_file(self._full(path))
+        except BaseException:
+            self._drop_half(path, memoryview(data))
             raise
 
+    def _drop_half(self, path: str, data: memoryview) -> None:
+        """Closing may have published what had been written; an older object is left alone."""
+        try:
+            with self._fs.open_input_file(self._full(path)) as file:
+                there = memoryview(file.read_buffer())
+        except FileNotFoundError:
+            return
+        if len(there) < len(data) and data[: len(there)] == there:
+            self._fs.delete_file(self._full(path))
+
     @contextmanager
-    def _faults(self, doing: str) -> Iterator[None]:
+    def faults(self, doing: str) -> Iterator[None]:
         """Name what the operating system refused, and what to do about it."""
         try:
             yield

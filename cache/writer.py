@@ -1,86 +1,48 @@
 """Writes a partition part by part: each whole, checked and renamed; the manifest last.
 
-Beside each part stands a receipt under `.tmp/receipts/` with its digest and what it was made from.
-A run that was killed leaves parts and receipts, and the next run keeps every part whose receipt
-says the same inputs and whose bytes still have the digest.
+Beside each part stands a receipt (cache/receipts.py) with its digest and what it was made from. A
+run that was killed leaves parts and receipts, and the next run keeps every part whose receipt says
+the same inputs and whose bytes still have the digest. Receipts are also how several processes that
+write parts of one partition know of each other's.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cache import manifest as manifests
+from cache import receipts
 from cache.errors import InputError
-from cache.manifest import Manifest, Part
+from cache.locks import lock
+from cache.manifest import DamagedManifestError, Manifest, Part, part_index
 from cache.partition import Partition
-from cache.provenance import differences, digest
-from cache.schema import write_options
+from cache.parts import PartWriter, intact, part_intact
+from cache.provenance import differences
 from cache.store import Store
 
 
-class PartWriter:
-    """Writes single parts of a partition, each with its receipt; publishes no manifest.
+class MissingPartsError(InputError):
+    """A partition cannot be published yet; `parts` are the numbers it lacks."""
 
-    Several processes may each write parts of their own; what one of them opened as a
-    `PartitionWriter` with the same arguments then finds their receipts.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        partition: Partition,
-        schema: pa.Schema,
-        identity: dict[str, Any],
-        provenance: dict[str, Any],
-        made_with: dict[str, Any] | None = None,
-    ) -> None:
-        self.store, self.partition, self.schema = store, partition, schema
-        self.identity, self.provenance = identity, provenance
-        self._made_with = made_with or {}
-        self._token = digest([identity, self._made_with, str(schema)])
-
-    def write(self, index: int, table: pa.Table) -> Part:
-        """Publish part `index`."""
-        data = self._encode(index, table)
-        part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
-        self.store.write(f"{self.partition.path}/{part.name}", data)
-        self._write_receipt(index, part)
-        return part
-
-    def _write_receipt(self, index: int, part: Part) -> None:
-        receipt = {"token": self._receipt_token(part), **asdict(part)}
-        self.store.write(self._receipt(index), json.dumps(receipt).encode())
-
-    def _receipt_token(self, part: Part) -> str:
-        return digest([self._token, asdict(part)])
-
-    def _receipt(self, index: int) -> str:
-        return f".tmp/receipts/{self.partition.path}/{part_name(index)}.json"
-
-    def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
-        """The part as Parquet bytes, one row group, checked before anyone can see it."""
-        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
-        metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
-        table = table.cast(self.schema).replace_schema_metadata(metadata)
-        sink = pa.BufferOutputStream()
-        rows = max(table.num_rows, 1)
-        pq.write_table(table, sink, row_group_size=rows, **write_options(self.schema))
-        data = sink.getvalue()
-        written = pq.read_metadata(pa.BufferReader(data)).num_rows
-        if written != table.num_rows:
-            raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
-        return data
+    def __init__(self, partition: Partition, parts: Sequence[int], count: int) -> None:
+        named = ", ".join(map(str, parts[:8])) + (", …" if len(parts) > 8 else "")
+        super().__init__(
+            f"{partition} lacks {len(parts)} of {count} parts ({named}): run the same command "
+            "again, or that of the shard that makes them"
+        )
+        self.parts = tuple(parts)
 
 
 class PartitionWriter(PartWriter):
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
+
+    Several processes may write one partition, each its own parts, where one lock on the partition
+    covers them all (cache.locks): `refresh` and `missing` tell what the others have written, and
+    each may `finish`.
 
     `identity` must equal that of a complete partition for it to be kept (InputError otherwise,
     unless `overwrite`); `made_with` (batch size, device …, also in `provenance`) must agree too for
@@ -98,19 +60,15 @@ class PartitionWriter(PartWriter):
         overwrite: bool = False,
     ) -> None:
         super().__init__(store, partition, schema, identity, provenance, made_with)
-        self.complete = self._existing(overwrite)
-        self.done: dict[int, Part] = {} if self.complete else self._resumable()
-
-    def write(self, index: int, table: pa.Table) -> Part:
-        """Publish part `index`."""
-        self.done[index] = part = super().write(index, table)
-        return part
+        self._overwrite = overwrite
+        self.complete = self._existing()
+        self.done: dict[int, Part] = {} if self.complete else self._resumable({})
 
     def reopen(self) -> None:
         """Take a complete partition back for a run that makes some of its parts again."""
         if self.complete:
             self._salvage(self.complete, ())
-            self.complete, self.done = None, self._resumable()
+            self.complete, self.done = None, self._resumable({})
 
     def restate(self, *fields: str) -> None:
         """Publish a complete partition's manifest again where these of its provenance changed."""
@@ -122,29 +80,78 @@ class PartitionWriter(PartWriter):
             self.complete = replace(self.complete, provenance=provenance)
             manifests.publish(self.store, self.complete)
 
-    def finish(self, count: int) -> Manifest:
-        """Clear what an earlier run left over and publish the manifest of parts 0 … count − 1."""
-        parts = tuple(self.done[index] for index in range(count))
-        manifest = Manifest(self.partition, parts, self.identity, self.provenance)
-        kept = {f"{self.partition.path}/{part.name}" for part in parts}
-        for path in self.store.files(self.partition.path):
-            if path not in kept:
-                self.store.delete(path)
-        manifests.publish(self.store, manifest)
-        for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
-            self.store.delete(path)
-        self.complete = manifest
-        return manifest
+    def refresh(self) -> None:
+        """Read again from the cache which parts are done, or that another has finished it all."""
+        self.done = self._resumable(self.done)
+        found = self._published()  # after the receipts, which go once a manifest stands
+        if found is not None and intact(self.store, found):
+            self.complete, self.done = found, {}
 
-    def _existing(self, overwrite: bool) -> Manifest | None:
-        found = manifests.load(self.store, self.partition)
-        if found is None:
-            return None
+    def missing(self, count: int) -> list[int]:
+        """The numbers among 0 … count − 1 of parts that are not done; none of a complete one."""
+        return [] if self.complete else [part for part in range(count) if part not in self.done]
+
+    def write(self, index: int, table: pa.Table) -> Part:
+        """Publish part `index`."""
+        self.done[index] = part = super().write(index, table)
+        return part
+
+    def finish(self, count: int) -> Manifest:
+        """Clear what an earlier run left over and publish the manifest of parts 0 … count − 1.
+
+        MissingPartsError where one is not there or not whole. Two processes that finish at the
+        same moment publish the same parts.
+        """
+        there = self._there()
+        if self.missing(count):
+            self.refresh()
+            there = self._there()
+        if self.complete:
+            return self.complete
+        if self.missing(count):
+            raise MissingPartsError(self.partition, self.missing(count), count)
+        parts = tuple(self.done[index] for index in range(count))
+        for path in there - {f"{self.partition.path}/{part.name}" for part in parts}:
+            self.store.delete(path)
+        self.complete = Manifest(self.partition, parts, self.identity, self.provenance)
+        manifests.publish(self.store, self.complete)
+        for path in self.store.files(receipts.folder_of(self.partition)):
+            self.store.delete(path)
+        return self.complete
+
+    def _there(self) -> set[str]:
+        """The files of the partition; parts that no longer have their size are done no more.
+
+        Their bytes were held against the digest when they were taken for done.
+        """
+        sizes = {entry.path: entry.size_bytes for entry in self.store.entries(self.partition.path)}
+        for index, part in list(self.done.items()):
+            if sizes.get(f"{self.partition.path}/{part.name}") != part.size_bytes:
+                del self.done[index]
+        return set(sizes)
+
+    def _published(self) -> Manifest | None:
+        """The manifest, if it is about the same inputs."""
+        found = _undamaged(self.store, self.partition)
+        return found if found is not None and found.identity == self.identity else None
+
+    def _existing(self) -> Manifest | None:
+        found = sound(self.store, self.partition, self.identity)
+        if found is not None or not manifests.exists(self.store, self.partition):
+            return found
+        # Whoever comes second must not withdraw what the first has mended meanwhile.
+        with lock(self.store, f"{self.partition.path}/mending"):
+            again = _undamaged(self.store, self.partition)
+            return None if again is None else self._kept_or_withdrawn(again)
+
+    def _kept_or_withdrawn(self, found: Manifest) -> Manifest | None:
         differing = differences(found.identity, self.identity)
-        damaged = [part for part in found.parts if not _intact(self.store, self.partition, part)]
+        damaged = [
+            part for part in found.parts if not part_intact(self.store, self.partition, part)
+        ]
         if not differing and not damaged:
             return found
-        if differing and not overwrite:
+        if differing and not self._overwrite:
             raise InputError(
                 f"the cache already holds {self.partition}, made from something else "
                 f"({'; '.join(differing)}): give --overwrite, another name or another --cache"
@@ -155,26 +162,21 @@ class PartitionWriter(PartWriter):
     def _salvage(self, found: Manifest, damaged: Sequence[Part]) -> None:
         """Withdraw a partition and keep its sound parts, made in the same way, for this run."""
         if all(found.provenance.get(key) == value for key, value in self._made_with.items()):
-            for index, part in enumerate(found.parts):
+            for part in found.parts:
                 if part not in damaged:
-                    self._write_receipt(index, part)
+                    self._write_receipt(part)
         manifests.withdraw(self.store, self.partition)
 
-    def _resumable(self) -> dict[int, Part]:
+    def _resumable(self, known: dict[int, Part]) -> dict[int, Part]:
+        """Parts with a receipt of the same making and their very bytes; `known` ones had them."""
         done = {}
-        for path in self.store.files(f".tmp/receipts/{self.partition.path}"):
-            receipt = _json_or_none(self.store.read(path).to_pybytes())
-            token = (receipt or {}).pop("token", None)
-            if not receipt or receipt.keys() != Part.__dataclass_fields__.keys():
+        for receipt in receipts.read_all(self.store, self.partition):
+            part, index = receipt.part, part_index(receipt.part.name)
+            if receipt.made != self._made:
                 continue
-            part = Part(**receipt)
-            if token == self._receipt_token(part) and _intact(self.store, self.partition, part):
-                done[int(part.name[5:].partition(".")[0])] = part
+            if known.get(index) == part or part_intact(self.store, self.partition, part):
+                done[index] = part
         return done
-
-
-def part_name(index: int) -> str:
-    return f"part-{index:05d}.parquet"
 
 
 def write_partition(
@@ -185,37 +187,34 @@ def write_partition(
     provenance: dict[str, Any],
     overwrite: bool = True,
 ) -> Manifest:
-    """A partition of one part, from a table that fits in memory; kept if it is there already."""
-    writer = PartitionWriter(
-        store, partition, table.schema, identity, provenance, overwrite=overwrite
-    )
-    if writer.complete:
-        return writer.complete
-    writer.write(0, table)
-    return writer.finish(1)
+    """A partition of one part, from a table that fits in memory; kept if it is there already.
+
+    Of several processes that write it one does and the others wait.
+    """
+    found = sound(store, partition, identity)
+    if found is not None:  # nothing to write, so a cache that only lets itself be read will do
+        return found
+    with lock(store, partition.path):
+        writer = PartitionWriter(
+            store, partition, table.schema, identity, provenance, overwrite=overwrite
+        )
+        if writer.complete:
+            return writer.complete
+        writer.write(0, table)
+        return writer.finish(1)
 
 
-def intact(store: Store, manifest: Manifest) -> bool:
-    """Whether every part has the bytes that were written."""
-    return all(_intact(store, manifest.partition, part) for part in manifest.parts)
-
-
-def _intact(store: Store, partition: Partition, part: Part) -> bool:
-    path = f"{partition.path}/{part.name}"
-    if not store.exists(path):
-        return False
-    data = store.read(path)
-    return data.size == part.size_bytes and _sha256(data) == part.sha256
-
-
-def _sha256(data: pa.Buffer) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _json_or_none(data: bytes) -> dict[str, Any] | None:
-    """A receipt that does not parse is a receipt that was never finished."""
-    try:
-        value = json.loads(data)
-    except ValueError:
+def sound(store: Store, partition: Partition, identity: dict[str, Any]) -> Manifest | None:
+    """The complete partition of this identity, None where it is not there or damaged."""
+    found = _undamaged(store, partition)
+    if found is None or found.identity != identity or not intact(store, found):
         return None
-    return value if isinstance(value, dict) else None
+    return found
+
+
+def _undamaged(store: Store, partition: Partition) -> Manifest | None:
+    """A damaged manifest tells a writer nothing: the partition is made again, all of it."""
+    try:
+        return manifests.load(store, partition)
+    except DamagedManifestError:
+        return None

@@ -1,0 +1,84 @@
+"""Single parts of a partition: written whole, with a receipt, and held against their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import receipts
+from cache.manifest import Manifest, Part, part_name
+from cache.partition import Partition
+from cache.provenance import digest
+from cache.receipts import Receipt
+from cache.schema import write_options
+from cache.store import Store
+
+
+class PartWriter:
+    """Writes single parts of a partition, each with its receipt; publishes no manifest.
+
+    Several processes may each write parts of their own; what one of them opened as a
+    `PartitionWriter` with the same arguments then finds their receipts.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        partition: Partition,
+        schema: pa.Schema,
+        identity: dict[str, Any],
+        provenance: dict[str, Any],
+        made_with: dict[str, Any] | None = None,
+    ) -> None:
+        self.store, self.partition, self.schema = store, partition, schema
+        self.identity, self.provenance = identity, provenance
+        self._made_with = made_with or {}
+        self._made = digest([identity, self._made_with, str(schema)])
+
+    def write(self, index: int, table: pa.Table) -> Part:
+        """Publish part `index`."""
+        data = self._encode(index, table)
+        part = Part(part_name(index), table.num_rows, data.size, sha256(data))
+        self.store.write(f"{self.partition.path}/{part.name}", data)
+        self._write_receipt(part)
+        return part
+
+    def _write_receipt(self, part: Part) -> None:
+        receipts.write(self.store, self.partition, Receipt(part, self._made))
+
+    def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
+        """The part as Parquet bytes, one row group, checked before anyone can see it."""
+        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
+        metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
+        table = table.cast(self.schema).replace_schema_metadata(metadata)
+        sink = pa.BufferOutputStream()
+        rows = max(table.num_rows, 1)
+        pq.write_table(table, sink, row_group_size=rows, **write_options(self.schema))
+        data = sink.getvalue()
+        written = pq.read_metadata(pa.BufferReader(data)).num_rows
+        if written != table.num_rows:
+            raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
+        return data
+
+
+def intact(store: Store, manifest: Manifest) -> bool:
+    """Whether every part has the bytes that were written."""
+    return all(part_intact(store, manifest.partition, part) for part in manifest.parts)
+
+
+def part_intact(store: Store, partition: Partition, part: Part) -> bool:
+    """Whether one part has."""
+    path = f"{partition.path}/{part.name}"
+    try:
+        data = store.read(path)
+    except FileNotFoundError:
+        return False
+    return data.size == part.size_bytes and sha256(data) == part.sha256
+
+
+def sha256(data: pa.Buffer) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,63 @@
+"""A receipt stands for a finished part until the partition's manifest does.
+
+It is a JSON file under `.tmp/receipts/`, at the part's own path: the part's name, rows, size and
+SHA-256, `made` (a digest of what parts must have in common to stand in one partition), and `token`
+(a digest of all that, so that a changed receipt counts for nothing).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cache.manifest import Part, part_from
+from cache.partition import Partition
+from cache.provenance import digest
+from cache.store import Store
+
+FOLDER = ".tmp/receipts"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """`made` is of identity, made_with and schema: see PartitionWriter."""
+
+    part: Part
+    made: str
+
+    def to_json(self) -> str:
+        body = {**asdict(self.part), "made": self.made}
+        return json.dumps({**body, "token": digest(body)})
+
+
+def folder_of(partition: Partition) -> str:
+    return f"{FOLDER}/{partition.path}"
+
+
+def path_of(partition: Partition, part: Part) -> str:
+    return f"{folder_of(partition)}/{part.name}.json"
+
+
+def write(store: Store, partition: Partition, receipt: Receipt) -> None:
+    store.write(path_of(partition, receipt.part), receipt.to_json().encode())
+
+
+def read(store: Store, path: str) -> Receipt | None:
+    """None where it is damaged, or gone because another process has finished the partition."""
+    try:
+        body: dict[str, Any] = json.loads(store.read(path).to_pybytes())
+        if body.pop("token") != digest(body):
+            return None
+        made = str(body.pop("made"))
+        return Receipt(part_from(body), made)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_all(store: Store, partition: Partition) -> list[Receipt]:
+    """The sound receipts of an unfinished partition, by part."""
+    found = (read(store, path) for path in store.files(folder_of(partition)))
+    return [receipt for receipt in found if receipt is not None]
