@@ -1,0 +1,173 @@
+"""Certified thresholds: with probability at least 1 − δ over the calibration images, the deployed
+cascade loses at most ε accuracy against a reference.
+
+Learn then test, in a fixed sequence: one part of the images proposes candidates and puts them in
+order, safest first; the other part tests them in that order at level δ and stops at the first that
+fails. The cheapest that passed is deployed; where none passed there is no answer, and a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache import InputError
+from cache.errors import one_of
+from stages.bounds import BOUNDS, betting, binomial
+
+# Candidates tested at once: few, since the first that fails ends it.
+_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """At most `epsilon` accuracy is lost with probability 1 − `delta`; where they are given, B also
+    runs on at most `usage` of the requests, and a request costs at most `cost`."""
+
+    epsilon: float
+    delta: float
+    bound: str = "binomial"
+    usage: float | None = None
+    cost: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "delta"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise InputError(f"{name} must lie between 0 and 1, found {value}")
+        if self.bound not in BOUNDS:
+            raise one_of("bound", self.bound, list(BOUNDS))
+
+    @property
+    def capped(self) -> bool:
+        return self.usage is not None or self.cost is not None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What passed.
+
+    `order` intp [C], the candidates as tested; `p_values` float64 [T], of the first T of them, the
+    last of which failed unless all passed; `passed` of them at `level`; `chosen`, the cheapest of
+    these, None where none passed; then `why`, and `images`, about how many testing images would do
+    (None where no number would).
+    """
+
+    order: np.ndarray
+    p_values: np.ndarray
+    passed: int
+    level: float
+    n_test: int
+    chosen: int | None
+    why: str | None = None
+    images: int | None = None
+
+    @property
+    def feasible(self) -> bool:
+        return self.chosen is not None
+
+
+def check_calibration(
+    split: str, keys: Sequence[object], trained: Mapping[str, tuple[Sequence[str], str]]
+) -> None:
+    """InputError unless these images can calibrate: new to every model, and none of them twice.
+
+    `keys` [N] tell images apart: digests of their contents, or the dataset's own keys. `trained`
+    maps each model to the splits its weights have seen and how that is known, as
+    `fitting.trained_splits` gives them.
+    """
+    guilty = [f"{model} ({source})" for model, (seen, source) in trained.items() if split in seen]
+    if guilty:
+        raise InputError(
+            f"{', '.join(guilty)} was trained on {split}, which can therefore certify nothing: "
+            "calibrate on a split that no model has seen"
+        )
+    first: dict[object, int] = {}
+    repeats = [i for i, key in enumerate(keys) if first.setdefault(key, i) != i]
+    if repeats:
+        i = repeats[0]
+        raise InputError(
+            f"{len(repeats)} of the {len(keys)} images of {split} repeat (image {i} is "
+            f"image {first[keys[i]]} again), so that the data look larger than they are: leave "
+            "them out"
+        )
+
+
+def certify(
+    losses: np.ndarray | Callable[[np.ndarray], np.ndarray],
+    costs: np.ndarray,
+    order: np.ndarray,
+    limits: Limits,
+    before: np.ndarray | None = None,
+) -> Certificate:
+    """Test any candidates in a fixed order.
+
+    losses: int8 [C, N], the reference's correctness minus the candidate's on the testing images, in
+    random order; or a function from rows intp [c] to int8 [c, N]. costs: float64 [C]. `order`, and
+    `before` (int8 [C, M], the same on other images), must come from images that do not test.
+    """
+    if limits.capped:
+        raise ValueError("caps need sweeps: use certify_sweeps")
+    rows_of = losses if callable(losses) else losses.__getitem__
+
+    def p_of(rows: np.ndarray) -> np.ndarray:
+        return p_values_of(rows_of(rows), limits, None if before is None else before[rows])
+
+    return in_sequence(p_of, costs, order, limits, rows_of)
+
+
+def in_sequence(
+    p_of: Callable[[np.ndarray], np.ndarray],
+    costs: np.ndarray,
+    order: np.ndarray,
+    limits: Limits,
+    differences: Callable[[np.ndarray], np.ndarray],
+) -> Certificate:
+    """Test at level δ in this order up to the first failure (each null hypothesis is reached only
+    past all before it, so δ is not divided); the cheapest that passed is chosen.
+
+    `p_of` and `differences` are functions from rows intp [c] to p-values [c] and int8 [c, N].
+    """
+    p_values = _until_failure(p_of, order, limits.delta)
+    passed = int((p_values <= limits.delta).sum())
+    safest = differences(order[:1])[0]
+    chosen = int(order[np.argmin(costs[order[:passed]])]) if passed else None
+    about = (order, p_values, passed, limits.delta, len(safest), chosen)
+    if passed:
+        return Certificate(*about)
+    images = BOUNDS[limits.bound](safest, limits.epsilon, limits.delta)
+    return Certificate(*about, _why(safest, float(p_values[0]), images, limits), images)
+
+
+def _until_failure(
+    p_of: Callable[[np.ndarray], np.ndarray], order: np.ndarray, delta: float
+) -> np.ndarray:
+    """The p-values up to the first that fails."""
+    seen: list[np.ndarray] = []
+    for start in range(0, len(order), _BLOCK):
+        p = p_of(order[start : start + _BLOCK])
+        failed = np.flatnonzero(p > delta)
+        if len(failed):
+            return np.concatenate([*seen, p[: failed[0] + 1]])
+        seen.append(p)
+    return np.concatenate(seen)
+
+
+def p_values_of(d: np.ndarray, limits: Limits, before: np.ndarray | None) -> np.ndarray:
+    """float64 [c] for differences int8 [c, N], by the bound of the limits."""
+    if limits.bound == "betting":
+        return betting(d, limits.epsilon, limits.delta, before)
+    return binomial((d > 0).sum(axis=1), d.shape[1], limits.epsilon)
+
+
+def _why(safest: np.ndarray, p: float, images: int | None, limits: Limits) -> str:
+    lost = (safest > 0).mean() if limits.bound == "binomial" else safest.mean()
+    found = (
+        f"the safest candidate loses {100 * lost:.2f} % on {len(safest)} testing images, "
+        f"p = {p:.3g} against {limits.delta:g}"
+    )
+    if images is None:
+        return f"{found}: no number of images would show a loss of at most {limits.epsilon:g}"
+    return f"{found}: about {images} testing images would do"

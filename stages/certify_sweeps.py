@@ -1,0 +1,219 @@
+"""The cheapest certified λ among all λ of any number of pairs and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from cache import InputError
+from stages.bounds import binomial
+from stages.certify import Certificate, Limits, in_sequence, p_values_of
+from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
+from stages.rule import Threshold
+
+# The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
+SHARE = 0.3
+MOST = 200
+_SEED = 20240902
+
+Loss = Callable[[np.ndarray], np.ndarray]
+_LOSSES: Mapping[str, Loss] = {
+    "binomial": lambda d: (d > 0).astype(np.int8),
+    "betting": lambda d: d,
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The certified λ of `sweeps[sweep]`; no decision on the images that proposed it changes
+    between low and high. From all calibration images, as estimates: `usage` of B, `cost`, `lost`,
+    the share that the reference alone gets right, and `difference`, the accuracy given up."""
+
+    sweep: int
+    threshold: Threshold
+    low: float | None
+    high: float | None
+    usage: float
+    cost: float
+    lost: float
+    difference: float
+
+
+def certify_sweeps(
+    sweeps: Sequence[Sweep],
+    limits: Limits,
+    share: float = SHARE,
+    most: int = MOST,
+    seed: int = _SEED,
+) -> tuple[Certificate, Deployment | None]:
+    """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
+
+    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test. A
+    single monotone sweep, uncapped and under the binomial bound, needs no proposing: every λ is
+    tested, the safest first, with all images.
+    """
+    single = len(sweeps) == 1 and sweeps[0].monotone
+    if single and limits.bound == "binomial" and not limits.capped:
+        return _all_thresholds(sweeps[0], limits)
+    n = len(sweeps[0].trusted)
+    shuffled = np.random.default_rng(seed).permutation(n)
+    count = max(1, round(share * n))
+    if count >= n:
+        raise InputError(f"{n} images cannot both propose and test: give more")
+    part = Part.of(np.isin(np.arange(n), shuffled[:count]))
+    caps = np.array([_cap(sweep, limits) for sweep in sweeps])
+    loss = _LOSSES[limits.bound]
+    found = propose(sweeps, part, loss, _slack(limits, caps, count), most)
+    test = _Test(sweeps, found, limits, caps, shuffled[:count], shuffled[count:])
+    made = in_sequence(test.p_values, test.costs, np.arange(len(found)), limits, test.differences)
+    if made.chosen is None:
+        return test.blaming_the_cap(made), None
+    s, cut = int(found.sweep[made.chosen]), found.cuts[made.chosen]
+    return made, _deployed(sweeps[s], s, part, cut)
+
+
+def _cap(sweep: Sweep, limits: Limits) -> float:
+    """The use of B that keeps both caps: 1 and more is no cap."""
+    caps = [1.0 if limits.usage is None else limits.usage]
+    if limits.cost is not None:
+        caps.append(sweep.usage_cap(limits.cost))
+    return min(caps)
+
+
+def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[..., np.ndarray]:
+    """Distance from the nearer limit in standard errors at that limit, from n images."""
+
+    def errors(found: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
+        variance = np.clip(limit * (1 - np.asarray(limit)), 1 / n, None)
+        return (limit - found) / np.sqrt(variance / n)
+
+    def slack(sweep: np.ndarray, usage: np.ndarray, risk: np.ndarray) -> np.ndarray:
+        within = errors(risk, limits.epsilon)
+        if not limits.capped:
+            return within
+        cap = caps[sweep]
+        return np.minimum(within, np.where(cap >= 1, np.inf, errors(usage, cap)))
+
+    return slack
+
+
+@dataclass(frozen=True)
+class _Test:
+    """The testing images, in random order, and the candidates on them."""
+
+    sweeps: Sequence[Sweep]
+    found: Candidates
+    limits: Limits
+    caps: np.ndarray
+    proposing: np.ndarray
+    testing: np.ndarray
+
+    def p_values(self, rows: np.ndarray) -> np.ndarray:
+        """float64 [c]; with a cap the larger of two, which tests "either limit is broken" at δ."""
+        if not self.limits.capped:
+            return self._risk(rows)
+        return np.maximum(self._risk(rows), self._usage(rows))
+
+    def _risk(self, rows: np.ndarray) -> np.ndarray:
+        if self.limits.bound == "binomial":
+            return binomial(self._errors[rows], len(self.testing), self.limits.epsilon)
+        before = self._differences(rows, self.proposing)
+        return p_values_of(self.differences(rows), self.limits, before)
+
+    def _usage(self, rows: np.ndarray) -> np.ndarray:
+        n, cap = len(self.testing), self.caps[self.found.sweep[rows]]
+        p = binomial(self._sent[rows], n, np.clip(cap, 0, 1))
+        return np.where(cap >= 1, 0.0, p)
+
+    def differences(self, rows: np.ndarray) -> np.ndarray:
+        """int8 [c, N]: the reference's correctness minus the candidate's on the testing images."""
+        return self._differences(rows, self.testing)
+
+    def _differences(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), len(images)), np.int8)
+        for row, c in zip(out, rows, strict=True):
+            sweep = self.sweeps[self.found.sweep[c]]
+            row[:] = sweep.differences(self.found.cuts[c])[images]
+        return out
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(errors, images sent to B) of each candidate, from one prefix sum per sweep."""
+        errors, used = (np.empty(len(self.found), np.int64) for _ in range(2))
+        part = Part.of(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
+        for s in np.unique(self.found.sweep):
+            mine = self.found.sweep == s
+            used[mine] = sent(part.ordering(self.sweeps[s]), self.found.cuts[mine])
+            errors[mine] = part.totals(self.sweeps[s], _LOSSES["binomial"])[used[mine]]
+        return errors, used
+
+    @property
+    def _errors(self) -> np.ndarray:
+        return self._counts[0]
+
+    @property
+    def _sent(self) -> np.ndarray:
+        return self._counts[1]
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """float64 [C], from all images: which of the certified is chosen needs no fresh ones."""
+        usage = np.empty(len(self.found))
+        for s in np.unique(self.found.sweep):
+            mine = self.found.sweep == s
+            usage[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
+        return usage
+
+    def blaming_the_cap(self, made: Certificate) -> Certificate:
+        """The same, with a reason that names the cap where the risk alone would have passed."""
+        first = made.order[:1]
+        risk = float(self._risk(first)[0])
+        if risk > made.level:
+            return made
+        used, cap = self._sent[first[0]] / len(self.testing), self.caps[self.found.sweep[first[0]]]
+        why = (
+            f"the safest candidate keeps its loss (p = {risk:.3g}), but runs B on "
+            f"{100 * used:.2f} % of {len(self.testing)} testing images against a cap of "
+            f"{100 * max(cap, 0):.2f} % (p = {made.p_values[0]:.3g} against {made.level:g})"
+        )
+        return replace(made, why=why, images=None)
+
+
+def _all_thresholds(sweep: Sweep, limits: Limits) -> tuple[Certificate, Deployment | None]:
+    """Every λ from the safest on, with all images: where the risk can only fall, the λ that are
+    too risky are those beyond some λ*, and to deploy one of them λ* must have passed first."""
+    part = Part.of(np.ones(len(sweep.trusted), bool))
+    ends = part.ordering(sweep).ends[::-1]
+    errors = part.totals(sweep, _LOSSES["binomial"])[ends]
+    n = len(sweep.trusted)
+    cuts = cuts_at(part.ordering(sweep), ends)
+    made = in_sequence(
+        lambda rows: binomial(errors[rows], n, limits.epsilon),
+        sweep.cost(ends / n),
+        np.arange(len(ends)),
+        limits,
+        lambda rows: np.stack([sweep.differences(cuts[row]) for row in rows]),
+    )
+    if made.chosen is None:
+        return made, None
+    return made, _deployed(sweep, 0, part, cuts[made.chosen])
+
+
+def _deployed(sweep: Sweep, index: int, part: Part, cut: float) -> Deployment:
+    ordering = part.ordering(sweep)
+    threshold, low, high = ordering.interval(int(sent(ordering, np.array([cut]))[0]))
+    d = sweep.differences(cut)
+    usage = sweep.usage(np.array([cut]))
+    return Deployment(
+        index,
+        threshold,
+        low,
+        high,
+        float(usage[0]),
+        float(sweep.cost(usage)[0]),
+        float((d > 0).mean()),
+        float(d.mean()),
+    )

@@ -1,0 +1,228 @@
+"""Which λ of which pairs are worth testing, and in which order: safest first.
+
+A `Sweep` is every λ of one pair and rule on the calibration images, in two int8 per image; many
+sweeps can share an Ordering. Proposing looks at its own part of the images only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.sweep import Ordering
+
+# Candidates this many standard errors beyond ε are not worth testing.
+_HOPELESS = 3.0
+
+
+def cuts_at(ordering: Ordering, ends: np.ndarray) -> np.ndarray:
+    """λ on the axis where larger is surer that send exactly the `ends` least sure to B: float64,
+    the middle of two scores, ±∞ where B always or never runs."""
+    keys = ordering.score.sign * ordering.values
+    edges = np.concatenate(([-np.inf], keys, [np.inf]))
+    less, surer = edges[ends], edges[ends + 1]
+    middle = (less + surer) / 2
+    return np.where((middle == less) & (ends > 0), surer, middle)
+
+
+def sent(ordering: Ordering, cuts: np.ndarray) -> np.ndarray:
+    """How many images each such λ sends to B: float64 [C] → intp [C]."""
+    return ordering.escalated_by(ordering.score.sign * cuts)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All λ of one pair and rule, against a reference.
+
+    `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
+    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs.
+    `monotone`: by its nature, an image that is lost once B has run is lost before too, so the 0/1
+    risk can only fall as λ sends more to B.
+    """
+
+    ordering: Ordering
+    trusted: np.ndarray
+    escalated: np.ndarray
+    cost_1: float = 0.0
+    cost_2: float = 1.0
+    monotone: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        ordering: Ordering,
+        correct_1: np.ndarray,
+        correct_final: np.ndarray,
+        reference: np.ndarray | None = None,
+        costs: tuple[float, float] = (0.0, 1.0),
+    ) -> Sweep:
+        """From bool [N] each; `correct_final` is that of the answer once B has run.
+
+        `reference` None is B alone without post-check, `correct_final` itself. Use `against_b`
+        where B alone is the reference of a cascade with post-check.
+        """
+        if reference is None:
+            return cls.against_b(ordering, correct_1, correct_final, correct_final, costs)
+        wanted = reference.astype(np.int8)
+        return cls(ordering, wanted - correct_1, wanted - correct_final, *costs)
+
+    @classmethod
+    def against_b(
+        cls,
+        ordering: Ordering,
+        correct_1: np.ndarray,
+        correct_final: np.ndarray,
+        correct_2: np.ndarray,
+        costs: tuple[float, float] = (0.0, 1.0),
+    ) -> Sweep:
+        """Reference B alone; the final answer must be A's or B's, as with post-check.
+
+        Then where B is right and the final answer wrong, that answer is A's, and A alone would have
+        lost the image too. ValueError where the data contradict it (a mean of both, say).
+        """
+        made = cls.of(ordering, correct_1, correct_final, correct_2, costs)
+        if ((made.escalated > 0) & (made.trusted <= 0)).any():
+            raise ValueError("the final answer is neither A's nor B's: name the reference instead")
+        return cls(ordering, made.trusted, made.escalated, *costs, monotone=True)
+
+    def cost(self, usage: np.ndarray) -> np.ndarray:
+        """Per request, at these shares of images that B runs on."""
+        return self.cost_1 + usage * self.cost_2
+
+    def usage(self, cuts: np.ndarray) -> np.ndarray:
+        """float64 [C]: the share of all images that B runs on, at λ as in `Candidates.cuts`."""
+        return sent(self.ordering, cuts) / len(self.trusted)
+
+    def differences(self, cut: float) -> np.ndarray:
+        """int8 [N]: the reference's correctness minus the cascade's at this λ."""
+        to_b = self.ordering.order[: int(sent(self.ordering, np.array([cut]))[0])]
+        out = self.trusted.copy()
+        out[to_b] = self.escalated[to_b]
+        return out
+
+    def usage_cap(self, cost_cap: float) -> float:
+        """The use of B that costs this much: below 0 where A alone costs more."""
+        return (cost_cap - self.cost_1) / self.cost_2
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """In testing order: `sweep` intp [C]; `cuts` float64 [C], λ on the axis where larger is surer
+    (±∞: B always, never runs); and as estimated on the proposing part, `usage` and `risk` [C]."""
+
+    sweep: np.ndarray
+    cuts: np.ndarray
+    usage: np.ndarray
+    risk: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sweep)
+
+    def take(self, rows: np.ndarray) -> Candidates:
+        return Candidates(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+Loss = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the images: orderings that sweeps share are cut once."""
+
+    keep: np.ndarray
+    _cut: dict[int, Ordering]
+
+    @classmethod
+    def of(cls, keep: np.ndarray) -> Part:
+        """`keep` bool [N]."""
+        return cls(keep, {})
+
+    def ordering(self, sweep: Sweep) -> Ordering:
+        key = id(sweep.ordering)
+        if key not in self._cut:
+            self._cut[key] = sweep.ordering.subset(self.keep)
+        return self._cut[key]
+
+    def totals(self, sweep: Sweep, loss: Loss) -> np.ndarray:
+        """int64 [n + 1]: the summed loss when the k least sure of these images go to B."""
+        order = self.ordering(sweep).order
+        before, after = loss(sweep.trusted[order]), loss(sweep.escalated[order])
+        total = np.empty(len(order) + 1, np.int64)
+        total[0] = before.sum()
+        np.cumsum(after - before, dtype=np.int64, out=total[1:])
+        total[1:] += total[0]
+        return total
+
+
+def propose(
+    sweeps: Sequence[Sweep],
+    part: Part,
+    loss: Loss,
+    slack: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    most: int,
+) -> Candidates:
+    """At most `most` candidates from the Pareto front of cost and estimated risk of all sweeps.
+
+    The front alone jumps from one lost image to the next, and its safest point is the luckiest; so
+    between two of its points the costlier λ of the same sweep are stepping stones. `slack` (sweep,
+    usage, risk) → float64 is the distance from the limits in standard errors; largest first.
+    """
+    front = _front(sweeps, part, loss)
+    found = _joined(list(_stones(sweeps, part, loss, front)))
+    spare = slack(found.sweep, found.usage, found.risk)
+    cost = np.array([sweeps[s].cost(u) for s, u in zip(found.sweep, found.usage, strict=True)])
+    hopeful = np.flatnonzero(spare >= min(-_HOPELESS, spare.max()))
+    order = hopeful[np.lexsort((-cost[hopeful], -spare[hopeful]))]
+    chosen = np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(np.intp)
+    return found.take(order[chosen])
+
+
+def _points(sweep: Sweep, part: Part, loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(cost, risk, ends) of every λ, cheapest first."""
+    ends = part.ordering(sweep).ends
+    n = max(int(ends[-1]), 1)
+    return sweep.cost(ends / n), part.totals(sweep, loss)[ends] / n, ends
+
+
+def _falling(risk: np.ndarray) -> np.ndarray:
+    """Where the risk is below that of everything before."""
+    least = np.minimum.accumulate(risk)
+    return np.flatnonzero(np.concatenate(([True], risk[1:] < least[:-1])))
+
+
+def _front(sweeps: Sequence[Sweep], part: Part, loss: Loss) -> np.ndarray:
+    """float64 [F, 3]: (cost, risk, sweep) of what nothing else beats, cheapest first."""
+    kept = []
+    for s, sweep in enumerate(sweeps):
+        cost, risk, _ = _points(sweep, part, loss)
+        rows = _falling(risk)
+        kept.append(np.column_stack((cost[rows], risk[rows], np.full(len(rows), float(s)))))
+    points = np.concatenate(kept)
+    points = points[np.lexsort((points[:, 1], points[:, 0]))]
+    return points[_falling(points[:, 1])]
+
+
+def _stones(
+    sweeps: Sequence[Sweep], part: Part, loss: Loss, front: np.ndarray
+) -> Iterator[Candidates]:
+    """Each point of the front, and its sweep's λ that cost more than it and less than the next
+    costlier point of the front, unless they look riskier."""
+    next_cost = np.append(front[1:, 0], np.inf)
+    for s in np.unique(front[:, 2]).astype(int):
+        cost, risk, ends = _points(sweeps[s], part, loss)
+        ordering = part.ordering(sweeps[s])
+        mine = front[:, 2] == s
+        low, high = front[mine, 0], next_cost[mine]
+        owner = np.searchsorted(low, cost, side="right") - 1
+        inside = (owner >= 0) & (cost < high[owner]) & (risk <= front[mine, 1][owner])
+        rows = np.flatnonzero(inside)
+        yield Candidates(
+            np.full(len(rows), s), cuts_at(ordering, ends[rows]), ends[rows] / ends[-1], risk[rows]
+        )
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    names = Candidates.__dataclass_fields__
+    return Candidates(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))

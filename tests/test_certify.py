@@ -1,0 +1,419 @@
+"""Certified thresholds: exact tails, the fixed sequence, and the promise itself in simulation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from cache import InputError
+from stages.bounds import betting, binomial, binomial_images
+from stages.certify import Limits, certify, check_calibration
+from stages.certify_sweeps import certify_sweeps
+from stages.proposing import Part, Sweep, cuts_at, propose, sent
+from stages.rule import ALWAYS, NEVER, SCORES, trusted
+from stages.sweep import Ordering
+
+A_SCORE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+ROWS = st.lists(
+    st.tuples(A_SCORE, st.booleans(), st.booleans(), st.booleans()), min_size=2, max_size=30
+)
+
+
+def _sweep(name, rows, costs=(0.0, 1.0)):
+    """(sweep against a third model, s_A, correct_A, correct_B, correct_reference)."""
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Sweep.of(Ordering.of(SCORES[name], columns[0]), *columns[1:], costs), *columns
+
+
+# --- p-values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("errors", "n"), [(0, 1), (0, 60), (3, 60), (59, 60), (60, 60)])
+def test_the_binomial_tail_is_exact(errors, n):
+    p = Fraction(1, 8)
+    exact = sum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(errors + 1))
+    assert binomial(np.array([errors]), n, 0.125) == pytest.approx([float(exact)], rel=1e-12)
+
+
+def _played(d, epsilon, delta, before):
+    """One candidate's bets, image by image, on X = (d + 1)/2 against m = (ε + 1)/2."""
+    x, past = [(v + 1) / 2 for v in d], [(v + 1) / 2 for v in before]
+    m, capital, highest = (1 + epsilon) / 2, 1.0, 1.0
+    for t in range(len(x)):
+        known = past + x[:t]
+        count = len(known) + 1
+        # In units of X the pseudo-observation of variance 1 is one of 1/4.
+        mean = sum(known) / count + 0.5 / count
+        variance = (0.25 + sum((v - 0.5) ** 2 for v in known)) / count - (mean - 0.5) ** 2
+        bet = math.sqrt(2 * math.log(1 / delta) / (len(x) * variance))
+        capital *= 1 + min(bet, 0.75 / (1 - m)) * (m - x[t])
+        highest = max(highest, capital)
+    return 1 / highest
+
+
+@given(
+    st.lists(st.integers(-1, 1), min_size=1, max_size=40),
+    st.lists(st.integers(-1, 1), max_size=10),
+    st.floats(0.01, 0.5),
+)
+@settings(max_examples=60)
+def test_betting_equals_a_game_played_image_by_image(d, before, epsilon):
+    p = betting(np.array([d], np.int8), epsilon, 0.1, np.array([before], np.int8).reshape(1, -1))
+    assert p == pytest.approx([_played(d, epsilon, 0.1, before)], rel=1e-9)
+
+
+@pytest.mark.parametrize("share_won", [0.0, 0.02, 0.3])
+def test_betting_at_the_edge_of_the_null_is_rarely_fooled(share_won):
+    """E[d] = ε exactly: p ≤ δ in at most δ of streams; well below ε in nearly all."""
+    epsilon, delta, streams = 0.05, 0.1, 2000
+    uniform = np.random.default_rng(5).random((streams, 800))
+
+    def p_values(mean):
+        lost = mean + share_won
+        d = (uniform < lost).astype(np.int8) - (uniform > 1 - share_won).astype(np.int8)
+        return betting(d, epsilon, delta)
+
+    assert (p_values(epsilon) <= delta).sum() <= binom.ppf(0.999, streams, delta)
+    assert (p_values(epsilon) <= delta).mean() > delta / 10
+    assert (p_values(-0.05) <= delta).mean() > 0.9
+
+
+def test_the_images_that_would_do_are_those_that_do():
+    d = np.zeros(10, np.int8)
+    needed = binomial_images(d, 0.01, 0.05)
+    assert needed == math.ceil(math.log(0.05) / math.log(0.99))
+    assert binomial_images(np.array([1, 0], np.int8), 0.5, 0.05) is None
+
+
+# --- The fixed sequence ---------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_the_sequence_stops_at_the_first_failure(data):
+    candidates, n = data.draw(st.integers(1, 40)), data.draw(st.integers(5, 60))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    rates = rng.choice([0.0, 0.02, 0.3], size=(candidates, 1), p=[0.6, 0.3, 0.1])
+    losses = (rng.random((candidates, n)) < rates).astype(np.int8)
+    order, costs = rng.permutation(candidates), rng.random(candidates)
+    found = certify(losses, costs, order, Limits(0.1, 0.2))
+    passed = []
+    for c in order:
+        if binom.cdf(losses[c].sum(), n, 0.1) > 0.2:
+            break
+        passed.append(c)
+    assert found.passed == len(passed)
+    assert len(found.p_values) == min(len(passed) + 1, candidates)
+    assert found.chosen == (min(passed, key=lambda c: costs[c]) if passed else None)
+    assert found.feasible is (found.why is None) is bool(passed)
+
+
+def test_losses_may_be_a_function():
+    losses = (np.random.default_rng(0).random((50, 300)) < 0.03).astype(np.int8)
+    arguments = (np.arange(50.0), np.arange(50), Limits(0.06, 0.1, "betting"))
+    direct, lazy = certify(losses, *arguments), certify(lambda rows: losses[rows], *arguments)
+    assert direct.p_values.tolist() == lazy.p_values.tolist()
+    assert direct.chosen == lazy.chosen
+
+
+# --- Sweeps ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["maxp", "entropy"])
+@given(rows=ROWS)
+@settings(max_examples=60)
+def test_a_sweep_decides_by_the_rule(name, rows):
+    sweep, s_a, right_a, right_b, right_c = _sweep(name, rows)
+    ends = sweep.ordering.ends
+    totals = Part.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
+    for end, total, cut in zip(ends, totals, cuts_at(sweep.ordering, ends), strict=True):
+        limit = (
+            ALWAYS
+            if cut == np.inf
+            else NEVER
+            if cut == -np.inf
+            else cut * sweep.ordering.score.sign
+        )
+        a_stands = trusted(SCORES[name], s_a, limit)
+        expected = right_c.astype(int) - np.where(a_stands, right_a, right_b)
+        assert sweep.differences(cut).tolist() == expected.tolist()
+        assert (total, end) == (expected.sum(), (~a_stands).sum())
+        assert sent(sweep.ordering, np.array([cut])) == [end]
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4), st.integers(0, 9))
+@settings(max_examples=80)
+def test_proposals_hold_the_front_and_go_from_safe_to_risky(many, seed):
+    n = min(map(len, many))
+    costs = np.random.default_rng(seed).random((len(many), 2)) + 0.1
+    sweeps = [_sweep("maxp", r[:n], tuple(c))[0] for r, c in zip(many, costs, strict=True)]
+    found = propose(
+        sweeps, Part.of(np.ones(n, bool)), lambda d: d, lambda sweep, usage, risk: -risk, 10**6
+    )
+    points = [
+        (sweep.cost(end / n), sweep.differences(cut).mean(), s)
+        for s, sweep in enumerate(sweeps)
+        for end, cut in zip(
+            sweep.ordering.ends, cuts_at(sweep.ordering, sweep.ordering.ends), strict=True
+        )
+    ]
+    least = [
+        (c, r, s)
+        for c, r, s in points
+        if not any((o[0] <= c and o[1] < r) or (o[0] < c and o[1] <= r) for o in points)
+    ]
+    cost = [sweeps[s].cost(u) for s, u in zip(found.sweep, found.usage, strict=True)]
+    proposed = set(zip(np.round(cost, 9), np.round(found.risk, 9), strict=True))
+    assert {(round(c, 9), round(r, 9)) for c, r, _ in least} <= proposed
+    assert (np.diff(found.risk) >= 0).all()
+    same = np.diff(found.risk) == 0
+    assert (np.diff(cost)[same] <= 0).all()
+
+
+@pytest.mark.parametrize("bound", ["binomial", "betting"])
+def test_sweeps_are_tested_as_their_matrix_is(bound):
+    """The counts by prefix sums against `certify` on the candidates' own losses."""
+    population = _Population(2, pairs=3, size=20_000)
+    sweeps = population.drawn(np.arange(900))
+    limits = Limits(0.05, 0.1, bound)
+    found, deployment = certify_sweeps(sweeps, limits, seed=3)
+    again, _ = certify_sweeps(sweeps, limits, seed=3)
+    assert found.p_values.tolist() == again.p_values.tolist()
+    shuffled = np.random.default_rng(3).permutation(900)
+    count = 900 - found.n_test
+    part = Part.of(np.isin(np.arange(900), shuffled[:count]))
+    loss = (lambda d: (d > 0).astype(np.int8)) if bound == "binomial" else (lambda d: d)
+    candidates = propose(sweeps, part, loss, lambda s, u, r: (limits.epsilon - r) / 0.01, 10**6)
+    chosen = candidates.cuts[
+        (candidates.sweep == deployment.sweep) & (np.isclose(candidates.cuts, deployment.threshold))
+    ]
+    assert len(chosen) == 1
+    differences = sweeps[deployment.sweep].differences(chosen[0])
+    before, tested = differences[shuffled[:count]], differences[shuffled[count:]]
+    lone = certify(tested[None], np.zeros(1), np.zeros(1, int), limits, before[None])
+    at = found.order.tolist().index(found.chosen)
+    assert lone.p_values[0] == pytest.approx(found.p_values[at], rel=1e-12)
+    assert deployment.lost == (differences > 0).mean()
+
+
+@given(ROWS.filter(lambda rows: len(rows) > 4))
+@settings(max_examples=60)
+def test_one_monotone_sweep_uses_all_images(rows):
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    s_a, right_a, right_b, took_b = columns
+    final = np.where(took_b, right_b, right_a)  # any post-check
+    sweep = Sweep.against_b(Ordering.of(SCORES["maxp"], s_a), right_a, final, right_b)
+    found, deployment = certify_sweeps([sweep], Limits(0.3, 0.4))
+    best = None
+    for cut in (np.inf, *sorted(set(s_a), reverse=True)):
+        correct = np.where(s_a >= cut, right_a, final)
+        if binom.cdf((right_b & ~correct).sum(), len(rows), 0.3) > 0.4:
+            break
+        best = (s_a < cut).mean()
+    assert found.n_test == len(rows)
+    assert (None if deployment is None else deployment.usage) == best
+
+
+def test_an_ensemble_is_no_monotone_sweep():
+    ordering = Ordering.of(SCORES["maxp"], np.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="neither A's nor B's"):
+        Sweep.against_b(ordering, *np.array([[True, True], [False, True], [True, True]]))
+
+
+# --- The promise ----------------------------------------------------------------------------------
+
+
+class _Population:
+    """Images of known difficulty: `pairs` small models and one that is nearly always right."""
+
+    def __init__(self, seed, pairs, size=200_000):
+        self.rng = np.random.default_rng(seed)
+        self.size, self.costs = size, np.linspace(0.1, 0.25, pairs)
+        hard = self.rng.random(size)
+        self.small = [self._model(hard, skill) for skill in np.linspace(0.7, 0.95, pairs)]
+        self.right_b, _ = self._model(hard, 1.3)
+        self.sweeps = self.drawn(slice(None))
+
+    def _model(self, hard, skill):
+        chance = 1 / (1 + np.exp(8 * (hard - skill)))
+        right = self.rng.random(self.size) < chance
+        evidence = np.log(chance / (1 - chance)) + self.rng.standard_normal(self.size) + 0.8 * right
+        return right, np.round(1 / (1 + np.exp(-evidence)), 3)
+
+    def drawn(self, images):
+        return [
+            Sweep.of(
+                Ordering.of(SCORES["maxp"], s_a[images]),
+                right[images],
+                self.right_b[images],
+                costs=(cost, 1.0),
+            )
+            for (right, s_a), cost in zip(self.small, self.costs, strict=True)
+        ]
+
+    def curves(self, loss):
+        """Per pair: (cuts, true risk, true cost) of every λ."""
+        part = Part.of(np.ones(self.size, bool))
+        for sweep in self.sweeps:
+            ends = part.ordering(sweep).ends
+            risk = part.totals(sweep, loss)[ends] / self.size
+            yield cuts_at(sweep.ordering, ends), risk, sweep.cost(ends / self.size)
+
+
+def _true(population, curves, deployment):
+    """(risk, cost) in the population, exactly."""
+    sweep = population.sweeps[deployment.sweep]
+    named = {ALWAYS: np.inf, NEVER: -np.inf}
+    cut = named.get(deployment.threshold, deployment.threshold)
+    k = int(sent(sweep.ordering, np.array([cut]))[0])
+    at = int(np.searchsorted(sweep.ordering.ends, k))
+    return curves[deployment.sweep][1][at], curves[deployment.sweep][2][at]
+
+
+def _plug_in(sweeps, epsilon, n):
+    """(sweep, images sent) of the cheapest λ whose empirical loss is at most ε."""
+    part = Part.of(np.ones(n, bool))
+    best = (np.inf, 0, 0.0)
+    for s, sweep in enumerate(sweeps):
+        ends = part.ordering(sweep).ends
+        kept = part.totals(sweep, lambda d: (d > 0).astype(np.int8))[ends] <= epsilon * n
+        if kept.any():
+            first = int(kept.argmax())
+            cut = cuts_at(sweep.ordering, ends[first : first + 1])[0]
+            best = min(best, (sweep.cost(ends[first] / n), s, cut))
+    return best[1:]
+
+
+def _draws(population, curves, limits, n, draws):
+    """Per draw (certified risk, its cost, plug-in risk); an infeasible one risks 0 and costs ∞."""
+    rng, out = np.random.default_rng(n), np.empty((draws, 3))
+    for d in range(draws):
+        sweeps = population.drawn(rng.integers(population.size, size=n))
+        _, deployment = certify_sweeps(sweeps, limits, seed=d)
+        out[d, :2] = (0, np.inf) if deployment is None else _true(population, curves, deployment)
+        s, cut = _plug_in(sweeps, limits.epsilon, n)
+        k = int(sent(population.sweeps[s].ordering, np.array([cut]))[0])
+        out[d, 2] = curves[s][1][np.searchsorted(population.sweeps[s].ordering.ends, k)]
+    return out
+
+
+@pytest.mark.parametrize("pairs", [1, 5])
+@pytest.mark.parametrize(("n", "epsilon", "dearer"), [(500, 0.05, 1.4), (5000, 0.02, 1.15)])
+def test_the_promise_is_kept_and_affordable(n, epsilon, dearer, pairs):
+    """Images drawn from a population whose losses are known: the certified λ breaks its promise in
+    at most δ of the draws, the plug-in λ about every second time; and it costs little more than
+    the cheapest λ that is truly feasible."""
+    delta, draws = 0.1, 1000
+    population = _Population(11, pairs)
+    curves = list(population.curves(lambda d: (d > 0).astype(np.int8)))
+    found = _draws(population, curves, Limits(epsilon, delta), n, draws)
+    broken, broken_plug_in = (found[:, [0, 2]] > epsilon).sum(axis=0)
+    assert broken <= binom.ppf(0.999, draws, delta)
+    assert broken_plug_in > max(0.4 * draws, 3 * broken)
+    cheapest = min(cost[risk <= epsilon].min() for _, risk, cost in curves)
+    assert np.median(found[:, 1]) <= dearer * cheapest
+
+
+def test_the_promise_of_bets():
+    """The same for the accuracy itself, where images that the cascade alone gets right count."""
+    epsilon, delta, draws, n = 0.02, 0.1, 200, 5000
+    population = _Population(12, 3)
+    curves = list(population.curves(lambda d: d))
+    limits = Limits(epsilon, delta, "betting")
+    found = _draws(population, curves, limits, n, draws)
+    assert (found[:, 0] > epsilon).sum() <= binom.ppf(0.999, draws, delta)
+    cheapest = min(cost[risk <= epsilon].min() for _, risk, cost in curves)
+    assert np.median(found[:, 1]) <= 1.15 * cheapest
+
+
+def test_the_promise_of_a_cap():
+    """Neither the loss nor the use of B, together broken in at most δ of the draws."""
+    epsilon, delta, draws, n = 0.05, 0.1, 400, 1500
+    population = _Population(13, 4)
+    curves = list(population.curves(lambda d: (d > 0).astype(np.int8)))
+    cap = 0.02 + min(cost[risk <= epsilon].min() for _, risk, cost in curves)
+    rng, broken, feasible = np.random.default_rng(1), 0, 0
+    for d in range(draws):
+        sweeps = population.drawn(rng.integers(population.size, size=n))
+        certificate, deployment = certify_sweeps(sweeps, Limits(epsilon, delta, cost=cap), seed=d)
+        if deployment is not None:
+            feasible += 1
+            risk, cost = _true(population, curves, deployment)
+            broken += risk > epsilon or cost > cap
+        else:
+            assert certificate.why
+    assert feasible > 0
+    assert broken <= binom.ppf(0.999, draws, delta)
+
+
+def test_a_roomy_cap_is_kept_and_changes_little():
+    population = _Population(14, 2, size=4000)
+    free, _ = certify_sweeps(population.sweeps, Limits(0.05, 0.1))
+    capped, deployment = certify_sweeps(population.sweeps, Limits(0.05, 0.1, usage=0.9))
+    assert capped.feasible
+    assert deployment.usage < 0.9
+    loose, _ = certify_sweeps(population.sweeps, Limits(0.05, 0.1, usage=1.0))
+    assert loose.p_values.tolist() == free.p_values.tolist()
+
+
+# --- Refusals -------------------------------------------------------------------------------------
+
+
+def test_infeasible_says_why_and_how_many_images_would_do():
+    population = _Population(15, 2, size=100)
+    few, deployment = certify_sweeps(population.sweeps, Limits(0.01, 0.05))
+    assert deployment is None
+    assert few.passed == 0
+    assert "about 299 testing images would do" in few.why
+    assert few.images == 299
+    wrong = [
+        replace(sweep, escalated=np.ones(100, np.int8), monotone=False)
+        for sweep in population.sweeps
+    ]
+    hopeless, _ = certify_sweeps(
+        [replace(sweep, trusted=np.ones(100, np.int8)) for sweep in wrong], Limits(0.01, 0.05)
+    )
+    assert "no number of images" in hopeless.why
+    assert hopeless.images is None
+
+
+def test_an_unkept_cap_is_named():
+    population = _Population(16, 2, size=3000)
+    never, deployment = certify_sweeps(population.sweeps, Limits(0.6, 0.1, cost=0.05))
+    assert deployment is None
+    assert "against a cap of 0.00 %" in never.why
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0.0, 0.1), "epsilon must lie between 0 and 1"),
+        ((0.1, 1.0), "delta must lie between 0 and 1"),
+        ((0.1, 0.1, "hoeffding"), "unknown bound 'hoeffding'"),
+    ],
+)
+def test_limits_are_checked(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Limits(*arguments)
+
+
+def test_only_new_and_different_images_calibrate():
+    clean = {"resnet20": (("train",), "registry")}
+    check_calibration("val", ["a", "b", "c"], clean)
+    with pytest.raises(InputError, match=r"resnet20 \(registry\) was trained on train"):
+        check_calibration("train", ["a"], clean)
+    with pytest.raises(InputError, match=r"2 of the 4 images of val repeat.*image 2 is image 0"):
+        check_calibration("val", [b"x", b"y", b"x", b"y"], clean)
+
+
+def test_one_image_is_too_few():
+    sweep = _sweep("maxp", [(0.5, True, True, True)])[0]
+    with pytest.raises(InputError, match="cannot both propose and test"):
+        certify_sweeps([sweep], Limits(0.1, 0.1))
