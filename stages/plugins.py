@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from types import UnionType
+from typing import get_args
 
 from cache.errors import InputError
 
@@ -16,7 +18,7 @@ DATASETS = "cascade.datasets"
 
 
 @cache
-def loaded(group: str, kind: type) -> tuple[object, ...]:
+def loaded(group: str, kind: type | UnionType) -> tuple[object, ...]:
     """All that the installed packages add to `group`, in the order of their entries' names.
 
     Every item is a `kind`. Raises InputError, naming the package, for an entry that cannot be
@@ -26,7 +28,7 @@ def loaded(group: str, kind: type) -> tuple[object, ...]:
     return tuple(item for entry in dict.fromkeys(entries) for item in _items(entry, kind))
 
 
-def _items(entry: EntryPoint, kind: type) -> list[object]:
+def _items(entry: EntryPoint, kind: type | UnionType) -> list[object]:
     try:
         added = entry.load()
         items = list(added() if callable(added) else added)
@@ -34,8 +36,12 @@ def _items(entry: EntryPoint, kind: type) -> list[object]:
         raise _broken(entry, f"{type(error).__name__}: {error}") from error
     for item in items:
         if not isinstance(item, kind):
-            raise _broken(entry, f"it gives a {type(item).__name__}, not a {kind.__name__}")
+            raise _broken(entry, f"it gives a {type(item).__name__}, not a {_name(kind)}")
     return items
+
+
+def _name(kind: type | UnionType) -> str:
+    return " or ".join(getattr(one, "__name__", str(one)) for one in get_args(kind) or (kind,))
 
 
 def _broken(entry: EntryPoint, reason: str) -> InputError:

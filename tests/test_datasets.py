@@ -303,7 +303,6 @@ def test_shards_follow_each_other_in_order(tmp_path: Path) -> None:
         (["a/1.png", None], False),
         (["/home/me/1.png", "/home/me/2.png"], False),
         (["C:\\me\\1.png", "b.png"], False),
-        (["../1.png", "b.png"], False),
         (["..a.png", "b..png"], True),
     ],
 )
@@ -636,7 +635,7 @@ def test_shards_of_other_classes_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
     write_folders(tmp_path)
     (tmp_path / "test" / "lorry").mkdir()
-    with pytest.raises(InputError, match=r"test/lorry: no class of cifar10, whose classes are air"):
+    with pytest.raises(InputError, match=r"test/lorry: no class of cifar10, whose class folders are air"):
         open_split("cifar10", "test", tmp_path)
     assert open_split("mine", "test", tmp_path).n_classes == 11
 
@@ -658,7 +657,7 @@ def test_requests_for_what_is_not_there(root: Path, tmp_path: Path) -> None:
         (("cifar01", "test"), "unknown dataset 'cifar01': did you mean 'cifar10'"),
         (("../x", "test", root), "is no name"),
         (("cifar10", "test", tmp_path / "away"), "no such file or folder"),
-        (("cifar10", "test", tmp_path), "looked for cifar-binary: cifar-10-batches-py/; parquet: "),
+        (("cifar10", "test", tmp_path), "looked for cifar-binary: cifar-10-batches-py/ or cifar-100"),
         (("cifar10", "test", Path(__file__)), "looked for cifar-binary"),
         (("cifar10", "test", tmp_path / ("x" * 5000)), "File name too long"),
         (("cifar10", "test", "a\0b"), "no such file or folder"),

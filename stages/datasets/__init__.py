@@ -8,18 +8,27 @@
 
 from stages.datasets.download import download
 from stages.datasets.fingerprint import fingerprint
+from stages.datasets.layout import Found, Layout, Request
+from stages.datasets.opening import Opening
 from stages.datasets.registry import listing, open_split, splits
 from stages.datasets.source import ArraySource, Source
 from stages.datasets.spec import DatasetSpec, spec
+from stages.datasets.unreadable import Unreadable, unreadable
 
 __all__ = [
     "ArraySource",
     "DatasetSpec",
+    "Found",
+    "Layout",
+    "Opening",
+    "Request",
     "Source",
+    "Unreadable",
     "download",
     "fingerprint",
     "listing",
     "open_split",
     "spec",
     "splits",
+    "unreadable",
 ]

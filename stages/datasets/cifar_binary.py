@@ -1,4 +1,4 @@
-"""The original archives of CIFAR: a folder of pickled batches, 3,072 bytes per picture.
+"""The original archives of CIFAR-10 and -100: a folder of pickled batches, 3,072 bytes a picture.
 
 Source: Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html ("python version").
 Keys are ARCHIVE/BATCH/FILE NAME IN THE BATCH, whatever the folder is called here.
@@ -25,6 +25,7 @@ HINT = "unpack the archive again, or fetch it with --download"
 class Archive:
     """One published archive: the files of each split, and where labels and names stand."""
 
+    dataset: str
     folder: str
     splits: Mapping[str, tuple[str, ...]]
     labels: str
@@ -35,6 +36,7 @@ class Archive:
 
 ARCHIVES = (
     Archive(
+        dataset="cifar10",
         folder="cifar-10-batches-py",
         splits={
             "train": tuple(f"data_batch_{n}" for n in range(1, 6)),
@@ -44,6 +46,15 @@ ARCHIVES = (
         meta="batches.meta",
         names="label_names",
         classes=10,
+    ),
+    Archive(
+        dataset="cifar100",
+        folder="cifar-100-python",
+        splits={"train": ("train",), "test": ("test",)},
+        labels="fine_labels",
+        meta="meta",
+        names="fine_label_names",
+        classes=100,
     ),
 )
 
@@ -57,11 +68,18 @@ class Batch:
     keys: list[str]
 
 
-def find(data: Path) -> Found:
-    """The splits of an archive in `data`, or of one that `data` itself is."""
+def find(data: Path, dataset: str) -> Found:
+    """The splits of the dataset's own archive in `data`, or of one that `data` itself is.
+
+    For a dataset that is no archive's own, any archive's.
+    """
+    own = [archive for archive in ARCHIVES if archive.dataset == dataset]
     found: dict[str, tuple[Path, ...]] = {}
-    for archive in ARCHIVES:
+    for archive in own or ARCHIVES:
         for folder in (data / archive.folder, data):
+            # Files called "train" and "test" mean nothing without the rest of their archive.
+            if folder.name != archive.folder and not (folder / archive.meta).is_file():
+                continue
             for split, files in archive.splits.items():
                 paths = tuple(folder / file for file in files)
                 if any(path.is_file() for path in paths):

@@ -1,15 +1,19 @@
-"""Encoded image → uint8 array, with Pillow, as the published models' authors decoded theirs."""
+"""Encoded image → uint8 array.
+
+Pillow decodes by default, as the published models' authors decoded their images. TorchCodec is the
+quicker one; what an image is (its kind, its size) Pillow decides for both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cache.errors import InputError
-from stages.datasets.layout import refusing
+from cache.errors import InputError, one_of
+from stages.datasets.layout import one_line, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,21 +28,108 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 SUFFIXES = frozenset(suffix for row in FORMATS.values() for suffix in row)
+TORCHCODEC_FORMATS = ("JPEG", "PNG", "WEBP")
+HINT = "replace or remove this image"
 
 
-def decode(image: bytes | Path, where: str) -> np.ndarray:
+class UnreadableImageError(InputError):
+    """One image cannot be decoded. `reason` is the message without its place and hint."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def decode(encoded: bytes, where: str, decoder: str = "pil") -> np.ndarray:
     """uint8 [H, W] for an 8-bit grey image, [H, W, 3] in RGB for any other; may be read-only.
 
     Transparency is dropped and an EXIF orientation ignored, as torchvision's image folder does.
-    Raises InputError, beginning with `where`, for bytes that are no image, a damaged one, one of
-    more than 8 bits per sample, and one larger than Pillow's limit against decompression bombs.
+    Raises UnreadableImageError, beginning with `where`, for bytes that are no image, and an image
+    that is damaged, has more than 8 bits per sample, is larger than Pillow's limit against
+    decompression bombs, or is of a kind that this decoder does not know.
     """
-    # Pillow's plugins raise whatever their parsing runs into, its warning about bombs included.
-    with refusing(where, "replace or remove this image", Exception), _opened(image) as opened:
-        return np.asarray(_eight_bit(opened))
+    try:
+        return DECODERS[decoder](encoded)
+    except InputError:
+        raise
+    except Exception as error:  # plugins of Pillow raise whatever their parsing runs into
+        raise unreadable_image(where, reason(error), decoder) from error
 
 
-def _opened(image: bytes | Path) -> Image:
+def unreadable_image(where: str, found: str, decoder: str = "pil") -> UnreadableImageError:
+    """The error for one image: at `where`, `found` was wrong."""
+    hint = HINT if decoder == "pil" else f"{HINT}, or decode with --decoder pil"
+    return UnreadableImageError(one_line(f"{where}: {found}; {hint}"), one_line(found))
+
+
+def checked_decoder(name: str) -> str:
+    """The name of a decoder that is there and whose packages are installed, else InputError."""
+    if name not in DECODERS:
+        raise one_of("decoder", name, DECODERS)
+    if name == "torchcodec":
+        _torchcodec()
+    return name
+
+
+def _with_pillow(encoded: bytes) -> np.ndarray:
+    with _opened(encoded) as image:
+        return np.asarray(_eight_bit(image))
+
+
+def _with_torchcodec(encoded: bytes) -> np.ndarray:
+    with _opened(encoded) as header:
+        if header.format not in TORCHCODEC_FORMATS:
+            raise ValueError(f"TorchCodec decodes no {header.format}")
+        _refuse_deep(header)
+        width, height = header.size
+        grey = header.mode == "L"
+        orientation = header.getexif().get(0x0112, 1)
+    torch, decode_image = _torchcodec()
+    # A copy, because torch warns of memory that cannot be written to, which bytes cannot.
+    data = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+    planes = decode_image(data, mode="GRAY" if grey else "RGB")
+    if planes.ndim != 3:
+        raise ValueError(f"it has {len(planes)} frames")
+    picture = _UPRIGHT.get(orientation, _as_is)(planes.permute(1, 2, 0).numpy())
+    if picture.shape[:2] != (height, width):
+        raise ValueError(f"TorchCodec gives {picture.shape[:2]}, its header {(height, width)}")
+    return picture[:, :, 0] if grey else picture
+
+
+def _as_is(picture: np.ndarray) -> np.ndarray:
+    return picture
+
+
+# TorchCodec turns a picture by its EXIF orientation; each row turns it back.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda picture: picture[:, ::-1],
+    3: lambda picture: picture[::-1, ::-1],
+    4: lambda picture: picture[::-1],
+    5: lambda picture: picture.transpose(1, 0, 2),
+    6: lambda picture: np.rot90(picture, 1),
+    7: lambda picture: picture[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda picture: np.rot90(picture, -1),
+}
+
+DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
+    "pil": _with_pillow,
+    "torchcodec": _with_torchcodec,
+}
+
+
+def _torchcodec() -> tuple[Any, Any]:
+    try:
+        import torch
+        from torchcodec.decoders import decode_image
+    except ImportError as error:
+        raise InputError(
+            "--decoder torchcodec needs torchcodec 0.17 or later, not installed here: "
+            "pip install 'cascade-cli[torchcodec]'"
+        ) from error
+    return torch, decode_image
+
+
+def _opened(encoded: bytes) -> Image:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
@@ -46,17 +137,24 @@ def _opened(image: bytes | Path) -> Image:
             "decoding images needs Pillow, not installed here: pip install 'cascade-cli[extract]'"
         ) from error
     try:
-        stream = BytesIO(image) if isinstance(image, bytes) else image
-        return Image.open(stream, formats=tuple(FORMATS))
+        image = Image.open(BytesIO(encoded), formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
         raise ValueError(f"not an image in one of {', '.join(FORMATS)}") from error
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit and image.width * image.height > limit:  # up to twice the limit Pillow only warns
+        raise ValueError(f"{image.width} × {image.height} pixels exceeds limit of {limit} pixels")
+    return image
 
 
 def _eight_bit(image: Image) -> Image:
     if image.mode == "L":
         return image
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
-        raise ValueError(f"{image.mode} has more than 8 bits per sample, convert it to 8")
+    _refuse_deep(image)
     if image.mode == "P" and "transparency" in image.info:  # Pillow warns about the direct way
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _refuse_deep(image: Image) -> None:
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
+        raise ValueError(f"{image.mode} has more than 8 bits per sample, convert it to 8")

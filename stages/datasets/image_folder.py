@@ -1,5 +1,7 @@
 """A folder per split, in it a folder per class, in it images at any depth.
 
+A split's folder may lie in another of the same name (seg_train/seg_train), as some archives unpack.
+
 Keys are SPLIT/CLASS/FILE. The order is that of the sorted class folders, then of the sorted paths
 below each, by code point: the same on every machine.
 """
@@ -14,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.decode import SUFFIXES, decode
-from stages.datasets.layout import Found, Layout, Request, one_line, visible
+from stages.datasets.decode import SUFFIXES, decode, unreadable_image
+from stages.datasets.layout import Found, Layout, Request, one_line, reason, visible
 from stages.datasets.source import Source
 
 
@@ -27,22 +29,43 @@ class FolderSource(Source):
 
     def read(self, i: int) -> np.ndarray:
         path = self.root / self.keys[i]
-        return decode(path, f"{path} (sample {i})")
+        where = f"{path} (sample {i})"
+        try:
+            encoded = path.read_bytes()
+        except OSError as error:
+            raise self._unread(where, error) from error
+        return decode(encoded, where, self.decoder or "pil")
+
+    def _unread(self, where: str, error: OSError) -> InputError:
+        """One file that is gone or locked is that image's fault, anything else the disk's."""
+        if isinstance(error, (FileNotFoundError, PermissionError)) and self.root.is_dir():
+            return unreadable_image(where, reason(error))
+        return InputError(one_line(f"{where}: {reason(error)}; check the disk"))
 
 
-def find(data: Path) -> Found:
+def find(data: Path, dataset: str) -> Found:
     """Each folder in `data` that holds a class folder with an image; or `data`, if it does."""
     if not data.is_dir():
         return {}
+    nested = ((folder.name, folder / folder.name) for folder in _folders(data))
+    inner = {name: (folder,) for name, folder in nested if folder.is_dir() and _is_split(folder)}
     splits = {folder.name: (folder,) for folder in _folders(data) if _is_split(folder)}
-    if not splits and _is_split(data):
+    if not splits and not inner and _is_split(data):
         return {data.resolve().name: (data.resolve(),)}
-    return splits
+    return {**splits, **inner}
+
+
+def unlabelled(data: Path) -> Path | None:
+    """The first folder, `data` or one in it, that holds images beside each other, unsorted."""
+    if not data.is_dir():
+        return None
+    folders = [data, *_folders(data)]
+    return next((f for f in folders if any(_is_image(entry.name) for entry in _files(f))), None)
 
 
 def open_folder(request: Request) -> FolderSource:
     (folder,) = request.found[request.split]
-    names = _class_names(folder, request)
+    names = _folder_names(folder, request)
     index = {name: label for label, name in enumerate(names)}
     keys: list[str] = []
     labels: list[int] = []
@@ -57,24 +80,28 @@ def open_folder(request: Request) -> FolderSource:
         layout=LAYOUT.name,
         keys=keys,
         labels=np.array(labels, np.int32),
-        class_names=names,
+        class_names=request.spec.class_names if request.spec else names,
+        decoder=request.decoder,
         root=folder.parent,
     )
 
 
-def _class_names(folder: Path, request: Request) -> tuple[str, ...]:
+def _folder_names(folder: Path, request: Request) -> tuple[str, ...]:
+    """The names of the class folders in the order of their labels."""
     here = {entry.name for entry in _folders(folder)}
     if request.spec is None:
         return tuple(sorted(here.union(*_sibling_classes(here, request.found))))
-    unknown = sorted(here.difference(request.spec.class_names))
+    names = request.spec.class_folders or request.spec.class_names
+    unknown = sorted(here.difference(names))
     if unknown:
+        listed = ", ".join(names if len(names) <= 20 else (*names[:3], "…", names[-1]))
         raise InputError(
             one_line(
-                f"{folder / unknown[0]}: no class of {request.dataset}, whose classes are "
-                f"{', '.join(request.spec.class_names)}; rename the folder or the dataset"
+                f"{folder / unknown[0]}: no class of {request.dataset}, whose class folders are "
+                f"{listed}; rename the folder or the dataset"
             )
         )
-    return request.spec.class_names
+    return names
 
 
 def _sibling_classes(here: set[str], found: Found) -> Iterator[set[str]]:

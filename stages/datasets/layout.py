@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from cache.errors import InputError
 from stages.datasets.source import Source
 from stages.datasets.spec import DatasetSpec
+from stages.plugins import DATASETS, loaded
 
 Found = Mapping[str, tuple[Path, ...]]
 """The files or folders of each split that a layout sees under a data root."""
@@ -17,26 +20,37 @@ Found = Mapping[str, tuple[Path, ...]]
 
 @dataclass(frozen=True)
 class Request:
-    """One split to open. `found` is what the layout's own `find` gave for the data root."""
+    """One split to open. `found` is what the layout's own `find` gave for the data root.
+
+    In `found` the splits have the names that the dataset gives them, not their aliases. decoder: a
+    name for `stages.datasets.decode.decode`; whoever decodes nothing ignores it.
+    """
 
     dataset: str
     split: str
     found: Found
     spec: DatasetSpec | None
+    decoder: str = "pil"
 
 
 @dataclass(frozen=True)
 class Layout:
     """A way of storing images. `expects` says in a few words what it looks for.
 
-    find: data root → its splits, empty where the layout is another one; cheap, opens no file.
+    find: data root, dataset's name → its splits, empty where the layout is another one; cheap,
+    opens no file.
     open: the split as a Source; InputError where its content is damaged.
     """
 
     name: str
     expects: str
-    find: Callable[[Path], Found]
+    find: Callable[[Path, str], Found]
     open: Callable[[Request], Source]
+
+
+def added() -> tuple[DatasetSpec | Layout, ...]:
+    """What other installed packages add, through the entry point group `cascade.datasets`."""
+    return cast(tuple[Any, ...], loaded(DATASETS, DatasetSpec | Layout))
 
 
 @contextmanager
@@ -60,6 +74,11 @@ def reason(error: Exception) -> str:
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+# A name that would lead out of the folder it is read in, and one that is no relative path at all.
+CLIMBS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
+NOT_RELATIVE = re.compile(r"^$|^[/\\~]|^[A-Za-z]:|://")
 
 
 def visible(name: str) -> bool:

@@ -7,7 +7,6 @@ different; else FILE.parquet#ROW, with the split's folder before it where the fi
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import chain
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.decode import decode
-from stages.datasets.layout import Layout, Request, one_line, refusing
+from stages.datasets.decode import decode, unreadable_image
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, one_line, refusing
 from stages.datasets.parquet_files import complete, find
 from stages.datasets.row_groups import RowGroupCache
 from stages.datasets.source import Source, checked_labels
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 HINT = "download or write the file again"
-NOT_A_KEY = re.compile(r"^$|^[/\\~]|^[A-Za-z]:|://|(^|[/\\])\.\.([/\\]|$)")
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,8 @@ class ParquetSource(Source):
         where = f"{group.file}: row {group.first_row + offset} (sample {i})"
         encoded = self.columns[position][offset].as_py()
         if encoded is None:
-            raise InputError(one_line(f"{where}: no image bytes; embed the images in the file"))
-        return decode(encoded, where)
+            raise unreadable_image(where, "no image bytes, the file only names the image")
+        return decode(encoded, where, self.decoder or "pil")
 
 
 def open_parquet(request: Request) -> ParquetSource:
@@ -90,6 +88,7 @@ def open_parquet(request: Request) -> ParquetSource:
         keys=_keys(shards, request.split),
         labels=labels,
         class_names=names,
+        decoder=request.decoder,
         groups=groups,
         starts=tuple(group.first_sample for group in groups),
         columns=RowGroupCache(lambda position: _encoded(groups[position])),
@@ -204,7 +203,13 @@ def _labels(shards: list[Shard], request: Request) -> tuple[tuple[str, ...] | No
 def _keys(shards: list[Shard], split: str) -> list[str]:
     paths = list(chain.from_iterable(shard.paths for shard in shards))
     rows = sum(len(shard.labels) for shard in shards)
-    given = [path for path in paths if path is not None and not NOT_A_KEY.search(path)]
+    given = [path for path in paths if path is not None and not NOT_RELATIVE.search(path)]
+    climbing = next(filter(CLIMBS.search, given), None)
+    if climbing is not None:
+        raise InputError(
+            one_line(f"{shards[0].file.parent}: {split} names an image {climbing!a}, which leads ")
+            + "out of its folder; write the file with plain names"
+        )
     if len(set(given)) == rows == len(paths):
         return given
     return [f"{_name(s.file, split)}#{row}" for s in shards for row in range(len(s.labels))]

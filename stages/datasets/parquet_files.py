@@ -17,7 +17,7 @@ SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<index>\d+)-of-(?P<count>\d+))?\.parqu
 NUMBERED = re.compile(r"(?:part|data|shard)?[-_]?\d")
 
 
-def find(data: Path) -> Found:
+def find(data: Path, dataset: str) -> Found:
     """The Parquet files of each split; the first place that has a split wins."""
     if data.is_file():
         return _by_split([data]) if data.suffix == ".parquet" else {}

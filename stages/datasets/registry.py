@@ -1,10 +1,12 @@
 """From a dataset's name and a data folder to its splits.
 
-A new way of storing images is one module and one row of LAYOUTS; a new name one row of SPECS.
+A new way of storing images is one module and one row of LAYOUTS; a new name one row of SPECS. Other
+packages add theirs through the entry point group `cascade.datasets`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,14 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import InputError, one_of
-from stages.datasets import cifar_binary, image_folder, parquet
+from stages.datasets import cifar_binary, idx, image_folder, parquet, webdataset
+from stages.datasets.decode import checked_decoder
 from stages.datasets.download import download as fetch
-from stages.datasets.layout import Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, added, one_line, refusing
+from stages.datasets.opening import Opening
 from stages.datasets.source import Source
-from stages.datasets.spec import SPECS, DatasetSpec, spec
+from stages.datasets.spec import SPECS, DatasetSpec, known, spec
 
-LAYOUTS = (cifar_binary.LAYOUT, parquet.LAYOUT, image_folder.LAYOUT)
-"""In the order in which they are tried."""
+LAYOUTS = (
+    cifar_binary.LAYOUT,
+    idx.LAYOUT,
+    parquet.LAYOUT,
+    webdataset.LAYOUT,
+    image_folder.LAYOUT,
+)
+"""In the order in which they are tried; those of other packages follow."""
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 _UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
@@ -29,32 +39,40 @@ NAME = re.compile(r"[^\W_][\w .+@=,()-]*")
 
 
 def open_split(
-    dataset: str, split: str, data: str | Path | None = None, download: bool = False
+    dataset: str,
+    split: str,
+    data: str | Path | None = None,
+    download: bool = False,
+    decoder: str = "pil",
 ) -> Source:
     """The images of one split, from the first layout that has it in `data` or `data`/`dataset`.
 
     A dataset that ships with the package takes no `data`; with `download` a published one is
-    fetched into `data` first, unless its archive is there. Raises InputError for a split that is
-    not there, and for damaged images, labels or files.
+    fetched into `data` first, unless its archive is there. decoder: "pil" or "torchcodec". Raises
+    InputError for a split that is not there, and for damaged images, labels or files.
     """
     checked_name("split", split)
-    known = spec(dataset)
-    if known is not None and known.module is not None:
-        return _embedded(known, split, data)
+    checked_decoder(decoder)
+    row = spec(dataset)
+    if row is not None and row.module is not None:
+        return replace(_embedded(row, split, data), opening=Opening(dataset, split, None, decoder))
     root = _root(dataset, data, download)
+    split = row.aliases.get(split, split) if row else split
+    opening = Opening(dataset, split, os.path.abspath(root), decoder)
     for layout, request in _requests(dataset, root):
         if split in request.found:
             with refusing(root, "check that it can be read"):
-                return _not_empty(layout.open(replace(request, split=split)), root)
+                source = layout.open(replace(request, split=split, decoder=decoder))
+                return replace(_not_empty(source, root), opening=opening)
     raise _not_found(dataset, split, root)
 
 
 def splits(dataset: str, data: str | Path | None = None) -> list[str]:
     """The splits that are there, sorted; those of an embedded dataset in their own order."""
-    known = spec(dataset)
-    if known is not None and known.module is not None:
-        _no_data(known, data)
-        return list(known.splits)
+    row = spec(dataset)
+    if row is not None and row.module is not None:
+        _no_data(row, data)
+        return list(row.splits)
     root = _root(dataset, data, download=False)
     found = {split for _, request in _requests(dataset, root) for split in request.found}
     if not found:
@@ -67,7 +85,7 @@ def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
 
     Keys: name, classes, splits, default_split, height, width, download, note, layout, data.
     """
-    rows = {name: _described(row) for name, row in SPECS.items()}
+    rows = {name: _described(row) for name, row in known().items()}
     if data is not None:
         there = _lying_there(Path(data))
         rows[there["name"]] = {**_UNKNOWN, **rows.get(there["name"], {}), **there}
@@ -114,17 +132,17 @@ def _lying_there(data: Path) -> dict[str, Any]:
     }
 
 
-def _embedded(known: DatasetSpec, split: str, data: str | Path | None) -> Source:
-    _no_data(known, data)
-    if split not in known.splits:
-        raise one_of(f"{known.name} split", split, known.splits)
-    return import_module(known.module).open_split(split)  # type: ignore[arg-type, no-any-return]
+def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
+    _no_data(row, data)
+    if split not in row.splits:
+        raise one_of(f"{row.name} split", split, row.splits)
+    return import_module(row.module).open_split(split)  # type: ignore[arg-type, no-any-return]
 
 
-def _no_data(known: DatasetSpec, data: str | Path | None) -> None:
+def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
     if data:
         raise InputError(
-            one_line(f"{known.name} ships with the package, but --data {data} was given; leave it ")
+            one_line(f"{row.name} ships with the package, but --data {data} was given; leave it ")
             + "out, or give your images another dataset name"
         )
 
@@ -132,16 +150,21 @@ def _no_data(known: DatasetSpec, data: str | Path | None) -> None:
 def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
     checked_name("dataset", dataset)
     if not data:
-        if dataset not in SPECS:
-            raise one_of("dataset", dataset, SPECS)
+        if dataset not in known():
+            raise one_of("dataset", dataset, known())
         raise InputError(
             f"no images of {dataset}: give their folder with --data (looked for: {_expected()})"
         )
-    if download and not any(cifar_binary.find(place) for place in _places(dataset, Path(data))):
+    if download and not _downloaded(dataset, Path(data)):
         fetch(dataset, data)
     if not _exists(Path(data)):
         raise InputError(one_line(f"--data {data}: no such file or folder; check the path"))
     return Path(data)
+
+
+def _downloaded(dataset: str, data: Path) -> bool:
+    places = _places(dataset, data)
+    return any(part.find(place, dataset) for part in (cifar_binary, idx) for place in places)
 
 
 def _exists(path: Path) -> bool:
@@ -157,9 +180,22 @@ def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
     """What each layout sees, in order; nothing of it is opened yet."""
     with refusing(root, "check that it can be read"):
         for place in filter(Path.exists, _places(dataset, root)):
-            for layout in LAYOUTS:
-                found = {s: f for s, f in layout.find(place).items() if NAME.fullmatch(s)}
+            for layout in _layouts():
+                found = _named(layout.find(place, dataset), spec(dataset))
                 yield layout, Request(dataset, "", found, spec(dataset))
+
+
+def _layouts() -> Iterator[Layout]:
+    yield from LAYOUTS
+    yield from (layout for layout in added() if isinstance(layout, Layout))
+
+
+def _named(found: Found, row: DatasetSpec | None) -> Found:
+    """The splits under the names that the dataset gives them; a name goes before its aliases."""
+    aliases = row.aliases if row else {}
+    proper = {split: files for split, files in found.items() if NAME.fullmatch(split)}
+    renamed = {aliases[split]: files for split, files in proper.items() if split in aliases}
+    return {**renamed, **{s: files for s, files in proper.items() if s not in aliases}}
 
 
 def _not_empty(source: Source, root: Path) -> Source:
@@ -173,6 +209,14 @@ def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
     if split is not None and there:
         return InputError(
             one_line(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
+        )
+    flat = image_folder.unlabelled(root)
+    if flat is not None:
+        return InputError(
+            one_line(
+                f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
+                f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
+            )
         )
     return InputError(
         one_line(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cache.errors import InputError
+from stages.datasets.opening import Opening
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,6 +20,9 @@ class Source(ABC):
     labels: int32 [N], in 0 … n_classes − 1.
     class_names: one per class, or None where nobody recorded them.
     layout: how the pictures are stored ("parquet", "image-folder", "cifar-binary", …).
+    decoder: what decodes them ("pil", "torchcodec"), or None where they are stored as pixels.
+    opening: how to open the same again elsewhere, or None for a source made by hand.
+    left_out: (key, reason) of the pictures that were there and have no sample id here.
     """
 
     dataset: str
@@ -27,6 +31,9 @@ class Source(ABC):
     keys: Sequence[str]
     labels: np.ndarray
     class_names: tuple[str, ...] | None = None
+    decoder: str | None = None
+    opening: Opening | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.keys) != len(self.labels):
@@ -51,6 +58,61 @@ class Source(ABC):
 
         Raises InputError, with the file and row and i, when the picture cannot be decoded.
         """
+
+    def without(self, reasons: Mapping[int, str]) -> Source:
+        """The pictures but those at these positions, each with the reason to leave it out.
+
+        Sample ids are then the positions among the rest. Raises InputError if none would be left.
+        """
+        if not reasons:
+            return self
+        rest = np.array([i for i in range(len(self)) if i not in reasons], np.int64)
+        if not len(rest):
+            raise InputError(
+                f"{self.dataset} {self.split}: no picture is left; the first is left out because "
+                f"{reasons[0]}"
+            )
+        left_out = (*self.left_out, *((self.keys[i], reasons[i]) for i in sorted(reasons)))
+        return RestSource(
+            dataset=self.dataset,
+            split=self.split,
+            layout=self.layout,
+            keys=[self.keys[i] for i in rest.tolist()],
+            labels=self.labels[rest],
+            class_names=self.class_names,
+            decoder=self.decoder,
+            opening=self.opening and replace(self.opening, left_out=left_out),
+            left_out=left_out,
+            whole=self,
+            positions=rest,
+        )
+
+    def without_keys(self, left_out: Iterable[tuple[str, str]]) -> Source:
+        """`without`, from the (key, reason) pairs of an earlier `left_out`.
+
+        Raises InputError for a key that is not there: the images are not those of that time.
+        """
+        reasons = dict(left_out)
+        found = {i: reasons[key] for i, key in enumerate(self.keys) if key in reasons}
+        for key in reasons.keys() - {self.keys[i] for i in found}:
+            raise InputError(
+                f"{self.dataset} {self.split}: {key!a}, to be left out, is not among its "
+                f"{len(self)} images; give the images that the cache was made from"
+            )
+        return self.without(found)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RestSource(Source):
+    """A view of some pictures of another source. positions: int64 [N], ascending, in `whole`."""
+
+    whole: Source
+    positions: np.ndarray
+
+    def read(self, i: int) -> np.ndarray:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return self.whole.read(int(self.positions[i]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 
+from cache.errors import InputError
+
 CIFAR10_NAMES = (
     "airplane",
     "automobile",
@@ -154,11 +156,28 @@ SPECS = {
 }
 
 
+def known() -> dict[str, DatasetSpec]:
+    """All named datasets, those of other installed packages last; class names may be missing."""
+    return {**SPECS, **_added()}
+
+
 @lru_cache
 def spec(name: str) -> DatasetSpec | None:
     """The named dataset, or None: images in a known layout need no entry here."""
-    row = SPECS.get(name)
+    row = SPECS.get(name) or _added().get(name)
     return _with_classes(row) if row and row.class_file else row
+
+
+def _added() -> dict[str, DatasetSpec]:
+    from stages.datasets.layout import added
+
+    rows = [row for row in added() if isinstance(row, DatasetSpec)]
+    for row in rows:
+        if row.name in SPECS:
+            raise InputError(
+                f"a package adds a dataset {row.name}, which is a known one: remove it"
+            )
+    return {row.name: row for row in rows}
 
 
 def _with_classes(row: DatasetSpec) -> DatasetSpec:

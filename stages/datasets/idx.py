@@ -1,0 +1,94 @@
+"""The idx files of MNIST and its successors, plain or gzipped: 28×28 grey pictures, uint8.
+
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", http://yann.lecun.com/exdb/mnist/
+(format); H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", https://arxiv.org/abs/1708.07747.
+Keys are FILE#ROW, with the file's published name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from cache.errors import InputError
+from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.source import ArraySource, checked_labels
+
+PREFIXES = {"train": "train", "test": "t10k"}
+PLACES = ("", "raw", "FashionMNIST/raw")
+HINT = "fetch it again, by hand or with --download"
+MAX_BYTES = 1 << 32
+
+
+def find(data: Path, dataset: str) -> Found:
+    """The files of images and labels of each split, where both are there."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for place in (data / name for name in PLACES):
+        for split, prefix in PREFIXES.items():
+            names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+            files = tuple(path for name in names if (path := _either(place / name)))
+            if len(files) == len(names):
+                found.setdefault(split, files)
+    return found
+
+
+def open_idx(request: Request) -> ArraySource:
+    """A whole split in memory: 47 MB per 60,000 pictures."""
+    images, labels = request.found[request.split]
+    pictures, classes = _array(images, dimensions=3), _array(labels, dimensions=1)
+    if len(pictures) != len(classes):
+        raise InputError(
+            one_line(f"{labels}: {len(classes)} labels for {len(pictures)} images; {HINT}")
+        )
+    known = request.spec
+    return ArraySource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=[f"{images.name.removesuffix('.gz')}#{row}" for row in range(len(pictures))],
+        labels=checked_labels(classes, known.classes if known else None, str(labels)),
+        class_names=known.class_names if known else None,
+        pictures=pictures,
+    )
+
+
+def _either(path: Path) -> Path | None:
+    """The plain file, or the gzipped one."""
+    both = (path, path.with_name(f"{path.name}.gz"))
+    return next((file for file in both if file.is_file()), None)
+
+
+def _array(path: Path, dimensions: int) -> np.ndarray:
+    """uint8 of as many dimensions as asked for, of the shape that the header says."""
+    with refusing(path, HINT, (OSError, ValueError, EOFError, zlib.error)), _open(path) as file:
+        head = file.read(4 + 4 * dimensions)
+        # Two zero bytes, 8 for "unsigned byte", the number of dimensions.
+        if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) != 4 + 4 * dimensions:
+            raise ValueError(f"no idx file of {dimensions} dimensions of bytes")
+        shape = struct.unpack(f">{dimensions}I", head[4:])
+        size = prod(shape)
+        if size > MAX_BYTES:
+            raise ValueError(f"claims {size} bytes")
+        data = file.read(size)
+        if len(data) != size or file.read(1):
+            raise ValueError(f"its header says {size} bytes, its content is of another length")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+
+
+LAYOUT = Layout(
+    name="idx",
+    expects="train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-… (.gz, also in "
+    "FashionMNIST/raw)",
+    find=find,
+    open=open_idx,
+)

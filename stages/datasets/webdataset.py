@@ -1,0 +1,222 @@
+"""WebDataset shards: plain tar files of KEY.jpg with KEY.cls, or with KEY.json that has a label.
+
+Headers are read once, images by their offset; nothing is ever unpacked. Keys are the images' names
+in their shard, with the shard's file name before them where two shards share a name.
+Source: https://github.com/webdataset/webdataset (format).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cache.errors import InputError
+from stages.datasets.decode import SUFFIXES, decode
+from stages.datasets.layout import Found, Layout, Request, one_line, refusing, visible
+from stages.datasets.source import Source, checked_labels
+from stages.datasets.tar import Member, members, read_at
+
+NUMBERED = re.compile(r"(?:(?P<set>.+)-)?(?P<split>[^-]+)-(?P<index>\d+)\.tar")
+PLACES = ("", "data")
+HINT = "write KEY.jpg with KEY.cls (a class number) into the shard"
+MAX_LABEL_BYTES = 1 << 20
+JSON_LABELS = ("label", "cls")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file's images: names, labels int64 [n], offsets and sizes in bytes, int64 [n]."""
+
+    file: Path
+    names: list[str]
+    labels: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TarSource(Source):
+    """shards: their files. shard, offsets, sizes: where each image is, int64 [N] in bytes."""
+
+    shards: tuple[Path, ...]
+    shard: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+    def read(self, i: int) -> np.ndarray:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        file = self.shards[self.shard[i]]
+        where = f"{file}: {self.keys[i]} (sample {i})"
+        encoded = read_at(file, int(self.offsets[i]), int(self.sizes[i]), where)
+        return decode(encoded, where, self.decoder or "pil")
+
+
+def find(data: Path, dataset: str) -> Found:
+    """The shards of each split by number; the first place that has a split wins."""
+    if data.is_file():
+        return _by_split([data])
+    found: dict[str, tuple[Path, ...]] = {}
+    for place in (data / name for name in PLACES):
+        if place.is_dir():
+            files = sorted(path for path in place.iterdir() if path.suffix == ".tar")
+            found = {**_by_split([f for f in files if visible(f.name) and f.is_file()]), **found}
+    return found
+
+
+def open_shards(request: Request) -> TarSource:
+    """Reads all headers and labels, and no image."""
+    shards = [_shard(path) for path in _complete(request.found[request.split])]
+    spec = request.spec
+    count = spec.classes if spec else None
+    labels = [checked_labels(shard.labels, count, str(shard.file)) for shard in shards]
+    return TarSource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=_keys(shards),
+        labels=np.concatenate(labels),
+        class_names=spec.class_names if spec else None,
+        decoder=request.decoder,
+        shards=tuple(shard.file for shard in shards),
+        shard=np.repeat(np.arange(len(shards)), [len(shard.names) for shard in shards]),
+        offsets=np.concatenate([shard.offsets for shard in shards]),
+        sizes=np.concatenate([shard.sizes for shard in shards]),
+    )
+
+
+def _by_split(files: list[Path]) -> Found:
+    """SPLIT-000000.tar, NAME-SPLIT-000000.tar or SPLIT.tar."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for path in files:
+        match = NUMBERED.fullmatch(path.name)
+        split = match["split"] if match else path.stem
+        if path.suffix == ".tar":
+            found[split] = (*found.get(split, ()), path)
+    return found
+
+
+def _complete(files: tuple[Path, ...]) -> list[Path]:
+    """One split's shards in the order of their numbers; InputError where one is missing."""
+    if len(files) == 1:
+        return list(files)
+    matches = [NUMBERED.fullmatch(path.name) for path in files]
+    pairs = zip(matches, files, strict=True)
+    numbers = {int(match["index"]): path for match, path in pairs if match}
+    if len(numbers) < len(files) or len({match["set"] for match in matches if match}) > 1:
+        raise InputError(
+            one_line(
+                f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
+                "shards for one split; keep one set"
+            )
+        )
+    missing = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
+    if missing:
+        raise InputError(
+            one_line(f"{files[0].parent}: shard {min(missing)} beside {files[0].name} is missing; ")
+            + "download it again"
+        )
+    return [numbers[number] for number in sorted(numbers)]
+
+
+def _shard(path: Path) -> Shard:
+    images: list[Member] = []
+    labels: list[int] = []
+    with refusing(path, "download the shard again"), path.open("rb") as file:
+        for key, group in groupby(members(path, file), key=_key):
+            image, label = _sample(path, key, list(group), file)
+            images.append(image)
+            labels.append(label)
+    names = [image.name for image in images]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(one_line(f"{path}: {twice} is in it twice; write the shard again"))
+    return Shard(
+        file=path,
+        names=names,
+        labels=np.array(labels, np.int64),
+        offsets=np.array([image.offset for image in images], np.int64),
+        sizes=np.array([image.size for image in images], np.int64),
+    )
+
+
+def _key(member: Member) -> str:
+    return _split_name(member.name)[0]
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """`a/b.seg.png` → (`a/b`, `.seg.png`): WebDataset ends a key at the first dot."""
+    folder, slash, file = name.rpartition("/")
+    stem, dot, suffix = file.partition(".")
+    return folder + slash + stem, (dot + suffix).lower()
+
+
+def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[Member, int]:
+    by_suffix = {_split_name(member.name)[1]: member for member in group}
+    images = [member for suffix, member in by_suffix.items() if suffix in SUFFIXES]
+    if len(images) != 1:
+        raise InputError(
+            one_line(
+                f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
+                "expected one per key"
+            )
+        )
+    for suffix, read_label in LABELS.items():
+        if suffix in by_suffix:
+            member = by_suffix[suffix]
+            where = f"{path}: {member.name}"
+            with refusing(where, HINT, (ValueError, KeyError, RecursionError)):
+                return images[0], read_label(_small(member, file))
+    raise InputError(
+        one_line(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
+    )
+
+
+def _small(member: Member, file: BinaryIO) -> bytes:
+    if member.size > MAX_LABEL_BYTES:
+        raise ValueError(f"a label of {member.size} bytes")
+    file.seek(member.offset)
+    return file.read(member.size)
+
+
+def _from_cls(data: bytes) -> int:
+    return _label(int(data[:20]))
+
+
+def _from_json(data: bytes) -> int:
+    row = json.loads(data)
+    values = [row[name] for name in JSON_LABELS if isinstance(row, dict) and name in row]
+    if not values or type(values[0]) is not int:
+        raise ValueError(f"no class number under {' or '.join(JSON_LABELS)}")
+    return _label(values[0])
+
+
+def _label(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"label {value} is out of range")
+    return value
+
+
+LABELS: dict[str, Callable[[bytes], int]] = {".cls": _from_cls, ".json": _from_json}
+
+
+def _keys(shards: list[Shard]) -> list[str]:
+    names = [name for shard in shards for name in shard.names]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{shard.file.name}/{name}" for shard in shards for name in shard.names]
+
+
+LAYOUT = Layout(
+    name="webdataset",
+    expects="SPLIT-000000.tar (or NAME-SPLIT-000000.tar, SPLIT.tar) of KEY.jpg and KEY.cls",
+    find=find,
+    open=open_shards,
+)
