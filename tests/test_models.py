@@ -22,6 +22,8 @@ FACTS = Path(__file__).parents[1] / ".." / "shared" / "facts"
 shared = pytest.mark.skipif(not FACTS.is_dir(), reason=f"no shared folder at {FACTS}")
 CIFAR = [spec.name for spec in specs("cifar10")]
 IMAGE = {"cifar10": (3, 32, 32), "digits": (1, 8, 8)}
+SMALL = [*specs("cifar10"), *specs("digits")]
+IMAGENET = [spec.name for spec in specs("imagenet")]
 
 
 def facts(name):
@@ -86,7 +88,7 @@ def test_registry_holds_the_published_facts():
         assert spec.published.file_name == stated["url"].split("/")[-1]
 
 
-@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", SMALL, ids=lambda spec: spec.name)
 def test_spec_matches_the_model(spec):
     from stages.models.flops import count_macs
 
@@ -160,14 +162,15 @@ def test_cifar_architectures_move_to_other_datasets():
     assert (spec.dataset, spec.published, spec.shipped) == ("intel", None, None)
     assert (spec.parameters, spec.macs, spec.trained_on) == (None, None, ("train",))
     assert spec.preprocessing.pixels(np.zeros((150, 120, 3), np.uint8)).shape == (3, 32, 32)
-    assert [s.name for s in specs("intel")] == CIFAR
+    assert [s.name for s in specs("intel")] == [*CIFAR, *IMAGENET]
     assert build("resnet20", dataset="intel", classes=6).fc.out_features == 6
 
 
 def test_names_are_unique_and_ordered():
     names = [spec.name for spec in specs()]
-    assert len(set(names)) == len(names) == 19 + 4
-    assert [dataset_of(name) for name in names] == ["cifar10"] * 19 + ["digits"] * 4
+    assert len(set(names)) == len(names) == 19 + 4 + 40
+    expected = ["cifar10"] * 19 + ["digits"] * 4 + ["imagenet"] * 40
+    assert [dataset_of(name) for name in names] == expected
     assert len({hash(spec) for spec in specs()}) == len(names)
 
 
@@ -194,7 +197,7 @@ def test_no_torch_is_needed_to_list():
     )
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("23\n", "")
+    assert (done.stdout, done.stderr) == ("63\n", "")
 
 
 def test_without_torch_the_error_says_how_to_install_it(monkeypatch):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cache.errors import InputError
-from stages.models.factory import instantiate
+from stages.models.factory import adapt, instantiate
 from stages.models.spec import ModelSpec
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -25,7 +25,7 @@ def restored(spec: ModelSpec, path: Path) -> nn.Module:
 
     Raises InputError that names the file and the first tensor which does not fit.
     """
-    state = read_state(path)
+    state = adapt(spec, read_state(path))
     classes = _classes(state, spec, path)
     with torch.device("meta"):
         expected = instantiate(spec, classes).state_dict()
@@ -35,7 +35,8 @@ def restored(spec: ModelSpec, path: Path) -> nn.Module:
         if fault is not None:
             raise _misfit(fault, spec, path)
     model = instantiate(spec, classes)
-    model.load_state_dict(state)
+    expected.update(state)  # keeps the versions of its modules, which some refuse to load without
+    model.load_state_dict(expected)
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from cache.errors import InputError
 from stages.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def require_torch() -> None:
@@ -25,16 +25,33 @@ def instantiate(spec: ModelSpec, classes: int | None = None) -> nn.Module:
     classes = spec.classes if classes is None else classes
     if classes < 1:
         raise InputError(f"{spec.name} cannot have {classes} classes: give at least 1")
-    return _family(spec).build(classes, **spec.options)
+    return family(spec).build(classes, **spec.options)  # type: ignore[no-any-return]
 
 
 def fuse(spec: ModelSpec, model: nn.Module) -> nn.Module:
     """The deploy form of a fusible model: a copy with fewer layers and the same logits to 1e-4."""
     if not spec.fusible:
         raise InputError(f"{spec.name} has no deploy form: run it as it is")
-    return _family(spec).fuse(model)
+    return family(spec).fuse(model)  # type: ignore[no-any-return]
 
 
-def _family(spec: ModelSpec) -> ModuleType:
+def adapt(spec: ModelSpec, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A file's tensors under the names of the model's, where its family knows other names."""
+    adapted = getattr(family(spec), "adapt", None)
+    return state if adapted is None else adapted(state, **spec.options)  # type: ignore[no-any-return]
+
+
+def family(spec: ModelSpec) -> ModuleType:
+    """The module that builds the model: one of `stages.models`, or any that can be imported."""
     require_torch()
-    return import_module(f"stages.models.{spec.family}")
+    ours = f"stages.models.{spec.family}"
+    if "." not in spec.family and find_spec(ours) is not None:
+        return import_module(ours)
+    try:
+        return import_module(spec.family)
+    except Exception as error:  # another package's code can fail in any way
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"model {spec.name} needs the module {spec.family}, which fails "
+            f"({type(error).__name__}: {reason}): install or correct it"
+        ) from error

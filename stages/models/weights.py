@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from cache.errors import InputError
 from stages.models.factory import require_torch
@@ -115,7 +116,10 @@ def _places(
     if directory is not None:
         if not os.path.isdir(directory):
             raise InputError(f"no weights folder {os.fspath(directory)}: check --weights")
-        yield from ((Path(directory, spec.name + suffix), "directory") for suffix in SUFFIXES)
+        stems = dict.fromkeys((quote(spec.name, safe=""), spec.name))
+        yield from (
+            (Path(directory, stem + suffix), "directory") for stem in stems for suffix in SUFFIXES
+        )
     if spec.shipped is not None:
         yield SHIPPED / spec.shipped, "shipped"
     if spec.published is not None:

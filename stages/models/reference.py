@@ -1,0 +1,36 @@
+"""Models by reference: torchvision's `ARCHITECTURE@WEIGHTS` and timm's `timm/NAME`.
+
+What a reference means is asked of the library, so resolving one needs it installed; telling a
+reference from a plain name does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from cache.errors import InputError
+from stages.models import imagenet_table
+from stages.models.spec import ModelSpec
+
+TIMM = "timm/"
+HOME = "imagenet"
+"""The dataset that every referenced model is for, unless the user says otherwise."""
+
+
+def is_reference(name: str) -> bool:
+    """Whether a library, not a table, knows the model."""
+    architecture, at, _ = name.partition("@")
+    if name.startswith(TIMM):
+        return True
+    return architecture in imagenet_table.NAMES if at else name in imagenet_table.OTHERS
+
+
+def resolve(name: str) -> ModelSpec:
+    """The referenced model on `HOME`; InputError for what the library does not have or offer."""
+    library = "timm" if name.startswith(TIMM) else "torchvision"
+    if find_spec(library) is None or find_spec("torch") is None:
+        extra = "timm" if library == "timm" else "extract"
+        raise InputError(f"{name} needs {library}: run pip install 'cascade-cli[{extra}]'")
+    spec: ModelSpec = import_module(f"stages.models.{library}_reference").spec(name)
+    return spec
