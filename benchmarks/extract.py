@@ -2,17 +2,22 @@
 
     python -m benchmarks.extract
 
-Two cases on real CIFAR-10 JPEGs where ../shared has them, on synthetic ones elsewhere: compute-
-bound (four CIFAR models, seeded weights) and decode-bound (one tiny model). Weights do not change
-the time. Each figure is the best of three, taken in turn.
+Compute-bound and decode-bound cases on real ImageNet and CIFAR-10 JPEGs where ../shared has them,
+on synthetic ones elsewhere; then one pass with four models against four passes with one, and the
+peak memory of 10,000 images against 40,000. Weights are random: they do not change the time. Each
+time is the best of three, taken in turn.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,52 +33,95 @@ from stages.datasets import Source, open_split
 from stages.inference import Runner, open_device, synchroniser
 from stages.models import Chosen, ModelSpec, Weights, get, instantiate, load
 from stages.prefetch import default_workers, prefetch
+from stages.variants import View
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
-COMPUTE = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
+IMAGENET_MODELS = ("resnet18", "regnet_x_400mf", "shufflenet_v2_x1_0", "squeezenet1_1")
 ROUNDS = 3
+FEW, MANY = 10_000, 40_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """Models on a dataset; `name` says which of the two floors should be the higher one."""
+
+    name: str
+    specs: Sequence[ModelSpec]
+    sources: Sequence[Source]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        images = folder if not SHARED.exists() else str(SHARED)
-        if not SHARED.exists():
-            write_synthetic(Path(folder, "test.parquet"), 5_000)
-        splits = ["test", "val", "train"] if SHARED.exists() else ["test"]
-        sources = [open_split("cifar10", split, images) for split in splits]
-        for case, specs, some in cases(sources):
-            print(line(measure(case, specs, some, Path(folder), open_device("cpu"))))
+        root = Path(folder)
+        every = cases(open_images(root, "cifar10")) + imagenet_cases(open_images(root, "imagenet"))
+        for case in every:
+            print(line(measure(case, root, open_device("cpu"))))
+        for case in every[::2]:
+            print(passes_line(passes(case, root, open_device("cpu"))))
+        print(memory_line(root))
 
 
-def cases(sources: Sequence[Source]) -> list[tuple[str, list[ModelSpec], Sequence[Source]]]:
-    """Name, models and splits of each case; the one that computes much needs one split only."""
-    tiny = get("digits_wide")
-    tiny = replace(tiny, preprocessing=replace(tiny.preprocessing, resize=(8, 8)))
-    specs = [get(name, "cifar10") for name in COMPUTE]
-    return [("compute-bound", specs, sources[:1]), ("decode-bound", [tiny], sources)]
+def open_images(root: Path, dataset: str, repeat: int = 1) -> list[Source]:
+    """The real images where they are there, `repeat` times, else synthetic ones under `root`."""
+    folder = SHARED / {"cifar10": "cifar10", "imagenet": "imagenet-sample"}[dataset]
+    splits = [
+        path.stem for path in sorted(folder.glob("*.parquet"), key=lambda p: p.stem != "test")
+    ]
+    if splits and repeat > 1:
+        for split in splits:
+            table = pa.concat_tables([pq.read_table(folder / f"{split}.parquet")] * repeat)
+            (root / dataset).mkdir(exist_ok=True)
+            pq.write_table(table, root / dataset / f"{split}.parquet", row_group_size=1_000)
+        folder = root / dataset
+    if not splits:
+        folder, splits = root / dataset, ["test"]
+        size, n = {"cifar10": (32, 5_000), "imagenet": (400, 250)}[dataset]
+        write_synthetic(folder / "test.parquet", n, size=size)
+    return [open_split(dataset, split, str(folder)) for split in splits]
 
 
-def measure(
-    case: str,
-    specs: Sequence[ModelSpec],
-    sources: Sequence[Source],
-    root: Path,
-    device: torch.device,
-) -> dict[str, Any]:
-    """The best seconds of ROUNDS for each part, and their ratio."""
-    chosen = [seeded(spec, root) for spec in specs]
-    options = extract.Options(device)
-    times = np.array(
-        [
-            [decode_alone(specs, sources, options), bare_forward(chosen, sources, options), wall]
-            for wall in (run_once(chosen, sources, options, root, i) for i in range(ROUNDS))
-        ]
+def cases(sources: Sequence[Source]) -> list[Case]:
+    """On CIFAR-10; the case that computes much needs one split only."""
+    return [
+        Case("compute-bound", [get(name, "cifar10") for name in CIFAR_MODELS], sources[:1]),
+        Case("decode-bound", [tiny((8, 8), None)], sources),
+    ]
+
+
+def imagenet_cases(sources: Sequence[Source]) -> list[Case]:
+    return [
+        Case("compute-bound", [get(name, "imagenet") for name in IMAGENET_MODELS], sources),
+        Case("decode-bound", [tiny(256, (224, 224))], sources),
+    ]
+
+
+def tiny(resize: int | tuple[int, int], crop: tuple[int, int] | None) -> ModelSpec:
+    """The smallest of the digits' models behind another preprocessing."""
+    spec = get("digits_wide")
+    return replace(
+        spec, preprocessing=replace(spec.preprocessing, resize=resize, crop=crop), classes=1_000
     )
-    decode, forward, wall = times.min(axis=0).tolist()
+
+
+def measure(case: Case, root: Path, device: torch.device) -> dict[str, Any]:
+    """The best seconds of ROUNDS for each part, and their ratio."""
+    chosen = [seeded(spec, root) for spec in case.specs]
+    options = extract.Options(device)
+    rounds = [
+        [
+            decode_alone(case, options),
+            bare_forward(chosen, case.sources, options),
+            run_once(chosen, case.sources, options, root),
+        ]
+        for _ in range(ROUNDS)
+    ]
+    decode, forward, wall = np.array(rounds).min(axis=0).tolist()
     return {
-        "case": case,
-        "models": len(specs),
-        "images": sum(map(len, sources)),
+        "case": case.name,
+        "dataset": case.sources[0].dataset,
+        "models": len(case.specs),
+        "images": sum(map(len, case.sources)),
         "decode_s": decode,
         "forward_s": forward,
         "wall_s": wall,
@@ -83,9 +131,68 @@ def measure(
 
 def line(found: dict[str, Any]) -> str:
     return (
-        "{case}: {models} models, {images} images: decode alone {decode_s:.2f} s, bare forward "
-        "{forward_s:.2f} s, run() {wall_s:.2f} s: efficiency {efficiency:.2f}"
+        "{dataset}, {case}: {models} models, {images} images: decode alone {decode_s:.2f} s, bare "
+        "forward {forward_s:.2f} s, run() {wall_s:.2f} s: efficiency {efficiency:.2f}"
     ).format(**found)
+
+
+def passes(case: Case, root: Path, device: torch.device) -> dict[str, Any]:
+    """The best seconds of ROUNDS: all models in one pass, and in a pass each."""
+    chosen = [seeded(spec, root) for spec in case.specs]
+    options = extract.Options(device)
+    rounds = [
+        (
+            run_once(chosen, case.sources, options, root),
+            sum(run_once([one], case.sources, options, root) for one in chosen),
+        )
+        for _ in range(ROUNDS)
+    ]
+    one, many = np.array(rounds).min(axis=0).tolist()
+    return {
+        "dataset": case.sources[0].dataset,
+        "models": len(case.specs),
+        "one_pass_s": one,
+        "a_pass_each_s": many,
+        "ratio": many / one,
+    }
+
+
+def passes_line(found: dict[str, Any]) -> str:
+    return (
+        "{dataset}: {models} models in one pass {one_pass_s:.2f} s, in a pass each "
+        "{a_pass_each_s:.2f} s: ratio {ratio:.2f}"
+    ).format(**found)
+
+
+def memory_line(root: Path) -> str:
+    """Peak memory of two extractions, each in a process of its own."""
+    peaks = []
+    for n in (FEW, MANY):
+        folder = root / f"n{n}"
+        write_synthetic(folder / "test.parquet", n)
+        code = f"from benchmarks.extract import peak_bytes; print(peak_bytes({str(folder)!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        peaks.append(json.loads(done.stdout.splitlines()[-1]))
+    few, many = (peak / 2**20 for peak in peaks)
+    return (
+        f"peak memory: {FEW} images {few:.0f} MiB, {MANY} images {many:.0f} MiB: "
+        f"ratio {many / few:.3f}"
+    )
+
+
+def peak_bytes(folder: str) -> int:
+    """Of this process after it has extracted one model over the images there."""
+    import resource
+
+    root = Path(folder)
+    chosen = [seeded(get("shufflenetv2_x0_5", "cifar10"), root)]
+    run_once(
+        chosen, [open_split("cifar10", "test", folder)], extract.Options(open_device("cpu")), root
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def seeded(spec: ModelSpec, root: Path) -> Chosen:
@@ -97,23 +204,19 @@ def seeded(spec: ModelSpec, root: Path) -> Chosen:
 
 
 def run_once(
-    chosen: Sequence[Chosen],
-    sources: Sequence[Source],
-    options: extract.Options,
-    root: Path,
-    i: int,
+    chosen: Sequence[Chosen], sources: Sequence[Source], options: extract.Options, root: Path
 ) -> float:
-    begun = time.perf_counter()
-    extract.run(Store(root / f"cache-{chosen[0].name}-{i}"), sources, chosen, options)
-    return time.perf_counter() - begun
+    with tempfile.TemporaryDirectory(dir=root) as cache:
+        begun = time.perf_counter()
+        extract.run(Store(cache), sources, chosen, options)
+        return time.perf_counter() - begun
 
 
-def decode_alone(
-    specs: Sequence[ModelSpec], sources: Sequence[Source], options: extract.Options
-) -> float:
-    groups = {spec.preprocessing for spec in specs}
+def decode_alone(case: Case, options: extract.Options) -> float:
+    """Every image decoded once, and transformed once per geometry that the models share."""
+    groups = {View("identity", spec.preprocessing).geometry for spec in case.specs}
     begun = time.perf_counter()
-    for source in sources:
+    for source in case.sources:
 
         def decode(start: int, source: Source = source) -> list[np.ndarray]:
             stop = min(start + options.batch, len(source))
@@ -155,8 +258,8 @@ def bare_forward(
     return total
 
 
-def write_synthetic(path: Path, n: int, different: int = 5_000) -> None:
-    """Smooth random 32 × 32 JPEGs in the Hugging Face layout; so many `different`, repeated."""
+def write_synthetic(path: Path, n: int, different: int = 5_000, size: int = 32) -> None:
+    """Smooth random JPEGs in the Hugging Face layout; so many `different`, repeated."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -164,13 +267,14 @@ def write_synthetic(path: Path, n: int, different: int = 5_000) -> None:
     for _ in range(min(n, different)):
         small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
         buffer = BytesIO()
-        small.resize((32, 32)).save(buffer, "JPEG", quality=90)
+        small.resize((size, size)).save(buffer, "JPEG", quality=90)
         encoded.append(buffer.getvalue())
     rows = [
         {"img": {"bytes": encoded[i % different], "path": f"{i}.jpg"}, "label": i % 10}
         for i in range(n)
     ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    os.makedirs(path.parent, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=1_000)
 
 
 if __name__ == "__main__":

@@ -114,10 +114,9 @@ def run(device: torch.device, plan: Plan, meters: Sequence[Meter], root: Path) -
         alone += [_alone(name, served[name], size) for name in runners]
     after = idle_of(sighted, plan.idle_s, sync)
     _say("extraction")
-    extracted = [
-        extraction.measure(case, specs, sources, root, device)
-        for case, specs, _ in extraction.cases(sources)
-    ]
+    every = extraction.cases(sources) + extraction.imagenet_cases(_large_images(plan, root))
+    extracted = [extraction.measure(case, root, device) for case in every]
+    together = [extraction.passes(case, root, device) for case in every[::2]]
     best = gpu_compare.best(compared)
     return {
         "made": now(),
@@ -132,6 +131,7 @@ def run(device: torch.device, plan: Plan, meters: Sequence[Meter], root: Path) -
         "cascades": compared,
         "best": best,
         "extract": extracted,
+        "passes": together,
         "targets": gpu_compare.targets(compared, best, extracted),
     }
 
@@ -226,11 +226,17 @@ def _alone(name: str, served: Served, size: int) -> dict[str, Any]:
 def _sources(plan: Plan, root: Path) -> list[Source]:
     """Real CIFAR-10 images beside the repository where they are, else made-up ones."""
     if plan.real and extraction.SHARED.exists():
-        return [
-            open_split("cifar10", split, extraction.SHARED) for split in ("test", "val", "train")
-        ]
+        return extraction.open_images(root, "cifar10")
     extraction.write_synthetic(root / "test.parquet", plan.images)
     return [open_split("cifar10", "test", root)]
+
+
+def _large_images(plan: Plan, root: Path) -> list[Source]:
+    """Real ImageNet images where they are, repeated, else made-up ones of their size."""
+    if plan.real and extraction.SHARED.exists():
+        return extraction.open_images(root, "imagenet", repeat=max(1, plan.images // 2_500))
+    extraction.write_synthetic(root / "imagenet" / "val.parquet", plan.images // 4, size=400)
+    return [open_split("imagenet", "val", root / "imagenet")]
 
 
 def _weights(name: str, root: Path) -> Chosen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 DEFAULT_DATASET = "digits"
 
 
@@ -68,6 +70,22 @@ def fit_split(split: str | None, train: bool) -> str | None:
     if split is not None and train:
         raise InputError("--train fits on train: leave it out, or --fit-split")
     return "train" if train else split
+
+
+def shard(text: str | None) -> tuple[int, int]:
+    """(i, n) of "i/n", (0, 1) where nothing was given."""
+    from cache import InputError
+
+    found = re.fullmatch(r"(\d+)/(\d+)", text or "0/1")
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if index >= count:
+        raise InputError(f"shard {text!r} is not understood: give i/n with i from 0 to n - 1")
+    return index, count
+
+
+def device_names(text: str | None) -> tuple[str, ...]:
+    """ "0,1" → cuda:0, cuda:1; other names as they are."""
+    return tuple(f"cuda:{name}" if name.isdigit() else name for name in names(text) or ())
 
 
 def weights_files(*given: str | None) -> dict[str, str]:

@@ -210,11 +210,13 @@ def _picture(dataset: str, images: Images) -> Any:
 
 def _source(dataset: str, images: Images) -> Source | None:
     from cascade_cli.asking import DEFAULT_DATASET
-    from cascade_cli.gather import extract_splits, open_sources
+    from cascade_cli.gather import extract_splits
+    from stages.datasets import open_split
 
     if images.data is None and dataset != DEFAULT_DATASET:
         return None
-    return open_sources(dataset, extract_splits(dataset, images)[-1:], images)[0]
+    split = extract_splits(dataset, images)[-1]
+    return open_split(dataset, split, images.data, images.download, images.decoder)
 
 
 def _preprocessing(

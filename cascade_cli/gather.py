@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cascade_cli import asking
 from cascade_cli.asking import DEFAULT_DATASET, checked_score
 from cascade_cli.output import progress, say
 
@@ -35,6 +36,12 @@ class Images:
     download: bool = False
     overwrite: bool = False
     variants: tuple[str, ...] = ("identity",)
+    decoder: str = "pil"
+    unreadable: str = "stop"
+    devices: tuple[str, ...] = ()
+    shard: str | None = None
+    engine: str = "local"
+    ray_workers: int | None = None
 
 
 def report_split(store: Store, dataset: str, split: str | None) -> str:
@@ -182,10 +189,15 @@ def choose_models(
     return choose(dataset, wanted, aliases, images.files, images.weights)
 
 
-def open_sources(dataset: str, splits: Sequence[str], images: Images) -> list[Source]:
+def open_sources(store: Store, dataset: str, splits: Sequence[str], images: Images) -> list[Source]:
+    """The splits' images, without those that the cache or `--unreadable skip` leaves out."""
     from stages.datasets import open_split
+    from stages.leaving_out import readable
 
-    return [open_split(dataset, split, images.data, images.download) for split in splits]
+    opened = [
+        open_split(dataset, split, images.data, images.download, images.decoder) for split in splits
+    ]
+    return [readable(store, source, images.unreadable, images.workers, say) for source in opened]
 
 
 def extract(
@@ -205,15 +217,21 @@ def extract(
     from stages.inference import open_device
 
     chosen = choose_models(dataset, wanted, aliases, images)
-    sources = open_sources(dataset, splits, images)
+    sources = open_sources(store, dataset, splits, images)
+    devices = tuple(open_device(name, images.precision) for name in images.devices)
     options = stage.Options(
-        device=open_device(images.device, images.precision),
+        device=devices[0] if devices else open_device(images.device, images.precision),
         precision=images.precision,
         batch_size=images.batch_size,
         part_rows=images.part_rows or PART_ROWS,
         workers=images.workers,
         overwrite=images.overwrite,
         variants=images.variants,
+        devices=devices,
+        shard=asking.shard(images.shard),
+        engine=images.engine,
+        ray_workers=images.ray_workers,
+        note=say,
     )
     with progress(f"extracting {dataset}") as tell:
         return stage.run(store, sources, chosen, options, tell)
@@ -227,7 +245,7 @@ def runtime_of(images: Images) -> str:
 
 
 def contenders(
-    dataset: str, split: str, cascades: dict[str, Cascade], images: Images
+    store: Store, dataset: str, split: str, cascades: dict[str, Cascade], images: Images
 ) -> tuple[Source, dict[str, LiveCascade]]:
     """The images, and each cascade with its models loaded; a model that several use is one."""
     from stages.models.factory import require_torch
@@ -238,7 +256,7 @@ def contenders(
     from stages.serving import LiveCascade
 
     device = open_device(images.device, images.precision)
-    [source] = open_sources(dataset, [split], images)
+    [source] = open_sources(store, dataset, [split], images)
     names = dict.fromkeys(
         name for each in cascades.values() for name in (each.model_1, each.model_2) if name
     )

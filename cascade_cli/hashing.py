@@ -114,11 +114,12 @@ def hash_images(
     dataset = asking.dataset_for(dataset)
     names = chosen(algorithms, invariant_digits)
     splits = asking.names(split) or gather.extract_splits(dataset, images)
+    store = Store(cache)
     if robustness:
-        rows = _robustness(dataset, splits[-1], names, (limit, _radii(radius), seed), images)
+        how = (limit, _radii(radius), seed)
+        rows = _robustness(store, dataset, splits[-1], names, how, images)
         report = {"split": splits[-1], "rows": rows, "figures": _draw(rows, dataset, figures)}
     else:
-        store = Store(cache)
         rows = hash_splits(store, dataset, splits, names, images)
         costs = measure(store, dataset, splits[-1], names, images) if profile else []
         report = {"hashes": rows, "costs": costs}
@@ -174,7 +175,7 @@ def hash_splits(
     from cascade_cli import gather
     from stages import hash as stage
 
-    sources = gather.open_sources(dataset, splits, images)
+    sources = gather.open_sources(store, dataset, splits, images)
     rows = []
     with progress(f"hashing {dataset}") as tell:
         for source in sources:
@@ -227,7 +228,7 @@ def measure(
     new = stage.unmeasured(store, dataset, [hash_of(name) for name in algorithms], device)
     if not new:
         return []
-    [source] = gather.open_sources(dataset, [split], images)
+    [source] = gather.open_sources(store, dataset, [split], images)
     meters = open_meters(["cpu"])
     try:
         with progress("measuring hashes") as tell:
@@ -241,6 +242,7 @@ def measure(
 
 
 def _robustness(
+    store: Store,
     dataset: str,
     split: str,
     algorithms: Sequence[str],
@@ -251,7 +253,7 @@ def _robustness(
     from stages import robustness as stage
 
     limit, radii, seed = how
-    [source] = gather.open_sources(dataset, [split], images)
+    [source] = gather.open_sources(store, dataset, [split], images)
     with progress("changing images") as tell:
         rows = stage.run(source, algorithms, limit, radii, seed, images.workers, tell)
     return [{"dataset": dataset, "split": split} | row for row in rows]

@@ -55,6 +55,22 @@ def extract(
         typer.Option(min=1, help="Images per forward pass. [default: 64 on a CPU, 256 on a GPU]"),
     ] = None,
     device: opt.Device = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="GPUs of this machine, such as 0,1,2.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="i/n: make parts i, i+n, … only; see cache merge.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local, or ray for a cluster ($RAY_ADDRESS).")
+    ] = "local",
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers. [default: one per GPU, else per node]")
+    ] = None,
+    decoder: opt.Decoder = "pil",
+    unreadable: Annotated[
+        str, typer.Option("--unreadable", help="An image that cannot be decoded: stop or skip.")
+    ] = "stop",
     precision: opt.Precision = "fp32",
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Decoding threads. [default: one per core]")
@@ -107,6 +123,12 @@ def extract(
         download=download,
         overwrite=overwrite,
         variants=tuple(checked(asking.names(variants) or [])),
+        decoder=decoder,
+        unreadable=unreadable,
+        devices=asking.device_names(devices),
+        shard=shard,
+        engine=engine,
+        ray_workers=ray_workers,
     )
     algorithms = hashing.chosen(hashes) if hashes is not None else []
     begun = time.monotonic()

@@ -149,7 +149,7 @@ class _Request:
         from stages.serving import LiveMemory, serve_all
         from stages.stream import shown
 
-        source, running = contenders(self.dataset, self.split, cascades, self.images)
+        source, running = contenders(self.store, self.dataset, self.split, cascades, self.images)
         if scores is not None:
             same_images(scores, source)
         if made is not None:

@@ -62,6 +62,7 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … [default: a GPU if there]")
 ]
 Precision = Annotated[str, typer.Option("--precision", help="fp32, tf32, bf16 or fp16.")]
+Decoder = Annotated[str, typer.Option("--decoder", help="What decodes images: pil or torchcodec.")]
 Output = Annotated[
     str | None, typer.Option("-o", "--output", help="Also write to this .csv or .parquet file.")
 ]

@@ -100,7 +100,11 @@ class Runner:
         host = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             host = host.pin_memory()
-        batch = self.preprocessing.normalise(host.to(self.device, non_blocking=True))
+        return self.normalised(host.to(self.device, non_blocking=True))
+
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, C, h, w] on the device → the model's input."""
+        batch = self.preprocessing.normalise(pixels)
         return batch.contiguous(memory_format=torch.channels_last)
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
@@ -134,8 +138,9 @@ class Pictures(Generic[V]):
     shapes: dict[V, tuple[int, ...]]
 
     @classmethod
-    def of(cls, source: Source, views: Iterable[V]) -> Pictures[V]:
-        first = source.read(0)
+    def of(cls, source: Source, views: Iterable[V], first: np.ndarray | None = None) -> Pictures[V]:
+        """`first` is sample 0 where it is decoded already."""
+        first = source.read(0) if first is None else first
         return cls(source, first, {each: each.pixels(first).shape for each in views})
 
     def read(self, start: int, stop: int) -> list[np.ndarray]:
@@ -192,6 +197,10 @@ class Stopwatch:
         if self._cuda:
             return [start.elapsed_time(end) for start, end in laps]  # type: ignore[attr-defined]
         return [(end - start) / 1e6 for start, end in laps]  # type: ignore[operator]
+
+    def keep(self, laps: int) -> None:
+        """Forget all laps since the last read but the first few."""
+        del self._laps[laps:]
 
     def _mark(self) -> object:
         if not self._cuda:

@@ -8,7 +8,7 @@ array([[2, 4],
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,13 @@ class View:
 
     variant: str
     preprocessing: Preprocessing
+
+    @property
+    def geometry(self) -> View:
+        """The same pixels without their normalisation: equal for models that can share them."""
+        channels = len(self.preprocessing.mean)
+        plain = replace(self.preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
+        return View(self.variant, plain)
 
     def pixels(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] or [H, W] → uint8 [C, h, w]."""

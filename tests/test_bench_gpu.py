@@ -92,7 +92,8 @@ def test_the_dry_run_covers_every_figure(dry):
     pairs = {(row["cascade"], row["batch_size"]) for row in found["cascades"]}
     assert len(pairs) == len(found["cascades"]) == 12 * len(sizes)
     assert len(found["alone"]) == 4 * len(sizes)
-    assert [row["case"] for row in found["extract"]] == ["compute-bound", "decode-bound"]
+    assert [row["case"] for row in found["extract"]] == ["compute-bound", "decode-bound"] * 2
+    assert [row["dataset"] for row in found["passes"]] == ["cifar10", "imagenet"]
     assert len(found["targets"]) == 4
     lines = printed.splitlines()
     assert lines[0].endswith("simulated, tick 0.0001 s")

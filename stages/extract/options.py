@@ -1,0 +1,52 @@
+"""How to run an extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from cache.schema import PART_ROWS
+from stages.inference import DEFAULT_BATCH, runtime_name
+from stages.prefetch import default_workers
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Options:
+    """None of it changes which rows come out, only float noise and speed.
+
+    `devices` are those of this machine to run on, one process each, `device` alone where empty.
+    `shard` (i, n) makes the parts i, i + n, i + 2n … only. `engine` is a name of ENGINES. `note`
+    is told, in a line, what a user should know while the run goes on.
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+    batch_size: int | None = None
+    part_rows: int = PART_ROWS
+    workers: int | None = None
+    overwrite: bool = False
+    variants: tuple[str, ...] = ("identity",)
+    devices: tuple[torch.device, ...] = ()
+    shard: tuple[int, int] = (0, 1)
+    engine: str = "local"
+    ray_workers: int | None = None
+    note: Callable[[str], None] = _silent
+
+    @property
+    def batch(self) -> int:
+        return self.batch_size or DEFAULT_BATCH.get(self.device.type, 64)
+
+    @property
+    def runtime(self) -> str:
+        return runtime_name(self.device, self.precision)
+
+    @property
+    def decoders(self) -> int:
+        """Decoding threads of each device's worker."""
+        return self.workers or max(1, default_workers() // max(1, len(self.devices)))

@@ -1,0 +1,334 @@
+"""The driver: what the cache holds, what is to be made, and publishing what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+import cache
+from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache.errors import one_of
+from cache.locks import lock_all
+from cache.manifest import Part
+from cache.provenance import differences, now, versions
+from cache.reader import logits_of, read_part
+from cache.schema import SAMPLES
+from stages.datasets import Source, fingerprint
+from stages.extract.engines import ENGINES
+from stages.extract.options import Options
+from stages.extract.residency import free_bytes
+from stages.extract.work import Made, Task, Work
+from stages.extract.worker import Loaded
+from stages.inference import Pictures, Runner, device_name
+from stages.models import Chosen, load
+from stages.variants import View
+
+Progress = Callable[[int, int], None]
+Row = dict[str, Any]
+_CPU = torch.device("cpu")
+
+
+@dataclass
+class Entry:
+    """One model on one variant of a split: its partition, and what this run did for it."""
+
+    task: Task
+    source: Source
+    logits: PartitionWriter
+    timings: PartitionWriter
+    resumed_rows: int
+    forward_ms: float = 0.0
+    right: int = 0
+    fresh_rows: int = 0
+
+    def add(self, made: Made) -> None:
+        self.logits.done[made.part], self.timings.done[made.part] = made.logits, made.timings
+        self.forward_ms += made.forward_ms
+        self.right += made.right
+        self.fresh_rows += made.logits.rows
+
+
+def run(
+    store: Store,
+    sources: Sequence[Source],
+    chosen: Sequence[Chosen],
+    options: Options,
+    progress: Progress = lambda done, total: None,
+) -> list[Row]:
+    """Extract all models over all splits; one row per split, model and variant (see DESIGN §6).
+
+    A row's `complete` is false while a shard waits for its siblings. InputError: labels beyond a
+    model's classes, NaN logits, a cache that holds something else.
+    """
+    if options.engine not in ENGINES:
+        raise one_of("engine", options.engine, ENGINES)
+    for source in sources:
+        _write_samples(store, source, options.overwrite)
+    loaded = Loaded()
+    with ExitStack() as held:
+        entries = list(_entries(store, sources, chosen, options, loaded, held))
+        open_entries = [entry for entry in entries if entry.task.parts]
+        work = Work(
+            root=store.root,
+            sources=tuple(sources),
+            tasks=tuple(entry.task for entry in open_entries),
+            precision=options.precision,
+            batch=options.batch,
+            part_rows=options.part_rows,
+            workers=options.decoders,
+        )
+        if open_entries:
+            _make(work, open_entries, options, loaded, progress)
+        return [_finish(store, entry, options) for entry in entries]
+
+
+def _make(
+    work: Work,
+    entries: Sequence[Entry],
+    options: Options,
+    loaded: Loaded,
+    progress: Progress,
+) -> None:
+    """Let the engine make what is lacking; a split is published as soon as it is whole."""
+    total, done = work.images(work.items()), 0
+
+    def tell(images: int) -> None:
+        nonlocal done
+        done += images
+        progress(done, total)
+
+    left = {i: set(task.parts) for i, task in enumerate(work.tasks)}
+    for made in ENGINES[options.engine](work, options, loaded, tell):
+        entries[made.task].add(made)
+        left[made.task].remove(made.part)
+        if not left[made.task]:
+            _publish(entries[made.task], options)
+
+
+def _write_samples(store: Store, source: Source, overwrite: bool) -> Manifest:
+    """The split's samples; InputError where the cache knows the split with other images."""
+    if not len(source):
+        raise InputError(f"{source.dataset}/{source.split} holds no images: check --data")
+    partition = Partition.of("samples", dataset=source.dataset, split=source.split)
+    columns = {
+        "sample_id": np.arange(len(source)),
+        "label": source.labels,
+        "key": pa.array(list(source.keys), pa.string()),
+    }
+    identity = {"dataset_fingerprint": fingerprint(source)}
+    provenance = {
+        "made": now(),
+        "versions": versions(),
+        "layout": source.layout,
+        "class_names": source.class_names,
+        "left_out": [list(each) for each in source.left_out],
+    }
+    table = pa.table(columns, schema=SAMPLES)
+    overwrite = overwrite or not cache.find(store, "logits", source.dataset, source.split)
+    return cache.write_partition(store, partition, table, identity, provenance, overwrite)
+
+
+def _entries(
+    store: Store,
+    sources: Sequence[Source],
+    chosen: Sequence[Chosen],
+    options: Options,
+    loaded: Loaded,
+    held: ExitStack,
+) -> Iterator[Entry]:
+    """Every model on every variant of every split, its partition locked until `held` closes."""
+    wanted = [
+        (split, one, View(variant, one.spec.preprocessing))
+        for split in range(len(sources))
+        for one in chosen
+        for variant in options.variants
+    ]
+    keys = [_keys(sources[split], one, view, options) for split, one, view in wanted]
+    names = [Partition.of("logits", **each).path for each in keys]
+    held.enter_context(lock_all(store, names, shared=options.shard[1] > 1, told=options.note))
+    for (split, one, view), each in zip(wanted, keys, strict=True):
+        yield _entry(store, sources[split], split, one, view, each, options, loaded)
+
+
+def _keys(source: Source, chosen: Chosen, view: View, options: Options) -> dict[str, str]:
+    keys = {"dataset": source.dataset, "split": source.split, "variant": view.variant}
+    return keys | {"runtime": options.runtime, "model": chosen.name}
+
+
+def _entry(
+    store: Store,
+    source: Source,
+    split: int,
+    chosen: Chosen,
+    view: View,
+    keys: Mapping[str, str],
+    options: Options,
+    loaded: Loaded,
+) -> Entry:
+    identity: dict[str, Any] = {
+        "dataset_fingerprint": fingerprint(source),
+        "architecture": chosen.spec.name,
+        "weights_sha256": chosen.weights.sha256,
+        "preprocessing": chosen.spec.preprocessing.describe(),
+        "decoder": source.decoder,
+    }
+    partition = Partition.of("logits", **keys)
+    classes = _known_classes(store, partition, identity)
+    if classes is None:
+        classes = _classes(source, split, chosen, view, loaded)
+    identity["classes"] = classes
+    if source.labels.max() >= classes:
+        raise InputError(
+            f"{source.dataset}/{source.split} has label {source.labels.max()} but the weights of "
+            f"{chosen.name} know {classes} classes: give weights trained for this dataset"
+        )
+    made_with = {"batch_size": options.batch, "part_rows": options.part_rows}
+    provenance = _provenance(chosen, options) | made_with
+    task = Task(
+        split, chosen, view, classes, partition.values, identity, provenance, made_with, frozenset()
+    )
+    logits, timings = (_writer(store, task, table, options) for table in ("logits", "timings"))
+    if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
+        logits.reopen()
+        timings.reopen()
+    parts = frozenset() if logits.complete else _lacking(len(source), logits, timings, options)
+    there = logits.complete.parts if logits.complete else _both(logits, timings)
+    task = Task(
+        split, chosen, view, classes, partition.values, identity, provenance, made_with, parts
+    )
+    return Entry(task, source, logits, timings, sum(part.rows for part in there))
+
+
+def _known_classes(store: Store, partition: Partition, identity: dict[str, Any]) -> int | None:
+    """The classes that the same weights had when they ran before."""
+    found = cache.load(store, partition)
+    if found is None or "classes" not in found.identity:
+        return None
+    before = {key: value for key, value in found.identity.items() if key != "classes"}
+    return None if differences(before, identity) else int(found.identity["classes"])
+
+
+def _classes(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded) -> int:
+    """The length of a logits row, from a forward pass that also proves that the shapes fit.
+
+    The module stays in `loaded` for the worker while the machine's memory is plentiful.
+    """
+    module = loaded.modules.get(chosen.name)
+    before = free_bytes(_CPU)
+    if module is None:
+        module = load(chosen.spec, chosen.weights)
+    pictures = Pictures.of(source, [view], loaded.pictures.get(split))
+    loaded.pictures[split] = pictures.first
+    pixels = pictures.batch(0, 1)[view]
+    runner = Runner.of(module, chosen.spec.preprocessing, _CPU)
+    try:
+        classes = int(runner.logits(runner.upload(pixels)).shape[1])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{chosen.name} cannot take images of shape {pixels.shape[1:]}: {reason}"
+        ) from error
+    after = free_bytes(_CPU)
+    if before is None or after is None or after > _plenty(before - after):
+        loaded.modules[chosen.name] = module
+    return classes
+
+
+def _plenty(took: int) -> int:
+    """Free memory above which another loaded model is kept."""
+    return max(8 * took, 1 << 32)
+
+
+def _writer(store: Store, task: Task, table: str, options: Options) -> PartitionWriter:
+    overwrite = options.overwrite if table == "logits" else True
+    return PartitionWriter(
+        store,
+        task.partition(table),
+        task.schema(table),
+        dict(task.identity),
+        dict(task.provenance),
+        dict(task.made_with),
+        overwrite,
+    )
+
+
+def _both(logits: PartitionWriter, timings: PartitionWriter) -> list[Part]:
+    return [part for index, part in logits.done.items() if index in timings.done]
+
+
+def _lacking(
+    n: int, logits: PartitionWriter, timings: PartitionWriter, options: Options
+) -> frozenset[int]:
+    """The parts of this shard that are not there with both tables."""
+    index, count = options.shard
+    parts = range(index, -(-n // options.part_rows), count)
+    return frozenset(p for p in parts if p not in logits.done or p not in timings.done)
+
+
+def _provenance(chosen: Chosen, options: Options) -> dict[str, Any]:
+    spec, weights = chosen.spec, chosen.weights
+    return {
+        "made": now(),
+        "versions": versions(),
+        "precision": options.precision,
+        "engine": options.engine,
+        "device": device_name(options.device),
+        "weights_origin": weights.origin,
+        "weights_sha256": weights.sha256,
+        "trained_on": {"splits": list(weights.trained_on), "source": weights.trained_on_source},
+        "parameters": spec.parameters,
+        "macs": spec.macs,
+    }
+
+
+def _publish(entry: Entry, options: Options) -> None:
+    """The manifests, once all parts are there: those of other shards too."""
+    if entry.logits.complete:
+        return
+    count = -(-len(entry.source) // options.part_rows)
+    writers = (entry.timings, entry.logits)
+    if options.shard[1] > 1:
+        for writer in writers:
+            writer.refresh()
+    if not any(writer.missing(count) for writer in writers):
+        for writer in writers:
+            writer.finish(count)
+
+
+def _finish(store: Store, entry: Entry, options: Options) -> Row:
+    """Publish what is not published yet, and sum up."""
+    _publish(entry, options)
+    entry.logits.restate("trained_on")
+    manifest = entry.logits.complete
+    parts = manifest.parts if manifest else tuple(_both(entry.logits, entry.timings))
+    rows = sum(part.rows for part in parts)
+    right = entry.right
+    if rows != entry.fresh_rows:
+        right = sum(_right(store, entry, part) for part in parts)
+    seconds = entry.forward_ms / 1e3
+    return {
+        "model": entry.task.chosen.name,
+        "split": entry.source.split,
+        "variant": entry.task.view.variant,
+        "runtime": options.runtime,
+        "rows": rows,
+        "resumed_rows": entry.resumed_rows,
+        "complete": manifest is not None,
+        "forward_seconds": seconds,
+        "images_per_second": entry.fresh_rows / seconds if seconds else None,
+        "accuracy": right / rows if rows else None,
+    }
+
+
+def _right(store: Store, entry: Entry, part: Part) -> int:
+    writer = entry.logits
+    manifest = Manifest(writer.partition, (part,), writer.identity, writer.provenance)
+    table = read_part(store, manifest, part)
+    labels = entry.source.labels[table.column("sample_id").to_numpy()]
+    return int((logits_of(table).argmax(axis=1) == labels).sum())

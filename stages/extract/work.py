@@ -1,0 +1,99 @@
+"""What is to be made, as plain data that another process or machine can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from cache import Partition, PartWriter, Store
+from cache.manifest import Part
+from cache.schema import TIMINGS, logits_schema
+from stages.datasets import Source
+from stages.models import Chosen
+from stages.variants import View
+
+Item = tuple[int, int]
+"""A split, by its position among the sources, and a part of it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one variant of one split, and the parts of it that are to be made.
+
+    `values` are the keys of its partition; the three dicts are those of PartWriter.
+    """
+
+    split: int
+    chosen: Chosen
+    view: View
+    classes: int
+    values: tuple[str, ...]
+    identity: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    made_with: Mapping[str, Any]
+    parts: frozenset[int]
+
+    def partition(self, table: str) -> Partition:
+        return Partition(table, self.values)
+
+    def schema(self, table: str) -> pa.Schema:
+        return logits_schema(self.classes) if table == "logits" else TIMINGS
+
+    def writer(self, store: Store, table: str) -> PartWriter:
+        """For single parts; the driver publishes the partition."""
+        return PartWriter(
+            store,
+            self.partition(table),
+            self.schema(table),
+            dict(self.identity),
+            dict(self.provenance),
+            dict(self.made_with),
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run's tasks and what all its workers need; `batch` is images per forward pass."""
+
+    root: str
+    sources: tuple[Source, ...]
+    tasks: tuple[Task, ...]
+    precision: str
+    batch: int
+    part_rows: int
+    workers: int
+
+    def items(self) -> list[Item]:
+        """Every part that some task lacks, split by split."""
+        return sorted({(task.split, part) for task in self.tasks for part in task.parts})
+
+    def lacking(self, item: Item) -> list[int]:
+        """Positions of the tasks that lack this part."""
+        split, part = item
+        return [
+            i for i, task in enumerate(self.tasks) if task.split == split and part in task.parts
+        ]
+
+    def span(self, item: Item) -> tuple[int, int]:
+        """Rows [start, stop) of a part."""
+        split, part = item
+        start = part * self.part_rows
+        return start, min(start + self.part_rows, len(self.sources[split]))
+
+    def images(self, items: Sequence[Item]) -> int:
+        return sum(stop - start for start, stop in map(self.span, items))
+
+
+@dataclass(frozen=True)
+class Made:
+    """One finished part of one task: its files, right answers, and what the forward passes took."""
+
+    task: int
+    part: int
+    logits: Part
+    timings: Part
+    right: int
+    forward_ms: float

@@ -1,0 +1,45 @@
+"""Images that cannot be decoded: they end the run, or are left out of every model alike.
+
+Which were left out stands with the split's samples in the cache, so that every later stage works on
+the same images. Sample ids are positions among the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cache
+from cache import Partition, Store
+from cache.errors import one_of
+from stages.datasets import Source, unreadable
+
+POLICIES = ("stop", "skip")
+
+
+def readable(
+    store: Store,
+    source: Source,
+    policy: str = "stop",
+    workers: int | None = None,
+    note: Callable[[str], None] = lambda message: None,
+) -> Source:
+    """The source without what the cache leaves out of it, or, to `skip`, what cannot be decoded.
+
+    To skip decodes every image once, unless the cache knows what to leave out.
+    """
+    if policy not in POLICIES:
+        raise one_of("policy for unreadable images", policy, POLICIES)
+    recorded = _recorded(store, source)
+    if recorded:
+        return source.without_keys(recorded)
+    bad = unreadable(source, workers) if policy == "skip" and source.decoder else []
+    for image in bad:
+        note(f"left out: image {image.position} of {source.dataset}/{source.split}: {image.reason}")
+    return source.without({image.position: image.reason for image in bad})
+
+
+def _recorded(store: Store, source: Source) -> list[tuple[str, str]]:
+    """(key, reason) of the images that the cached split was made without."""
+    partition = Partition.of("samples", dataset=source.dataset, split=source.split)
+    samples = cache.load(store, partition)
+    return [(key, why) for key, why in samples.provenance.get("left_out") or ()] if samples else []
