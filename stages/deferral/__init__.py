@@ -1,0 +1,28 @@
+"""When B runs and which answer stands: every rule a row of one table, compared fairly.
+
+from stages.deferral import Outputs, Pair, compare
+from stages.logits import whole
+
+fitting = Pair(Outputs.of(whole(val_a), val_labels), Outputs.of(whole(val_b), val_labels))
+reporting = Pair(Outputs.of(whole(test_a), labels), Outputs.of(whole(test_b), labels))
+rows = list(compare(fitting, reporting))
+"""
+
+from stages.deferral.committee import agreement, committee, votes
+from stages.deferral.compare import compare, gain
+from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.rules import FINALS, RULES, Final, Rule
+
+__all__ = [
+    "FINALS",
+    "RULES",
+    "Final",
+    "Outputs",
+    "Pair",
+    "Rule",
+    "agreement",
+    "committee",
+    "compare",
+    "gain",
+    "votes",
+]

@@ -1,0 +1,71 @@
+"""Learned deferral: predict from A's outputs alone what B would gain (Jitkrittum et al. 2023).
+
+The target is [B right] − [A right] ∈ {−1, 0, 1}; a multinomial logistic regression gives the
+chance of each, and the predicted gain is P(+1) − P(−1) = P(B right) − P(A right). It was chosen on
+CIFAR-10 `val`: docs/methods.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stages.deferral.outputs import Outputs, Pair
+from stages.fitting import FOLDS, folds
+
+PENALTY = 0.01  # scikit-learn's C: small, as the features are many and nearly collinear
+_LEAST = 1e-12  # probabilities below are alike to the logarithm
+_MANY = 50  # up to so many classes the answer is a feature of its own
+_ROUNDS = 2000
+
+
+def features(a: Outputs) -> np.ndarray:
+    """float64 [N, F]: sorted probabilities and their logarithms, margin, entropy, energy, answer.
+
+    The answer is one-hot up to 50 classes; beyond that a linear model would need more images per
+    class than there are, and it is left out.
+    """
+    if a.top is None:
+        raise ValueError("only scores are known, and learned deferral needs logits")
+    scalars = np.column_stack([a.scalars[name] for name in ("margin", "entropy", "energy")])
+    columns = [a.top, np.log(np.maximum(a.top, _LEAST)), scalars]
+    if a.classes <= _MANY:
+        columns.append(np.eye(a.classes)[a.prediction])
+    return np.hstack(columns)
+
+
+def predicted_gains(fitting: Pair, reporting: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """P(B right) − P(A right), float64 on the fitting and on the reported images.
+
+    Fitting images are predicted by the model of the other folds, reported ones by that of all
+    fitting images; where both are the same images, by the other folds too.
+    """
+    inputs = features(fitting.a)
+    target = fitting.b.correct.astype(np.int8) - fitting.a.correct.astype(np.int8)
+    out = np.empty(len(target))
+    fold = folds(len(target))
+    for f in range(FOLDS):
+        held_out = fold == f
+        out[held_out] = _gain(_fitted(inputs[~held_out], target[~held_out]), inputs[held_out])
+    if reporting is fitting:
+        return out, out
+    return out, _gain(_fitted(inputs, target), features(reporting.a))
+
+
+def _fitted(inputs: np.ndarray, target: np.ndarray) -> Any:
+    """A classifier, or the target itself where it never varies."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(target)) < 2:
+        return float(target[0])
+    model = LogisticRegression(C=PENALTY, max_iter=_ROUNDS)
+    return make_pipeline(StandardScaler(), model).fit(inputs, target)
+
+
+def _gain(model: Any, inputs: np.ndarray) -> np.ndarray:
+    if isinstance(model, float):
+        return np.full(len(inputs), model)
+    return model.predict_proba(inputs) @ model.classes_

@@ -1,0 +1,158 @@
+"""What a deferral rule may know about a model's images: a few numbers of each row of logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from stages.calibration import fit_temperature
+from stages.logits import Parts, blocks, scaled, subset, together
+from stages.rule import NonFiniteError, scores_of
+
+TOP = 10
+SCALARS = ("maxp", "difference", "entropy", "margin", "energy")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One model on N images of K classes, its logits divided by `temperature`.
+
+    labels and prediction int32 [N]; `scalars` float64 [N] by name; `top` float64 [N, min(10, K)],
+    the largest probabilities, descending. `parts` gives the logits again; where only scores are
+    cached it is None, as are margin, energy and `top`.
+    """
+
+    labels: np.ndarray
+    prediction: np.ndarray
+    scalars: dict[str, np.ndarray]
+    top: np.ndarray | None
+    classes: int
+    parts: Parts | None = field(repr=False)
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Outputs:
+        """One pass over the logits. NonFiniteError names the first row with a NaN or infinity."""
+        n = len(labels)
+        scalars = {name: np.empty(n) for name in SCALARS}
+        prediction = np.empty(n, np.int32)
+        top = np.empty((0, 0))
+        classes = 0
+        for rows, logits in blocks(parts):
+            if not classes:
+                classes = logits.shape[1]
+                top = np.empty((n, min(TOP, classes)))
+            values, prediction[rows], top[rows] = _reduce(rows, scaled(logits, temperature))
+            for name, value in values.items():
+                scalars[name][rows] = value
+        return cls(labels, prediction, scalars, top, classes, parts, temperature)
+
+    @classmethod
+    def from_scores(
+        cls, labels: np.ndarray, prediction: np.ndarray, scores: dict[str, np.ndarray]
+    ) -> Outputs:
+        """Where the cache has maxp, difference and entropy but no logits."""
+        return cls(labels, prediction, dict(scores), None, 0, None)
+
+    def scalar(self, name: str) -> np.ndarray:
+        """float64 [N]; ValueError where only scores are known and this is none of them."""
+        if name not in self.scalars:
+            raise ValueError(f"only scores are known, and {name} needs logits")
+        return self.scalars[name]
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """bool [N]."""
+        return self.prediction == self.labels
+
+    @cached_property
+    def tempered(self) -> float:
+        """The temperature that these images' labels ask for."""
+        return fit_temperature(self.logits, self.labels).value
+
+    def at(self, temperature: float) -> Outputs:
+        """The same images with logits z/T; one more pass over the logits, once per T."""
+        if temperature not in self._at:
+            self._at[temperature] = Outputs.of(self.logits, self.labels, temperature)
+        return self._at[temperature]
+
+    @cached_property
+    def _at(self) -> dict[float, Outputs]:
+        return {self.temperature: self}
+
+    @property
+    def logits(self) -> Parts:
+        """ValueError where only scores are known."""
+        if self.parts is None:
+            raise ValueError("only scores are known, and this needs logits")
+        return self.parts
+
+    def subset(self, keep: np.ndarray) -> Outputs:
+        """The images where `keep` (bool [N]) holds."""
+        return replace(
+            self,
+            labels=self.labels[keep],
+            prediction=self.prediction[keep],
+            scalars={name: value[keep] for name, value in self.scalars.items()},
+            top=None if self.top is None else self.top[keep],
+            parts=None if self.parts is None else subset(self.parts, keep),
+        )
+
+
+def _reduce(
+    rows: np.ndarray, logits: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(scalars, prediction, top) of a block. As maxp = 1/Z with the largest logit z₁ taken out,
+    p_k = e^(z_k − z₁)·maxp and ln Σeᶻ = z₁ − ln maxp."""
+    try:
+        out = scores_of(logits)
+    except NonFiniteError as error:
+        raise NonFiniteError(int(rows[error.row])) from error
+    count = min(TOP, logits.shape[1])
+    largest = np.partition(logits, -count, axis=1)[:, -count:].astype(np.float64)
+    largest = np.sort(largest, axis=1)[:, ::-1]
+    out["margin"] = largest[:, 0] - largest[:, 1]
+    out["energy"] = largest[:, 0] - np.log(out["maxp"])
+    top = np.exp(largest - largest[:, :1]) * out["maxp"][:, None]
+    prediction = out.pop("prediction")
+    return out, prediction, top
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A and B on the same images."""
+
+    a: Outputs
+    b: Outputs
+
+    def subset(self, keep: np.ndarray) -> Pair:
+        return Pair(self.a.subset(keep), self.b.subset(keep))
+
+    def at(self, t_a: float, t_b: float) -> Pair:
+        """The same images with A's logits divided by t_a and B's by t_b."""
+        if (t_a, t_b) not in self._at:
+            self._at[t_a, t_b] = Pair(self.a.at(t_a), self.b.at(t_b))
+        return self._at[t_a, t_b]
+
+    @cached_property
+    def _at(self) -> dict[tuple[float, float], Pair]:
+        return {(self.a.temperature, self.b.temperature): self}
+
+    @cached_property
+    def ensemble(self) -> np.ndarray:
+        """int32 [N]: the first largest of the mean of A's and B's probabilities; one joint pass."""
+        answer = np.empty(len(self.a.labels), np.int32)
+        for rows, z_a, z_b in together(self.a.logits, self.b.logits):
+            p = softmax(scaled(z_a, self.a.temperature))
+            p += softmax(scaled(z_b, self.b.temperature))
+            answer[rows] = p.argmax(axis=1)
+        return answer
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 [n, K]."""
+    p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return p

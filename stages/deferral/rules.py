@@ -1,0 +1,122 @@
+"""Deferral rules, one row each: from what is known of A, how sure is it, and when does B run?
+
+A rule gives every image of the fitting and of the reported split one number; λ is then swept
+exactly (`stages.sweep`), so that all rules compare fairly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stages.deferral.learned import predicted_gains
+from stages.deferral.outputs import Pair
+from stages.rule import SCORES, Score, takes_b
+
+SCORES_ONLY, LOGITS_A, LOGITS_B, LABELS = "scores", "logits of A", "logits of B", "fit labels"
+
+
+@dataclass(frozen=True)
+class View:
+    """A rule's numbers on the N images of one split, float64 [N] each.
+
+    A is trusted by `score`; post-check compares `check_a` with `check_b`. `pair` is what answers,
+    its logits scaled where the rule scales them.
+    """
+
+    pair: Pair
+    score: np.ndarray
+    check_a: np.ndarray
+    check_b: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`about` are numbers fitted on the way: temperatures."""
+
+    fitting: View
+    reporting: View
+    about: Mapping[str, float] = field(default_factory=dict)
+
+
+Judge = Callable[[Pair, Pair], Judged]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`score` says which way is surer; `needs` is what must be known beside B's correctness."""
+
+    score: Score
+    needs: tuple[str, ...]
+    judge: Judge
+
+
+def _view(pair: Pair, name: str) -> View:
+    s_a = pair.a.scalar(name)
+    return View(pair, s_a, s_a, pair.b.scalar(name))
+
+
+def _plain(name: str) -> Judge:
+    """A score of the softmax or the logits as they are."""
+    return lambda fitting, reporting: Judged(_view(fitting, name), _view(reporting, name))
+
+
+def _tempered(name: str) -> Judge:
+    """The same score after temperature scaling of both models (Guo et al. 2017)."""
+
+    def judge(fitting: Pair, reporting: Pair) -> Judged:
+        t_a, t_b = fitting.a.tempered, fitting.b.tempered
+        fitted, reported = fitting.at(t_a, t_b), reporting.at(t_a, t_b)
+        about = {"temperature_1": t_a, "temperature_2": t_b}
+        return Judged(_view(fitted, name), _view(reported, name), about)
+
+    return judge
+
+
+def _learned(fitting: Pair, reporting: Pair) -> Judged:
+    """Surest where B is predicted to gain least; λ = −μ·cost defers what is worth its price."""
+
+    def view(pair: Pair, gain: np.ndarray) -> View:
+        return View(pair, -gain, pair.a.scalar("maxp"), pair.b.scalar("maxp"))
+
+    fitted, reported = predicted_gains(fitting, reporting)
+    return Judged(view(fitting, fitted), view(reporting, reported))
+
+
+_MARGIN, _ENERGY = Score("margin", +1), Score("energy", +1)
+_LEARNED = Score("learned", +1)
+_LOGITS = (LOGITS_A, LOGITS_B)  # of B for the post-check
+_TEMPERED = (*_LOGITS, LABELS)
+RULES: Mapping[str, Rule] = {
+    "maxp": Rule(SCORES["maxp"], (SCORES_ONLY,), _plain("maxp")),
+    "difference": Rule(SCORES["difference"], (SCORES_ONLY,), _plain("difference")),
+    "entropy": Rule(SCORES["entropy"], (SCORES_ONLY,), _plain("entropy")),
+    "margin": Rule(_MARGIN, _LOGITS, _plain("margin")),
+    "energy": Rule(_ENERGY, _LOGITS, _plain("energy")),
+    "maxp_t": Rule(SCORES["maxp"], _TEMPERED, _tempered("maxp")),
+    "difference_t": Rule(SCORES["difference"], _TEMPERED, _tempered("difference")),
+    "entropy_t": Rule(SCORES["entropy"], _TEMPERED, _tempered("entropy")),
+    "learned": Rule(_LEARNED, (LOGITS_A, LABELS), _learned),
+}
+
+
+@dataclass(frozen=True)
+class Final:
+    """Which answer stands once B has run: `correct` bool [N] from a rule's view."""
+
+    needs: tuple[str, ...]
+    correct: Callable[[View, Score], np.ndarray]
+
+
+def _postcheck(view: View, score: Score) -> np.ndarray:
+    takes = takes_b(score, view.check_a, view.check_b, True)
+    return np.where(takes, view.pair.b.correct, view.pair.a.correct)
+
+
+FINALS: Mapping[str, Final] = {
+    "b": Final((SCORES_ONLY,), lambda view, score: view.pair.b.correct),
+    "postcheck": Final((SCORES_ONLY,), _postcheck),
+    "ensemble": Final(_LOGITS, lambda view, score: view.pair.ensemble == view.pair.a.labels),
+}
