@@ -1,0 +1,101 @@
+"""The idx files of FashionMNIST, as torchvision reads them; and damaged ones."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import pictures_of
+
+from cache.errors import InputError
+from stages.datasets import fingerprint, open_split, spec, splits
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (20, 28, 28), np.uint8)
+LABELS = (np.arange(20) % 10).astype(np.uint8)
+PREFIXES = {"train": "train", "test": "t10k"}
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, zipped: bool = False, labels: np.ndarray = LABELS) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for prefix in PREFIXES.values():
+        for kind, array in (("images-idx3", GREY), ("labels-idx1", labels)):
+            path = folder / f"{prefix}-{kind}-ubyte{'.gz' if zipped else ''}"
+            path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+    return folder
+
+
+@pytest.mark.parametrize("split", PREFIXES)
+def test_idx_files_read_as_torchvision_reads_them(split: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    write_idx(tmp_path / "FashionMNIST" / "raw")
+    theirs = datasets.FashionMNIST(tmp_path, train=split == "train")
+    ours = open_split("fashionmnist", split, tmp_path)
+    np.testing.assert_array_equal(pictures_of(ours), theirs.data.numpy())
+    assert ours.labels.tolist() == theirs.targets.tolist()
+    assert list(ours.class_names) == theirs.classes
+    assert ours.keys[3] == f"{PREFIXES[split]}-images-idx3-ubyte#3"
+
+
+def test_gzipped_and_moved_files_are_the_same(tmp_path: Path) -> None:
+    places = [("a", False), ("b", True), ("c/raw", True), ("d/fashionmnist", False)]
+    prints = set()
+    for place, zipped in places:
+        write_idx(tmp_path / place, zipped)
+        root = tmp_path / place.split("/")[0]
+        assert splits("fashionmnist", root) == ["test", "train"]
+        source = open_split("fashionmnist", "test", root)
+        np.testing.assert_array_equal(pictures_of(source), GREY)
+        prints.add(fingerprint(source))
+    assert len(prints) == 1
+
+
+def test_another_name_has_the_classes_of_its_labels(tmp_path: Path) -> None:
+    source = open_split("mine", "test", write_idx(tmp_path))
+    assert (source.class_names, source.n_classes, source.layout) == (None, 10, "idx")
+
+
+IMAGES = idx(GREY)
+DAMAGED = {
+    "cut": (IMAGES[:-1], "its content is of another length"),
+    "longer": (IMAGES + b"\0", "its content is of another length"),
+    "empty": (b"", "no idx file of 3 dimensions"),
+    "labels": (idx(LABELS), "no idx file of 3 dimensions"),
+    "int32": (b"\0\0\x0c\3" + IMAGES[4:], "no idx file of 3 dimensions"),
+    "huge": (struct.pack(">HBB3I", 0, 8, 3, *[2**31] * 3), "claims 9903520314283042199192993792"),
+    "fewer": (idx(GREY[:9]), "20 labels for 9 images"),
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_idx_files_are_refused(name: str, zipped: bool, tmp_path: Path) -> None:
+    data, found = DAMAGED[name]
+    write_idx(tmp_path, zipped)
+    path = tmp_path / f"t10k-images-idx3-ubyte{'.gz' if zipped else ''}"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    with pytest.raises(InputError, match=found) as error:
+        open_split("fashionmnist", "test", tmp_path)
+    assert "\n" not in str(error.value)
+    assert len(open_split("fashionmnist", "train", tmp_path)) == 20
+
+
+def test_a_damaged_gzip_and_a_label_out_of_range_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path, zipped=True)
+    path = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    whole = path.read_bytes()
+    for data in (whole[:-9], whole[:12] + b"\xff" + whole[13:], b"no gzip"):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz: .*fetch it again"):
+            open_split("fashionmnist", "test", tmp_path)
+    path.write_bytes(gzip.compress(idx(LABELS + 5)))
+    with pytest.raises(InputError, match="row 5 has label 10, expected 0 to 9"):
+        open_split("fashionmnist", "test", tmp_path)
+    assert spec("fashionmnist").classes == 10
