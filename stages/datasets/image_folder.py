@@ -19,6 +19,7 @@ from cache.errors import InputError
 from stages.datasets.decode import SUFFIXES, decode, unreadable_image
 from stages.datasets.layout import Found, Layout, Request, one_line, reason, visible
 from stages.datasets.source import Source
+from stages.datasets.spec import spec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,7 +51,7 @@ def find(data: Path, dataset: str) -> Found:
     nested = ((folder.name, folder / folder.name) for folder in _folders(data))
     inner = {name: (folder,) for name, folder in nested if folder.is_dir() and _is_split(folder)}
     splits = {folder.name: (folder,) for folder in _folders(data) if _is_split(folder)}
-    if not splits and not inner and _is_split(data):
+    if not splits and not inner and _is_split(data) and _may_hold(data, dataset):
         return {data.resolve().name: (data.resolve(),)}
     return {**splits, **inner}
 
@@ -116,9 +117,16 @@ def _sibling_classes(here: set[str], found: Found) -> Iterator[set[str]]:
 
 
 def _is_split(folder: Path) -> bool:
-    return any(
-        _is_image(entry.name) for class_folder in _folders(folder) for entry in _files(class_folder)
-    )
+    """Whether a folder in it holds an image; one of the same name is no class but the split."""
+    classes = (entry for entry in _folders(folder) if entry.name != folder.name)
+    return any(_is_image(entry.name) for one in classes for entry in _files(one))
+
+
+def _may_hold(folder: Path, dataset: str) -> bool:
+    """Whether it has a class of the dataset, whose classes may be unknown."""
+    row = spec(dataset)
+    names = (*row.class_folders, *row.class_names) if row else ()
+    return row is None or any(entry.name in names for entry in _folders(folder))
 
 
 def _folders(parent: Path) -> list[Path]:
