@@ -92,7 +92,7 @@ def cases(sources: Sequence[Source]) -> list[Case]:
 def imagenet_cases(sources: Sequence[Source]) -> list[Case]:
     return [
         Case("compute-bound", [get(name, "imagenet") for name in IMAGENET_MODELS], sources),
-        Case("decode-bound", [tiny(256, (224, 224))], sources),
+        Case("decode-bound", [tiny(256, (8, 8))], sources),
     ]
 
 
