@@ -125,6 +125,21 @@ def withdraw(store: Store, partition: Partition) -> None:
 def load_path(store: Store, path: str) -> Manifest | None:
     """The manifest at a path; None where there is none, or no longer."""
     try:
+        return _read(store, path)
+    except FileNotFoundError:
+        return None
+    except DamagedManifestError:
+        if store.local:
+            raise
+    # An object that is replaced between the two requests of a read comes back cut to its old size.
+    try:
+        return _read(store, path)
+    except FileNotFoundError:
+        return None
+
+
+def _read(store: Store, path: str) -> Manifest:
+    try:
         body = json.loads(store.read(path).to_pybytes())
         version = body["schema_version"]
         if version != SCHEMA_VERSION:
@@ -133,8 +148,6 @@ def load_path(store: Store, path: str) -> Manifest | None:
                 f"{SCHEMA_VERSION}: choose another --cache, or extract again"
             )
         return _parsed(body, path)
-    except FileNotFoundError:
-        return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedManifestError(
             f"{store.describe(path)} is damaged ({type(error).__name__}): delete it and run "

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import InputError
-from cache.manifest import Manifest, Part
+from cache.manifest import Manifest, Part, load
 from cache.store import Store
 
 
@@ -22,14 +22,14 @@ def read_part(
     try:
         data = store.read(path)
     except FileNotFoundError:
-        raise _damaged(store, path, "is missing") from None
+        raise _damaged(store, manifest, path, "is missing") from None
     if data.size != part.size_bytes:
-        raise _damaged(store, path, f"has {data.size} bytes instead of {part.size_bytes}")
+        raise _damaged(store, manifest, path, f"has {data.size} bytes instead of {part.size_bytes}")
     if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise _damaged(store, path, "does not have its recorded SHA-256")
+        raise _damaged(store, manifest, path, "does not have its recorded SHA-256")
     table = pq.read_table(pa.BufferReader(data), columns=columns, partitioning=None)
     if table.num_rows != part.rows:
-        raise _damaged(store, path, f"has {table.num_rows} rows instead of {part.rows}")
+        raise _damaged(store, manifest, path, f"has {table.num_rows} rows instead of {part.rows}")
     return table
 
 
@@ -74,7 +74,11 @@ def same_images(manifests: Sequence[Manifest]) -> None:
             )
 
 
-def _damaged(store: Store, path: str, how: str) -> InputError:
+def _damaged(store: Store, manifest: Manifest, path: str, how: str) -> InputError:
+    if load(store, manifest.partition) != manifest:
+        return InputError(
+            f"{manifest.partition} was replaced while it was being read: run the same command again"
+        )
     return InputError(
         f"{store.describe(path)} {how}: run the command that made it again, it re-makes what is "
         "damaged"

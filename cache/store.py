@@ -50,8 +50,14 @@ class Store:
 
     def read(self, path: str) -> pa.Buffer:
         """The whole file; FileNotFoundError if there is none."""
-        with self.faults("read"), self._fs.open_input_file(self._full(path)) as file:
-            return file.read_buffer()
+        with self.faults("read"):
+            try:
+                with self._fs.open_input_file(self._full(path)) as file:
+                    return file.read_buffer()
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or self.local or self.exists(path):
+                    raise
+                raise FileNotFoundError(path) from error  # it went between two requests
 
     def write(self, path: str, data: pa.Buffer | bytes) -> None:
         """Publish the whole file, or nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -39,3 +40,41 @@ def small_cache(tmp_path):
     from helpers import make_cache
 
     return make_cache(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """`host:port` of an S3 server on this machine; its credentials are in the environment."""
+    server = pytest.importorskip("moto.server", reason="no moto: install the extra [test]")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
+    running.start()
+    host, port = running.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        yield f"{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def s3_root(s3_server):
+    """The URI of an empty cache in a bucket of its own."""
+    import uuid
+
+    import boto3
+
+    name = f"test-{uuid.uuid4().hex}"
+    boto3.client("s3", endpoint_url=f"http://{s3_server}").create_bucket(Bucket=name)
+    return f"s3://{name}/deep/cache?endpoint_override={s3_server}&scheme=http"
+
+
+@pytest.fixture(params=["local", "s3"])
+def any_store(request, tmp_path):
+    """An empty cache in a folder, and one in a bucket."""
+    from cache import Store
+
+    local = request.param == "local"
+    return Store(tmp_path / "cache" if local else request.getfixturevalue("s3_root"))
