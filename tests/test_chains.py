@@ -150,6 +150,18 @@ def test_the_tree_knows_the_best_prefix_after_each_insertion(items, price):
         assert (count, gained) in [(len(prefix), sum(prefix)) for prefix in prefixes]
 
 
+def test_points_on_an_edge_are_no_vertices():
+    """B and C cost the same and scores hardly tie, so that many points lie on one edge."""
+    rng, costs = np.random.default_rng(0), (2, 1, 1)
+    for _ in range(150):
+        scores = rng.random((11, 3)).round(2)
+        correct = rng.random((11, 3)) < (0.2, 0.5, 0.8)
+        images = list(zip(scores.tolist(), correct.tolist(), strict=True))
+        hull = ChainSolver(_chain("maxp", images, costs, False)).hull()
+        found = [(round(p.cost * 11), round(p.accuracy * 11)) for p in hull]
+        assert found == _naive_hull(_all_outcomes("maxp", images, costs, False))
+
+
 def test_many_images_against_a_table_of_all_pairs():
     """2,000 images and real-valued costs: the whole table of (k, prefix) by cumulative sums."""
     rng, n, costs = np.random.default_rng(3), 2000, (0.07, 0.31, 1.13)
