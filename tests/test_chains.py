@@ -152,13 +152,13 @@ def test_the_tree_knows_the_best_prefix_after_each_insertion(items, price):
 
 def test_points_on_an_edge_are_no_vertices():
     """B and C cost the same and scores hardly tie, so that many points lie on one edge."""
-    rng, costs = np.random.default_rng(0), (2, 1, 1)
-    for _ in range(150):
-        scores = rng.random((11, 3)).round(2)
-        correct = rng.random((11, 3)) < (0.2, 0.5, 0.8)
+    rng, n, costs = np.random.default_rng(1), 15, (2, 1, 1)
+    for _ in range(80):
+        scores = rng.random((n, 3)).round(2)
+        correct = rng.random((n, 3)) < (0.2, 0.5, 0.8)
         images = list(zip(scores.tolist(), correct.tolist(), strict=True))
         hull = ChainSolver(_chain("maxp", images, costs, False)).hull()
-        found = [(round(p.cost * 11), round(p.accuracy * 11)) for p in hull]
+        found = [(round(p.cost * n), round(p.accuracy * n)) for p in hull]
         assert found == _naive_hull(_all_outcomes("maxp", images, costs, False))
 
 
