@@ -261,9 +261,14 @@ def test_a_b_that_never_differs_is_never_asked():
     assert (row["threshold"], row["usage"], row["crossfit_usage"]) == ("never", 0, 0)
 
 
+def _without_logits(side):
+    scores = {name: side.scalars[name] for name in ("maxp", "difference", "entropy")}
+    return Outputs.from_scores(side.labels, side.prediction, scores)
+
+
 def test_what_needs_logits_says_so():
     pair = pair_of(*drawn(60))
-    bare = Pair(*(Outputs.from_scores(s.labels, s.prediction, s.scalars) for s in (pair.a, pair.b)))
+    bare = Pair(*(_without_logits(side) for side in (pair.a, pair.b)))
     allowed = [name for name, rule in RULES.items() if rule.needs == ("scores",)]
     finals = [name for name, final in FINALS.items() if final.needs == ("scores",)]
     assert (allowed, finals) == (["maxp", "difference", "entropy"], ["b", "postcheck"])

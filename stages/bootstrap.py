@@ -1,0 +1,277 @@
+"""How sure is a cascade's accuracy? Bootstrap over images, seeded.
+
+`deployed` takes the cascade as given and resamples the reported images. `procedure` asks what
+*choosing* a cascade yields: it chooses again in each resample of the fitting images and judges
+the choice on the images that this resample does not contain. Scoring a choice in the resample that
+made it would be optimistic twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.sweep import Ordering
+
+RESAMPLES, LEVEL, SEED = 10_000, 0.95, 0
+_CHUNK_BYTES = 1 << 22  # of one array over resamples and images
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def deployed(
+    correct: np.ndarray,
+    escalated: np.ndarray,
+    baseline: np.ndarray,
+    cost: Callable[[np.ndarray], np.ndarray] | None = None,
+    baseline_cost: float | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> dict[str, Interval]:
+    """Percentile intervals of a fixed cascade on the N reported images; all bool [N].
+
+    `correct`: the cascade is right; `escalated`: B ran; `baseline`: the single model it is
+    compared with is right. Keys: accuracy, usage, accuracy_change (paired), and where `cost` maps
+    usage float64 [R] to cost [R], cost, and with `baseline_cost` saved = 1 − cost/baseline_cost.
+
+    An image is one of eight patterns, and resampling N images draws the patterns' counts from a
+    multinomial: the same distribution as weights per image, at no cost in N.
+    """
+    n = len(correct)
+    pattern = correct * 4 + escalated * 2 + baseline * 1
+    counts = np.bincount(pattern, minlength=8)
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
+    found = _measures(counts[None] / n, cost, baseline_cost)
+    again = _measures(drawn / n, cost, baseline_cost)
+    return {name: _percentile(float(found[name][0]), again[name], level) for name in found}
+
+
+def _measures(
+    shares: np.ndarray,
+    cost: Callable[[np.ndarray], np.ndarray] | None,
+    baseline_cost: float | None,
+) -> dict[str, np.ndarray]:
+    """float64 [R] each, from the patterns' shares [R, 8]."""
+    right, ran, baseline = ((np.arange(8) >> bit) & 1 for bit in (2, 1, 0))
+    out = {
+        "accuracy": shares @ right,
+        "usage": shares @ ran,
+        "accuracy_change": shares @ (right - baseline),
+    }
+    if cost is not None:
+        out["cost"] = cost(out["usage"])
+        if baseline_cost is not None:
+            out["saved"] = 1 - out["cost"] / baseline_cost
+    return out
+
+
+def _percentile(value: float, drawn: np.ndarray, level: float) -> Interval:
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
+
+    `ordering` by the rule's score; `gain` int8 [N] as `sweep.gains` gives it; `correct_a` bool [N].
+    `cost_1` and `cost_2` are prices of running A and B on an image, in units of accuracy.
+    """
+
+    ordering: Ordering
+    gain: np.ndarray
+    correct_a: np.ndarray
+    cost_1: float = 0.0
+    cost_2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A cascade as chosen: what it does to each of the N images, bool [N] in their order.
+
+    `threshold` is on the axis where larger is surer; ±∞ is B always, never.
+    """
+
+    candidate: int
+    threshold: float
+    correct: np.ndarray
+    escalated: np.ndarray
+
+
+# Weights int32 [R, N], how often each image is in each resample → R choices.
+Chooser = Callable[[np.ndarray], Sequence[Choice]]
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What choosing among candidates yields on images that had no part in the choice.
+
+    `accuracy`, `usage` and `accuracy_change` (against the baseline, paired) are means over the
+    resamples, out of bag; `optimism` is how much higher the accuracy looked in the bag. `chosen`
+    intp [R] and `thresholds` float64 [R] tell how stable the choice is.
+    """
+
+    accuracy: Interval
+    usage: Interval
+    accuracy_change: Interval
+    optimism: float
+    chosen: np.ndarray
+    thresholds: np.ndarray
+
+
+def procedure(
+    choose: Chooser,
+    baseline: np.ndarray,
+    resamples: int = 200,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> Procedure:
+    """Choose in each resample of the N fitting images, judge on those it does not contain.
+
+    baseline: bool [N], the single model compared with is right. A choice's score out of bag is
+    unbiased for that choice, and the mean over the resamples varies no more than one such score
+    would on all N images. So the interval is the mean ± z·SE with the standard error of one cascade
+    judged on N images: exact where every resample chooses alike, else on the wide side. Memory does
+    not grow with the resamples.
+    """
+    n = len(baseline)
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, float]] = []
+    for count in _counts(resamples, max(1, _CHUNK_BYTES // (8 * n))):
+        weights = _resampled(rng, n, count)
+        choices = choose(weights)
+        rows += [_judged(*both, baseline) for both in zip(choices, weights, strict=True)]
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    accuracy, usage, change = (
+        _out_of_bag(found, name, n, level) for name in ("accuracy", "usage", "change")
+    )
+    return Procedure(
+        accuracy=accuracy,
+        usage=usage,
+        accuracy_change=change,
+        optimism=float(found["in_bag"].mean()) - accuracy.value,
+        chosen=found["chosen"].astype(np.intp),
+        thresholds=found["threshold"],
+    )
+
+
+def _counts(total: int, step: int) -> Iterator[int]:
+    for start in range(0, total, step):
+        yield min(step, total - start)
+
+
+def _resampled(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
+    """int32 [count, n]: multinomial weights, n draws among n images."""
+    draws = rng.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+    return np.bincount(draws.ravel(), minlength=count * n).reshape(count, n).astype(np.int32)
+
+
+def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
+    out = weights == 0
+    scores = {
+        "accuracy": choice.correct[out].astype(np.int8),
+        "usage": choice.escalated[out].astype(np.int8),
+        "change": choice.correct[out].view(np.int8) - baseline[out].view(np.int8),
+    }
+    row = {"in_bag": float(choice.correct @ weights / len(weights))}
+    row |= {"chosen": choice.candidate, "threshold": choice.threshold}
+    for name, score in scores.items():
+        row |= {name: float(score.mean()), f"{name}_variance": float(score.var(ddof=1))}
+    return row
+
+
+def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -> Interval:
+    from scipy.stats import norm
+
+    value = float(found[name].mean())
+    error = float(np.sqrt(found[f"{name}_variance"].mean() / n))
+    reach = float(norm.ppf((1 + level) / 2)) * error
+    return Interval(value, value - reach, value + reach)
+
+
+def most_accurate(candidates: Sequence[Candidate], objective: str = "best") -> Chooser:
+    """Choose the candidate and λ of the highest accuracy less cost, as `sweep.fit` does.
+
+    The first of equal candidates, then the least use of B. With `1se` λ then moves to the least
+    use of B within one paired standard error of that point.
+    """
+    finish = {"best": lambda candidate, weights, k: k, "1se": _one_se}[objective]
+
+    def choose(weights: np.ndarray) -> list[Choice]:
+        best = np.full(len(weights), -np.inf)
+        chosen, ends = np.zeros((2, len(weights)), np.intp)
+        for c, (value, end) in enumerate(_best_ends(candidates, weights)):
+            better = value > best
+            best[better], chosen[better], ends[better] = value[better], c, end[better]
+        return [
+            _choice(c, candidates[c], row, finish(candidates[c], row, k))
+            for c, row, k in zip(chosen.tolist(), weights, ends.tolist(), strict=True)
+        ]
+
+    return choose
+
+
+def _best_ends(
+    candidates: Sequence[Candidate], weights: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Per candidate (accuracy less cost float64 [R], how many images go to B intp [R]).
+
+    Every end of the whole sample is read: between two images of the bag they give equal sums, and
+    the first of them is taken. Candidates that share an ordering share its gather.
+    """
+    rows, n = np.arange(len(weights)), weights.shape[1]
+    ordering, ordered = None, weights
+    total = np.zeros((len(weights), n + 1))
+    for candidate in candidates:
+        if candidate.ordering is not ordering:
+            ordering = candidate.ordering
+            ordered = weights[:, ordering.order].astype(np.float64)
+        value = candidate.gain[ordering.order] - candidate.cost_2
+        np.cumsum(ordered * value, axis=1, out=total[:, 1:])
+        at_ends = total[:, ordering.ends]
+        best = at_ends.argmax(axis=1)
+        base = weights @ candidate.correct_a.astype(np.float64) - n * candidate.cost_1
+        yield (base + at_ends[rows, best]) / n, ordering.ends[best]
+
+
+def _one_se(candidate: Candidate, weights: np.ndarray, k: int) -> int:
+    """The first end within one standard error of end k: D² ≤ m as in `sweep.one_se_end`."""
+    order, ends = candidate.ordering.order[:k], candidate.ordering.ends
+    ends = ends[: np.searchsorted(ends, k) + 1]
+    gain, weight = candidate.gain[order].astype(np.int64), weights[order].astype(np.int64)
+    short, touched = (
+        total[-1] - total[ends]
+        for total in (np.append(0, np.cumsum(v)) for v in (weight * gain, weight * (gain != 0)))
+    )
+    return int(ends[(short * short <= touched).argmax()])
+
+
+def _choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
+    ordering = candidate.ordering
+    threshold = _threshold(ordering, weights[ordering.order] > 0, k)
+    escalated = np.empty(len(weights), bool)
+    escalated[ordering.order] = ordering.score.sign * ordering.values < threshold
+    right = candidate.correct_a.view(np.int8) + escalated * candidate.gain
+    return Choice(c, threshold, right.astype(bool), escalated)
+
+
+def _threshold(ordering: Ordering, seen: np.ndarray, k: int) -> float:
+    """λ halfway between the images of the bag on either side of end k."""
+    keys = ordering.score.sign * ordering.values
+    less, surer = keys[:k][seen[:k]], keys[k:][seen[k:]]
+    if not len(less):
+        return -np.inf
+    if not len(surer):
+        return np.inf
+    middle = (less[-1] + surer[0]) / 2
+    return float(surer[0] if middle == less[-1] else middle)
