@@ -10,7 +10,7 @@ from stages.datasets.download import download
 from stages.datasets.fingerprint import fingerprint
 from stages.datasets.layout import Found, Layout, Request
 from stages.datasets.opening import Opening
-from stages.datasets.registry import listing, open_split, splits
+from stages.datasets.registry import listing, open_split, split_name, splits
 from stages.datasets.source import ArraySource, Source
 from stages.datasets.spec import DatasetSpec, spec
 from stages.datasets.unreadable import Unreadable, unreadable
@@ -29,6 +29,7 @@ __all__ = [
     "listing",
     "open_split",
     "spec",
+    "split_name",
     "splits",
     "unreadable",
 ]

@@ -147,7 +147,7 @@ def _opened(encoded: bytes) -> Image:
 
 
 def _eight_bit(image: Image) -> Image:
-    if image.mode == "L":
+    if image.mode in ("L", "RGB"):
         return image
     _refuse_deep(image)
     if image.mode == "P" and "transparency" in image.info:  # Pillow warns about the direct way

@@ -57,7 +57,7 @@ def open_split(
     if row is not None and row.module is not None:
         return replace(_embedded(row, split, data), opening=Opening(dataset, split, None, decoder))
     root = _root(dataset, data, download)
-    split = row.aliases.get(split, split) if row else split
+    split = split_name(dataset, split)
     opening = Opening(dataset, split, os.path.abspath(root), decoder)
     for layout, request in _requests(dataset, root):
         if split in request.found:
@@ -78,6 +78,16 @@ def splits(dataset: str, data: str | Path | None = None) -> list[str]:
     if not found:
         raise _not_found(dataset, None, root)
     return sorted(found)
+
+
+def split_name(dataset: str, split: str) -> str:
+    """The name under which the dataset's split is kept: "val" for ImageNet's "validation".
+
+    >>> split_name("imagenet", "validation"), split_name("cifar10", "validation")
+    ('val', 'validation')
+    """
+    row = spec(dataset)
+    return row.aliases.get(split, split) if row else split
 
 
 def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
