@@ -1,0 +1,149 @@
+"""Every ordered pair by every rule at every λ, exactly: the frontier of accuracy against cost.
+
+For a first model and score the images are sorted once. Each second model and rule then costs one
+gather and one prefix sum; a block of λ whose best cannot beat the frontier found so far is not
+looked at. Threads share the frontier: numpy releases the interpreter's lock in these loops.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.frontier import Frontier, Points
+from stages.prefetch import default_workers
+from stages.rule import SCORES
+from stages.score import ScoreSet
+from stages.sweep import Ordering, gains
+
+# λ that are dismissed together, and images from which on threads gain more than they cost.
+_BLOCK, _MANY = 256, 20_000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table that is searched: a score of A, and with or without post-check."""
+
+    score: str
+    postcheck: bool = False
+
+
+def rules(scores: Sequence[str], postchecks: Sequence[bool] = (False, True)) -> list[Rule]:
+    return [Rule(score, post) for score in scores for post in postchecks]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """`alone` float64 [M], of a request by each model; `more` float64 [M, N + 1], what a request
+    costs on average on top of A's cost when B, by its row, runs on k of N requests."""
+
+    alone: np.ndarray
+    more: np.ndarray
+
+    @classmethod
+    def linear(cls, alone: np.ndarray, n: int) -> Costs:
+        """Where a run of B costs the same however many run together."""
+        return cls(alone, np.outer(alone, np.arange(n + 1) / n))
+
+
+def frontier(
+    scores: ScoreSet, costs: Costs, table: Sequence[Rule], threads: int | None = None
+) -> Frontier:
+    """The frontier over all single models, pairs, rules and λ of these images.
+
+    Exact: equals what listing all operating points would give. Time grows with images × pairs ×
+    rules, memory with models × images only.
+    """
+    found = Frontier(Points.alone(costs.alone, scores.correct.sum(axis=1)))
+    lock = threading.Lock()
+    by_score: dict[str, list[int]] = {}
+    for index, rule in enumerate(table):
+        by_score.setdefault(rule.score, []).append(index)
+
+    def search(task: tuple[int, str]) -> None:
+        a, score = task
+        for points in _better(scores, costs, found, a, score, table, by_score[score]):
+            with lock:
+                found.add(points)
+
+    # The cheapest first models lead: what they reach dismisses most of the rest.
+    tasks = [(int(a), score) for a in np.argsort(costs.alone) for score in by_score]
+    usual = default_workers() if len(scores.labels) >= _MANY else 1
+    with ThreadPoolExecutor(threads or usual) as pool:
+        for done in [pool.submit(search, task) for task in tasks]:
+            done.result()
+    return found
+
+
+def _better(
+    scores: ScoreSet,
+    costs: Costs,
+    found: Frontier,
+    a: int,
+    score: str,
+    table: Sequence[Rule],
+    rows: Sequence[int],
+) -> Iterator[Points]:
+    """Points of A under this score that beat the frontier as it stands."""
+    by = SCORES[score]
+    s_a = scores.score(score, a)
+    ordering = Ordering.of(by, s_a)
+    right_a = int(scores.correct[a].sum())
+    sweep = _Sweep(ordering)
+    for b in range(len(scores.models)):
+        if b == a:
+            continue
+        cost = costs.more[b]
+        for row in rows:
+            post = table[row].postcheck
+            s_b = scores.score(score, b) if post else s_a
+            gain = gains(by, scores.correct[a], scores.correct[b], s_a, s_b, post)
+            k, total = sweep.reaching(gain, cost, costs.alone[a], right_a, found)
+            if len(k):
+                yield Points(
+                    costs.alone[a] + cost[k],
+                    right_a + total.astype(np.int64),
+                    *(np.full(len(k), value, np.int32) for value in (a, b, row)),
+                    k,
+                )
+
+
+class _Sweep:
+    """Prefix sums along one ordering, in buffers that are used again."""
+
+    def __init__(self, ordering: Ordering) -> None:
+        n = len(ordering.order)
+        self._order = ordering.order
+        self._ends = np.zeros(n + 1, bool)
+        self._ends[ordering.ends] = True
+        blocks = -(-(n + 1) // _BLOCK)
+        self._starts = np.arange(blocks) * _BLOCK
+        self._gathered = np.empty(n, np.int8)
+        # The tail beyond N repeats the last total, so that every block is whole.
+        self._total = np.zeros(blocks * _BLOCK, np.int32)
+        self._n = n
+
+    def reaching(
+        self, gain: np.ndarray, cost: np.ndarray, alone: float, right: int, found: Frontier
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(k, gain) of the ends that beat the frontier: intp, int32 [P]."""
+        n, total = self._n, self._total
+        np.take(gain, self._order, out=self._gathered, mode="clip")
+        np.cumsum(self._gathered, dtype=np.int32, out=total[1 : n + 1])
+        total[n + 1 :] = total[n]
+        best = total.reshape(-1, _BLOCK).max(axis=1)
+        blocks = np.flatnonzero(right + best > found.bar(alone + cost[self._starts]))
+        if not len(blocks):
+            return blocks, best[:0]
+        k = (self._starts[blocks, None] + np.arange(_BLOCK)).reshape(-1)
+        k = k[k <= n]
+        k = k[self._ends[k]]
+        k = k[right + total[k] > found.bar(alone + cost[k])]
+        # Of one pair only what rises counts: a later point costs no less.
+        rising = np.maximum.accumulate(total[k])
+        k = k[np.flatnonzero(np.diff(rising, prepend=np.iinfo(np.int32).min) > 0)] if len(k) else k
+        return k, total[k]
