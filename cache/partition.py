@@ -56,6 +56,12 @@ class Partition:
     def path(self) -> str:
         return "/".join([self.table, *path_segments(self.table, self.values)])
 
+    @property
+    def guard(self) -> str:
+        """The name whose lock covers it (cache.locks): timings are written with their logits."""
+        table = "logits" if self.table == "timings" else self.table
+        return Partition(table, self.values).path
+
     def __str__(self) -> str:
         return f"{self.table} of {', '.join(f'{k} {v}' for k, v in self.keys.items())}"
 

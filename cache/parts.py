@@ -37,7 +37,7 @@ class PartWriter:
         self.store, self.partition, self.schema = store, partition, schema
         self.identity, self.provenance = identity, provenance
         self._made_with = made_with or {}
-        self._made = digest([identity, self._made_with, str(schema)])
+        self._made = making(identity, self._made_with, schema)
 
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
@@ -52,7 +52,12 @@ class PartWriter:
 
     def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
         """The part as Parquet bytes, one row group, checked before anyone can see it."""
-        about = {"identity": self.identity, "provenance": self.provenance, "part": index}
+        about = {
+            "identity": self.identity,
+            "provenance": self.provenance,
+            "made_with": self._made_with,
+            "part": index,
+        }
         metadata = {"cascade": json.dumps(about, ensure_ascii=False)}
         table = table.cast(self.schema).replace_schema_metadata(metadata)
         sink = pa.BufferOutputStream()
@@ -63,6 +68,11 @@ class PartWriter:
         if written != table.num_rows:
             raise RuntimeError(f"part {index} holds {written} rows instead of {table.num_rows}")
         return data
+
+
+def making(identity: dict[str, Any], made_with: dict[str, Any], schema: pa.Schema) -> str:
+    """A digest of what parts must have in common to stand in one partition."""
+    return digest([identity, made_with, str(schema)])
 
 
 def intact(store: Store, manifest: Manifest) -> bool:

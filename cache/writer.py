@@ -194,7 +194,7 @@ def write_partition(
     found = sound(store, partition, identity)
     if found is not None:  # nothing to write, so a cache that only lets itself be read will do
         return found
-    with lock(store, partition.path):
+    with lock(store, partition.guard):
         writer = PartitionWriter(
             store, partition, table.schema, identity, provenance, overwrite=overwrite
         )
@@ -204,10 +204,12 @@ def write_partition(
         return writer.finish(1)
 
 
-def sound(store: Store, partition: Partition, identity: dict[str, Any]) -> Manifest | None:
-    """The complete partition of this identity, None where it is not there or damaged."""
+def sound(
+    store: Store, partition: Partition, identity: dict[str, Any] | None = None
+) -> Manifest | None:
+    """The complete partition, of this identity; None where it is not there or damaged."""
     found = _undamaged(store, partition)
-    if found is None or found.identity != identity or not intact(store, found):
+    if found is None or identity not in (None, found.identity) or not intact(store, found):
         return None
     return found
 

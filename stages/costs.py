@@ -56,14 +56,15 @@ class Curve:
 def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[Row]) -> Manifest:
     """Add rows to a model's costs; a row of the same KEY is replaced, others stay."""
     partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
-    known = {_key(row): row for row in _rows(store, partition)}
-    known |= {_key(row): row for row in rows}
-    ordered = [known[key] for key in sorted(known)]
-    table = pa.Table.from_pylist(
-        [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
-    )
-    about = {"made": now(), "versions": versions()}
-    return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+    with cache.lock(store, partition.guard):
+        known = {_key(row): row for row in _rows(store, partition)}
+        known |= {_key(row): row for row in rows}
+        ordered = [known[key] for key in sorted(known)]
+        table = pa.Table.from_pylist(
+            [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
+        )
+        about = {"made": now(), "versions": versions()}
+        return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
 
 
 def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:
@@ -78,7 +79,8 @@ def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Ro
 
 
 def _rows(store: Store, partition: Partition) -> list[Row]:
-    manifest = cache.load(store, partition)
+    """None of a damaged partition: what is measured anew takes its place."""
+    manifest = cache.sound(store, partition)
     return [] if manifest is None else cache.read_table(store, manifest).to_pylist()
 
 

@@ -63,13 +63,19 @@ def run(
     for each in hashes:
         each.require()
     _same_split(store, source)
-    jobs = [
-        _job(store, source, each, variant, part_rows, overwrite)
-        for variant in checked_variants(list(variants))
-        for each in hashes
-    ]
-    _hash_split(source, jobs, workers or default_workers(), part_rows, progress)
-    return [_finish(store, source, job, part_rows) for job in jobs]
+    wanted = [(each, variant) for variant in checked_variants(list(variants)) for each in hashes]
+    places = [_partition(source, each, variant) for each, variant in wanted]
+    with cache.lock_all(store, [place.guard for place in places]):
+        jobs = [
+            _job(store, source, each, variant, part_rows, overwrite) for each, variant in wanted
+        ]
+        _hash_split(source, jobs, workers or default_workers(), part_rows, progress)
+        return [_finish(store, source, job, part_rows) for job in jobs]
+
+
+def _partition(source: Source, by: Hash, variant: str) -> Partition:
+    keys = {"dataset": source.dataset, "split": source.split, "variant": variant}
+    return Partition.of("hashes", algorithm=by.name, **keys)
 
 
 def _same_split(store: Store, source: Source) -> None:
@@ -88,7 +94,6 @@ def _same_split(store: Store, source: Source) -> None:
 def _job(
     store: Store, source: Source, by: Hash, variant: str, part_rows: int, overwrite: bool
 ) -> Job:
-    keys = {"dataset": source.dataset, "split": source.split, "variant": variant}
     identity = {
         "dataset_fingerprint": fingerprint(source),
         "hash": by.name,
@@ -104,7 +109,7 @@ def _job(
     }
     writer = PartitionWriter(
         store,
-        Partition.of("hashes", algorithm=by.name, **keys),
+        _partition(source, by, variant),
         hashes_schema(by.length),
         identity,
         provenance,

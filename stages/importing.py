@@ -43,6 +43,21 @@ def run(store: Store, request: Request) -> dict[str, Any]:
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     logits = as_logits(read_array(request.logits), request.logits)
     labels, print_ = _labels(store, request, logits)
+    with cache.lock(store, partition.guard):
+        _write_logits(store, partition, request, logits, print_)
+    return {
+        "model": request.model,
+        "split": request.split,
+        "variant": "identity",
+        "runtime": RUNTIME,
+        "rows": len(logits),
+        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+    }
+
+
+def _write_logits(
+    store: Store, partition: Partition, request: Request, logits: np.ndarray, print_: str
+) -> None:
     identity = {
         "dataset_fingerprint": print_,
         "logits_sha256": hashlib.sha256(logits.data).hexdigest(),
@@ -70,14 +85,6 @@ def run(store: Store, request: Request) -> dict[str, Any]:
             writer.write(part, pa.table([ids, column], schema=schema))
         writer.finish(len(starts))
     writer.restate("trained_on", "macs")
-    return {
-        "model": request.model,
-        "split": request.split,
-        "variant": "identity",
-        "runtime": RUNTIME,
-        "rows": len(logits),
-        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-    }
 
 
 def as_logits(values: np.ndarray, where: str) -> np.ndarray:
@@ -117,7 +124,7 @@ def _labels(store: Store, request: Request, logits: np.ndarray) -> tuple[np.ndar
     given = None
     if request.labels is not None:
         given = as_labels(read_array(request.labels), request.labels, n, classes)
-    if known is None:
+    if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
             raise InputError(f"the cache has no {partition}: give --labels FILE")
         return given, _write_samples(store, request, partition, given)
