@@ -7,14 +7,20 @@ Normalize.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cache.errors import InputError
+
 if TYPE_CHECKING:
     import torch
+
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+LARGEST = 1 << 27  # pixels after resizing: a strip of 1 × 50,000 would become 256 × 12,800,000
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,30 @@ class Preprocessing:
         """A JSON-ready dict: equal for equal preprocessing, stored as provenance."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
+    @classmethod
+    def of(cls, stated: object, where: str) -> Preprocessing:
+        """The inverse of `describe`; InputError that names `where` for anything else.
+
+        Only `mean` and `std` must be there; a `crop` of one number is a square.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(stated, dict) or not {"mean", "std"} <= set(stated) <= set(names):
+            raise _unfit(where, f"an object with {', '.join(names)}", stated)
+        mean, std = (_numbers(stated[key], key, where) for key in ("mean", "std"))
+        if len(mean) not in (1, 3) or len(std) != len(mean) or min(std) <= 0:
+            raise _unfit(where, "1 or 3 means and as many positive std", [mean, std])
+        interpolation = stated.get("interpolation", cls.interpolation)
+        if interpolation not in INTERPOLATIONS:
+            raise _unfit(where, f"interpolation {' or '.join(INTERPOLATIONS)}", interpolation)
+        resize, crop = (_sides(stated.get(key), key, where) for key in ("resize", "crop"))
+        crop = (crop, crop) if isinstance(crop, int) else crop
+        return cls(mean, std, resize, crop, interpolation)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of what a model gets, None where that is the picture's own."""
+        return self.crop or (self.resize if isinstance(self.resize, tuple) else None)
+
     def pixels(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] or grey [H, W] → uint8 [C, h, w]."""
         picture = _with_channels(picture, len(self.mean))
@@ -50,6 +80,30 @@ class Preprocessing:
 
         mean, std = (_resident(values, batch.device) for values in (self.mean, self.std))
         return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def _unfit(where: str, wanted: str, found: object) -> InputError:
+    return InputError(f"the preprocessing in {where} should be {wanted}, not {found!r:.80}")
+
+
+def _numbers(found: Any, key: str, where: str) -> tuple[float, ...]:
+    values = found if isinstance(found, list) else [found]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+            raise _unfit(where, f"numbers for {key}", found)
+    return tuple(float(value) for value in values)
+
+
+def _sides(found: Any, key: str, where: str) -> int | tuple[int, int] | None:
+    if found is None:
+        return None
+    values = found if isinstance(found, list) else [found]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 16_384:
+            raise _unfit(where, f"pixels for {key}", found)
+    if len(values) not in (1, 2):
+        raise _unfit(where, f"a number or [height, width] for {key}", found)
+    return (values[0], values[1]) if len(values) == 2 else int(values[0])
 
 
 @lru_cache(maxsize=64)
@@ -77,6 +131,11 @@ def _resized(picture: np.ndarray, to: int | tuple[int, int], interpolation: str)
         to = (int(to * height / short), int(to * width / short))
     if (height, width) == tuple(to):
         return picture
+    if to[0] * to[1] > LARGEST:
+        raise InputError(
+            f"a picture of {height}×{width} would become {to[0]}×{to[1]} when it is resized: "
+            "leave it out"
+        )
     from PIL import Image
 
     image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import quote
 
 from cache.errors import InputError
+from stages.models import programs
 from stages.models.registry import get, specs
 from stages.models.spec import ModelSpec
-from stages.models.weights import Weights, available, find
+from stages.models.weights import Weights, available, find, stated
 
 PathLike = str | os.PathLike[str]
 LONGEST = 200  # bytes of a percent-encoded name: file systems end at 255, and "model=" is added
@@ -33,15 +35,18 @@ def choose(
     files: Mapping[str, PathLike] | None = None,
     directory: PathLike | None = None,
     download: bool = True,
+    preprocess: PathLike | None = None,
 ) -> list[Chosen]:
     """The models asked for, with their weights, in the order asked for.
 
     `names` are model names, aliases' names, "all" or "all-available" (those that need no download).
     An alias "small=resnet20:ft.pt" is a model of its own: resnet20 with that file. Aliases that no
-    name mentions come last. `files` gives the weights file of a name. Raises InputError for what
-    is unknown, malformed, asked for twice or without weights.
+    name mentions come last. `files` gives the weights file of a name. A file that ends in .pt2 is a
+    torch.export program, whatever its name; "file:PATH.pt2" is one called after the file, and
+    `preprocess` is their JSON, by default the one beside each. Raises InputError for what is
+    unknown, malformed, asked for twice or without weights.
     """
-    names = list(names)
+    names = [_aliased(name) for name in names]
     known = _aliases([*aliases, *(name for name in names if "=" in name)])
     wanted = [each for name in names for each in _expanded(name, dataset, directory)]
     wanted += [name for name in known if name not in wanted]
@@ -49,10 +54,34 @@ def choose(
     _check_wanted(wanted, given)
     chosen = []
     for name in wanted:
-        architecture, file = known.get(name, (name, None))
+        architecture, own = known.get(name, (name, None))
+        file = given.get(name, own)
+        if f"{architecture}:" == programs.PREFIX:
+            programs.name_of(f"{programs.PREFIX}{file}")  # refuses what is no program
+        if file is not None and Path(file).suffix == programs.SUFFIX:
+            chosen.append(_program(name, dataset, file, preprocess))
+            continue
         spec = get(architecture, dataset)
-        chosen.append(Chosen(name, spec, find(spec, given.get(name, file), directory, download)))
+        chosen.append(Chosen(name, spec, find(spec, file, directory, download)))
+    if preprocess is not None and all(one.spec.family != "program" for one in chosen):
+        raise InputError("--preprocess is for file:PATH.pt2 models, and none is asked for")
     return chosen
+
+
+def _program(name: str, dataset: str, file: PathLike, preprocess: PathLike | None) -> Chosen:
+    about = Path(preprocess or Path(file).with_suffix(".json"))
+    spec = programs.spec(name, dataset, file, about)
+    weights, splits = find(spec, file), stated(about)
+    if splits is not None:
+        weights = replace(weights, trained_on=splits, trained_on_source="stated")
+    return Chosen(name, spec, weights)
+
+
+def _aliased(name: str) -> str:
+    """`file:PATH.pt2` as the alias that it is short for."""
+    if not name.startswith(programs.PREFIX):
+        return name
+    return f"{programs.name_of(name)}={name}"
 
 
 def check_name(name: str) -> str:

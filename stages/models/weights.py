@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cache.errors import InputError
-from stages.models.factory import require_torch
+from stages.models.factory import family, require_torch
 from stages.models.spec import ModelSpec, Published
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def load(spec: ModelSpec, weights: Weights) -> nn.Module:
     require_torch()
     from stages.models.checkpoint import restored
 
-    return restored(spec, weights.path)
+    own = getattr(family(spec), "load", None)
+    loaded: nn.Module = (own or restored)(spec, weights.path)
+    return loaded
 
 
 def store() -> Path:

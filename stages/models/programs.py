@@ -1,0 +1,103 @@
+"""`file:PATH.pt2`: a torch.export program and the JSON that says how to prepare its pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cache.errors import InputError
+from stages.models.archive import Facts, facts
+from stages.models.spec import ModelSpec
+from stages.preprocess import Preprocessing
+
+PREFIX = "file:"
+SUFFIX = ".pt2"
+_KEYS = {"preprocessing", "trained_on", "classes", "macs"}
+
+
+def name_of(reference: str) -> str:
+    """The cache's name of `file:PATH.pt2`: the file's stem."""
+    path = Path(reference.removeprefix(PREFIX))
+    if path.suffix != SUFFIX:
+        raise InputError(
+            f"{reference!r} is no torch.export program: give file:PATH{SUFFIX}, or for a state "
+            "dict NAME=ARCHITECTURE:FILE"
+        )
+    if "=" in path.stem:
+        raise InputError(
+            f"{reference!r} cannot be called after its file: give --model NAME={reference}"
+        )
+    return path.stem
+
+
+def spec(
+    name: str,
+    dataset: str,
+    path: str | os.PathLike[str],
+    preprocess: str | os.PathLike[str] | None = None,
+) -> ModelSpec:
+    """The program of a file as a model; needs no torch, executes nothing.
+
+    `preprocess` is a JSON file, by default the one beside the program (nets/a.json for nets/a.pt2):
+    `{"preprocessing": {"resize": 256, "crop": 224, "interpolation": "bicubic", "mean": […], "std":
+    […]}, "trained_on": ["train"]}`; of the programs' facts only `classes` and `macs` may stand in
+    it. Raises InputError where it is missing or does not fit the program.
+    """
+    program, beside = Path(path), Path(preprocess or Path(path).with_suffix(".json"))
+    if not program.is_file():
+        raise InputError(f"no file {program} for {name}: check the path")
+    stated, about = _stated(beside, program), facts(program)
+    preprocessing = Preprocessing.of(stated.get("preprocessing"), str(beside))
+    _check(program, about, preprocessing, stated)
+    return ModelSpec(
+        name=name,
+        dataset=dataset,
+        family="program",
+        options={},
+        classes=about.classes,
+        preprocessing=preprocessing,
+        parameters=about.parameters,
+        macs=stated.get("macs"),
+        head="",
+    )
+
+
+def _stated(beside: Path, program: Path) -> dict[str, Any]:
+    if not beside.is_file():
+        raise InputError(
+            f"{program} says nothing of its preprocessing: write it into "
+            f"{program.with_suffix('.json')}, or give --preprocess FILE.json"
+        )
+    try:
+        stated = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{beside} cannot be read as JSON: correct it") from error
+    unknown = sorted(set(stated) - _KEYS) if isinstance(stated, dict) else ["no object"]
+    if unknown:
+        raise InputError(f"{beside} holds {unknown[0]!r}: it may hold {', '.join(sorted(_KEYS))}")
+    return stated  # type: ignore[no-any-return]
+
+
+def _check(
+    program: Path, about: Facts, preprocessing: Preprocessing, stated: dict[str, Any]
+) -> None:
+    wanted = (len(preprocessing.mean), *(preprocessing.size or about.shape[1:]))
+    if wanted != about.shape:
+        raise InputError(
+            f"{program} takes pictures of {_by(about.shape)} but its preprocessing gives "
+            f"{_by(wanted)}: correct the one or the other"
+        )
+    if stated.get("classes", about.classes) != about.classes:
+        raise InputError(
+            f"{program} gives {about.classes} classes but its JSON says {stated['classes']}: "
+            "correct it"
+        )
+    macs = stated.get("macs")
+    if macs is not None and (not isinstance(macs, int) or not 0 <= macs <= 10**18):
+        raise InputError(f"macs {macs!r} of {program} is no count: correct its JSON")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
