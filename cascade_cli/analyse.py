@@ -212,7 +212,12 @@ def heterogeneity(
     dataset: opt.Dataset = None,
     data: opt.Data = None,
     metric: Annotated[
-        str, typer.Option("--metric", help="heterogeneity, complementarity, oracle_accuracy …")
+        str,
+        typer.Option(
+            "--metric",
+            help="heterogeneity, complementarity, oracle_accuracy, double_fault, gain, "
+            "disagreement, q_statistic, error_correlation or kappa.",
+        ),
     ] = "heterogeneity",
     models: Annotated[
         str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
@@ -248,7 +253,7 @@ def heterogeneity(
     scores = gather.scores(store, dataset, split, wanted, images, runtime)
     matrix = stage.run(store, scores, metric)
     rows = [
-        {"model": model} | dict(zip(scores.models, map(float, line), strict=True))
+        {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
         for model, line in zip(scores.models, matrix, strict=True)
     ]
     if output is not None:

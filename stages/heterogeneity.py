@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,21 +15,29 @@ from stages.score import ScoreSet
 
 @dataclass(frozen=True)
 class Counts:
-    """Over N images, for every ordered pair [M, M]: how many are right in A, B and both."""
+    """Over N images, for every ordered pair float64 [M, M]: how many are right in A, B and both.
+
+    `alike` counts the images where both give the same answer, `chance` how many would if their
+    answers had nothing to do with each other; None where only correctness is known.
+    """
 
     n: int
     a: np.ndarray
     b: np.ndarray
     both: np.ndarray
+    alike: np.ndarray | None = None
+    chance: np.ndarray | None = None
 
     @classmethod
-    def of(cls, correct: np.ndarray) -> Counts:
-        """bool [M, N] → counts; exact, for float64 holds integers to 2⁵³."""
+    def of(cls, correct: np.ndarray, predictions: np.ndarray | None = None) -> Counts:
+        """correct bool [M, N], predictions int [M, N] → counts; float64 is exact to 2⁵³."""
         right = correct.astype(np.float64)
         each = right.sum(axis=1)
         shape = (len(each), len(each))
         a, b = np.broadcast_to(each[:, None], shape), np.broadcast_to(each, shape)
-        return cls(correct.shape[1], a, b, right @ right.T)
+        n = correct.shape[1]
+        answers = () if predictions is None else _answers(predictions)
+        return cls(n, a, b, right @ right.T, *answers)
 
     @property
     def one(self) -> np.ndarray:
@@ -38,6 +47,49 @@ class Counts:
     @property
     def union(self) -> np.ndarray:
         return self.a + self.b - self.both
+
+    @property
+    def products(self) -> tuple[np.ndarray, np.ndarray]:
+        """(both right · both wrong, only A right · only B right): the 2 × 2 table's diagonals."""
+        return self.both * (self.n - self.union), (self.a - self.both) * (self.b - self.both)
+
+
+def _answers(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(alike, chance) float64 [M, M]; chance is one product of the models' class histograms."""
+    alike = np.array([(predictions == one).sum(axis=1) for one in predictions], np.float64)
+    classes = int(predictions.max(initial=0)) + 1
+    used = np.array([np.bincount(one, minlength=classes) for one in predictions], np.float64)
+    return alike, used @ used.T / predictions.shape[1]
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where the divisor is 0: the measure is not defined there."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+
+
+def _q_statistic(c: Counts) -> np.ndarray:
+    same, other = c.products
+    return _ratio(same - other, same + other)
+
+
+def _error_correlation(c: Counts) -> np.ndarray:
+    same, other = c.products
+    return _ratio(same - other, np.sqrt(c.a * (c.n - c.a) * c.b * (c.n - c.b)))
+
+
+def _disagreement(c: Counts) -> np.ndarray:
+    return (c.n - _known(c.alike)) / c.n
+
+
+def _kappa(c: Counts) -> np.ndarray:
+    alike, chance = _known(c.alike), _known(c.chance)
+    return _ratio(alike - chance, c.n - chance)
+
+
+def _known(counts: np.ndarray | None) -> np.ndarray:
+    if counts is None:
+        raise ValueError("this metric needs the models' answers, not only which are right")
+    return counts
 
 
 METRICS: dict[str, Callable[[Counts], np.ndarray]] = {
@@ -49,26 +101,98 @@ METRICS: dict[str, Callable[[Counts], np.ndarray]] = {
     "double_fault": lambda c: (c.n - c.union) / c.n,
     # Images that B gets right and A does not: what B can add.
     "gain": lambda c: (c.b - c.both) / c.n,
+    # The answers differ, whether or not one of them is right.
+    "disagreement": _disagreement,
+    # Of the 2 × 2 table of right and wrong (Kuncheva & Whitaker 2003).
+    "q_statistic": _q_statistic,
+    "error_correlation": _error_correlation,
+    # Cohen 1960, of the two models' answers.
+    "kappa": _kappa,
 }
 
 
-def matrix(correct: np.ndarray, metric: str = "heterogeneity") -> np.ndarray:
-    """bool [M, N] → float64 [M, M]; row A, column B.
+def matrix(
+    correct: np.ndarray, metric: str = "heterogeneity", predictions: np.ndarray | None = None
+) -> np.ndarray:
+    """bool [M, N] → float64 [M, M]; row A, column B; NaN where it is not defined.
+
+    `disagreement` and `kappa` need predictions int [M, N] too, else ValueError.
 
     >>> matrix(np.array([[True, True, False], [True, False, True]]))
     array([[0.        , 0.66666667],
            [0.66666667, 0.        ]])
     """
-    return METRICS[metric](Counts.of(correct))
+    return METRICS[metric](Counts.of(correct, predictions))
+
+
+def measures(correct: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric's matrix, float64 [M, M] each."""
+    counts = Counts.of(correct, predictions)
+    return {name: formula(counts) for name, formula in METRICS.items()}
+
+
+def cascade_gains(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> np.ndarray:
+    """float64 [M, M]: what the cascade A → B gains over the better of the two, NaN without one.
+
+    `rows` are operating points as `stages.threshold` gives them. Of a pair's rows the one with the
+    best fit counts, with its accuracy on the reported images (cross-fitted where it was).
+    """
+    best: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in rows:
+        pair = row["model_1"], row["model_2"]
+        fit = row["fit_accuracy"]
+        if fit is not None and (pair not in best or fit > best[pair]["fit_accuracy"]):
+            best[pair] = row
+    out = np.full((len(models), len(models)), np.nan)
+    for (first, second), row in best.items():
+        honest = row["crossfit_accuracy"]
+        accuracy = row["accuracy"] if honest is None else honest
+        alone = max(row["accuracy_1"], row["accuracy_2"])
+        out[models.index(first), models.index(second)] = accuracy - alone
+    return out
+
+
+def predictors(metrics: Mapping[str, np.ndarray], gains: np.ndarray) -> list[dict[str, Any]]:
+    """How well each metric ranks the pairs by what their cascade gains.
+
+    metrics: float64 [M, M] by name; gains as `cascade_gains` gives them, NaN leaves a pair out.
+    Per metric Spearman's ρ and Kendall's τ-b over the `ordered` pairs, and over the `unordered`
+    ones in the better of their two directions; None where either side is constant.
+    """
+    ordered = ~np.isnan(gains) & ~np.eye(len(gains), dtype=bool)
+    filled = np.where(ordered, gains, -np.inf)
+    better = (filled > filled.T) | ((filled == filled.T) & np.triu(np.ones_like(ordered), 1))
+    chosen = {"ordered": ordered, "unordered": ordered & better}
+    return [
+        {"metric": name, "pairs": pairs} | _rank(values[mask], gains[mask])
+        for name, values in metrics.items()
+        for pairs, mask in chosen.items()
+    ]
+
+
+def _rank(values: np.ndarray, gains: np.ndarray) -> dict[str, Any]:
+    from scipy.stats import kendalltau, spearmanr
+
+    known = ~np.isnan(values)
+    values, gains = values[known], gains[known]
+    out: dict[str, Any] = {"n": len(values), "spearman": None, "kendall": None}
+    if len(np.unique(values)) > 1 and len(np.unique(gains)) > 1:
+        out["spearman"] = float(spearmanr(values, gains).statistic)
+        out["kendall"] = float(kendalltau(values, gains).statistic)
+    return out
+
+
+def or_none(value: float) -> float | None:
+    """NaN is null in tables."""
+    return None if np.isnan(value) else float(value)
 
 
 def run(store: Store, scores: ScoreSet, metric: str) -> np.ndarray:
     """The matrix, also written tidily (model_1, model_2, one column per metric) to the cache."""
-    counts = Counts.of(scores.correct)
-    values = {name: formula(counts) for name, formula in METRICS.items()}
+    values = measures(scores.correct, scores.predictions)
     rows = [
-        {"model_1": first, "model_2": second, "n": counts.n}
-        | {name: float(value[i, j]) for name, value in values.items()}
+        {"model_1": first, "model_2": second, "n": len(scores.labels)}
+        | {name: or_none(value[i, j]) for name, value in values.items()}
         for i, first in enumerate(scores.models)
         for j, second in enumerate(scores.models)
     ]
