@@ -22,11 +22,16 @@ COLUMNS = {
 }
 Models = Annotated[
     str,
-    typer.Option("--models", help="Names separated by commas, `all`, or `all-available`."),
+    typer.Option(
+        "--models", help="Names or references separated by commas, `all`, or `all-available`."
+    ),
 ]
 Aliases = Annotated[
     list[str] | None,
-    typer.Option("--model", help="A model of your own, NAME=ARCHITECTURE:FILE. Repeatable."),
+    typer.Option(
+        "--model",
+        help="A model of your own, NAME=ARCHITECTURE:FILE or NAME=file:PATH.pt2. Repeatable.",
+    ),
 ]
 Splits = Annotated[
     str | None,
@@ -50,6 +55,7 @@ def extract(
     weights_1: opt.Weights1 = None,
     weights_2: opt.Weights2 = None,
     weights: opt.WeightsDir = None,
+    preprocess: opt.Preprocess = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Images per forward pass. [default: 64 on a CPU, 256 on a GPU]"),
@@ -79,7 +85,8 @@ def extract(
         int | None, typer.Option(min=1, help="Images per Parquet part. [default: 8192]")
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch the dataset into --data first (cifar10).")
+        bool,
+        typer.Option("--download", help="Fetch cifar10, cifar100 or fashionmnist into --data."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits made from something else.")
@@ -122,6 +129,7 @@ def extract(
         part_rows=part_rows,
         download=download,
         overwrite=overwrite,
+        preprocess=preprocess,
         variants=tuple(checked(asking.names(variants) or [])),
         decoder=decoder,
         unreadable=unreadable,

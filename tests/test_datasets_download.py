@@ -26,15 +26,23 @@ def test_downloading_needs_a_dataset_that_can_be_downloaded(tmp_path: Path) -> N
     assert {row["name"] for row in listing() if row["download"]} == set(DOWNLOADERS)
 
 
+NOWHERE = "http://127.0.0.1:9/"
+ADDRESSES = {
+    "cifar10": ("CIFAR10", "url", f"{NOWHERE}cifar-10-python.tar.gz"),
+    "cifar100": ("CIFAR100", "url", f"{NOWHERE}cifar-100-python.tar.gz"),
+    "fashionmnist": ("FashionMNIST", "mirrors", [NOWHERE]),
+}
+
+
+@pytest.mark.parametrize("name", DOWNLOADERS)
 def test_a_network_that_fails_is_said_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = pytest.importorskip("torchvision.datasets")
-    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
-    with pytest.raises(
-        InputError, match=r"downloading cifar10 to .*refused.*; check the net"
-    ) as error:
-        open_split("cifar10", "test", tmp_path, download=True)
+    owner, attribute, address = ADDRESSES[name]
+    monkeypatch.setattr(getattr(datasets, owner), attribute, address)
+    with pytest.raises(InputError, match=rf"downloading {name} to .*; check the net") as error:
+        open_split(name, "test", tmp_path, download=True)
     assert "\n" not in str(error.value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import pictures_of
+from pictures import pictures_of, write_archive
 
 from cache.errors import InputError
 from stages.datasets import fingerprint, open_split, spec, splits
@@ -60,6 +60,16 @@ def test_gzipped_and_moved_files_are_the_same(tmp_path: Path) -> None:
 def test_another_name_has_the_classes_of_its_labels(tmp_path: Path) -> None:
     source = open_split("mine", "test", write_idx(tmp_path))
     assert (source.class_names, source.n_classes, source.layout) == (None, 10, "idx")
+
+
+def test_no_other_known_dataset_takes_these_files_or_the_other_way_round(tmp_path: Path) -> None:
+    write_idx(tmp_path / "FashionMNIST" / "raw")
+    write_archive(tmp_path)
+    assert open_split("cifar10", "test", tmp_path).layout == "cifar-binary"
+    assert open_split("fashionmnist", "test", tmp_path).layout == "idx"
+    for name in ("cifar100", "imagenet"):
+        with pytest.raises(InputError, match=f"no images of {name} there"):
+            open_split(name, "test", tmp_path)
 
 
 IMAGES = idx(GREY)

@@ -199,7 +199,7 @@ def test_flipped_bits_in_a_header_are_noticed_and_elsewhere_read_or_refused(tmp_
         message = ""
         try:
             source = open_split("cifar10", "test", tmp_path)
-            assert position >= 512  # the first header has a checksum
+            assert position >= 512 or 148 <= position < 156  # the header's checksum, and itself
             assert len(source) == 2
             pictures_of(source)
         except InputError as error:

@@ -16,6 +16,7 @@ import numpy as np
 from cache.errors import InputError
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.source import ArraySource, checked_labels
+from stages.datasets.spec import SPECS
 from stages.datasets.unpickle import load_batch
 
 HINT = "unpack the archive again, or fetch it with --download"
@@ -71,11 +72,11 @@ class Batch:
 def find(data: Path, dataset: str) -> Found:
     """The splits of the dataset's own archive in `data`, or of one that `data` itself is.
 
-    For a dataset that is no archive's own, any archive's.
+    For a dataset of a name that is not known here, any archive's.
     """
-    own = [archive for archive in ARCHIVES if archive.dataset == dataset]
+    own = [archive for archive in ARCHIVES if dataset == archive.dataset or dataset not in SPECS]
     found: dict[str, tuple[Path, ...]] = {}
-    for archive in own or ARCHIVES:
+    for archive in own:
         for folder in (data / archive.folder, data):
             # Files called "train" and "test" mean nothing without the rest of their archive.
             if folder.name != archive.folder and not (folder / archive.meta).is_file():

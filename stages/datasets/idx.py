@@ -19,7 +19,9 @@ import numpy as np
 from cache.errors import InputError
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.source import ArraySource, checked_labels
+from stages.datasets.spec import SPECS
 
+OWN = "fashionmnist"
 PREFIXES = {"train": "train", "test": "t10k"}
 PLACES = ("", "raw", "FashionMNIST/raw")
 HINT = "fetch it again, by hand or with --download"
@@ -27,7 +29,12 @@ MAX_BYTES = 1 << 32
 
 
 def find(data: Path, dataset: str) -> Found:
-    """The files of images and labels of each split, where both are there."""
+    """The files of images and labels of each split, where both are there.
+
+    They do not say whose they are, so they are no other known dataset's than FashionMNIST's.
+    """
+    if dataset in SPECS and dataset != OWN:
+        return {}
     found: dict[str, tuple[Path, ...]] = {}
     for place in (data / name for name in PLACES):
         for split, prefix in PREFIXES.items():
