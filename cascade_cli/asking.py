@@ -21,6 +21,15 @@ def dataset_for(dataset: str | None, model: str | None = None) -> str:
         raise InputError(f"{error}; for a model of your own give --dataset") from error
 
 
+def by_name(*models: str | None) -> tuple[list[str | None], dict[str, str]]:
+    """Models as the cache calls them, and the files of those given as file:PATH.pt2."""
+    from stages.models.programs import PREFIX, name_of
+
+    programs = {each: name_of(each) for each in models if each and each.startswith(PREFIX)}
+    files = {name: each.removeprefix(PREFIX) for each, name in programs.items()}
+    return [programs.get(each or "", each) for each in models], files
+
+
 def names(text: str | None) -> list[str] | None:
     """A comma-separated list, None where nothing was given."""
     if text is None:

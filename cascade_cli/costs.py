@@ -57,6 +57,7 @@ def profile(
     batch_sizes: Annotated[
         str, typer.Option("--batch-sizes", help="Separated by commas.")
     ] = BATCH_SIZES,
+    preprocess: opt.Preprocess = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer and shorter windows; the rows say so.")
     ] = False,
@@ -79,7 +80,7 @@ def profile(
     wanted = [] if model and models == "all-available" else asking.names(models) or []
     first = next((name for name in wanted if name not in ("all", "all-available")), None)
     dataset = asking.dataset_for(dataset, None if model else first)
-    images = gather.Images(data, weights, {}, device, precision)
+    images = gather.Images(data, weights, {}, device, precision, preprocess=preprocess)
     chosen = gather.choose_models(dataset, wanted, model or [], images)
     sizes = _sizes(batch_sizes)
     rows = measure(Store(cache), dataset, chosen, images, sizes, quick, meter)

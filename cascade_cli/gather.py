@@ -36,6 +36,7 @@ class Images:
     download: bool = False
     overwrite: bool = False
     variants: tuple[str, ...] = ("identity",)
+    preprocess: str | None = None
     decoder: str = "pil"
     unreadable: str = "stop"
     devices: tuple[str, ...] = ()
@@ -186,7 +187,9 @@ def choose_models(
 ) -> list[Chosen]:
     from stages.models import choose
 
-    return choose(dataset, wanted, aliases, images.files, images.weights)
+    return choose(
+        dataset, wanted, aliases, images.files, images.weights, preprocess=images.preprocess
+    )
 
 
 def open_sources(store: Store, dataset: str, splits: Sequence[str], images: Images) -> list[Source]:

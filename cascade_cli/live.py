@@ -70,6 +70,7 @@ def live(
     weights_1: opt.Weights1 = None,
     weights_2: opt.Weights2 = None,
     weights: opt.WeightsDir = None,
+    preprocess: opt.Preprocess = None,
     device: opt.Device = None,
     precision: opt.Precision = "fp32",
     end: Annotated[
@@ -90,15 +91,18 @@ def live(
 
     if end not in ENDINGS:
         raise one_of("ending", end, ENDINGS)
-    if model_1 is None:
+    (named_1, named_2), programs = asking.by_name(model_1, model_2)
+    if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
     require_torch()
     store = Store(cache)
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
     dataset = asking.dataset_for(dataset, model_1)
-    images = gather.Images(data, weights, files, device, precision)
+    images = gather.Images(
+        data, weights, files | programs, device, precision, preprocess=preprocess
+    )
     split = gather.report_split(store, dataset, split)
-    models = (model_1,) if model_2 is None else asking.required_pair(model_1, model_2)
+    models = (named_1,) if named_2 is None else asking.required_pair(named_1, named_2)
     request = _Request(store, dataset, split, models, images, batch_size, limit, alone, meter)
     wanted = requests.Asked(
         duplicates, rotations, order, seed, stream, memory, memory_size, memory_radius, memory_trust

@@ -37,6 +37,10 @@ WeightsDir = Annotated[
     str | None,
     typer.Option("--weights", help="Folder with <model>.pt, .pth or .safetensors."),
 ]
+Preprocess = Annotated[
+    str | None,
+    typer.Option("--preprocess", help="JSON of file: models. [default: beside each .pt2]"),
+]
 ScoreFn = Annotated[
     str,
     typer.Option("-s", "--scorefn", help="Score: maxp, difference, entropy or oracle."),

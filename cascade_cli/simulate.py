@@ -54,6 +54,7 @@ def simulate(
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
+    preprocess: opt.Preprocess = None,
     runtime: opt.Runtime = None,
     cost: prices.Cost = None,
     cost_device: prices.CostDevice = None,
@@ -73,9 +74,11 @@ def simulate(
     from cascade_cli import asking, gather
     from stages import simulate as stage
 
-    store, images = Store(cache), gather.Images(data, weights)
-    pair = asking.required_pair(model_1, model_2)
-    dataset = asking.dataset_for(dataset, pair[0])
+    store = Store(cache)
+    named, programs = asking.by_name(model_1, model_2)
+    images = gather.Images(data, weights, programs, preprocess=preprocess)
+    pair = asking.required_pair(*named)
+    dataset = asking.dataset_for(dataset, model_1)
     split = gather.report_split(store, dataset, split)
     scores = gather.scores(store, dataset, split, pair, images, runtime)
     cascade, fit = gather.decided(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from cache.errors import InputError, one_of
 from stages import plugins
 from stages.models import cifar10_table, digits_table, imagenet_table
+from stages.models.programs import PREFIX
 from stages.models.reference import HOME, is_reference, resolve
 from stages.models.spec import ModelSpec, Published
 from stages.preprocess import Preprocessing
@@ -57,6 +58,8 @@ def dataset_of(name: str) -> str:
     found = _named(name, SPECS) or _named(name, _added())
     if found is None and is_reference(name):
         return HOME
+    if name.startswith(PREFIX):
+        raise InputError(f"{name} does not say which dataset it is for")
     return (found or get(name)).dataset
 
 
