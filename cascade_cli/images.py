@@ -86,7 +86,7 @@ def extract(
     ] = None,
     download: Annotated[
         bool,
-        typer.Option("--download", help="Fetch cifar10, cifar100 or fashionmnist into --data."),
+        typer.Option("--download", help="Fetch cifar10, cifar100, fashionmnist into --data."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits made from something else.")
