@@ -70,7 +70,7 @@ def score(
     store, images = Store(cache), gather.Images(data, weights)
     wanted = asking.names(models)
     dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    splits = asking.names(split) or stage.splits_of(store, dataset)
+    splits = gather.named_splits(dataset, split) or stage.splits_of(store, dataset)
     splits = splits or [gather.report_split(store, dataset, None)]
     for name in splits:
         gather.scores(store, dataset, name, wanted, images, runtime)

@@ -47,9 +47,11 @@ class Images:
 
 def report_split(store: Store, dataset: str, split: str | None) -> str:
     """The split asked for, else test, else val, else the only one."""
-    if split is not None:
-        return split
+    from stages.datasets import split_name
     from stages.score import splits_of
+
+    if split is not None:
+        return split_name(dataset, split)
 
     there = splits_of(store, dataset)
     return next((name for name in _REPORT_ON if name in there), there[0] if there else "test")
@@ -123,8 +125,10 @@ def ensure(
     runtime: str | None,
 ) -> None:
     """Make sure that a split asked to fit λ is in the cache, where it can be made."""
+    from stages.datasets import split_name
+
     if split is not None:
-        scores(store, dataset, split, models, images, runtime)
+        scores(store, dataset, split_name(dataset, split), models, images, runtime)
 
 
 def decided(
@@ -170,6 +174,14 @@ def decided(
         say(note)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective)
     return Cascade(*pair, name, limit, postcheck), fit
+
+
+def named_splits(dataset: str, text: str | None) -> list[str] | None:
+    """Splits separated by commas, as they are called in the cache; None where none are given."""
+    from stages.datasets import split_name
+
+    given = asking.names(text)
+    return None if given is None else [split_name(dataset, split) for split in given]
 
 
 def extract_splits(dataset: str, images: Images) -> list[str]:

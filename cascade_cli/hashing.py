@@ -113,7 +113,7 @@ def hash_images(
     )
     dataset = asking.dataset_for(dataset)
     names = chosen(algorithms, invariant_digits)
-    splits = asking.names(split) or gather.extract_splits(dataset, images)
+    splits = gather.named_splits(dataset, split) or gather.extract_splits(dataset, images)
     store = Store(cache)
     if robustness:
         how = (limit, _radii(radius), seed)

@@ -140,7 +140,7 @@ def extract(
     )
     algorithms = hashing.chosen(hashes) if hashes is not None else []
     begun = time.monotonic()
-    splits = asking.names(split) or gather.extract_splits(dataset, images)
+    splits = gather.named_splits(dataset, split) or gather.extract_splits(dataset, images)
     rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
     seconds = time.monotonic() - begun
     if profile:

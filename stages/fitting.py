@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import InputError, Store
+from stages.datasets import split_name
 from stages.score import ScoreSet, load, models_of, splits_of
 
 FOLDS = 5
@@ -40,6 +41,7 @@ def plan(
     InputError where the fitting split holds other weights than the reported one.
     """
     trained = trained_splits(reported)
+    fit_split = fit_split and split_name(reported.dataset, fit_split)
     runtime = runtime or _only_runtime(reported)
     if fit_split is None:
         fit_split = _clean_split(store, reported, trained, variant, runtime)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from stages.datasets.spec import SPECS as DATASETS
 from stages.models.spec import ModelSpec
 from stages.preprocess import Preprocessing
 
-# Mean and standard deviation of the train split's grey values in [0, 1].
-PREPROCESSING = Preprocessing(mean=(0.3062,), std=(0.3765,))
+PREPROCESSING = Preprocessing(DATASETS["digits"].mean, DATASETS["digits"].std)
 
 
 def _spec(kind: str, parameters: int, macs: int, top1: float) -> ModelSpec:
