@@ -25,8 +25,8 @@ _STEPS = 100
 class Temperature:
     """T, and the mean NLL (nats per image) with and without it on the n fitting images.
 
-    `bounded` says that the NLL still falls at the end of the range: A is right everywhere, or no
-    better than chance.
+    `bounded` says that the NLL still falls at the end of the range: the model is right everywhere,
+    or no better than chance.
     """
 
     value: float
@@ -40,7 +40,7 @@ def fit_temperature(parts: Parts, labels: np.ndarray) -> Temperature:
     """The T in [0.01, 100] with the least NLL of labels int [N] (Guo et al. 2017).
 
     The NLL is convex in β = 1/T, so its slope is zero once at most: Newton's steps, halved towards
-    the bracket where they leave it. One pass over the logits a step, about six.
+    the bracket where they leave it. One pass over the logits a step, five to a dozen.
     """
     low, high = _RANGE
     beta = 1.0

@@ -142,7 +142,9 @@ def images(rule, final, pair, fitting):
         surer = s_b < s_a if name == "entropy" else s_b > s_a
         second = np.where(surer, second, first)
     if rule == "learned":
-        s_a = -predicted_gains(fitting, pair)[pair is not fitting]
+        like = images("maxp", final, fitting, fitting)
+        target = [(i.answer_b == i.label) - (i.answer_a == i.label) for i in like]
+        s_a = -predicted_gains(fitting.a, np.array(target), pair.a)[pair is not fitting]
     columns = (labels, first, second, s_a, np.zeros(len(labels)))
     return [naive.Image(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
@@ -216,15 +218,15 @@ def test_cross_fitting_decides_each_fold_with_the_rule_of_the_others(rule):
 
 def test_learned_gains_against_scikit_learns_own_cross_fitting():
     fitting, reporting = pair_of(*drawn(40, n=300)), pair_of(*drawn(41, n=80))
-    out_of_fold, reported = predicted_gains(fitting, reporting)
     x, fold = features(fitting.a), folds(300)
     target = fitting.b.correct.astype(int) - fitting.a.correct.astype(int)
+    out_of_fold, reported = predicted_gains(fitting.a, target, reporting.a)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
     chances = cross_val_predict(model, x, target, cv=PredefinedSplit(fold), method="predict_proba")
     np.testing.assert_allclose(out_of_fold, chances[:, 2] - chances[:, 0], atol=1e-12)
     chances = model.fit(x, target).predict_proba(features(reporting.a))
     np.testing.assert_allclose(reported, chances[:, 2] - chances[:, 0], atol=1e-12)
-    same, again = predicted_gains(fitting, fitting)
+    same, again = predicted_gains(fitting.a, target, fitting.a)
     assert np.array_equal(same, out_of_fold)
     assert np.array_equal(again, out_of_fold)
 

@@ -9,7 +9,7 @@ rows = list(compare(fitting, reporting))
 """
 
 from stages.deferral.committee import agreement, committee, votes
-from stages.deferral.compare import compare, gain
+from stages.deferral.compare import compare
 from stages.deferral.outputs import Outputs, Pair
 from stages.deferral.rules import FINALS, RULES, Final, Rule
 
@@ -23,6 +23,5 @@ __all__ = [
     "agreement",
     "committee",
     "compare",
-    "gain",
     "votes",
 ]

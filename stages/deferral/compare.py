@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from stages.deferral.outputs import Pair
-from stages.deferral.rules import FINALS, RULES, Final, Rule, View
+from stages.deferral.rules import FINALS, RULES, Rule
 from stages.fitting import FOLDS, folds
-from stages.rule import Score, Threshold
+from stages.rule import Threshold
 from stages.sweep import OBJECTIVES, Fit, Ordering, fit
 
 Row = dict[str, Any]
@@ -31,21 +29,16 @@ def compare(
     `crossfit_usage`, else null, are then the honest figures, each fold decided with the rule and
     the λ of the others.
     """
+    splits = list(_cut(fitting)) if reporting is fitting else []
     for name in rules:
         points = list(_points(RULES[name], fitting, reporting, finals, objectives))
-        honest = _crossfit(RULES[name], fitting, finals, objectives) if reporting is fitting else {}
+        honest = _crossfit(RULES[name], fitting, splits, finals, objectives)
         for point in points:
             yield (
                 {"rule": name}
                 | _row(point, fitting, reporting)
                 | honest.get(point.key, {"crossfit_accuracy": None, "crossfit_usage": None})
             )
-
-
-def gain(view: View, final: Final, score: Score) -> np.ndarray:
-    """int8 [N]: correct_final − correct_A once B has run; what `stages.sweep` takes."""
-    right = final.correct(view, score)
-    return right.view(np.int8) - view.pair.a.correct.view(np.int8)
 
 
 @dataclass(frozen=True)
@@ -64,29 +57,39 @@ class _Point:
 def _points(
     rule: Rule, fitting: Pair, reporting: Pair, finals: Sequence[str], objectives: Sequence[str]
 ) -> Iterator[_Point]:
-    judged = rule.judge(fitting, reporting)
-    ordering = Ordering.of(rule.score, judged.fitting.score)
-    reported = Ordering.of(rule.score, judged.reporting.score)
-    for name in finals:
-        gains = (gain(v, FINALS[name], rule.score) for v in (judged.fitting, judged.reporting))
-        fit_gain, reported_gain = gains
-        for objective, point in fit(ordering, fit_gain, tuple(objectives)).items():
-            interval = ordering.interval(point.k)
-            k = reported.escalated(interval[0])
-            gained = int(reported_gain[reported.order[:k]].sum())
-            yield _Point(
-                (name, objective), interval, point, len(ordering.ends), k, gained,
-                dict(judged.about),
-            )  # fmt: skip
+    groups = [[name] for name in finals] if rule.per_final else [list(finals)]
+    for group in groups:
+        judged = rule.judge(fitting, reporting, FINALS[group[0]])
+        ordering = Ordering.of(rule.score, judged.fitting.score)
+        reported = Ordering.of(rule.score, judged.reporting.score)
+        for name in group:
+            fit_gain, gain = (
+                FINALS[name].gain(view, rule.score) for view in (judged.fitting, judged.reporting)
+            )
+            for objective, point in fit(ordering, fit_gain, tuple(objectives)).items():
+                interval = ordering.interval(point.k)
+                k = reported.escalated(interval[0])
+                gained = int(gain[reported.order[:k]].sum())
+                about, points = dict(judged.about), len(ordering.ends)
+                yield _Point((name, objective), interval, point, points, k, gained, about)
+
+
+def _cut(pair: Pair) -> Iterator[tuple[Pair, Pair]]:
+    """(the other folds, a fold), for each."""
+    fold = folds(len(pair.a.labels))
+    for f in range(FOLDS):
+        yield pair.subset(fold != f), pair.subset(fold == f)
 
 
 def _crossfit(
-    rule: Rule, pair: Pair, finals: Sequence[str], objectives: Sequence[str]
+    rule: Rule,
+    pair: Pair,
+    splits: Sequence[tuple[Pair, Pair]],
+    finals: Sequence[str],
+    objectives: Sequence[str],
 ) -> dict[tuple[str, str], Row]:
-    fold = folds(len(pair.a.labels))
     totals: dict[tuple[str, str], list[int]] = {}
-    for f in range(FOLDS):
-        others, held_out = pair.subset(fold != f), pair.subset(fold == f)
+    for others, held_out in splits:
         for point in _points(rule, others, held_out, finals, objectives):
             total = totals.setdefault(point.key, [0, 0])
             total[0] += point.k

@@ -1,7 +1,8 @@
 """Learned deferral: predict from A's outputs alone what B would gain (Jitkrittum et al. 2023).
 
-The target is [B right] − [A right] ∈ {−1, 0, 1}; a multinomial logistic regression gives the
-chance of each, and the predicted gain is P(+1) − P(−1) = P(B right) − P(A right). It was chosen on
+The target is [final answer right] − [A right] ∈ {−1, 0, 1}, the final answer being B's unless
+post-check or an ensemble has a say. A multinomial logistic regression gives the chance of each, and
+the predicted gain is P(+1) − P(−1), for B's answer P(B right) − P(A right). It was chosen on
 CIFAR-10 `val`: docs/methods.md.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.outputs import Outputs
 from stages.fitting import FOLDS, folds
 
 PENALTY = 0.01  # scikit-learn's C: small, as the features are many and nearly collinear
@@ -35,14 +36,16 @@ def features(a: Outputs) -> np.ndarray:
     return np.hstack(columns)
 
 
-def predicted_gains(fitting: Pair, reporting: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """P(B right) − P(A right), float64 on the fitting and on the reported images.
+def predicted_gains(
+    fitting: Outputs, target: np.ndarray, reporting: Outputs
+) -> tuple[np.ndarray, np.ndarray]:
+    """The expected target, float64 on the fitting and on the reported images of A.
 
-    Fitting images are predicted by the model of the other folds, reported ones by that of all
-    fitting images; where both are the same images, by the other folds too.
+    target: int8 [N] in {−1, 0, 1} on the fitting images. They are predicted by the model of the
+    other folds, reported ones by that of all fitting images; where both are the same images, by the
+    other folds too.
     """
-    inputs = features(fitting.a)
-    target = fitting.b.correct.astype(np.int8) - fitting.a.correct.astype(np.int8)
+    inputs = features(fitting)
     out = np.empty(len(target))
     fold = folds(len(target))
     for f in range(FOLDS):
@@ -50,7 +53,7 @@ def predicted_gains(fitting: Pair, reporting: Pair) -> tuple[np.ndarray, np.ndar
         out[held_out] = _gain(_fitted(inputs[~held_out], target[~held_out]), inputs[held_out])
     if reporting is fitting:
         return out, out
-    return out, _gain(_fitted(inputs, target), features(reporting.a))
+    return out, _gain(_fitted(inputs, target), features(reporting))
 
 
 def _fitted(inputs: np.ndarray, target: np.ndarray) -> Any:

@@ -7,15 +7,13 @@ exactly (`stages.sweep`), so that all rules compare fairly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from stages.deferral.learned import predicted_gains
 from stages.deferral.outputs import Pair
 from stages.rule import SCORES, Score, takes_b
-
-SCORES_ONLY, LOGITS_A, LOGITS_B, LABELS = "scores", "logits of A", "logits of B", "fit labels"
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,43 @@ class Judged:
     about: Mapping[str, float] = field(default_factory=dict)
 
 
-Judge = Callable[[Pair, Pair], Judged]
+@dataclass(frozen=True)
+class Final:
+    """Which answer stands once B has run: `correct` bool [N] from a rule's view."""
+
+    needs: tuple[str, ...]
+    correct: Callable[[View, Score], np.ndarray]
+
+    def gain(self, view: View, score: Score) -> np.ndarray:
+        """int8 [N]: correct_final − correct_A once B has run; what `stages.sweep` takes."""
+        return self.correct(view, score).view(np.int8) - view.pair.a.correct.view(np.int8)
+
+
+def _postcheck(view: View, score: Score) -> np.ndarray:
+    takes = takes_b(score, view.check_a, view.check_b, True)
+    return np.where(takes, view.pair.b.correct, view.pair.a.correct)
+
+
+# What must be known, beside B's correctness.
+SCORES_ONLY, LOGITS_A, LOGITS_B, LABELS = "scores", "logits of A", "logits of B", "fit labels"
+_LOGITS = (LOGITS_A, LOGITS_B)
+FINALS: Mapping[str, Final] = {
+    "b": Final((SCORES_ONLY,), lambda view, score: view.pair.b.correct),
+    "postcheck": Final((SCORES_ONLY,), _postcheck),
+    "ensemble": Final(_LOGITS, lambda view, score: view.pair.ensemble == view.pair.a.labels),
+}
+
+Judge = Callable[[Pair, Pair, Final], Judged]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`score` says which way is surer; `needs` is what must be known beside B's correctness."""
+    """`score` says which way is surer; `per_final`: the numbers depend on which answer stands."""
 
     score: Score
     needs: tuple[str, ...]
     judge: Judge
+    per_final: bool = False
 
 
 def _view(pair: Pair, name: str) -> View:
@@ -60,13 +85,13 @@ def _view(pair: Pair, name: str) -> View:
 
 def _plain(name: str) -> Judge:
     """A score of the softmax or the logits as they are."""
-    return lambda fitting, reporting: Judged(_view(fitting, name), _view(reporting, name))
+    return lambda fitting, reporting, _: Judged(_view(fitting, name), _view(reporting, name))
 
 
 def _tempered(name: str) -> Judge:
     """The same score after temperature scaling of both models (Guo et al. 2017)."""
 
-    def judge(fitting: Pair, reporting: Pair) -> Judged:
+    def judge(fitting: Pair, reporting: Pair, _: Final) -> Judged:
         t_a, t_b = fitting.a.tempered, fitting.b.tempered
         fitted, reported = fitting.at(t_a, t_b), reporting.at(t_a, t_b)
         about = {"temperature_1": t_a, "temperature_2": t_b}
@@ -75,19 +100,17 @@ def _tempered(name: str) -> Judge:
     return judge
 
 
-def _learned(fitting: Pair, reporting: Pair) -> Judged:
-    """Surest where B is predicted to gain least; λ = −μ·cost defers what is worth its price."""
-
-    def view(pair: Pair, gain: np.ndarray) -> View:
-        return View(pair, -gain, pair.a.scalar("maxp"), pair.b.scalar("maxp"))
-
-    fitted, reported = predicted_gains(fitting, reporting)
-    return Judged(view(fitting, fitted), view(reporting, reported))
+def _learned(fitting: Pair, reporting: Pair, final: Final) -> Judged:
+    """Surest where least is predicted to be gained; λ = −μ·cost defers what is worth its price."""
+    views = (_view(fitting, "maxp"), _view(reporting, "maxp"))
+    target = final.gain(views[0], SCORES["maxp"])
+    gains = predicted_gains(fitting.a, target, fitting.a if reporting is fitting else reporting.a)
+    fitted, reported = (replace(v, score=-g) for v, g in zip(views, gains, strict=True))
+    return Judged(fitted, reported)
 
 
 _MARGIN, _ENERGY = Score("margin", +1), Score("energy", +1)
 _LEARNED = Score("learned", +1)
-_LOGITS = (LOGITS_A, LOGITS_B)  # of B for the post-check
 _TEMPERED = (*_LOGITS, LABELS)
 RULES: Mapping[str, Rule] = {
     "maxp": Rule(SCORES["maxp"], (SCORES_ONLY,), _plain("maxp")),
@@ -98,25 +121,5 @@ RULES: Mapping[str, Rule] = {
     "maxp_t": Rule(SCORES["maxp"], _TEMPERED, _tempered("maxp")),
     "difference_t": Rule(SCORES["difference"], _TEMPERED, _tempered("difference")),
     "entropy_t": Rule(SCORES["entropy"], _TEMPERED, _tempered("entropy")),
-    "learned": Rule(_LEARNED, (LOGITS_A, LABELS), _learned),
-}
-
-
-@dataclass(frozen=True)
-class Final:
-    """Which answer stands once B has run: `correct` bool [N] from a rule's view."""
-
-    needs: tuple[str, ...]
-    correct: Callable[[View, Score], np.ndarray]
-
-
-def _postcheck(view: View, score: Score) -> np.ndarray:
-    takes = takes_b(score, view.check_a, view.check_b, True)
-    return np.where(takes, view.pair.b.correct, view.pair.a.correct)
-
-
-FINALS: Mapping[str, Final] = {
-    "b": Final((SCORES_ONLY,), lambda view, score: view.pair.b.correct),
-    "postcheck": Final((SCORES_ONLY,), _postcheck),
-    "ensemble": Final(_LOGITS, lambda view, score: view.pair.ensemble == view.pair.a.labels),
+    "learned": Rule(_LEARNED, (LOGITS_A, LABELS), _learned, per_final=True),
 }
