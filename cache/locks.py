@@ -56,7 +56,7 @@ def lock(
             raise RuntimeError(f"{name} is held shared and cannot be taken alone as well")
         yield
         return
-    hold = _flocked if store.local and fcntl is not None else claimed
+    hold = flocked if store.local and fcntl is not None else claimed
     with hold(store, name, shared, wait, told):
         _held[key] = shared
         try:
@@ -81,7 +81,8 @@ def lock_all(
 
 
 @contextmanager
-def _flocked(store: Store, name: str, shared: bool, wait: bool, told: Told) -> Iterator[None]:
+def flocked(store: Store, name: str, shared: bool, wait: bool, told: Told) -> Iterator[None]:
+    """The lock of a folder, by `flock`."""
     path = store.local_path(f"{FOLDER}/{name}.lock")
     _leave_locks_to_the_parent()
     with store.faults("write"):

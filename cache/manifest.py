@@ -109,7 +109,7 @@ def find(store: Store, table: str, *leading: str) -> list[Manifest]:
     """All complete partitions of a table whose first keys have these values, sorted by path."""
     folder = "/".join([FOLDER, table, *path_segments(table, leading)])
     paths = [path for path in store.files(folder) if path.endswith(".json")]
-    found = [load_path(store, path) for path in paths]
+    found = store.each(lambda path: load_path(store, path), paths)
     return [manifest for manifest in found if manifest is not None]
 
 

@@ -59,5 +59,5 @@ def read(store: Store, path: str) -> Receipt | None:
 
 def read_all(store: Store, partition: Partition) -> list[Receipt]:
     """The sound receipts of an unfinished partition, by part."""
-    found = (read(store, path) for path in store.files(folder_of(partition)))
+    found = store.each(lambda path: read(store, path), store.files(folder_of(partition)))
     return [receipt for receipt in found if receipt is not None]

@@ -84,6 +84,16 @@ COSTS = pa.schema(
 )
 
 
+# Beside logits and hashes, whose widths are their model's and algorithm's, and results.
+TABLES = {
+    "samples": SAMPLES,
+    "timings": TIMINGS,
+    "scores": SCORES,
+    "costs": COSTS,
+    "streams": STREAMS,
+}
+
+
 def logits_schema(classes: int) -> pa.Schema:
     """sample_id int64, logits fixed_size_list<float32>[classes]."""
     element = pa.field("element", pa.float32(), nullable=False)
@@ -93,6 +103,17 @@ def logits_schema(classes: int) -> pa.Schema:
 def hashes_schema(length: int) -> pa.Schema:
     """sample_id int64, hash binary of `length` bytes."""
     return pa.schema([_ID, pa.field("hash", pa.binary(length), nullable=False)])
+
+
+def fits(table: str, schema: pa.Schema) -> bool:
+    """Whether a file's columns are exactly those of the table; a result's are its stage's own."""
+    kinds = {field.name: field.type for field in schema}
+    expected = TABLES.get(table)
+    if table == "logits":
+        expected = logits_schema(getattr(kinds.get("logits"), "list_size", 1))
+    if table == "hashes":
+        expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
+    return expected is None or bool(schema.equals(expected))
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
@@ -30,6 +32,10 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose shorter names",
 }
 DEFAULT_ROOT = "artifacts"
+_REQUESTS = 16  # at a time, to an object store
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,13 @@ class Store:
             if info.type == fs.FileType.File
         ]
         return sorted(found, key=lambda entry: entry.path)
+
+    def each(self, do: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+        """[do(item) …]; many at a time where each waits for a server."""
+        if self.local or len(items) < 2:
+            return [do(item) for item in items]
+        with ThreadPoolExecutor(min(_REQUESTS, len(items))) as pool:
+            return list(pool.map(do, items))
 
     def describe(self, path: str = "") -> str:
         return f"{self.root.rstrip('/')}/{path}" if path else self.root

@@ -15,6 +15,7 @@ import typer
 
 from cascade_cli import (
     analyse,
+    caches,
     costs,
     costs_import,
     doctor,
@@ -46,6 +47,7 @@ for module in (
     live,
     report,
     listings,
+    caches,
     doctor,
 ):
     module.register(app)

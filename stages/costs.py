@@ -67,6 +67,17 @@ def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[R
         return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
 
 
+def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
+    """Add the rows of another cache's partition; of two with the same KEY the newer stays."""
+    place = manifest.partition
+    found = {_key(row): row for row in cache.read_table(source, manifest).to_pylist()}
+    with cache.lock(store, place.guard):
+        newer = [row for row in _rows(store, place) if _key(row) in found]
+        newer = [row for row in newer if _age(row) > _age(found[_key(row)])]
+        found |= {_key(row): row for row in newer}
+        merge(store, *place.values, found.values())
+
+
 def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:
     """Every cost row of each model, with its `runtime`; an empty list where none is known."""
     found: dict[str, list[Row]] = {model: [] for model in models}

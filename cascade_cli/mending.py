@@ -1,0 +1,88 @@
+"""The command that makes a damaged partition again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cache.verify import Damage
+
+Keys = dict[str, str]
+
+
+def mending(damage: Damage, cache: str | None) -> str:
+    """A command line that mends it; `…` stands for what only the user knows.
+
+    A damaged manifest is removed first: while it lies there, nobody can tell what it was.
+    """
+    table, keys = damage.partition.table, damage.partition.keys
+    where = [] if cache is None else ["--cache", cache]
+    imported = "import" in (keys.get("runtime"), damage.provenance.get("layout"))
+    again = _import(keys) if imported else _COMMANDS[table](keys)
+    words = shlex.join(["cascade", *again, *where]).replace("'…'", "…")
+    if not damage.path.endswith(".json"):
+        return words
+    named = [word for key, name in keys.items() for word in (f"--{key}", name)]
+    removal = ["cascade", "cache", "rm", "--table", table, *named, "--yes", *where]
+    return f"{shlex.join(removal)} && {words}"
+
+
+def _extract(keys: Keys) -> list[str]:
+    words = ["extract", "--dataset", keys["dataset"], "--split", keys["split"], *_data(keys)]
+    words += ["--models", keys.get("model", "…")]
+    if keys.get("variant", "identity") != "identity":
+        words += ["--variants", keys["variant"]]
+    precision, _, device = keys.get("runtime", "torch-fp32-cpu").partition("-")[2].partition("-")
+    words += [] if precision == "fp32" else ["--precision", precision]
+    return words if device == "cpu" else [*words, "--device", device]
+
+
+def _import(keys: Keys) -> list[str]:
+    where = ["--dataset", keys["dataset"], "--split", keys["split"]]
+    given = ["--logits", "…"] if "model" in keys else ["--logits", "…", "--labels", "…"]
+    return ["import", *where, "--model", keys.get("model", "…"), *given]
+
+
+def _hash(keys: Keys) -> list[str]:
+    words = ["hash", "--dataset", keys["dataset"], "--split", keys["split"], *_data(keys)]
+    return [*words, "--algorithms", keys["algorithm"], "--variants", keys["variant"]]
+
+
+def _score(keys: Keys) -> list[str]:
+    words = ["score", "--dataset", keys["dataset"], "--split", keys["split"]]
+    return [*words, "--models", keys["model"]]
+
+
+def _profile(keys: Keys) -> list[str]:
+    if keys["runtime"] == "elsewhere":
+        return ["import-costs", "…", "--dataset", keys["dataset"]]
+    if keys["model"].startswith("hash:"):
+        algorithm = keys["model"].removeprefix("hash:")
+        return ["hash", "--dataset", keys["dataset"], *_data(keys), "--algorithms", algorithm]
+    return ["profile", "--dataset", keys["dataset"], *_data(keys), "--models", keys["model"]]
+
+
+def _result(keys: Keys) -> list[str]:
+    return [keys["stage"], "--dataset", keys["dataset"], "--split", keys["split"], "…"]
+
+
+def _stream(keys: Keys) -> list[str]:
+    return ["simulate", "--dataset", keys["dataset"], "--split", keys["split"], "…"]
+
+
+def _data(keys: Keys) -> list[str]:
+    return [] if keys["dataset"] == "digits" else ["--data", "…"]
+
+
+_COMMANDS: dict[str, Callable[[Keys], list[str]]] = {
+    "samples": _extract,
+    "logits": _extract,
+    "timings": _extract,
+    "scores": _score,
+    "costs": _profile,
+    "hashes": _hash,
+    "streams": _stream,
+    "results": _result,
+}
