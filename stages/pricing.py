@@ -7,6 +7,7 @@ from the curves over the batch size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -144,6 +145,20 @@ class Pricer:
         seconds = latency.request(a, b, escalated, hit).value / 1e3
         return idle_w * max(0.0, 1 / rate - seconds)
 
+    def staged(self, models: Sequence[str], stage: np.ndarray) -> Bill:
+        """As `bill`, where the first stage + 1 of `models` run: int [N], in order of the requests.
+
+        One model, a cascade of two or a chain of any length; without preprocessing and idle power.
+        """
+        n = len(stage)
+        parts, spent = {}, np.zeros(n)
+        for j, model in enumerate(models):
+            ran = stage >= j
+            total = _summed(self.prices.forward[model], _batches(ran, self.batch_size))
+            parts["forward", model] = Estimate(total.value / n, total.half / n)
+            spent += ran * (total.value / max(int(ran.sum()), 1))
+        return Bill(parts, NORMAL * float(spent.std()) / n**0.5)
+
     def compared(
         self,
         a: str,
@@ -153,7 +168,11 @@ class Pricer:
         hit: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """The flat cost fields of a cascade: its cost, the baseline's, what is saved and lost."""
-        bill = self.bill(a, b, escalated, hit)
+        alone = {"cost_1": self.model(a).value, "cost_2": self.model(b).value}
+        return self.against(self.bill(a, b, escalated, hit), correct) | alone
+
+    def against(self, bill: Bill, correct: np.ndarray) -> dict[str, Any]:
+        """The same of any bill and its answers' correctness, bool [N]."""
         baseline = self.baseline or self._baseline(float(correct.mean()))
         m = self.scores.index(baseline)
         reference = self._alone(baseline)
@@ -165,8 +184,6 @@ class Pricer:
             "cost": bill.total.value,
             "cost_low": bill.total.low,
             "cost_high": bill.total.high,
-            "cost_1": self.model(a).value,
-            "cost_2": self.model(b).value,
             "baseline": baseline,
             "baseline_cost": reference.total.value,
             "baseline_accuracy": float(self.scores.accuracy[m]),
