@@ -214,7 +214,7 @@ def most_accurate(candidates: Sequence[Candidate], objective: str = "best") -> C
             better = value > best
             best[better], chosen[better], ends[better] = value[better], c, end[better]
         return [
-            _choice(c, candidates[c], row, finish(candidates[c], row, k))
+            choice(c, candidates[c], row, finish(candidates[c], row, k))
             for c, row, k in zip(chosen.tolist(), weights, ends.tolist(), strict=True)
         ]
 
@@ -256,7 +256,8 @@ def _one_se(candidate: Candidate, weights: np.ndarray, k: int) -> int:
     return int(ends[(short * short <= touched).argmax()])
 
 
-def _choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
+def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
+    """The candidate, number c, with the λ that in this bag (int32 [N]) sends its first k on."""
     ordering = candidate.ordering
     threshold = _threshold(ordering, weights[ordering.order] > 0, k)
     escalated = np.empty(len(weights), bool)
