@@ -28,7 +28,7 @@ PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold heterogeneity simulate \
-	compare hash live report doctor models datasets test lint bench bench-gpu clean
+	compare hash live report cache doctor models datasets test lint bench bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ compare: $(STAMP) ## Compare the best cascades of two devices
 
 hash: $(STAMP) ## Hash every image, for the memory
 	$(CASCADE) hash $(COMMON) $(call flag,--data,$(DATA)) $(call flag,--split,$(SPLIT)) $(ARGS)
+
+cache: $(STAMP) ## Look after the cache: ARGS=ls, verify, 'rm …', gc, 'merge SOURCE'
+	$(CASCADE) cache $(or $(ARGS),ls) --cache $(CACHE)
 
 doctor: $(STAMP) ## Say which sensors answer, and what mends the rest
 	$(CASCADE) doctor $(ARGS)

@@ -42,6 +42,8 @@ Runtime = Annotated[str | None, _of("runtime")]
 Model = Annotated[str | None, _of("model")]
 Algorithm = Annotated[str | None, typer.Option("--algorithm", help="Only of these hashes.")]
 Stage = Annotated[str | None, typer.Option("--stage", help="Only results of these stages.")]
+Run = Annotated[str | None, typer.Option("--run", help="Only these results, by their digest.")]
+Stream = Annotated[str | None, typer.Option("--stream", help="Only these streams, likewise.")]
 
 app = typer.Typer(
     help="See what a cache holds, check it, remove from it, join several into one.\n\n"
@@ -66,6 +68,8 @@ def ls(
     model: Model = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
+    run: Run = None,
+    stream: Stream = None,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -78,7 +82,7 @@ def ls(
     from cache.survey import survey
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage)
+    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
     seen = survey(store, _selection(table, dataset, keys))
     rows = [_complete(manifest) for manifest in seen.complete]
     rows += [_row(place, "damaged manifest") for place, _ in seen.damaged]
@@ -105,6 +109,8 @@ def verify(
     model: Model = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
+    run: Run = None,
+    stream: Stream = None,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -117,7 +123,7 @@ def verify(
     from cache.verify import verify as check
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage)
+    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
     with progress("verify: bytes") as tell:
         report = check(store, _selection(table, dataset, keys), tell)
     damaged = [
@@ -163,6 +169,8 @@ def rm(
     model: Model = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
+    run: Run = None,
+    stream: Stream = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
@@ -176,7 +184,7 @@ def rm(
     from cache.removal import chosen, remove
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage)
+    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
     selection = _selection(table, dataset, keys)
     if not selection:
         raise InputError("nothing says what to remove: give --table, --dataset, --model …")
@@ -280,7 +288,7 @@ def _source(root: str, target: Store) -> Store:
 
 
 def _keys(*given: str | None) -> dict[str, str | None]:
-    names = ("split", "variant", "runtime", "model", "algorithm", "stage")
+    names = ("split", "variant", "runtime", "model", "algorithm", "stage", "run", "stream")
     return dict(zip(names, given, strict=True))
 
 
