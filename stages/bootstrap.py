@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -191,11 +192,9 @@ def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[s
 
 
 def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -> Interval:
-    from scipy.stats import norm
-
     value = float(found[name].mean())
     error = float(np.sqrt(found[f"{name}_variance"].mean() / n))
-    reach = float(norm.ppf((1 + level) / 2)) * error
+    reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Interval(value, value - reach, value + reach)
 
 

@@ -33,20 +33,20 @@ class Question:
 @dataclass(frozen=True)
 class Choices:
     """A Pareto frontier by ascending cost on n fitting images: `cost` float64 and `right` int64
-    [F]. `alone` maps each model to its right answers; `differing` (i, j) counts the images that
-    exactly one of two points gets right."""
+    [F]. `alone` maps each model to its right answers; `differing` counts the images that exactly one
+    of a point, by its row, and the most accurate gets right."""
 
     n: int
     cost: np.ndarray
     right: np.ndarray
     alone: dict[str, int]
-    differing: Callable[[int, int], int]
+    differing: Callable[[int], int]
 
 
 def answer(question: Question, choices: Choices) -> int | None:
     """The row that answers, None where no point does what is asked.
 
-    >>> found = Choices(10, np.array([1.0, 2.0]), np.array([7, 9]), {}, lambda i, j: 4)
+    >>> found = Choices(10, np.array([1.0, 2.0]), np.array([7, 9]), {}, lambda row: 4)
     >>> [answer(Question("min-accuracy", goal), found) for goal in (0.6, 0.8, 1.0)]
     [0, 1, None]
     """
@@ -67,7 +67,7 @@ def _one_se(question: Question, choices: Choices) -> int:
     short = choices.right[best] - choices.right
     # m is at most n, which spares most points the count.
     for i in np.flatnonzero(short * short <= choices.n).tolist():
-        if short[i] ** 2 <= choices.differing(i, best):
+        if short[i] ** 2 <= choices.differing(i):
             return int(i)
     return best
 

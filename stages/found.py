@@ -1,0 +1,139 @@
+"""The frontier on the fitting images, as operating points that can be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stages.allpairs import Costs, Rule, frontier
+from stages.chains import Chain, ChainSolver, chain_candidates
+from stages.frontier import Points, pareto, upper_hull
+from stages.operating import OperatingPoint, outcome
+from stages.prefetch import default_workers
+from stages.questions import Choices, Question, answer, nearest
+from stages.rule import SCORES
+from stages.score import ScoreSet
+from stages.sweep import Ordering
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched: the rules by which every pair is tried, and with `stages` 3 chains of three
+    of the models that the pairs on the frontier are made of."""
+
+    table: tuple[Rule, ...]
+    stages: int = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """The Pareto frontier on N fitting images, by ascending cost: `points` [F], `cost` float64 and
+    `right` int64 [F]."""
+
+    scores: ScoreSet
+    points: tuple[OperatingPoint, ...]
+    cost: np.ndarray
+    right: np.ndarray
+
+    @cached_property
+    def choices(self) -> Choices:
+        alone = dict(zip(self.scores.models, self.scores.correct.sum(axis=1).tolist(), strict=True))
+        return Choices(len(self.scores.labels), self.cost, self.right, alone, self._differing)
+
+    @cached_property
+    def hull(self) -> np.ndarray:
+        """Rows of the upper hull: intp [H]."""
+        return upper_hull(self.cost, self.right)
+
+    def answer(self, question: Question) -> int | None:
+        return answer(question, self.choices)
+
+    def nearest(self, question: Question) -> int:
+        return nearest(question, self.choices)
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        return outcome(self.scores, self.points[-1]).correct
+
+    def _differing(self, row: int) -> int:
+        return int((outcome(self.scores, self.points[row]).correct != self._best).sum())
+
+
+def find(scores: ScoreSet, costs: Costs, space: Space, threads: int | None = None) -> Found:
+    """Everything on these images that nothing else beats: models, cascades and chains."""
+    points = frontier(scores, costs, space.table, threads).points
+    found = Found(scores, _deployable(scores, points, space.table), points.cost, points.right)
+    return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
+
+
+def _deployable(
+    scores: ScoreSet, points: Points, table: Sequence[Rule]
+) -> tuple[OperatingPoint, ...]:
+    """Each point's λ; the images are sorted once per first model and score."""
+    out: list[OperatingPoint | None] = [None] * len(points)
+    sorted_by: dict[tuple[int, str], list[int]] = {}
+    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
+        if rule < 0:
+            out[i] = OperatingPoint((scores.models[a],))
+        else:
+            sorted_by.setdefault((a, table[rule].score), []).append(i)
+    for (a, score), rows in sorted_by.items():
+        ordering = Ordering.of(SCORES[score], scores.score(score, a))
+        for i in rows:
+            models = (scores.models[a], scores.models[points.second[i]])
+            limit = ordering.interval(int(points.k[i]))
+            out[i] = OperatingPoint(models, score, table[points.rule[i]].postcheck, (limit,))
+    return tuple(point for point in out if point is not None)
+
+
+def _with_chains(
+    found: Found, costs: Costs, table: Sequence[Rule], threads: int | None
+) -> Found:
+    """The frontier over pairs and the hulls of all chains that its pairs suggest."""
+    scores = found.scores
+    alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))
+    pairs = {point.models for point in found.points if len(point.models) == 2}
+    tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
+
+    def hull(task: tuple[tuple[str, str, str], Rule]) -> list[tuple[OperatingPoint, float, int]]:
+        return list(_hull(scores, *task, alone))
+
+    with ThreadPoolExecutor(threads or default_workers()) as pool:
+        added = [row for rows in pool.map(hull, tasks) for row in rows]
+    points = (*found.points, *(point for point, _, _ in added))
+    cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
+    right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
+    kept = pareto(cost, right)
+    return Found(scores, tuple(points[i] for i in kept), cost[kept], right[kept])
+
+
+def _hull(
+    scores: ScoreSet, models: tuple[str, str, str], rule: Rule, alone: dict[str, float]
+) -> list[tuple[OperatingPoint, float, int]]:
+    """(point, cost, right answers) of the vertices of a chain's hull that run all three models."""
+    rows = [scores.index(model) for model in models]
+    prices = (alone[models[0]], alone[models[1]], alone[models[2]])
+    sure = np.stack([scores.score(rule.score, row) for row in rows])
+    score = SCORES[rule.score]
+    chain = Chain.of(score, sure, scores.correct[rows], prices, rule.postcheck)
+    return [
+        (
+            OperatingPoint(
+                models,
+                rule.score,
+                rule.postcheck,
+                (
+                    (p.threshold_a, p.low_a, p.high_a),
+                    (p.threshold_b, p.low_b, p.high_b),
+                ),
+            ),
+            p.cost,
+            round(p.accuracy * len(scores.labels)),
+        )
+        for p in ChainSolver(chain).hull()
+        if p.usage_c > 0
+    ]
