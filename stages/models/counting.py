@@ -21,10 +21,8 @@ def counted(spec: ModelSpec) -> ModelSpec:
     heads = [
         name for name in state if name.endswith("weight") and state[name].shape != shapes[name]
     ]
-    if len(heads) != 1:
-        raise InputError(
-            f"{spec.name} has {len(heads)} heads that give classes, not one: choose another"
-        )
+    if not heads:
+        raise InputError(f"{spec.name} has no layer that gives the classes: choose another")
     height, width = spec.preprocessing.crop or spec.preprocessing.resize  # type: ignore[misc]
     return replace(
         spec,

@@ -41,6 +41,11 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
         found = found if dataset in (None, HOME) else _moved(found, dataset)
     if found is None and dataset == HOME:
         found = _named(name, _portable(dataset))
+    if found is None and ":" in name:
+        raise InputError(
+            f"unknown model {name!r}: a reference is ARCHITECTURE@WEIGHTS, timm/NAME or "
+            "file:PATH.pt2; nothing is run from a hub"
+        )
     if found is None:
         what = "model" if dataset is None else f"{dataset} model"
         raise one_of(what, name, [spec.name for spec in specs(dataset)])
@@ -99,6 +104,7 @@ def _moved(spec: ModelSpec, dataset: str) -> ModelSpec:
         parameters=None,
         macs=None,
         published=None,
+        fetches=False,
         shipped=None,
         shipped_top1=None,
         trained_on=("train",),

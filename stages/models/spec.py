@@ -34,14 +34,16 @@ class ModelSpec:
     """One architecture for one dataset.
 
     `family` names the module `stages.models.FAMILY`, or any module by its full name, whose
-    `build(classes, **options)` returns the torch module in eval mode without trained weights, and
-    whose `fuse(model)` gives the deploy form where `fusible`. If it has `adapt(state, **options)`,
-    that gives a file's tensors the names of the model's; `load(spec, path)` stands in for all of
-    it. `head` is the state-dict tensor whose dimension 0 is the class count. `parameters` and
-    `macs` (multiply-adds of one image in convolutions and matrix products) are for `classes`
-    classes, None where unknown. `shipped` is a file name under `stages/models/shipped/`.
-    `trained_on` names splits of `dataset` that the published or shipped weights have seen, and
-    `shipped_top1` is the fraction of its test split that the shipped ones get right.
+    `build(classes, **options)` returns the torch module in eval mode without trained weights. It
+    may have `adapt(state, **options)`, which gives a file's tensors the names of the model's;
+    `load(spec, path)`, which reads a file in its own way; `fuse(model)`, the deploy form, where
+    `fusible`; and `fetch(download, **options)`, the published file's path, where `fetches`.
+
+    `head` is the state-dict tensor whose dimension 0 is the class count. `parameters` and `macs`
+    (multiply-adds of one image in convolutions and matrix products) are for `classes` classes,
+    None where unknown. `shipped` is a file name under `stages/models/shipped/`. `trained_on` names
+    splits of `dataset` that the published or shipped weights have seen, and `shipped_top1` is the
+    fraction of its test split that the shipped ones get right.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ModelSpec:
     trained_on: tuple[str, ...] = ("train",)
     fusible: bool = False
     shipped_top1: float | None = None
+    fetches: bool = False
 
     @property
     def top1(self) -> float | None:

@@ -129,6 +129,9 @@ def _places(
 
 
 def _fetched(spec: ModelSpec, directory: str | os.PathLike[str] | None, download: bool) -> Weights:
+    if spec.fetches:
+        file: Path = family(spec).fetch(download=download, **spec.options)
+        return _described(spec, file, "published")
     if spec.published is None or not download:
         raise InputError(_nowhere(spec, directory))
     require_torch()
