@@ -17,7 +17,7 @@ from stages.sweep import group_ends
 
 BINS = 15  # Guo et al. 2017
 _RANGE = (0.01, 100.0)  # of 1/T
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7  # of the last step, whose error is about its square
 _STEPS = 100
 
 
@@ -39,23 +39,45 @@ class Temperature:
 def fit_temperature(parts: Parts, labels: np.ndarray) -> Temperature:
     """The T in [0.01, 100] with the least NLL of labels int [N] (Guo et al. 2017).
 
-    The NLL is convex in β = 1/T, so its slope is zero once at most: Newton's steps, halved towards
-    the bracket where they leave it. One pass over the logits a step, five to a dozen.
+    The NLL is convex in β = 1/T, so its slope is zero once at most: Newton's steps in ln β inside
+    a bracket. Where a step leaves it, the end of the range is tried, then the middle. One pass over
+    the logits a step, about five for a trained model.
     """
-    low, high = _RANGE
+    bracket = list(_RANGE)
+    untried = set(_RANGE)
     beta = 1.0
     before = nll, slope, curvature = _nll(parts, labels, beta)
     for _ in range(_STEPS):
-        low, high = (low, beta) if slope > 0 else (beta, high)
-        step = beta - slope / curvature if curvature > 0 else math.inf
-        new = step if low < step < high else math.sqrt(low * high)
+        if slope == 0 or _outwards(beta, slope):
+            break
+        bracket[slope > 0] = beta
+        new = _next(beta, slope, curvature, bracket, untried)
         done = abs(new - beta) <= _TOLERANCE * beta
         beta = new
         nll, slope, curvature = _nll(parts, labels, beta)
-        if done or slope == 0:
+        if done:
             break
-    bounded = beta * (1 + 1e-6) >= _RANGE[1] or beta <= _RANGE[0] * (1 + 1e-6)
-    return Temperature(1 / beta, before[0], nll, len(labels), bounded)
+    return Temperature(1 / beta, before[0], nll, len(labels), _outwards(beta, slope))
+
+
+def _next(
+    beta: float, slope: float, curvature: float, bracket: list[float], untried: set[float]
+) -> float:
+    """The next β to try; an end of the range that it names is no longer `untried`."""
+    turn = curvature * beta + slope
+    step = beta * math.exp(min(-slope / turn, 99)) if turn > 0 else math.inf
+    if bracket[0] < step < bracket[1]:
+        return step
+    end = bracket[slope < 0]
+    if end in untried:
+        untried.remove(end)
+        return end
+    return math.sqrt(bracket[0] * bracket[1])
+
+
+def _outwards(beta: float, slope: float) -> bool:
+    """At an end of the range, with the NLL still falling beyond it."""
+    return (beta == _RANGE[0] and slope > 0) or (beta == _RANGE[1] and slope < 0)
 
 
 def _nll(parts: Parts, labels: np.ndarray, beta: float) -> tuple[float, float, float]:

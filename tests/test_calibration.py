@@ -68,8 +68,13 @@ def test_always_right_or_worse_than_chance_ends_at_the_bounds():
     logits, _ = drawn(0)
     right = fit_temperature(whole(logits), logits.argmax(axis=1))
     wrong = fit_temperature(whole(logits), logits.argmin(axis=1))
-    assert (right.bounded, right.value) == (True, pytest.approx(0.01))
-    assert (wrong.bounded, wrong.value) == (True, pytest.approx(100))
+    assert (right.bounded, right.value) == (True, 0.01)
+    assert (wrong.bounded, wrong.value) == (True, 100)
+
+
+def test_logits_that_say_nothing_keep_their_temperature():
+    found = fit_temperature(whole(np.zeros((20, 3), np.float32)), np.zeros(20, np.int64))
+    assert (found.value, found.bounded) == (1, False)
 
 
 def test_calibrate_fits_on_one_split_and_judges_on_another():
