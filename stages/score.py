@@ -7,7 +7,7 @@ lines up all models on the same images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,17 @@ class ScoreSet:
     def accuracy(self) -> np.ndarray:
         """float64 [M]."""
         return self.correct.mean(axis=1)
+
+    def of_images(self, keep: np.ndarray) -> ScoreSet:
+        """The same models on some of the images: bool [N], or rows."""
+        return replace(
+            self,
+            sample_ids=self.sample_ids[keep],
+            labels=self.labels[keep],
+            predictions=self.predictions[:, keep],
+            correct=self.correct[:, keep],
+            scores={name: values[:, keep] for name, values in self.scores.items()},
+        )
 
 
 def run(
