@@ -102,6 +102,9 @@ def profile_new(
     from stages.costs import read
     from stages.inference import device_name, open_device, runtime_name
 
+    if images.engine != "local":
+        say("costs are not measured with --engine ray: run `cascade profile` where they matter")
+        return
     device = open_device(images.device, images.precision)
     here = (device_name(device), runtime_name(device, images.precision))
     chosen = gather.choose_models(dataset, wanted, aliases, images)

@@ -229,27 +229,29 @@ def extract(
     require_torch()
     from cache.schema import PART_ROWS
     from stages import extract as stage
-    from stages.inference import open_device
 
     chosen = choose_models(dataset, wanted, aliases, images)
     sources = open_sources(store, dataset, splits, images)
-    devices = tuple(open_device(name, images.precision) for name in images.devices)
-    options = stage.Options(
-        device=devices[0] if devices else open_device(images.device, images.precision),
-        precision=images.precision,
-        batch_size=images.batch_size,
-        part_rows=images.part_rows or PART_ROWS,
-        workers=images.workers,
-        overwrite=images.overwrite,
-        variants=images.variants,
-        devices=devices,
-        shard=asking.shard(images.shard),
-        engine=images.engine,
-        ray_workers=images.ray_workers,
-        note=say,
-    )
-    with progress(f"extracting {dataset}") as tell:
-        return stage.run(store, sources, chosen, options, tell)
+    engine = stage.engine(images.engine)
+    with engine.ready(say):
+        names = images.devices or (images.device,)
+        devices = tuple(engine.open_device(name, images.precision) for name in names)
+        options = stage.Options(
+            device=devices[0],
+            precision=images.precision,
+            batch_size=images.batch_size,
+            part_rows=images.part_rows or PART_ROWS,
+            workers=images.workers,
+            overwrite=images.overwrite,
+            variants=images.variants,
+            devices=devices if images.devices else (),
+            shard=asking.shard(images.shard),
+            engine=images.engine,
+            ray_workers=images.ray_workers,
+            note=say,
+        )
+        with progress(f"extracting {dataset}") as tell:
+            return stage.run(store, sources, chosen, options, tell)
 
 
 def runtime_of(images: Images) -> str:

@@ -5,7 +5,8 @@ what comes back. A `Worker` makes parts on one device, with as many models resid
 engine (ENGINES) runs workers here, in a process per device, or on a Ray cluster.
 """
 
+from stages.extract.engines import engine
 from stages.extract.options import Options
 from stages.extract.run import run
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "engine", "run"]

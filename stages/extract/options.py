@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cache.errors import InputError
 from cache.schema import PART_ROWS
 from stages.inference import DEFAULT_BATCH, runtime_name
 from stages.prefetch import default_workers
@@ -21,8 +22,9 @@ class Options:
     """None of it changes which rows come out, only float noise and speed.
 
     `devices` are those of this machine to run on, one process each, `device` alone where empty.
-    `shard` (i, n) makes the parts i, i + n, i + 2n … only. `engine` is a name of ENGINES. `note`
-    is told, in a line, what a user should know while the run goes on.
+    `shard` (i, n) makes the parts i, i + n, i + 2n … only. `engine` is a name of ENGINES and
+    is asked for the `device_name` of the provenance where None is given. `note` is told, in a line,
+    what a user should know while the run goes on.
     """
 
     device: torch.device
@@ -36,7 +38,14 @@ class Options:
     shard: tuple[int, int] = (0, 1)
     engine: str = "local"
     ray_workers: int | None = None
+    device_name: str | None = None
     note: Callable[[str], None] = _silent
+
+    def __post_init__(self) -> None:
+        if self.engine == "ray" and self.devices:
+            raise InputError("--devices are this machine's: with --engine ray give --ray-workers N")
+        if self.engine != "ray" and self.ray_workers is not None:
+            raise InputError("--ray-workers is for --engine ray: leave it out, or give that too")
 
     @property
     def batch(self) -> int:

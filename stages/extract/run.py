@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,18 @@ import torch
 
 import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, Store
-from cache.errors import one_of
 from cache.locks import lock_all
 from cache.manifest import Part
 from cache.provenance import differences, now, versions
 from cache.reader import logits_of, read_part
 from cache.schema import SAMPLES
 from stages.datasets import Source, fingerprint
-from stages.extract.engines import ENGINES
+from stages.extract.engines import engine
 from stages.extract.options import Options
 from stages.extract.residency import free_bytes
 from stages.extract.work import Made, Task, Work
 from stages.extract.worker import Loaded
-from stages.inference import Pictures, Runner, device_name
+from stages.inference import Pictures, Runner
 from stages.models import Chosen, load
 from stages.variants import View
 
@@ -66,12 +65,14 @@ def run(
     A row's `complete` is false while a shard waits for its siblings. InputError: labels beyond a
     model's classes, NaN logits, a cache that holds something else.
     """
-    if options.engine not in ENGINES:
-        raise one_of("engine", options.engine, ENGINES)
+    runs_on = engine(options.engine)
     for source in sources:
         _write_samples(store, source, options.overwrite)
     loaded = Loaded()
     with ExitStack() as held:
+        held.enter_context(runs_on.ready(options.note))
+        name = options.device_name or runs_on.device_name(options.device)
+        options = replace(options, device_name=name)
         entries = list(_entries(store, sources, chosen, options, loaded, held))
         open_entries = [entry for entry in entries if entry.task.parts]
         work = Work(
@@ -104,11 +105,13 @@ def _make(
         progress(done, total)
 
     left = {i: set(task.parts) for i, task in enumerate(work.tasks)}
-    for made in ENGINES[options.engine](work, options, loaded, tell):
-        entries[made.task].add(made)
-        left[made.task].remove(made.part)
-        if not left[made.task]:
-            _publish(entries[made.task], options)
+    # Closed in any case: no worker writes on when the locks are gone.
+    with closing(engine(options.engine).make(work, options, loaded, tell)) as parts:
+        for made in parts:
+            entries[made.task].add(made)
+            left[made.task].remove(made.part)
+            if not left[made.task]:
+                _publish(entries[made.task], options)
 
 
 def _write_samples(store: Store, source: Source, overwrite: bool) -> Manifest:
@@ -278,7 +281,7 @@ def _provenance(chosen: Chosen, options: Options) -> dict[str, Any]:
         "versions": versions(),
         "precision": options.precision,
         "engine": options.engine,
-        "device": device_name(options.device),
+        "device": options.device_name,
         "weights_origin": weights.origin,
         "weights_sha256": weights.sha256,
         "trained_on": {"splits": list(weights.trained_on), "source": weights.trained_on_source},

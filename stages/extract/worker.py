@@ -6,7 +6,7 @@ device's memory is halved, and so are those after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,7 +97,7 @@ class Worker:
         self._residents = Residents(device, self._load)
         self._limit = work.batch
 
-    def make(self, items: Iterable[Item]) -> Iterator[Made]:
+    def make(self, items: Iterable[Item]) -> Generator[Made, None, None]:
         """Make these parts for every task that lacks them; yields what has been written."""
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as pool:
             written: list[Future[Made]] = []

@@ -1,0 +1,67 @@
+"""Work that is handed to another process or machine, and opened and checked there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from cache import InputError, Store
+from stages.datasets import Opening, fingerprint
+from stages.extract.work import Task, Work
+from stages.models import Chosen
+from stages.models.weights import find
+
+
+def portable(work: Work) -> tuple[Work, tuple[Opening, ...]]:
+    """The work without its sources, its paths absolute, and how another process opens them."""
+    openings = []
+    for source in work.sources:
+        if source.opening is None:
+            raise ValueError(f"{source.dataset}/{source.split} was not opened from files")
+        openings.append(source.opening)
+    store = Store(work.root)
+    root = store.base if store.local else work.root
+    tasks = tuple(_with_path(task, Path(os.path.abspath(_path(task)))) for task in work.tasks)
+    return replace(work, root=root, sources=(), tasks=tasks), tuple(openings)
+
+
+def arrived(work: Work, openings: tuple[Opening, ...]) -> Work:
+    """The work with its sources and weights as they lie here.
+
+    InputError where the images or the weights are not those of the driver.
+    """
+    sources = tuple(opening.open() for opening in openings)
+    for split, source in enumerate(sources):
+        wanted = {t.identity["dataset_fingerprint"] for t in work.tasks if t.split == split}
+        if wanted - {fingerprint(source)}:
+            raise InputError(
+                f"{source.dataset}/{source.split} has other images on this worker than on the "
+                "driver: give all of them the same --data"
+            )
+    paths = {task.chosen.name: task.chosen for task in work.tasks}
+    here = {name: _weights_here(chosen) for name, chosen in paths.items()}
+    tasks = tuple(_with_path(task, here[task.chosen.name]) for task in work.tasks)
+    return replace(work, sources=sources, tasks=tasks)
+
+
+def _path(task: Task) -> Path:
+    return task.chosen.weights.path
+
+
+def _with_path(task: Task, path: Path) -> Task:
+    weights = replace(task.chosen.weights, path=path)
+    return replace(task, chosen=replace(task.chosen, weights=weights))
+
+
+def _weights_here(chosen: Chosen) -> Path:
+    """The driver's very weights: at the same path, else where published ones are kept here."""
+    wanted = chosen.weights
+    there = wanted.path if wanted.path.is_file() else None
+    found = find(chosen.spec, there)
+    if found.sha256 != wanted.sha256:
+        raise InputError(
+            f"{found.path} on this worker is not the driver's file of {chosen.name} (SHA-256 "
+            f"{found.sha256[:12]}, there {wanted.sha256[:12]}): put the same --weights on both"
+        )
+    return found.path

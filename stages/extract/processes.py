@@ -1,0 +1,151 @@
+"""A worker process for each of several devices of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from multiprocessing.context import SpawnProcess
+from queue import Empty
+from typing import Any
+
+import torch
+
+from cache import InputError
+from stages.datasets import Opening
+from stages.extract.options import Options
+from stages.extract.portable import arrived, portable
+from stages.extract.work import Item, Made, Work
+from stages.extract.worker import Worker
+from stages.inference import open_device
+
+_POLL_S = 1.0
+
+
+def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[Made, None, None]:
+    """The parts that `work` lacks, each made by whichever process is free.
+
+    InputError for what a worker refuses, and where one was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    items: Any = context.Queue()
+    reports: Any = context.Queue()
+    for item in work.items() + [None] * len(options.devices):  # type: ignore[list-item]
+        items.put(item)
+    threads = max(1, torch.get_num_threads() // len(options.devices))
+    processes = [
+        context.Process(
+            target=_serve,
+            args=(*portable(work), str(device), threads, items, reports),
+            daemon=True,
+        )
+        for device in options.devices
+    ]
+    with _deaf():
+        for process in processes:
+            process.start()
+    with closing(_Reports(reports, processes)) as incoming:
+        for kind, value in incoming:
+            if kind == "made":
+                yield value
+            elif kind == "images":
+                tell(value)
+            elif kind == "note":
+                options.note(value)
+            elif kind == "error":
+                raise value
+
+
+class _Reports:
+    """What the processes say, until all have said that they are done."""
+
+    def __init__(self, queue: Any, processes: list[SpawnProcess]) -> None:
+        self._queue, self._processes, self._done = queue, processes, 0
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        while self._done < len(self._processes):
+            try:
+                kind, value = self._queue.get(timeout=_POLL_S)
+            except Empty:
+                self._check()
+                continue
+            self._done += kind == "done"
+            yield kind, value
+
+    def _check(self) -> None:
+        for process in self._processes:
+            if process.exitcode not in (None, 0):
+                raise InputError(
+                    f"a worker process {_ended(process.exitcode)}: run the same command again, it "
+                    "resumes"
+                )
+
+    def close(self) -> None:
+        for process in self._processes:
+            if self._done < len(self._processes):
+                process.terminate()
+            process.join()
+
+
+def _serve(
+    work: Work,
+    openings: tuple[Opening, ...],
+    device: str,
+    threads: int,
+    items: Any,
+    reports: Any,
+) -> None:
+    """The body of a worker process."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    try:
+        worker = Worker(
+            arrived(work, openings),
+            open_device(device, work.precision),
+            note=lambda message: reports.put(("note", message)),
+            progress=lambda images: reports.put(("images", images)),
+        )
+        queue: Iterator[Item] = iter(items.get, None)
+        for made in worker.make(queue):
+            reports.put(("made", made))
+        reports.put(("done", None))
+    except BaseException as error:
+        reports.put(("error", error if isinstance(error, InputError) else _told(error)))
+
+
+def _told(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"in a worker process: {type(error).__name__}: {error}")
+
+
+def _ended(code: int | None) -> str:
+    """How a process ended, from its exit code."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    return f"was killed by {signal.Signals(-code).name}" + (
+        " (out of memory?)" if -code == signal.SIGKILL else ""
+    )
+
+
+def _die_with_parent() -> None:
+    """A driver that is killed cannot end its workers, and its locks are gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started within do not hear Ctrl-C, which the terminal sends to all: we end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
