@@ -24,6 +24,7 @@ from cascade_cli import (
     listings,
     live,
     report,
+    search,
     simulate,
 )
 
@@ -43,6 +44,7 @@ for module in (
     costs,
     costs_import,
     analyse,
+    search,
     simulate,
     live,
     report,

@@ -104,12 +104,9 @@ def _better(
             gain = gains(by, scores.correct[a], scores.correct[b], s_a, s_b, post)
             k, total = sweep.reaching(gain, cost, costs.alone[a], right_a, found)
             if len(k):
-                yield Points(
-                    costs.alone[a] + cost[k],
-                    right_a + total.astype(np.int64),
-                    *(np.full(len(k), value, np.int32) for value in (a, b, row)),
-                    k,
-                )
+                first, second, rule = (np.full(len(k), value, np.int32) for value in (a, b, row))
+                right = right_a + total.astype(np.int64)
+                yield Points(costs.alone[a] + cost[k], right, first, second, rule, k)
 
 
 class _Sweep:

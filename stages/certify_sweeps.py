@@ -59,20 +59,27 @@ def certify_sweeps(
     if single and limits.bound == "binomial" and not limits.capped:
         return _all_thresholds(sweeps[0], limits)
     n = len(sweeps[0].trusted)
-    shuffled = np.random.default_rng(seed).permutation(n)
-    count = max(1, round(share * n))
-    if count >= n:
-        raise InputError(f"{n} images cannot both propose and test: give more")
-    part = Part.of(np.isin(np.arange(n), shuffled[:count]))
+    proposing, testing = parts(n, share, seed)
+    part = Part.of(np.isin(np.arange(n), proposing))
     caps = np.array([_cap(sweep, limits) for sweep in sweeps])
     loss = _LOSSES[limits.bound]
-    found = propose(sweeps, part, loss, _slack(limits, caps, count), most)
-    test = _Test(sweeps, found, limits, caps, shuffled[:count], shuffled[count:])
+    found = propose(sweeps, part, loss, _slack(limits, caps, len(proposing)), most)
+    test = _Test(sweeps, found, limits, caps, proposing, testing)
     made = in_sequence(test.p_values, test.costs, np.arange(len(found)), limits, test.differences)
     if made.chosen is None:
         return test.blaming_the_cap(made), None
     s, cut = int(found.sweep[made.chosen]), found.cuts[made.chosen]
     return made, _deployed(sweeps[s], s, part, cut)
+
+
+def parts(n: int, share: float = SHARE, seed: int = _SEED) -> tuple[np.ndarray, np.ndarray]:
+    """(proposing, testing) rows of n images, both in random order. Whoever narrows down the sweeps
+    beforehand may look at the proposing ones only. InputError where n is too small for both."""
+    shuffled = np.random.default_rng(seed).permutation(n)
+    count = max(1, round(share * n))
+    if count >= n:
+        raise InputError(f"{n} images cannot both propose and test: give more")
+    return shuffled[:count], shuffled[count:]
 
 
 def _cap(sweep: Sweep, limits: Limits) -> float:

@@ -90,9 +90,7 @@ def _deployable(
     return tuple(point for point in out if point is not None)
 
 
-def _with_chains(
-    found: Found, costs: Costs, table: Sequence[Rule], threads: int | None
-) -> Found:
+def _with_chains(found: Found, costs: Costs, table: Sequence[Rule], threads: int | None) -> Found:
     """The frontier over pairs and the hulls of all chains that its pairs suggest."""
     scores = found.scores
     alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ONE_SE, BEST, ACCURACY, COST, MATCH = (
-    "1se",
-    "best-accuracy",
-    "min-accuracy",
-    "max-cost",
-    "match",
-)
+ONE_SE, BEST, ACCURACY = "1se", "best-accuracy", "min-accuracy"
+COST, MATCH, CERTIFY = "max-cost", "match", "certify"
 
 
 @dataclass(frozen=True)
 class Question:
     """`kind`: `1se`, the cheapest within one paired standard error of the most accurate;
     `best-accuracy`; `min-accuracy`, the cheapest that reaches `value`; `max-cost`, the most
-    accurate for at most `value` per request; `match`, the cheapest as accurate as `model`."""
+    accurate for at most `value` per request; `match`, the cheapest as accurate as `model`.
+    `certify` is answered by `guarantee`, not here."""
 
     kind: str = ONE_SE
     value: float | None = None
@@ -33,8 +29,8 @@ class Question:
 @dataclass(frozen=True)
 class Choices:
     """A Pareto frontier by ascending cost on n fitting images: `cost` float64 and `right` int64
-    [F]. `alone` maps each model to its right answers; `differing` counts the images that exactly one
-    of a point, by its row, and the most accurate gets right."""
+    [F]. `alone` maps each model to its right answers; `differing` counts the images that exactly
+    one of a point, by its row, and the most accurate gets right."""
 
     n: int
     cost: np.ndarray

@@ -166,7 +166,9 @@ class _Sweeps:
         kept = np.flatnonzero(gained > found.bar(cost))
         a = np.full(len(kept), self.a, np.int32)
         second, rule = (column[block[kept]].astype(np.int32) for column in (self.second, self.rule))
-        return Points(cost[kept], gained[kept].astype(np.int64), a, second, rule, self.k[rows[kept]])
+        return Points(
+            cost[kept], gained[kept].astype(np.int64), a, second, rule, self.k[rows[kept]]
+        )
 
 
 def _sums(values: np.ndarray) -> np.ndarray:

@@ -14,8 +14,20 @@ from stages.score import ScoreSet
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
 _COUNTS = ("memory_size", "memory_radius", "memory_entries", "memory_bytes", "duplicates_seen")
+_NAMES = (
+    "model_2",
+    "model_3",
+    "score",
+    "mode_2",
+    "fit_split",
+    "objective",
+    "mode",
+    "memory",
+    "stream",
+)
 _TYPES = {
-    **dict.fromkeys(("fit_split", "objective", "mode", "memory", "stream"), pa.string()),
+    "postcheck": pa.bool_(),
+    **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
     **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size", *_COUNTS), pa.int64()),
 }

@@ -27,9 +27,9 @@ def counted_runs(models: Sequence[str]) -> Prices:
     return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat), {})
 
 
-def costs_of(pricer: Pricer, n: int) -> Costs:
-    """The expected costs of the pricer's models on n requests, of which B runs on 0 to n."""
-    curves = [pricer.prices.forward[model] for model in pricer.scores.models]
+def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> Costs:
+    """What the models cost on average on n requests, of which B runs on 0 to n."""
+    curves = [pricer.prices.forward[model] for model in models]
     size = pricer.batch_size
     alone = np.array([float(curve.at(size)) / size for curve in curves])
     if size == 1:

@@ -1,0 +1,324 @@
+"""`search`: which cascade to deploy, out of all pairs, rules and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices
+from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
+
+if TYPE_CHECKING:
+    from cache import Store
+    from stages.allpairs import Rule
+    from stages.fitting import FitPlan
+    from stages.guarantee import Promise
+    from stages.pricing import Pricer
+    from stages.questions import Question
+    from stages.score import ScoreSet
+
+SHOWN = 12
+COLUMNS = {
+    "model_1": "A",
+    "model_2": "B",
+    "score": "score",
+    "postcheck": "post-check",
+    "threshold": "λ:.4g",
+    "accuracy": "accuracy:.2%",
+    "usage": "use of B:.1%",
+    "cost": "cost:.4g",
+    "saved": "saved:.1%",
+    "fit_accuracy": "fitted:.2%",
+}
+THIRD = {"model_3": "C", "threshold_2": "λ of B:.4g", "usage_2": "use of C:.1%"}
+NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("search")(search)
+
+
+def search(
+    dataset: opt.Dataset = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Search these only, separated by commas.")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option("--min-accuracy", min=0, max=1, help="The cheapest this accurate, 0 to 1."),
+    ] = None,
+    max_cost: Annotated[
+        str | None,
+        typer.Option("--max-cost", help="The most accurate within a cost: 0.5mJ, 12ms, 150M, 3e6."),
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option("--match", help="The cheapest as accurate as this model.")
+    ] = None,
+    best_accuracy: Annotated[
+        bool,
+        typer.Option(
+            "--best-accuracy",
+            help="The most accurate. [default: the cheapest within a standard error of it]",
+        ),
+    ] = False,
+    certify: Annotated[
+        str | None,
+        typer.Option(
+            "--certify", help="EPSILON,DELTA: the most accuracy lost, and the risk of it."
+        ),
+    ] = None,
+    bound: Annotated[
+        str | None, typer.Option("--bound", help="Of --certify: binomial (default) or betting.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", help="Of --certify: lost against this model. [default: best]"),
+    ] = None,
+    max_usage: Annotated[
+        float | None,
+        typer.Option("--max-usage", min=0, max=1, help="Of --certify: also cap the use of B."),
+    ] = None,
+    stages: Annotated[
+        int, typer.Option("--stages", min=2, max=3, help="3: also chains of three models.")
+    ] = 2,
+    optimism: Annotated[
+        bool, typer.Option("--optimism", help="Search again in resamples of the fitting images.")
+    ] = False,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=2, max=10**5, help="How many, for --optimism.")
+    ] = 200,
+    data: opt.Data = None,
+    scorefn: Annotated[
+        str, typer.Option("-s", "--scorefn", help="Scores separated by commas.")
+    ] = "maxp,difference,entropy",
+    postcheck: Annotated[
+        bool | None,
+        typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),
+    ] = None,
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
+    output: opt.Output = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
+
+    \b
+    cascade search -d digits --min-accuracy 0.98
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+    from stages import search as stage
+    from stages.fitting import plan
+    from stages.found import Space
+
+    check_table_file(output)
+    question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
+    _compatible(certify, {"--bound": bound, "--reference": reference, "--max-usage": max_usage})
+    _one_by_one(certify, stages, optimism, batch_size)
+    space = Space(_table(scorefn, postcheck), stages)
+    store, wanted = Store(cache), asking.names(models)
+    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
+    split = gather.report_split(store, dataset, split)
+    images = gather.Images(data, weights)
+    reported = gather.scores(store, dataset, split, wanted, images, runtime)
+    gather.enough_models(reported.models[1:], reported)
+    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
+    fitted = plan(store, reported, fit_split, runtime=runtime)
+    asked = prices.Asked(cost, cost_device, batch_size, baseline)
+    pricer = _pricer(store, reported, wanted is not None, asked)
+    limit = _limit(max_cost, pricer)
+    promise = _promise(certify, bound, reference, max_usage, limit)
+    asking_for = stage.Search(
+        reported, fitted, pricer, space, _bounded(question, limit, reported.models)
+    )
+    for note in fitted.notes:
+        say(note)
+    found = stage.run(store, asking_for, resamples if optimism else None, promise)
+    if output is not None:
+        write_rows(stage.rows_of(found), output)
+    if as_json:
+        print_json(found)
+        return
+    show(found)
+
+
+def _question(
+    min_accuracy: float | None,
+    max_cost: str | None,
+    match: str | None,
+    best_accuracy: bool,
+    certify: str | None,
+) -> Question:
+    """The one question asked; how much `--max-cost` is, is known with the costs."""
+    from cache import InputError
+    from stages.questions import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
+
+    asked = {
+        "--min-accuracy": (min_accuracy, Question(ACCURACY, min_accuracy)),
+        "--max-cost": (max_cost, Question(COST)),
+        "--match": (match, Question(MATCH, model=match)),
+        "--best-accuracy": (best_accuracy or None, Question(BEST)),
+    }
+    given = {flag: question for flag, (value, question) in asked.items() if value is not None}
+    if certify is not None:
+        others = [flag for flag in given if flag != "--max-cost"]
+        if others:
+            raise InputError(
+                f"--certify is a question of its own: leave out {others[0]}, or --certify"
+            )
+        return Question(CERTIFY)
+    if len(given) > 1:
+        raise InputError(f"one question at a time: {' and '.join(given)} are {len(given)}")
+    return next(iter(given.values()), Question())
+
+
+def _compatible(certify: str | None, parts: dict[str, object]) -> None:
+    from cache import InputError
+
+    given = [flag for flag, value in parts.items() if value is not None]
+    if given and certify is None:
+        raise InputError(f"{given[0]} belongs to --certify EPSILON,DELTA: give that too")
+
+
+def _one_by_one(certify: str | None, stages: int, optimism: bool, batch_size: int) -> None:
+    """What prices and resamples pairs, request by request."""
+    from cache import InputError
+
+    special = {"--certify": certify is not None, "--stages 3": stages == 3}
+    given = [flag for flag, there in special.items() if there]
+    if given and (optimism or len(given) > 1):
+        other = "--optimism" if optimism else given[1]
+        raise InputError(f"{given[0]} goes without {other}: ask for one of them")
+    if given and batch_size > 1:
+        raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
+
+
+def _table(scorefn: str, postcheck: bool | None) -> tuple[Rule, ...]:
+    from cache import InputError
+    from cascade_cli import asking
+    from stages.allpairs import rules
+    from stages.rule import SCORES
+
+    names = [asking.checked_score(name) for name in asking.names(scorefn) or ()]
+    if any(SCORES[name].needs_label for name in names):
+        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
+    return tuple(rules(names, (False, True) if postcheck is None else (postcheck,)))
+
+
+def _pricer(store: Store, reported: ScoreSet, some: bool, asked: prices.Asked) -> Pricer:
+    """Prices of the models, or the runs of any model where no cost is known."""
+    from stages.pricing import Pricer
+    from stages.spending import counted_runs
+
+    everyone = prices.with_references(store, reported) if some else reported
+    found = prices.pricer(store, everyone, reported.models, asked)
+    if found is not None:
+        return found
+    say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
+    counted = counted_runs(everyone.models)
+    return Pricer(everyone, counted, asked.batch_size, baseline=asked.baseline)
+
+
+def _limit(max_cost: str | None, pricer: Pricer) -> float | None:
+    from cascade_cli.budgets import parse_cost
+
+    return None if max_cost is None else parse_cost(max_cost, pricer.prices)
+
+
+def _bounded(question: Question, limit: float | None, models: Sequence[str]) -> Question:
+    """The question with its budget; InputError where its model is none of those searched."""
+    from cache.errors import one_of
+    from stages.questions import COST, Question
+
+    if question.model is not None and question.model not in models:
+        raise one_of("model to match", question.model, models)
+    return Question(COST, limit) if question.kind == COST else question
+
+
+def _promise(
+    certify: str | None,
+    bound: str | None,
+    reference: str | None,
+    max_usage: float | None,
+    max_cost: float | None,
+) -> Promise | None:
+    if certify is None:
+        return None
+    from cache import InputError
+    from stages.certify import Limits
+    from stages.guarantee import Promise
+
+    try:
+        epsilon, delta = map(float, certify.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--certify {certify!r} is not understood: give EPSILON,DELTA, as 0.01,0.1"
+        ) from error
+    limits = Limits(epsilon, delta, bound or "binomial", max_usage, max_cost)
+    return Promise(limits, reference)
+
+
+def show(found: dict[str, Any]) -> None:
+    """The sentence, the answer beside what it is held against, and the hull."""
+    print(found["sentence"])
+    if found["answer"] is not None:
+        _show_answer(found)
+    _show_more(found)
+    hull = found["hull"]
+    shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+    rows = hull if len(hull) <= SHOWN else shown
+    print(
+        f"\nthe upper hull of {len(found['frontier'])} points of the frontier ({len(hull)} of it):"
+    )
+    third = THIRD if any(row["model_3"] for row in rows) else {}
+    print_table([_plain(row) for row in rows], COLUMNS | third)
+    cost = found["cost"]
+    print(
+        f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
+        f"reported on {found['split']} ({found['n']} images)\ncost: {cost['unit']} per request "
+        f"({cost['why']}), batch size {cost['batch_size']}"
+    )
+
+
+def _show_answer(found: dict[str, Any]) -> None:
+    row = found["answer"]
+    compared = [row, *found["baselines"]]
+    print()
+    for name, style in (("accuracy", ".2%"), ("usage", ".1%"), ("cost", ",.5g"), ("saved", ".1%")):
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        print(f"  {name:<22} {row[name]:{style}} ({low:{style}} to {high:{style}})")
+    if row["crossfit_accuracy"] is not None:
+        print(f"  {'cross-fitted':<22} {row['crossfit_accuracy']:.2%}")
+    print()
+    columns = {key: COLUMNS[key] for key in ("model_1", "model_2", "accuracy", "usage", "cost")}
+    print_table([_plain(each) for each in compared], {"kind": ""} | columns)
+
+
+def _show_more(found: dict[str, Any]) -> None:
+    mixture, optimism = found["mixture"], found["optimism"]
+    if mixture is not None:
+        print(
+            f"\nmixed at random, {mixture['share']:.1%} of the requests by {mixture['second']}, the "
+            f"others by {mixture['first']}: {mixture['accuracy']:.2%} at {mixture['cost']:.5g}"
+        )
+    if optimism is not None:
+        print(
+            f"\nchosen anew in {optimism['resamples']} resamples of {optimism['split']} and judged "
+            f"out of bag: {optimism['accuracy']:.2%} ({optimism['accuracy_low']:.2%} to "
+            f"{optimism['accuracy_high']:.2%}), {100 * optimism['optimism']:.2f} points below what "
+            f"it looked like; the same models in {optimism['same_models']:.0%}"
+        )
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"kind": NAMES.get(row["kind"], row["kind"])}

@@ -1,0 +1,150 @@
+"""A certified cascade out of all pairs and rules: the part of the calibration images that proposes
+narrows them down to those on its frontier, and picks the reference; the rest only test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import cache
+from cache import Partition, Store
+from cache.errors import one_of
+from stages.allpairs import Costs, Rule
+from stages.certify import Certificate, Limits, check_calibration
+from stages.certify_sweeps import Deployment, certify_sweeps, parts
+from stages.fitting import trained_splits
+from stages.found import Found, Space, find
+from stages.operating import OperatingPoint
+from stages.proposing import Sweep
+from stages.rule import SCORES
+from stages.score import ScoreSet
+from stages.sweep import Ordering, gains
+
+# Keys that two pictures share only where one is the other, however turned.
+_SAME = "invariants"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is to be certified, against a model alone; None is the most accurate single model on the
+    proposing images."""
+
+    limits: Limits
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What came of it: `point` and `deployment` are None where nothing passed."""
+
+    promise: Promise
+    reference: str
+    proposing: int
+    certificate: Certificate
+    point: OperatingPoint | None
+    deployment: Deployment | None
+
+    def about(self) -> dict[str, Any]:
+        """Flat fields, for JSON."""
+        limits, made = self.promise.limits, self.certificate
+        out = {
+            "feasible": made.feasible,
+            "epsilon": limits.epsilon,
+            "delta": limits.delta,
+            "bound": limits.bound,
+            "reference": self.reference,
+            "max_usage": limits.usage,
+            "max_cost": limits.cost,
+            "proposing": self.proposing,
+            "testing": made.n_test,
+            "candidates": len(made.order),
+            "tested": len(made.p_values),
+            "passed": made.passed,
+            "why": made.why,
+            "images_needed": made.images,
+        }
+        estimates = ("usage", "cost", "lost", "difference")
+        return out | {name: getattr(self.deployment, name, None) for name in estimates}
+
+
+def guarantee(
+    store: Store, scores: ScoreSet, costs: Costs, space: Space, promise: Promise
+) -> Certified:
+    """Certify on these images, which no model may have seen and none of which may repeat."""
+    check_calibration(scores.split, keys_of(store, scores), trained_splits(scores))
+    proposing, _ = parts(len(scores.labels))
+    part = scores.of_images(proposing)
+    reference = promise.reference or part.models[int(part.accuracy.argmax())]
+    if reference not in scores.models:
+        raise one_of("reference", reference, scores.models)
+    narrowed = find(part, Costs.linear(costs.alone, len(proposing)), space)
+    points = _shortlist(narrowed, reference)
+    sweeps = _sweeps(scores, costs, points, reference)
+    certificate, deployment = certify_sweeps(sweeps, promise.limits)
+    point = None
+    if deployment is not None:
+        models, rule = points[deployment.sweep]
+        point = OperatingPoint(models)
+        if rule is not None:
+            limit = (deployment.threshold, deployment.low, deployment.high)
+            point = OperatingPoint(models, rule.score, rule.postcheck, (limit,))
+    return Certified(promise, reference, len(proposing), certificate, point, deployment)
+
+
+def keys_of(store: Store, scores: ScoreSet) -> Sequence[object]:
+    """What tells the images apart: digests of the pictures where the cache has them, else keys."""
+    where = {"dataset": scores.dataset, "split": scores.split}
+    hashed = Partition.of("hashes", **where, variant="identity", algorithm=_SAME)
+    manifest, column = cache.load(store, hashed), "hash"
+    if manifest is None:
+        manifest, column = cache.load(store, Partition.of("samples", **where)), "key"
+    if manifest is None:
+        return range(len(scores.labels))
+    cache.same_images([manifest, *scores.manifests])
+    table = cache.read_table(store, manifest, ["sample_id", column])
+    keys = dict(zip(table["sample_id"].to_pylist(), table[column].to_pylist(), strict=True))
+    return [keys[sample] for sample in scores.sample_ids.tolist()]
+
+
+Tried = tuple[tuple[str, ...], "Rule | None"]
+
+
+def _shortlist(found: Found, reference: str) -> list[Tried]:
+    """The reference alone, which loses nothing, and the pairs and rules on the frontier."""
+    tried: dict[Tried, None] = {((reference,), None): None}
+    for point in found.points:
+        rule = None if point.score is None else Rule(point.score, point.postcheck)
+        tried[point.models, rule] = None
+    return list(tried)
+
+
+def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: str) -> list[Sweep]:
+    """Every λ of each; sweeps of one first model and score share its ordering."""
+    wanted = scores.correct[scores.index(reference)]
+    orderings: dict[tuple[int, str | None], Ordering] = {}
+    out = []
+    for models, rule in tried:
+        a, b = scores.index(models[0]), scores.index(models[-1])
+        key = (a, rule.score if rule else None)
+        if key not in orderings:
+            # One model has no λ: its images stay together.
+            sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
+            orderings[key] = Ordering.of(SCORES[rule.score if rule else "maxp"], sure)
+        final = _final(scores, a, b, rule)
+        prices = (float(costs.alone[a]), float(costs.alone[b]))
+        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices))
+    return out
+
+
+def _final(scores: ScoreSet, a: int, b: int, rule: Rule | None) -> np.ndarray:
+    """bool [N]: the answer is right once B has run."""
+    if rule is None:
+        return scores.correct[a]
+    s_a, s_b = scores.score(rule.score, a), scores.score(rule.score, b)
+    right_a, right_b = scores.correct[a], scores.correct[b]
+    gain = gains(SCORES[rule.score], right_a, right_b, s_a, s_b, rule.postcheck)
+    return (right_a.view(np.int8) + gain).astype(bool)

@@ -1,0 +1,157 @@
+"""Operating points on the reported images: one row each, with what they were chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from stages.bootstrap import deployed
+from stages.costs import NORMAL
+from stages.fitting import FitPlan
+from stages.operating import Limit, OperatingPoint, Outcome, outcome
+from stages.pricing import Pricer
+from stages.rule import NEVER
+from stages.score import ScoreSet
+
+Row = dict[str, Any]
+
+NO_LIMIT: Limit = (NEVER, None, None)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a point did on the fitting images."""
+
+    accuracy: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Rows of results/search, on the reported images."""
+
+    reported: ScoreSet
+    plan: FitPlan
+    pricer: Pricer
+
+    def row(
+        self,
+        kind: str,
+        point: OperatingPoint,
+        fitted: Fitted | None = None,
+        found: Outcome | None = None,
+    ) -> Row:
+        """A point's figures; `found` where the outcome is not the rule's, as an oracle's."""
+        found = found or outcome(self.reported, point)
+        bill = self.pricer.staged(point.models, found.stage)
+        n = len(found.correct)
+        low, high = wilson(int(found.correct.sum()), n)
+        usage_low, usage_high = wilson(int((found.stage >= 1).sum()), n)
+        return {
+            "kind": kind,
+            **_about(point),
+            "accuracy": found.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "usage": found.usage(),
+            "usage_low": usage_low,
+            "usage_high": usage_high,
+            "usage_2": found.usage(2) if len(point.models) > 2 else None,
+            **self.pricer.against(bill, found.correct),
+            "n": n,
+            "split": self.reported.split,
+            "fit_accuracy": None if fitted is None else fitted.accuracy,
+            "fit_cost": None if fitted is None else fitted.cost,
+            "fit_split": self.plan.split,
+            "fit_method": self.plan.method,
+            "fit_n": len(self.plan.scores.labels),
+        }
+
+    def bootstrapped(self, row: Row, point: OperatingPoint) -> Row:
+        """The row with intervals by bootstrap over the reported images."""
+        found = outcome(self.reported, point)
+        baseline = self.pricer.scores.correct[self.pricer.scores.index(row["baseline"])]
+        intervals = deployed(found.correct, found.stage >= 1, baseline)
+        ends: Row = {}
+        for name, interval in intervals.items():
+            ends |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        return row | ends
+
+    def single(self, model: str) -> Row:
+        """A model alone."""
+        point = OperatingPoint((model,))
+        return self.bootstrapped(self.row("single", point), point)
+
+    def baselines(self, answer: Row, point: OperatingPoint) -> list[Row]:
+        """Of a cascade: sending as many images on at random, and the oracle, which sends an image
+        on only where that makes the answer right."""
+        if len(point.models) == 1:
+            return []
+        correct = self.reported.correct[[self.reported.index(model) for model in point.models]]
+        knowing = OperatingPoint(point.models, "oracle")
+        oracle = self.row("oracle", knowing, found=_oracle(correct)) | {"threshold": None}
+        return [self._random(answer, point, correct), oracle | {"postcheck": None}]
+
+    def _random(self, answer: Row, point: OperatingPoint, correct: np.ndarray) -> Row:
+        """As the answer, but which images go on is drawn: the mean over all draws."""
+        stage = outcome(self.reported, point).stage
+        shares = np.bincount(stage, minlength=len(correct)) / len(stage)
+        expected = shares @ correct
+        baseline = self.pricer.scores.correct[self.pricer.scores.index(answer["baseline"])]
+        return answer | {
+            "kind": "random",
+            "score": None,
+            "postcheck": None,
+            "threshold": "random",
+            **dict.fromkeys(("threshold_low", "threshold_high", "fit_accuracy", "fit_cost")),
+            **dict.fromkeys(_SECOND),
+            **_mean("accuracy", expected),
+            **_mean("accuracy_change", expected - baseline),
+        }
+
+
+def _oracle(correct: np.ndarray) -> Outcome:
+    """The first model that is right answers; the first of all where none is: bool [J, N]."""
+    first = correct.argmax(axis=0)
+    return Outcome(first.astype(np.int8), correct[first, np.arange(len(first))])
+
+
+_SECOND = ("threshold_2", "threshold_2_low", "threshold_2_high", "mode_2")
+
+
+def _about(point: OperatingPoint) -> Row:
+    """Models and rule. λ of A stands in `threshold`, as everywhere; B's as a number or null, with
+    `mode_2`."""
+    names = (*point.models, None, None)
+    limits: Sequence[Limit] = point.limits or (NO_LIMIT,)
+    second = limits[1] if len(limits) > 1 else None
+    number = None if second is None or isinstance(second[0], str) else second[0]
+    mode = None if second is None else ("threshold" if number is not None else second[0])
+    return {
+        "model_1": names[0],
+        "model_2": names[1],
+        "model_3": names[2],
+        "score": point.score,
+        "postcheck": None if point.score is None else point.postcheck,
+        **dict(zip(("threshold", "threshold_low", "threshold_high"), limits[0], strict=True)),
+        "threshold_2": number,
+        "threshold_2_low": None if second is None else second[1],
+        "threshold_2_high": None if second is None else second[2],
+        "mode_2": mode,
+    }
+
+
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927)."""
+    share, z = count / n, NORMAL**2 / n
+    half = NORMAL * sqrt(share * (1 - share) / n + z / (4 * n))
+    return max(0.0, (share + z / 2 - half) / (1 + z)), min(1.0, (share + z / 2 + half) / (1 + z))
+
+
+def _mean(name: str, values: np.ndarray) -> Row:
+    value, half = float(values.mean()), NORMAL * float(values.std()) / len(values) ** 0.5
+    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
