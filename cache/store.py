@@ -20,6 +20,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from cache.errors import InputError
+from cache.opening import open_root as _open_root
+from cache.opening import reason
 
 _REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again: it resumes",
@@ -163,25 +165,13 @@ class Store:
         """Name what the operating system refused, and what to do about it."""
         try:
             yield
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             if doing == "read" and isinstance(error, FileNotFoundError):
                 raise
-            reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-            remedy = _REMEDIES.get(error.errno or 0, "check it or choose another with --cache")
-            raise InputError(f"cannot {doing} the cache {self.root}: {reason}; {remedy}") from error
-
-
-def _open_root(root: str) -> tuple[bool, fs.FileSystem, str]:
-    if "\0" in root or root.encode(errors="replace").decode() != root:
-        raise InputError(f"cannot open the cache {root!r}: it is no path in UTF-8; give another")
-    if "://" not in root:
-        return True, fs.LocalFileSystem(), str(Path(root).absolute())
-    try:
-        filesystem, base = fs.FileSystem.from_uri(root)
-    except (pa.ArrowInvalid, OSError, NotImplementedError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot open the cache {root}: {reason}; give a path or URI") from error
-    return isinstance(filesystem, fs.LocalFileSystem), filesystem, base.rstrip("/")
+            number = getattr(error, "errno", None) or 0
+            what = os.strerror(number) if number else reason(error)
+            remedy = _REMEDIES.get(number, "check it or choose another with --cache")
+            raise InputError(f"cannot {doing} the cache {self.root}: {what}; {remedy}") from error
 
 
 def _sync_folder(folder: Path) -> None:
