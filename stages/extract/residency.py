@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from stages.allocator import give_back
 from stages.inference import Runner
 
 
@@ -103,6 +104,8 @@ class Residents:
 def release(device: torch.device) -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
+    if device.type == "cpu":
+        give_back()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

@@ -1,0 +1,50 @@
+"""Memory that is kept costs no page faults; what is given back is the system's again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+from running import ROOT
+
+pytest.importorskip("torch")
+resource = pytest.importorskip("resource")
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another libc than glibc")
+
+PAGES = 2**26 // 4096
+CODE = f"""
+import resource
+import torch
+from stages.allocator import give_back, keep_freed
+from stages.inference import Runner
+from stages.preprocess import Preprocessing
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.zeros(2**26, dtype=torch.uint8).add_(1)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 4
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+usual = faults()
+Runner.of(torch.nn.Identity(), Preprocessing((0.0,), (1.0,)), torch.device("cpu"))
+faults()
+kept, held = faults(), resident()
+give_back()
+print(usual, kept, held - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_runner_on_the_cpu_keeps_what_it_frees():
+    """In a process of its own, as the setting is the process's."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    usual, kept, returned = map(int, done.stdout.split())
+    assert kept < min(usual, PAGES) / 10, done.stdout
+    assert returned > 0.9 * PAGES
