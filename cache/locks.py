@@ -141,8 +141,8 @@ def _give_back(path: Path, descriptor: int, shared: bool) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _lies_at(path, descriptor):
             path.unlink(missing_ok=True)
-    except BlockingIOError:  # others share it
-        pass
+    except OSError:
+        pass  # others share it, or the disk refuses: an empty lock left there locks nobody out
     finally:
         os.close(descriptor)
 
