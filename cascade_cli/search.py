@@ -120,6 +120,7 @@ def search(
     from stages import search as stage
     from stages.fitting import plan
     from stages.found import Space
+    from stages.guarantee import calibrating
 
     check_table_file(output)
     question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
@@ -134,6 +135,7 @@ def search(
     gather.enough_models(reported.models[1:], reported)
     gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
     fitted = plan(store, reported, fit_split, runtime=runtime)
+    fitted = fitted if certify is None else calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, wanted is not None, asked)
     limit = _limit(max_cost, pricer)
@@ -300,8 +302,10 @@ def _show_answer(found: dict[str, Any]) -> None:
     if row["crossfit_accuracy"] is not None:
         print(f"  {'cross-fitted':<22} {row['crossfit_accuracy']:.2%}")
     print()
-    columns = {key: COLUMNS[key] for key in ("model_1", "model_2", "accuracy", "usage", "cost")}
-    print_table([_plain(each) for each in compared], {"kind": ""} | columns)
+    third = {"model_3": "C"} if row["model_3"] else {}
+    columns = {key: COLUMNS[key] for key in ("accuracy", "usage", "cost")}
+    names = {"kind": "", "model_1": "A", "model_2": "B"} | third
+    print_table([_plain(each) for each in compared], names | columns)
 
 
 def _show_more(found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ narrows them down to those on its frontier, and picks the reference; the rest on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from cache.errors import one_of
 from stages.allpairs import Costs, Rule
 from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
-from stages.fitting import trained_splits
+from stages.fitting import FitPlan, trained_splits
 from stages.found import Found, Space, find
 from stages.operating import OperatingPoint
 from stages.proposing import Sweep
@@ -93,6 +93,15 @@ def guarantee(
             limit = (deployment.threshold, deployment.low, deployment.high)
             point = OperatingPoint(models, rule.score, rule.postcheck, (limit,))
     return Certified(promise, reference, len(proposing), certificate, point, deployment)
+
+
+def calibrating(plan: FitPlan) -> FitPlan:
+    """The plan of a certificate, which cuts its images in two by itself instead of cross-fitting:
+    what it promises holds for new images, what is reported on the same ones is optimistic."""
+    if plan.method != "cross-fit":
+        return plan
+    note = f"certified and reported on the same images of {plan.split}: what is reported flatters"
+    return replace(plan, method="same-split", notes=(note, *plan.notes[1:]))
 
 
 def keys_of(store: Store, scores: ScoreSet) -> Sequence[object]:

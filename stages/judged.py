@@ -149,7 +149,8 @@ def wilson(count: int, n: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson 1927)."""
     share, z = count / n, NORMAL**2 / n
     half = NORMAL * sqrt(share * (1 - share) / n + z / (4 * n))
-    return max(0.0, (share + z / 2 - half) / (1 + z)), min(1.0, (share + z / 2 + half) / (1 + z))
+    low = (share + z / 2 - half) / (1 + z) if count else 0.0
+    return low, (share + z / 2 + half) / (1 + z) if count < n else 1.0
 
 
 def _mean(name: str, values: np.ndarray) -> Row:

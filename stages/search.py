@@ -20,7 +20,7 @@ from stages.guarantee import Certified, Promise, guarantee
 from stages.judged import Fitted, Judge, Row
 from stages.operating import OperatingPoint, Outcome, outcome
 from stages.pricing import Pricer
-from stages.questions import ACCURACY, COST, MATCH, Question
+from stages.questions import ACCURACY, CERTIFY, COST, MATCH, Question
 from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
@@ -81,7 +81,7 @@ class Search:
     @cached_property
     def crossfitted(self) -> tuple[Outcome, float] | None:
         """Each fold decided by a search of the others, and its cost; None unless cross-fitted."""
-        if self.plan.method != "cross-fit":
+        if self.plan.method != "cross-fit" or self.question.kind == CERTIFY:
             return None
         scores, fold = self.reported, folds(len(self.reported.labels))
         stage, correct = np.zeros(len(fold), np.int8), np.zeros(len(fold), bool)
@@ -197,9 +197,8 @@ def run(
 def rows_of(found: dict[str, Any]) -> list[Row]:
     """All rows of a result: the answer's, the frontier's and the baselines'."""
     answer = [] if found["answer"] is None else [found["answer"]]
-    return [
-        dict.fromkeys(CROSSFIT) | row for row in (*answer, *found["frontier"], *found["baselines"])
-    ]
+    rows = [*answer, *found["frontier"], *found["baselines"]]
+    return [row | {name: row.get(name) for name in CROSSFIT} for row in rows]
 
 
 def _head(search: Search) -> dict[str, Any]:

@@ -59,11 +59,9 @@ def verdict(
 def sentence(point: OperatingPoint, row: Row, found: Verdict) -> str:
     """What the answer does, what it saves, and whether that is worth it."""
     does = (
-        f"{point} is right on {row['accuracy']:.2%} of {row['split']} at "
+        f"{point} is right on {row['accuracy']:.2%} of {row['split']} ({_chosen_by(row)}) at "
         f"{amount(row['cost'], row['cost_unit'])} a request"
     )
-    if row["crossfit_accuracy"] is not None:
-        does += f" (cross-fitted {row['crossfit_accuracy']:.2%})"
     if len(point.models) == 1:
         return f"{does}. A cascade is not worth it here: none answers the question for less."
     return (
@@ -71,6 +69,13 @@ def sentence(point: OperatingPoint, row: Row, found: Verdict) -> str:
         f"({_relative(-row['saved_low'])} to {_relative(-row['saved_high'])}), accuracy "
         f"{_points(row, 'accuracy_change')}. {_because(found)}"
     )
+
+
+def _chosen_by(row: Row) -> str:
+    """How the accuracy looked where the choice was made, or looks where it was not."""
+    if row["crossfit_accuracy"] is not None:
+        return f"cross-fitted {row['crossfit_accuracy']:.2%}"
+    return f"{row['fit_accuracy']:.2%} of {row['fit_split']}, where it was chosen"
 
 
 def _because(found: Verdict) -> str:
