@@ -14,7 +14,7 @@ resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another libc than glibc")
 
 PAGES = 2**26 // 4096
-CODE = f"""
+CODE = """
 import resource
 import torch
 from stages.allocator import give_back, keep_freed
