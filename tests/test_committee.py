@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import naive
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.deferral import agreement, committee, votes
+from stages.deferral import Ballot, agreement, best, best_agreement, committee, votes
+from stages.fitting import folds
 
 BALLOTS = st.integers(1, 5).flatmap(
     lambda m: st.lists(
@@ -20,9 +22,9 @@ BALLOTS = st.integers(1, 5).flatmap(
 
 
 def split_of(rows):
-    """(predictions [M, N], last, labels) from rows of M votes, the last model's answer, a label."""
+    """From rows of M votes, the last model's answer and a label."""
     columns = np.array(rows).T
-    return columns[:-2], columns[-2], columns[-1]
+    return Ballot(columns[:-2], columns[-2], columns[-1])
 
 
 def vote(ballot):
@@ -32,9 +34,9 @@ def vote(ballot):
 
 
 def images(split):
-    predictions, last, labels = split
     out = []
-    for *ballot, second, label in zip(*predictions.tolist(), last, labels, strict=True):
+    rows = zip(*split.predictions.tolist(), split.last, split.labels, strict=True)
+    for *ballot, second, label in rows:
         answer, share = vote(ballot)
         out.append(naive.Image(int(label), answer, int(second), share, 0.0))
     return out
@@ -43,7 +45,7 @@ def images(split):
 @given(BALLOTS)
 @settings(max_examples=100)
 def test_votes(rows):
-    predictions, _, _ = split_of(rows)
+    predictions = split_of(rows).predictions
     answers, shares = votes(predictions)
     expected = [vote(ballot) for ballot in predictions.T.tolist()]
     assert list(zip(answers.tolist(), shares.tolist(), strict=True)) == expected
@@ -52,8 +54,7 @@ def test_votes(rows):
 @given(BALLOTS)
 @settings(max_examples=100)
 def test_agreement(rows):
-    predictions, last, labels = split_of(rows)
-    found = agreement(predictions, last, labels)
+    found = agreement(split_of(rows[:1]), split_of(rows)).row
     right = sent = 0
     for *ballot, second, label in rows:
         agree = len(set(ballot)) == 1
@@ -68,7 +69,7 @@ def test_vote_share_against_every_threshold(rows):
     fitting, reporting = split_of(rows), split_of(rows[::2])
     points = naive.all_points("maxp", images(fitting), False)
     n = len(rows)
-    for row in committee(fitting, reporting):
+    for row in (each.row for each in committee(fitting, reporting)):
         chosen = naive.CHOOSE[row["objective"]](points)
         assert (row["fit_usage"], row["fit_accuracy"]) == (chosen.usage / n, chosen.hits / n)
         on = naive.point("maxp", images(reporting), row["threshold"], False)
@@ -81,8 +82,59 @@ def test_agreement_is_the_vote_share_of_two():
     labels = rng.integers(0, 10, 2000)
     members = np.where(rng.random((2, 2000)) < 0.7, labels, rng.integers(0, 10, (2, 2000)))
     last = np.where(rng.random(2000) < 0.95, labels, rng.integers(0, 10, 2000))
-    found = agreement(members, last, labels)
-    swept = next(committee((members, last, labels), (members, last, labels), ("1se",)))
+    ballot = Ballot(members, last, labels)
+    found = agreement(ballot, ballot).row
+    swept = next(committee(ballot, ballot, ("1se",))).row
     for key in ("usage", "accuracy", "accuracy_1", "accuracy_2", "n"):
         assert found[key] == pytest.approx(swept[key])
     assert 0.5 < swept["threshold"] <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_agreement_against_all_triples(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 30)
+    answers = np.where(rng.random((5, 30)) < 0.6, labels, rng.integers(0, 3, (5, 30)))
+    value = {}
+    for a, b, c in product(range(5), repeat=3):
+        if a < b and c not in (a, b):
+            agree = answers[a] == answers[b]
+            final = np.where(agree, answers[a], answers[c])
+            value[a, b, c] = ((final == labels).sum(), agree.sum())
+    assert best_agreement(answers, answers == labels) == max(value, key=value.get)
+
+
+def test_cross_fitted_committees_answer_each_fold_with_the_others_lambda():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 4, 80)
+    answers = np.where(rng.random((4, 80)) < 0.5, labels, rng.integers(0, 4, (4, 80)))
+    ballot = Ballot(answers[:3], answers[3], labels)
+    [found] = committee(ballot, ballot, ["best"])
+    fold, right = folds(80), 0
+    for f in range(5):
+        [part] = committee(ballot.subset(fold != f), ballot.subset(fold == f), ["best"])
+        assert part.whole.correct.tolist() == found.honest.correct[fold == f].tolist()
+        right += part.whole.correct.sum()
+    assert found.row["crossfit_accuracy"] == right / 80
+    sent = found.honest.escalated
+    final = np.where(sent, answers[3], votes(answers[:3])[0])
+    assert found.honest.correct.tolist() == (final == labels).tolist()
+
+
+def test_the_best_of_several_is_chosen_anew_in_each_fold():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 4, 60)
+    answers = np.where(rng.random((6, 60)) < 0.5, labels, rng.integers(0, 4, (6, 60)))
+    ballots = [Ballot(answers[[i, i + 1]], answers[i + 2], labels) for i in range(4)]
+    candidates = [{None: agreement(ballot, ballot)} for ballot in ballots]
+    found = best(candidates, by=None)[None]
+    fold = folds(60)
+    right = np.array([c[None].whole.correct for c in candidates])
+    assert found.whole.correct.sum() == right.sum(axis=1).max()
+    for f in range(5):
+        winner = right[:, fold != f].sum(axis=1).argmax()
+        ties = right[:, fold != f].sum(axis=1) == right[winner, fold != f].sum()
+        options = [row[fold == f].tolist() for row in right[ties]]
+        assert found.honest.correct[fold == f].tolist() in options
+    with pytest.raises(ValueError, match="no candidate"):
+        best([])

@@ -8,20 +8,26 @@ reporting = Pair(Outputs.of(whole(test_a), labels), Outputs.of(whole(test_b), la
 rows = list(compare(fitting, reporting))
 """
 
-from stages.deferral.committee import agreement, committee, votes
-from stages.deferral.compare import compare
+from stages.deferral.committee import Ballot, agreement, best_agreement, committee, votes
+from stages.deferral.compare import compare, decide
+from stages.deferral.decided import Decided, best
 from stages.deferral.outputs import Outputs, Pair
 from stages.deferral.rules import FINALS, RULES, Final, Rule
 
 __all__ = [
     "FINALS",
     "RULES",
+    "Ballot",
+    "Decided",
     "Final",
     "Outputs",
     "Pair",
     "Rule",
     "agreement",
+    "best",
+    "best_agreement",
     "committee",
     "compare",
+    "decide",
     "votes",
 ]

@@ -7,16 +7,19 @@ is the members behind it over all members. Two members that must agree are the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
-from stages.rule import Score, Threshold
-from stages.sweep import OBJECTIVES, Ordering, fit
+from stages.deferral.decided import Decided, Part, Row, Swept
+from stages.fitting import FOLDS, folds
+from stages.rule import Score
+from stages.sweep import OBJECTIVES, Ordering
 
 VOTE_SHARE = Score("vote_share", +1)
 AGREEMENT = 1.0  # λ: all members answer alike
-Row = dict[str, Any]
 
 
 def votes(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,75 +34,114 @@ def votes(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return predictions[winner, columns], behind[winner, columns] / len(predictions)
 
 
-def agreement(predictions: np.ndarray, last: np.ndarray, labels: np.ndarray) -> Row:
-    """The members' answer where all agree, else that of the last model.
+@dataclass(frozen=True)
+class Ballot:
+    """predictions int [M, N] of the members, last int [N] of the last model, labels int [N]."""
 
-    predictions int [M, N], last and labels int [N]. `usage` is the share of images that the last
-    model runs on; every member runs on all of them. Nothing is fitted.
+    predictions: np.ndarray
+    last: np.ndarray
+    labels: np.ndarray
+
+    @cached_property
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        return votes(self.predictions)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """bool [N]: the members' answer is."""
+        return self.counted[0] == self.labels
+
+    @property
+    def gain(self) -> np.ndarray:
+        """int8 [N] of asking the last model."""
+        return (self.last == self.labels).view(np.int8) - self.right.view(np.int8)
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        return Ordering.of(VOTE_SHARE, self.counted[1])
+
+    def subset(self, keep: np.ndarray) -> Ballot:
+        return Ballot(self.predictions[:, keep], self.last[keep], self.labels[keep])
+
+    @cached_property
+    def folds(self) -> list[tuple[np.ndarray, Ballot, Ballot]]:
+        """(rows intp of a fold, the other folds, that fold), for each."""
+        fold = folds(len(self.labels))
+        return [
+            (np.flatnonzero(fold == f), self.subset(fold != f), self.subset(fold == f))
+            for f in range(FOLDS)
+        ]
+
+
+def agreement(fitting: Ballot, reporting: Ballot) -> Decided:
+    """The members' answer where all agree, else that of the last model; nothing is fitted.
+
+    `usage` is the share of images that the last model runs on; every member runs on all of them.
+    Give the same Ballot twice to cross-fit what chooses among such committees.
     """
-    ordering, gain, right = _swept(predictions, last, labels)
-    return _row("agreement", AGREEMENT, *_at(ordering, gain, AGREEMENT), right, last == labels)
+
+    def part(fitting: Ballot, reporting: Ballot) -> tuple[Row, Part]:
+        return _swept(fitting, reporting).at(AGREEMENT, fitting.gain, reporting.gain)
+
+    row, whole = part(fitting, reporting)
+    about = {"objective": None, "threshold_low": None, "threshold_high": None, "points": 1}
+    return Decided(
+        {"rule": "agreement"} | _about(reporting) | row | about,
+        whole,
+        tuple(part(others, own)[1].at(rows) for rows, others, own in _folds(fitting, reporting)),
+    )
 
 
 def committee(
-    fitting: tuple[np.ndarray, np.ndarray, np.ndarray],
-    reporting: tuple[np.ndarray, np.ndarray, np.ndarray],
-    objectives: Sequence[str] = OBJECTIVES,
-) -> Iterator[Row]:
-    """Vote share: the last model runs where it is below λ; one row per objective.
+    fitting: Ballot, reporting: Ballot, objectives: Sequence[str] = OBJECTIVES
+) -> Iterator[Decided]:
+    """Vote share: the last model runs where it is below λ; one cascade per objective.
 
-    Each split is (predictions int [M, N], the last model's answers int [N], labels int [N]); λ is
-    swept exactly over the shares that occur on the fitting images.
+    λ is swept exactly over the shares that occur on the fitting images, and cross-fitted where both
+    splits are the same Ballot.
     """
-    ordering, gain, right = _swept(*fitting)
-    reported = _swept(*reporting)
-    _, last, labels = reporting
-    for objective, point in fit(ordering, gain, tuple(objectives)).items():
-        threshold, low, high = ordering.interval(point.k)
-        k, gained = _at(*reported[:2], threshold)
-        n = len(right)
-        yield _row("vote_share", threshold, k, gained, reported[2], last == labels) | {
-            "objective": objective,
-            "threshold_low": low,
-            "threshold_high": high,
-            "fit_accuracy": (int(right.sum()) + point.gain) / n,
-            "fit_usage": point.k / n,
-            "fit_n": n,
-            "points": len(ordering.ends),
-        }
+
+    def parts(fitting: Ballot, reporting: Ballot) -> Iterator[tuple[Row, Part]]:
+        swept = _swept(fitting, reporting)
+        return swept.fitted(fitting.gain, reporting.gain, objectives)
+
+    held_out = [
+        [part.at(rows) for _, part in parts(others, own)]
+        for rows, others, own in _folds(fitting, reporting)
+    ]
+    for i, (row, whole) in enumerate(parts(fitting, reporting)):
+        about = {"rule": VOTE_SHARE.name} | _about(reporting) | row
+        yield Decided(about, whole, tuple(fold[i] for fold in held_out))
 
 
-def _swept(
-    predictions: np.ndarray, last: np.ndarray, labels: np.ndarray
-) -> tuple[Ordering, np.ndarray, np.ndarray]:
-    """(ordering by vote share, gain int8 [N] of asking the last model, the members right)."""
-    answer, share = votes(predictions)
-    right = answer == labels
-    gain = (last == labels).view(np.int8) - right.view(np.int8)
-    return Ordering.of(VOTE_SHARE, share), gain, right
+def _swept(fitting: Ballot, reporting: Ballot) -> Swept:
+    return Swept(fitting.ordering, reporting.ordering, (fitting.right, reporting.right))
 
 
-def _at(ordering: Ordering, gain: np.ndarray, threshold: Threshold) -> tuple[int, int]:
-    k = ordering.escalated(threshold)
-    return k, int(gain[ordering.order[:k]].sum())
+def _folds(fitting: Ballot, reporting: Ballot) -> list[tuple[np.ndarray, Ballot, Ballot]]:
+    return fitting.folds if reporting is fitting else []
 
 
-def _row(
-    rule: str,
-    threshold: Threshold,
-    k: int,
-    gained: int,
-    right: np.ndarray,
-    last_right: np.ndarray,
-) -> Row:
-    n = len(right)
+def _about(reporting: Ballot) -> Row:
     return {
-        "rule": rule,
         "final": "b",
-        "threshold": threshold,
-        "accuracy": (int(right.sum()) + gained) / n,
-        "usage": k / n,
-        "accuracy_1": float(right.mean()),
-        "accuracy_2": float(last_right.mean()),
-        "n": n,
+        "accuracy_1": float(reporting.right.mean()),
+        "accuracy_2": float((reporting.last == reporting.labels).mean()),
     }
+
+
+def best_agreement(predictions: np.ndarray, correct: np.ndarray) -> tuple[int, int, int]:
+    """(A, B, C) of the most accurate agreement of two models with a third, then the least use of C.
+
+    predictions int [M, N], correct bool [M, N], M ≥ 3; the first of equals.
+    """
+    best, chosen = (-1, 0), (0, 1, 2)
+    for a, b in combinations(range(len(correct)), 2):
+        differ = predictions[a] != predictions[b]
+        right = correct[:, differ].sum(axis=1) + int((correct[a] & ~differ).sum())
+        right[[a, b]] = -1
+        c = int(right.argmax())
+        value = int(right[c]), -int(differ.sum())
+        if value > best:
+            best, chosen = value, (a, b, c)
+    return chosen

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from stages.calibration import fit_temperature
+from stages.fitting import FOLDS, folds
 from stages.logits import Parts, blocks, scaled, subset, together
 from stages.rule import NonFiniteError, scores_of
 
@@ -100,6 +101,15 @@ class Outputs:
             parts=None if self.parts is None else subset(self.parts, keep),
         )
 
+    @cached_property
+    def folds(self) -> list[tuple[np.ndarray, Outputs, Outputs]]:
+        """(rows intp of a fold, the other folds, that fold), for each: what cross-fitting needs."""
+        fold = folds(len(self.labels))
+        return [
+            (np.flatnonzero(fold == f), self.subset(fold != f), self.subset(fold == f))
+            for f in range(FOLDS)
+        ]
+
 
 def _reduce(
     rows: np.ndarray, logits: np.ndarray
@@ -127,8 +137,15 @@ class Pair:
     a: Outputs
     b: Outputs
 
-    def subset(self, keep: np.ndarray) -> Pair:
-        return Pair(self.a.subset(keep), self.b.subset(keep))
+    @cached_property
+    def folds(self) -> list[tuple[np.ndarray, Pair, Pair]]:
+        """(rows intp of a fold, the other folds, that fold), for each."""
+        return [
+            (rows, Pair(others_a, others_b), Pair(own_a, own_b))
+            for (rows, others_a, own_a), (_, others_b, own_b) in zip(
+                self.a.folds, self.b.folds, strict=True
+            )
+        ]
 
     def at(self, t_a: float, t_b: float) -> Pair:
         """The same images with A's logits divided by t_a and B's by t_b."""
