@@ -54,6 +54,10 @@ class DamagedManifestError(InputError):
     """A manifest that is not what was written: nothing in it is believed."""
 
 
+class OtherVersionError(InputError):
+    """A manifest of another schema version than this program's."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """`identity` is what must agree for rows to be mixed or reused; `provenance` is the rest."""
@@ -140,14 +144,18 @@ def load_path(store: Store, path: str) -> Manifest | None:
 
 def _read(store: Store, path: str) -> Manifest:
     try:
-        body = json.loads(store.read(path).to_pybytes())
+        data = store.read(path).to_pybytes()
+        body = json.loads(data)
         version = body["schema_version"]
         if version != SCHEMA_VERSION:
-            raise InputError(
+            raise OtherVersionError(
                 f"{store.describe(path)} has schema version {version}, this program reads "
                 f"{SCHEMA_VERSION}: choose another --cache, or extract again"
             )
-        return _parsed(body, path)
+        found = _parsed(body, path)
+        if found.to_json().encode() != data:
+            raise ValueError("it is not as it was written")
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedManifestError(
             f"{store.describe(path)} is damaged ({type(error).__name__}): delete it and run "

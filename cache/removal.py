@@ -86,7 +86,7 @@ def collect(store: Store, older_than_s: float = HOUR_S, dry_run: bool = False) -
     found = [
         *_of("was never finished", [e for e in _unpublished(store) if _is_old(e, old)]),
         *_of("no manifest names it", [e for e in seen.strays if _is_old(e, old)]),
-        *_of("no run goes on from it", [e for e in seen.idle_receipts if _is_old(e, old)]),
+        *_of("no run goes on from it", [e for _, e in seen.idle_receipts if _is_old(e, old)]),
     ]
     if dry_run:
         return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cache import manifest as manifests
 from cache import receipts
 from cache.errors import one_of
-from cache.manifest import DamagedManifestError, Manifest
+from cache.manifest import DamagedManifestError, Manifest, OtherVersionError
 from cache.partition import KEYS, Partition
 from cache.receipts import Receipt
 from cache.store import Entry, Store
@@ -58,7 +58,7 @@ class Survey:
     damaged: tuple[tuple[Partition, str], ...]
     unfinished: tuple[Unfinished, ...]
     strays: tuple[Entry, ...]
-    idle_receipts: tuple[Entry, ...]
+    idle_receipts: tuple[tuple[Partition, Entry], ...]
 
     @property
     def partitions(self) -> list[Partition]:
@@ -84,7 +84,7 @@ def survey(store: Store, selection: Selection | None = None) -> Survey:
         if place not in whole
     ]
     paths = {receipts.path_of(u.partition, r.part) for u in unfinished for r in u.receipts}
-    idle = [entry for found in receipted.values() for entry in found if entry.path not in paths]
+    idle = [(place, e) for place, es in receipted.items() for e in es if e.path not in paths]
     named = {f"{m.partition.path}/{part.name}" for m in complete for part in m.parts}
     named |= {f"{u.partition.path}/{r.part.name}" for u in unfinished for r in u.receipts}
     spared = {partition.path for partition, _ in damaged}
@@ -160,4 +160,6 @@ def _loaded(store: Store, place: Partition) -> Manifest | str | None:
     try:
         return manifests.load(store, place)
     except DamagedManifestError as error:
-        return f"is no manifest as written ({type(error.__cause__).__name__})"
+        return f"is no manifest as it was written ({type(error.__cause__).__name__})"
+    except OtherVersionError:
+        return "is of another version of this program"

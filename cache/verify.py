@@ -15,7 +15,7 @@ from cache.errors import InputError
 from cache.fingerprint import fingerprint_of
 from cache.manifest import Manifest, Part, load, manifest_path, part_index
 from cache.partition import Partition
-from cache.parts import sha256
+from cache.parts import part_intact, sha256
 from cache.schema import fits
 from cache.store import Store
 from cache.survey import Selection, Survey, survey
@@ -70,7 +70,21 @@ def verify(
         report.rows += manifest.rows
     for partition, what in report.survey.damaged:
         report.damage.append(Damage(manifest_path(partition), partition, what))
+    report.damage += _unfinished(store, report.survey)
     return report
+
+
+def _unfinished(store: Store, seen: Survey) -> Iterator[Damage]:
+    """Parts that the next run would not go on from, though they or their receipts are there."""
+    for each in seen.unfinished:
+        for receipt in each.receipts:
+            if not part_intact(store, each.partition, receipt.part):
+                path = f"{each.partition.path}/{receipt.part.name}"
+                yield Damage(path, each.partition, "is not what its receipt says")
+    complete = {manifest.partition for manifest in seen.complete}
+    for partition, entry in seen.idle_receipts:
+        if partition not in complete:
+            yield Damage(entry.path, partition, "is no receipt as it was written")
 
 
 def _partition(

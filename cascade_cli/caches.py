@@ -85,7 +85,7 @@ def ls(
     keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
     seen = survey(store, _selection(table, dataset, keys))
     rows = [_complete(manifest) for manifest in seen.complete]
-    rows += [_row(place, "damaged manifest") for place, _ in seen.damaged]
+    rows += [_row(place, f"the manifest {what}") for place, what in seen.damaged]
     for each in seen.unfinished:
         parts = [receipt.part for receipt in each.receipts]
         rows.append(_row(each.partition, "unfinished") | _sums(parts))

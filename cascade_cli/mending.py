@@ -22,7 +22,7 @@ def mending(damage: Damage, cache: str | None) -> str:
     imported = "import" in (keys.get("runtime"), damage.provenance.get("layout"))
     again = _import(keys) if imported else _COMMANDS[table](keys)
     words = shlex.join(["cascade", *again, *where]).replace("'…'", "…")
-    if not damage.path.endswith(".json"):
+    if not damage.path.startswith("_manifests/"):
         return words
     named = [word for key, name in keys.items() for word in (f"--{key}", name)]
     removal = ["cascade", "cache", "rm", "--table", table, *named, "--yes", *where]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pyarrow as pa
 
+import cache.fingerprint
 from cache import Manifest, Partition, PartitionWriter, Store, write_partition
 from cache.schema import SAMPLES, logits_schema
 from stages.score import ScoreSet
@@ -30,13 +29,17 @@ def logits_table(logits, first=0):
 
 
 def fingerprint_of(labels):
-    """A stand-in for the datasets' own fingerprint: equal exactly for equal labels."""
-    return hashlib.sha256(np.asarray(labels, np.int32).tobytes()).hexdigest()
+    """Of the samples that `write_samples` writes."""
+    return cache.fingerprint.fingerprint_of(labels, keys_of(labels))
+
+
+def keys_of(labels):
+    return [f"{i}.png" for i in range(len(labels))]
 
 
 def write_samples(store, split, labels, dataset="toy"):
     n = len(labels)
-    columns = [np.arange(n), np.asarray(labels, np.int32), [f"{split}/{i}.png" for i in range(n)]]
+    columns = [np.arange(n), np.asarray(labels, np.int32), keys_of(labels)]
     identity = {"dataset_fingerprint": fingerprint_of(labels)}
     partition = Partition.of("samples", dataset=dataset, split=split)
     return write_partition(store, partition, pa.table(columns, schema=SAMPLES), identity, {})
