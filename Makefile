@@ -11,6 +11,8 @@ MODELS ?= all-available
 SCORE ?= maxp
 CACHE ?= artifacts
 OUT ?= report.html
+IMAGES ?=
+LIMIT ?= 25
 ARGS ?=
 ifeq ($(DATASET),digits)
 M1 ?= digits_separable
@@ -27,8 +29,8 @@ FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
 PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
-.PHONY: help install extract import profile import-costs score threshold heterogeneity simulate \
-	compare hash live report cache doctor models datasets test lint bench bench-gpu clean
+.PHONY: help install extract import profile import-costs score threshold search heterogeneity \
+	simulate compare hash live report cache doctor models datasets test lint bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ score: $(STAMP) ## Turn logits into scores
 
 threshold: $(STAMP) ## Fit λ for the pair M1, M2
 	$(CASCADE) threshold $(COMMON) $(FROM) $(PAIR) $(ARGS)
+
+search: $(STAMP) ## Find the cascade to deploy: ARGS='--min-accuracy 0.98'
+	$(CASCADE) search $(COMMON) $(FROM) $(ARGS)
 
 heterogeneity: $(STAMP) ## Show which models cover whose mistakes
 	$(CASCADE) heterogeneity $(COMMON) $(FROM) $(ARGS)
@@ -103,6 +108,9 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.hashing
+
+imagenet: $(STAMP) ## Run ImageNet's 40 models on LIMIT of your IMAGES with seeded weights
+	$(BIN)/python -m tools.imagenet_seeded $(or $(IMAGES),$(error give IMAGES=FOLDER)) --limit $(LIMIT) $(ARGS)
 
 bench-gpu: ## Measure predictions on the GPU that is there; installs nothing
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(ARGS)

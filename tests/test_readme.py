@@ -34,7 +34,7 @@ ADDED = {"live": ["--limit", "20"]}
 OTHER_TARGETS = {"install": "pip install", "test": "-m pytest"}
 TABLES = (
     *("samples", "logits", "timings", "scores", "costs"),
-    *("results/threshold", "results/simulate", "results/heterogeneity"),
+    *("results/threshold", "results/search", "results/simulate", "results/heterogeneity"),
 )
 EXTRA = re.compile(r"(?:\.|cascade-cli)\[([\w,]+)\]")
 
@@ -354,7 +354,7 @@ def test_cache_page_has_every_column(at_desk):
     import pyarrow.parquet as pq
 
     pair = ("-m1", "digits_wide", "-m2", "digits_residual")
-    for command in (("threshold", *pair), ("simulate", *pair), ("heterogeneity",)):
+    for command in (("threshold", *pair), ("search",), ("simulate", *pair), ("heterogeneity",)):
         assert cascade(*command).status == 0
     assert cascade("import-costs", "nano.csv", "--source", "a test").status == 0
     text = SECTIONS["docs/cache.md: Columns"].text
