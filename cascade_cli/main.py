@@ -24,6 +24,7 @@ from cascade_cli import (
     listings,
     live,
     report,
+    rules,
     search,
     simulate,
 )
@@ -45,6 +46,7 @@ for module in (
     costs_import,
     analyse,
     search,
+    rules,
     simulate,
     live,
     report,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.deferral import Ballot, agreement, best, best_agreement, committee, votes
+from stages.deferral import Ballot, Best, agreement, best_agreement, committee, votes
 from stages.fitting import folds
 
 BALLOTS = st.integers(1, 5).flatmap(
@@ -127,7 +127,12 @@ def test_the_best_of_several_is_chosen_anew_in_each_fold():
     answers = np.where(rng.random((6, 60)) < 0.5, labels, rng.integers(0, 4, (6, 60)))
     ballots = [Ballot(answers[[i, i + 1]], answers[i + 2], labels) for i in range(4)]
     candidates = [{None: agreement(ballot, ballot)} for ballot in ballots]
-    found = best(candidates, by=None)[None]
+    best = Best(by=None)
+    assert best.decided == {}
+    for candidate in candidates:
+        best.offer(candidate)
+    found = best.decided[None]
+    assert best.candidates == 4
     fold = folds(60)
     right = np.array([c[None].whole.correct for c in candidates])
     assert found.whole.correct.sum() == right.sum(axis=1).max()
@@ -136,5 +141,3 @@ def test_the_best_of_several_is_chosen_anew_in_each_fold():
         ties = right[:, fold != f].sum(axis=1) == right[winner, fold != f].sum()
         options = [row[fold == f].tolist() for row in right[ties]]
         assert found.honest.correct[fold == f].tolist() in options
-    with pytest.raises(ValueError, match="no candidate"):
-        best([])

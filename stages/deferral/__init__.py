@@ -10,7 +10,7 @@ rows = list(compare(fitting, reporting))
 
 from stages.deferral.committee import Ballot, agreement, best_agreement, committee, votes
 from stages.deferral.compare import compare, decide
-from stages.deferral.decided import Decided, best
+from stages.deferral.decided import Best, Decided
 from stages.deferral.outputs import Outputs, Pair
 from stages.deferral.rules import FINALS, RULES, Final, Rule
 
@@ -18,13 +18,13 @@ __all__ = [
     "FINALS",
     "RULES",
     "Ballot",
+    "Best",
     "Decided",
     "Final",
     "Outputs",
     "Pair",
     "Rule",
     "agreement",
-    "best",
     "best_agreement",
     "committee",
     "compare",

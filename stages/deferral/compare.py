@@ -65,8 +65,8 @@ def _parts(
         )
         for name in group:
             views = (judged.fitting, judged.reporting)
-            gains = [FINALS[name].gain(view, rule.score) for view in views]
-            for row, part in swept.fitted(*gains, objectives):
+            fit_gain, gain = (FINALS[name].gain(view, rule.score) for view in views)
+            for row, part in swept.fitted(fit_gain, gain, objectives):
                 yield (name, row["objective"]), ({"final": name} | row | about, part)
 
 

@@ -1,11 +1,11 @@
 """A cascade as fitted: its row of the table, and what it does to every reported image.
 
-`Swept` fits and applies any cascade of two answers, `Decided` is one, `best` chooses among them.
+`Swept` fits and applies any cascade of two answers, `Decided` is one, `Best` chooses among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -47,12 +47,13 @@ class Decided:
     """`about`: the columns of the fitted cascade that its images do not tell.
 
     `whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, and
-    applied to images that had no part in its fitting.
+    applied to images that had no part in its fitting. `models` all run, but for the last one.
     """
 
     about: Row
     whole: Part
     folds: tuple[Part, ...] = ()
+    models: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -127,27 +128,34 @@ def shares(prefix: str, part: Part) -> Row:
     return {f"{prefix}accuracy": _mean(part.correct), f"{prefix}usage": _mean(part.escalated)}
 
 
-def best(
-    candidates: Iterable[Mapping[Objective, Decided]], by: Objective = "best"
-) -> dict[Objective, Decided]:
+class Best:
     """The candidate with the best fit at objective `by`, all its objectives along.
 
     In each fold the candidate is chosen anew, so that no image has a part in what answers it. The
-    first of equals. ValueError without candidates.
+    first of equals. Candidates may be many: only the best are kept.
     """
-    chosen: list[Mapping[Objective, Decided]] = []
-    for candidate in candidates:
-        parts = candidate[by].parts
-        chosen = chosen or [candidate] * len(parts)
+
+    def __init__(self, by: Objective = "best") -> None:
+        self.by = by
+        self.candidates = 0
+        self._chosen: list[Mapping[Objective, Decided]] = []
+
+    def offer(self, candidate: Mapping[Objective, Decided]) -> None:
+        self.candidates += 1
+        parts = candidate[self.by].parts
+        self._chosen = self._chosen or [candidate] * len(parts)
         for i, part in enumerate(parts):
-            if part.rank > chosen[i][by].parts[i].rank:
-                chosen[i] = candidate
-    if not chosen:
-        raise ValueError("there is no candidate to choose from")
-    return {objective: _joined([c[objective] for c in chosen]) for objective in chosen[0]}
+            if part.rank > self._chosen[i][self.by].parts[i].rank:
+                self._chosen[i] = candidate
+
+    @property
+    def decided(self) -> dict[Objective, Decided]:
+        """By objective; empty without candidates."""
+        objectives = self._chosen[0] if self._chosen else {}
+        return {each: _joined([chosen[each] for chosen in self._chosen]) for each in objectives}
 
 
 def _joined(chosen: Sequence[Decided]) -> Decided:
     """The first fitted on all images, the others each in its own fold."""
     folds = (one.parts[i] for i, one in enumerate(chosen) if i)
-    return Decided(chosen[0].about, chosen[0].whole, tuple(folds))
+    return replace(chosen[0], folds=tuple(folds))

@@ -1,0 +1,226 @@
+"""`rules`: every deferral rule on one pair, or the best pair of each, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices
+from cascade_cli.output import check_table_file, print_json, print_table, progress, say, write_rows
+
+if TYPE_CHECKING:
+    from stages.fitting import FitPlan
+    from stages.rules import Question
+    from stages.score import ScoreSet
+
+COLUMNS = {
+    "cascade": "cascade",
+    "rule": "rule",
+    "final": "final answer",
+    "objective": "point",
+    "threshold": "λ:.6g",
+    "shown_accuracy": "accuracy",
+    "shown_usage": "use of last:.1%",
+    "shown_gain": "gain over maxp",
+}
+COST_COLUMNS = {"cost": "cost:.4g", "saved": "saved:.1%"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("rules")(rules)
+
+
+def rules(
+    model_1: opt.Model1 = None,
+    model_2: opt.Model2 = None,
+    third: Annotated[
+        str | None, typer.Option("--third", help="Also: A and B agree, else this model answers.")
+    ] = None,
+    committee: Annotated[
+        str | None,
+        typer.Option("--committee", help="Also: models that vote, the last answers in doubt."),
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="The best of all pairs for each rule.")
+    ] = False,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Pairs of these only, separated by commas.")
+    ] = None,
+    dataset: opt.Dataset = None,
+    data: opt.Data = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rules",
+            help="maxp, difference, entropy, margin, energy, maxp_t, difference_t, entropy_t, "
+            "learned, separated by commas. [default: all]",
+        ),
+    ] = None,
+    final: Annotated[
+        str | None,
+        typer.Option(
+            "--finals", help="What answers once B ran: b, postcheck, ensemble. [default: all]"
+        ),
+    ] = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="best, 1se or both, separated by commas.")
+    ] = "best,1se",
+    split: opt.Split = None,
+    fit_split: opt.FitSplit = None,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    batch_size: prices.BatchSize = 1,
+    baseline: prices.Baseline = None,
+    output: opt.Output = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Compare deferral rules: when B runs, and which answer then stands.
+
+    \b
+    cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
+    """
+    from cache import Store
+    from cascade_cli import asking, gather
+    from stages import rules as stage
+    from stages.fitting import plan
+
+    check_table_file(output)
+    pair = asking.pair(model_1, model_2, all_pairs)
+    teams = _teams(pair, third, asking.names(committee))
+    listed = None if models is None else list(dict.fromkeys(asking.names(models) or ()))
+    wanted = _wanted(pair, listed, teams)
+    chosen = _chosen(rule, final, objective)
+    store, images = Store(cache), gather.Images(data, weights)
+    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
+    split = gather.report_split(store, dataset, split)
+    reported = gather.scores(store, dataset, split, wanted, images, runtime)
+    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
+    fitted = plan(store, reported, fit_split, runtime=runtime)
+    question = _question(reported, pair, listed, teams, chosen)
+    gather.enough_models(question.pairs, reported)
+    asked = prices.Asked(cost, cost_device, batch_size, baseline)
+    everyone = prices.with_references(store, reported) if wanted else reported
+    pricer = prices.pricer(store, everyone, reported.models, asked)
+    with progress("comparing rules") as tell:
+        rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
+    for note in (*fitted.notes, *notes):
+        say(note)
+    if output is not None:
+        write_rows(rows, output)
+    if as_json:
+        print_json(_about(reported, fitted, notes) | {"rows": rows})
+        return
+    _show(reported, fitted, rows)
+
+
+def _teams(
+    pair: tuple[str, str] | None, third: str | None, committee: Sequence[str] | None
+) -> list[tuple[str, ...]]:
+    """Committees asked for, each with the model that answers for it last."""
+    from cache import InputError
+
+    if third is not None and pair is None:
+        raise InputError("--third stands behind two models: give -m1 A and -m2 B")
+    if committee is not None and len(committee) < 3:
+        raise InputError("--committee needs three models: two that vote and one that answers last")
+    teams: list[tuple[str, ...]] = [(*pair, third)] if pair and third else []
+    teams += [tuple(committee)] if committee else []
+    for team in teams:
+        if len(set(team)) < len(team):
+            raise InputError(f"{','.join(team)} names a model twice: each votes once")
+    return teams
+
+
+def _wanted(
+    pair: tuple[str, str] | None, models: Sequence[str] | None, teams: Sequence[tuple[str, ...]]
+) -> list[str] | None:
+    """The models in play, None for all there are."""
+    chosen = pair or models
+    if chosen is None:
+        return None
+    return list(dict.fromkeys([*chosen, *(name for team in teams for name in team)]))
+
+
+def _chosen(rule: str | None, final: str | None, objective: str) -> dict[str, tuple[str, ...]]:
+    from cache.errors import one_of
+    from cascade_cli import asking
+    from stages.deferral import FINALS, RULES
+    from stages.sweep import OBJECTIVES
+
+    given = {"rules": rule, "finals": final, "objectives": objective}
+    known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
+    out = {key: tuple(asking.names(text) or known[key]) for key, text in given.items()}
+    for key, names in out.items():
+        for name in names:
+            if name not in known[key]:
+                raise one_of(key.removesuffix("s"), name, known[key])
+    return out
+
+
+def _question(
+    reported: ScoreSet,
+    pair: tuple[str, str] | None,
+    models: Sequence[str] | None,
+    teams: Sequence[tuple[str, ...]],
+    chosen: dict[str, tuple[str, ...]],
+) -> Question:
+    from stages.rules import Question
+    from stages.threshold import all_pairs
+
+    index = {name: m for m, name in enumerate(reported.models)}
+    missing = [name for team in teams for name in team if name not in index]
+    if missing:
+        from cache.errors import one_of
+
+        raise one_of("model", missing[0], reported.models)
+    return Question(
+        pairs=[(0, 1)] if pair else all_pairs(reported.models[: len(models or reported.models)]),
+        committees=[tuple(index[name] for name in team) for team in teams],
+        trios=pair is None,
+        **chosen,
+    )
+
+
+def _about(reported: ScoreSet, fitted: FitPlan, notes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "dataset": reported.dataset,
+        "split": reported.split,
+        "fit_split": fitted.split,
+        "fit_method": fitted.method,
+        "notes": [*fitted.notes, *notes],
+    }
+
+
+def _show(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -> None:
+    costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
+    print_table([_shown(row) for row in rows], COLUMNS | costs)
+    how = "decided with the λ of the other folds" if fitted.method == "cross-fit" else "reported"
+    print(
+        f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), {how} "
+        f"on {reported.split} ({len(reported.labels)} images); intervals of 95 %, the gain paired, "
+        "in points, over plain maxp answered by B"
+    )
+    candidates = max(row["candidates"] for row in rows)
+    if candidates > 1:
+        print(f"each the best of up to {candidates} cascades by its accuracy on {fitted.split}")
+    if costs:
+        prices.explain(rows)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows: cross-fitted figures where there are such, with their intervals."""
+    honest = "accuracy" if row["crossfit_accuracy"] is None else "crossfit_accuracy"
+    low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
+    least, most = (f"{100 * row[f'gain_{end}']:+.2f}" for end in ("low", "high"))
+    return row | {
+        "cascade": f"{row['model_1'].replace(',', ' + ')} → {row['model_2']}",
+        "shown_accuracy": f"{row[honest]:.2%} ({low} to {high})",
+        "shown_usage": row[honest.replace("accuracy", "usage")],
+        "shown_gain": f"{100 * row['gain']:+.2f} ({least} to {most})",
+    }

@@ -1,0 +1,85 @@
+"""From the cache to what deferral rules know: the models of both splits, and pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import cache
+from cache import Manifest, Partition, Store
+from stages.deferral.committee import Ballot
+from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.rules import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
+from stages.fitting import FitPlan
+from stages.logits import Parts, cached
+from stages.score import ScoreSet
+
+
+def logits_manifest(store: Store, scores: ScoreSet, model: int) -> Manifest | None:
+    """The logits that the model's scores were made from, None where only scores were kept."""
+    return cache.load(store, Partition("logits", scores.manifests[model].partition.values))
+
+
+def parts_of(store: Store, scores: ScoreSet, model: int) -> Parts | None:
+    """The same, to be read part by part; row i is the image `scores.sample_ids[i]`."""
+    manifest = logits_manifest(store, scores, model)
+    return None if manifest is None else cached(store, manifest, scores.sample_ids)
+
+
+def outputs(store: Store, scores: ScoreSet, logits: bool) -> list[Outputs]:
+    """By model; without `logits`, and where there are none, scores are all that is known."""
+    return [_outputs(store, scores, model, logits) for model in range(len(scores.models))]
+
+
+def _outputs(store: Store, scores: ScoreSet, model: int, logits: bool) -> Outputs:
+    parts = parts_of(store, scores, model) if logits else None
+    if parts is not None:
+        return Outputs.of(parts, scores.labels)
+    known = {name: values[model] for name, values in scores.scores.items()}
+    return Outputs.from_scores(scores.labels, scores.predictions[model], known)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The models' outputs on the fitting and on the reported images."""
+
+    plan: FitPlan
+    reported: ScoreSet
+    fitting: Sequence[Outputs]
+    reporting: Sequence[Outputs]
+
+    @classmethod
+    def of(cls, store: Store, reported: ScoreSet, plan: FitPlan, logits: bool) -> Sides:
+        reporting = outputs(store, reported, logits)
+        same = plan.scores is reported
+        fitting = reporting if same else outputs(store, plan.scores, logits)
+        return cls(plan, reported, fitting, reporting)
+
+    def pair(self, a: int, b: int) -> tuple[Pair, Pair]:
+        """(fitting, reporting): one Pair twice where the split is to be cross-fitted."""
+        reporting = Pair(self.reporting[a], self.reporting[b])
+        if self.plan.method == "cross-fit":
+            return reporting, reporting
+        return Pair(self.fitting[a], self.fitting[b]), reporting
+
+    def ballot(self, members: Sequence[int], last: int) -> tuple[Ballot, Ballot]:
+        """(fitting, reporting), likewise."""
+        reporting = _ballot(self.reported, members, last)
+        if self.plan.method == "cross-fit":
+            return reporting, reporting
+        return _ballot(self.plan.scores, members, last), reporting
+
+    def known(self, a: int, b: int) -> frozenset[str]:
+        """What rules and final answers may need of this pair, as `stages.deferral.rules` says."""
+        sides = (self.fitting, self.reporting)
+        has = {LOGITS_A: a, LOGITS_B: b}
+        there = [
+            need for need, m in has.items() if all(side[m].parts is not None for side in sides)
+        ]
+        return frozenset((SCORES_ONLY, LABELS, *there))
+
+
+def _ballot(scores: ScoreSet, members: Sequence[int], last: int) -> Ballot:
+    return Ballot(scores.predictions[np.asarray(members)], scores.predictions[last], scores.labels)
