@@ -16,6 +16,7 @@ import typer
 from cascade_cli import (
     analyse,
     caches,
+    calibrate,
     costs,
     costs_import,
     doctor,
@@ -47,6 +48,7 @@ for module in (
     analyse,
     search,
     rules,
+    calibrate,
     simulate,
     live,
     report,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.logits import Parts, blocks, scaled
-from stages.rule import NonFiniteError, scores_of
+from stages.logits import Parts, blocks, scaled, scored, subset
+from stages.rule import NonFiniteError
 from stages.sweep import group_ends
 
 BINS = 15  # Guo et al. 2017
@@ -191,28 +191,49 @@ class Quality:
     reliability: Reliability
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Per image, float64 [N] each but `correct` bool: NLL of its label in nats, and confidence."""
+
+    nll: np.ndarray
+    confidence: np.ndarray
+    correct: np.ndarray
+
+    @classmethod
+    def of(cls, parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Judged:
+        """One pass. As maxp = 1/Z with the largest logit z₁ taken out, −ln p_y = z₁ − z_y − ln
+        maxp. NonFiniteError on a NaN or infinite logit."""
+        n = len(labels)
+        out = cls(np.empty(n), np.empty(n), np.empty(n, bool))
+        for rows, logits in blocks(parts):
+            z = scaled(logits, temperature)
+            found = scored(rows, z)
+            picked = (np.arange(len(rows)), labels[rows])
+            above = z.max(axis=1).astype(np.float64) - z[picked]
+            out.nll[rows] = above - np.log(found["maxp"])
+            out.confidence[rows] = found["maxp"]
+            out.correct[rows] = found["prediction"] == labels[rows]
+        return out
+
+    def quality(self, temperature: float = 1.0, bins: int = BINS) -> Quality:
+        bins_ = reliability(self.confidence, self.correct, bins)
+        return Quality(
+            temperature=temperature,
+            n=len(self.nll),
+            accuracy=float(self.correct.mean()),
+            nll=float(self.nll.mean()),
+            ece=bins_.ece,
+            aurc=aurc(self.confidence, self.correct),
+            augrc=augrc(self.confidence, self.correct),
+            reliability=bins_,
+        )
+
+
 def quality(
     parts: Parts, labels: np.ndarray, temperature: float = 1.0, bins: int = BINS
 ) -> Quality:
-    """Two passes over the logits; labels int [N]. NonFiniteError on a NaN or infinite logit."""
-    n = len(labels)
-    nll = _nll(parts, labels, 1 / temperature)[0]
-    confidence, correct = np.empty(n), np.empty(n, bool)
-    for rows, logits in blocks(parts):
-        out = scores_of(scaled(logits, temperature))
-        confidence[rows] = out["maxp"]
-        correct[rows] = out["prediction"] == labels[rows]
-    bins_ = reliability(confidence, correct, bins)
-    return Quality(
-        temperature=temperature,
-        n=n,
-        accuracy=float(correct.mean()),
-        nll=nll,
-        ece=bins_.ece,
-        aurc=aurc(confidence, correct),
-        augrc=augrc(confidence, correct),
-        reliability=bins_,
-    )
+    """One pass over the logits; labels int [N]. NonFiniteError on a NaN or infinite logit."""
+    return Judged.of(parts, labels, temperature).quality(temperature, bins)
 
 
 @dataclass(frozen=True)
@@ -235,3 +256,20 @@ def calibrate(
     temperature = fit_temperature(fitting, fit_labels)
     before, after = (quality(reporting, labels, t, bins) for t in (1.0, temperature.value))
     return Calibration(temperature, before, after)
+
+
+def crossfit(parts: Parts, labels: np.ndarray, fold: np.ndarray, bins: int = BINS) -> Calibration:
+    """Fit and judge on the same N images: each `fold` (int [N]) at the temperature of the others.
+
+    The temperature that is given is fitted on all of them.
+    """
+    after = Judged(np.empty(len(labels)), np.empty(len(labels)), np.empty(len(labels), bool))
+    for f in np.unique(fold):
+        own = fold == f
+        others = fit_temperature(subset(parts, ~own), labels[~own])
+        judged = Judged.of(subset(parts, own), labels[own], others.value)
+        for name in ("nll", "confidence", "correct"):
+            getattr(after, name)[own] = getattr(judged, name)
+    temperature = fit_temperature(parts, labels)
+    before = quality(parts, labels, 1.0, bins)
+    return Calibration(temperature, before, after.quality(temperature.value, bins))

@@ -12,6 +12,7 @@ import numpy as np
 
 import cache
 from cache import Manifest, Store
+from stages.rule import NonFiniteError, scores_of
 
 Part = tuple[np.ndarray, np.ndarray]  # rows intp [n], logits float32 [n, K]
 Parts = Callable[[], Iterable[Part]]  # each call starts another pass
@@ -58,6 +59,14 @@ def blocks(parts: Parts) -> Iterator[Part]:
 def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:
     """z/T in float64; the very same float32 z at T = 1, so that nothing is rounded anew."""
     return logits if temperature == 1 else logits.astype(np.float64) / temperature
+
+
+def scored(rows: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
+    """`scores_of` a block; NonFiniteError names the row of the split."""
+    try:
+        return scores_of(logits)
+    except NonFiniteError as error:
+        raise NonFiniteError(int(rows[error.row])) from error
 
 
 def together(a: Parts, b: Parts) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

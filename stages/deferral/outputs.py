@@ -9,8 +9,7 @@ import numpy as np
 
 from stages.calibration import fit_temperature
 from stages.fitting import FOLDS, folds
-from stages.logits import Parts, blocks, scaled, subset, together
-from stages.rule import NonFiniteError, scores_of
+from stages.logits import Parts, blocks, scaled, scored, subset, together
 
 TOP = 10
 SCALARS = ("maxp", "difference", "entropy", "margin", "energy")
@@ -116,10 +115,7 @@ def _reduce(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """(scalars, prediction, top) of a block. As maxp = 1/Z with the largest logit z₁ taken out,
     p_k = e^(z_k − z₁)·maxp and ln Σeᶻ = z₁ − ln maxp."""
-    try:
-        out = scores_of(logits)
-    except NonFiniteError as error:
-        raise NonFiniteError(int(rows[error.row])) from error
+    out = scored(rows, logits)
     count = min(TOP, logits.shape[1])
     largest = np.partition(logits, -count, axis=1)[:, -count:].astype(np.float64)
     largest = np.sort(largest, axis=1)[:, ::-1]

@@ -49,7 +49,7 @@ def run(
     built = content.build(subject, facts, drawn)
     _write(Path(out), page.render(built, charts.script()))
     shown = [figure for section in built.sections for figure in section.figures]
-    files = [] if figures is None else _save(shown, Path(figures))
+    files = [] if figures is None else save_figures(shown, Path(figures))
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
     return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
 
@@ -68,7 +68,8 @@ def _write(path: Path, text: str) -> None:
         raise _refused(path, error) from error
 
 
-def _save(shown: Sequence[charts.Figure], folder: Path) -> list[Path]:
+def save_figures(shown: Sequence[charts.Figure], folder: Path) -> list[Path]:
+    """NAME.png and NAME.svg of each; InputError where the folder cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [file for figure in shown for file in charts.save(figure, folder)]

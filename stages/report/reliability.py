@@ -1,0 +1,47 @@
+"""A reliability diagram: how often a model is right, by how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from stages.report.charts import BLUE, GREY, ORANGE, Drawing, Figure
+
+Row = dict[str, Any]
+COLORS = {"before": ORANGE, "after": BLUE}
+
+
+def figures(bins: Sequence[Row], temperatures: dict[str, float]) -> list[Figure]:
+    """One per model, from the tidy bins of `stages.calibrate`."""
+    return [
+        Figure(
+            f"reliability-{model.replace('/', '-')}",
+            f"Reliability of {model}",
+            f"Accuracy by confidence, before and after dividing the logits by {t:.3g}. On the line "
+            "a model is right as often as it is sure; below it, it is too sure.",
+            diagram([row for row in bins if row["model"] == model and row["count"]]),
+        )
+        for model, t in temperatures.items()
+    ]
+
+
+def diagram(bins: Sequence[Row]) -> Drawing:
+    """`bins` have `when` (before or after), `confidence`, `accuracy` and `count`."""
+    scale = alt.Scale(domain=list(COLORS), range=list(COLORS.values()))
+    share = alt.Scale(domain=[0, 1])
+    base = alt.Chart(alt.NamedData("bins")).encode(
+        x=alt.X("confidence:Q", title="confidence", scale=share, axis=alt.Axis(tickCount=6)),
+        y=alt.Y("accuracy:Q", title="accuracy", scale=share, axis=alt.Axis(tickCount=6)),
+        color=alt.Color("when:N", scale=scale, legend=alt.Legend(title=None, orient="top")),
+    )
+    dots = base.mark_point(filled=True, opacity=0.8).encode(
+        size=alt.Size("count:Q", legend=None),
+        tooltip=[alt.Tooltip(name) for name in ("when:N", "confidence:Q", "accuracy:Q", "count:Q")],
+    )
+    line = alt.Chart(alt.NamedData("diagonal")).mark_line(color=GREY, strokeDash=[4, 4])
+    diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
+    corners: list[Row] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
+    return Drawing(chart, {"bins": list(bins), "diagonal": corners})
