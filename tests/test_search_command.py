@@ -1,0 +1,362 @@
+"""`cascade search` on the digits from end to end, what surrounds its answer, and bad requests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from helpers import MODELS, make_cache, random_scores
+from running import cascade
+from scipy.stats import binom
+
+from cache import InputError, Store
+from cascade_cli.budgets import parse_cost
+from stages.allpairs import Costs, rules
+from stages.bootstrap import deployed
+from stages.certify import Limits
+from stages.certify_sweeps import parts
+from stages.costs import Curve, Prices
+from stages.found import Space
+from stages.guarantee import Promise, guarantee
+from stages.operating import OperatingPoint, outcome
+from stages.pricing import Pricer
+from stages.score import load
+from stages.simulate import Cascade, simulate
+from stages.spending import costs_of, counted_runs
+from stages.verdict import NOT_WORTH, UNKNOWN, WORTH, verdict
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    root = tmp_path_factory.mktemp("digits")
+    assert cascade("extract", "--cache", root).status == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Three models on two splits, 400 images each; nothing is known of their costs."""
+    root = tmp_path_factory.mktemp("toy")
+    make_cache(root, n=400, trained_on=dict.fromkeys(MODELS, ("train",)))
+    return root
+
+
+def _search(root, *args):
+    return cascade("search", "--cache", root, *args)
+
+
+def _point(row):
+    limits = [(row["threshold"], row["threshold_low"], row["threshold_high"])]
+    if row["model_3"]:
+        low, high = row["threshold_2_low"], row["threshold_2_high"]
+        second = row["threshold_2"] if row["mode_2"] == "threshold" else row["mode_2"]
+        limits.append((second, low, high))
+    models = tuple(filter(None, (row["model_1"], row["model_2"], row["model_3"])))
+    return OperatingPoint(models, row["score"], row["postcheck"], tuple(limits))
+
+
+QUESTIONS = {
+    "default": (),
+    "best": ("--best-accuracy",),
+    "accuracy": ("--min-accuracy", "0.98"),
+    "cost": ("--max-cost", "0.1M"),
+    "match": ("--match", "digits_plain"),
+    "chains": ("--min-accuracy", "0.98", "--stages", "3"),
+    "some": ("--models", "digits_plain,digits_wide", "-s", "maxp", "-P"),
+    "batches": ("--batch-size", "8", "--best-accuracy"),
+}
+
+
+@pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
+def test_rows_are_what_their_cascade_does(digits, asked):
+    found = _search(digits, *asked, "--json").json
+    scores, fitting = (load(Store(digits), "digits", split) for split in ("test", "val"))
+    for row in [found["answer"], *found["frontier"]]:
+        here, there = outcome(scores, _point(row)), outcome(fitting, _point(row))
+        assert row["accuracy"] == here.correct.mean()
+        assert row["usage"] == (here.stage > 0).mean()
+        assert row["fit_accuracy"] == there.correct.mean()
+        macs = [m.provenance["macs"] for m in scores.manifests]
+        spent = [macs[scores.index(model)] for model in _point(row).models]
+        assert row["cost"] == pytest.approx(
+            np.dot(spent, [here.usage(j) for j in range(len(spent))])
+        )
+        assert row["cost_low"] <= row["cost"] <= row["cost_high"]
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
+        assert (row["split"], row["fit_split"], row["fit_method"]) == ("test", "val", "other-split")
+    costs = [row["fit_cost"] for row in found["frontier"]]
+    assert costs == sorted(costs)
+
+
+def test_answers_keep_what_was_asked_on_the_fitting_images(digits):
+    def answer(*asked):
+        return _search(digits, *asked, "--json").json["answer"]
+
+    assert answer("--min-accuracy", "0.98")["fit_accuracy"] >= 0.98
+    assert answer("--max-cost", "0.1M")["fit_cost"] <= 1e5
+    scores = load(Store(digits), "digits", "val")
+    plain = scores.accuracy[scores.index("digits_plain")]
+    assert answer("--match", "digits_plain")["fit_accuracy"] >= plain
+    best = answer("--best-accuracy")
+    assert best["fit_accuracy"] >= max(scores.accuracy)
+    assert answer()["fit_cost"] <= best["fit_cost"]
+
+
+def test_the_readme_shows_what_is_printed(digits):
+    done = _search(digits, "--match", "digits_residual")
+    text = README.read_text(encoding="utf-8").split("## Which cascade to deploy")[1]
+    shown = " ".join(re.findall(r"```text\n(.*?)```", text, re.S)[0].split())
+    assert done.out.splitlines()[0] == shown
+
+
+def test_baselines_and_mixture(digits):
+    found = _search(digits, "--min-accuracy", "0.98", "--json").json
+    scores, answer = load(Store(digits), "digits", "test"), found["answer"]
+    by_kind = {row["kind"]: row for row in found["baselines"]}
+    alone = {row["model_1"]: row for row in found["baselines"] if row["kind"] == "single"}
+    assert {m: row["accuracy"] for m, row in alone.items()} == dict(
+        zip(scores.models, scores.accuracy.tolist(), strict=True)
+    )
+    a, b = (scores.correct[scores.index(answer[name])] for name in ("model_1", "model_2"))
+    share = answer["usage"]
+    expected = (1 - share) * a.mean() + share * b.mean()
+    assert by_kind["random"]["accuracy"] == pytest.approx(expected)
+    assert by_kind["random"]["cost"] == answer["cost"]
+    assert by_kind["oracle"]["accuracy"] == (a | b).mean()
+    assert by_kind["oracle"]["usage"] == (~a & b).mean()
+    mixture = found["mixture"]
+    assert mixture["fit_accuracy"] == pytest.approx(0.98)
+    assert mixture["fit_cost"] < answer["fit_cost"]
+    assert 0 < mixture["share"] < 1
+
+
+def test_everything_is_also_a_table(digits, tmp_path):
+    found = _search(digits, "--max-cost", "0.2M", "--json", "-o", tmp_path / "t.csv").json
+    [file] = [
+        path
+        for path in Path(digits, "results/search").rglob("*.parquet")
+        if "max-cost 200000.0" in pq.read_table(path)["question"].to_pylist()
+    ]
+    rows = pq.read_table(file).to_pylist()
+    assert len(rows) == 1 + len(found["frontier"]) + len(found["baselines"])
+    assert pl.read_csv(tmp_path / "t.csv").height == len(rows)
+    assert {row["fit_split"] for row in rows} == {"val"}
+    assert {row["mode"] for row in rows} >= {"never", "threshold", "random", "oracle"}
+    together = pq.read_table(Path(digits, "results/search"), partitioning=None)
+    assert together.num_rows >= len(rows)
+
+
+def test_without_a_second_split_the_search_is_cross_fitted(tmp_path):
+    make_cache(tmp_path, splits=("test",), n=400)
+    asked = ("-d", "toy", "--best-accuracy", "--json")
+    found = _search(tmp_path, *asked).json
+    assert found["fit_method"] == "cross-fit"
+    answer = found["answer"]
+    assert answer["crossfit_accuracy"] < answer["accuracy"] == answer["fit_accuracy"]
+    assert answer["crossfit_cost"] == pytest.approx(1 + answer["crossfit_usage"])
+    assert "cross-fitted" in found["sentence"]
+    other = _search(tmp_path, *asked, "--fit-split", "test").json
+    assert other["answer"]["crossfit_accuracy"] is None
+
+
+def test_without_costs_runs_are_counted(toy):
+    done = _search(toy, "-d", "toy", "--best-accuracy", "--json")
+    assert "runs of any model count alike" in done.err
+    found = done.json
+    assert found["cost"]["kind"] == "runs"
+    assert found["answer"]["cost"] == pytest.approx(1 + found["answer"]["usage"])
+
+
+def test_optimism_is_judged_out_of_bag(toy):
+    found = _search(
+        toy, "-d", "toy", "--best-accuracy", "--optimism", "--resamples", "40", "--json"
+    )
+    optimism = found.json["optimism"]
+    assert optimism["resamples"] == 40
+    assert optimism["split"] == "val"
+    assert optimism["optimism"] > 0
+    assert optimism["accuracy_low"] < optimism["accuracy"] < optimism["accuracy_high"]
+    assert optimism["accuracy"] < found.json["answer"]["fit_accuracy"]
+
+
+def test_a_certificate_and_none(digits):
+    found = _search(digits, "--certify", "0.05,0.1", "--json").json
+    made, answer = found["certificate"], found["answer"]
+    assert made["feasible"]
+    assert made["reference"] == "digits_residual"
+    assert (made["proposing"], made["testing"]) == (150, 350)
+    scores = load(Store(digits), "digits", "val")
+    here = outcome(scores, _point(answer))
+    lost = scores.correct[scores.index("digits_residual")] & ~here.correct
+    assert made["lost"] == lost.mean() < 0.05
+    assert made["usage"] == here.usage()
+    assert found["sentence"].startswith("With probability 0.9")
+    assert binom.cdf(lost.sum(), 500, 0.05) < 0.1
+    none = _search(digits, "--certify", "0.002,0.01", "--json").json
+    assert none["answer"] is None
+    assert not none["certificate"]["feasible"]
+    assert none["sentence"].startswith("Infeasible: ")
+    capped = ("--certify", "0.05,0.1", "--max-usage", "0.2", "--max-cost", "0.3M")
+    found = _search(digits, *capped, "--bound", "betting", "--json").json
+    assert found["certificate"]["max_cost"] == 3e5
+    assert found["answer"] is None or found["answer"]["usage"] < 0.3
+
+
+def test_a_certificate_wants_images_that_no_model_saw(tmp_path):
+    make_cache(tmp_path, n=100, trained_on={"small": ("val",), "large": (), "other": ()})
+    done = _search(tmp_path, "-d", "toy", "--certify", "0.2,0.1", "--fit-split", "val")
+    assert "small (stated) was trained on val" in done.refusal
+    done = _search(tmp_path, "-d", "toy", "--certify", "0.2,0.1")
+    assert done.status == 0
+    assert "certified and reported on the same images" in done.err
+
+
+BAD = {
+    "two questions": (("--min-accuracy", "0.9", "--match", "x"), "one question at a time"),
+    "certify too": (("--certify", "0.1,0.1", "--best-accuracy"), "question of its own"),
+    "unknown model": (("--match", "resnet"), "unknown model to match 'resnet'"),
+    "reference": (("--certify", "0.1,0.1", "--reference", "x"), "unknown reference 'x'"),
+    "too good": (("--min-accuracy", "1", "--models", "digits_wide,digits_plain"), "ask for less"),
+    "too cheap": (("--max-cost", "5"), "nothing costs 5 multiply-adds or less on val"),
+    "wrong unit": (("--max-cost", "3mJ"), "'3mJ' is no cost in multiply-adds"),
+    "no number": (("--max-cost", "much"), "'much' is no cost"),
+    "certify": (("--certify", "0.1"), "give EPSILON,DELTA"),
+    "epsilon": (("--certify", "2,0.1"), "epsilon must lie between 0 and 1"),
+    "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
+    "cap alone": (("--max-usage", "0.1"), "belongs to --certify"),
+    "oracle": (("-s", "oracle"), "cannot be deployed"),
+    "one model": (("--models", "digits_wide"), "one model only"),
+    "chains in batches": (("--stages", "3", "--batch-size", "4"), "one by one"),
+    "both": (("--stages", "3", "--optimism"), "goes without --optimism"),
+    "output": (("-o", "x.txt"), "must end in .csv or .parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "said"), BAD.values(), ids=BAD)
+def test_bad_requests_are_refused_in_one_line(digits, asked, said):
+    assert said in _search(digits, *asked).refusal
+
+
+# --- the parts -----------------------------------------------------------------------------------
+
+J, MS, MACS = (
+    Prices(kind, unit, None, "", {}, {})
+    for kind, unit in (("joules", "J"), ("latency", "ms"), ("macs", "multiply-adds"))
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "prices", "value"),
+    [
+        ("0.5mJ", J, 0.0005),
+        ("0.3 J", J, 0.3),
+        ("7µJ", J, 7e-6),
+        ("0.02s", MS, 20.0),
+        ("12ms", MS, 12.0),
+        ("12", MS, 12.0),
+        ("0.3M", MACS, 300000.0),
+        ("1.5G", MACS, 1.5e9),
+        ("2e6", MACS, 2e6),
+    ],
+)
+def test_a_cost_with_its_unit(text, prices, value):
+    assert parse_cost(text, prices) == value
+
+
+@pytest.mark.parametrize("text", ["3ms", "J", "-1J", "1e3e3", "nan", "inf", ""])
+def test_no_cost(text):
+    with pytest.raises(InputError, match="is no cost in J"):
+        parse_cost(text, J)
+
+
+def _pricer(scores, curves, batch_size=1):
+    prices = Prices("latency", "ms", "x", "", dict(zip(scores.models, curves, strict=True)), {})
+    return Pricer(scores, prices, batch_size)
+
+
+def test_expected_costs_of_batches_are_those_of_many_draws():
+    rng = np.random.default_rng(0)
+    scores = random_scores(rng, 40)
+    values = np.array([3.0, 5.0, 8.0, 9.0])
+    curve = Curve(np.array([1, 2, 4, 8]), values, values, values)
+    pricer = _pricer(scores, [curve] * 3, batch_size=8)
+    costs = costs_of(pricer, scores.models, 40)
+    assert costs.alone.tolist() == [9 / 8] * 3
+    for k in (0, 7, 20, 40):
+        drawn = curve.at(rng.binomial(8, k / 40, 200_000)).mean() / 8
+        assert costs.more[1, k] == pytest.approx(drawn, abs=0.01)
+    many = costs_of(pricer, scores.models, 10_000).more[1]
+    assert many[::250] == pytest.approx(costs.more[1], abs=1e-5)
+
+
+def test_a_bill_by_stages_is_that_of_the_pair_and_of_the_model():
+    rng = np.random.default_rng(1)
+    scores = random_scores(rng, 100)
+    sizes = np.array([1, 4, 16])
+    curves = [Curve(sizes, v, 0.9 * v, 1.2 * v) for v in rng.uniform(1, 9, (3, 3)).cumsum(axis=1)]
+    for batch_size in (1, 8):
+        pricer = _pricer(scores, curves, batch_size)
+        ran = rng.random(100) < 0.3
+        pair = pricer.bill("small", "large", ran)
+        staged = pricer.staged(("small", "large"), ran.astype(np.int8))
+        for name in ("value", "half"):
+            assert getattr(staged.total, name) == pytest.approx(getattr(pair.total, name))
+        alone = pricer.staged(("other",), np.zeros(100, np.int8)).total
+        assert alone.value == pytest.approx(pricer.model("other").value)
+
+
+def test_a_cascade_of_two_is_simulated_alike():
+    for seed in range(20):
+        scores = random_scores(np.random.default_rng(seed), 50)
+        for name, postcheck in (("maxp", True), ("entropy", False), ("difference", True)):
+            here = outcome(
+                scores, OperatingPoint(("small", "large"), name, postcheck, ((0.5, None, None),))
+            )
+            there = simulate(scores, Cascade("small", "large", name, 0.5, postcheck))
+            assert np.array_equal(here.correct, there.correct)
+            assert np.array_equal(here.stage > 0, there.escalated)
+
+
+@pytest.mark.parametrize(("skill", "word"), [(0.97, WORTH), (0.70, NOT_WORTH), (0.905, UNKNOWN)])
+def test_worth_it_is_said_by_the_best_single_model_that_is_no_dearer(skill, word):
+    """Models right 80, 90 and 99 % of the time at costs 1, 2 and 10; a cascade at cost 3."""
+    rng = np.random.default_rng(0)
+    n = 1000
+    scores = random_scores(rng, n)
+    scores.correct[:] = np.sort(rng.random((3, n)), axis=1)[:, ::-1] < [[0.8], [0.9], [0.99]]
+    ones = np.array([1])
+    curves = [Curve(ones, c, c, c) for c in np.array([[1.0], [2.0], [10.0]])]
+    pricer = _pricer(scores, curves)
+    stage = (np.arange(n) < n / 5).astype(np.int8)
+    correct = rng.random(n) < skill
+    point = OperatingPoint(("small", "other"), "maxp", False, ((0.5, None, None),))
+    found = verdict(pricer, point, pricer.staged(point.models, stage), stage, correct)
+    assert (found.word, found.rival) == (word, "large")
+    right = scores.correct[1]
+    assert found.change == deployed(correct, stage > 0, right)["accuracy_change"]
+
+
+def test_runs_count_one_each():
+    prices = counted_runs(["a", "b"])
+    assert [prices.model(name, 8) for name in ("a", "b")] == [1, 1]
+
+
+def test_images_that_test_have_no_say_in_what_is_tested(store):
+    scores = random_scores(np.random.default_rng(3), 300, levels=50, split="val")
+    costs = Costs.linear(np.array([1.0, 5.0, 3.0]), 300)
+    promise = Promise(Limits(0.3, 0.2))
+    space = Space(tuple(rules(("maxp", "entropy"))))
+    made = guarantee(store, scores, costs, space, promise)
+    _, testing = parts(300)
+    changed = scores.of_images(np.arange(300))
+    changed.correct[:, testing] = ~changed.correct[:, testing]
+    again = guarantee(store, changed, costs, space, promise)
+    assert made.reference == again.reference
+    assert made.certificate.order.tolist() == again.certificate.order.tolist()
+    assert made.certificate.p_values.tolist() != again.certificate.p_values.tolist()
