@@ -29,7 +29,9 @@ _TYPES = {
     "postcheck": pa.bool_(),
     **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
-    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size", *_COUNTS), pa.int64()),
+    **dict.fromkeys(
+        ("fit_n", "macs_1", "macs_2", "cost_batch_size", "flips", *_COUNTS), pa.int64()
+    ),
 }
 
 
