@@ -286,6 +286,23 @@ def test_the_dataset_follows_from_the_name():
     assert [dataset_of(name) for name in names] == datasets
 
 
+def test_references_are_names_in_the_cache():
+    from cache import Partition
+
+    keys = {"split": "val", "variant": "identity", "runtime": "torch-fp32-cpu"}
+    for name in ("resnet50@IMAGENET1K_V2", "timm/resnet18.a1_in1k"):
+        partition = Partition.of("logits", dataset="imagenet", model=name, **keys)
+        assert Partition.parse(partition.path).keys["model"] == name
+        assert partition.path.count("/") == 5
+
+
+@pytest.mark.parametrize("name", ["../x", "resnet50@../x", "timm/../x", "/x", "file:a/..pt2"])
+def test_names_that_climb_are_refused(name, tmp_path):
+    with pytest.raises(InputError) as caught:
+        choose("imagenet", [name], directory=tmp_path, download=False)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_dataset_decides_between_namesakes():
     assert get("vgg11_bn").family == get("vgg11_bn", "intel").family == "cifar_vgg"
     spec = get("vgg11_bn", "imagenet")

@@ -66,7 +66,7 @@ class Facts:
 
 def facts(path: Path) -> Facts:
     """Read from the graph alone; InputError for anything but a classifier of pictures."""
-    with _opened(path) as members:
+    with _opened(path, whole=False) as members:
         return _facts(path, json.loads(members[GRAPH]), json.loads(members[WEIGHTS]))
 
 
@@ -76,7 +76,7 @@ def vetted(path: Path) -> tuple[io.BytesIO, bytes]:
     The second value is those inputs' pickle, for the caller to try with `weights_only` first.
     """
     copy = io.BytesIO()
-    with _opened(path) as members, zipfile.ZipFile(copy, "w") as written:
+    with _opened(path, whole=True) as members, zipfile.ZipFile(copy, "w") as written:
         for name, content in members.items():
             written.writestr(f"program/{name}", content)
         inputs = members[SAMPLES]
@@ -85,11 +85,11 @@ def vetted(path: Path) -> tuple[io.BytesIO, bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[dict[str, bytes]]:
-    """The archive's members, the graph without what is not needed; all checked."""
+def _opened(path: Path, whole: bool) -> Iterator[dict[str, bytes]]:
+    """The members, checked, with the tensors' own where `whole`; the graph without metadata."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = dict(_members(path, archive))
+            members = dict(_members(path, archive, whole))
         members[GRAPH] = json.dumps(_bare(json.loads(members[GRAPH]))).encode()
         _check_graph(path, json.loads(members[GRAPH]))
         for config in (WEIGHTS, CONSTANTS):
@@ -106,14 +106,15 @@ def _opened(path: Path) -> Iterator[dict[str, bytes]]:
         ) from error
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, archive: zipfile.ZipFile, whole: bool) -> Iterator[tuple[str, bytes]]:
     for info in archive.infolist():
         name = info.filename.partition("/")[2]
         if name not in (GRAPH, WEIGHTS, CONSTANTS, SAMPLES) and not _MEMBER.fullmatch(name):
             raise _refused(path, "a member", info.filename)
         if info.compress_type != zipfile.ZIP_STORED:
             raise _refused(path, "a compressed member", info.filename)
-        yield name, archive.read(info)
+        if whole or name in (GRAPH, WEIGHTS, CONSTANTS):
+            yield name, archive.read(info)
 
 
 def _bare(node: Any) -> Any:
