@@ -17,6 +17,7 @@ _COUNTS = ("memory_size", "memory_radius", "memory_entries", "memory_bytes", "du
 _NAMES = (
     "model_2",
     "model_3",
+    "runtime_2",
     "score",
     "mode_2",
     "fit_split",
