@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -112,19 +113,19 @@ class Pricer:
     ) -> Bill:
         """What a request costs, part by part; in the order of the requests bool [N] `escalated`, B
         ran, and with a memory `hit`, it answered."""
-        curves, n = self.prices.forward, len(escalated)
+        n = len(escalated)
         to_a = np.ones(n, bool) if hit is None else ~hit
-        parts = {("forward", a): _summed(curves[a], _batches(to_a, self.batch_size))}
+        parts = {("forward", a): self._forward(a, to_a)}
         drawn = 0.0
         if b is not None:
-            parts["forward", b] = _summed(curves[b], _batches(escalated, self.batch_size))
+            parts["forward", b] = self._forward(b, escalated)
             count = int(escalated.sum())
             # Each request goes to B with probability p: the count's variance is n·p·(1 − p).
             per_image = parts["forward", b].value / max(count, 1)
             drawn = NORMAL * per_image * (count * (1 - count / n)) ** 0.5
         if self.preprocess:
             curve = _of(a, self.prices.preprocess, "preprocessing")
-            parts["preprocess", a] = _summed(curve, np.array([0, n]))
+            parts["preprocess", a] = _summed(_by_size(curve, 1), np.array([0, n]))
         parts = {part: Estimate(cost.value / n, cost.half / n) for part, cost in parts.items()}
         if hit is not None and self.hash_cost is not None:
             parts["hash", ""] = Estimate(self.hash_cost, 0.0)
@@ -154,7 +155,7 @@ class Pricer:
         parts, spent = {}, np.zeros(n)
         for j, model in enumerate(models):
             ran = stage >= j
-            total = _summed(self.prices.forward[model], _batches(ran, self.batch_size))
+            total = self._forward(model, ran)
             parts["forward", model] = Estimate(total.value / n, total.half / n)
             spent += ran * (total.value / max(int(ran.sum()), 1))
         return Bill(parts, NORMAL * float(spent.std()) / n**0.5)
@@ -177,8 +178,7 @@ class Pricer:
         m = self.scores.index(baseline)
         reference = self._alone(baseline)
         saved = bill.saved(reference)
-        change = correct.astype(np.int8) - self.scores.correct[m]
-        gained = Estimate(float(change.mean()), NORMAL * float(change.std()) / len(change) ** 0.5)
+        gained = _gained(correct, self.scores.correct[m])
         return {
             **self.about(),
             "cost": bill.total.value,
@@ -208,13 +208,29 @@ class Pricer:
 
     def _baseline(self, accuracy: float) -> str:
         """The cheapest single model at least as accurate, else the most accurate one."""
-        reached = {
-            model: float(self.scores.accuracy[self.scores.index(model)]) for model in self._priced
-        }
-        enough = [model for model in self._priced if reached[model] >= accuracy]
-        if enough:
-            return min(enough, key=lambda model: self.model(model).value)
-        return max(self._priced, key=reached.__getitem__)
+        names, reached = self._ladder
+        return names[min(int(np.searchsorted(reached, accuracy)), len(names) - 1)]
+
+    @cached_property
+    def _ladder(self) -> tuple[list[str], np.ndarray]:
+        """Models by ascending cost, each more accurate than all before; and their accuracies."""
+        names: list[str] = []
+        reached: list[float] = []
+        for model in sorted(self._priced, key=lambda model: self.model(model).value):
+            accuracy = float(self.scores.accuracy[self.scores.index(model)])
+            if not reached or accuracy > reached[-1]:
+                names, reached = [*names, model], [*reached, accuracy]
+        return names, np.array(reached)
+
+    def _forward(self, model: str, chosen: np.ndarray) -> Estimate:
+        """What a model costs in all on the requests where bool [N] holds."""
+        if model not in self._tables:
+            self._tables[model] = _by_size(self.prices.forward[model], self.batch_size)
+        return _summed(self._tables[model], _batches(chosen, self.batch_size))
+
+    @cached_property
+    def _tables(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _priced(self) -> list[str]:
@@ -256,13 +272,24 @@ def _batches(chosen: np.ndarray, size: int) -> np.ndarray:
     return np.bincount(held)
 
 
-def _summed(curve: Curve, counts: np.ndarray) -> Estimate:
+def _by_size(curve: Curve, largest: int) -> np.ndarray:
+    """The cost of batches of 0 to `largest` images: float64 [3, largest + 1], value, low, high."""
+    sizes = np.arange(largest + 1)
+    return np.stack([curve.at(sizes, bound) for bound in ("values", "low", "high")])
+
+
+def _summed(costs: np.ndarray, counts: np.ndarray) -> Estimate:
     """Total cost of counts[k] batches of k images; measuring errs alike at all sizes."""
-    sizes = np.arange(len(counts))
-    value, low, high = (
-        float(counts @ curve.at(sizes, bound)) for bound in ("values", "low", "high")
-    )
+    value, low, high = (costs[:, : len(counts)] @ counts).tolist()
     return Estimate(value, (high - low) / 2)
+
+
+def _gained(correct: np.ndarray, reference: np.ndarray) -> Estimate:
+    """The mean paired difference of bool [N], in {−1, 0, 1} per image, with its 95 % interval."""
+    n = len(correct)
+    won, lost = np.count_nonzero(correct > reference), np.count_nonzero(correct < reference)
+    mean = (won - lost) / n
+    return Estimate(mean, NORMAL * sqrt(((won + lost) / n - mean * mean) / n))
 
 
 def _of(model: str, curves: dict[str, Curve], what: str) -> Curve:
