@@ -1,0 +1,135 @@
+"""The margin of a cascade's λ, from one runtime or two: how many images lie on an edge?
+
+Two comparisons decide: s_A with λ, and with post-check s_B with s_A. Each has its own rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+import cache
+from cache import InputError, Store
+from stages.margin import QUANTILES, margin
+from stages.results import save
+from stages.rule import SCORES, Score, Threshold, cut
+from stages.score import ScoreSet
+from stages.simulate import Cascade, simulate
+
+Row = dict[str, Any]
+NOISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+# s_A − s_B on the axis where larger is surer: A's answer stays from 0 on.
+_A_STAYS: tuple[Score, Threshold] = (Score("surer by", +1), 0.0)
+
+
+def run(
+    store: Store,
+    here: ScoreSet,
+    there: ScoreSet | None,
+    cascade: Cascade,
+    noises: Sequence[float] = NOISES,
+) -> tuple[list[Row], Row | None]:
+    """(a row per comparison and noise, also written to results/margin; `changed` if two runtimes).
+
+    λ is for the runtime `here`; `there` holds the same images, answered by the same weights.
+    """
+    if there is not None:
+        _same(here, there)
+    about = {
+        "model_1": cascade.model_1,
+        "model_2": cascade.model_2,
+        "score": cascade.score,
+        "postcheck": cascade.postcheck,
+        "threshold": cascade.limit,
+        "runtime": _runtime(here),
+        "runtime_2": None if there is None else _runtime(there),
+    }
+    to_b = simulate(here, cascade).escalated
+    ours = _compared(here, cascade, to_b)
+    theirs = {} if there is None else _compared(there, cascade, to_b)
+    against = {"threshold": (SCORES[cascade.score], cascade.limit), "postcheck": _A_STAYS}
+    rows = [
+        about | {"comparison": name} | row
+        for name, numbers in ours.items()
+        for row in _rows(*against[name], numbers, theirs.get(name), noises)
+    ]
+    save(store, "margin", here, about | {"noises": list(noises)}, rows)
+    return rows, None if there is None else changed(here, there, cascade)
+
+
+def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
+    """What the cascade decides and answers differently in two runtimes."""
+    first, second = (simulate(scores, cascade) for scores in (here, there))
+    answers = first.prediction != second.prediction
+    return {
+        "n": len(here.labels),
+        "decisions_changed": int((first.escalated != second.escalated).sum()),
+        "answers_changed": int(answers.sum()),
+        "samples_changed": here.sample_ids[answers].tolist(),
+        "accuracy": first.accuracy,
+        "accuracy_2": second.accuracy,
+        "usage": first.usage,
+        "usage_2": second.usage,
+    }
+
+
+def _compared(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str, np.ndarray]:
+    """float64 by comparison; post-check is about the images that B runs on, bool [N]."""
+    sign = SCORES[cascade.score].sign
+    s_a, s_b = (
+        scores.score(cascade.score, scores.index(model))
+        for model in (cascade.model_1, cascade.model_2)
+    )
+    out = {"threshold": s_a}
+    if cascade.postcheck and to_b.any():
+        out["postcheck"] = sign * (s_a - s_b)[to_b]
+    return out
+
+
+def _rows(
+    score: Score,
+    threshold: Threshold,
+    here: np.ndarray,
+    there: np.ndarray | None,
+    noises: Sequence[float],
+) -> Iterator[Row]:
+    """One row per noise, the measured one first; what does not depend on it is repeated."""
+    distance = np.full(len(here), np.inf)
+    if not isinstance(threshold, str):
+        distance = abs(score.sign * here - cut(score, threshold))
+    about: Row = {
+        "n": len(here),
+        "gap": None if isinstance(threshold, str) else float(distance.min()),
+    }
+    about |= {f"moved_{_percent(q)}": None for q in QUANTILES} | {"flips": None}
+    known = [(noise, "stated") for noise in noises]
+    if there is not None:
+        found = margin(score, here, there, threshold)
+        about |= {f"moved_{_percent(q)}": value for q, value in found.moved.items()}
+        about["flips"] = len(found.flips)
+        known = [*([] if found.noise is None else [(found.noise, "measured")]), *known]
+    for noise, how in known:
+        near = int((distance <= noise).sum())
+        shares = {"near": near, "near_share": near / len(here)}
+        yield about | {"noise": noise, "noise_is": how} | shares
+
+
+def _percent(quantile: float) -> str:
+    return f"p{quantile * 100:.0f}"
+
+
+def _same(here: ScoreSet, there: ScoreSet) -> None:
+    cache.same_images([*here.manifests, *there.manifests])
+    for model, *manifests in zip(here.models, here.manifests, there.manifests, strict=True):
+        first, second = (manifest.provenance.get("weights_sha256") for manifest in manifests)
+        if first and second and first != second:
+            raise InputError(
+                f"{model} has weights {str(first)[:12]} in {_runtime(here)} but {str(second)[:12]} "
+                f"in {_runtime(there)}: a margin is about one model, extract one of them again"
+            )
+
+
+def _runtime(scores: ScoreSet) -> str:
+    return scores.manifests[0].partition.keys["runtime"]
