@@ -44,13 +44,18 @@ class Waste:
     kept: str | None = None
 
 
-def chosen(store: Store, selection: Selection) -> list[Going]:
-    """The partitions selected, finished or not, and those that depend on them, sorted by path."""
+def chosen(store: Store, selection: Selection, damaged: bool = False) -> list[Going]:
+    """The partitions selected, finished or not, and those that depend on them, sorted by path.
+
+    With `damaged` only those whose manifest is, and nothing that depends on them: they are made
+    again as they were.
+    """
     everything = survey(store)
-    found = {partition for partition in everything.partitions if partition in selection}
+    there = [place for place, _ in everything.damaged] if damaged else everything.partitions
+    found = {partition for partition in there if partition in selection}
     found |= {
         partition
-        for partition in everything.partitions
+        for partition in there
         for other in found
         if partition.table in _DEPENDENTS.get(other.table, ()) and _shares(partition, other)
     }

@@ -105,7 +105,8 @@ def survey(store: Store, selection: Selection | None = None) -> Survey:
 
 
 def _listed(store: Store, above: str, chosen: Selection) -> list[Entry]:
-    folders = [f"{above}{table}" for table in chosen.tables or KEYS]
+    whole = not chosen.tables and above
+    folders = [above[:-1]] if whole else [f"{above}{table}" for table in chosen.tables or KEYS]
     return [entry for found in store.each(store.entries, folders) for entry in found]
 
 

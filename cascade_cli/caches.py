@@ -171,6 +171,9 @@ def rm(
     stage: Stage = None,
     run: Run = None,
     stream: Stream = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only those whose manifest is damaged.")
+    ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
@@ -186,9 +189,9 @@ def rm(
     store = Store(cache)
     keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
     selection = _selection(table, dataset, keys)
-    if not selection:
+    if not selection and not damaged:
         raise InputError("nothing says what to remove: give --table, --dataset, --model …")
-    going = chosen(store, selection)
+    going = chosen(store, selection, damaged)
     if not going:
         raise InputError(f"{store.root} has nothing of that: see `cascade cache ls`")
     rows = [_gone(each) for each in going]

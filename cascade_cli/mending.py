@@ -15,17 +15,23 @@ Keys = dict[str, str]
 def mending(damage: Damage, cache: str | None) -> str:
     """A command line that mends it; `…` stands for what only the user knows.
 
-    A damaged manifest is removed first: while it lies there, nobody can tell what it was.
+    A damaged manifest goes first: while it lies there, nobody can tell what it was. So do costs,
+    which commands read to see what there is left to measure.
     """
     table, keys = damage.partition.table, damage.partition.keys
     where = [] if cache is None else ["--cache", cache]
     imported = "import" in (keys.get("runtime"), damage.provenance.get("layout"))
     again = _import(keys) if imported else _COMMANDS[table](keys)
+    for flag, field in _SIZES.get(again[0], {}).items():  # other sizes would make all parts again
+        if damage.provenance.get(field):
+            again += [flag, str(damage.provenance[field])]
     words = shlex.join(["cascade", *again, *where]).replace("'…'", "…")
-    if not damage.path.startswith("_manifests/"):
+    manifest = damage.path.startswith("_manifests/")
+    if not manifest and table != "costs":
         return words
     named = [word for key, name in keys.items() for word in (f"--{key}", name)]
     removal = ["cascade", "cache", "rm", "--table", table, *named, "--yes", *where]
+    removal += ["--damaged"] if manifest else []
     return f"{shlex.join(removal)} && {words}"
 
 
@@ -76,6 +82,10 @@ def _data(keys: Keys) -> list[str]:
     return [] if keys["dataset"] == "digits" else ["--data", "…"]
 
 
+_SIZES = {
+    "extract": {"--batch-size": "batch_size", "--part-rows": "part_rows"},
+    "hash": {"--part-rows": "part_rows"},
+}
 _COMMANDS: dict[str, Callable[[Keys], list[str]]] = {
     "samples": _extract,
     "logits": _extract,

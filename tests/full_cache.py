@@ -1,0 +1,105 @@
+"""A small cache with every table in it, logits in three parts, and one unfinished partition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from helpers import (
+    RUNTIME,
+    fingerprint_of,
+    logits_table,
+    tied_logits,
+    write_samples,
+)
+
+from cache import Partition, PartitionWriter, Store
+from cache.schema import TIMINGS, hashes_schema, logits_schema
+from stages import costs, results, score, stream
+
+N, CLASSES, ROWS = 50, 4, 20
+LABELS = np.arange(N) % CLASSES
+MODELS = ("small", "large")
+KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
+MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
+TABLES = ("samples", "logits", "timings", "scores", "costs", "hashes", "streams", "results")
+
+
+def logits_of(model):
+    return tied_logits(np.random.default_rng(sum(model.encode())), N, CLASSES)
+
+
+def starts():
+    return list(enumerate(range(0, N, ROWS)))
+
+
+def writers(store, model, weights="w"):
+    """Those of a model's logits and timings."""
+    about = {"made": "2026-01-02T03:04:05+00:00", **MADE_WITH}
+    identity = {"dataset_fingerprint": fingerprint_of(LABELS), "weights_sha256": weights}
+    return [
+        PartitionWriter(
+            store,
+            Partition.of(table, **KEYS, runtime=RUNTIME, model=model),
+            schema,
+            identity,
+            about,
+            MADE_WITH,
+        )
+        for table, schema in (("logits", logits_schema(CLASSES)), ("timings", TIMINGS))
+    ]
+
+
+def tables(model, start):
+    """Logits and timings of the part that begins at sample `start`."""
+    stop = min(start + ROWS, N)
+    begins = list(range(start, stop, MADE_WITH["batch_size"]))
+    sizes = [min(begin + MADE_WITH["batch_size"], stop) - begin for begin in begins]
+    columns = [begins, sizes, [0.5] * len(begins), [True] * len(begins)]
+    return logits_table(logits_of(model)[start:stop], start), pa.table(columns, schema=TIMINGS)
+
+
+def write_model(store, model, parts=(0, 1, 2), weights="w"):
+    """These parts; all three are published."""
+    opened = writers(store, model, weights)
+    for part, start in starts():
+        if part in parts:
+            for writer, table in zip(opened, tables(model, start), strict=True):
+                writer.write(part, table)
+    if len(parts) == 3:
+        for writer in opened:
+            writer.finish(3)
+
+
+def write_hashes(store):
+    identity = {"dataset_fingerprint": fingerprint_of(LABELS), "hash": "dhash"}
+    writer = PartitionWriter(
+        store, Partition.of("hashes", **KEYS, algorithm="dhash"), hashes_schema(8), identity, {}
+    )
+    keys = [i.to_bytes(8, "big") for i in range(N)]
+    writer.write(0, pa.table([np.arange(N), pa.array(keys, pa.binary(8))], schema=hashes_schema(8)))
+    writer.finish(1)
+
+
+def cost(device="desk", ms=1.0, measured="2026-01-01"):
+    row = {"device": device, "component": "forward", "batch_size": 1, "meter": "none"}
+    return row | {"source": "profile", "latency_ms": ms, "measured": measured}
+
+
+def full_cache(root):
+    store = Store(root)
+    write_samples(store, "test", LABELS)
+    for model in MODELS:
+        write_model(store, model)
+    write_hashes(store)
+    costs.merge(store, "toy", RUNTIME, "small", [cost()])
+    found = score.load(store, "toy", "test")
+    stream.save(store, found, stream.make(N, seed=1), {})
+    results.save(store, "threshold", found, {"asked": 1}, [{"model_1": "small", "threshold": 0.5}])
+    return store
+
+
+def everything(store):
+    """{path: bytes} of all files but locks."""
+    folders = [*TABLES, "_manifests", ".tmp/receipts"]
+    paths = [path for folder in folders for path in store.files(folder)]
+    return {path: store.read(path).to_pybytes() for path in paths}
