@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,26 @@ def restored(spec: ModelSpec, path: Path) -> nn.Module:
     state = adapt(spec, read_state(path))
     classes = _classes(state, spec, path)
     with torch.device("meta"):
-        expected = instantiate(spec, classes).state_dict()
+        bare = instantiate(spec, classes)
+    expected = bare.state_dict()
     state = _with_counters(state, expected)
     for name in expected | state:
         fault = _fault(name, state.get(name), expected.get(name))
         if fault is not None:
             raise _misfit(fault, spec, path)
-    model = instantiate(spec, classes)
-    expected.update(state)  # keeps the versions of its modules, which some refuse to load without
-    model.load_state_dict(expected)
-    return model.eval()
+    # Takes the place of its entries but keeps the versions of its modules, which some need.
+    expected.update({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
+    return _filled(bare, expected, spec, classes).eval()
+
+
+def _filled(bare: nn.Module, state: dict[str, Tensor], spec: ModelSpec, classes: int) -> nn.Module:
+    """The model with these tensors; `bare` is it without any, which spares random weights."""
+    bare.load_state_dict(state, assign=True)
+    if not any(tensor.is_meta for tensor in chain(bare.parameters(), bare.buffers())):
+        return bare
+    model = instantiate(spec, classes)  # it holds tensors that no file has
+    model.load_state_dict(state)
+    return model
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
