@@ -11,6 +11,7 @@ from cascade_cli import prices
 from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
 
 if TYPE_CHECKING:
+    from cache import Store
     from stages.fitting import FitPlan
     from stages.score import ScoreSet
     from stages.threshold import Question
@@ -32,6 +33,16 @@ COST_COLUMNS = {
     "cost": "cost:.4g",
     "saved": "saved:.1%",
     "accuracy_change": "change of accuracy:+.2%",
+}
+PREDICTOR_COLUMNS = {
+    "metric": "metric",
+    "spearman_ordered": "ρ ordered:+.2f",
+    "kendall_ordered": "τ ordered:+.2f",
+    "spearman_unordered": "ρ unordered:+.2f",
+    "kendall_unordered": "τ unordered:+.2f",
+    "picked": "picks",
+    "picked_gain": "whose gain is:+.2%",
+    "best_gain": "of at best:+.2%",
 }
 CROSSFIT_COLUMNS = {
     "crossfit_accuracy": "cross-fitted:.2%",
@@ -222,7 +233,15 @@ def heterogeneity(
     models: Annotated[
         str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
     ] = None,
+    predict: Annotated[
+        bool,
+        typer.Option("--predict", help="How well each metric finds the pairs that gain most."),
+    ] = False,
     split: opt.Split = None,
+    fit_split: Annotated[
+        str | None,
+        typer.Option("--fit-split", help="With --predict: split that measures, and fits λ."),
+    ] = None,
     train: Annotated[
         bool, typer.Option("-t", "--train", help="On the training split, as the original.")
     ] = False,
@@ -236,13 +255,17 @@ def heterogeneity(
 
     \b
     cascade heterogeneity -d digits --output heterogeneity.csv
+    cascade heterogeneity -d digits --predict
     """
-    from cache import Store
+    from cache import InputError, Store
     from cache.errors import one_of
     from cascade_cli import asking, gather
     from stages import heterogeneity as stage
+    from stages.fitting import plan
 
     check_table_file(output)
+    if fit_split is not None and not predict:
+        raise InputError("--fit-split fits the λ of cascades: give --predict too, or leave it out")
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(cache)
@@ -251,6 +274,10 @@ def heterogeneity(
     split = "train" if train else gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
     scores = gather.scores(store, dataset, split, wanted, images, runtime)
+    if predict:
+        gather.ensure(store, dataset, fit_split, scores.models, images, runtime)
+        _predicted(store, scores, plan(store, scores, fit_split, runtime=runtime), output, as_json)
+        return
     matrix = stage.run(store, scores, metric)
     rows = [
         {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
@@ -263,3 +290,31 @@ def heterogeneity(
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
         return
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
+
+
+def _predicted(
+    store: Store, reported: ScoreSet, fitted: FitPlan, output: str | None, as_json: bool
+) -> None:
+    from cascade_cli import gather
+    from stages import predicting
+    from stages.threshold import all_pairs
+
+    gather.enough_models(all_pairs(reported.models), reported)
+    rows, gains = predicting.run(store, reported, fitted)
+    for note in fitted.notes:
+        say(note)
+    if output is not None:
+        write_rows(rows, output)
+    if as_json:
+        print_json(_about(reported, fitted) | {"predictors": rows, "gains": gains})
+        return
+    picks = [
+        row | {"picked": row["picked_1"] and f"{row['picked_1']} → {row['picked_2']}"}
+        for row in rows
+    ]
+    print_table(picks, PREDICTOR_COLUMNS)
+    print(
+        f"rank correlation of each metric on {fitted.split} with what the best cascade gains over "
+        f"the better model on {reported.split} ({fitted.method}), over {rows[0]['pairs']} ordered "
+        "pairs, and unordered in their better direction; picked is the pair that differs most"
+    )

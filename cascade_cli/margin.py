@@ -116,7 +116,7 @@ def _noises(text: str) -> list[float]:
 def _runtimes(
     store: Store, dataset: str, split: str, pair: Sequence[str], asked: Sequence[str] | None
 ) -> tuple[str | None, str | None]:
-    """(the runtime λ is for, the one to compare with); the only one there is where none is named."""
+    """(the runtime λ is for, the one to compare with); by default the only one there is."""
     from cache import InputError
     from stages.score import models_of
 
