@@ -15,6 +15,7 @@ from cascade_cli.search_shown import show
 if TYPE_CHECKING:
     from cache import Store
     from stages.allpairs import Rule
+    from stages.fitting import FitPlan
     from stages.guarantee import Promise
     from stages.pricing import Pricer
     from stages.questions import Question
@@ -104,7 +105,6 @@ def search(
     from stages import search as stage
     from stages.fitting import plan
     from stages.found import Space
-    from stages.guarantee import calibrating
 
     check_table_file(output)
     question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
@@ -119,7 +119,7 @@ def search(
     gather.enough_models(reported.models[1:], reported)
     gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
     fitted = plan(store, reported, fit_split, runtime=runtime)
-    fitted = fitted if certify is None else calibrating(fitted)
+    fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, wanted is not None, asked)
     limit = _limit(max_cost, pricer)
@@ -219,6 +219,12 @@ def _limit(max_cost: str | None, pricer: Pricer) -> float | None:
     from cascade_cli.budgets import parse_cost
 
     return None if max_cost is None else parse_cost(max_cost, pricer.prices)
+
+
+def _calibrating(plan: FitPlan) -> FitPlan:
+    from stages.guarantee import calibrating
+
+    return calibrating(plan)
 
 
 def _bounded(question: Question, limit: float | None, models: Sequence[str]) -> Question:

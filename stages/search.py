@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from cache import InputError, Store
 from stages.bootstrap import procedure
 from stages.fitting import FOLDS, FitPlan, folds
 from stages.found import Found, Space, find
-from stages.guarantee import Certified, Promise, guarantee
 from stages.judged import Fitted, Judge, Row
 from stages.operating import OperatingPoint, Outcome, outcome
 from stages.pricing import Pricer
@@ -26,6 +25,9 @@ from stages.results import save
 from stages.score import ScoreSet
 from stages.spending import costs_of
 from stages.verdict import Verdict, amount, sentence, verdict
+
+if TYPE_CHECKING:
+    from stages.guarantee import Certified, Promise
 
 CROSSFIT = ("crossfit_accuracy", "crossfit_usage", "crossfit_cost")
 
@@ -234,6 +236,8 @@ def _tidy(rows: Sequence[Row], search: Search) -> list[Row]:
 
 
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
+    from stages.guarantee import guarantee  # and with it scipy
+
     scores = search.plan.scores
     costs = costs_of(search.pricer, scores.models, len(scores.labels))
     return guarantee(store, scores, costs, search.space, promise)
