@@ -153,8 +153,8 @@ def _disagree(
     target: Store, source: Store, partition: Partition, differing: list[str]
 ) -> InputError:
     return InputError(
-        f"{source.root} has another {partition} than {target.root} ({'; '.join(differing)}), so "
-        "nothing of it was merged: remove one with `cascade cache rm`, or give another --cache"
+        f"{target.root} and {source.root} disagree on {partition} ({'; '.join(differing)}), so "
+        "nothing of the latter was merged: remove one with `cascade cache rm`, or give another --cache"
     )
 
 
