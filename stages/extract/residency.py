@@ -1,8 +1,8 @@
 """Models on a device, as many at a time as its memory holds.
 
-Nothing is estimated: a model joins the current wave when it is first needed, and the first batch
-shows whether it fits. One that does not starts the next wave; the models of a wave that waits are
-dropped and loaded again from their files.
+Nothing is estimated: a model joins the current wave when it is first needed, and running shows
+whether it fits. One that does not starts the next wave; the models of a wave that waits are dropped
+and loaded again from their files.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from pathlib import Path
 
 import torch
 
-from stages.allocator import give_back
+from cache import InputError
 from stages.inference import Runner
+
+# What the CPU's allocator, cuBLAS, cuDNN and Apple's GPUs say in a plain RuntimeError.
+_NO_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory")
 
 
 class Residents:
@@ -32,59 +35,59 @@ class Residents:
         """The runner of a model of the wave that is awake."""
         return self._here[name]
 
-    def turns(self, names: Iterable[str]) -> Iterator[list[str]]:
-        """The placed ones of these models, wave by wave, each awake; the one that is goes first."""
-        wanted = set(names)
-        for wave in sorted(self.waves, key=lambda wave: not self._awake(wave)):
-            turn = [name for name in wave if name in wanted]
-            if turn:
-                self._wake(wave)
-                yield turn
+    @property
+    def crowded(self) -> bool:
+        """Whether several models are on the device."""
+        return len(self._here) > 1
 
     def placed(self, name: str) -> bool:
+        """Whether the model belongs to a wave."""
         return any(name in wave for wave in self.waves)
 
-    def place(self, name: str, first: Callable[[], None]) -> None:
-        """Bring in a model that was not needed before; `first` runs its first batch.
+    def turns(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """The placed ones of these models, wave by wave, each awake; the one that is goes first.
 
-        It joins the last wave if it fits beside the others, else it starts a wave of its own; what
-        does not fit alone raises torch's OutOfMemoryError.
+        What fitted once and does not any more has no place afterwards.
         """
-        last = self.waves[-1] if self.waves else []
+        wanted = set(names)
+        for wave in sorted(self.waves, key=lambda wave: not self._awake(wave)):
+            if wanted.intersection(wave):
+                self._wake(wave)
+                yield [name for name in wave if name in wanted]
+
+    def place(self, name: str, alone: bool = False) -> None:
+        """Bring in a model, beside the last wave if there is room, else in a wave of its own.
+
+        InputError for one that even an empty device has no memory for.
+        """
+        if not alone and self.waves and self._beside(name):
+            return
+        self._sleep()
+        if not self._try(name):
+            raise InputError(
+                f"{self._device} has no memory for the weights of {name}: free some of it, or run "
+                "it on another --device"
+            )
+        self.waves.append([name])
+
+    def evict(self, name: str) -> None:
+        """Drop a model; it has no place any more."""
+        self._here.pop(name, None)
+        for wave in self.waves:
+            if name in wave:
+                wave.remove(name)
+        self.waves = [wave for wave in self.waves if wave]
+        release(self._device)
+
+    def _beside(self, name: str) -> bool:
+        """Whether the model has joined the last wave."""
+        last = self.waves[-1]
         self._wake(last)
-        before = free_bytes(self._device)
-        if last and before is not None and before < self._largest:
-            self._sleep()
-            last = []
-        try:
-            self._try(name, first)
-        except RuntimeError as error:
-            if not last or not out_of_memory(error):
-                raise
-            last = []
-        if name not in self._here:  # outside of the handler: its traceback keeps tensors alive
-            release(self._device)
-            self._try(name, first)
-        if last:
-            last.append(name)
-        else:
-            self.waves.append([name])
-        self._measure(before)
-
-    def _try(self, name: str, first: Callable[[], None]) -> None:
-        try:
-            self._here[name] = self._load(name)
-            first()
-        except RuntimeError as error:
-            if out_of_memory(error):
-                self._sleep()
-            raise
-
-    def _measure(self, before: int | None) -> None:
-        """The most that a model and its first batch took: what the next must find free."""
-        after = free_bytes(self._device)
-        if before is not None and after is not None and len(self._here) > 1:
-            self._largest = max(self._largest, before - after)
+        free = free_bytes(self._device)
+        if not last or (free is not None and free < self._largest) or not self._try(name):
+            return False
+        last.append(name)
+        return True
 
     def _awake(self, wave: list[str]) -> bool:
         return any(name in self._here for name in wave)
@@ -92,27 +95,40 @@ class Residents:
     def _wake(self, wave: list[str]) -> None:
         if not self._awake(wave):
             self._sleep()
-        for name in wave:
-            if name not in self._here:
-                self._here[name] = self._load(name)
+        for name in list(wave):
+            if name not in self._here and not self._try(name):
+                self.evict(name)
+
+    def _try(self, name: str) -> bool:
+        """Whether there was memory to load the model."""
+        try:
+            self._here[name] = runner = self._load(name)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            self._largest = max(self._largest, _size(runner.module))
+            return True
+        release(self._device)  # not before the traceback, which keeps tensors alive, is gone
+        return False
 
     def _sleep(self) -> None:
-        self._here.clear()
-        release(self._device)
+        if self._here:
+            self._here.clear()
+            release(self._device)
 
 
 def release(device: torch.device) -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
-    if device.type == "cpu":
-        give_back()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether a device, or the CPU's allocator, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -123,6 +139,10 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cpu" and sys.platform == "linux":
         return min(_machine_free(), _group_free())
     return None
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _machine_free() -> int:

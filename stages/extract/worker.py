@@ -1,12 +1,11 @@
 """Makes parts on one device: decodes ahead in threads, runs the models, writes in another thread.
 
-The logits of a part stay on the device until the part is whole. A batch that does not fit into the
-device's memory is halved, and so are those after it.
+The logits of a part stay on the device until the part is whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from cache import InputError, PartWriter, Store
+from cache import InputError, Store
 from cache.schema import TIMINGS, logits_schema
-from stages.extract.residency import Residents, out_of_memory, release
-from stages.extract.work import Item, Made, Task, Work
-from stages.inference import Pictures, Runner, Stopwatch
+from stages.extract.passes import Batch, Lane, Passes
+from stages.extract.residency import Residents
+from stages.extract.work import Item, Made, Work
+from stages.inference import Pictures, Runner
 from stages.models import Chosen, load
 from stages.prefetch import prefetch
 from stages.variants import View
@@ -37,39 +37,6 @@ class Loaded:
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-@dataclass
-class Lane:
-    """A task while its model runs."""
-
-    task: Task
-    logits: PartWriter
-    timings: PartWriter
-    watch: Stopwatch
-    buffer: torch.Tensor | None = None
-    batches: list[tuple[int, int, bool]] = field(default_factory=list)
-    warm: bool = False
-
-    @classmethod
-    def of(cls, task: Task, store: Store, device: torch.device) -> Lane:
-        logits, timings = (task.writer(store, table) for table in ("logits", "timings"))
-        return cls(task, logits, timings, Stopwatch(device))
-
-    def drop_after(self, batches: int) -> None:
-        """Forget what was done after so many batches of the part."""
-        del self.batches[batches:]
-        self.watch.keep(batches)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Rows [start, stop) of a split, and their pixels by the geometry of their views."""
-
-    item: Item
-    start: int
-    stop: int
-    pixels: Mapping[View, torch.Tensor]
-
-
 class Worker:
     """Runs the tasks of `work` on one device, and may take what is `loaded`.
 
@@ -84,28 +51,23 @@ class Worker:
         note: Callable[[str], None] = lambda message: None,
         progress: Callable[[int], None] = lambda images: None,
     ) -> None:
-        self._work, self._device, self._note, self._progress = work, device, note, progress
+        self._work, self._device, self._progress = work, device, progress
         self._loaded = loaded or Loaded()
         store = Store(work.root)
-        self._lanes = [
-            Lane(
-                task, task.writer(store, "logits"), task.writer(store, "timings"), Stopwatch(device)
-            )
-            for task in work.tasks
-        ]
+        self._lanes = [Lane.of(task, store, device) for task in work.tasks]
         self._chosen: dict[str, Chosen] = {task.chosen.name: task.chosen for task in work.tasks}
         self._residents = Residents(device, self._load)
-        self._limit = work.batch
+        self._passes = Passes(device, self._residents, work.batch, note)
 
     def make(self, items: Iterable[Item]) -> Generator[Made, None, None]:
         """Make these parts for every task that lacks them; yields what has been written."""
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as pool:
             written: list[Future[Made]] = []
             for batches in self._chunks(items):
-                self._run(batches)
-                self._progress(sum(batch.stop - batch.start for batch in batches))
                 last = batches[-1]
-                if last.stop == self._work.span(last.item)[1]:
+                self._passes.run(batches, [self._lanes[i] for i in self._work.lacking(last.item)])
+                self._progress(sum(batch.stop - batch.start for batch in batches))
+                if last.stop == last.part[1]:
                     for future in written:
                         yield future.result()
                     written = [pool.submit(write) for write in self._writes(last.item)]
@@ -114,13 +76,15 @@ class Worker:
 
     def _load(self, name: str) -> Runner:
         chosen = self._chosen[name]
+        for lane in self._lanes:
+            lane.warm = lane.warm and lane.name != name
         module = self._loaded.modules.pop(name, None) or load(chosen.spec, chosen.weights)
         return Runner.of(module, chosen.spec.preprocessing, self._device, self._work.precision)
 
-    def _chunks(self, items: Iterable[Item]) -> Iterator[list[_Batch]]:
+    def _chunks(self, items: Iterable[Item]) -> Iterator[list[Batch]]:
         """Single batches; while models take turns, as many of a part as may wait together."""
         for _, batches in groupby(self._batches(items), lambda batch: batch.item):
-            waiting: list[_Batch] = []
+            waiting: list[Batch] = []
             for batch in batches:
                 waiting.append(batch)
                 if len(self._residents.waves) < 2 or _bytes(waiting) > _CHUNK_BYTES:
@@ -129,7 +93,7 @@ class Worker:
             if waiting:
                 yield waiting
 
-    def _batches(self, items: Iterable[Item]) -> Iterator[_Batch]:
+    def _batches(self, items: Iterable[Item]) -> Iterator[Batch]:
         """Decoded batches of the parts in order; a batch never crosses the end of a part."""
         pictures: dict[int, Pictures[View]] = {}
         step = self._work.batch
@@ -143,10 +107,10 @@ class Worker:
                 for at in range(start, stop, step):
                     yield pictures[split], item, at, min(at + step, stop)
 
-        def decode(span: tuple[Pictures[View], Item, int, int]) -> _Batch:
+        def decode(span: tuple[Pictures[View], Item, int, int]) -> Batch:
             of, item, start, stop = span
             pixels = {view: self._on_host(array) for view, array in of.batch(start, stop).items()}
-            return _Batch(item, start, stop, pixels)
+            return Batch(item, self._work.span(item), start, stop, pixels)
 
         return prefetch(decode, spans(), self._work.workers)
 
@@ -159,99 +123,12 @@ class Worker:
         host = torch.from_numpy(pixels)
         return host.pin_memory() if self._device.type == "cuda" else host
 
-    def _run(self, batches: Sequence[_Batch]) -> None:
-        """All models that lack the part, on these batches of it."""
-        by_model: dict[str, list[Lane]] = {}
-        for i in self._work.lacking(batches[0].item):
-            lane = self._lanes[i]
-            by_model.setdefault(lane.task.chosen.name, []).append(lane)
-        fresh = [name for name in by_model if not self._residents.placed(name)]
-        for turn in self._residents.turns(by_model):
-            for batch in batches:
-                self._forward(batch, [lane for name in turn for lane in by_model[name]])
-        for name in fresh:
-            self._place(name, by_model[name], batches)
-
-    def _place(self, name: str, lanes: list[Lane], batches: Sequence[_Batch]) -> None:
-        """A model's first batches, with those of its wave beside it, in halves if it must be."""
-        marks = [len(lane.batches) for lane in lanes]
-
-        def first() -> None:
-            for lane, mark in zip(lanes, marks, strict=True):
-                lane.drop_after(mark)
-            for batch in batches:
-                for start in range(batch.start, batch.stop, self._limit):
-                    self._piece(batch, start, min(start + self._limit, batch.stop), lanes)
-
-        while not self._residents.placed(name):
-            try:
-                self._residents.place(name, first)
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                self._halve(lanes)
-
-    def _forward(self, batch: _Batch, lanes: Sequence[Lane]) -> None:
-        start = batch.start
-        while start < batch.stop:
-            stop = min(start + self._limit, batch.stop)
-            marks = [len(lane.batches) for lane in lanes]
-            try:
-                self._piece(batch, start, stop, lanes)
-                start = stop
-                continue
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-            for lane, mark in zip(lanes, marks, strict=True):
-                lane.drop_after(mark)
-            self._halve(lanes)
-
-    def _piece(self, batch: _Batch, start: int, stop: int, lanes: Sequence[Lane]) -> None:
-        """Rows [start, stop) of a batch through models that are awake."""
-        raw: dict[View, torch.Tensor] = {}
-        inputs: dict[View, torch.Tensor] = {}
-        for lane in lanes:
-            view, runner = lane.task.view, self._residents[lane.task.chosen.name]
-            if view not in inputs:
-                if view.geometry not in raw:
-                    host = batch.pixels[view.geometry][start - batch.start : stop - batch.start]
-                    raw[view.geometry] = host.to(self._device, non_blocking=True)
-                inputs[view] = runner.normalised(raw[view.geometry])
-            lane.watch.start()
-            logits = runner.logits(inputs[view])
-            lane.watch.stop()
-            self._keep(lane, logits, batch.item, start)
-            lane.batches.append((start, stop - start, lane.warm))
-            lane.warm = True
-
-    def _keep(self, lane: Lane, logits: torch.Tensor, item: Item, start: int) -> None:
-        first, end = self._work.span(item)
-        if lane.buffer is None:
-            where = self._device if len(self._residents.waves) < 2 else "cpu"
-            lane.buffer = torch.empty((end - first, lane.task.classes), device=where)
-        lane.buffer[start - first : start - first + len(logits)] = logits
-
-    def _halve(self, lanes: Sequence[Lane]) -> None:
-        release(self._device)
-        names = ", ".join(dict.fromkeys(lane.task.chosen.name for lane in lanes))
-        if self._limit == 1:
-            raise InputError(
-                f"{self._device} has no memory for one image of {names}: free some of it, or run "
-                "it on another --device"
-            )
-        self._limit = -(-self._limit // 2)
-        self._note(
-            f"{self._device} has no memory for a batch of {names}: going on with {self._limit} "
-            "images at a time"
-        )
-
     def _writes(self, item: Item) -> Iterator[Callable[[], Made]]:
         """What is left to do for a part whose last batch has run, as calls for the writer."""
         for i in self._work.lacking(item):
             lane = self._lanes[i]
             if lane.buffer is None:
-                raise RuntimeError(f"{lane.task.chosen.name} did not run on part {item}")
+                raise RuntimeError(f"{lane.name} did not run on part {item}")
             laps = lane.watch.read()
             logits = lane.buffer.cpu().numpy()
             batches, lane.buffer, lane.batches = lane.batches, None, []
@@ -271,7 +148,7 @@ class Worker:
         bad = ~np.isfinite(logits).all(axis=1)
         if bad.any():
             raise InputError(
-                f"{lane.task.chosen.name} gives a NaN or infinite logit on {source.dataset}/"
+                f"{lane.name} gives a NaN or infinite logit on {source.dataset}/"
                 f"{source.split} sample {first + int(bad.argmax())}: check its weights, or use "
                 "--precision fp32"
             )
@@ -297,5 +174,5 @@ def timings_table(batches: Sequence[tuple[int, int, bool]], laps: Sequence[float
     return pa.table([starts, sizes, laps, warm], schema=TIMINGS)
 
 
-def _bytes(batches: Sequence[_Batch]) -> int:
+def _bytes(batches: Sequence[Batch]) -> int:
     return sum(pixels.nbytes for batch in batches for pixels in batch.pixels.values())

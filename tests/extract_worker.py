@@ -1,0 +1,299 @@
+"""extract in processes that end badly: `python extract_worker.py DO ROOT …`.
+
+Its children are forked from one warm process, so that a run costs what it computes and no imports.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import functools
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from unittest import mock
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import torch  # noqa: E402
+
+import cache.store  # noqa: E402
+from cache import InputError, Store  # noqa: E402
+from stages import extract  # noqa: E402
+from stages.datasets import ArraySource, open_split  # noqa: E402
+from stages.models import choose  # noqa: E402
+
+N, PART, BATCH = 400, 32, 8
+MODELS = ("digits_wide", "digits_plain")
+SEED = 20_26
+
+
+@functools.cache
+def few_digits(n=N, split="test"):
+    whole = open_split("digits", split)
+    return ArraySource(
+        dataset="digits",
+        split=split,
+        layout="embedded",
+        keys=whole.keys[:n],
+        labels=whole.labels[:n].copy(),
+        class_names=whole.class_names,
+        pictures=whole.pictures[:n].copy(),
+    )
+
+
+def run(root, models=MODELS, **options):
+    options = {"batch_size": BATCH, "part_rows": PART, "workers": 1} | options
+    chosen = choose("digits", models)
+    how = extract.Options(torch.device("cpu"), **options)
+    return extract.run(Store(root), [few_digits()], chosen, how)
+
+
+# --- children ------------------------------------------------------------------------------------
+
+
+def child(root, meddling=None, **options):
+    """Fork a run; returns its process id and the end of a pipe that will hold its last words."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    os.close(reading)
+    status, words = 1, ""
+    try:
+        with meddling() if meddling else nullcontext():
+            words = json.dumps([row["resumed_rows"] for row in run(root, **options)])
+        status = 0
+    except InputError as error:
+        status, words = 2, str(error)
+    except BaseException:
+        words = traceback.format_exc()
+    os.write(writing, words.encode()[:60_000])
+    os._exit(status)
+
+
+def ended(pid, reading):
+    """(exit code, or minus the signal; last words)."""
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with os.fdopen(reading) as pipe:
+        return status, pipe.read()
+
+
+def killed_after(seconds, root):
+    pid, reading = child(root)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    return ended(pid, reading)[0] == -signal.SIGKILL
+
+
+def finished(root):
+    """A run to the end; rows that it found done, model by model."""
+    status, words = ended(*child(root))
+    if status:
+        raise SystemExit(f"{root}: {status}: {words}")
+    return json.loads(words)
+
+
+def duration(root):
+    times = []
+    for i in range(3):
+        begun = time.monotonic()
+        finished(f"{root}/timed-{i}")
+        times.append(time.monotonic() - begun)
+    return sorted(times)[1]
+
+
+# --- what befalls them ---------------------------------------------------------------------------
+
+
+class Disk:
+    """Counts the cache's file operations; at number `at` (and after, if `lasting`) `strike` is
+    called, with the file and data where the operation is a write.
+    """
+
+    def __init__(self, at=None, strike=None, lasting=False):
+        self.at, self.strike, self.lasting, self.done = at, strike, lasting, []
+        self._lock = threading.Lock()
+
+    def step(self, name, file=None, data=None):
+        with self._lock:
+            number = len(self.done)
+            self.done.append(name)
+        if self.at is not None and (number == self.at or (self.lasting and number > self.at)):
+            self.strike(file, data)
+
+    def wrap(self, name, operation):
+        def wrapped(*args, **kwargs):
+            self.step(name)
+            return operation(*args, **kwargs)
+
+        return wrapped
+
+    def open(self, *args, **kwargs):
+        self.step("open")
+        return _File(self, builtins.open(*args, **kwargs))
+
+    def root(self, root):
+        local, inner, base = _open_root(root)
+        return local, _FileSystem(self, inner), base
+
+    @contextmanager
+    def __call__(self):
+        with ExitStack() as patches:
+            patch = patches.enter_context
+            patch(mock.patch.object(cache.store, "open", self.open, create=True))
+            patch(mock.patch.object(cache.store, "_open_root", self.root))
+            for owner, name in _OPERATIONS:
+                patch(mock.patch.object(owner, name, self.wrap(name, getattr(owner, name))))
+            yield self
+
+
+_OPERATIONS = (
+    *((os, name) for name in ("replace", "fsync", "open")),
+    *((Path, name) for name in ("mkdir", "unlink")),
+)
+_open_root = cache.store._open_root
+_REQUESTS = ("delete_file", "open_input_file", "get_file_info")
+
+
+class _FileSystem:
+    """pyarrow's, with its requests counted."""
+
+    def __init__(self, disk, inner):
+        self._inner = inner
+        for name in _REQUESTS:
+            setattr(self, name, disk.wrap(name, getattr(inner, name)))
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+class _File:
+    def __init__(self, disk, file):
+        self._disk, self._file = disk, file
+
+    def write(self, data):
+        self._disk.step("write", self._file, data)
+        return self._file.write(data)
+
+    def flush(self):
+        self._disk.step("flush")
+        return self._file.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+def die(file, data):
+    """Killed; a write is left half done."""
+    if file is not None:
+        half = memoryview(data)
+        file.write(half[: len(half) // 2])
+        file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def refuse(number):
+    def strike(file, data):
+        raise OSError(number, os.strerror(number))
+
+    return strike
+
+
+def operations(root):
+    """The names of a whole run's file operations, in order."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        disk = Disk()
+        with disk():
+            run(root)
+        os.write(writing, json.dumps(disk.done).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        names = json.loads(pipe.read())
+    os.wait()
+    return names
+
+
+# --- doings --------------------------------------------------------------------------------------
+
+
+def whole(root):
+    """A run that nothing befalls."""
+    return finished(root)
+
+
+def kills(root, count):
+    """So many runs killed at random moments spread over a run's length, then resumed."""
+    dice, length, count = random.Random(SEED), duration(root), int(count)
+    killed, resumed = 0, []
+    for i in range(count):
+        place = f"{root}/{i}"
+        killed += killed_after((i + dice.random()) / count * length, place)
+        resumed.append(finished(place))
+    return {"killed": killed, "resumed": resumed}
+
+
+def kills_at_operations(root, count):
+    """Killed at so many file operations, spread over all there are."""
+    names = operations(f"{root}/counted")
+    struck = []
+    for i in range(int(count)):
+        at = i * len(names) // int(count)
+        place = f"{root}/{i}"
+        status, words = ended(*child(place, Disk(at, die)))
+        if status not in (0, -signal.SIGKILL):
+            raise SystemExit(f"{place}: {status}: {words}")
+        finished(place)
+        struck.append(names[at])
+    return {"operations": len(names), "struck": struck}
+
+
+def chain(root, seed):
+    """Killed again and again, until a run gets to its end."""
+    dice, length = random.Random(int(seed)), duration(f"{root}/time")
+    for kills in itertools.count():
+        if not killed_after(dice.uniform(0.1, 0.7) * length, f"{root}/chain"):
+            return {"kills": kills, "resumed": finished(f"{root}/chain")}
+
+
+def faults(root, count, name, lasting):
+    """The operating system refuses an operation with errno `name`, once or from there on."""
+    names = operations(f"{root}/counted")
+    ends = []
+    for i in range(int(count)):
+        at = i * len(names) // int(count)
+        place = f"{root}/{i}"
+        disk = Disk(at, refuse(getattr(errno, name)), lasting == "lasting")
+        status, words = ended(*child(place, disk))
+        ends.append([names[at], status, words])
+        finished(place)
+    return ends
+
+
+DOINGS = {f.__name__: f for f in (whole, kills, kills_at_operations, chain, faults)}
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    os.fsync = lambda _: None  # what a killed process has written is there without
+    with tempfile.TemporaryDirectory() as warming:
+        run(warming)
+    print(json.dumps(DOINGS[sys.argv[1]](*sys.argv[2:])))
