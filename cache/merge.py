@@ -154,7 +154,7 @@ def _disagree(
 ) -> InputError:
     return InputError(
         f"{target.root} and {source.root} disagree on {partition} ({'; '.join(differing)}), so "
-        "nothing of the latter was merged: remove one with `cascade cache rm`, or give another --cache"
+        "nothing of the latter was merged: `cascade cache rm` one, or give another --cache"
     )
 
 

@@ -286,10 +286,12 @@ def test_costs_of_two_machines_are_added(target, tmp_path):
         costs.merge(machines[-1], "toy", RUNTIME, "small", rows)
     for source in (*machines, *machines[::-1]):
         merge(target, source, {"costs": costs.merge_from})
-        found = {
-            r["device"]: r["latency_ms"] for r in costs.read(target, "toy", ["small"])["small"]
-        }
-    assert found == {"desk": 2.0, "lap": 5.0, "nano": 9.0}
+        rows = costs.read(target, "toy", ["small"])["small"]
+    assert {row["device"]: row["latency_ms"] for row in rows} == {
+        "desk": 2.0,
+        "lap": 5.0,
+        "nano": 9.0,
+    }
     again = merge(target, machines[0], {"costs": costs.merge_from})
     assert done(again) == {"costs": "kept"}
 
