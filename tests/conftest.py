@@ -26,6 +26,26 @@ def one_thread():
     torch.set_num_threads(usual)
 
 
+@pytest.fixture(scope="session")
+def cifar_zoo(tmp_path_factory):
+    """(folder with data/ and cache/, extract's rows): five models on all real CIFAR-10 images."""
+    torch = pytest.importorskip("torch")
+    from running import IMAGES, WEIGHTS, cascade
+
+    root = tmp_path_factory.mktemp("cifar")
+    (root / "data").mkdir()
+    for split in ("test", "val"):
+        (root / "data" / f"{split}.parquet").symlink_to(IMAGES / f"{split}.parquet")
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = cascade(
+        *("extract", "--dataset", "cifar10", "--data", root / "data", "--split", "test,val"),
+        *("--models", "all-available", "--weights", WEIGHTS, "--cache", root / "cache", "--json"),
+    )
+    torch.set_num_threads(usual)
+    return root, result.json["models"]
+
+
 @pytest.fixture
 def store(tmp_path):
     """An empty cache."""

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from running import IMAGES, WEIGHTS, cascade, logits_of, needs_shared, slice_of
+from running import WEIGHTS, cascade, logits_of, needs_shared, slice_of
 from sklearn.metrics import accuracy_score
 
 from cache import Store
@@ -36,17 +36,11 @@ def stated():
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    """(cache, extract's rows): all five models on all of test and val."""
-    root = tmp_path_factory.mktemp("cifar")
+def zoo(cifar_zoo):
+    """(folder, extract's rows): all five models on all of test and val, and some of train."""
+    root, rows = cifar_zoo
     slice_of("train", TRAIN, root / "data")
-    for split in ("test", "val"):
-        (root / "data" / f"{split}.parquet").symlink_to(IMAGES / f"{split}.parquet")
-    result = cascade(
-        *("extract", "--dataset", "cifar10", "--data", root / "data", "--split", "test,val"),
-        *("--models", "all-available", "--weights", WEIGHTS, "--cache", root / "cache", "--json"),
-    )
-    return root, result.json["models"]
+    return root, rows
 
 
 def ask(zoo, *args):
