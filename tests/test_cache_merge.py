@@ -11,7 +11,6 @@ from full_cache import (
     KEYS,
     LABELS,
     MADE_WITH,
-    ROWS,
     N,
     cost,
     everything,
@@ -30,8 +29,6 @@ from cache.merge import merge
 from cache.verify import verify
 from stages import costs
 from stages.score import load as load_scores
-
-WORDS = {"copied": "copied", "kept": "kept", "waiting": "waiting", "published": "published"}
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +110,7 @@ def test_a_merge_that_is_interrupted_goes_on(tmp_path):
     undisturbed = Store(tmp_path / "undisturbed")
     for source in sources:
         merge(undisturbed, source)
-    for writes in itertools.count():
+    for writes in itertools.count(step=3):
         store = Store(tmp_path / f"after {writes}")
         stopped = False
         try:
@@ -174,7 +171,7 @@ def test_other_weights_are_refused(target, tmp_path):
         write_model(store, "small", weights=weights)
     merge(target, theirs)
     text = refused(target, source)
-    assert f"{source.root} has another logits of dataset toy" in text
+    assert f"{target.root} and {source.root} disagree on logits of dataset toy" in text
     assert "(weights_sha256 was w, now v)" in text
     assert "cascade cache rm" in text
 
@@ -198,14 +195,13 @@ def test_parts_of_another_size_are_refused(target, tmp_path, monkeypatch):
 def test_other_images_are_refused(target, tmp_path):
     merge(target, shard(tmp_path / "ours", (0,)))
     text = refused(target, shard(tmp_path / "theirs", (1,), labels=LABELS[::-1]))
-    assert "another samples of dataset toy" in text
+    assert "disagree on samples of dataset toy" in text
     assert "dataset_fingerprint was" in text
     strange = Store(tmp_path / "without samples")
     for writer, table in zip(writers(strange, "other"), tables("other", 0), strict=True):
         writer.identity["dataset_fingerprint"] = "0" * 64
         writer.write(0, table)
-    merged = done(merge(target, strange))  # their receipts no longer fit what the parts say
-    assert merged == {}
+    assert "images was" in refused(target, strange)
 
 
 def test_a_damaged_source_is_refused(target, tmp_path):
@@ -303,7 +299,7 @@ def test_the_command(tmp_path):
     roots = [shard(tmp_path / str(part), (part,)).root for part in range(3)]
     args = ("--cache", tmp_path / "all")
     first = cascade("cache", "merge", *roots[:2], *args)
-    assert "logits toy test identity torch-fp32-cpu small still lacks 1 parts: 2" in first.out
+    assert "logits toy test identity torch-fp32-cpu small still lacks parts 2" in first.out
     found = cascade("cache", "merge", roots[2], *args, "--json").json
     by_table = {row["table"]: row for row in found["partitions"]}
     assert by_table["logits"] | {"size_bytes": 0} == {
