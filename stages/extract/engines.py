@@ -11,6 +11,7 @@ import torch
 from cache.errors import one_of
 from stages.extract import processes, ray_cluster, ray_engine
 from stages.extract.options import Options
+from stages.extract.ray_cluster import cluster_device_name
 from stages.extract.work import Made, Work
 from stages.extract.worker import Loaded, Worker
 from stages.inference import device_name, open_device
@@ -23,14 +24,14 @@ Tell = Callable[[int], None]
 class Engine:
     """`make` yields the parts as they are written, and may take what the driver has loaded.
 
-    The other two are those of stages.inference, about the devices that the engine runs on. All
-    three are called within `ready`.
+    `open_device` is as that of stages.inference; `device_name` is what the workers call theirs.
+    All three are called within `ready`.
     """
 
     make: Callable[[Work, Options, Loaded, Tell], Generator[Made, None, None]]
     ready: Callable[[Note], AbstractContextManager[None]]
     open_device: Callable[[str | None, str], torch.device]
-    device_name: Callable[[torch.device], str]
+    device_name: Callable[[Options], str]
 
 
 def engine(name: str) -> Engine:
@@ -55,11 +56,16 @@ def _ray(work: Work, options: Options, loaded: Loaded, tell: Tell) -> Generator[
 
 
 ENGINES: Mapping[str, Engine] = {
-    "local": Engine(_local, lambda note: nullcontext(), open_device, device_name),
+    "local": Engine(
+        make=_local,
+        ready=lambda note: nullcontext(),
+        open_device=open_device,
+        device_name=lambda options: device_name(options.device),
+    ),
     "ray": Engine(
-        _ray,
-        ray_cluster.connected,
-        ray_cluster.open_cluster_device,
-        ray_cluster.cluster_device_name,
+        make=_ray,
+        ready=ray_cluster.connected,
+        open_device=ray_cluster.open_cluster_device,
+        device_name=lambda options: cluster_device_name(options.device, options.ray_workers),
     ),
 }

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cache import InputError, Store
+from cache import InputError
 from stages.datasets import Opening, fingerprint
 from stages.extract.work import Task, Work
 from stages.models import Chosen
@@ -20,8 +20,7 @@ def portable(work: Work) -> tuple[Work, tuple[Opening, ...]]:
         if source.opening is None:
             raise ValueError(f"{source.dataset}/{source.split} was not opened from files")
         openings.append(source.opening)
-    store = Store(work.root)
-    root = store.base if store.local else work.root
+    root = work.root if "://" in work.root else os.path.abspath(work.root)
     tasks = tuple(_with_path(task, Path(os.path.abspath(_path(task)))) for task in work.tasks)
     return replace(work, root=root, sources=(), tasks=tasks), tuple(openings)
 

@@ -51,13 +51,13 @@ def connected(note: Callable[[str], None]) -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get(ADDRESS, "local")
-    if address == "local":
-        note(f"Ray runs on this machine alone: set ${ADDRESS} to use a cluster")
     with redirect_stdout(_OwnThread(sys.stdout)):
+        if ray.is_initialized():
+            yield
+            return
+        address = os.environ.get(ADDRESS, "local")
+        if address == "local":
+            note(f"Ray runs on this machine alone: set ${ADDRESS} to use a cluster")
         with _no_stderr():  # its backend tells that it was told to be quiet
             _connect(address)
         try:
@@ -103,11 +103,11 @@ def open_cluster_device(name: str | None, precision: str = "fp32") -> torch.devi
     return torch.device(kind)
 
 
-def cluster_device_name(device: torch.device) -> str:
-    """What a worker calls its device."""
+def cluster_device_name(device: torch.device, workers: int | None) -> str:
+    """What one of so many workers calls its device; it says what InputError it meets."""
     import ray
 
-    each = share(device, None)
+    each = share(device, workers)
     ask = ray.remote(num_cpus=each.cpus, num_gpus=each.gpus)(worker_device)
     try:
         return str(ray.get(ask.remote(device.type, "fp32", each.cpus))[1])

@@ -29,7 +29,6 @@ from stages.extract.work import Item, Made, Work
 from stages.extract.worker import Worker
 
 _ROUNDS = 3
-_TRIES = 4  # of a part, before it is taken for what ends its workers
 _SAME = ("cascade-cli", "torch", "torchvision")
 
 
@@ -71,7 +70,6 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
                 f"{len(left)} parts for {each.workers} Ray workers: a smaller --part-rows would "
                 "use them all"
             )
-            each = replace(each, workers=len(left))
         with _probe(Store(work.root)) as probe:
             order = _order(work, options, each, probe)
             for _ in range(_ROUNDS):
@@ -148,13 +146,14 @@ def _reports(items: list[Item], order: Order, each: Share) -> Generator[Report, 
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    workers = min(each.workers, len(items))
     rows = [{"split": split, "part": part} for split, part in items]
     tries = ray.remote(num_cpus=0, max_restarts=-1)(Tries).remote()
     maker: Any = Maker
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         maker,
         fn_constructor_args=(order, tries),
-        compute=ray.data.ActorPoolStrategy(size=each.workers, max_tasks_in_flight_per_actor=1),
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
         num_cpus=each.cpus,
         num_gpus=each.gpus or None,
     )
@@ -178,8 +177,10 @@ class Tries:
 class Maker:
     """The actor. Called with a row of the data set it makes that part for all tasks."""
 
+    tries = 4  # of a part, before it is taken for what ends its workers
+
     def __init__(self, order: Order, tries: Any) -> None:
-        self._order, self._tries = order, tries
+        self._order, self._begun = order, tries
         self._worker: Worker | None = None
         self._device = ""
         self._notes: list[str] = []
@@ -196,10 +197,10 @@ class Maker:
 
     def make(self, item: Item, tries: int) -> list[Made]:
         """The parts of one item, written."""
-        if tries > _TRIES:
+        if tries > self.tries:
             raise InputError(
-                f"part {item[1]} has ended {_TRIES} workers: look into Ray's logs, and give less "
-                "work at a time with --batch-size, or more memory"
+                f"part {item[1]} has ended {self.tries} workers: look into Ray's logs, give them "
+                "more memory, or less work at a time with --batch-size"
             )
         if self._worker is None:
             self._worker = self._start()
@@ -208,7 +209,7 @@ class Maker:
     def _begin(self, item: Item) -> int:
         import ray
 
-        return int(ray.get(self._tries.begin.remote(item)))
+        return int(ray.get(self._begun.begin.remote(item)))
 
     def _start(self) -> Worker:
         order = self._order

@@ -71,7 +71,7 @@ def run(
     loaded = Loaded()
     with ExitStack() as held:
         held.enter_context(runs_on.ready(options.note))
-        name = options.device_name or runs_on.device_name(options.device)
+        name = options.device_name or runs_on.device_name(options)
         options = replace(options, device_name=name)
         entries = list(_entries(store, sources, chosen, options, loaded, held))
         open_entries = [entry for entry in entries if entry.task.parts]
