@@ -29,8 +29,8 @@ FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
 PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
-.PHONY: help install extract import profile import-costs score threshold search heterogeneity \
-	simulate compare hash live report cache doctor models datasets test lint bench bench-gpu imagenet clean
+.PHONY: help install extract import profile import-costs score threshold search rules \
+	calibrate margin heterogeneity simulate compare hash live report cache doctor models datasets test lint bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,15 @@ threshold: $(STAMP) ## Fit λ for the pair M1, M2
 
 search: $(STAMP) ## Find the cascade to deploy: ARGS='--min-accuracy 0.98'
 	$(CASCADE) search $(COMMON) $(FROM) $(ARGS)
+
+rules: $(STAMP) ## Compare deferral rules on the pair M1, M2: ARGS='--third C'
+	$(CASCADE) rules $(COMMON) $(FROM) $(PAIR) $(ARGS)
+
+calibrate: $(STAMP) ## Fit each model's temperature; tell how sure it is before and after
+	$(CASCADE) calibrate $(COMMON) $(FROM) $(ARGS)
+
+margin: $(STAMP) ## Count the images near λ of the pair M1, M2
+	$(CASCADE) margin $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
 
 heterogeneity: $(STAMP) ## Show which models cover whose mistakes
 	$(CASCADE) heterogeneity $(COMMON) $(FROM) $(ARGS)

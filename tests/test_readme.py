@@ -23,7 +23,10 @@ from running import DIGITS, IMAGES, WEIGHTS, cascade, slice_of
 from stages.models import get
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md")
+PAGES = (
+    *("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md"),
+    "docs/results-cifar10.md",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 RUNNABLE = ("sh", "bash", "python")
@@ -38,6 +41,8 @@ OTHER_TARGETS = {"install": "pip install", "test": "-m pytest"}
 TABLES = (
     *("samples", "logits", "timings", "scores", "costs"),
     *("results/threshold", "results/search", "results/simulate", "results/heterogeneity"),
+    *("results/rules", "results/calibrate", "results/reliability", "results/margin"),
+    *("results/predictors", "results/gains"),
 )
 EXTRA = re.compile(r"(?:\.|cascade-cli)\[([\w,]+)\]")
 
@@ -358,6 +363,9 @@ def test_cache_page_has_every_column(at_desk):
     pair = ("-m1", "digits_wide", "-m2", "digits_residual")
     for command in (("threshold", *pair), ("search",), ("simulate", *pair), ("heterogeneity",)):
         assert cascade(*command).status == 0
+    for command in (("rules", *pair), ("calibrate",), ("margin", *pair)):
+        assert cascade(*command).status == 0
+    assert cascade("heterogeneity", "--predict").status == 0
     assert cascade("import-costs", "nano.csv", "--source", "a test").status == 0
     text = SECTIONS["docs/cache.md: Columns"].text
     chunks = re.split(r"^\*\*", text, flags=re.M)[1:]

@@ -14,7 +14,7 @@ pytestmark = [needs_shared, pytest.mark.slow, pytest.mark.usefixtures("one_threa
 
 PAGE = Path(__file__).parents[1] / "docs" / "results-cifar10.md"
 SHOWN = re.findall(
-    r"^```sh\n(.*?)\n```\n\n```text\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S
+    r"^```sh\n([^`]*)\n```\n\n```text\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S
 )
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
