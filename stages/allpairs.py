@@ -18,7 +18,7 @@ from stages.frontier import Frontier, Points
 from stages.prefetch import default_workers
 from stages.rule import SCORES
 from stages.score import ScoreSet
-from stages.sweep import Ordering, gains
+from stages.sweep import gains
 
 # λ that are dismissed together, and images from which on threads gain more than they cost.
 _BLOCK, _MANY = 256, 20_000
@@ -91,9 +91,8 @@ def _better(
     """Points of A under this score that beat the frontier as it stands."""
     by = SCORES[score]
     s_a = scores.score(score, a)
-    ordering = Ordering.of(by, s_a)
     right_a = int(scores.correct[a].sum())
-    sweep = _Sweep(ordering)
+    sweep = _Sweep(by.sign * s_a)
     for b in range(len(scores.models)):
         if b == a:
             continue
@@ -110,13 +109,18 @@ def _better(
 
 
 class _Sweep:
-    """Prefix sums along one ordering, in buffers that are used again."""
+    """Prefix sums along the images, least sure first, in buffers that are used again.
 
-    def __init__(self, ordering: Ordering) -> None:
-        n = len(ordering.order)
-        self._order = ordering.order
-        self._ends = np.zeros(n + 1, bool)
-        self._ends[ordering.ends] = True
+    From float64 [N], larger is surer. Where a tie group ends is a mask, which costs a tenth of the
+    `Ordering` that only the few points on the frontier need.
+    """
+
+    def __init__(self, sure: np.ndarray) -> None:
+        n = len(sure)
+        self._order = np.argsort(sure)
+        values = sure[self._order]
+        self._ends = np.ones(n + 1, bool)
+        np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
         blocks = -(-(n + 1) // _BLOCK)
         self._starts = np.arange(blocks) * _BLOCK
         self._gathered = np.empty(n, np.int8)
@@ -132,7 +136,7 @@ class _Sweep:
         np.take(gain, self._order, out=self._gathered, mode="clip")
         np.cumsum(self._gathered, dtype=np.int32, out=total[1 : n + 1])
         total[n + 1 :] = total[n]
-        best = total.reshape(-1, _BLOCK).max(axis=1)
+        best = np.maximum.reduceat(total, self._starts)
         blocks = np.flatnonzero(right + best > found.bar(alone + cost[self._starts]))
         if not len(blocks):
             return blocks, best[:0]

@@ -115,4 +115,4 @@ def takes_b(score: Score, s_a: np.ndarray, s_b: np.ndarray, postcheck: bool) -> 
     """bool [N]: B's answer is taken once B has run."""
     if not postcheck or score.needs_label:
         return np.ones(len(s_a), bool)
-    return score.sign * s_b > score.sign * s_a
+    return s_b > s_a if score.sign > 0 else s_b < s_a

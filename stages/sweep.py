@@ -95,7 +95,7 @@ def gains(
     """int8 [N]: correct_final − correct_A for each image once B has run."""
     gain = correct_b.view(np.int8) - correct_a.view(np.int8)
     if postcheck:
-        gain *= takes_b(score, s_a, s_b, postcheck)
+        gain *= takes_b(score, s_a, s_b, postcheck).view(np.int8)
     return gain
 
 
