@@ -8,10 +8,10 @@ from __future__ import annotations
 import builtins
 import errno
 import functools
-import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -243,13 +243,18 @@ def whole(root):
 
 def kills(root, count):
     """So many runs killed at random moments spread over a run's length, then resumed."""
-    dice, length, count = random.Random(SEED), duration(root), int(count)
-    killed, resumed = 0, []
-    for i in range(count):
-        place = f"{root}/{i}"
-        killed += killed_after((i + dice.random()) / count * length, place)
-        resumed.append(finished(place))
-    return {"killed": killed, "resumed": resumed}
+    dice, length = random.Random(SEED), duration(root)
+    resumed, ended_before = [], 0
+    while len(resumed) < int(count):
+        place = f"{root}/{len(resumed)}"
+        if killed_after(dice.random() * length, place):
+            resumed.append(finished(place))
+            length *= 1.01
+        else:  # the machine has become quicker
+            ended_before += 1
+            length *= 0.95
+            shutil.rmtree(place)
+    return {"resumed": resumed, "ended before": ended_before}
 
 
 def kills_at_operations(root, count):
@@ -268,11 +273,11 @@ def kills_at_operations(root, count):
 
 
 def chain(root, seed):
-    """Killed again and again, until a run gets to its end."""
-    dice, length = random.Random(int(seed)), duration(f"{root}/time")
-    for kills in itertools.count():
-        if not killed_after(dice.uniform(0.1, 0.7) * length, f"{root}/chain"):
-            return {"kills": kills, "resumed": finished(f"{root}/chain")}
+    """Killed again and again, each time some file operations later, until a run gets to its end."""
+    dice, kills = random.Random(int(seed)), 0
+    while ended(*child(root, Disk(dice.randrange(100, 500), die)))[0] == -signal.SIGKILL:
+        kills += 1
+    return {"kills": kills, "resumed": finished(root)}
 
 
 def faults(root, count, name, lasting):

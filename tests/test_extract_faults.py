@@ -91,10 +91,9 @@ def test_a_hundred_runs_killed_at_random_moments_resume_to_the_same_rows(whole, 
     told = worker("kills", tmp_path, 100)
     for i in range(100):
         same(tmp_path / str(i), whole)
-    assert told["killed"] >= 50
     found = [np.asarray(each) for each in told["resumed"]]
     assert all(set((each % PART).tolist()) <= {0, N % PART} for each in found)
-    assert sum(0 < each.min() and each.max() < N for each in found) >= 10  # midway
+    assert sum(each.min() > 0 and each.max() < N for each in found) >= 10  # midway
 
 
 @pytest.mark.slow
@@ -109,10 +108,10 @@ def test_runs_killed_at_their_file_operations_resume_to_the_same_rows(whole, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_run_killed_again_and_again_gets_there(seed, whole, tmp_path):
-    told = worker("chain", tmp_path, seed)
-    assert told["kills"] >= 2
+    told = worker("chain", tmp_path / "cache", seed)
+    assert told["kills"] >= 3
     assert told["resumed"] == [N, N]
-    same(tmp_path / "chain", whole)
+    same(tmp_path / "cache", whole)
 
 
 @pytest.mark.slow
