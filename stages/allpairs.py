@@ -96,16 +96,20 @@ def _better(
     for b in range(len(scores.models)):
         if b == a:
             continue
-        cost = costs.more[b]
+        cost = costs.alone[a] + costs.more[b]
+        bar = found.bar(cost[sweep.starts]) - right_a
         for row in rows:
             post = table[row].postcheck
             s_b = scores.score(score, b) if post else s_a
             gain = gains(by, scores.correct[a], scores.correct[b], s_a, s_b, post)
-            k, total = sweep.reaching(gain, cost, costs.alone[a], right_a, found)
-            if len(k):
-                first, second, rule = (np.full(len(k), value, np.int32) for value in (a, b, row))
+            blocks = sweep.blocks(gain, bar)
+            if len(blocks):
+                k, total = sweep.ends(blocks)
                 right = right_a + total.astype(np.int64)
-                yield Points(costs.alone[a] + cost[k], right, first, second, rule, k)
+                kept = np.flatnonzero(right > found.bar(cost[k]))
+                k, right = k[kept], right[kept]
+                first, second, rule = (np.full(len(k), value, np.int32) for value in (a, b, row))
+                yield Points(cost[k], right, first, second, rule, k)
 
 
 class _Sweep:
@@ -122,29 +126,30 @@ class _Sweep:
         self._ends = np.ones(n + 1, bool)
         np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
         blocks = -(-(n + 1) // _BLOCK)
-        self._starts = np.arange(blocks) * _BLOCK
+        self.starts = np.arange(blocks) * _BLOCK
         self._gathered = np.empty(n, np.int8)
         # The tail beyond N repeats the last total, so that every block is whole.
         self._total = np.zeros(blocks * _BLOCK, np.int32)
         self._n = n
 
-    def reaching(
-        self, gain: np.ndarray, cost: np.ndarray, alone: float, right: int, found: Frontier
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(k, gain) of the ends that beat the frontier: intp, int32 [P]."""
+    def blocks(self, gain: np.ndarray, bar: np.ndarray) -> np.ndarray:
+        """Sum up; the blocks that somewhere gain more than the bar at their start: intp."""
         n, total = self._n, self._total
-        np.take(gain, self._order, out=self._gathered, mode="clip")
-        np.cumsum(self._gathered, dtype=np.int32, out=total[1 : n + 1])
+        gain.take(self._order, out=self._gathered, mode="clip")
+        self._gathered.cumsum(dtype=np.int32, out=total[1 : n + 1])
         total[n + 1 :] = total[n]
-        best = np.maximum.reduceat(total, self._starts)
-        blocks = np.flatnonzero(right + best > found.bar(alone + cost[self._starts]))
-        if not len(blocks):
-            return blocks, best[:0]
-        k = (self._starts[blocks, None] + np.arange(_BLOCK)).reshape(-1)
-        k = k[k <= n]
+        return np.flatnonzero(np.maximum.reduceat(total, self.starts) > bar)
+
+    def ends(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(k, gain) of the tie groups that end in these blocks: intp, int32 [P], k ascending.
+
+        Of one pair only what rises counts, for a later point costs no less.
+        """
+        k = (self.starts[blocks, None] + np.arange(_BLOCK)).reshape(-1)
+        k = k[k <= self._n]
         k = k[self._ends[k]]
-        k = k[right + total[k] > found.bar(alone + cost[k])]
-        # Of one pair only what rises counts: a later point costs no less.
-        rising = np.maximum.accumulate(total[k])
-        k = k[np.flatnonzero(np.diff(rising, prepend=np.iinfo(np.int32).min) > 0)] if len(k) else k
-        return k, total[k]
+        total = self._total[k]
+        most = np.maximum.accumulate(total)
+        rising = np.flatnonzero(total[1:] > most[:-1]) + 1
+        kept = np.concatenate((np.zeros(min(1, len(k)), np.intp), rising))
+        return k[kept], total[kept]
