@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 COMMANDS = (
     *("extract", "import", "score", "threshold", "heterogeneity", "simulate", "live", "report"),
-    *("models", "datasets"),
+    *("models", "datasets", "rules", "calibrate", "margin"),
 )
 PAIR = ("-m1", "digits_separable", "-m2", "digits_residual")
 
