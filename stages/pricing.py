@@ -125,7 +125,7 @@ class Pricer:
             drawn = NORMAL * per_image * (count * (1 - count / n)) ** 0.5
         if self.preprocess:
             curve = _of(a, self.prices.preprocess, "preprocessing")
-            parts["preprocess", a] = _summed(_by_size(curve, 1), np.array([0, n]))
+            parts["preprocess", a] = _summed(by_size(curve, 1), np.array([0, n]))
         parts = {part: Estimate(cost.value / n, cost.half / n) for part, cost in parts.items()}
         if hit is not None and self.hash_cost is not None:
             parts["hash", ""] = Estimate(self.hash_cost, 0.0)
@@ -225,8 +225,8 @@ class Pricer:
     def _forward(self, model: str, chosen: np.ndarray) -> Estimate:
         """What a model costs in all on the requests where bool [N] holds."""
         if model not in self._tables:
-            self._tables[model] = _by_size(self.prices.forward[model], self.batch_size)
-        return _summed(self._tables[model], _batches(chosen, self.batch_size))
+            self._tables[model] = by_size(self.prices.forward[model], self.batch_size)
+        return _summed(self._tables[model], batches(chosen, self.batch_size))
 
     @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
@@ -264,7 +264,7 @@ NO_COST: dict[str, Any] = dict.fromkeys(
 )  # fmt: skip
 
 
-def _batches(chosen: np.ndarray, size: int) -> np.ndarray:
+def batches(chosen: np.ndarray, size: int) -> np.ndarray:
     """How many batches of `size` consecutive requests hold k chosen ones: int64 [k]."""
     if size == 1:
         return np.array([0, np.count_nonzero(chosen)])
@@ -272,7 +272,7 @@ def _batches(chosen: np.ndarray, size: int) -> np.ndarray:
     return np.bincount(held)
 
 
-def _by_size(curve: Curve, largest: int) -> np.ndarray:
+def by_size(curve: Curve, largest: int) -> np.ndarray:
     """The cost of batches of 0 to `largest` images: float64 [3, largest + 1], value, low, high."""
     sizes = np.arange(largest + 1)
     return np.stack([curve.at(sizes, bound) for bound in ("values", "low", "high")])
