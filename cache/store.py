@@ -147,17 +147,17 @@ class Store:
             with self._fs.open_output_stream(self._full(path)) as file:
                 file.write(data)
         except BaseException:
-            self._drop_half(path, memoryview(data))
+            self._drop_half(path, pa.py_buffer(data))
             raise
 
-    def _drop_half(self, path: str, data: memoryview) -> None:
+    def _drop_half(self, path: str, data: pa.Buffer) -> None:
         """Closing may have published what had been written; an older object is left alone."""
         try:
             with self._fs.open_input_file(self._full(path)) as file:
-                there = memoryview(file.read_buffer())
+                there = file.read_buffer()
         except FileNotFoundError:
             return
-        if len(there) < len(data) and data[: len(there)] == there:
+        if there.size < data.size and there.equals(data.slice(0, there.size)):
             self._fs.delete_file(self._full(path))
 
     @contextmanager
