@@ -36,8 +36,8 @@ class PartWriter:
     ) -> None:
         self.store, self.partition, self.schema = store, partition, schema
         self.identity, self.provenance = identity, provenance
-        self._made_with = made_with or {}
-        self._made = making(identity, self._made_with, schema)
+        self.made_with = made_with or {}
+        self.made = making(identity, self.made_with, schema)
 
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
@@ -48,14 +48,14 @@ class PartWriter:
         return part
 
     def _write_receipt(self, part: Part) -> None:
-        receipts.write(self.store, self.partition, Receipt(part, self._made))
+        receipts.write(self.store, self.partition, Receipt(part, self.made))
 
     def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
         """The part as Parquet bytes, one row group, checked before anyone can see it."""
         about = {
             "identity": self.identity,
             "provenance": self.provenance,
-            "made_with": self._made_with,
+            "made_with": self.made_with,
             "part": index,
         }
         metadata = {"cascade": json.dumps(about, ensure_ascii=False)}

@@ -161,7 +161,7 @@ class PartitionWriter(PartWriter):
 
     def _salvage(self, found: Manifest, damaged: Sequence[Part]) -> None:
         """Withdraw a partition and keep its sound parts, made in the same way, for this run."""
-        if all(found.provenance.get(key) == value for key, value in self._made_with.items()):
+        if all(found.provenance.get(key) == value for key, value in self.made_with.items()):
             for part in found.parts:
                 if part not in damaged:
                     self._write_receipt(part)
@@ -172,7 +172,7 @@ class PartitionWriter(PartWriter):
         done = {}
         for receipt in receipts.read_all(self.store, self.partition):
             part, index = receipt.part, part_index(receipt.part.name)
-            if receipt.made != self._made:
+            if receipt.made != self.made:
                 continue
             if known.get(index) == part or part_intact(self.store, self.partition, part):
                 done[index] = part
