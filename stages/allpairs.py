@@ -96,8 +96,7 @@ def _better(
     for b in range(len(scores.models)):
         if b == a:
             continue
-        cost = costs.alone[a] + costs.more[b]
-        bar = found.bar(cost[sweep.starts]) - right_a
+        bar = found.bar(costs.alone[a] + costs.more[b, sweep.starts]) - right_a
         for row in rows:
             post = table[row].postcheck
             s_b = scores.score(score, b) if post else s_a
@@ -106,10 +105,11 @@ def _better(
             if len(blocks):
                 k, total = sweep.ends(blocks)
                 right = right_a + total.astype(np.int64)
-                kept = np.flatnonzero(right > found.bar(cost[k]))
-                k, right = k[kept], right[kept]
+                cost = costs.alone[a] + costs.more[b, k]
+                kept = np.flatnonzero(right > found.bar(cost))
+                k, right, cost = k[kept], right[kept], cost[kept]
                 first, second, rule = (np.full(len(k), value, np.int32) for value in (a, b, row))
-                yield Points(cost[k], right, first, second, rule, k)
+                yield Points(cost, right, first, second, rule, k)
 
 
 class _Sweep:

@@ -93,17 +93,20 @@ class Frontier:
     """The Pareto frontier of all points added so far."""
 
     def __init__(self, points: Points) -> None:
+        self._replace(points)
+
+    def _replace(self, points: Points) -> None:
         self.points = points.take(pareto(points.cost, points.right))
+        # One object, so that a thread that reads never sees half of what another replaces.
+        self._steps = (self.points.cost, np.concatenate(([-1], self.points.right)))
 
     def bar(self, cost: np.ndarray) -> np.ndarray:
         """The most right answers at no more than these costs: int64, −1 where none is that cheap.
 
         Costs in any shape; a point of this cost must be right more often to join the frontier.
         """
-        points = self.points  # as it stands now: another thread may replace it
-        right = np.concatenate(([-1], points.right))
-        return right[np.searchsorted(points.cost, cost, side="right")]
+        steps, right = self._steps
+        return right[steps.searchsorted(cost, side="right")]
 
     def add(self, points: Points) -> None:
-        both = Points.joined([self.points, points])
-        self.points = both.take(pareto(both.cost, both.right))
+        self._replace(Points.joined([self.points, points]))
