@@ -185,7 +185,7 @@ def _best_trio(sides: Sides) -> Entry:
 def _row(
     entry: Entry, plain: Mapping[Objective, Decided], sides: Sides, pricer: Pricer | None
 ) -> Row:
-    """Intervals, gain and cost are those of the cross-fitted decisions where there are such."""
+    """Intervals and gains are those of the cross-fitted decisions where there are such."""
     decided, honest = entry.decided, entry.decided.honest
     *first, last = decided.models
     against = plain[decided.about["objective"] or BEST].honest
@@ -213,10 +213,11 @@ def _interval(name: str, found: Interval) -> Row:
 
 
 def _cost(decided: Decided, pricer: Pricer | None) -> Row:
+    """The cost is that of the λ in the row: in other folds other models may have been chosen."""
     if pricer is None:
         return NO_COST
     *first, last = decided.models
-    stage = len(first) - 1 + decided.honest.escalated.astype(np.int8)
+    stage = len(first) - 1 + decided.whole.escalated.astype(np.int8)
     alone = {
         "cost_1": sum(pricer.model(name).value for name in first),
         "cost_2": pricer.model(last).value,

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.deferral import Ballot, Best, agreement, best_agreement, committee, votes
+from stages.deferral import (
+    Ballot,
+    Best,
+    Decided,
+    agreement,
+    best_agreement,
+    committee,
+    votes,
+)
+from stages.deferral.decided import Part
 from stages.fitting import folds
 
 BALLOTS = st.integers(1, 5).flatmap(
@@ -141,3 +150,16 @@ def test_the_best_of_several_is_chosen_anew_in_each_fold():
         ties = right[:, fold != f].sum(axis=1) == right[winner, fold != f].sum()
         options = [row[fold == f].tolist() for row in right[ties]]
         assert found.honest.correct[fold == f].tolist() in options
+
+
+def test_of_equal_fits_the_one_that_asks_less_is_better():
+    def fitted(accuracy, usage, name):
+        nothing = np.zeros(1, bool)
+        part = Part(accuracy, usage, np.arange(1), nothing, nothing)
+        return {"best": Decided({}, part, models=(name,))}
+
+    best = Best()
+    for each in (fitted(0.8, 0.1, "a"), fitted(0.9, 0.5, "b"), fitted(0.9, 0.3, "c")):
+        best.offer(each)
+    best.offer(fitted(0.9, 0.3, "d"))
+    assert best.decided["best"].models == ("c",)

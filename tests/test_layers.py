@@ -22,6 +22,7 @@ CPU_ONLY = (
     *("cache", "stages.rule", "stages.sweep", "stages.score", "stages.fitting", "stages.threshold"),
     *("stages.heterogeneity", "stages.simulate", "stages.results", "stages.importing"),
     *("stages.deferral", "stages.calibration", "stages.bootstrap", "stages.margin"),
+    *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
     *("stages.models", "stages.datasets", "stages.report", "cascade_cli.main"),
 )
 HEAVY = ("torch", "torchvision", "PIL", "imagehash", "pynvml", "safetensors")

@@ -170,6 +170,8 @@ def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others
     assert result.json["fit_method"] == "cross-fit"
     assert "cross-fitted on test" in result.err
     fold = folds(N)
+    plain = result.json["rows"][0]
+    assert (plain["rule"], plain["final"]) == ("maxp", "b")
     for row in result.json["rows"][:-1]:
         names, right = (row["rule"], row["final"]), 0
         for f in range(5):
@@ -179,7 +181,11 @@ def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others
             right += round(part["accuracy"] * part["n"])
         assert row["crossfit_accuracy"] == right / N, names
         assert row["accuracy_low"] <= row["crossfit_accuracy"] <= row["accuracy_high"]
-        assert row["cost"] > 0
+        assert row["cost"] == MACS[row["model_1"]] + row["usage"] * MACS[row["model_2"]]
+        assert row["gain"] == pytest.approx(row["crossfit_accuracy"] - plain["crossfit_accuracy"])
+        assert row["accuracy_change"] == pytest.approx(
+            row["crossfit_accuracy"] - row["baseline_accuracy"]
+        )
 
 
 def test_the_reported_split_may_fit_when_asked(toy):
