@@ -11,6 +11,7 @@ MODELS ?= all-available
 SCORE ?= maxp
 CACHE ?= artifacts
 OUT ?= report.html
+POLICY ?= policy
 IMAGES ?=
 LIMIT ?= 25
 ARGS ?=
@@ -30,7 +31,7 @@ PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate margin heterogeneity simulate compare hash live report cache doctor models datasets test lint bench bench-gpu imagenet clean
+	calibrate margin heterogeneity simulate compare hash live export check report cache doctor models datasets test lint bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,12 @@ simulate: $(STAMP) ## Simulate the cascade M1, M2 at its fitted λ
 
 live: $(STAMP) ## Run the cascade M1, M2 for real and compare
 	$(CASCADE) live $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
+
+export: $(STAMP) ## Write the cascade M1, M2 to the folder POLICY, to deploy it
+	$(CASCADE) export $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) --policy $(POLICY) $(ARGS)
+
+check: $(STAMP) ## Fail where the cascade in POLICY is worse than it promised
+	$(CASCADE) check $(POLICY) --cache $(CACHE) $(FROM) $(ARGS)
 
 report: $(STAMP) ## Write the page OUT (report.html)
 	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output $(OUT) $(ARGS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import prices, requests
+from cascade_cli import policies, prices, requests
 from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
@@ -36,6 +36,10 @@ def register(app: typer.Typer) -> None:
 
 
 def live(
+    context: typer.Context,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="Run the cascade that `export` wrote there.")
+    ] = None,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
     dataset: opt.DatasetLong = None,
@@ -91,6 +95,9 @@ def live(
 
     if end not in ENDINGS:
         raise one_of("ending", end, ENDINGS)
+    if policy is not None:
+        live(context, **policies.applied(context, policy))
+        return
     (named_1, named_2), programs = asking.by_name(model_1, model_2)
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")

@@ -79,6 +79,15 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     )
 
 
+def known(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
+    """Whether all models of `scores` have costs of this kind on this device."""
+    from stages.costs import known as found
+    from stages.costs import read
+
+    rows, macs = read(store, scores.dataset, scores.models), macs_of(scores)
+    return any(found(rows, macs, scores.models, (kind,), device, runtime_of(scores)))
+
+
 def of_all(store: Store, scores: ScoreSet, asked: Asked) -> Pricer:
     """Prices for all the models, else multiply-adds of those that tell them."""
     from stages.costs import choose, read, some_macs

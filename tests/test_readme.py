@@ -12,9 +12,11 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from stages.models import get
 ROOT = Path(__file__).parents[1]
 PAGES = (
     *("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md"),
-    "docs/results-cifar10.md",
+    *("docs/deploy.md", "docs/results-cifar10.md"),
 )
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
@@ -191,8 +193,11 @@ def run_line(line: str) -> None:
 
 
 def run_python(code: str) -> dict[str, object]:
+    """What the code defines; each block has a path and a policy of its own."""
     space: dict[str, object] = {}
-    with contextlib.redirect_stdout(io.StringIO()):
+    path = mock.patch.object(sys, "path", [*sys.path])
+    sys.modules.pop("cascade_policy", None)
+    with path, contextlib.redirect_stdout(io.StringIO()):
         exec(compile(code, "README.md", "exec"), space)
     return space
 

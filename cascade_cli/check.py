@@ -1,0 +1,132 @@
+"""`check`: whether a policy still does what it promised, for CI."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices, requests
+from cascade_cli.output import print_json, print_table, say
+from cascade_cli.policies import How, simulated
+
+if TYPE_CHECKING:
+    from cache import Store
+    from stages.policy import Deployment
+    from stages.score import ScoreSet
+
+COLUMNS = {
+    "figure": "figure",
+    "promised": "promised:.6g",
+    "found": "found:.6g",
+    "p_value": "p:.2g",
+    "worse": "worse",
+    "method": "test",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check")(check)
+
+
+def check(
+    policy: Annotated[str, typer.Argument(help="Folder of the policy, or its policy.toml.")],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Images to check on. [default: the promise's]")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Rate of false alarms, of all the tests together.")
+    ] = 0.05,
+    data: opt.Data = None,
+    weights: opt.WeightsDir = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Whose logits. [default: the policy's]")
+    ] = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Exit 3 where accuracy, use of B or cost is significantly worse than a policy promised.
+
+    \b
+    cascade check policy --split val
+    """
+    from cache import Store
+    from cascade_cli.gather import Images
+    from stages.check import REGRESSION
+    from stages.policy import read
+
+    deployed = read(policy)
+    how = How(Images(data, weights), runtime or deployed.runtime)
+    found = _checked(Store(cache), deployed, split, alpha, how)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+    if found["regressions"]:
+        raise typer.Exit(REGRESSION)
+
+
+def _checked(
+    store: Store, deployed: Deployment, split: str | None, alpha: float, how: How
+) -> dict[str, Any]:
+    from cascade_cli import gather
+    from stages import check as stage
+
+    promise, cascade = deployed.promise, deployed.cascade
+    split = gather.report_split(store, deployed.dataset, split or promise["split"])
+    pair = (cascade.model_1, cascade.model_2)
+    scores = gather.scores(store, deployed.dataset, split, pair, how.images, how.runtime)
+    row = simulated(store, scores, cascade, {}, _as_promised(store, scores, deployed, how))
+    verdicts = [asdict(each) for each in stage.check(promise, row, alpha)]
+    return {
+        "policy": deployed.where,
+        "dataset": deployed.dataset,
+        "split": split,
+        "n": row["n"],
+        "same_images": scores.manifests[0].fingerprint == promise["dataset_fingerprint"],
+        "alpha": alpha,
+        "regressions": [each["figure"] for each in verdicts if each["worse"]],
+        "tests": verdicts,
+        "models": _models(scores, deployed),
+        "simulated": row,
+    }
+
+
+def _as_promised(store: Store, scores: ScoreSet, deployed: Deployment, how: How) -> How:
+    """The memory and the kind of cost of the promise; no cost where it is not known any more."""
+    promise, kept = deployed.promise, deployed.memory
+    memory = requests.Asked()
+    if kept is not None:
+        memory = requests.Asked(
+            memory=kept.algorithm, size=kept.size, radius=kept.radius, trust=kept.trust
+        )
+    kind, device = promise.get("cost_kind"), promise.get("cost_device")
+    asked = prices.Asked(kind, device, promise.get("cost_batch_size", 1))
+    there = kind is not None and prices.known(store, scores, kind, device)
+    return How(how.images, how.runtime, memory, asked, there)
+
+
+def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
+    """Whether the weights are those of the promise; None where it does not say."""
+    out = []
+    for model in deployed.models:
+        manifest = scores.manifests[scores.index(model["name"])]
+        promised, found = model.get("weights_sha256"), manifest.provenance.get("weights_sha256")
+        same = None if promised is None else promised == found
+        shas = {"weights_sha256": found, "promised_weights_sha256": promised}
+        out.append({"name": model["name"], "same_weights": same} | shas)
+    return out
+
+
+def _show(found: dict[str, Any]) -> None:
+    print_table(found["tests"], COLUMNS)
+    where = f"{found['n']} images of {found['dataset']}/{found['split']}"
+    new = [model["name"] for model in found["models"] if model["same_weights"] is False]
+    weights = f", new weights of {', '.join(new)}" if new else ""
+    worse = ", ".join(found["regressions"])
+    print(f"{where}{weights}: {f'worse in {worse}' if worse else 'nothing worse'}")
+    print(f"false alarms in at most {found['alpha']:.2g} of such checks")
+    if found["same_images"]:
+        say("the policy holds no answers, so its own images count as a second sample of their kind")

@@ -1,0 +1,112 @@
+"""Does a deployed cascade still do what its policy promised? Tests at a stated rate of alarms.
+
+The policy holds counts, not answers, so promise and finding are two samples, each with its own
+error; where they are of the same images, a paired test would see smaller losses. Under "nothing got
+worse" the chance that any test fails is at most α (Holm 1979): exactly so for accuracy and use
+(Fisher's one-sided test holds at every size), by the normal approximation for a changed cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cache import InputError
+from stages.costs import NORMAL
+
+REGRESSION = 3  # exit code
+Row = dict[str, Any]
+FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One figure: promised, found, and the chance `p_value` of such a loss where nothing got worse,
+    None where it could not be tested, and `method` says why; `implied_by` names the figure whose
+    test is this one's, too. `worse` is Holm's decision."""
+
+    figure: str
+    promised: float
+    found: float | None
+    p_value: float | None
+    method: str
+    implied_by: str | None = None
+    worse: bool = False
+
+
+def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Verdict]:
+    """Accuracy, use of B, and cost where one was promised.
+
+    `promise` as in the policy, `row` as `simulate` gives it.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
+    found = [_accuracy(promise, row), _usage(promise, row)]
+    if "cost" in promise:
+        found.append(_cost(promise, row, found[-1]))
+    return _holm(found, alpha)
+
+
+def fewer(count: int, n: int, before: int, n_before: int) -> float:
+    """p-value of "the share did not fall": P(so few or fewer of the n), given both counts' sum.
+
+    >>> fewer(0, 3, 3, 3)
+    0.05
+    """
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.cdf(count, n + n_before, count + before, n))
+
+
+def _accuracy(promise: Row, row: Row) -> Verdict:
+    n, right = row["n"], round(row["accuracy"] * row["n"])
+    p = fewer(right, n, promise["right"], promise["images"])
+    return Verdict("accuracy", promise["right"] / promise["images"], right / n, p, FISHER)
+
+
+def _usage(promise: Row, row: Row) -> Verdict:
+    """More use of B is fewer requests that end with A."""
+    n, sent, before, images = row["n"], row["escalated"], promise["escalated"], promise["images"]
+    p = fewer(n - sent, n, images - before, images)
+    return Verdict("usage", before / images, sent / n, p, FISHER)
+
+
+def _cost(promise: Row, row: Row, usage: Verdict) -> Verdict:
+    """Where both models cost what they did, a request costs more only as B runs more often."""
+    value = promise["cost"]
+    if row["cost"] is None:
+        what = f"{promise['cost_kind']} of both models are not known here"
+        return Verdict("cost", value, None, None, what)
+    if "hits" not in promise and all(_close(promise[key], row[key]) for key in _ALONE):
+        return Verdict("cost", value, row["cost"], usage.p_value, FISHER, "usage")
+    error = ((promise["cost_high"] - value) ** 2 + (row["cost_high"] - row["cost"]) ** 2) ** 0.5
+    return Verdict("cost", value, row["cost"], _above(row["cost"] - value, error), NORMAL_TEST)
+
+
+_ALONE = ("cost_1", "cost_2")
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
+
+
+def _above(difference: float, half: float) -> float:
+    """One-sided p-value of a difference with this 95 % half-width."""
+    from scipy.stats import norm
+
+    if not half:
+        return 0.0 if difference > 0 else 1.0
+    return float(norm.sf(difference * NORMAL / half))
+
+
+def _holm(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
+    """Smallest p-value first, each against α over how many are left, until one passes."""
+    tested = [each for each in verdicts if each.p_value is not None and each.implied_by is None]
+    worse: set[str] = set()
+    for left, each in zip(
+        range(len(tested), 0, -1), sorted(tested, key=lambda one: one.p_value or 0.0), strict=True
+    ):
+        if each.p_value is None or each.p_value > alpha / left:
+            break
+        worse.add(each.figure)
+    return [replace(each, worse=(each.implied_by or each.figure) in worse) for each in verdicts]

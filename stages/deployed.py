@@ -1,0 +1,144 @@
+"""A policy in an application: the cascade around any two callables that give logits.
+
+`flatten` turns this module, with all it uses of this package, into the file that `cascade export
+--policy` writes beside policy.toml. So nothing here may need more than numpy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.memory import Policy, Table
+from stages.rule import SCORES, Threshold, scores_of, takes_b, trusted
+
+Logits = Callable[[Any], Any]
+Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
+
+# The memory's hash, by name, where it stands in this same file.
+EMBEDDED: tuple[str, Digest] | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Per request [n]: `prediction` int32; bool `escalated`, B ran, `took_b`, its answer was taken,
+    and `hit`, the memory answered; `score` float64 of the model that answered, NaN at a hit."""
+
+    prediction: np.ndarray
+    escalated: np.ndarray
+    took_b: np.ndarray
+    hit: np.ndarray
+    score: np.ndarray
+
+    @classmethod
+    def remembered(cls, n: int) -> Answers:
+        """n hits, to be overwritten where there was none."""
+        b_ran, b_taken = np.zeros((2, n), bool)
+        return cls(np.full(n, -1, np.int32), b_ran, b_taken, np.ones(n, bool), np.full(n, np.nan))
+
+
+class Cascade:
+    """Answers batches by the rule: A first, B where A is not trusted, with a memory in front."""
+
+    def __init__(
+        self,
+        score: str,
+        threshold: Threshold,
+        postcheck: bool = False,
+        memory: Policy | None = None,
+        digest: Digest | None = None,
+    ) -> None:
+        if memory is not None and digest is None:
+            raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
+        self.score, self.threshold, self.postcheck = SCORES[score], threshold, postcheck
+        self.digest = digest
+        self.memory: Table[int] | None = None if memory is None else Table(memory)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> Cascade:
+        """The cascade of `folder`/policy.toml.
+
+        `digest` maps pictures, uint8 [H, W] or [H, W, 3] each, to keys, uint8 [n, length]; it is
+        needed where the policy has a memory whose hash is not in this file.
+        """
+        policy = read_policy(folder)
+        rule, memory = policy["rule"], policy.get("memory")
+        if memory is None:
+            return cls(rule["score"], rule["threshold"], rule["postcheck"])
+        if digest is None and EMBEDDED is not None and EMBEDDED[0] == memory["hash"]:
+            digest = EMBEDDED[1]
+        limits = {key: memory[key] for key in ("size", "radius", "trust") if key in memory}
+        table = Policy(memory["hash"], **limits)
+        return cls(rule["score"], rule["threshold"], rule["postcheck"], table, digest)
+
+    def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Answers:
+        """Answer n requests.
+
+        `first` and `second` map a batch of m requests to logits [m, K]; `second` gets only those
+        that are sent on. `batch` is an array, a tensor or a list; `pictures` are what a memory
+        hashes, by default `batch` itself. Requests of one batch are looked up together.
+        """
+        found, keys = self._looked_up(batch if pictures is None else pictures, len(batch))
+        misses = np.flatnonzero([answer is None for answer in found])
+        out = Answers.remembered(len(batch))
+        out.prediction[:] = [-1 if answer is None else answer for answer in found]
+        if len(misses):
+            fresh = self._decided(first, second, chosen(batch, misses))
+            for name, values in vars(fresh).items():
+                getattr(out, name)[misses] = values
+            self._store(keys[misses], fresh)
+        return out
+
+    def _looked_up(self, pictures: Any, n: int) -> tuple[list[int | None], np.ndarray]:
+        if self.memory is None or self.digest is None or not n:
+            return [None] * n, np.empty((n, 0), np.uint8)
+        keys = self.digest(pictures)
+        return [self.memory.look_up(key) for key in keys], keys
+
+    def _store(self, keys: np.ndarray, fresh: Answers) -> None:
+        if self.memory is None:
+            return
+        trust = self.memory.policy.trust
+        every = np.ones(len(keys), bool)
+        for i in np.flatnonzero(
+            every if trust is None else trusted(self.score, fresh.score, trust)
+        ):
+            self.memory.store(keys[i], int(fresh.prediction[i]))
+
+    def _decided(self, first: Logits, second: Logits, batch: Any) -> Answers:
+        """The cascade without its memory."""
+        a = scores_of(np.asarray(first(batch), np.float32))
+        prediction, score = a["prediction"], a[self.score.name]
+        escalated = ~trusted(self.score, score, self.threshold)
+        took_b = np.zeros(len(prediction), bool)
+        rows = np.flatnonzero(escalated)
+        if len(rows):
+            b = scores_of(np.asarray(second(chosen(batch, rows)), np.float32))
+            taken = takes_b(self.score, score[rows], b[self.score.name], self.postcheck)
+            sure = rows[taken]
+            took_b[sure] = True
+            prediction[sure] = b["prediction"][taken]
+            score[sure] = b[self.score.name][taken]
+        return Answers(prediction, escalated, took_b, np.zeros(len(prediction), bool), score)
+
+
+def chosen(batch: Any, rows: np.ndarray) -> Any:
+    """These rows of an array, a tensor or a list; the batch itself where they are all."""
+    if len(rows) == len(batch):
+        return batch
+    return [batch[i] for i in rows] if isinstance(batch, (list, tuple)) else batch[rows]
+
+
+def read_policy(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What policy.toml says. Python 3.10 reads it with the package tomli."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    with open(os.path.join(folder, "policy.toml"), "rb") as file:
+        return tomllib.load(file)

@@ -1,0 +1,204 @@
+"""Several modules as one file that imports none of them: what some names need, and no more.
+
+Each definition is taken from its module's source as it stands, so there is one source of truth.
+Where two modules use one private name, the later module's is renamed.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+OURS = ("cache", "stages")
+_NAMED = (ast.FunctionDef, ast.ClassDef)
+
+
+def flatten(wanted: Mapping[str, Iterable[str]]) -> str:
+    """Python source that defines these names ({module: names}) and all that they need.
+
+    ValueError where the names of two modules would become one.
+    """
+    found = _Found()
+    for module, names in wanted.items():
+        for name in names:
+            found.want(module, name)
+    taken = {name for _, _, name in found.outside}
+    bodies = []
+    for each in found.ordered():
+        clashing = each.wanted & taken
+        public = sorted(name for name in clashing if not name.startswith("_"))
+        if public:
+            raise ValueError(f"{each.name}.{public[0]} is the name of something else, too")
+        bodies.append(each.text({name: _renaming(each.name, name) for name in clashing}))
+        taken |= each.wanted
+    return "\n\n\n".join([found.imports(), *bodies]) + "\n"
+
+
+def _renaming(module: str, name: str) -> str:
+    short = module.rpartition(".")[2]
+    return f"_{short.upper() if name.isupper() else short}{name}"
+
+
+@dataclass
+class _Module:
+    """A module's source, and which of its top-level names are wanted."""
+
+    name: str
+    wanted: set[str] = field(default_factory=set)
+
+    @cached_property
+    def source(self) -> str:
+        return inspect.getsource(importlib.import_module(self.name))
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+    @cached_property
+    def defined(self) -> dict[str, ast.stmt]:
+        """Top-level name → the statement that defines it."""
+        return {name: node for node in self.tree.body for name in _bound(node)}
+
+    @cached_property
+    def imported(self) -> dict[str, tuple[str, str | None]]:
+        """Name → (module, the name there), None for a module itself."""
+        found: dict[str, tuple[str, str | None]] = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.Import):
+                found |= {each.asname or each.name: (each.name, None) for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+                module = str(node.module)
+                found |= {each.asname or each.name: (module, each.name) for each in node.names}
+        return found
+
+    def used_by(self, name: str) -> list[str]:
+        """The names that a definition mentions, anywhere in it."""
+        nodes = ast.walk(self.defined[name])
+        return sorted({node.id for node in nodes if isinstance(node, ast.Name)} - {name})
+
+    def text(self, renamed: Mapping[str, str]) -> str:
+        """The wanted definitions in their order, with the comments above them."""
+        out, last = "", None
+        lines = _renamed(self.tree, self.source, renamed)
+        for node in self.tree.body:
+            if self.wanted.isdisjoint(_bound(node)):
+                continue
+            apart = isinstance(node, _NAMED) or isinstance(last, _NAMED)
+            out += "" if last is None else "\n\n\n" if apart else "\n"
+            out += "\n".join(lines[_first_line(node, lines) : node.end_lineno])
+            last = node
+        return out
+
+
+@dataclass
+class _Found:
+    """The definitions that are needed, by module, and what comes from elsewhere."""
+
+    modules: dict[str, _Module] = field(default_factory=dict)
+    outside: set[tuple[str, str | None, str]] = field(default_factory=set)
+
+    def want(self, module: str, name: str) -> None:
+        """Add a definition and what it needs."""
+        here = self.modules.setdefault(module, _Module(module))
+        if name in here.wanted:
+            return
+        if name not in here.defined:  # passed on from another module
+            self._follow(here, name)
+            return
+        here.wanted.add(name)
+        for each in here.used_by(name):
+            if each in here.defined:
+                self.want(module, each)
+            elif each in here.imported:
+                self._follow(here, each)
+
+    def _follow(self, here: _Module, name: str) -> None:
+        source, original = here.imported[name]
+        if _top(source) not in OURS:
+            self.outside.add((source, original, name))
+        elif original != name:
+            raise ValueError(f"{here.name} knows {source}.{original} by another name, {name}")
+        else:
+            self.want(source, name)
+
+    def ordered(self) -> list[_Module]:
+        """Each module after those it imports from."""
+        done: dict[str, _Module] = {}
+
+        def visit(module: _Module) -> None:
+            if module.name in done:
+                return
+            for source in sorted({source for source, _ in module.imported.values()}):
+                if source in self.modules:
+                    visit(self.modules[source])
+            done[module.name] = module
+
+        for module in self.modules.values():
+            visit(module)
+        return [module for module in done.values() if module.wanted]
+
+    def imports(self) -> str:
+        """Import statements, the standard library's first."""
+        standard = {each for each in self.outside if _top(each[0]) in sys.stdlib_module_names}
+        groups = [_statements(standard), _statements(self.outside - standard)]
+        return "\n\n".join(["from __future__ import annotations", *filter(None, groups)])
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _statements(imported: set[tuple[str, str | None, str]]) -> str:
+    """Those of whole modules, then those from modules."""
+    whole: list[str] = []
+    parts: dict[str, list[str]] = {}
+    for source, original, name in sorted(imported, key=lambda each: (each[0], each[2])):
+        alias = f"{original or source} as {name}"
+        short = alias if name != (original or source) else name
+        if original is None:
+            whole.append(f"import {short}")
+        else:
+            parts.setdefault(source, []).append(short)
+    named = [f"from {source} import {', '.join(names)}" for source, names in parts.items()]
+    return "\n".join([*whole, *named])
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a top-level statement defines."""
+    if isinstance(node, _NAMED):
+        return [node.name]
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        inside = (each for target in targets for each in ast.walk(target))
+        return [each.id for each in inside if isinstance(each, ast.Name)]
+    return []
+
+
+def _first_line(node: ast.stmt, lines: list[str]) -> int:
+    """Index of the line where a definition begins, decorators and comments included."""
+    decorators = node.decorator_list if isinstance(node, _NAMED) else []
+    first = min([node.lineno, *(each.lineno for each in decorators)]) - 1
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    return first
+
+
+def _renamed(tree: ast.Module, source: str, renamed: Mapping[str, str]) -> list[str]:
+    """The source's lines with names replaced wherever they are read, assigned or defined."""
+    lines = [line.encode() for line in source.splitlines()]  # offsets count bytes
+    places = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in renamed:
+            places.append((node.lineno - 1, node.col_offset, node.id))
+        elif isinstance(node, _NAMED) and node.name in renamed:
+            line = lines[node.lineno - 1]
+            places.append((node.lineno - 1, line.index(node.name.encode()), node.name))
+    for row, column, name in sorted(places, reverse=True):
+        line = lines[row]
+        lines[row] = line[:column] + renamed[name].encode() + line[column + len(name) :]
+    return [line.decode() for line in lines]

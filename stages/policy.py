@@ -1,0 +1,248 @@
+"""A chosen cascade as a file: policy.toml, and beside it the Python that decides by it.
+
+The file holds what an application must have (models, rule, memory), what was promised and on which
+images, and where each of these came from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cache
+from cache import InputError, Manifest, Partition, Store
+from cache.provenance import now, versions
+from stages import memory
+from stages.deployed import read_policy
+from stages.flatten import flatten
+from stages.hashes import Hash, hash_of
+from stages.judged import wilson
+from stages.rule import SCORES, parse_threshold
+from stages.score import ScoreSet
+from stages.simulate import Cascade
+
+VERSION = 1
+FILE, CODE = "policy.toml", "cascade_policy.py"
+_MODEL = ("weights_sha256", "weights_origin", "precision", "device", "trained_on", "parameters")
+_LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
+_FIT = ("objective", "fit_split", "fit_method", "fit_n", "fit_accuracy", "fit_usage")
+_COST = (
+    *("cost", "cost_low", "cost_high", "cost_1", "cost_2", "cost_kind", "cost_unit"),
+    *("cost_device", "cost_batch_size", "cost_why"),
+    *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
+)
+_MEMORY = ("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A policy as it was read: `where` names its file, `promise` and `models` are as written."""
+
+    where: str
+    dataset: str
+    cascade: Cascade
+    memory: memory.Policy | None
+    models: tuple[dict[str, Any], ...]
+    promise: dict[str, Any]
+
+    @property
+    def runtime(self) -> str | None:
+        """The one that all models were run in, None where there are several."""
+        found = {model["runtime"] for model in self.models}
+        return found.pop() if len(found) == 1 else None
+
+
+def deployable(cascade: Cascade) -> None:
+    """InputError for a rule that no application can follow."""
+    if SCORES[cascade.score].needs_label:
+        raise InputError("the oracle cannot be deployed: it needs the label; choose another score")
+
+
+def document(
+    store: Store,
+    scores: ScoreSet,
+    cascade: Cascade,
+    row: dict[str, Any],
+    kept: memory.Policy | None,
+) -> dict[str, Any]:
+    """What policy.toml says of a cascade that `simulate` gave this row on `scores`."""
+    models = [_model(store, scores, name) for name in (cascade.model_1, cascade.model_2)]
+    rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
+    return _without_nulls(
+        {
+            "schema_version": VERSION,
+            "rule": rule | {"postcheck": cascade.postcheck},
+            "models": models,
+            "memory": None if kept is None else _memory(kept),
+            "fit": {key.removeprefix("fit_"): row[key] for key in _FIT},
+            "promise": _promise(scores, row),
+            "provenance": {
+                "made": now(),
+                "versions": versions(),
+                "scores": {
+                    name: scores.manifests[scores.index(name)].content for name in scores.models
+                },
+            },
+        }
+    )
+
+
+def _model(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
+    manifest = scores.manifests[scores.index(name)]
+    logits = cache.load(store, Partition("logits", manifest.partition.values))
+    known = manifest.provenance
+    found: dict[str, Any] = {"name": name, "runtime": manifest.partition.keys["runtime"]}
+    found |= {key: known.get(key) for key in (*_MODEL, "macs")}
+    return found | {key: _identity(logits).get(key) for key in _LOGITS}
+
+
+def _identity(manifest: Manifest | None) -> dict[str, Any]:
+    return {} if manifest is None else manifest.identity
+
+
+def _memory(kept: memory.Policy) -> dict[str, Any]:
+    by = hash_of(kept.algorithm)
+    return {
+        "hash": by.name,
+        "key_bytes": by.length,
+        "parameters": dict(by.parameters),
+        "packages": by.versions if by.needs and not by.missing else None,
+        "size": kept.size,
+        "radius": kept.radius,
+        "trust": kept.trust,
+    }
+
+
+def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
+    """Shares with their 95 % intervals (Wilson's), and the counts they are made of.
+
+    Where λ was cross-fitted on these very images, each image is promised what the λ of the others
+    did to it.
+    """
+    crossfit = row["fit_method"] == "cross-fit" and row["memory"] is None
+    n, right = row["n"], round((row["crossfit_accuracy" if crossfit else "accuracy"]) * row["n"])
+    sent = round((row["crossfit_usage" if crossfit else "usage"]) * n)
+    ends = ("low", "high")
+    return {
+        "dataset": scores.dataset,
+        "split": scores.split,
+        "dataset_fingerprint": scores.manifests[0].fingerprint,
+        "images": n,
+        "right": right,
+        "accuracy": right / n,
+        **{f"accuracy_{end}": x for end, x in zip(ends, wilson(right, n), strict=True)},
+        "escalated": sent,
+        "usage": sent / n,
+        **{f"usage_{end}": x for end, x in zip(ends, wilson(sent, n), strict=True)},
+        **{key: row[key] for key in ("accuracy_1", "accuracy_2", *_COST)},
+        **({} if row["memory"] is None else {key: row[key] for key in _MEMORY}),
+    }
+
+
+def _without_nulls(value: Any) -> Any:
+    """TOML has no null: what is not known is not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def code(policy: dict[str, Any]) -> str:
+    """The self-contained Python file for a policy; it needs numpy alone."""
+    wanted = {"stages.deployed": ["EMBEDDED", "Cascade"]}
+    tail = ""
+    by = hash_of(policy["memory"]["hash"]) if "memory" in policy else None
+    if by is not None and not by.needs:
+        function, call = _function(by)
+        wanted |= {"stages.hashes.spec": ["Hash"], function.__module__: [function.__name__]}
+        made = f'Hash("{by.name}", {by.bits}, {by.length}, {call})'
+        tail = f'\n\nEMBEDDED = ("{by.name}", {made}.digest_each)\n'
+    version = versions()["cascade-cli"] or "(a clone)"
+    return _HEADER.format(version=version) + flatten(wanted) + tail
+
+
+_HEADER = '''"""A confidence cascade around any two callables that give logits, in one file.
+
+    from cascade_policy import Cascade
+
+    cascade = Cascade.load(".")  # the folder that holds policy.toml
+    answers = cascade.answer(first, second, batch)
+    answers.prediction  # int32 [n]; also escalated, took_b, hit and score
+
+`first` and `second` map a batch to logits [n, K]; `second` gets only the rows that are sent on.
+Needs numpy alone (on Python 3.10 also tomli). Written by `cascade export --policy`, cascade-cli
+{version}; do not edit: export again. Licence: Apache-2.0.
+"""
+
+'''
+
+
+def _function(by: Hash) -> tuple[Callable[..., Any], str]:
+    """A hash's function, and the Python expression for it."""
+    if not isinstance(by.function, partial):
+        return by.function, by.function.__name__
+    function = by.function.func
+    given = "".join(f", {key}={value!r}" for key, value in by.function.keywords.items())
+    return function, f"lambda pictures: {function.__name__}(pictures{given})"
+
+
+def write(folder: str | os.PathLike[str], policy: dict[str, Any]) -> list[str]:
+    """Write both files into the folder, made where it is missing; their paths."""
+    import tomli_w
+
+    texts = {FILE: tomli_w.dumps(policy), CODE: code(policy)}
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}; check --policy") from error
+    return [str(Path(folder, name)) for name in texts]
+
+
+def read(place: str | os.PathLike[str]) -> Deployment:
+    """The policy in a folder, or of a policy.toml; InputError for what is none."""
+    path = Path(place)
+    folder = path.parent if path.name == FILE else path
+    where = str(folder / FILE)
+    try:
+        found = read_policy(folder)
+        if found["schema_version"] != VERSION:
+            raise InputError(
+                f"{where} has schema version {found['schema_version']}, this program reads "
+                f"{VERSION}: export it again"
+            )
+        return _parsed(where, found)
+    except OSError as error:
+        raise InputError(
+            f"cannot read the policy {where}: {error.strerror}; write one with `cascade export "
+            "--policy DIR`"
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"[:100]
+        raise InputError(f"{where} is no policy ({reason}): export it again") from error
+
+
+def _parsed(where: str, found: dict[str, Any]) -> Deployment:
+    rule, promise, kept = found["rule"], found["promise"], found.get("memory")
+    score = SCORES[rule["score"]]
+    limit = parse_threshold(str(rule["threshold"]), score)
+    models = tuple(dict(model) for model in found["models"])
+    names = [str(model["name"]) for model in models]
+    if len(names) != 2 or not all(str(model["runtime"]) for model in models):
+        raise ValueError(f"{len(names)} models")
+    for key in ("images", "right", "escalated"):
+        if not isinstance(promise[key], int) or not 0 <= promise[key] <= promise["images"]:
+            raise ValueError(f"promise.{key}")
+    limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
+    return Deployment(
+        where,
+        str(promise["dataset"]),
+        Cascade(names[0], names[1], score.name, limit, bool(rule["postcheck"])),
+        memory.Policy(str(kept["hash"]), **limits) if kept else None,
+        models,
+        dict(promise),
+    )

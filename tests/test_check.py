@@ -1,0 +1,230 @@
+"""`check`: its rate of false alarms, what it finds, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tomli_w
+from helpers import make_cache, tied_logits, write_logits
+from running import cascade
+from scipy import stats
+
+from cache import Store
+from stages import costs, score
+from stages.check import Verdict, _holm, check, fewer
+from stages.deployed import read_policy
+from stages.simulate import Cascade, simulate
+
+N = 400
+PAIR = ("-m1", "small", "-m2", "large")
+COSTS = {"cost": None, "cost_1": 1.0, "cost_2": 4.0}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    store = make_cache(tmp_path_factory.mktemp("toy") / "cache", n=N)
+    for model, ms in (("small", 1.0), ("large", 4.0)):
+        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
+        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
+        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    return store
+
+
+@pytest.fixture(scope="module")
+def promised(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policy")
+    done = cascade("export", "--policy", folder, "-d", "toy", *PAIR, "-p", "--cache", toy.root)
+    assert done.status == 0, done.err
+    return folder
+
+
+def drawn(rng, right, sent, n=N):
+    """Counts of a resample of images, and what they cost: A for 1, B for 4, known to ±2 %."""
+    rows = rng.integers(0, len(right), n)
+    counts = {"right": int(right[rows].sum()), "escalated": int(sent[rows].sum())}
+    usage = counts["escalated"] / n
+    spread = 1.96 * 4 * (usage * (1 - usage) / n) ** 0.5
+    return counts | {"n": n, "cost": 1 + 4 * usage, "spread": spread}
+
+
+def as_promise(counts, cost=0.0, error=0.0):
+    value, half = counts["cost"] + cost, float(np.hypot(counts["spread"], 1.96 * error))
+    figures = {"images": counts["n"], "cost": value, "cost_high": value + half}
+    return COSTS | {key: counts[key] for key in ("right", "escalated")} | figures
+
+
+def as_row(counts, cost=0.0, error=0.0, **changes):
+    promise = as_promise(counts, cost, error)
+    accuracy = counts["right"] / counts["n"]
+    return promise | {"n": counts["n"], "accuracy": accuracy} | changes
+
+
+def alarms(draws, alpha=0.05, error=0.0, **changes):
+    """The share of `draws` pairs of resamples of the same images in which something looks worse."""
+    rng = np.random.default_rng(5)
+    scores = score_population(rng)
+    found = 0
+    for _ in range(draws):
+        promise = as_promise(drawn(rng, *scores), *noise(rng, error))
+        row = as_row(drawn(rng, *scores), *noise(rng, error), **changes)
+        found += any(each.worse for each in check(promise, row, alpha))
+    return found / draws
+
+
+def noise(rng, error):
+    return error * rng.standard_normal(), error
+
+
+def score_population(rng):
+    right = rng.random(N) < 0.9
+    return right, rng.random(N) < np.where(right, 0.25, 0.7)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+@pytest.mark.parametrize("changes", [{}, {"cost_2": 4.01}], ids=["same prices", "measured anew"])
+def test_false_alarms_keep_the_stated_rate(alpha, changes):
+    draws = 1000
+    rate = alarms(draws, alpha, error=0.02 * bool(changes), **changes)
+    assert rate <= alpha + 3 * (alpha * (1 - alpha) / draws) ** 0.5
+    assert rate > alpha / 5  # it does test something
+
+
+def test_resampled_images_of_a_real_simulation_pass(toy):
+    scores = score.load(toy, "toy", "test")
+    outcome = simulate(scores, Cascade("small", "large", "maxp", 0.8, True))
+    rng, found = np.random.default_rng(1), 0
+    for _ in range(500):
+        one, two = (drawn(rng, outcome.correct, outcome.escalated) for _ in range(2))
+        found += any(each.worse for each in check(as_promise(one), as_row(two)))
+    assert found / 500 <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("figure", "change"),
+    [
+        ("accuracy", {"accuracy": 0.80}),
+        ("usage", {"escalated": 160}),
+        ("cost", {"cost": 3.0, "cost_high": 3.1, "cost_2": 6.0}),
+    ],
+)
+def test_each_planted_loss_is_found_alone(figure, change):
+    counts = {"right": 360, "escalated": 100, "n": N, "cost": 2.0, "spread": 0.1}
+    found = {each.figure: each for each in check(as_promise(counts), as_row(counts, **change))}
+    assert found[figure].worse
+    others = {name for name, each in found.items() if each.worse} - {figure}
+    assert others == ({"cost"} if figure == "usage" else set())  # that is what more use means
+    better = as_row(counts, accuracy=0.99) | {"escalated": 50, "cost": 1.5, "cost_high": 1.6}
+    assert not any(each.worse for each in check(as_promise(counts), better))
+
+
+def test_a_loss_within_chance_is_none():
+    counts = {"right": 360, "escalated": 100, "n": N, "cost": 2.0, "spread": 0.1}
+    row = as_row(counts, accuracy=0.885, escalated=108)
+    assert not any(each.worse for each in check(as_promise(counts), row))
+
+
+@pytest.mark.parametrize("counts", [(3, 10, 9, 12), (0, 5, 5, 5), (50, 60, 61, 70), (7, 7, 0, 3)])
+def test_fisher_is_scipys(counts):
+    count, n, before, total = counts
+    table = [[count, n - count], [before, total - before]]
+    assert fewer(*counts) == pytest.approx(stats.fisher_exact(table, "less").pvalue)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "worse"),
+    [((0.02, 0.04, 0.03), []), ((0.01, 0.02, 0.04), [0, 1, 2]), ((0.2, 0.016, 0.026), [1])],
+)
+def test_holm(p_values, worse):
+    """Against a table by hand: α/3, α/2, α."""
+    found = _holm([Verdict(str(i), 0, 0, p, "") for i, p in enumerate(p_values)], 0.05)
+    assert [i for i, each in enumerate(found) if each.worse] == worse
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_the_promise_holds_on_its_own_images(toy, promised):
+    done = cascade("check", promised, "--cache", toy.root, "--json")
+    found = done.json
+    assert (found["same_images"], found["regressions"], found["split"]) == (True, [], "test")
+    assert [each["figure"] for each in found["tests"]] == ["accuracy", "usage", "cost"]
+    for each in found["tests"]:
+        assert each["found"] == pytest.approx(each["promised"])
+        assert each["p_value"] > 0.4
+    assert [model["same_weights"] for model in found["models"]] == [None, None]
+    assert found["simulated"]["cost_unit"] == "ms"
+
+
+def test_other_images_of_the_same_kind_pass(toy, promised):
+    done = cascade("check", promised, "--split", "val", "--cache", toy.root)
+    assert done.status == 0
+    assert "nothing worse" in done.out
+
+
+def worse_cache(root, spread):
+    """New weights of `large`: its logits are drowned in noise."""
+    store = make_cache(root, n=N)
+    labels, rng = score.load(store, "toy", "test").labels, np.random.default_rng(9)
+    logits = tied_logits(rng, N, 4, spread=spread)
+    logits[np.arange(N), labels] += 0.5
+    write_logits(store, "test", "large", labels, logits, weights="new", overwrite=True)
+    return Store(root)
+
+
+def test_new_weights_that_are_worse_exit_3(promised, tmp_path):
+    store = worse_cache(tmp_path / "cache", 3.0)
+    done = cascade("check", promised, "--cache", store.root, "--json")
+    assert done.status == 3
+    found = json.loads(done.out)
+    assert "accuracy" in found["regressions"]
+    tested = {each["figure"]: each for each in found["tests"]}
+    assert tested["accuracy"]["found"] < tested["accuracy"]["promised"]
+    # this cache has no costs: not tested, and said so
+    assert (tested["cost"]["p_value"], tested["cost"]["worse"]) == (None, False)
+    assert "latency" in tested["cost"]["method"]
+    shown = cascade("check", promised, "--cache", store.root)
+    assert (shown.status, "worse in accuracy" in shown.out) == (3, True)
+    assert cascade("check", promised, "--alpha", "1e-30", "--cache", store.root).status == 0
+
+
+def test_dearer_models_are_found(toy, promised, tmp_path):
+    store = make_cache(tmp_path / "cache", n=N)
+    for model, ms in (("small", 1.0), ("large", 8.0)):
+        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
+        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-02-01"}
+        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    done = cascade("check", promised, "--cache", store.root, "--json")
+    assert done.status == 3
+    assert json.loads(done.out)["regressions"] == ["cost"]
+
+
+def test_weights_are_compared(tmp_path):
+    """Digests stand in the policy where the cache knows them."""
+    store = make_cache(tmp_path / "cache", n=N)
+    where = ("-d", "toy", *PAIR, "--cache", store.root)
+    assert cascade("export", "--policy", tmp_path / "p", *where).status == 0
+    found = read_policy(tmp_path / "p")
+    found["models"][1]["weights_sha256"] = "ab"
+    (tmp_path / "p" / "policy.toml").write_text(tomli_w.dumps(found))
+    found = cascade("check", tmp_path / "p", "--cache", store.root, "--json").json
+    assert [model["same_weights"] for model in found["models"]] == [None, False]
+    shown = cascade("check", tmp_path / "p", "--cache", store.root).out
+    assert "new weights of large" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--alpha", "0"), "between 0 and 1"),
+        (("--split", "nowhere"), "no logits of"),
+        (("--runtime", "torch-int8-cpu"), "in runtime torch-int8-cpu"),
+    ],
+)
+def test_refusals(toy, promised, args, words):
+    assert words in cascade("check", promised, *args, "--cache", toy.root).refusal
+
+
+def test_no_policy(toy, tmp_path):
+    assert "cascade export --policy" in cascade("check", tmp_path, "--cache", toy.root).refusal

@@ -1,0 +1,353 @@
+"""`export --policy`: what is written down, and that the written file answers as `simulate` does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers import fingerprint_of, make_cache
+from running import cascade
+
+from cache import InputError, Partition, iter_logits, load, write_partition
+from cache.schema import hashes_schema
+from stages import policy, requests, score
+from stages.deployed import read_policy
+from stages.flatten import flatten
+from stages.hashes import HASHES
+from stages.memory import Policy
+from stages.simulate import Cascade, recalled, run, simulate
+from stages.stream import make
+
+N, CLASSES, BATCH = 300, 4, 7
+PAIR = ("small", "large")
+RULES = list(product(("maxp", "difference", "entropy"), (False, True), (None, "always", "never")))
+MEMORIES = (
+    ("dhash",),
+    ("canonical-dhash", "--memory-radius", "3"),
+    ("invariants", "--memory-size", "20"),
+    ("invariants-2", "--memory-trust", "0.7"),
+    ("dhash", "--memory-size", "15", "--memory-radius", "5", "--memory-trust", "0.6"),
+)
+# Runs each policy on stored logits; nothing but numpy and the standard library can be imported.
+CHILD = """
+import importlib.abc, importlib.util, json, sys
+
+class Only(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, "numpy", "tomli"}:
+            raise ImportError(name + " is not for applications")
+
+sys.meta_path.insert(0, Only())
+import numpy as np
+
+for forbidden in ("torch", "pyarrow", "cache", "stages"):
+    try:
+        __import__(forbidden)
+    except ImportError:
+        continue
+    raise SystemExit(forbidden + " could be imported")
+
+stored = np.load("stored.npz", allow_pickle=True)
+small, large, pictures = stored["small"], stored["large"], stored["pictures"]
+BATCH = int(stored["batch"])
+for folder in json.load(open("folders.json")):
+    spec = importlib.util.spec_from_file_location("cascade_policy", folder + "/cascade_policy.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["cascade_policy"] = module
+    spec.loader.exec_module(module)
+    cascade = module.Cascade.load(folder)
+    found = []
+    for start in range(0, len(small), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(small)))
+        shown = [pictures[i] for i in rows]
+        found.append(cascade.answer(small.__getitem__, large.__getitem__, rows, shown))
+    columns = {name: np.concatenate([getattr(one, name) for one in found])
+               for name in ("prediction", "escalated", "took_b", "hit")}
+    np.savez(folder + "/answers.npz", **columns)
+print("answered")
+"""
+
+
+def pictures_of(n):
+    """Of few kinds, so that a memory has hits, in two sizes."""
+    rng = np.random.default_rng(3)
+    kinds = [rng.integers(0, 256, (12, 12 + k % 2, 3), np.uint8) for k in range(n // 3)]
+    return [kinds[k] for k in rng.integers(0, len(kinds), n)]
+
+
+def write_hashes(store, labels, pictures, algorithm):
+    keys = HASHES[algorithm].digest_each(pictures)
+    schema = hashes_schema(keys.shape[1])
+    column = pa.array([row.tobytes() for row in keys], schema.field("hash").type)
+    where = {"dataset": "toy", "split": "test", "variant": "identity", "algorithm": algorithm}
+    identity = {"dataset_fingerprint": fingerprint_of(labels)}
+    table = pa.table([np.arange(len(labels)), column], schema=schema)
+    write_partition(store, Partition.of("hashes", **where), table, identity, {})
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A cache of random logits, and hashes of pictures some of which are the same."""
+    store = make_cache(tmp_path_factory.mktemp("toy") / "cache", n=N, classes=CLASSES)
+    scores, pictures = score.load(store, "toy", "test"), pictures_of(N)
+    for algorithm in {name for name, *_ in MEMORIES}:
+        write_hashes(store, scores.labels, pictures, algorithm)
+    return store
+
+
+def logits_of(store, model):
+    manifest = load(store, score.load(store, "toy", "test", [model]).manifests[0].partition)
+    where = Partition("logits", manifest.partition.values)
+    return np.concatenate([rows for _, rows in iter_logits(store, load(store, where))])
+
+
+def cases():
+    for name, postcheck, threshold in RULES:
+        flags = ["-s", name, *(["-p"] if postcheck else [])]
+        yield flags + ([] if threshold is None else ["-t", threshold])
+    for i, memory in enumerate(MEMORIES):
+        yield ["-s", ("maxp", "entropy")[i % 2], *(["-p"] * (i > 2)), "--memory", *memory]
+
+
+CASES = list(cases())
+
+
+def export(store, folder, *flags):
+    where = ("-d", "toy", "-m1", "small", "-m2", "large", "--cache", store.root)
+    return cascade("export", "--policy", folder, *where, *flags, "--json")
+
+
+@pytest.fixture(scope="module")
+def answered(toy, tmp_path_factory):
+    """Folder of each case, its answers given by a process that knows numpy alone."""
+    desk = tmp_path_factory.mktemp("desk")
+    folders = [str(desk / str(i)) for i in range(len(CASES))]
+    for folder, flags in zip(folders, CASES, strict=True):
+        assert export(toy, folder, *flags, "--batch-size", BATCH).status == 0, flags
+    stored = {model: logits_of(toy, model) for model in PAIR}
+    pictures = np.empty(N, object)
+    pictures[:] = pictures_of(N)
+    np.savez(desk / "stored.npz", **stored, pictures=pictures, batch=BATCH)
+    (desk / "folders.json").write_text(json.dumps(folders))
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], cwd=desk, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "answered\n", done.stderr
+    return dict(zip(map(str, CASES), folders, strict=True))
+
+
+def simulated(store, deployed):
+    """What `simulate` says of a policy, image by image."""
+    scores = score.load(store, "toy", "test", PAIR)
+    outcome = simulate(scores, deployed.cascade)
+    if deployed.memory is not None:
+        recall = requests.recall(store, scores, make(N), deployed.memory, BATCH)
+        outcome, _ = recalled(scores, deployed.cascade, outcome, recall)
+    return outcome
+
+
+@pytest.mark.parametrize("flags", CASES, ids=" ".join)
+def test_numpy_alone_answers_as_simulate(toy, answered, flags):
+    folder = answered[str(flags)]
+    deployed, found = policy.read(folder), np.load(f"{folder}/answers.npz")
+    expected = simulated(toy, deployed)
+    hit = np.zeros(N, bool) if expected.hit is None else expected.hit
+    for name in ("prediction", "escalated", "took_b"):
+        assert found[name].tolist() == getattr(expected, name).tolist(), name
+    assert found["hit"].tolist() == hit.tolist()
+    assert hit.any() == ("--memory" in flags)
+    promise = deployed.promise
+    assert (promise["right"], promise["escalated"]) == (
+        int(expected.correct.sum()),
+        int(expected.escalated.sum()),
+    )
+
+
+def test_the_cases_differ(toy, answered):
+    """Every way to escalate occurs, so that equal answers mean something."""
+    shares = {
+        flags: np.load(f"{folder}/answers.npz")["escalated"].mean()
+        for flags, folder in answered.items()
+    }
+    assert {0.0, 1.0} < set(shares.values())
+    assert len(set(shares.values())) > 5
+
+
+# --- what is written -----------------------------------------------------------------------------
+
+
+def test_policy_says_what_was_decided_and_where_it_comes_from(toy, tmp_path):
+    flags = ("-s", "entropy", "-p", "--memory", "dhash", "--memory-size", "9")
+    told = export(toy, tmp_path / "p", *flags).json
+    assert sorted(told["files"]) == sorted(map(str, (tmp_path / "p").iterdir()))
+    found = read_policy(tmp_path / "p")
+    assert found == told["policy"]
+    row = cascade(
+        *("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", *flags),
+        *("--cache", toy.root, "--json"),
+    ).json
+    for key in ("score", "threshold", "threshold_low", "threshold_high", "postcheck"):
+        assert found["rule"][key] == row[key]
+    promise = found["promise"]
+    for key in ("accuracy", "usage", "accuracy_1", "accuracy_2", "hits"):
+        assert promise[key] == pytest.approx(row[key])
+    assert promise["accuracy_low"] < promise["accuracy"] < promise["accuracy_high"]
+    labels = score.load(toy, "toy", "test").labels
+    assert promise["dataset_fingerprint"] == fingerprint_of(labels)
+    assert (found["memory"]["hash"], found["memory"]["size"]) == ("dhash", 9)
+    assert found["fit"]["method"] == "other-split"
+    deployed = policy.read(tmp_path / "p" / "policy.toml")
+    assert deployed.cascade.threshold == row["threshold"]
+    assert (deployed.memory.size, deployed.runtime) == (9, "torch-fp32-cpu")
+
+
+def test_wilson_interval_of_the_promise(toy, tmp_path):
+    from scipy.stats import binomtest
+
+    promise = export(toy, tmp_path).json["policy"]["promise"]
+    for count, share in (("right", "accuracy"), ("escalated", "usage")):
+        bounds = binomtest(promise[count], promise["images"]).proportion_ci(method="wilson")
+        assert (promise[f"{share}_low"], promise[f"{share}_high"]) == pytest.approx(
+            (bounds.low, bounds.high)
+        )
+
+
+def test_cross_fitted_policy_promises_what_others_lambda_did(tmp_path):
+    seen = dict.fromkeys(("small", "large"), ("val",))
+    store = make_cache(tmp_path / "cache", n=N, trained_on=seen)
+    found = export(store, tmp_path / "p").json["policy"]
+    row = cascade(
+        *("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
+        *("--cache", store.root, "--json"),
+    ).json
+    assert found["fit"]["method"] == row["fit_method"] == "cross-fit"
+    assert found["promise"]["accuracy"] == pytest.approx(row["crossfit_accuracy"])
+    assert row["crossfit_accuracy"] != row["accuracy"]
+
+
+def test_hash_of_another_library_is_left_to_the_application(toy, tmp_path):
+    """phash needs imagehash: the file takes a digest, and says so where none is given."""
+    scores = score.load(toy, "toy", "test", PAIR)
+    chosen = Cascade("small", "large", "maxp", 0.8)
+    row = run(toy, scores, chosen)
+    policy.write(tmp_path, policy.document(toy, scores, chosen, row, Policy("phash")))
+    module = imported(tmp_path)
+    with pytest.raises(ValueError, match="pass the hash phash"):
+        module.Cascade.load(tmp_path)
+    ready = module.Cascade.load(tmp_path, digest=HASHES["dhash"].digest_each)
+    small, large, shown = logits_of(toy, "small"), logits_of(toy, "large"), pictures_of(N)
+    rows = np.arange(5)
+    for hit in (False, True):
+        answers = ready.answer(small.__getitem__, large.__getitem__, rows, shown[:5])
+        assert answers.hit.tolist() == [hit] * 5
+
+
+def imported(folder):
+    spec = importlib.util.spec_from_file_location("exported_policy", folder / "cascade_policy.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["exported_policy"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", ["list", "torch"])
+def test_batches_are_lists_and_tensors_too(toy, tmp_path, kind):
+    assert export(toy, tmp_path, "-t", "0.8").status == 0
+    cascade_ = imported(tmp_path).Cascade.load(tmp_path)
+    small, large = logits_of(toy, "small"), logits_of(toy, "large")
+    expected = simulated(toy, policy.read(tmp_path))
+    if kind == "torch":
+        torch = pytest.importorskip("torch")
+        batch = torch.arange(N)
+        first, second = (lambda rows, m=m: torch.from_numpy(m)[rows] for m in (small, large))
+    else:
+        batch = list(range(N))
+        first, second = (lambda rows, m=m: [m[i].tolist() for i in rows] for m in (small, large))
+    found = cascade_.answer(first, second, batch)
+    assert found.prediction.tolist() == expected.prediction.tolist()
+    assert 0 < found.escalated.sum() < N
+    assert cascade_.answer(first, second, batch[:0]).prediction.shape == (0,)
+
+
+def test_exported_file_is_in_good_style(toy, tmp_path):
+    assert export(toy, tmp_path, "--memory", "canonical-dhash").status == 0
+    for check in (["check", "--config"], ["format", "--check", "--config"]):
+        config = str(Path(__file__).parents[1] / "pyproject.toml")
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, config, tmp_path / "cascade_policy.py"],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("-s", "oracle"), "oracle cannot be deployed"),
+        (("-t", "2"), "no threshold of maxp"),
+        (("--memory", "dash"), "did you mean 'dhash'"),
+        (("--memory-size", "3"), "need a hash"),
+        (("--fit-split", "nowhere"), "no logits of"),
+    ],
+)
+def test_refusals(toy, tmp_path, flags, words):
+    assert words in export(toy, tmp_path / "p", *flags).refusal
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_folder_that_is_none(toy, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "check --policy" in export(toy, tmp_path / "file").refusal
+    assert "give --policy DIR" in cascade("export", "--cache", toy.root).refusal
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("schema_version = 1", "schema_version = 7"),
+        ('score = "maxp"', 'score = "maxq"'),
+        ("threshold = 0.8", "threshold = 8"),
+        ("right = ", "right = -"),
+        ("[rule]", "[rules]"),
+        ("[rule]", "[rule"),
+    ],
+)
+def test_damaged_policy_is_told_in_one_line(toy, tmp_path, old, new):
+    assert export(toy, tmp_path, "-t", "0.8").status == 0
+    file = tmp_path / "policy.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match="export it again"):
+        policy.read(tmp_path)
+
+
+def test_missing_policy(tmp_path):
+    with pytest.raises(InputError, match="cascade export --policy"):
+        policy.read(tmp_path)
+
+
+# --- flattening ----------------------------------------------------------------------------------
+
+
+def test_names_that_clash_are_renamed_or_refused():
+    """`_BLOCK` is a constant of two modules, `SIDE` a public one."""
+    space = {}
+    exec(
+        flatten({"stages.hashes.dhash": ["dhash", "_BLOCK"], "stages.hashes.grey": ["grey"]}), space
+    )
+    assert (space["_BLOCK"], space["_DHASH_BLOCK"]) == (1 << 15, 1 << 17)
+    shown = np.stack(pictures_of(30)[:1] * 3)
+    assert (space["dhash"](shown) == HASHES["dhash"].digest(shown)).all()
+    with pytest.raises(ValueError, match="something else, too"):
+        flatten({"stages.hashes.dhash": ["SIDE"], "stages.hashes.moments": ["SIDE"]})
