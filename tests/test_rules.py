@@ -172,6 +172,7 @@ def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others
     fold = folds(N)
     plain = result.json["rows"][0]
     assert (plain["rule"], plain["final"]) == ("maxp", "b")
+    assert plain["gain_low"] == plain["gain_high"] == 0
     for row in result.json["rows"][:-1]:
         names, right = (row["rule"], row["final"]), 0
         for f in range(5):
