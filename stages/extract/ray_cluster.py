@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from stages.inference import PRECISIONS, device_name, open_device
 
 ADDRESS = "RAY_ADDRESS"
 _DEVICES = ("cpu", "cuda")
+_ANSWER_S = 10.0
 # Only records of parts travel; this is the least that Ray accepts, and a little more.
 _OBJECT_STORE_BYTES = 1 << 27
 _QUIET = {
@@ -133,12 +136,20 @@ def _connect(address: str) -> None:
     alone = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     more: dict[str, Any] = alone if address == "local" else {}
     try:
+        _knock(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **more)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
-            f"no Ray cluster answers at {address!r} ({_first_line(error)}): check ${ADDRESS}, or "
-            "unset it to run on this machine alone"
+            f"no Ray cluster for us at {address!r} ({_first_line(error)}): check ${ADDRESS}, and "
+            "where the cluster asks for a token also $RAY_AUTH_MODE=token and the token"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at host:port; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)", address)
+    if found:
+        socket.create_connection((found[1], int(found[2])), timeout=_ANSWER_S).close()
 
 
 @contextmanager
