@@ -9,6 +9,7 @@ import pyarrow as pa
 import cache
 from cache import Manifest, Partition, Store
 from cache.provenance import digest, now, versions
+from stages.read_only import kept
 from stages.score import ScoreSet
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
@@ -38,8 +39,9 @@ _TYPES = {
 
 def save(
     store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
-) -> Manifest:
-    """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again.
+) -> Manifest | None:
+    """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again;
+    None where the cache may only be read.
 
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
@@ -55,7 +57,8 @@ def save(
         "versions": versions(),
     }
     table = _typed(pa.Table.from_pylist([tidy(row) for row in rows]))
-    return cache.write_partition(store, partition, table, identity, {"made": now()})
+    about = {"made": now()}
+    return kept(store, lambda: cache.write_partition(store, partition, table, identity, about))
 
 
 def tidy(row: dict[str, Any]) -> dict[str, Any]:

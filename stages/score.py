@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Manifest, Partition, Store
+from cache import InputError, Manifest, Part, Partition, Store
+from cache.manifest import part_name
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
+from stages.read_only import kept
 from stages.rule import NonFiniteError, scores_of
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
@@ -101,8 +103,9 @@ def load(
     """The scores of the named models (default: all there are), aligned by sample id."""
     chosen = _choose(store, dataset, split, models, variant, runtime)
     cache.same_images(list(chosen.values()))
-    manifests = {name: _scored(store, manifest) for name, manifest in chosen.items()}
-    tables = [cache.read_table(store, manifest) for manifest in manifests.values()]
+    scored = {name: _scored(store, manifest) for name, manifest in chosen.items()}
+    manifests = {name: manifest for name, (manifest, _) in scored.items()}
+    tables = [table for _, table in scored.values()]
     ids, labels = _column(tables[0], "sample_id"), _column(tables[0], "label")
     for table, manifest in zip(tables, manifests.values(), strict=True):
         if not np.array_equal(_column(table, "sample_id"), ids):
@@ -197,10 +200,10 @@ def _choose(
     return chosen
 
 
-def _scored(store: Store, manifest: Manifest) -> Manifest:
-    """The scores made from these logits, made now if need be."""
+def _scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
+    """The scores made from these logits, made now if need be, and kept where they can be."""
     if manifest.partition.table == "scores":
-        return manifest
+        return manifest, cache.read_table(store, manifest)
     partition = Partition("scores", manifest.partition.values)
     identity = {
         "dataset_fingerprint": manifest.fingerprint,
@@ -210,10 +213,15 @@ def _scored(store: Store, manifest: Manifest) -> Manifest:
     }
     found = cache.load(store, partition)
     if found is not None and found.identity == identity and cache.intact(store, found):
-        return found
+        return found, cache.read_table(store, found)
     provenance = manifest.provenance | {"made": now(), "versions": versions()}
     table = score_table(store, manifest)
-    return cache.write_partition(store, partition, table, identity, provenance)
+
+    def write() -> Manifest:
+        return cache.write_partition(store, partition, table, identity, provenance)
+
+    unkept = Part(part_name(0), table.num_rows, 0, manifest.content)
+    return kept(store, write) or Manifest(partition, (unkept,), identity, provenance), table
 
 
 def score_table(store: Store, manifest: Manifest) -> pa.Table:

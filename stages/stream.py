@@ -21,6 +21,7 @@ from cache.errors import one_of
 from cache.provenance import digest, now, versions
 from cache.schema import STREAMS
 from stages.datasets import Source
+from stages.read_only import kept
 from stages.score import ScoreSet
 from stages.variants import VARIANTS
 
@@ -126,7 +127,8 @@ def _checked(path: str, ids: np.ndarray, names: list[str], n: int) -> Stream:
 
 
 def save(store: Store, scores: ScoreSet, stream: Stream, about: dict[str, Any]) -> str:
-    """Write the stream to the cache and return its name there, a digest of its rows."""
+    """Write the stream to the cache, unless that may only be read, and return its name there, a
+    digest of its rows."""
     table = pa.table(
         [np.arange(len(stream)), stream.sample_ids, [_NAMES[code] for code in stream.variants]],
         schema=STREAMS,
@@ -137,7 +139,7 @@ def save(store: Store, scores: ScoreSet, stream: Stream, about: dict[str, Any]) 
     )
     identity = {"dataset_fingerprint": scores.manifests[0].fingerprint, "rows": rows}
     provenance = {"made": now(), "versions": versions(), "made_by": about}
-    cache.write_partition(store, partition, table, identity, provenance)
+    kept(store, lambda: cache.write_partition(store, partition, table, identity, provenance))
     return rows[:12]
 
 
