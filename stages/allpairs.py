@@ -102,14 +102,15 @@ def _better(
             s_b = scores.score(score, b) if post else s_a
             gain = gains(by, scores.correct[a], scores.correct[b], s_a, s_b, post)
             blocks = sweep.blocks(gain, bar)
-            if len(blocks):
-                k, total = sweep.ends(blocks)
-                right = right_a + total.astype(np.int64)
-                cost = costs.alone[a] + costs.more[b, k]
-                kept = np.flatnonzero(right > found.bar(cost))
-                k, right, cost = k[kept], right[kept], cost[kept]
-                first, second, rule = (np.full(len(k), value, np.int32) for value in (a, b, row))
-                yield Points(cost, right, first, second, rule, k)
+            if not len(blocks):
+                continue
+            k, total = sweep.ends(blocks)
+            right = right_a + total.astype(np.int64)
+            cost = costs.alone[a] + costs.more[b, k]
+            kept = np.flatnonzero(right > found.bar(cost))
+            if len(kept):
+                first, second, rule = (np.full(len(kept), v, np.int32) for v in (a, b, row))
+                yield Points(cost[kept], right[kept], first, second, rule, k[kept])
 
 
 class _Sweep:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Rows are scored in chunks that stay in the processor's cache.
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -60,33 +60,52 @@ def scores_of(logits: np.ndarray) -> dict[str, np.ndarray]:
     n, classes = logits.shape
     if classes < 2:
         raise ValueError(f"a score needs at least two classes, found {classes}")
-    out = {name: np.empty(n) for name in ("maxp", "difference", "entropy")}
-    out["prediction"] = np.empty(n, np.int32)
+    prediction = np.empty(n, np.intp)
+    total, weighted, second = np.empty((3, n))
     step = max(1, _CHUNK_BYTES // (8 * classes))
-    for start in range(0, n, step):
-        _score_chunk(logits[start : start + step], out, slice(start, start + step))
-    return out
-
-
-def _score_chunk(logits: np.ndarray, out: dict[str, np.ndarray], rows: slice) -> None:
-    """With x = logit − max: p = eˣ/Z, ln p = x − ln Z, so H = ln Z − Σ eˣx / Z."""
-    finite = np.isfinite(logits)
+    buffers = np.empty((2, min(step, n), classes))
+    with np.errstate(invalid="ignore"):  # what is not finite is told below
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            here = (prediction[rows], total[rows], weighted[rows], second[rows])
+            _exponentials(logits[rows], buffers, *here)
+    # NaN stays, ∞ − ∞ is NaN, and so is −∞ · 0.
+    finite = np.isfinite(weighted)
     if not finite.all():
-        raise NonFiniteError(rows.start + int((~finite).any(axis=1).argmax()))
-    best = logits.argmax(axis=1)
-    top = np.take_along_axis(logits, best[:, None], axis=1)
+        raise NonFiniteError(int((~finite).argmax()))
+    entropy = (np.log(total) - weighted / total) / math.log(classes)
+    return {
+        "prediction": prediction.astype(np.int32),
+        "maxp": 1 / total,
+        "difference": (1 - second) / total,
+        "entropy": np.clip(entropy, 0, 1),
+    }
+
+
+def _exponentials(
+    logits: np.ndarray,
+    buffers: np.ndarray,
+    best: np.ndarray,
+    total: np.ndarray,
+    weighted: np.ndarray,
+    second: np.ndarray,
+) -> None:
+    """With x = logit − max: p = eˣ/Z, ln p = x − ln Z, so H = ln Z − Σ eˣx / Z.
+
+    Fills in the argmax, Z = Σ eˣ, Σ eˣx and the second largest eˣ of each row.
+    """
+    each = np.arange(len(logits))
+    logits.argmax(axis=1, out=best)
     # Row by row in memory: over another layout numpy adds up in another order.
-    x = logits.astype(np.float64, order="C")
-    x -= top
-    e = np.exp(x)
-    z = e.sum(axis=1)
+    x, e = buffers[:, : len(logits)]
+    np.copyto(x, logits)
+    x -= x[each, best][:, None]
+    np.exp(x, out=e)
+    e.sum(axis=1, out=total)
     x *= e
-    entropy = (np.log(z) - x.sum(axis=1) / z) / math.log(logits.shape[1])
-    np.put_along_axis(e, best[:, None], 0.0, axis=1)
-    out["prediction"][rows] = best
-    out["maxp"][rows] = 1 / z
-    out["difference"][rows] = (1 - e.max(axis=1)) / z
-    out["entropy"][rows] = np.clip(entropy, 0, 1)
+    x.sum(axis=1, out=weighted)
+    e[each, best] = 0.0
+    e.max(axis=1, out=second)
 
 
 def cut(score: Score, threshold: Threshold) -> float:
