@@ -53,7 +53,9 @@ def _step_back() -> None:
     Linux schedules threads by their own priority; elsewhere it is the process's and stays.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()
+        niceness = max(10, os.getpriority(os.PRIO_PROCESS, thread))  # less may not be permitted
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
 def default_workers() -> int:
