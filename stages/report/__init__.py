@@ -2,7 +2,9 @@
 
     cascade report -d digits --output report.html --figures figures/
 
-`points` chooses, `corners` thins, `charts` draws, `content` words, `page` is HTML.
+`points` chooses, `searched` answers, `curves`, `details` and `explorer` gather what the page's
+script shows, `packing` carries it, `content` words, `page` is HTML, js/ the script. For a paper,
+`corners` thins and `charts` draws.
 """
 
 from __future__ import annotations
@@ -10,17 +12,25 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache import InputError, Store
+from stages.certify import Limits
 from stages.costs import some_macs
+from stages.datasets import Source
 from stages.fitting import FitPlan
 from stages.pricing import Pricer
-from stages.report import charts, content, page
+from stages.report import content, explorer, packing, page
+from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.costs import Costs
 from stages.report.points import Progress, Subject, Wanted, gather, macs_of
+from stages.report.searched import Searched, priced
 from stages.score import ScoreSet
+
+if TYPE_CHECKING:
+    from stages.report.charts import Figure
 
 
 def run(
@@ -33,24 +43,34 @@ def run(
     figures: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     pricer: Pricer | None = None,
+    limits: Limits | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
-    `pair` and `score` say which threshold curve to draw; None is the best of all. `pricer` says
-    what costs are, by default multiply-adds. Returns the key figures, with `output`, `figures`
-    (files), `steps` and `corners_drawn` of the curve. InputError where there are fewer than two
-    models, a name is unknown, or a file cannot be written.
+    `pair` and `score` say which cascade is shown first; None is the search's answer. `pricer` says
+    what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
+    `source` holds the images to show, by default none. Returns the key figures, with the search's
+    `sentence`, `output`, `figures` (files), `steps` and `corners_drawn` of the figure's curve.
+    InputError where there are fewer than two models, a name is unknown, or a file cannot be
+    written.
     """
     points = gather(reported, plan, pair, score, progress)
     costs = Costs(pricer or Pricer(reported, some_macs(macs_of(reported))))
     subject = Subject(store, reported, plan, points, pair, score, costs)
     facts = content.summary(subject)
     drawn = content.draw(subject)
-    built = content.build(subject, facts, drawn)
-    _write(Path(out), page.render(built, charts.script()))
-    shown = [figure for section in built.sections for figure in section.figures]
-    files = [] if figures is None else save_figures(shown, Path(figures))
+    shown = replace(subject, costs=Costs(priced(costs.pricer)))
+    searched = Searched.of(reported, plan, shown.costs.pricer)
+    certifying = Certifying.of(store, plan, limits or Limits(EPSILON, DELTA))
+    found = explorer.explore(shown, searched, certifying, source)
+    built = content.build(shown, searched, packing.pack(found.facts, found.arrays))
+    _write(Path(out), page.render(built))
+    files = []
+    if figures is not None:
+        files = save_figures(content.figures(subject, drawn), Path(figures))
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
+    facts |= {"sentence": searched.sentence, "page_corners": found.corners, "page_off": found.off}
     return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
 
 
@@ -68,8 +88,10 @@ def _write(path: Path, text: str) -> None:
         raise _refused(path, error) from error
 
 
-def save_figures(shown: Sequence[charts.Figure], folder: Path) -> list[Path]:
+def save_figures(shown: Sequence[Figure], folder: Path) -> list[Path]:
     """NAME.png and NAME.svg of each; InputError where the folder cannot be written."""
+    from stages.report import charts
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [file for figure in shown for file in charts.save(figure, folder)]

@@ -1,7 +1,6 @@
 """The report's figures: Altair charts from plain arrays and rows; they know no cache and no page.
 
-Ink is a parameter: in the page it is `currentColor`, so that axes and text follow the page's light
-or dark theme without a script; in a paper it is black.
+Ink is a parameter: `currentColor`, which follows a page's theme, and in a paper black.
 """
 
 from __future__ import annotations
@@ -162,15 +161,6 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
     svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
     return [png, svg]
-
-
-def script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that loads nothing."""
-    import vl_convert
-
-    # The stub calls for a snippet; without one the bundle sets `vegaEmbed` itself.
-    bundle: Any = vl_convert.javascript_bundle
-    return str(bundle(vl_version=vega_lite_version()))
 
 
 def vega_lite_version() -> str:

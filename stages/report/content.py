@@ -1,21 +1,25 @@
-"""The report's words and figures, from the stages' results."""
+"""The report's words, tables and static figures, from the stages' results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache.provenance import versions
 from stages.heterogeneity import matrix
-from stages.report import charts, corners, tables
-from stages.report.charts import Figure
+from stages.report import corners, tables
 from stages.report.costs import Costs
-from stages.report.page import Number, Page, Section
+from stages.report.page import Number, Page
 from stages.report.points import Row, Subject, frontier, macs_of
+from stages.report.searched import Searched
 from stages.rule import ALWAYS, NEVER, SCORES
 from stages.threshold import curve
+
+if TYPE_CHECKING:
+    from stages.report.charts import Figure
 
 TOP = 10
 _LINES = {
@@ -63,22 +67,30 @@ def summary(subject: Subject) -> Row:
     return facts | {"summary": sentence(facts, costs)}
 
 
-def build(subject: Subject, facts: Row, drawn: Curve) -> Page:
-    """The page of a report whose key figures are `facts`."""
+def build(subject: Subject, searched: Searched, data: str) -> Page:
+    """The page, with what its script reads."""
+    chosen = subject.points.chosen
+    best = subject.points.best_of_pairs[:TOP]
     return Page(
         title=f"Cascades on {subject.where}",
-        summary=facts["summary"],
-        tiles=_tiles(facts, subject.costs),
-        sections=(
-            _curve_section(subject, drawn),
-            _cost_section(subject),
-            _heterogeneity_section(subject),
-            Section("Models", tables=[tables.models(subject)]),
-            Section("Inputs", tables=[tables.inputs(subject)]),
+        summary=searched.sentence,
+        tiles=_tiles(searched.answer, subject.costs),
+        tables=(
+            tables.operating_points(subject, subject.points.alike(chosen)),
+            tables.best_cascades(subject, best),
+            tables.models(subject),
         ),
+        inputs=(tables.inputs(subject),),
+        data=data,
         notes=subject.plan.notes,
         foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",
     )
+
+
+def figures(subject: Subject, drawn: Curve) -> list[Figure]:
+    """For a paper: the chosen cascade's sweep, accuracy and cost, and the heterogeneity."""
+    found = (_curve(subject, drawn), _cost(subject), _heterogeneity(subject))
+    return [figure for figure in found if figure is not None]
 
 
 def draw(subject: Subject) -> Curve:
@@ -136,22 +148,27 @@ def _saved(facts: Row) -> str:
     )
 
 
-def _tiles(facts: Row, costs: Costs) -> list[tuple[str, Number]]:
-    tiles = [
-        ("accuracy", tables.share(facts["expected_accuracy"])),
-        ("against the best single model", Number(facts["gain"], f"{100 * facts['gain']:+.2f} pt")),
-        ("use of B", tables.share(facts["expected_usage"])),
-    ]
-    cost = costs.cell(facts["expected_cost"])
+def _tiles(answer: Row, costs: Costs) -> list[tuple[str, Number]]:
+    """The key figures of what the search answers."""
+    change, saved = answer["accuracy_change"], answer["saved"]
+    baseline = answer["baseline"]
+    tiles = [("accuracy", tables.share(answer["accuracy"]))]
+    if answer["model_2"] is not None:
+        tiles += [
+            (f"accuracy against {baseline}", Number(change, f"{100 * change:+.2f} pt")),
+            ("use of B", tables.share(answer["usage"])),
+        ]
+    cost = costs.cell(answer["cost"])
     if isinstance(cost, Number):
         tiles.append((f"{costs.kind.noun} per request", cost))
-    if facts["cost_ratio"]:
-        ratio = Number(facts["cost_ratio"], f"{facts['cost_ratio']:.2f} ×")
-        tiles.append((f"the {costs.kind.noun} of {facts['best_single']}", ratio))
+    if answer["model_2"] is not None:
+        tiles.append((f"saved against {baseline}", Number(saved, f"{saved:.1%}")))
     return tiles
 
 
-def _curve_section(subject: Subject, drawn: Curve) -> Section:
+def _curve(subject: Subject, drawn: Curve) -> Figure:
+    from stages.report import charts
+
     chosen = subject.points.chosen
     rows = subject.points.alike(chosen)
     title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}"
@@ -162,8 +179,7 @@ def _curve_section(subject: Subject, drawn: Curve) -> Section:
         "standard error of it)."
     )
     chart = charts.threshold_curve(drawn.lines, [_mark(row) for row in rows])
-    figure = Figure("threshold", title, caption, chart, 320)
-    return Section(f"Threshold: {title}", "", [figure], [tables.operating_points(subject, rows)])
+    return charts.Figure("threshold", title, caption, chart, 320)
 
 
 def _mark(row: Row) -> Row:
@@ -184,23 +200,21 @@ def _thinned(drawn: Curve) -> str:
     )
 
 
-def _cost_section(subject: Subject) -> Section:
-    best = subject.points.best_of_pairs
-    costs = subject.costs
-    unknown = [name for name in subject.reported.models if not costs.alone(name)]
-    text = f"{costs.why} Not drawn, for their {costs.kind.noun} are unknown: {', '.join(unknown)}."
-    text = text if unknown else costs.why
-    table = tables.best_cascades(subject, best[:TOP])
-    dots = [*_single_dots(subject), *_cascade_dots(subject, best)]
+def _cost(subject: Subject) -> Figure | None:
+    """None where no cost is known."""
+    from stages.report import charts
+
+    dots = [*_single_dots(subject), *_cascade_dots(subject, subject.points.best_of_pairs)]
     if not dots:
-        return Section("Accuracy and cost", text, tables=[table])
-    chart = charts.accuracy_cost(dots, frontier((d["cost"], d["accuracy"]) for d in dots), costs)
+        return None
+    front = frontier((d["cost"], d["accuracy"]) for d in dots)
     caption = (
         "Each model alone, and each pair's best cascade at its two operating points; the line is "
-        "what nothing cheaper reaches, the ring the cascade above. Hover over a point for its name."
+        "what nothing cheaper reaches, the ring the chosen cascade."
     )
-    figure = Figure("accuracy-cost", f"Accuracy and cost on {subject.where}", caption, chart, 340)
-    return Section("Accuracy and cost", text, [figure], [table])
+    chart = charts.accuracy_cost(dots, front, subject.costs)
+    title = f"Accuracy and cost on {subject.where}"
+    return charts.Figure("accuracy-cost", title, caption, chart, 340)
 
 
 def _single_dots(subject: Subject) -> list[Row]:
@@ -236,7 +250,9 @@ def _dot(row: Row, cost: float, chosen: bool) -> Row:
     }
 
 
-def _heterogeneity_section(subject: Subject) -> Section:
+def _heterogeneity(subject: Subject) -> Figure:
+    from stages.report import charts
+
     reported = subject.reported
     order = np.argsort(-reported.accuracy, kind="stable")
     names = [reported.models[m] for m in order]
@@ -246,8 +262,7 @@ def _heterogeneity_section(subject: Subject) -> Section:
         "(their answers differ and one is right); the most accurate model first."
     )
     width = 150 + len(names) * (46 if len(names) <= 12 else 20)
-    figure = Figure("heterogeneity", "Heterogeneity", caption, chart, width)
-    return Section("Heterogeneity: who covers whose mistakes", figures=[figure])
+    return charts.Figure("heterogeneity", "Heterogeneity", caption, chart, width)
 
 
 def _ratio(cost: float | None, single: float | None) -> float | None:

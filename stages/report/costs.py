@@ -30,6 +30,7 @@ KINDS = {
     "joules": Kind("joules", "J", "~s", ".4s", 1e3, "mJ"),
     "latency": Kind("latency", "ms", ".3~g", ".4~g", 1.0, "ms"),
     "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", 1e-6, "M"),
+    "runs": Kind("model runs", "model runs", "~g", ".4~g", 1.0, "runs"),
 }
 
 

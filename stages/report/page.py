@@ -1,20 +1,22 @@
-"""One HTML page, with everything in it: words, tables, figures and the script that draws them.
+"""One HTML page, with everything in it: words, tables, the data and the script that shows them.
 
-Knows nothing of caches and cascades. All text is escaped, the figures' data too; the page's own
-content policy forbids it to load anything.
+Knows nothing of caches and cascades. All text is escaped; the page's own content policy forbids it
+to load anything.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from string import Template
 
-if TYPE_CHECKING:
-    from stages.report.charts import Figure
+# In the order in which they build on each other.
+SCRIPTS = (
+    *("data.js", "cascade.js", "words.js", "drawing.js"),
+    *("front.js", "curve.js", "matrix.js", "details.js", "memory.js", "page.js"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,90 +40,41 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the page under its own heading."""
-
-    title: str
-    text: str = ""
-    figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
-
-
-@dataclass(frozen=True)
 class Page:
-    """`tiles` are the key figures with their labels; `notes` are warnings and remarks."""
+    """`tiles` are the key figures with their labels; `notes` are warnings and remarks; `data` is
+    what the script reads, as `packing.pack` gives it."""
 
     title: str
     summary: str
     tiles: Sequence[tuple[str, Number]]
-    sections: Sequence[Section]
+    tables: Sequence[Table]
+    inputs: Sequence[Table]
+    data: str
     notes: Sequence[str] = ()
     foot: str = ""
 
 
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data:; base-uri 'none'; form-action 'none'"
 )
 
 
-def render(page: Page, script: str) -> str:
-    """The whole document; `script` is the JavaScript that defines `vegaEmbed`."""
-    if "</script" in script.lower():
-        raise ValueError("the drawing script would end its own element")
-    body = "\n".join(map(_section, page.sections))
+def render(page: Page) -> str:
+    """The whole document."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in page.notes)
-    draws = any(section.figures for section in page.sections)
-    scripts = f"<script>{script}</script>\n<script>{_resource('page.js')}</script>"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(page.title)}</title>
-<style>{_resource("page.css")}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{escape(page.title)}</h1>
-<p class="summary">{escape(page.summary)}</p>
-<dl class="tiles">{"".join(_tile(*tile) for tile in page.tiles)}</dl>
-{f'<ul class="notes">{notes}</ul>' if notes else ""}
-<noscript><p>The figures are drawn by a script; the tables need none.</p></noscript>
-</header>
-{body}
-</main>
-<footer>{escape(page.foot)}</footer>
-{scripts if draws else ""}
-</body>
-</html>
-"""
-
-
-def json_in_html(value: Any) -> str:
-    """JSON that no HTML parser can take for the end of its element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _section(section: Section) -> str:
-    text = f"<p>{escape(section.text)}</p>" if section.text else ""
-    parts = [*map(_figure, section.figures), *map(_table, section.tables)]
-    inner = "\n".join(parts)
-    return f"<section>\n<h2>{escape(section.title)}</h2>\n{text}\n{inner}\n</section>"
-
-
-def _figure(figure: Figure) -> str:
-    name = escape(figure.name)
-    return (
-        f'<figure><div class="scroll"><div class="chart" style="min-width:{figure.min_width}px" '
-        f'data-spec="spec-{name}"></div></div>'
-        f"<figcaption>{escape(figure.caption)}</figcaption>"
-        f'<script type="application/json" id="spec-{name}">{json_in_html(figure.spec())}</script>'
-        "</figure>"
+    return Template(_resource("page.html")).substitute(
+        policy=_POLICY,
+        style=_resource("page.css"),
+        script="\n".join(_resource("js", name) for name in SCRIPTS),
+        title=escape(page.title),
+        summary=escape(page.summary),
+        tiles="".join(_tile(*tile) for tile in page.tiles),
+        notes=f'<ul class="notes">{notes}</ul>' if notes else "",
+        tables="\n".join(map(_table, page.tables)),
+        inputs="\n".join(map(_table, page.inputs)),
+        data=page.data,
+        foot=escape(page.foot),
     )
 
 
@@ -130,8 +83,10 @@ def _table(table: Table) -> str:
     sides = sides or [False] * len(table.head)
     head = _cells('th scope="col"', table.head, sides)
     rows = "\n".join(f"<tr>{_cells('td', row, sides)}</tr>" for row in table.rows)
+    caption = escape(table.caption)
     return (
-        f'<div class="scroll" tabindex="0"><table><caption>{escape(table.caption)}</caption>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
+        f"<table><caption>{caption}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
 
@@ -156,5 +111,5 @@ def _number(number: Number) -> str:
     return f'<data value="{escape(str(number.value))}">{escape(number.text)}</data>'
 
 
-def _resource(name: str) -> str:
-    return resources.files("stages.report").joinpath(name).read_text(encoding="utf-8")
+def _resource(*names: str) -> str:
+    return resources.files("stages.report").joinpath(*names).read_text(encoding="utf-8")

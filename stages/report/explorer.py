@@ -1,0 +1,228 @@
+"""Everything the page's script needs, as facts and arrays; see `packing` for how they travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import cache
+from cache import Partition, Store
+from stages.costs import NORMAL
+from stages.datasets import Source
+from stages.heterogeneity import measures
+from stages.pricing import Pricer, batches, by_size
+from stages.report import curves, details, thumbnails
+from stages.report.certified import Certifying
+from stages.report.costs import Costs
+from stages.report.curves import NAMES, Group, Key, Mark, Marks
+from stages.report.measured import hash_costs, live_runs
+from stages.report.points import Row, Subject, macs_of
+from stages.report.searched import Searched, key_of
+from stages.rule import SCORES
+from stages.score import ScoreSet
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """`corners` of each cascade are kept at most, between which lines are off by at most `off`."""
+
+    facts: Row
+    arrays: dict[str, np.ndarray]
+    corners: int
+    off: float
+
+
+def explore(
+    subject: Subject, searched: Searched, certifying: Certifying, source: Source | None
+) -> Explorer:
+    """`source` are the images to show, None where they were not given."""
+    reported, pricer = subject.reported, subject.costs.pricer
+    reference = reported.index(searched.answer["baseline"])
+    models, limit = len(reported.models), curves.corners(len(reported.models))
+    marks = _marks(subject, searched)
+    groups = list(curves.groups(reported, reference, marks, certifying, limit))
+    arrays = curves.arrays(groups, models) | _prices(pricer, groups) | _metrics(reported)
+    best = [curves.number(key_of(reported, r), models) for r in subject.points.best_of_pairs]
+    arrays["best_of_pairs"] = np.array(best, np.int64)
+    names = class_names(subject.store, reported)
+    known, found = _details(subject, groups, len(names), searched)
+    arrays |= details.arrays(reported, found, known, len(names))
+    off = float(arrays["off"].max() / len(reported.labels))
+    facts = _facts(subject, reference, certifying) | {
+        "corners": limit,
+        "off": off,
+        "search": searched.about(),
+        "pick": _start(subject, searched)._asdict(),
+        "classes": names,
+        "order": clustered(arrays["metric_heterogeneity"].reshape(models, models)),
+        "live": live_runs(subject.store, reported),
+        "hashes": hash_costs(subject.store, pricer),
+        "images": _images(subject.store, reported, arrays, found, source),
+    }
+    return Explorer(facts, arrays, limit, off)
+
+
+def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
+    reported, plan, costs = subject.reported, subject.plan, subject.costs
+    macs = macs_of(reported)
+    limits = certifying.limits
+    return {
+        "dataset": reported.dataset,
+        "split": reported.split,
+        "n": len(reported.labels),
+        "fit_split": plan.split,
+        "fit_method": plan.method,
+        "fit_n": len(plan.scores.labels),
+        "models": [
+            {"name": name, "right": int(right.sum()), "macs": macs[name]}
+            for name, right in zip(reported.models, reported.correct, strict=True)
+        ],
+        "overlap": _overlap(reported, reference),
+        "scores": [{"name": name, "sign": SCORES[name].sign} for name in NAMES],
+        "kinds": curves.KINDS,
+        "normal": NORMAL,
+        "reference": reference,
+        "cost": _cost(costs),
+        "certificate": {
+            "epsilon": limits.epsilon,
+            "delta": limits.delta,
+            "split": plan.split,
+            "why": certifying.why,
+        },
+    }
+
+
+def _overlap(reported: ScoreSet, reference: int) -> list[int]:
+    """How often each model is right where the reference is wrong: where each `won` starts."""
+    return (reported.correct & ~reported.correct[reference]).sum(axis=1).tolist()
+
+
+def _cost(costs: Costs) -> Row:
+    kind = costs.kind
+    about = {name: getattr(kind, name) for name in ("noun", "unit", "scale", "short")}
+    return about | {"axis": costs.axis, "why": costs.why, "batch_size": costs.pricer.batch_size}
+
+
+def _marks(subject: Subject, searched: Searched) -> Marks:
+    """The fitted λ of every cascade, and those of the search."""
+    out: dict[Key, list[Mark]] = {}
+    for row in subject.points.rows:
+        extra = [row[name] for name in ("fit_accuracy", "crossfit_accuracy", "crossfit_usage")]
+        mark = Mark(row["objective"], row["threshold"], *(_number(value) for value in extra))
+        out.setdefault(key_of(subject.reported, row), []).append(mark)
+    for key, marks in searched.marks(subject.reported).items():
+        out[key] += marks
+    return out
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    """Per model what batches of 0 … b images cost (value, low and high), and a request alone; with
+    batches of several requests, how many of each size B gets at each number of images sent on."""
+    size, models = pricer.batch_size, pricer.scores.models
+    nobody = np.zeros(len(pricer.scores.labels), bool)
+    tables = np.stack([by_size(pricer.prices.forward[model], size) for model in models])
+    alone = [pricer.bill(model, None, nobody).total for model in models]
+    out = {
+        **{f"batch_{name}": tables[:, i] for i, name in enumerate(("value", "low", "high"))},
+        "alone_value": np.array([each.value for each in alone]),
+        "alone_half": np.array([each.half for each in alone]),
+    }
+    if size == 1:
+        return out
+    sizes, counts, starts = [], [], [0]
+    for group in groups:
+        k = np.unique(np.concatenate([group.k, *(one.marked[0] for one in group.cascades)]))
+        sizes.append(k)
+        counts += [_counted(group, int(each), size) for each in k]
+        starts.append(starts[-1] + len(k))
+    return out | {
+        "sent": np.concatenate(sizes),
+        "sent_start": np.array(starts),
+        "sent_batches": np.stack(counts),
+    }
+
+
+def _counted(group: Group, k: int, size: int) -> np.ndarray:
+    chosen = np.zeros(len(group.ordering.order), bool)
+    chosen[group.ordering.order[:k]] = True
+    found = batches(chosen, size)
+    return np.pad(found, (0, size + 1 - len(found)))
+
+
+def _metrics(reported: ScoreSet) -> dict[str, np.ndarray]:
+    found = measures(reported.correct, reported.predictions)
+    return {f"metric_{name}": values for name, values in found.items()}
+
+
+def clustered(distance: np.ndarray) -> list[int]:
+    """Rows of a symmetric float64 [M, M] so that what is alike lies together: average linkage, the
+    leaves in the order with the least distance between neighbours."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return [int(row) for row in leaves_list(tree)]
+
+
+def class_names(store: Store, reported: ScoreSet) -> list[str]:
+    """As the samples name them; numbers where they do not."""
+    place = Partition.of("samples", dataset=reported.dataset, split=reported.split)
+    manifest = cache.load(store, place)
+    names = list((manifest.provenance.get("class_names") if manifest else None) or ())
+    count = int(max(reported.labels.max(), reported.predictions.max())) + 1
+    return [*map(str, names), *map(str, range(len(names), count))]
+
+
+def _details(
+    subject: Subject, groups: Sequence[Group], classes: int, searched: Searched
+) -> tuple[dict[int, Key], list[details.Detail]]:
+    """The cascade of each mark that has details, and these."""
+    keys = [
+        Key(group.a, b, name, postcheck)
+        for group, name in zip(groups, NAMES * len(subject.reported.models), strict=True)
+        for b in range(len(subject.reported.models))
+        for postcheck in ((False, True) if b != group.a else ())
+    ]
+    marked = [
+        (key, mark)
+        for key, one in zip(keys, (c for g in groups for c in g.cascades), strict=True)
+        for mark in one.marks
+    ]
+    numbered = [(i, key, mark) for i, (key, mark) in enumerate(marked)]
+    chosen = details.wanted(numbered, classes, _start(subject, searched))
+    found = [details.detail(subject.reported, classes, each) for each in chosen]
+    return {i: key for i, key, _ in chosen}, found
+
+
+def _start(subject: Subject, searched: Searched) -> Key:
+    """The cascade that was asked for, else the search's answer, else the best fitted one."""
+    asked = any((*subject.pair, subject.score)) or searched.answer["model_2"] is None
+    return key_of(subject.reported, subject.points.chosen if asked else searched.answer)
+
+
+def _images(
+    store: Store,
+    reported: ScoreSet,
+    arrays: dict[str, np.ndarray],
+    found: Sequence[details.Detail],
+    source: Source | None,
+) -> Row:
+    """Names of the images in `arrays`, and thumbnails where there is a source."""
+    place = Partition.of("samples", dataset=reported.dataset, split=reported.split)
+    manifest = cache.load(store, place)
+    names: list[Any] = []
+    if manifest is not None:
+        table = cache.read_table(store, manifest, ["sample_id", "key"])
+        known = dict(zip(table["sample_id"].to_pylist(), table["key"].to_pylist(), strict=True))
+        names = [known[sample] for sample in arrays["image"].tolist()]
+    rows = [row for one in found for kind in one.images.values() for row in kind.tolist()]
+    ids = [int(reported.sample_ids[row]) for row in rows]
+    small = {} if source is None else thumbnails.thumbnails(source, ids)
+    return {"names": names, "thumbnails": small}

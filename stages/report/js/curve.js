@@ -1,0 +1,190 @@
+// One cascade: what its λ does to accuracy, use of B and cost.
+
+class Curve {
+  constructor(cascades, changed) {
+    this.cascades = cascades;
+    this.changed = changed;
+    this.box = $("curve");
+    const {facts} = cascades;
+    for (const id of ["pick-a", "pick-b"]) {
+      $(id).append(...facts.models.map((m, i) => element("option", {value: i}, m.name)));
+      $(id).addEventListener("change", () => this.asked(id));
+    }
+    $("pick-score").append(...facts.scores.map((s, i) => element("option", {value: i}, s.name)));
+    $("pick-score").addEventListener("change", () => this.asked());
+    $("pick-post").addEventListener("change", () => this.asked());
+    $("picker").addEventListener("submit", (event) => event.preventDefault());
+    $("slider").addEventListener("input", () => this.go(Number($("slider").value)));
+    this.box.addEventListener("click", (event) => this.click(event));
+    legend("curve-legend", [
+      ["line", "accuracy"], ["band", "its 95 % interval"], ["chance", "as many sent on at random"],
+      ["a", "A alone"], ["b", "B alone"],
+    ]);
+    fitted(this.box, () => this.draw());
+  }
+
+  /** What the form says; A and B are never the same. */
+  asked(changed) {
+    const pick = {
+      a: Number($("pick-a").value), b: Number($("pick-b").value),
+      score: Number($("pick-score").value), post: $("pick-post").checked,
+    };
+    if (pick.a === pick.b) pick[changed === "pick-a" ? "b" : "a"] = this.pick[changed === "pick-a" ? "a" : "b"];
+    this.choose(pick);
+  }
+
+  /** Show a cascade at a λ, by default its best. */
+  choose(pick, where) {
+    this.pick = pick;
+    this.steps = this.cascades.steps(pick);
+    $("pick-a").value = pick.a;
+    $("pick-b").value = pick.b;
+    $("pick-score").value = pick.score;
+    $("pick-post").checked = pick.post;
+    $("slider").max = this.steps.length - 1;
+    let i = where ? this.steps.findIndex((step) => same(step, where)) : this.marked("best");
+    if (i < 0 && where) i = this.steps.findIndex((step) => step.k >= where.k);
+    this.jumps();
+    this.go(Math.max(i, 0), false);
+    this.draw();
+    this.changed(this);
+  }
+
+  marked(kind) {
+    return this.steps.findIndex((step) => step.marks.some((mark) => mark.kind === kind));
+  }
+
+  jumps() {
+    const words = {best: "best", "1se": "1se", certified: "certified", answer: "answer"};
+    const there = Object.keys(words).filter((kind) => this.marked(kind) >= 0);
+    $("jumps").replaceChildren(...there.map((kind) => {
+      const button = element("button", {type: "button", "data-jump": kind}, words[kind]);
+      button.addEventListener("click", () => this.go(this.marked(kind)));
+      return button;
+    }));
+  }
+
+  go(i, tell = true) {
+    this.i = i;
+    this.step = this.steps[i];
+    const {cascades, step, pick} = this, found = cascades.figures(pick, step);
+    this.found = found;
+    $("slider").value = i;
+    $("lambda").textContent = limitText(step, 6);
+    $("lambda").dataset.value = step.mode ? limitText(step) : String(step.limit);
+    const say = `λ = ${limitText(step, 4)}, accuracy ${percent(found.accuracy.value)}, B on ${percent(found.usage.value, 1)}`;
+    $("slider").setAttribute("aria-valuetext", say);
+    this.tiles(found);
+    this.note();
+    this.point();
+    if (tell) this.changed(this);
+  }
+
+  tiles(found) {
+    const {cost, models, reference} = this.cascades.facts, to = models[reference].name;
+    const money = (v) => costText(cost, v), share = (v) => percent(v), one = (v) => percent(v, 1);
+    $("figures").replaceChildren(
+      figureTile("accuracy", "accuracy", found.accuracy, share),
+      figureTile("usage", "use of B", found.usage, one),
+      figureTile("cost", `${cost.noun} per request`, found.cost, money),
+      figureTile("saved", `saved against ${to}`, found.saved, one),
+      figureTile("accuracy_change", `accuracy against ${to}`, found.accuracy_change, signed),
+    );
+  }
+
+  /** What is special about this λ, and where it was fitted. */
+  note() {
+    const {facts} = this.cascades, {step} = this, said = [];
+    for (const mark of step.marks) {
+      if (mark.kind === "certified") said.push(this.promise());
+      else if (mark.kind === "frontier" || mark.kind === "hull") said.push("λ of a point on the search's frontier");
+      else if (mark.kind === "answer") said.push("λ that the search answers");
+      else {
+        const fit = `${mark.kind} λ (${percent(mark.fit)} on ${facts.fit_split}, where it was fitted`;
+        said.push(Number.isNaN(mark.crossfit) ? `${fit})` : `${fit}; cross-fitted ${percent(mark.crossfit)})`);
+      }
+    }
+    const where = `${whole(step.right)} of ${whole(facts.n)} images of ${facts.split} are right, ${whole(step.k)} go to B`;
+    const none = this.marked("certified") < 0 ? ` ${this.refused()}` : "";
+    $("cascade-note").textContent = `${where}. ${said.length ? `This is the ${[...new Set(said)].join("; the ")}.` : ""}${none}`;
+  }
+
+  promise() {
+    const {certificate} = this.cascades.facts;
+    return `certified λ: with probability ${1 - certificate.delta} over the images of `
+      + `${certificate.split} it loses at most ${percent(certificate.epsilon, 1)} accuracy against B `
+      + "alone (a promise for one cascade, named before looking; `cascade search --certify` promises for all)";
+  }
+
+  refused() {
+    const {certificate} = this.cascades.facts, {epsilon, split, why} = certificate;
+    return `No λ is certified to lose at most ${percent(epsilon, 1)} against B alone on ${split}`
+      + `${why ? `: ${why}` : ""}.`;
+  }
+
+  draw() {
+    if (!this.steps || !this.box.clientWidth) return;
+    const {cascades, pick, steps} = this, n = cascades.n;
+    const shares = steps.map((step) => cascades.share(step.right));
+    const alone = [cascades.accuracy(pick.a), cascades.accuracy(pick.b)];
+    const y = linear([...shares.flatMap((s) => [s.low, s.high]), ...alone]);
+    const plot = frame(this.box, {
+      x: fixed(0, 1), y, height: 300, xTitle: "use of B", yTitle: "accuracy",
+      xText: (v) => percent(v, 0), yText: (v) => percent(v, y.high - y.low < 0.06 ? 1 : 0),
+    });
+    this.plot = plot;
+    const at = (name) => steps.map((step, i) => [plot.x(step.k / n), plot.y(shares[i][name])]);
+    plot.svg.append(
+      shape("path", {class: "band", d: `${polyline([...at("high"), ...at("low").reverse()])}z`}),
+      shape("path", {class: "chance", d: polyline([[plot.x(0), plot.y(alone[0])], [plot.x(1), plot.y(alone[1])]])}),
+      ...alone.map((v, i) => shape("path", {class: i ? "b" : "a", d: polyline([[plot.x(0), plot.y(v)], [plot.x(1), plot.y(v)]])})),
+      shape("path", {class: "line", d: polyline(at("value"))}),
+    );
+    this.flags(plot);
+    this.cursor = shape("path", {class: "cursor", d: ""});
+    this.dot = shape("circle", {class: "now", r: 5, cx: -9, cy: -9});
+    plot.svg.append(this.cursor, this.dot);
+    this.point();
+    this.caption();
+  }
+
+  /** The named λ, on the line. */
+  flags(plot) {
+    ["best", "1se", "certified", "answer"].forEach((kind, place) => {
+      const i = this.marked(kind);
+      if (i < 0) return;
+      const step = this.steps[i], x = plot.x(step.k / this.cascades.n);
+      const end = x > plot.right - 60 ? "end" : "start", label = {x: x + (end === "end" ? -6 : 6)};
+      plot.svg.append(
+        shape("circle", {class: `flag ${kind === "1se" ? "onese" : kind}`, r: 4, cx: x, cy: plot.y(step.right / this.cascades.n)}),
+        shape("text", {class: "label", ...label, y: plot.bottom - 8 - 14 * place, "text-anchor": end}, kind),
+        shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${plot.bottom - 12 - 14 * place}`}),
+      );
+    });
+  }
+
+  point() {
+    if (!this.cursor || !this.step) return;
+    const {plot, step, cascades} = this, x = plot.x(step.k / cascades.n);
+    this.cursor.setAttribute("d", `M${x} ${MARGIN.top}V${plot.bottom}`);
+    this.dot.setAttribute("cx", x);
+    this.dot.setAttribute("cy", plot.y(step.right / cascades.n));
+  }
+
+  caption() {
+    const {facts, off} = this.cascades, far = off[this.cascades.number(this.pick)] / facts.n;
+    const drawn = far ? `${whole(this.steps.length)} of its steps are kept, each exact; the line `
+      + `between them is off by ${(100 * far).toFixed(3)} points at most` : "every step of λ is drawn";
+    const name = (m) => this.cascades.name(m);
+    $("curve-caption").textContent = `${name(this.pick.a)} → ${name(this.pick.b)} on ${facts.dataset}/`
+      + `${facts.split}: ${drawn}. Intervals are of 95 %: Wilson's for shares, paired for differences.`;
+  }
+
+  click(event) {
+    const x = event.clientX - this.box.getBoundingClientRect().left;
+    const far = (step) => Math.abs(this.plot.x(step.k / this.cascades.n) - x);
+    let best = 0;
+    this.steps.forEach((step, i) => { if (far(step) < far(this.steps[best])) best = i; });
+    this.go(best);
+  }
+}

@@ -1,0 +1,69 @@
+// Elements and numbers as text. Names come from outside: they only ever become text nodes.
+
+const $ = (id) => document.getElementById(id);
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) {
+      made.setAttribute(name, value === true ? "" : value);
+    }
+  }
+  made.append(...children);
+  return made;
+}
+
+const percent = (value, digits = 2) => `${(100 * value).toFixed(digits)}%`;
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pt`;
+const whole = (value) => value.toLocaleString("en");
+const short = (value) =>
+  value.toLocaleString("en", {maximumSignificantDigits: 4, useGrouping: true});
+
+function costText(cost, value) {
+  const scaled = value * cost.scale;
+  const digits = cost.short === "M" ? scaled.toLocaleString("en", FIXED) : short(scaled);
+  return `${digits} ${cost.short}`;
+}
+const FIXED = {minimumFractionDigits: 2, maximumFractionDigits: 2};
+
+function limitText({mode, limit}, digits = 6) {
+  return mode === ALWAYS ? "always" : mode === NEVER ? "never" : limit.toFixed(digits);
+}
+
+/** An exact value and how it is shown. */
+function number(name, value, text) {
+  return element("data", {value: String(value), "data-name": name}, text);
+}
+
+function tile(label, ...shown) {
+  return element("div", {}, element("dt", {}, label), element("dd", {}, ...shown));
+}
+
+/** A tile with a figure and its interval below. */
+function figureTile(name, label, {value, low, high}, say) {
+  const range = element("small", {}, `${say(low)} to ${say(high)}`);
+  return tile(label, number(name, value, say(value)), range);
+}
+
+function table(target, caption, head, rows) {
+  const cells = head.map((title) => element("th", {scope: "col"}, title));
+  const body = rows.map((row) =>
+    element("tr", {}, ...row.map((cell) => (
+      cell instanceof Node
+        ? element("td", {class: "number"}, cell)
+        : element("td", {}, cell)
+    ))),
+  );
+  $(target).replaceChildren(
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, ...cells)),
+    element("tbody", {}, ...body),
+  );
+}
+
+function legend(target, entries) {
+  $(target).replaceChildren(
+    ...entries.map(([mark, text]) =>
+      element("li", {}, element("span", {class: `key ${mark}`, "aria-hidden": "true"}), text)),
+  );
+}
