@@ -75,7 +75,8 @@ def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
         newer = [row for row in _rows(store, place) if _key(row) in found]
         newer = [row for row in newer if _age(row) > _age(found[_key(row)])]
         found |= {_key(row): row for row in newer}
-        merge(store, *place.values, found.values())
+        dataset, runtime, model = place.values
+        merge(store, dataset, runtime, model, found.values())
 
 
 def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import random
@@ -250,6 +251,10 @@ def test_no_samples(full):
     write_logits(full, "val", "small", LABELS, tied_logits(np.random.default_rng(0), N))
     [(path, what)] = damage(full)
     assert (path.split("/")[2], what) == ("split=val", "has no samples of toy/val beside it")
+
+
+def test_the_fingerprints_example():
+    assert doctest.testmod(cache.fingerprint) == (0, 1)
 
 
 @pytest.mark.parametrize("which", ["label", "key", "order"])
