@@ -23,9 +23,9 @@ MACS = {"small": 10, "middle": 40, "large": 100}
 N = 80
 
 
-def make(root, splits=("test", "val"), models=MODELS):
+def make(root, splits=("test", "val"), models=MODELS, seed=3):
     """(the cache's folder, {(split, model): logits}, {split: labels})."""
-    rng, store, logits, labels = np.random.default_rng(3), Store(root), {}, {}
+    rng, store, logits, labels = np.random.default_rng(seed), Store(root), {}, {}
     for split in splits:
         labels[split] = rng.integers(0, 4, N).astype(np.int32)
         write_samples(store, split, labels[split])
@@ -165,13 +165,14 @@ def test_models_limit_the_pairs(toy):
 
 
 def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others(tmp_path):
-    toy = make(tmp_path / "cache", splits=("test",))
+    toy = make(tmp_path / "cache", splits=("test",), seed=4)
     result = ask(toy[0], *ALL, "--objective", "best")
     assert result.json["fit_method"] == "cross-fit"
     assert "cross-fitted on test" in result.err
     fold = folds(N)
     plain = result.json["rows"][0]
     assert (plain["rule"], plain["final"]) == ("maxp", "b")
+    assert plain["accuracy"] != plain["crossfit_accuracy"]
     assert plain["gain_low"] == plain["gain_high"] == 0
     for row in result.json["rows"][:-1]:
         names, right = (row["rule"], row["final"]), 0
