@@ -120,6 +120,8 @@ lint: $(STAMP) ## Check style, format and types
 
 bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.score
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.memory
