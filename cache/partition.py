@@ -14,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "logits": _MODEL_KEYS,
     "timings": _MODEL_KEYS,
     "scores": _MODEL_KEYS,
+    "top10": _MODEL_KEYS,
     "costs": ("dataset", "runtime", "model"),
     "hashes": ("dataset", "split", "variant", "algorithm"),
     "streams": ("dataset", "split", "stream"),

@@ -45,6 +45,14 @@ SCORES = pa.schema(
         pa.field("entropy", pa.float64(), nullable=False),
     ]
 )
+# The most probable classes of each image, for copies without logits.
+TOP10 = pa.schema(
+    [
+        _ID,
+        pa.field("classes", pa.list_(pa.int32()), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+    ]
+)
 
 COSTS = pa.schema(
     [
@@ -89,6 +97,7 @@ TABLES = {
     "samples": SAMPLES,
     "timings": TIMINGS,
     "scores": SCORES,
+    "top10": TOP10,
     "costs": COSTS,
     "streams": STREAMS,
 }

@@ -21,7 +21,7 @@ from cache.store import Store
 from cache.survey import Selection, Survey, survey
 
 # Tables with one row per image of their split.
-PER_IMAGE = ("samples", "logits", "scores", "hashes")
+PER_IMAGE = ("samples", "logits", "scores", "top10", "hashes")
 
 Progress = Callable[[int, int], None]
 

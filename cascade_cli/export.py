@@ -1,4 +1,4 @@
-"""`export`: a cascade as a policy to deploy."""
+"""`export`: a cascade to deploy, a wide table, or a copy of the cache to publish."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ import typer
 
 from cascade_cli import asking, prices, requests
 from cascade_cli import options as opt
-from cascade_cli.output import print_json
+from cascade_cli.output import check_table_file, print_json, print_table, progress
 from cascade_cli.policies import How, simulated
 
 if TYPE_CHECKING:
     from cache import Store
+
+
+PUBLISHED_COLUMNS = {
+    "model": "model",
+    "split": "split",
+    "variant": "variant",
+    "runtime": "runtime",
+    "images": "images",
+    "accuracy": "top-1:.2%",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +32,24 @@ def register(app: typer.Typer) -> None:
 def export(
     policy: Annotated[
         str | None,
-        typer.Option("--policy", help="Write a cascade to this folder, to be deployed."),
+        typer.Option("--policy", help="Write the cascade A, B to this folder, to be deployed."),
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Write one row per image to this .csv or .parquet."),
+    ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option("--publish", help="Write a copy of the cache to publish to this folder."),
+    ] = None,
+    tier: Annotated[
+        str, typer.Option("--tier", help="What --publish copies: scores, top10 or full (logits).")
+    ] = "scores",
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="For -o, --publish: names. [default: all]")
+    ] = None,
     dataset: opt.Dataset = None,
     data: opt.Data = None,
     scorefn: opt.ScoreFn = "maxp",
@@ -36,7 +60,10 @@ def export(
     memory_radius: requests.MemoryRadius = 0,
     memory_trust: requests.MemoryTrust = None,
     objective: opt.Objective = "best",
-    split: opt.Split = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split. [default: test; for --publish all, else by commas]"),
+    ] = None,
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
@@ -47,29 +74,45 @@ def export(
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Write a cascade as policy.toml and one Python file that an application can use.
+    """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
 
     \b
     cascade export --policy policy -m1 digits_wide -m2 digits_residual -s entropy
+    cascade export -o wide.csv -d digits --split test
+    cascade export --publish digits-scores -d digits --tier scores
     """
     from cache import InputError, Store
     from cascade_cli.gather import Images
 
-    if policy is None:
-        raise InputError("export what? give --policy DIR with -m1 A and -m2 B")
+    given = [
+        flag
+        for flag, place in (("--policy", policy), ("-o", output), ("--publish", publish))
+        if place is not None
+    ]
+    if len(given) != 1:
+        raise InputError("export what? give one of --policy DIR, -o FILE and --publish DIR")
+    if policy is None and (model_1, model_2) != (None, None):
+        raise InputError(f"-m1 and -m2 are for --policy: name models for {given[0]} with --models")
+    if policy is not None and models is not None:
+        raise InputError("--models is for -o and --publish: give -m1 A and -m2 B")
     kept = requests.Asked(memory=memory, size=memory_size, radius=memory_radius, trust=memory_trust)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     how = How(Images(data, weights), runtime, kept, asked)
-    pair = asking.required_pair(model_1, model_2)
-    dataset = asking.dataset_for(dataset, model_1)
-    rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
-    found = _policy(Store(cache), policy, pair, rule, fit, (dataset, split), how)
+    names = asking.names(models)
+    where = (asking.dataset_for(dataset, names[0] if names else model_1), split)
+    store = Store(cache)
+    if policy is not None:
+        pair = asking.required_pair(model_1, model_2)
+        rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
+        found, show = _policy(store, policy, pair, rule, fit, where, how), _show_promise
+    elif output is not None:
+        found, show = _wide(store, output, names, where, how), _show_wide
+    else:
+        found, show = _publish(store, str(publish), tier, names, where, how), _show_published
     if as_json:
         print_json(found)
-        return
-    _show_promise(found)
-    for path in found["files"]:
-        print(path)
+    else:
+        show(found)
 
 
 def _policy(
@@ -107,3 +150,50 @@ def _show_promise(found: dict[str, Any]) -> None:
     if "cost" in promise:
         low, high = promise["cost_low"], promise["cost_high"]
         print(f"  cost      {promise['cost']:.5g} {promise['cost_unit']} ({low:.5g} to {high:.5g})")
+    for path in found["files"]:
+        print(path)
+
+
+def _wide(
+    store: Store, path: str, models: list[str] | None, where: tuple[str, str | None], how: How
+) -> dict[str, Any]:
+    from cascade_cli import gather
+    from stages import wide as stage
+
+    check_table_file(path)
+    split = gather.report_split(store, *where)
+    scores = gather.scores(store, where[0], split, models, how.images, how.runtime)
+    table = stage.wide(store, scores)
+    stage.write(table, path)
+    head = {"output": path, "dataset": where[0], "split": split, "models": list(scores.models)}
+    return head | {"rows": table.num_rows, "columns": table.column_names}
+
+
+def _show_wide(found: dict[str, Any]) -> None:
+    columns = len(found["columns"])
+    print(f"{found['output']}: {found['rows']} rows of {columns} columns")
+
+
+def _publish(
+    store: Store,
+    place: str,
+    tier: str,
+    models: list[str] | None,
+    where: tuple[str, str | None],
+    how: How,
+) -> dict[str, Any]:
+    from cache import Store as Target
+    from cascade_cli import gather
+    from stages import publish as stage
+
+    splits = gather.named_splits(*where)
+    wanted = stage.Wanted(where[0], tier, splits, models, how.runtime)
+    with progress(f"publishing {where[0]}") as tell:
+        return stage.run(store, Target(place), wanted, tell)
+
+
+def _show_published(found: dict[str, Any]) -> None:
+    print_table(found["models"], PUBLISHED_COLUMNS)
+    size = f"{found['size_bytes'] / 1e6:.1f} MB"
+    print(f"{found['publish']}: tier {found['tier']}, {found['files']} files, {size}")
+    print(f"fill in licence and contact in {found['publish']}/README.md")

@@ -103,9 +103,9 @@ def load(
     """The scores of the named models (default: all there are), aligned by sample id."""
     chosen = _choose(store, dataset, split, models, variant, runtime)
     cache.same_images(list(chosen.values()))
-    scored = {name: _scored(store, manifest) for name, manifest in chosen.items()}
-    manifests = {name: manifest for name, (manifest, _) in scored.items()}
-    tables = [table for _, table in scored.values()]
+    found = {name: scored(store, manifest) for name, manifest in chosen.items()}
+    manifests = {name: manifest for name, (manifest, _) in found.items()}
+    tables = [table for _, table in found.values()]
     ids, labels = _column(tables[0], "sample_id"), _column(tables[0], "label")
     for table, manifest in zip(tables, manifests.values(), strict=True):
         if not np.array_equal(_column(table, "sample_id"), ids):
@@ -200,7 +200,7 @@ def _choose(
     return chosen
 
 
-def _scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
+def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
     """The scores made from these logits, made now if need be, and kept where they can be."""
     if manifest.partition.table == "scores":
         return manifest, cache.read_table(store, manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -13,11 +12,11 @@ from unittest import mock
 import pytest
 from helpers import make_cache
 from running import cascade
+from sealing import sealed
 
 from cache import InputError, Store
 from stages import read_only, results, score
 
-NOBODY = 65534
 QUESTIONS = (
     ("score", "-d", "toy"),
     ("threshold", "-d", "toy"),
@@ -37,24 +36,6 @@ def folder():
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
-
-
-@contextlib.contextmanager
-def sealed(store):
-    """Nothing may be written to the cache meanwhile, not even by root."""
-    every = [Path(store.root), *Path(store.root).rglob("*")]
-    for path in every:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        for path in every:
-            path.chmod(0o755)
 
 
 @pytest.fixture
@@ -83,7 +64,7 @@ def test_a_read_only_cache_answers_as_any(bare, question, tmp_path):
     expected = cascade(*question, "--cache", writable.root, "--json")
     before = everything(bare.root)
     read_only._tell.cache_clear()
-    with sealed(bare):
+    with sealed(bare.root):
         found = cascade(*question, "--cache", bare.root, "--json")
     assert found.err.count("may only be read") == 1
     assert without_time(found.json) == without_time(expected.json)
@@ -93,7 +74,7 @@ def test_a_read_only_cache_answers_as_any(bare, question, tmp_path):
 
 def test_scores_in_memory_are_those_that_would_be_stored(bare, tmp_path):
     stored = score.load(make_cache(tmp_path / "cache", n=80), "toy", "test")
-    with sealed(bare):
+    with sealed(bare.root):
         held = score.load(bare, "toy", "test")
         assert results.save(bare, "threshold", held, {}, [{"model_1": "small"}]) is None
     for name in ("labels", "predictions", "correct", "sample_ids"):

@@ -1,0 +1,130 @@
+"""The data card of a published copy: what it holds, whence it comes, how it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cache.provenance import now, versions
+
+Row = dict[str, Any]
+
+_TIERS = {
+    "scores": "samples, scores and costs; no logits",
+    "top10": "samples, scores, costs and the ten most probable classes of each image; no logits",
+    "full": "samples, scores, costs and logits",
+}
+
+
+def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
+    """Markdown with the front matter that Hugging Face reads.
+
+    `rows`: model, split, variant, runtime, images, path (of the scores), accuracy, weights_sha256,
+    trained_on.
+    """
+    splits = dict.fromkeys(row["split"] for row in rows)
+    configs = "".join(_config(row) for row in rows if row["variant"] == "identity")
+    return _TEXT.format(
+        dataset=dataset,
+        tier=tier,
+        holds=_TIERS[tier],
+        configs=configs,
+        splits=", ".join(
+            f"{split} ({next(row['images'] for row in rows if row['split'] == split)} images)"
+            for split in splits
+        ),
+        models="\n".join(map(_row, rows)),
+        first=rows[0]["split"],
+        made=now(),
+        version=versions()["cascade-cli"] or "(a clone)",
+    )
+
+
+def _config(row: Row) -> str:
+    """One table of one model as a configuration of `datasets`, which knows no Hive keys."""
+    name = json.dumps(f"{row['model']}-{row['split']}-{row['runtime']}")
+    return f'  - config_name: {name}\n    data_files: "{row["path"]}/*.parquet"\n'
+
+
+def _row(row: Row) -> str:
+    seen = (row["trained_on"] or {}).get("splits")
+    trained = "unknown" if seen is None else ", ".join(seen) or "none of these splits"
+    weights = (row["weights_sha256"] or "unknown")[:12]
+    cells = [row[key] for key in ("model", "split", "variant", "runtime")]
+    return f"| {' | '.join(cells)} | {row['accuracy']:.2%} | {weights} | {trained} |"
+
+
+_TEXT = """---
+license: other
+license_name: fill-in
+pretty_name: Model scores on {dataset}
+configs:
+{configs}---
+
+# Model scores on {dataset}
+
+Tier `{tier}`: {holds}. One row per image and model, as [Parquet](https://parquet.apache.org/),
+partitioned by folder names. Neither images nor their names are in it: images are numbered as in the
+data set's own order (`sample_id`), and their `key` is that number.
+
+- Splits: {splits}
+- Licence: FILL IN (of these scores; images and weights have their own)
+- Contact: FILL IN
+- Made {made} by cascade-cli {version}
+
+## Models
+
+| model | split | variant | runtime | top-1 | weights, SHA-256 | trained on |
+|---|---|---|---|---|---|---|
+{models}
+
+`variant` is how images were turned before preprocessing, `runtime` what computed the rows. A split
+that a model was trained on makes it look surer than it is. More, such as versions, stands in
+`_manifests/` and in each file's Parquet metadata under the key `cascade`.
+
+## Columns of `scores`
+
+| column | meaning |
+|---|---|
+| `sample_id` | the image's position in its split |
+| `label` | class, from 0 |
+| `prediction`, `correct` | class of the largest logit, and whether that is the label |
+| `maxp` | largest probability |
+| `difference` | largest minus second largest probability |
+| `entropy` | entropy over ln K, in [0, 1]; small is sure |
+
+## Reading it
+
+```sh
+sha256sum --check --quiet SHA256SUMS
+cascade search --cache . --dataset {dataset}
+```
+
+```python
+import duckdb
+
+accuracy = duckdb.sql(\"\"\"
+    SELECT model, avg(correct::INT) AS accuracy
+    FROM read_parquet('scores/**/*.parquet', hive_partitioning = true)
+    WHERE split = '{first}' AND variant = 'identity'
+    GROUP BY model
+\"\"\").fetchall()
+```
+
+```python
+import polars as pl
+
+scores = pl.scan_parquet("scores", hive_partitioning=True)
+scores = scores.filter(split="{first}", variant="identity")
+accuracy = scores.group_by("model").agg(pl.col("correct").mean()).collect().rows()
+```
+
+```python
+import pandas as pd
+
+scores = pd.read_parquet("scores", filters=[("split", "==", "{first}")])
+scores = scores[scores.variant == "identity"]
+accuracy = list(scores.groupby("model", observed=True).correct.mean().items())
+```
+"""

@@ -1,0 +1,41 @@
+"""scores → one table, one row per image, for whoever wants no partitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+import cache
+from cache import InputError, Partition, Store
+from stages.score import ScoreSet
+
+_SCORES = ("maxp", "difference", "entropy")
+
+
+def wide(store: Store, scores: ScoreSet) -> pa.Table:
+    """sample_id, label and key, then MODEL_prediction, _correct and _SCORE of each model."""
+    place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
+    samples = cache.load(store, place)
+    if samples is None:
+        raise InputError(f"the cache has no samples of {scores.dataset}/{scores.split}")
+    cache.same_images([samples, *scores.manifests])
+    keys = cache.read_table(store, samples).sort_by("sample_id").column("key")
+    columns = {"sample_id": scores.sample_ids, "label": scores.labels, "key": keys}
+    for m, model in enumerate(scores.models):
+        columns[f"{model}_prediction"] = scores.predictions[m]
+        columns[f"{model}_correct"] = scores.correct[m]
+        columns |= {f"{model}_{name}": scores.scores[name][m] for name in _SCORES}
+    return pa.table(columns)
+
+
+def write(table: pa.Table, path: str) -> None:
+    """To a .csv or .parquet file."""
+    writers = {".csv": pyarrow.csv.write_csv, ".parquet": pq.write_table}
+    try:
+        writers[Path(path).suffix](table, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot write {path}: {reason}; check --output") from error

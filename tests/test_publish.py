@@ -1,0 +1,285 @@
+"""`export -o` and `--publish`: what leaves the cache, and that a copy answers as the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from helpers import make_cache, tied_logits, write_logits
+from running import cascade
+from scipy.special import softmax
+from sealing import sealed
+from sklearn.metrics import accuracy_score
+
+import cache
+from cache import Store
+from cache.fingerprint import fingerprint_of
+from cache.verify import verify
+from stages import costs, publish, score
+
+N = 90
+TIERS = ("scores", "top10", "full")
+PAIR = ("-m1", "small", "-m2", "large")
+QUESTIONS = (
+    ("threshold", "-d", "toy", "--all-pairs"),
+    ("search", "-d", "toy"),
+    ("search", "-d", "toy", "--min-accuracy", "0.3", "--stages", "3"),
+    ("heterogeneity", "-d", "toy"),
+    ("rules", "-d", "toy", *PAIR, "--rules", "maxp,difference,entropy", "--finals", "b,postcheck"),
+    ("simulate", "--dataset", "toy", *PAIR, "-p"),
+    ("simulate", "--dataset", "toy", *PAIR, "--duplicates", "1", "--rotations", "0.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Three models, two splits, costs, and one turned variant of the test images."""
+    seen = {"small": ("train",), "large": ("train",), "other": ()}
+    root = tmp_path_factory.mktemp("whole") / "cache"
+    store = make_cache(root, n=N, classes=12, trained_on=seen)
+    labels, rng = score.load(store, "toy", "test").labels, np.random.default_rng(2)
+    for variant in ("rot90", "rot180", "rot270", "flip"):
+        for model in seen:
+            about = {"trained_on": {"splits": list(seen[model]), "source": "stated"}}
+            turned = tied_logits(rng, N, 12)
+            write_logits(store, "test", model, labels, turned, variant=variant, provenance=about)
+    for model, ms in (("small", 1.0), ("large", 4.0), ("other", 2.0)):
+        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
+        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
+        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    return store
+
+
+@pytest.fixture(scope="module")
+def copies(whole):
+    """Tier → the copy's folder, which other users can reach."""
+    desk = Path(tempfile.mkdtemp(prefix="cascade-publish-"))
+    desk.chmod(0o755)
+    for tier in TIERS:
+        done = cascade(
+            *("export", "--publish", desk / tier, "-d", "toy", "--tier", tier),
+            *("--cache", whole.root),
+        )
+        assert done.status == 0, done.err
+    yield {tier: desk / tier for tier in TIERS}
+    shutil.rmtree(desk)
+
+
+def without_time(found):
+    if isinstance(found, dict):
+        return {k: without_time(v) for k, v in found.items() if "seconds" not in k}
+    return [without_time(each) for each in found] if isinstance(found, list) else found
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_read_only_copy_answers_as_the_whole_cache(whole, copies, tier, question):
+    expected = cascade(*question, "--cache", whole.root, "--json").json
+    with sealed(copies[tier]):
+        found = cascade(*question, "--cache", copies[tier], "--json").json
+    assert without_time(found) == without_time(expected)
+
+
+def test_rules_without_logits_are_told(copies):
+    with sealed(copies["scores"]):
+        found = cascade("rules", "-d", "toy", *PAIR, "--cache", copies["scores"])
+    assert found.status == 0
+    assert "logits" in found.err
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_copies_are_sound_and_hold_no_keys(copies, tier):
+    store = Store(copies[tier])
+    report = verify(store)
+    assert not report.damage
+    assert not report.survey.strays
+    for manifest in report.survey.complete:
+        assert "png" not in manifest.to_json()
+        if manifest.partition.table == "samples":
+            table = cache.read_table(store, manifest)
+            keys, labels = table.column("key").to_pylist(), table.column("label").to_numpy()
+            assert keys == [f"row/{i}" for i in range(N)]
+            assert manifest.fingerprint == fingerprint_of(labels, keys)
+        elif "split" in manifest.partition.keys:
+            assert manifest.fingerprint == fingerprint_of_split(store, manifest)
+    tables = {manifest.partition.table for manifest in report.survey.complete}
+    expected = {"samples", "scores", "costs"}
+    assert tables == expected | {"top10": {"top10"}, "full": {"logits"}}.get(tier, set())
+    for file in Path(copies[tier]).rglob("*.parquet"):
+        assert b"png" not in file.read_bytes()
+        assert "png" not in str(pq.read_schema(file).metadata)
+
+
+def fingerprint_of_split(store, manifest):
+    split = manifest.partition.keys["split"]
+    place = cache.Partition.of("samples", dataset="toy", split=split)
+    return cache.load(store, place).fingerprint
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_checksums_name_every_file(copies, tier):
+    lines = (copies[tier] / "SHA256SUMS").read_text().splitlines()
+    named = dict(reversed(line.split("  ", 1)) for line in lines)
+    files = {str(p.relative_to(copies[tier])) for p in copies[tier].rglob("*") if p.is_file()}
+    assert set(named) == files - {"SHA256SUMS"}
+    for name, digest in named.items():
+        assert hashlib.sha256((copies[tier] / name).read_bytes()).hexdigest() == digest
+
+
+def test_full_copies_every_logit(whole, copies):
+    for manifest in cache.find(whole, "logits"):
+        there = cache.load(Store(copies["full"]), manifest.partition)
+        mine, copied = (
+            cache.read_table(*pair) for pair in ((whole, manifest), (Store(copies["full"]), there))
+        )
+        assert mine.equals(copied)
+    assert cache.find(whole, "logits")
+
+
+def test_top10_is_softmax_sorted(whole, copies):
+    for manifest in cache.find(whole, "logits", "toy", "val"):
+        place = cache.Partition("top10", manifest.partition.values)
+        store = Store(copies["top10"])
+        table = cache.read_table(store, cache.load(store, place))
+        [(ids, logits)] = cache.iter_logits(whole, manifest)
+        p = softmax(logits.astype(np.float64), axis=1)
+        order = np.argsort(-p, axis=1, kind="stable")[:, :10]
+        assert table.column("sample_id").to_pylist() == ids.tolist()
+        found = np.array(table.column("probabilities").to_pylist())
+        assert np.allclose(found, np.take_along_axis(p, order, 1), atol=1e-7)
+        classes = np.array(table.column("classes").to_pylist())
+        rows = np.arange(len(p))[:, None]
+        assert np.allclose(p[rows, classes], found, atol=1e-7)  # equal ones in whatever order
+        assert (classes[:, 0] == logits.argmax(axis=1)).all()
+
+
+def test_fewer_classes_than_ten():
+    from helpers import logits_table
+
+    table = publish.top10(logits_table(np.array([[0.0, 2.0, 1.0]], np.float32)))
+    assert table.column("classes").to_pylist() == [[1, 2, 0]]
+    assert sum(table.column("probabilities").to_pylist()[0]) == pytest.approx(1)
+
+
+# --- the card ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_card_tells_the_truth_and_its_code_runs(whole, copies, tier, monkeypatch):
+    card = (copies[tier] / "README.md").read_text()
+    monkeypatch.chdir(copies[tier])
+    scores = score.load(whole, "toy", "test")
+    right = dict(zip(scores.models, scores.accuracy, strict=True))
+    for model, accuracy in right.items():
+        row = rf"\| {model} \| test \| identity \| torch-fp32-cpu \| {accuracy:.2%} \|"
+        assert re.search(row, card)
+    codes = re.findall(r"^```python\n(.*?)^```$", card, re.M | re.S)
+    assert len(codes) == 3
+    for code in codes:
+        space = {}
+        exec(code, space)
+        assert dict(space["accuracy"]) == pytest.approx(right)
+    commands = re.findall(r"^cascade (.*)$", card, re.M)
+    assert commands
+    for command in commands:
+        assert cascade(*command.split()).status == 0
+
+
+def test_the_front_matter_is_yaml_and_its_files_are_there(copies):
+    yaml = pytest.importorskip("yaml")
+    card = (copies["scores"] / "README.md").read_text()
+    about = yaml.safe_load(card.split("---\n")[1])
+    assert len(about["configs"]) == 6
+    for config in about["configs"]:
+        assert list(copies["scores"].glob(config["data_files"])), config
+
+
+# --- what is chosen ------------------------------------------------------------------------------
+
+
+def test_some_models_of_some_splits(whole, tmp_path):
+    found = cascade(
+        *("export", "--publish", tmp_path / "some", "-d", "toy", "--split", "val"),
+        *("--models", "small,other", "--cache", whole.root, "--json"),
+    ).json
+    assert {(row["model"], row["split"]) for row in found["models"]} == {
+        ("small", "val"),
+        ("other", "val"),
+    }
+    store = Store(tmp_path / "some")
+    assert {m.partition.keys["model"] for m in cache.find(store, "costs")} == {"small", "other"}
+    on_disk = [path for path in (tmp_path / "some").rglob("*") if path.is_file()]
+    assert found["files"] == len(on_disk)
+    assert not (tmp_path / "some" / ".tmp").exists()
+
+
+def test_a_copy_of_a_copy(copies, tmp_path):
+    args = ("-d", "toy", "--cache", copies["scores"])
+    assert cascade("export", "--publish", tmp_path / "again", *args).status == 0
+    full = cascade("export", "--publish", tmp_path / "more", *args, "--tier", "full")
+    assert "choose --tier scores" in full.refusal
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--publish", "{}/new", "--tier", "best"), "unknown tier 'best'"),
+        (("--publish", "{}/new", "--models", "smal"), "did you mean 'small'"),
+        (("--publish", "{}/new", "--split", "tset"), "did you mean 'test'"),
+        (("--publish", "{}"), "is not empty"),
+        (("--publish", "{}/new", "-o", "{}/a.csv"), "give one of"),
+        (("--publish", "{}/new", "-m1", "small"), "with --models"),
+        (("--policy", "{}/new", "--models", "small"), "give -m1 A"),
+        (("-o", "{}/a.txt"), ".csv or .parquet"),
+        (("-o", "{}/none/a.csv"), "check --output"),
+        (("-o", "{}/a.csv", "--models", "nobody"), "no logits of model nobody"),
+    ],
+)
+def test_refusals(whole, tmp_path, args, words):
+    (tmp_path / "there").write_text("")
+    given = [arg.format(tmp_path) for arg in args]
+    assert words in cascade("export", "-d", "toy", *given, "--cache", whole.root).refusal
+
+
+# --- one row per image ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_wide_has_one_row_per_image(whole, tmp_path, suffix):
+    path = tmp_path / f"wide.{suffix}"
+    told = cascade(
+        "export", "-o", path, "-d", "toy", "--split", "val", "--cache", whole.root, "--json"
+    ).json
+    table = getattr(pl, f"read_{suffix}")(path)
+    assert (told["rows"], told["columns"]) == (N, table.columns)
+    scores = score.load(whole, "toy", "val")
+    assert table["label"].to_list() == scores.labels.tolist()
+    assert table["key"].to_list() == [f"{i}.png" for i in range(N)]
+    for m, model in enumerate(scores.models):
+        accuracy = accuracy_score(table["label"], table[f"{model}_prediction"])
+        assert accuracy == pytest.approx(scores.accuracy[m])
+        assert table[f"{model}_correct"].to_list() == scores.correct[m].tolist()
+        for name in ("maxp", "difference", "entropy"):
+            assert (table[f"{model}_{name}"].to_numpy() == scores.scores[name][m]).all()
+
+
+def test_json_is_what_was_published(whole, tmp_path):
+    done = cascade(
+        "export", "--publish", tmp_path / "p", "-d", "toy", "--cache", whole.root, "--json"
+    )
+    found = json.loads(done.out)
+    assert (found["tier"], found["dataset"]) == ("scores", "toy")
+    size = sum(
+        p.stat().st_size
+        for p in (tmp_path / "p").rglob("*")
+        if p.is_file() and p.name != "SHA256SUMS"
+    )
+    assert found["size_bytes"] == size
