@@ -212,7 +212,8 @@ def open_sources(store: Store, dataset: str, splits: Sequence[str], images: Imag
     opened = [
         open_split(dataset, split, images.data, images.download, images.decoder) for split in splits
     ]
-    return [readable(store, source, images.unreadable, images.workers, say) for source in opened]
+    how = (images.unreadable, images.workers, say, images.overwrite)
+    return [readable(store, source, *how) for source in opened]
 
 
 def extract(
@@ -230,6 +231,7 @@ def extract(
     from cache.schema import PART_ROWS
     from stages import extract as stage
 
+    shard = asking.shard(images.shard)
     chosen = choose_models(dataset, wanted, aliases, images)
     sources = open_sources(store, dataset, splits, images)
     engine = stage.engine(images.engine)
@@ -245,7 +247,7 @@ def extract(
             overwrite=images.overwrite,
             variants=images.variants,
             devices=devices if images.devices else (),
-            shard=asking.shard(images.shard),
+            shard=shard,
             engine=images.engine,
             ray_workers=images.ray_workers,
             note=say,

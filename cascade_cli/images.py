@@ -143,6 +143,8 @@ def extract(
     splits = gather.named_splits(dataset, split) or gather.extract_splits(dataset, images)
     rows = gather.extract(Store(cache), dataset, splits, wanted, model or [], images)
     seconds = time.monotonic() - begun
+    if asking.shard(shard)[0] > 0:  # what is done once for all shards, the first one does
+        profile, algorithms = False, []
     if profile:
         profile_new(Store(cache), dataset, wanted, model or [], images)
     hashed = hashing.hash_too(Store(cache), dataset, splits, algorithms, images, profile)
@@ -150,10 +152,13 @@ def extract(
         report = {"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]}
         print_json(report | ({"hashes": hashed} if algorithms else {}))
         return
-    print_table(rows, COLUMNS)
+    waiting = sum(not row["complete"] for row in rows)
+    print_table(rows, COLUMNS | ({"complete": "complete"} if waiting else {}))
     if algorithms:
         print_table(hashed, hashing.COLUMNS)
     print(f"{dataset}: {len(rows)} partitions in {Store(cache).root}, {seconds:.1f} s")
+    if waiting:
+        print(f"{waiting} of them wait for the parts of other shards")
 
 
 def import_logits(

@@ -6,11 +6,17 @@ the same images. Sample ids are positions among the rest.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import cache
 from cache import Partition, Store
 from cache.errors import one_of
+from cache.manifest import DamagedManifestError, part_name
 from stages.datasets import Source, unreadable
 
 POLICIES = ("stop", "skip")
@@ -22,15 +28,18 @@ def readable(
     policy: str = "stop",
     workers: int | None = None,
     note: Callable[[str], None] = lambda message: None,
+    afresh: bool = False,
 ) -> Source:
     """The source without what the cache leaves out of it, or, to `skip`, what cannot be decoded.
 
-    To skip decodes every image once, unless the cache knows what to leave out.
+    To skip decodes every image once, unless the cache knows what to leave out; `afresh` does not
+    ask the cache.
     """
     if policy not in POLICIES:
         raise one_of("policy for unreadable images", policy, POLICIES)
-    recorded = _recorded(store, source)
+    recorded = [] if afresh else _recorded(store, source)
     if recorded:
+        note(f"left out of {source.dataset}/{source.split} as before: {len(recorded)} images")
         return source.without_keys(recorded)
     bad = unreadable(source, workers) if policy == "skip" and source.decoder else []
     for image in bad:
@@ -41,5 +50,20 @@ def readable(
 def _recorded(store: Store, source: Source) -> list[tuple[str, str]]:
     """(key, reason) of the images that the cached split was made without."""
     partition = Partition.of("samples", dataset=source.dataset, split=source.split)
-    samples = cache.load(store, partition)
-    return [(key, why) for key, why in samples.provenance.get("left_out") or ()] if samples else []
+    try:
+        samples = cache.load(store, partition)
+        about = samples.provenance if samples else {}
+    except DamagedManifestError:
+        about = _said_by_the_part(store, partition)
+    return [(key, why) for key, why in about.get("left_out") or ()]
+
+
+def _said_by_the_part(store: Store, partition: Partition) -> dict[str, Any]:
+    """The provenance in the file itself, where there is one to be read."""
+    try:
+        data = store.read(f"{partition.path}/{part_name(0)}")
+        return dict(
+            json.loads(pq.read_schema(pa.BufferReader(data)).metadata[b"cascade"])["provenance"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -44,6 +44,12 @@ class Options:
     def __post_init__(self) -> None:
         if self.engine == "ray" and self.devices:
             raise InputError("--devices are this machine's: with --engine ray give --ray-workers N")
+        kinds = sorted({each.type for each in self.devices})
+        if len(kinds) > 1:
+            raise InputError(
+                f"--devices are of several kinds ({', '.join(kinds)}), whose rows are not mixed: "
+                "give devices of one kind"
+            )
         if self.engine != "ray" and self.ray_workers is not None:
             raise InputError("--ray-workers is for --engine ray: leave it out, or give that too")
 

@@ -7,8 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import torch
 
 import cache
@@ -17,8 +15,8 @@ from cache.locks import lock_all
 from cache.manifest import Part
 from cache.provenance import differences, now, versions
 from cache.reader import logits_of, read_part
-from cache.schema import SAMPLES
 from stages.datasets import Source, fingerprint
+from stages.extract import samples, unfinished
 from stages.extract.engines import engine
 from stages.extract.options import Options
 from stages.extract.residency import free_bytes
@@ -66,10 +64,10 @@ def run(
     model's classes, NaN logits, a cache that holds something else.
     """
     runs_on = engine(options.engine)
-    for source in sources:
-        _write_samples(store, source, options.overwrite)
+    _tell_idle_shard(sources, options)
     loaded = Loaded()
     with ExitStack() as held:
+        held.enter_context(samples.kept(store, sources, options.overwrite, options.note))
         held.enter_context(runs_on.ready(options.note))
         name = options.device_name or runs_on.device_name(options)
         options = replace(options, device_name=name)
@@ -87,6 +85,18 @@ def run(
         if open_entries:
             _make(work, open_entries, options, loaded, progress)
         return [_finish(store, entry, options) for entry in entries]
+
+
+def _tell_idle_shard(sources: Sequence[Source], options: Options) -> None:
+    index, count = options.shard
+    for source in sources:
+        parts = -(-len(source) // options.part_rows)
+        if index >= parts:
+            options.note(
+                f"shard {index}/{count} has no part of {source.dataset}/{source.split}, whose "
+                f"{len(source)} images make {parts} of {options.part_rows}: for work for all give "
+                f"every shard --part-rows {max(1, len(source) // count)}"
+            )
 
 
 def _make(
@@ -112,29 +122,6 @@ def _make(
             left[made.task].remove(made.part)
             if not left[made.task]:
                 _publish(entries[made.task], options)
-
-
-def _write_samples(store: Store, source: Source, overwrite: bool) -> Manifest:
-    """The split's samples; InputError where the cache knows the split with other images."""
-    if not len(source):
-        raise InputError(f"{source.dataset}/{source.split} holds no images: check --data")
-    partition = Partition.of("samples", dataset=source.dataset, split=source.split)
-    columns = {
-        "sample_id": np.arange(len(source)),
-        "label": source.labels,
-        "key": pa.array(list(source.keys), pa.string()),
-    }
-    identity = {"dataset_fingerprint": fingerprint(source)}
-    provenance = {
-        "made": now(),
-        "versions": versions(),
-        "layout": source.layout,
-        "class_names": source.class_names,
-        "left_out": [list(each) for each in source.left_out],
-    }
-    table = pa.table(columns, schema=SAMPLES)
-    overwrite = overwrite or not cache.find(store, "logits", source.dataset, source.split)
-    return cache.write_partition(store, partition, table, identity, provenance, overwrite)
 
 
 def _entries(
@@ -182,7 +169,8 @@ def _entry(
         "decoder": source.decoder,
     }
     partition = Partition.of("logits", **keys)
-    classes = _known_classes(store, partition, identity)
+    before = cache.load(store, partition)
+    classes = _known_classes(before, identity)
     if classes is None:
         classes = _classes(source, split, chosen, view, loaded)
     identity["classes"] = classes
@@ -200,6 +188,8 @@ def _entry(
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
         logits.reopen()
         timings.reopen()
+    if not logits.complete:
+        unfinished.check(logits, before, options.overwrite, options.note)
     parts = frozenset() if logits.complete else _lacking(len(source), logits, timings, options)
     there = logits.complete.parts if logits.complete else _both(logits, timings)
     task = Task(
@@ -208,9 +198,8 @@ def _entry(
     return Entry(task, source, logits, timings, sum(part.rows for part in there))
 
 
-def _known_classes(store: Store, partition: Partition, identity: dict[str, Any]) -> int | None:
+def _known_classes(found: Manifest | None, identity: dict[str, Any]) -> int | None:
     """The classes that the same weights had when they ran before."""
-    found = cache.load(store, partition)
     if found is None or "classes" not in found.identity:
         return None
     before = {key: value for key, value in found.identity.items() if key != "classes"}
