@@ -5,7 +5,9 @@
 50,000 × 1,000 float32 logits, 20,000 × 100 and 200,000 × 10. The floor is numpy's float64 exp of
 the same numbers in chunks that stay in the processor's cache, the cast from float32 included; naive
 numpy takes the exponential of the whole array at once. Then the `score` stage over a partition on
-disk: its peak memory, in processes of their own, must not follow the number of images.
+disk: its peak memory, in processes of their own, must not follow the number of images. On a busy
+AMD EPYC server, 2 runs: 50,000 × 1,000 at 2.0 to 2.1× the floor, naive 10×; 303 and 306 MiB for
+20,000 and 80,000 images.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def main(words: list[str]) -> int:
         return 0
     for images, classes in SIZES:
         compare(images, classes)
-    peaks = {images: peak_of(images) for images in (10_000, 50_000)}
+    peaks = {images: peak_of(images) for images in (20_000, 80_000)}
     told = ", ".join(f"{peak:.0f} MiB for {images}" for images, peak in peaks.items())
     print(f"peak memory of scoring images of {CLASSES} classes from disk: {told}")
     return 0
