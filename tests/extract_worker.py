@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import errno
 import functools
+import itertools
 import json
 import os
 import random
@@ -296,8 +297,38 @@ def faults(root, count, name, lasting):
 
 DOINGS = {f.__name__: f for f in (whole, kills, kills_at_operations, chain, faults)}
 
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def command(pace, *words):
+    """`cascade WORDS`, each forward pass so many seconds longer; or, `held`, from the second on
+    after a line on stdin. Says `running` on stderr at the second one.
+    """
+    from cascade_cli.main import main
+    from stages.inference import Runner
+
+    calls, forward = itertools.count(), Runner.logits
+
+    def logits(runner, batch):
+        number = next(calls)
+        if number == 1:
+            print("running", file=sys.stderr, flush=True)
+            if pace == "held":
+                sys.stdin.readline()
+        if pace != "held":
+            time.sleep(float(pace))
+        return forward(runner, batch)
+
+    with mock.patch.object(Runner, "logits", logits):
+        sys.argv = ["cascade", *words]
+        main()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[1] == "command":
+        command(*sys.argv[2:])
     os.fsync = lambda _: None  # what a killed process has written is there without
     with tempfile.TemporaryDirectory() as warming:
         run(warming)
