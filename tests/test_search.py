@@ -113,7 +113,7 @@ def test_min_accuracy_is_the_cheapest_that_reaches_it(seed, value):
 @given(seed=SEEDS, quarters=st.integers(0, 40))
 @settings(max_examples=60)
 def test_max_cost_is_the_most_accurate_within_it(seed, quarters):
-    scores, found, listed = _listed(seed)
+    _, found, listed = _listed(seed)
     budget = quarters / 4 + 1e-9
     within = [right for cost, right in listed if cost <= budget]
     row = found.answer(Question(COST, budget))
