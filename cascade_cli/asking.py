@@ -106,3 +106,16 @@ def weights_files(*given: str | None) -> dict[str, str]:
         if file is not None and model is None:
             raise InputError(f"weights {file} are given without their model: name it, -m1 or -m2")
     return {model: file for model, file in pairs if model is not None and file is not None}
+
+
+def risks(certify: str) -> tuple[float, float]:
+    """ε and δ of --certify."""
+    from cache import InputError
+
+    try:
+        epsilon, delta = map(float, certify.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--certify {certify!r} is not understood: give EPSILON,DELTA, as 0.01,0.1"
+        ) from error
+    return epsilon, delta

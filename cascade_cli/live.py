@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import policies, prices, requests
+from cascade_cli import original, policies, prices, requests
 from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
@@ -39,6 +39,9 @@ def live(
     context: typer.Context,
     policy: Annotated[
         str | None, typer.Option("--policy", help="Run the cascade that `export` wrote there.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("-y", "--config", help="A config.yml of the original scripts.")
     ] = None,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
@@ -95,6 +98,11 @@ def live(
 
     if end not in ENDINGS:
         raise one_of("ending", end, ENDINGS)
+    if config is not None and policy is not None:
+        raise InputError("--config and --policy each say what runs: leave out one of them")
+    if config is not None:
+        live(context, **original.applied(context, config))
+        return
     if policy is not None:
         live(context, **policies.applied(context, policy))
         return
@@ -236,6 +244,7 @@ def _cascade(
 ) -> dict[str, Any]:
     from cascade_cli import gather
     from stages import simulate as stage
+    from stages.live import record
 
     images, store = request.images, request.store
     pair = (request.models[0], request.models[1])
@@ -257,7 +266,9 @@ def _cascade(
         policy,
     )
     head = {"dataset": request.dataset, "stream": name} | expected | wanted.about()
-    return head | _compared(request, live, shown, cascade, recall)
+    result = head | _compared(request, live, shown, cascade, recall)
+    record(store, shown, result)
+    return result
 
 
 def _compared(
@@ -296,6 +307,7 @@ def _compared(
     )
     joules = result["energy"]["energy_j_per_request"]
     got = {"latency": live.cascade.ms_per_request, "joules": joules}
+    result["latency_ms_per_request"] = live.cascade.ms_per_request
     result["predicted"] = prices.beside_measured(expected, got)
     return result | {"energy_j_per_request": joules}
 

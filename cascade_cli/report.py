@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices
 from cascade_cli.output import print_json, progress, say
+
+if TYPE_CHECKING:
+    from cache import Store
+    from cascade_cli.gather import Images
+    from stages.datasets import Source
+    from stages.score import ScoreSet
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +38,13 @@ def report(
     cost_device: prices.CostDevice = None,
     batch_size: prices.BatchSize = 1,
     baseline: prices.Baseline = None,
+    certify: Annotated[
+        str | None,
+        typer.Option(
+            "--certify",
+            help="EPSILON,DELTA of the certified λ: lost against B alone. [default: 0.01,0.1]",
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", help="The page, one HTML file.")
     ] = "report.html",
@@ -41,7 +54,9 @@ def report(
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Write a page on all models and their cascades, with the curve of one pair or of the best.
+    """Write a page to explore all models and their cascades; it opens with this pair, or the best.
+
+    With --data it also shows the images that a cascade saves and loses.
 
     \b
     cascade report -d digits -m1 digits_wide -m2 digits_residual --output report.html
@@ -49,8 +64,10 @@ def report(
     from cache import Store
     from cascade_cli import asking, gather
     from stages import report as stage
+    from stages.certify import Limits
     from stages.fitting import plan
 
+    limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
     dataset = asking.dataset_for(dataset, model_1)
     split = gather.report_split(store, dataset, split)
@@ -61,14 +78,32 @@ def report(
         say(note)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = prices.of_all(store, reported, asked)
+    source = None if data is None else _images(store, reported, images)
+    pair = (model_1, model_2)
     with progress("comparing cascades") as tell:
         facts = stage.run(
-            store, reported, fitted, (model_1, model_2), scorefn, output, figures, tell, pricer
+            store, reported, fitted, pair, scorefn, output, figures, tell, pricer, limits, source
         )
     if as_json:
         print_json(facts)
         return
     _show(facts)
+
+
+def _images(store: Store, reported: ScoreSet, images: Images) -> Source:
+    """The pictures themselves, which must be those that the cache is about."""
+    from importlib.util import find_spec
+
+    from cache import InputError
+    from cascade_cli import gather
+
+    if find_spec("PIL") is None:
+        raise InputError(
+            "thumbnails need pillow: install cascade-cli[extract], or leave out --data"
+        )
+    [source] = gather.open_sources(store, reported.dataset, [reported.split], images)
+    gather.same_images(reported, source)
+    return source
 
 
 def _show(facts: dict[str, Any]) -> None:

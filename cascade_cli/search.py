@@ -246,15 +246,9 @@ def _promise(
 ) -> Promise | None:
     if certify is None:
         return None
-    from cache import InputError
+    from cascade_cli.asking import risks
     from stages.certify import Limits
     from stages.guarantee import Promise
 
-    try:
-        epsilon, delta = map(float, certify.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"--certify {certify!r} is not understood: give EPSILON,DELTA, as 0.01,0.1"
-        ) from error
-    limits = Limits(epsilon, delta, bound or "binomial", max_usage, max_cost)
+    limits = Limits(*risks(certify), bound or "binomial", max_usage, max_cost)
     return Promise(limits, reference)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cache import Store
 from stages.energy.windows import Figure, per_image
+from stages.results import save
 from stages.rule import SCORES
 from stages.score import ScoreSet
 from stages.serving import Served
@@ -153,3 +155,25 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
         output_dict=True,
         zero_division=0,
     )
+
+
+def record(store: Store, scores: ScoreSet, result: dict[str, Any]) -> None:
+    """Write what `cascade live --json` prints of a cascade as a row of results/live."""
+    same = ("model_1", "model_2", "score", "threshold", "postcheck", "memory", "stream")
+    row = {name: result[name] for name in (*same, "device", "precision", "batch_size", "n")}
+    request = row | {"split": scores.split}
+    energy, foretold = result["energy"], result["predicted"] or {}
+    row |= {name: result[name] for name in ("accuracy", "usage", "hit_rate")}
+    row |= {f"latency_{name}_ms": result["latency_ms"][name] for name in ("p50", "p95", "p99")}
+    row |= {
+        "latency_ms": result["latency_ms_per_request"],
+        "predicted_latency_ms": foretold.get("latency", {}).get("value"),
+        "energy_j": energy["energy_j_per_request"],
+        "energy_low_j": energy["energy_j_per_request_low"],
+        "energy_high_j": energy["energy_j_per_request_high"],
+        "predicted_energy_j": foretold.get("joules", {}).get("value"),
+        "decisions_differ": result["agreement"]["decisions_differ"],
+        "answers_differ": result["agreement"]["answers_differ"],
+        "outside_noise": result["agreement"]["outside_noise"],
+    }
+    save(store, "live", scores, request, [row])

@@ -106,7 +106,8 @@ class Curve {
     }
     const where = `${whole(step.right)} of ${whole(facts.n)} images of ${facts.split} are right, ${whole(step.k)} go to B`;
     const none = this.marked("certified") < 0 ? ` ${this.refused()}` : "";
-    $("cascade-note").textContent = `${where}. ${said.length ? `This is the ${[...new Set(said)].join("; the ")}.` : ""}${none}`;
+    const which = said.length ? ` This is the ${[...new Set(said)].join("; the ")}.` : "";
+    prose("cascade-note", `${where}.${which}${none}`);
   }
 
   promise() {

@@ -56,8 +56,8 @@ class Details {
       return;
     }
     const {cascades} = this, any = Object.keys(cascades.facts.images.thumbnails).length;
-    $("images-text").textContent = `Against A alone, ${this.where(found)}; those of which B is surest first. `
-      + (any ? "" : "Give the images with `--data` to see them.");
+    prose("images-text", `Against A alone, ${this.where(found)}; those of which B is surest first. `
+      + (any ? "" : "Give the images with `--data` to see them."));
     ["saved", "lost"].forEach((kind, place) => {
       const all = cascades[`detail_${kind}`][found.d], at = found.d * 2 + place;
       const from = cascades.example_start[at], to = cascades.example_start[at + 1];
@@ -83,9 +83,9 @@ class Details {
   live() {
     const {live} = this.cascades.facts;
     $("live-scroll").hidden = !live.length;
-    $("live-text").textContent = live.length
+    prose("live-text", live.length
       ? "What `cascade live` measured, and what the costs in the cache had predicted for the same requests."
-      : "No live run of these models is in the cache: `cascade live` makes one, and this page then shows what it measured.";
+      : "No live run of these models is in the cache: `cascade live` makes one, and this page then shows what it measured.");
     const unknown = "unknown", scaled = (v, f, unit) => (v === null ? unknown : number("live", v, `${short(v * f)} ${unit}`));
     const gap = (got, said) => (got === null || said === null ? unknown : number("gap", got / said - 1, `${got >= said ? "+" : "−"}${Math.abs(100 * (got / said - 1)).toFixed(1)}%`));
     const row = (r) => [

@@ -1,7 +1,7 @@
 // Charts as SVG. Colours come from the style sheet, so a change of theme needs no drawing.
 
 const SVG = "http://www.w3.org/2000/svg";
-const MARGIN = {top: 10, right: 14, bottom: 42, left: 58};
+const MARGIN = {top: 10, right: 24, bottom: 42, left: 66};
 
 function shape(tag, attributes, text) {
   const made = document.createElementNS(SVG, tag);
@@ -15,7 +15,7 @@ function ticks(low, high, count) {
   const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.99);
   const out = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) out.push(i * step || 0);
   return out;
 }
 

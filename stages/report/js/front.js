@@ -32,9 +32,10 @@ class Front {
       const pick = cascades.at(number);
       for (const mark of cascades.marks(number)) {
         if (mark.kind !== "best" && mark.kind !== "1se") continue;
-        const {cost} = {cost: cascades.bill(pick, mark.k).value};
-        const accuracy = Number.isNaN(mark.crossfit) ? mark.right / cascades.n : mark.crossfit;
-        out.push({kind: mark.kind, cost, accuracy, usage: mark.k / cascades.n, pick, where: mark});
+        const crossfit = !Number.isNaN(mark.crossfit), cost = cascades.bill(pick, mark.k).value;
+        const accuracy = crossfit ? mark.crossfit : mark.right / cascades.n;
+        const usage = crossfit ? mark.crossfitUse : mark.k / cascades.n;
+        out.push({kind: mark.kind, cost, accuracy, usage, pick, where: mark});
       }
     }
     return out;
@@ -58,10 +59,10 @@ class Front {
     const {facts} = this.cascades, {cost, search} = facts;
     const crossfit = facts.fit_method === "cross-fit";
     const honest = crossfit ? "cross-fitted" : `λ fitted on ${facts.fit_split}`;
-    $("front-text").textContent = `${cost.why} Each pair stands with its best cascade (${honest}); `
+    prose("front-text", `${cost.why} Each pair stands with its best cascade (${honest}); `
       + `the line is the frontier of ${whole(search.found)} operating points that `
       + "`cascade search` found" + (search.found > search.frontier.length ? ` (${whole(search.frontier.length)} of them here)` : "") + (crossfit ? " on these same images, which flatters it. " : ". ")
-      + "Hover names a point, a click opens it below; so do the arrow keys and Enter.";
+      + "Hover names a point, a click opens it below; so do the arrow keys and Enter.");
     legend("front-legend", [
       ["single", "one model alone"], ["best", "a pair, best λ"], ["onese", "a pair, 1se λ"],
       ["frontier", "frontier of the search"], ["answer", "its answer"],

@@ -7,9 +7,10 @@ class Memory {
     const {hashes, cost} = cascades.facts;
     this.known = hashes.length > 0;
     this.box.hidden = !this.known;
-    $("memory-text").textContent = this.known
+    if (this.known) legend("memory-legend", [["line", "with a memory"], ["chance", "without"]]);
+    prose("memory-text", this.known
       ? "A hit costs a hash, a miss a hash and the cascade. Hashing pays where the share of hits is above this:"
-      : `What a hash costs in ${cost.noun} is not in the cache: \`cascade hash\` measures its latency, and joules where a sensor answers.`;
+      : `What a hash costs in ${cost.noun} is not in the cache: \`cascade hash\` measures its latency, and joules where a sensor answers.`);
     if (this.known) fitted(this.box, () => this.draw());
   }
 
@@ -33,7 +34,10 @@ class Memory {
     const line = (from, to) => polyline([[plot.x(0), plot.y(from)], [plot.x(1), plot.y(to)]]);
     plot.svg.append(
       shape("path", {class: "chance", d: line(this.cost, this.cost)}),
-      ...hashes.map((h) => shape("path", {class: "line", d: line(this.cost + h.cost, h.cost)})),
+      ...hashes.flatMap((h) => [
+        shape("path", {class: "line", d: line(this.cost + h.cost, h.cost)}),
+        shape("text", {class: "label", x: plot.x(0) + 4, y: plot.y(this.cost + h.cost) - 3}, h.algorithm),
+      ]),
     );
   }
 }

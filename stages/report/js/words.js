@@ -13,6 +13,12 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Words into an element; what stands between backticks is code. */
+function prose(id, text) {
+  const parts = text.split("`").map((part, i) => (i % 2 ? element("code", {}, part) : part));
+  $(id).replaceChildren(...parts);
+}
+
 const percent = (value, digits = 2) => `${(100 * value).toFixed(digits)}%`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pt`;
 const whole = (value) => value.toLocaleString("en");
@@ -41,12 +47,14 @@ function tile(label, ...shown) {
 
 /** A tile with a figure and its interval below. */
 function figureTile(name, label, {value, low, high}, say) {
-  const range = element("small", {}, `${say(low)} to ${say(high)}`);
+  const ends = [number(`${name}_low`, low, say(low)), " to ", number(`${name}_high`, high, say(high))];
+  const range = element("small", {}, ...ends);
   return tile(label, number(name, value, say(value)), range);
 }
 
 function table(target, caption, head, rows) {
-  const cells = head.map((title) => element("th", {scope: "col"}, title));
+  const right = (i) => (rows.length && rows[0][i] instanceof Node ? "number" : null);
+  const cells = head.map((title, i) => element("th", {scope: "col", class: right(i)}, title));
   const body = rows.map((row) =>
     element("tr", {}, ...row.map((cell) => (
       cell instanceof Node

@@ -1,0 +1,437 @@
+"""What the page carries, against the commands' own JSON and against naive loops."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers import MODELS, logits_table, make_cache, random_scores, score_set
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from running import cascade, noise_images, write_parquet
+
+from cache import Partition, Store, write_partition
+from cache.schema import SAMPLES
+from stages import costs, report, score
+from stages.certify import Limits
+from stages.certify_sweeps import certify_sweeps
+from stages.costs import some_macs
+from stages.datasets import fingerprint, open_split
+from stages.fitting import FitPlan
+from stages.proposing import Sweep
+from stages.report import curves, packing
+from stages.report.certified import Certifying
+from stages.report.explorer import clustered
+from stages.rule import SCORES
+from stages.simulate import Cascade, simulate
+from stages.sweep import Ordering, gains
+
+NAMES = ("maxp", "difference", "entropy")
+COST = {"small": 2.0, "large": 9.0, "other": 4.0}
+
+
+def priced(root, **how):
+    """A cache of three models with joules and latency for batches of 1 and 8, and of a hash."""
+    store = make_cache(root, n=120, **how)
+    for name, value in COST.items():
+        rows = [
+            {"device": "desk", "component": "forward", "batch_size": size, "meter": "rapl"}
+            | {"source": "a test", "latency_ms": value * factor, "energy_j": value * factor / size}
+            | {"latency_sd_ms": 0.2 * value, "runs": 40}
+            for size, factor in ((1, 1.0), (8, 4.0))
+        ]
+        costs.merge(store, "toy", "torch-fp32-cpu", name, rows)
+    hashed = {"device": "desk", "component": "hash", "batch_size": 1, "meter": "rapl"}
+    about = {"source": "a test", "latency_ms": 0.25, "energy_j": 0.5}
+    costs.merge(store, "toy", "numpy-cpu", costs.HASH + "dhash", [hashed | about])
+    return store
+
+
+def read(path):
+    """(facts, arrays) of a page."""
+    text = re.search(r'id="data">([^<]*)</script>', Path(path).read_text(encoding="utf-8")).group(1)
+    return packing.unpack(text)
+
+
+def sweeps(facts, arrays):
+    """(pick, corners as (λ, k, right, won), marks as dicts) of every cascade, as the page's script
+    has to read them: one after the other."""
+    size, at = len(facts["models"]), 0
+    cascades = [
+        (a, b, s, post)
+        for a in range(size)
+        for s in range(len(NAMES))
+        for b in range(size)
+        for post in ((False, True) if b != a else ())
+    ]
+    for number, (a, b, s, post) in enumerate(cascades):
+        group = slice(*arrays["group_start"][a * 3 + s : a * 3 + s + 2])
+        count = group.stop - group.start
+        right = facts["models"][a]["right"] + np.cumsum(arrays["right"][at : at + count], dtype=int)
+        won = facts["overlap"][a] + np.cumsum(arrays["won"][at : at + count], dtype=int)
+        at += count
+        limits, k = arrays["limit"][group], arrays["k"][group]
+        corners = [
+            (("never" if not k[i] else "always") if math.isnan(limits[i]) else float(limits[i]))
+            for i in range(count)
+        ]
+        marks = [
+            {
+                name[5:]: arrays[name][m]
+                for name in arrays
+                if name.startswith("mark_") and "start" not in name
+            }
+            for m in range(*arrays["mark_start"][number : number + 2])
+        ]
+        pick = (facts["models"][a]["name"], facts["models"][b]["name"], NAMES[s], post)
+        yield pick, list(zip(corners, k.tolist(), right.tolist(), won.tolist(), strict=True)), marks
+    assert at == len(arrays["right"])
+
+
+def threshold_of(mark):
+    return {0: float(mark["limit"]), 1: "always", 2: "never"}[int(mark["mode"])]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explorer")
+    store = priced(folder / "cache")
+    told = cascade("report", "-d", "toy", "--cache", store.root, "-o", folder / "p.html", "--json")
+    return store, told.json, *read(folder / "p.html")
+
+
+def test_every_corner_is_the_cascade_at_its_threshold(made):
+    store, _, facts, arrays = made
+    reported = score.load(store, "toy", "test")
+    reference = reported.correct[facts["reference"]]
+    seen = 0
+    for (a, b, name, post), corners, _ in sweeps(facts, arrays):
+        for limit, k, right, won in corners:
+            found = simulate(reported, Cascade(a, b, name, limit, post))
+            assert (found.escalated.sum(), found.correct.sum()) == (k, right)
+            assert (found.correct & ~reference).sum() == won
+            seen += 1
+    assert seen > 300
+
+
+def test_the_page_says_what_simulate_says(made):
+    store, _, facts, arrays = made
+    rng, all_ = np.random.default_rng(0), list(sweeps(facts, arrays))
+    n, normal = facts["n"], facts["normal"]
+    for i in rng.choice(len(all_), 12, replace=False):
+        (a, b, name, post), corners, _ = all_[i]
+        limit, k, right, won = corners[rng.integers(len(corners))]
+        base = facts["models"][facts["reference"]]
+        asked = ("-m1", a, "-m2", b, "-s", name, "-t", limit, *(["--postcheck"] if post else []))
+        told = cascade(
+            *("simulate", *asked, "--dataset", "toy", "--cache", store.root, "--json"),
+            *("--baseline", base["name"]),
+        ).json
+        assert (told["accuracy"], told["usage"]) == (right / n, k / n)
+        change = (right - base["right"]) / n
+        lost = won - (right - base["right"])
+        half = normal * math.sqrt(((won + lost) / n - change**2) / n)
+        assert told["accuracy_change"] == pytest.approx(change)
+        assert told["accuracy_change_low"] == pytest.approx(change - half)
+        row = [model["name"] for model in facts["models"]].index(b)
+        first = [model["name"] for model in facts["models"]].index(a)
+        to_b = k / n * arrays["batch_value"].reshape(-1, 2)[row, 1]
+        assert told["cost"] == pytest.approx(arrays["alone_value"][first] + to_b)
+
+
+def test_fitted_points_are_those_of_threshold(made):
+    store, _, facts, arrays = made
+    told = cascade("threshold", "-d", "toy", "--all-pairs", "--cache", store.root, "--json").json
+    rows = {
+        (*(row[key] for key in ("model_1", "model_2", "score", "postcheck")), row["objective"]): row
+        for row in told["rows"]
+    }
+    kinds, n = facts["kinds"], facts["n"]
+    for pick, _, marks in sweeps(facts, arrays):
+        for mark in marks:
+            row = rows.get((*pick, kinds[mark["kind"]]))
+            if row is not None:
+                assert threshold_of(mark) == row["threshold"]
+                shares = (mark["right"] / n, mark["k"] / n, mark["fit_accuracy"])
+                assert shares == tuple(row[key] for key in ("accuracy", "usage", "fit_accuracy"))
+                del rows[(*pick, row["objective"])]
+    assert not rows
+
+
+def test_the_answer_and_the_frontier_are_those_of_search(made):
+    store, told, facts, arrays = made
+    found = cascade("search", "-d", "toy", "--cache", store.root, "--json").json
+    assert told["sentence"] == found["sentence"]
+    page = facts["search"]
+    assert (page["verdict"], page["rival"]) == (found["verdict"], found["rival"])
+    assert page["found"] == len(found["frontier"]) == len(page["frontier"])
+    pairs = [(page["answer"], found["answer"])]
+    pairs += zip(page["frontier"], found["frontier"], strict=True)
+    pairs += zip(page["baselines"], found["baselines"], strict=True)
+    for shown, row in pairs:
+        assert {key: row[key] for key in shown} == shown
+    marks = {
+        (*pick, threshold_of(mark)): mark["right"]
+        for pick, _, known in sweeps(facts, arrays)
+        for mark in known
+    }
+    for row in (row for row in found["frontier"] if row["model_2"]):
+        key = [row[name] for name in ("model_1", "model_2", "score", "postcheck", "threshold")]
+        assert marks[tuple(key)] == round(row["accuracy"] * facts["n"])
+
+
+def test_the_matrix_is_that_of_heterogeneity(made):
+    store, _, facts, arrays = made
+    names = [model["name"] for model in facts["models"]]
+    metrics = [name for name in arrays if name.startswith("metric_")]
+    assert len(metrics) == 9
+    for metric in metrics:
+        name = metric.removeprefix("metric_")
+        asked = ("heterogeneity", "-d", "toy", "--metric", name, "--cache", store.root, "--json")
+        told = cascade(*asked).json
+        rows = [told["models"].index(model) for model in names]
+        expected = np.array(told["matrix"], float)[np.ix_(rows, rows)]
+        np.testing.assert_array_equal(arrays[metric].reshape(3, 3), expected)
+    assert sorted(facts["order"]) == [0, 1, 2]
+
+
+def test_models_that_err_alike_stand_together():
+    rng = np.random.default_rng(0)
+    one, two = rng.random((2, 500)) < 0.7
+    rows = [np.where(rng.random(500) < 0.05, ~r, r) for r in (one, two, one, two, one)]
+    distance = np.array([[(p != q).mean() for q in rows] for p in rows])
+    order = clustered(distance)
+    assert sorted(order[:3]) == [0, 2, 4] or sorted(order[2:]) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_certified_is_what_testing_every_threshold_certifies(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    scores = random_scores(rng, 400, levels=64, split="val")
+    limits = Limits(0.08, 0.1)
+    certifying = Certifying.of(Store(tmp_path), FitPlan("other-split", "val", scores, ()), limits)
+    passed = 0
+    for name in NAMES:
+        ordering = Ordering.of(SCORES[name], scores.scores[name][0])
+        for post in (False, True):
+            s_a, s_b = scores.scores[name][:2]
+            gain = gains(SCORES[name], *scores.correct[:2], s_a, s_b, post)
+            final = (scores.correct[0] + gain).astype(bool)
+            sweep = Sweep.against_b(ordering, scores.correct[0], final, scores.correct[1])
+            _, expected = certify_sweeps([sweep], limits)
+            found = certifying.threshold(ordering, *scores.correct[:2], gain)
+            assert (None if expected is None else expected.threshold) == found
+            passed += found is not None
+    assert passed >= 3
+
+
+def test_images_that_a_model_saw_certify_nothing_and_the_page_says_so(tmp_path):
+    store = priced(tmp_path / "cache", splits=("test",), trained_on={"small": ["test"]})
+    args = ("report", "-d", "toy", "--cache", store.root, "-o", tmp_path / "p.html", "--json")
+    assert cascade(*args).status == 0
+    facts, arrays = read(tmp_path / "p.html")
+    assert "was trained on test" in facts["certificate"]["why"]
+    assert facts["kinds"].index("certified") not in arrays["mark_kind"]
+    assert not np.isnan(arrays["mark_crossfit_accuracy"][arrays["mark_kind"] == 0]).any()
+    assert "0.5,0.2" not in cascade(*args, "--certify", "0.5,0.2").json
+    assert read(tmp_path / "p.html")[0]["certificate"]["epsilon"] == 0.5
+    assert "EPSILON,DELTA" in cascade(*args, "--certify", "much").refusal
+
+
+def test_thinned_sweeps_are_off_by_what_they_say():
+    scores = random_scores(np.random.default_rng(3), 900, levels=10**6)
+    certifying = Certifying(Limits(0.1, 0.1), None, -1, "not asked")
+    found = list(curves.groups(scores, 0, {}, certifying, 12))
+    assert {len(group.k) for group in found} == {12}
+    for group, name in zip(found, NAMES * 3, strict=True):
+        others = [b for b in range(3) if b != group.a]
+        for one, (b, post) in zip(
+            group.cascades, [(b, post) for b in others for post in (False, True)], strict=True
+        ):
+            worst = 0.0
+            for k in range(901):
+                limit = group.ordering.interval(k)[0]
+                pair = (MODELS[group.a], MODELS[b])
+                right = simulate(scores, Cascade(*pair, name, limit, post)).correct.sum()
+                worst = max(worst, abs(right - np.interp(k, group.k, one.right)))
+            assert one.off == pytest.approx(worst)
+            assert one.off > 0
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_batches_are_counted_where_several_requests_go_together(tmp_path, size):
+    store = priced(tmp_path / "cache")
+    args = ("--dataset", "toy", "--cache", store.root, "--batch-size", size, "--json")
+    assert cascade("report", *args, "-o", tmp_path / "p.html").status == 0
+    facts, arrays = read(tmp_path / "p.html")
+    assert facts["cost"]["batch_size"] == size
+    table = arrays["batch_value"].reshape(3, size + 1)
+    names = [model["name"] for model in facts["models"]]
+    rng, all_ = np.random.default_rng(1), list(enumerate(sweeps(facts, arrays)))
+    for i in rng.choice(len(all_), 6, replace=False):
+        number, ((a, b, name, post), corners, marks) = all_[i]
+        group = number // 4
+        for limit, k in [(c[0], c[1]) for c in corners[:3]] + [
+            (threshold_of(mark), int(mark["k"])) for mark in marks[:1]
+        ]:
+            counts = [0, k]
+            if size > 1:
+                rows = range(*arrays["sent_start"][group : group + 2])
+                [row] = [row for row in rows if arrays["sent"][row] == k]
+                counts = arrays["sent_batches"].reshape(-1, size + 1)[row]
+            asked = ("-m1", a, "-m2", b, "-s", name, "-t", limit, *(["-p"] if post else []))
+            told = cascade("simulate", *asked, *args).json
+            to_b = float(np.dot(counts, table[names.index(b)])) / facts["n"]
+            assert told["cost"] == pytest.approx(arrays["alone_value"][names.index(a)] + to_b)
+
+
+def test_classes_and_images_are_those_of_a_naive_loop(made):
+    store, _, facts, arrays = made
+    reported = score.load(store, "toy", "test")
+    names, count = facts["classes"], len(facts["classes"])
+    assert names == ["0", "1", "2", "3"]
+    flat = [(pick, mark) for pick, _, marks in sweeps(facts, arrays) for mark in marks]
+    assert len(arrays["detail_mark"]) >= 36  # every cascade's best at least
+    for d, number in enumerate(arrays["detail_mark"].tolist()):
+        (a, b, name, post), mark = flat[number]
+        found = simulate(reported, Cascade(a, b, name, threshold_of(mark), post))
+        row_a = reported.index(a)
+        for c in range(count):
+            inside = reported.labels == c
+            assert arrays["class_size"][c] == inside.sum()
+            assert arrays["class_right"].reshape(3, count)[row_a, c] == sum(
+                reported.correct[row_a][inside]
+            )
+            at = d * count + c
+            assert arrays["detail_deferred"][at] == found.escalated[inside].sum()
+            assert arrays["detail_right"][at] == found.correct[inside].sum()
+        for place, (before, after) in enumerate(((False, True), (True, False))):
+            where = (reported.correct[row_a] == before) & (found.correct == after)
+            shown = range(*arrays["example_start"][2 * d + place : 2 * d + place + 2])
+            assert arrays[("detail_saved", "detail_lost")[place]][d] == where.sum()
+            assert len(shown) == min(where.sum(), 12)
+            for e in shown:
+                i = int(arrays["image"][arrays["example"][e]])
+                assert where[i]
+                assert arrays["example_a"][e] == reported.predictions[row_a][i]
+                assert arrays["example_b"][e] == reported.predictions[reported.index(b)][i]
+                assert facts["images"]["names"][arrays["example"][e]] == f"{i}.png"
+    assert facts["images"]["thumbnails"] == {}
+
+
+def test_hash_costs_are_those_that_simulate_counts(made):
+    _, _, facts, _ = made
+    assert facts["cost"]["unit"] == "J"
+    assert facts["hashes"] == [{"algorithm": "dhash", "cost": 0.5}]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """(folder with images/ and cache/, the images): two models on 40 noise images."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images, labels = noise_images(40)
+    write_parquet(folder / "images", "test", images, labels)
+    write_parquet(folder / "others", "test", images, labels[::-1])
+    source = open_split("noise", "test", folder / "images")
+    store, identity = Store(folder / "cache"), {"dataset_fingerprint": fingerprint(source)}
+    where = {"dataset": "noise", "split": "test"}
+    samples = pa.table([np.arange(40), source.labels, list(source.keys)], schema=SAMPLES)
+    write_partition(store, Partition.of("samples", **where), samples, identity, {})
+    rng = np.random.default_rng(0)
+    for model in ("one", "two"):
+        logits = rng.standard_normal((40, 10)).astype(np.float32)
+        logits[np.arange(40), labels] += 1.5
+        keys = {"variant": "identity", "runtime": "import", "model": model}
+        partition = Partition.of("logits", **where, **keys)
+        write_partition(store, partition, logits_table(logits), identity, {})
+    return folder, images
+
+
+def test_thumbnails_are_there_when_the_images_are_given(pictures, tmp_path):
+    folder, images = pictures
+    out = tmp_path / "p.html"
+    args = ("report", "-d", "noise", "--cache", folder / "cache", "-o", out)
+    assert cascade(*args).status == 0
+    assert read(out)[0]["images"]["thumbnails"] == {}
+    assert cascade(*args, "--data", folder / "images").status == 0
+    facts, arrays = read(out)
+    small = facts["images"]["thumbnails"]
+    assert set(map(int, small)) == set(arrays["image"][arrays["example"]].tolist())
+    assert len(small) > 5
+    for sample, text in small.items():
+        shown = Image.open(io.BytesIO(base64.b64decode(text)))
+        assert shown.size == (32, 32)
+        one, other = (
+            np.asarray(picture.convert("L"), float).ravel()
+            for picture in (shown, Image.fromarray(images[int(sample)]))
+        )
+        assert np.corrcoef(one, other)[0, 1] > 0.9
+
+
+def test_other_images_are_refused(pictures, tmp_path):
+    folder, _ = pictures
+    args = ("report", "-d", "noise", "--cache", folder / "cache", "-o", tmp_path / "p.html")
+    assert "holds other images" in cascade(*args, "--data", folder / "others").refusal
+    assert not (tmp_path / "p.html").exists()
+
+
+numbers = st.one_of(
+    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=40).map(lambda v: np.array(v, np.int64)),
+    st.lists(st.floats(allow_nan=True), max_size=40).map(lambda v: np.array(v, np.float64)),
+)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), numbers, max_size=4), st.text())
+def test_what_is_packed_comes_out_again(arrays, text):
+    facts, found = packing.unpack(packing.pack({"text": text}, arrays))
+    assert facts == {"text": text}
+    assert list(found) == list(arrays)
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].dtype.itemsize <= 8
+
+
+def test_numbers_too_large_for_the_page_are_refused():
+    with pytest.raises(ValueError, match="32 bits"):
+        packing.pack({}, {"k": np.array([2**40])})
+
+
+def synthetic(models, n, classes, split, seed):
+    """Models of growing skill whose scores tell their margins, with noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n).astype(np.int32)
+    skill = np.linspace(0.5, 2.2, models)[:, None]
+    margin = skill - rng.standard_normal(n) + 0.7 * rng.standard_normal((models, n))
+    wrong = (labels + 1 + rng.integers(0, classes - 1, (models, n))) % classes
+    sure = 1 / (1 + np.exp(0.5 - 2 * abs(margin) - 0.5 * rng.standard_normal((models, n))))
+    scores = {"maxp": sure, "difference": sure**2, "entropy": 1 - sure**3}
+    names = tuple(f"model_number_{i:02d}" for i in range(models))
+    return score_set(labels, np.where(margin > 0, labels, wrong), scores, names, split)
+
+
+@pytest.mark.slow
+def test_forty_models_on_fifty_thousand_images_fit_into_ten_megabytes(tmp_path):
+    from stages.pricing import Pricer
+
+    reported, fitting = (synthetic(40, 50_000, 1000, s, i) for i, s in enumerate(("test", "val")))
+    plan = FitPlan("other-split", "val", fitting, ())
+    macs = {name: int(1e8 * 1.12**i) for i, name in enumerate(reported.models)}
+    pricer = Pricer(reported, some_macs(macs))
+    out, store = tmp_path / "p.html", Store(tmp_path / "cache")
+    told = report.run(store, reported, plan, (None, None), None, out, pricer=pricer)
+    assert out.stat().st_size < 10e6
+    assert told["page_corners"] > 150
+    assert told["page_off"] < 0.001
+    facts, arrays = read(out)
+    for i, (pick, corners, _) in enumerate(sweeps(facts, arrays)):
+        if i % 997 == 0:
+            limit, k, right, _ = corners[len(corners) // 3]
+            found = simulate(reported, Cascade(*pick[:3], limit, pick[3]))
+            assert (found.escalated.sum(), found.correct.sum()) == (k, right)
