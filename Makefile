@@ -31,7 +31,7 @@ PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate margin heterogeneity simulate compare hash live export check report cache doctor models datasets test lint bench bench-gpu imagenet clean
+	calibrate margin heterogeneity simulate compare hash live export check report cache doctor config models datasets test lint bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ cache: $(STAMP) ## Look after the cache: ARGS=ls, verify, 'rm …', gc, 'merge S
 
 doctor: $(STAMP) ## Say which sensors answer, and what mends the rest
 	$(CASCADE) doctor $(ARGS)
+
+config: $(STAMP) ## Show the defaults in force, and where they stand
+	$(CASCADE) config $(ARGS)
 
 models: $(STAMP) ## List the models
 	$(CASCADE) models --cache $(CACHE) $(ARGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,8 @@ from cascade_cli import (
     caches,
     calibrate,
     check,
+    config,
+    configuration,
     costs,
     costs_import,
     doctor,
@@ -61,6 +63,7 @@ for module in (
     listings,
     caches,
     doctor,
+    config,
 ):
     module.register(app)
 
@@ -91,7 +94,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     _check_words(sys.argv[1:])
     try:
-        status = app(prog_name="cascade", standalone_mode=False)
+        status = app(prog_name="cascade", standalone_mode=False, default_map=_defaults())
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
@@ -105,6 +108,13 @@ def main() -> None:
     if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
         _quit("interrupted: run the same command again, it resumes", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _defaults() -> dict[str, Any] | None:
+    """Those of the configuration; None, at no cost, where there is none."""
+    if not configuration.asked():
+        return None
+    return configuration.default_map(typer.main.get_command(app))
 
 
 def _check_words(words: list[str]) -> None:

@@ -51,24 +51,24 @@ def applied(context: typer.Context, place: str) -> dict[str, Any]:
     from stages.policy import read
 
     deployed, options = read(place), dict(context.params)
-    given = {name for name in options if _given(context, name)}
-    for name in given & {"objective", "fit_split"}:
+    stated = {name for name in options if given(context, name)}
+    for name in stated & {"objective", "fit_split"}:
         raise _contradiction(deployed, name, options[name], "a λ that is not fitted again")
     for name, value in _says(deployed).items():
-        if name not in given:
+        if name not in stated:
             options[name] = value
         elif not _same(name, options[name], value):
             raise _contradiction(deployed, name, options[name], value)
     kind = _runtime(deployed)[2]
     for name, value in {"split": deployed.promise["split"], "device": kind}.items():
-        options[name] = options[name] if name in given else value
+        options[name] = options[name] if name in stated else value
     if options["device"].partition(":")[0] != kind:
         raise _contradiction(deployed, "device", options["device"], kind)
     _check_weights(deployed, options)
     return options | {"policy": None}
 
 
-def _given(context: typer.Context, name: str) -> bool:
+def given(context: typer.Context, name: str) -> bool:
     """Whether an option stands on the command line, not in a configuration."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

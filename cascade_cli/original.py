@@ -1,0 +1,82 @@
+"""The config.yml of the original scripts, as the options of `live`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cascade_cli.output import say
+
+if TYPE_CHECKING:
+    import typer
+
+_MODEL = ("name", "weights_file")
+_RULE = ("score_fn", "threshold", "postcheck")
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "first_model": _MODEL,
+    "second_model": ("enable", *_MODEL, *_RULE),
+    "memory": ("enable", "method", "duplicates", "transforms"),
+    "dataset_path": (),
+    "root_password": (),
+}
+
+
+def applied(context: typer.Context, path: str) -> dict[str, Any]:
+    """The options of `live` with what the file says in place of what was not given."""
+    from cascade_cli.policies import given
+
+    said = {name: value for name, value in _options(path).items() if value is not None}
+    kept = {name: value for name, value in said.items() if not given(context, name)}
+    return context.params | kept | {"config": None}
+
+
+def _options(path: str) -> dict[str, Any]:
+    found = _read(path)
+    first, second, memory = (found[key] or {} for key in ("first_model", "second_model", "memory"))
+    if found["root_password"]:
+        say(f"{path}: root_password is not used; to shut down at the end give --end shutdown")
+    options = {
+        "model_1": first.get("name"),
+        "weights_1": first.get("weights_file"),
+        "data": found["dataset_path"],
+        "duplicates": memory.get("duplicates"),
+        "rotations": memory.get("transforms"),
+        "memory": memory.get("method") if memory.get("enable") else None,
+    }
+    if not second.get("enable"):
+        return {name: options[name] for name in ("model_1", "weights_1", "data")}
+    limit = second.get("threshold")
+    if second.get("score_fn") == "entropy" and limit is not None:
+        say(f"{path}: λ of entropy is taken as entropy over ln K, in [0, 1]")
+    return options | {
+        "model_2": second.get("name"),
+        "weights_2": second.get("weights_file"),
+        "scorefn": second.get("score_fn"),
+        "threshold": None if limit is None else str(limit),
+        "postcheck": second.get("postcheck"),
+    }
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The file's sections, those that are missing as None; InputError for what it cannot hold."""
+    import yaml
+
+    from cache.errors import InputError, one_of
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = yaml.safe_load(file)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check --config") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no YAML ({type(error).__name__}): check --config") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no sections: write first_model, second_model and so on")
+    for section, keys in found.items():
+        if section not in SECTIONS:
+            raise one_of(f"key in {path}", section, SECTIONS)
+        if SECTIONS[section] and not isinstance(keys, (dict, type(None))):
+            raise InputError(f"{path}: {section} holds no keys: write {SECTIONS[section][0]}: …")
+        for key in (keys or {}) if SECTIONS[section] else ():
+            if key not in SECTIONS[section]:
+                raise one_of(f"key in {section} of {path}", key, SECTIONS[section])
+    return dict.fromkeys(SECTIONS) | found

@@ -1,0 +1,108 @@
+"""The original's config.yml on `live`."""
+
+from __future__ import annotations
+
+import pytest
+from running import cascade
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = ("--dataset", "digits", "--limit", "30", "--batch-size", "10", "--no-alone", "--json")
+WHOLE = """---
+first_model:
+  name: digits_wide
+  weights_file:              # Optional
+second_model:
+  enable: true
+  name: digits_plain
+  weights_file:
+  score_fn: entropy
+  threshold: 0.25
+  postcheck: true
+memory:
+  enable: false
+  method: dhash
+  duplicates: 1
+  transforms: 0
+dataset_path:
+root_password:
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    done = cascade("extract", "--models", "digits_wide,digits_plain", "--cache", folder)
+    assert done.status == 0, done.err
+    return folder
+
+
+@pytest.fixture
+def live(root, tmp_path):
+    def run(text, *args):
+        (tmp_path / "config.yml").write_text(text)
+        return cascade("live", "-y", tmp_path / "config.yml", *args, *QUICK, "--cache", root)
+
+    return run
+
+
+def test_what_the_file_says_runs(live):
+    done = live(WHOLE)
+    found = done.json
+    told = {key: found[key] for key in ("model_1", "model_2", "score", "threshold", "postcheck")}
+    assert told == {
+        "model_1": "digits_wide",
+        "model_2": "digits_plain",
+        "score": "entropy",
+        "threshold": 0.25,
+        "postcheck": True,
+    }
+    assert (found["duplicates"], found["memory"]) == (1, None)
+    assert found["agreement"]["outside_noise"] == 0
+    assert "over ln K" in done.err
+
+
+def test_memory_and_flags_on_top(live):
+    text = WHOLE.replace("enable: false", "enable: true")
+    assert live(text).json["memory"] == "dhash"
+    found = live(text, "-s", "maxp", "-t", "0.9", "--memory", "invariants").json
+    assert (found["score"], found["threshold"], found["memory"]) == ("maxp", 0.9, "invariants")
+    assert found["postcheck"]
+
+
+def test_one_model_alone(live):
+    found = live(WHOLE.replace("enable: true", "enable: false")).json
+    assert (found["model_1"], found["model_2"]) == ("digits_wide", None)
+
+
+def test_threshold_left_empty_is_fitted(live):
+    found = live(WHOLE.replace("threshold: 0.25", "threshold:")).json
+    assert found["fit_method"] == "other-split"
+
+
+def test_a_password_is_never_used(live):
+    done = live(WHOLE.replace("root_password:", "root_password: secret"))
+    assert "--end shutdown" in done.err
+    assert "secret" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("first_model:", "frist_model:", "did you mean 'first_model'"),
+        ("score_fn:", "scorefn:", "did you mean 'score_fn'"),
+        ("score_fn: entropy", "score_fn: entropie", "did you mean 'entropy'"),
+        ("threshold: 0.25", "threshold: 2.5", "no threshold of entropy"),
+        (WHOLE, "[1, 2", "is no YAML"),
+        (WHOLE, "just words", "holds no sections"),
+        (WHOLE, "memory: dhash", "memory holds no keys"),
+    ],
+)
+def test_refusals(live, old, new, words):
+    assert words in live(WHOLE.replace(old, new)).refusal
+
+
+def test_missing_file_and_two_sources(root, tmp_path):
+    assert "check --config" in cascade("live", "-y", tmp_path / "none.yml").refusal
+    both = cascade("live", "-y", tmp_path / "a.yml", "--policy", tmp_path)
+    assert "leave out one" in both.refusal

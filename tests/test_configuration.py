@@ -1,0 +1,171 @@
+"""cascade.toml and $CASCADE_OPTION: what they set, what outranks what, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from helpers import make_cache
+from running import cascade
+
+from cascade_cli import configuration
+
+PAIR = ("-m1", "small", "-m2", "large")
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path, monkeypatch):
+    """A folder with a small cache in it, and no configuration of the machine's own."""
+    make_cache(tmp_path / "cache", n=60)
+    folder = tmp_path / "deep" / "desk"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    for name in ("CASCADE_CACHE", "CASCADE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def write(folder, text):
+    (folder / "cascade.toml").write_text(text)
+
+
+def thresholds(*args):
+    return cascade("threshold", *PAIR, *args, "--json").json["rows"]
+
+
+def test_without_a_configuration_nothing_is_read(desk):
+    assert not configuration.asked()
+    done = cascade("config", "--json")
+    assert done.json == {"file": None, "settings": []}
+
+
+def test_flags_outrank_variables_outrank_sections_outrank_defaults(desk, tmp_path, monkeypatch):
+    write(
+        desk,
+        f"""
+        [defaults]
+        cache = "{tmp_path / "cache"}"
+        dataset = "toy"
+        scorefn = "entropy"
+        """,
+    )
+    assert {row["score"] for row in thresholds()} == {"entropy"}
+    with open(desk / "cascade.toml", "a") as file:
+        file.write('[threshold]\nscorefn = ["maxp", "difference"]\nobjective = "1se"\n')
+    rows = thresholds()
+    assert {row["score"] for row in rows} == {"maxp", "difference"}
+    assert {row["objective"] for row in rows} == {"1se"}
+    monkeypatch.setenv("CASCADE_SCOREFN", "difference")
+    assert {row["score"] for row in thresholds()} == {"difference"}
+    assert {row["score"] for row in thresholds("-s", "maxp")} == {"maxp"}
+    # the section is that of threshold alone
+    assert cascade("simulate", *PAIR, "--json").json["score"] == "difference"
+    monkeypatch.delenv("CASCADE_SCOREFN")
+    assert cascade("simulate", *PAIR, "--json").json["score"] == "entropy"
+
+
+def test_flags_that_are_switches(desk, tmp_path, monkeypatch):
+    monkeypatch.setenv("CASCADE_DATASET", "toy")
+    monkeypatch.setenv("CASCADE_CACHE", str(tmp_path / "cache"))
+    write(desk, "[threshold]\npostcheck = true\n")
+    assert {row["postcheck"] for row in thresholds()} == {True}
+    assert {row["postcheck"] for row in thresholds("--no-postcheck")} == {False}
+    monkeypatch.setenv("CASCADE_POSTCHECK", "0")
+    assert {row["postcheck"] for row in thresholds()} == {False}
+    monkeypatch.setenv("CASCADE_POSTCHECK", "maybe")
+    assert "CASCADE_POSTCHECK='maybe'" in cascade("threshold", *PAIR).refusal
+
+
+def test_names_as_flags_or_with_underscores(desk, tmp_path):
+    text = '[defaults]\ncache = "{}"\n[simulate]\n{} = "always"\nthreshold = 0.5\n'
+    for key in ("cost-device", "cost_device"):
+        write(desk, text.format(tmp_path / "cache", key))
+        found = cascade("config", "simulate", "--json").json["settings"]
+        assert [row["option"] for row in found] == ["cache", "cost-device", "threshold"]
+
+
+def test_numbers_and_groups(desk, tmp_path):
+    write(
+        desk,
+        f"""
+        [defaults]
+        cache = "{tmp_path / "cache"}"
+        [simulate]
+        dataset = "toy"
+        threshold = 0.5
+        memory-size = 3
+        ["cache ls"]
+        table = "samples"
+        """,
+    )
+    assert "need a hash" in cascade("simulate", *PAIR).refusal
+    rows = cascade("cache", "ls", "--json").json["partitions"]
+    assert {row["table"] for row in rows} == {"samples"}
+    write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\n[simulate]\nthreshold = 0.5\n')
+    assert cascade("simulate", "--dataset", "toy", *PAIR, "--json").json["threshold"] == 0.5
+
+
+def test_the_nearest_file_counts(desk, tmp_path, monkeypatch):
+    write(tmp_path, '[defaults]\ndataset = "far"\n')
+    assert cascade("config", "--json").json["file"] == str(tmp_path / "cascade.toml")
+    write(desk, '[defaults]\ndataset = "near"\n')
+    assert cascade("config", "--json").json["file"] == str(desk / "cascade.toml")
+    write(desk.parent, '[defaults]\ndataset = "named"\n')
+    monkeypatch.setenv("CASCADE_CONFIG", str(desk.parent / "cascade.toml"))
+    values = {row["value"] for row in cascade("config", "--json").json["settings"]}
+    assert values == {"named"}
+    monkeypatch.setenv("CASCADE_CONFIG", "")  # none at all
+    assert cascade("config", "--json").json == {"file": None, "settings": []}
+
+
+def test_config_tells_where_each_value_stands(desk, monkeypatch):
+    write(desk, '[defaults]\nalpha = 0.1\n[check]\nsplit = "val"\n')
+    monkeypatch.setenv("CASCADE_RUNTIME", "torch-fp32-cuda")
+    found = cascade("config", "check", "--json").json["settings"]
+    told = {row["option"]: (row["value"], row["source"]) for row in found}
+    file = desk / "cascade.toml"
+    assert told == {
+        "alpha": (0.1, f"{file} [defaults]"),
+        "split": ("val", f"{file} [check]"),
+        "runtime": ("torch-fp32-cuda", "$CASCADE_RUNTIME"),
+    }
+    shown = cascade("config", "check").out
+    assert "$CASCADE_RUNTIME" in shown
+    assert str(file) in shown
+    assert "did you mean 'check'" in cascade("config", "chek").refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[thresold]\n", "unknown section of {} 'thresold': did you mean 'threshold'?"),
+        ("[threshold]\nobjektive = 1\n", "'objektive': did you mean 'objective'?"),
+        ("[defaults]\nscorfn = 1\n", "'scorfn': did you mean 'scorefn'?"),
+        ("[threshold]\nmemory = 'dhash'\n", "unknown key in {} [threshold] 'memory'"),
+        ("[threshold]\npostcheck = 1\n", "give true or false"),
+        ("[threshold.more]\na = 1\n", "more"),
+        ("scorefn = 'maxp'\n", "unknown section"),
+        ("threshold = 'maxp'\n", "is no section"),
+        ("[threshold\n", "is no TOML"),
+        ("[threshold]\nobjective = 'bst'\n", "did you mean 'best'"),
+    ],
+)
+def test_wrong_files_are_one_line(desk, tmp_path, text, words):
+    write(desk, text)
+    refusal = cascade("threshold", "-d", "toy", "--cache", tmp_path / "cache").refusal
+    assert words.format(desk / "cascade.toml") in refusal
+
+
+def test_named_file_that_is_not_there(desk, monkeypatch):
+    monkeypatch.setenv("CASCADE_CONFIG", "nowhere.toml")
+    assert "check $CASCADE_CONFIG" in cascade("config").refusal
+
+
+def test_every_option_of_every_command_can_be_set():
+    """By each of its long names; nothing that is not asked for by a flag can be."""
+    from cascade_cli.main import app
+
+    found = configuration.commands(typer.main.get_command(app))
+    assert {"threshold", "cache ls", "live", "config"} <= set(found)
+    assert {"filepath", "data", "n-threshold-values", "json"} <= set(found["threshold"])
+    assert "help" not in found["threshold"]
+    assert "policy" not in found["check"]  # an argument
