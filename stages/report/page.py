@@ -85,7 +85,7 @@ def _table(table: Table) -> str:
     rows = "\n".join(f"<tr>{_cells('td', row, sides)}</tr>" for row in table.rows)
     caption = escape(table.caption)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
         f"<table><caption>{caption}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )

@@ -34,7 +34,7 @@ class Details {
     $("classes-text").textContent = found
       ? `What reaches B, and what comes of it, ${this.where(found)}; the most deferred class first.`
       : no;
-    const share = (name, value, of) => number(name, value, of ? percent(value / of, 1) : "–");
+    const share = (name, count, of) => number(name, count / of, percent(count / of, 1));
     const row = (c) => {
       const size = cascades.class_size[c], of = (m) => cascades.class_right[m * count + c];
       const cells = [classes[c], number("n", size, whole(size)), share("a", of(pick.a), size), share("b", of(pick.b), size)];

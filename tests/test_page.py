@@ -1,0 +1,312 @@
+"""The page in a real browser: what it shows after clicks and keys, against the commands' JSON."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from browser import chromium, visiting
+from running import DIGITS, cascade
+
+from cache import Store
+from stages import costs
+from stages.judged import wilson
+
+pytestmark = pytest.mark.slow
+PAIR = ("digits_separable", "digits_residual")
+MS = dict(zip(DIGITS, (0.3, 0.5, 0.9, 2.4), strict=True))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """The digits with latencies of their models and of a hash, and one live run."""
+    folder = tmp_path_factory.mktemp("page")
+    root = folder / "cache"
+    assert cascade("extract", "--cache", root).status == 0
+    store, place = Store(root), {"device": "nano", "meter": "none", "source": "a test"}
+    for name, value in MS.items():
+        rows = [
+            place
+            | {"component": "forward", "batch_size": size, "latency_ms": value * factor}
+            | {"latency_sd_ms": value / 5, "runs": 50}
+            for size, factor in ((1, 1.0), (8, 4.0))
+        ]
+        costs.merge(store, "digits", "torch-fp32-cpu", name, rows)
+    hashed = place | {"component": "hash", "batch_size": 1, "latency_ms": 0.04}
+    costs.merge(store, "digits", "numpy-cpu", costs.HASH + "dhash", [hashed])
+    assert cascade("hash", "-d", "digits", "--cache", root, "--algorithms", "dhash").status == 0
+    live = ("-m1", PAIR[0], "-m2", PAIR[1], "--limit", "40", "--batch-size", "8")
+    ran = cascade("live", *live, "--cache", root, "--json").json
+    return folder, root, ran
+
+
+@pytest.fixture(scope="module")
+def page(desk):
+    return written(desk, "page.html", "-m1", PAIR[0], "-m2", PAIR[1], "-s", "maxp")
+
+
+def written(desk, name, *options):
+    folder, root, _ = desk
+    args = ("-d", "digits", "--cost-device", "nano", "--cost", "latency", "--cache", root)
+    assert cascade("report", *args, "-o", folder / name, *options).status == 0
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser, page):
+    with visiting(browser, page) as found:
+        yield found
+
+
+def told(desk, *command):
+    args = ("--cost-device", "nano", "--cost", "latency") if command[0] != "heterogeneity" else ()
+    return cascade(*command, "--dataset", "digits", "--cache", desk[1], *args, "--json").json
+
+
+def simulated(desk, visit, *more):
+    """What `simulate` says of the cascade that the page shows, against the page's own baseline."""
+    a, b, score = (
+        visit.page.eval_on_selector(f"#pick-{name}", "e => e.selectedOptions[0].text")
+        for name in ("a", "b", "score")
+    )
+    check = ["-p"] if visit.page.is_checked("#pick-post") else []
+    limit = visit.page.get_attribute("#lambda", "data-value")
+    base = visit.text("#figures dt:has-text('saved against')").split()[-1]
+    asked = ("-m1", a, "-m2", b, "-s", score, "-t", limit, *check, "--baseline", base)
+    return told(desk, "simulate", *asked, *more)
+
+
+def agrees(desk, visit, *more):
+    """Every figure that is shown is the one that `simulate` prints."""
+    found, shown = simulated(desk, visit, *more), visit.figures()
+    assert (shown["accuracy"], shown["usage"]) == (found["accuracy"], found["usage"])
+    names = [
+        f"{name}{end}"
+        for name in ("cost", "saved", "accuracy_change")
+        for end in ("", "_low", "_high")
+    ]
+    for name in names:
+        assert shown[name] == pytest.approx(found[name], rel=1e-12, abs=1e-12), name
+    low, high = wilson(round(found["accuracy"] * found["n"]), found["n"])
+    ends = (shown["accuracy_low"], shown["accuracy_high"])
+    assert ends == pytest.approx((low, high), rel=1e-12)
+    return found
+
+
+def slide(visit, at):
+    visit.page.eval_on_selector(
+        "#slider",
+        "(e, at) => { e.value = Math.round(at * e.max); e.dispatchEvent(new Event('input')); }",
+        at,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_the_slider_shows_what_simulate_says(desk, browser, size):
+    pair = ("-m1", PAIR[0], "-m2", PAIR[1], "-s", "entropy", "--batch-size", size)
+    with visiting(browser, written(desk, f"b{size}.html", *pair)) as visit:
+        seen = set()
+        for at in np.linspace(0, 1, 7).tolist():
+            slide(visit, at)
+            seen.add(agrees(desk, visit, "--batch-size", size)["usage"])
+        assert {0.0, 1.0} < seen
+        assert len(seen) == 7
+
+
+def test_the_slider_answers_to_the_keyboard(desk, visit):
+    visit.page.focus("#slider")
+    before = visit.figures()["usage"]
+    visit.page.keyboard.press("End")
+    assert visit.figures()["usage"] == 1.0
+    visit.page.keyboard.press("Home")
+    assert visit.figures()["usage"] == 0.0
+    visit.page.keyboard.press("ArrowRight")
+    assert 0 < visit.figures()["usage"] < before
+    assert "accuracy" in visit.page.get_attribute("#slider", "aria-valuetext")
+    agrees(desk, visit)
+
+
+@pytest.mark.parametrize("kind", ["best", "1se"])
+def test_the_named_thresholds_are_those_of_threshold(desk, visit, kind):
+    visit.page.click(f"[data-jump='{kind}']")
+    post = visit.page.is_checked("#pick-post")
+    rows = told(desk, "threshold", "-m1", PAIR[0], "-m2", PAIR[1], "-s", "maxp")["rows"]
+    [row] = [row for row in rows if (row["objective"], row["postcheck"]) == (kind, post)]
+    assert float(visit.page.get_attribute("#lambda", "data-value")) == row["threshold"]
+    assert visit.figures()["accuracy"] == row["accuracy"]
+    assert f"{kind} λ" in visit.text("#cascade-note")
+    agrees(desk, visit)
+
+
+def test_the_picker_shows_another_cascade(desk, visit):
+    visit.page.select_option("#pick-a", label="digits_wide")
+    visit.page.select_option("#pick-score", label="difference")
+    visit.page.set_checked("#pick-post", not visit.page.is_checked("#pick-post"))
+    found = agrees(desk, visit)
+    assert (found["model_1"], found["score"]) == ("digits_wide", "difference")
+    visit.page.select_option("#pick-b", label="digits_wide")
+    found = agrees(desk, visit)  # A and B change places rather than be the same
+    assert (found["model_1"], found["model_2"]) == (PAIR[1], "digits_wide")
+
+
+def test_the_key_figures_are_the_searchs_answer(desk, visit):
+    found = told(desk, "search")
+    assert visit.text(".summary") == found["sentence"]
+    tiles = visit.page.eval_on_selector_all(
+        "header .tiles data", "all => all.map((e) => Number(e.value))"
+    )
+    names = ("accuracy", "accuracy_change", "usage", "cost", "saved")
+    assert tiles == [found["answer"][name] for name in names]
+
+
+def test_the_answer_can_be_opened_from_the_frontier(desk, visit):
+    found = told(desk, "search")["answer"]
+    box = visit.page.locator("#front path.ring.answer").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    visit.page.mouse.move(*middle)
+    tip = visit.text("#tip")
+    assert found["model_1"] in tip
+    assert f"{found['accuracy']:.2%}" in tip
+    visit.page.mouse.click(*middle)
+    shown = agrees(desk, visit)
+    names = ("model_1", "model_2", "score", "postcheck", "threshold", "accuracy", "usage")
+    assert {name: shown[name] for name in names} == {name: found[name] for name in names}
+    assert visit.figures()["cost"] == pytest.approx(found["cost"], rel=1e-12)
+
+
+def test_the_frontier_is_walked_by_keys(desk, visit):
+    frontier = told(desk, "search")["frontier"]
+    visit.page.focus("#front")
+    visit.page.keyboard.press("ArrowLeft")
+    last = visit.text("#front-status")
+    visit.page.keyboard.press("ArrowLeft")
+    assert visit.text("#front-status") != last
+    costs_of = [row["cost"] for row in frontier]
+    assert max(costs_of) > min(costs_of)
+    for _ in range(60):
+        if "frontier" in visit.text("#front-status"):
+            break
+        visit.page.keyboard.press("ArrowLeft")
+    said = visit.text("#front-status")
+    visit.page.keyboard.press("Enter")
+    shown = agrees(desk, visit)
+    assert said.startswith(f"{shown['model_1']} → {shown['model_2']}, {shown['score']}")
+    assert f"{shown['accuracy']:.2%}" in said
+    known = {(row["model_1"], row["model_2"], row["threshold"]) for row in frontier}
+    assert (shown["model_1"], shown["model_2"], shown["threshold"]) in known
+
+
+def test_the_matrix_is_that_of_heterogeneity_and_opens_pairs(desk, visit):
+    for metric in ("heterogeneity", "kappa"):
+        visit.page.select_option("#metric", metric)
+        found = told(desk, "heterogeneity", "--metric", metric)
+        cells = visit.page.eval_on_selector_all(
+            "#matrix td[data-a]",
+            "all => all.map((e) => [e.ariaLabel.split(': ')[0], Number(e.dataset.value)])",
+        )
+        expected = {
+            f"{a} to {b}": found["matrix"][i][j]
+            for i, a in enumerate(found["models"])
+            for j, b in enumerate(found["models"])
+            if i != j
+        }
+        assert dict(cells) == expected
+    visit.page.click("#matrix td[aria-label^='digits_wide to digits_plain']")
+    found = agrees(desk, visit)
+    assert (found["model_1"], found["model_2"]) == ("digits_wide", "digits_plain")
+    visit.page.keyboard.press("ArrowRight")
+    focused = visit.page.evaluate("document.activeElement.ariaLabel.split(': ')[0].split(' to ')")
+    assert focused[0] == "digits_wide"
+    assert focused[1] != "digits_plain"
+    visit.page.keyboard.press("Enter")
+    found = agrees(desk, visit)
+    assert [found["model_1"], found["model_2"]] == focused
+
+
+def test_classes_and_images_follow_the_cascade(desk, visit):
+    visit.page.click("[data-jump='best']")
+    found = simulated(desk, visit)
+    visit.page.wait_for_function("document.querySelectorAll('#classes tbody tr').length === 10")
+    rows = visit.page.eval_on_selector_all(
+        "#classes tbody tr",
+        "all => all.map((r) => [...r.querySelectorAll('data')].map((e) => Number(e.value)))",
+    )
+    sizes = [row[0] for row in rows]
+    mean = [np.dot(sizes, [row[i] for row in rows]) / sum(sizes) for i in range(1, 5)]
+    names = ("accuracy_1", "accuracy_2", "accuracy", "usage")
+    assert mean == pytest.approx([found[name] for name in names])
+    shares = [row[4] for row in rows]
+    assert shares == sorted(shares, reverse=True)
+    saved, lost = (visit.number(f"#h-{kind} data") for kind in ("saved", "lost"))
+    assert saved - lost == round((found["accuracy"] - found["accuracy_1"]) * found["n"])
+    assert len(visit.page.query_selector_all("#saved li")) == min(saved, 12)
+    assert not visit.page.query_selector_all("#saved img")
+
+
+def test_the_memorys_break_even_is_that_of_simulate(desk, visit):
+    slide(visit, 0.6)
+    found = simulated(desk, visit, "--memory", "dhash")
+    visit.page.wait_for_selector("#memory data")
+    assert visit.number("#memory data") == pytest.approx(found["break_even_rate"], rel=1e-12)
+
+
+def test_the_live_run_is_shown(desk, visit):
+    ran = desk[2]
+    row = visit.text("#live tbody tr")
+    assert f"{PAIR[0]} → {PAIR[1]}" in row
+    shown = visit.page.eval_on_selector_all(
+        "#live tbody data", "all => all.map((e) => [e.dataset.name, Number(e.value)])"
+    )
+    values = dict(shown)
+    assert (values["n"], values["accuracy"]) == (40, ran["accuracy"])
+    assert values["live"] == ran["latency_ms_per_request"]
+
+
+def test_the_theme_follows_the_system_and_the_button(browser, page):
+    def paper(visit):
+        color = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return "light" if color == "rgb(255, 255, 255)" else "dark"
+
+    for scheme, other in (("light", "dark"), ("dark", "light")):
+        with visiting(browser, page, scheme=scheme) as visit:
+            assert paper(visit) == scheme
+            assert visit.text("#theme").lower() == other
+            visit.page.click("#theme")
+            assert paper(visit) == other
+            visit.page.click("#theme")
+            assert paper(visit) == scheme
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_and_fits(browser, page, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    with visiting(browser, page, width=width, scheme=scheme) as visit:
+        found = axe.Axe().run(visit.page)
+        assert found.violations_count == 0, found.generate_report()
+        assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_names_are_text(browser, tmp_path):
+    from helpers import make_cache
+
+    names = ("<img src=x onerror=alert(1)>", "`code` & </script>", "plain")
+    store = make_cache(tmp_path / "cache", models=names)
+    args = ("report", "-d", "toy", "--cache", store.root, "-o", tmp_path / "p.html")
+    assert cascade(*args).status == 0
+    with visiting(browser, tmp_path / "p.html") as visit:
+        options = visit.page.eval_on_selector_all("#pick-a option", "all => all.map((e) => e.text)")
+        assert sorted(options) == sorted(names)
+        assert not visit.page.query_selector_all("img")
+
+
+def test_a_request_to_a_host_would_be_seen(browser, tmp_path):
+    page = tmp_path / "p.html"
+    page.write_text('<html data-ready><img src="http://localhost:1/x.png" alt="">')
+    with pytest.raises(AssertionError), visiting(browser, page):
+        pass
