@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -205,7 +205,7 @@ def _picture(dataset: str, images: Images) -> Any:
 
     source = _source(dataset, images)
     if source is not None:
-        return source.read(0)
+        return source.read(next(_decodable(source)))
     known = spec(dataset)
     if known is None:
         raise InputError(f"the size of {dataset}'s images is unknown: give --data DIR")
@@ -223,18 +223,34 @@ def _source(dataset: str, images: Images) -> Source | None:
     return open_split(dataset, split, images.data, images.download, images.decoder)
 
 
+def _decodable(source: Source) -> Iterator[int]:
+    """Positions of the images that can be decoded; InputError if it is none."""
+    from stages.datasets.decode import UnreadableImageError
+
+    refused = []
+    for i in range(len(source)):
+        try:
+            source.read(i)
+        except UnreadableImageError as error:
+            refused.append(error)
+        else:
+            yield i
+    if len(refused) == len(source):
+        raise refused[0]
+
+
 def _preprocessing(
     dataset: str, subjects: Sequence[Subject], images: Images
 ) -> dict[str, Callable[[], object]]:
     """By model, a call that makes the next image its input; empty without images."""
-    from itertools import cycle
+    from itertools import cycle, islice
 
     from stages.inference import synchroniser
 
     source = _source(dataset, images)
     if source is None:
         return {}
-    following = cycle(range(min(len(source), 256)))
+    following = cycle(list(islice(_decodable(source), 256)))
 
     def call(runner: Runner) -> Callable[[], object]:
         """Decode, resize, upload, normalise."""

@@ -39,7 +39,8 @@ def readable(
         raise one_of("policy for unreadable images", policy, POLICIES)
     recorded = [] if afresh else _recorded(store, source)
     if recorded:
-        note(f"left out of {source.dataset}/{source.split} as before: {len(recorded)} images")
+        count = f"{len(recorded)} image" + ("" if len(recorded) == 1 else "s")
+        note(f"left out of {source.dataset}/{source.split} as before: {count}")
         return source.without_keys(recorded)
     bad = unreadable(source, workers) if policy == "skip" and source.decoder else []
     for image in bad:

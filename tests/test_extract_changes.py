@@ -109,31 +109,19 @@ def test_a_skipped_image_is_left_out_of_every_model_and_later_command(make, weig
     assert verify(Store(root)).damage == []
 
     pair = ("-m1", "resnet20", "-m2", "shufflenetv2_x0_5", "--cache", root)
-    assert [
-        r["rows"]
-        for r in cascade("score", "-d", "cifar10", "--cache", root, "--json").json["models"]
-    ]
+    scored = cascade("score", "-d", "cifar10", "--cache", root, "--json").json["models"]
+    assert [row["rows"] for row in scored] == [N - 1] * 2
     assert cascade("threshold", *pair, "--json").json["rows"]
     assert cascade("simulate", *pair, "-t", "0.5", "--json").json["n"] == N - 1
-    hashed = cascade(
-        "hash",
-        "-d",
-        "cifar10",
-        *given,
-        "--algorithms",
-        "dhash",
-        "--no-profile",
-        "--cache",
-        root,
-        "--json",
-    )
+    asked = ("--algorithms", "dhash", "--no-profile", "--cache", root, "--json")
+    hashed = cascade("hash", "-d", "cifar10", *given, *asked)
     assert [row["rows"] for row in hashed.json["hashes"]] == [N - 1]
     live = cascade("live", *pair, "-t", "0.5", *given, "--weights", weights, "--json").json
     assert live["n"] == N - 1
     assert live["agreement"]["outside_noise"] == 0
     again = extract(tmp_path / "images", weights, root, "--json")
     assert [row["resumed_rows"] for row in again.json["models"]] == [N - 1] * 2
-    assert "left out of cifar10/test as before: 1 images" in again.err
+    assert "left out of cifar10/test as before: 1 image" in again.err
 
 
 def test_rows_of_the_rest_are_those_of_the_rest(weights, tmp_path):
@@ -178,6 +166,22 @@ def test_a_damaged_samples_manifest_still_tells_what_was_left_out(weights, tmp_p
     rows = extract(tmp_path / "images", weights, root, "--json").json["models"]
     assert [row["resumed_rows"] for row in rows] == [N - 1] * 2
     assert verify(Store(root)).damage == []
+
+
+def test_costs_are_measured_on_the_images_that_can_be_read(weights, tmp_path):
+    write_folders(tmp_path / "images", "test", *noise_images(N))
+    for path in sorted((tmp_path / "images" / "test").rglob("*.png"))[:2]:
+        path.write_bytes(b"")
+    args = ("-d", "cifar10", "-f", tmp_path / "images", "--weights", weights)
+    args += ("--models", "resnet20", "--cache", tmp_path / "c", "--unreadable", "skip")
+    assert cascade("extract", *args, profile=True).status == 0
+    components = {row["component"] for row in costs(tmp_path / "c")}
+    assert components == {"forward", "preprocess"}
+
+
+def costs(root):
+    [manifest] = find(Store(root), "costs")
+    return read_table(Store(root), manifest).to_pylist()
 
 
 def test_another_policy_is_one_line(weights, tmp_path):
