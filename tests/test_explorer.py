@@ -326,6 +326,15 @@ def test_classes_and_images_are_those_of_a_naive_loop(made):
     assert facts["images"]["thumbnails"] == {}
 
 
+def test_provenance_names_where_costs_come_from(made):
+    _, told, _, _ = made
+    text = Path(told["output"]).read_text(encoding="utf-8")
+    table = text.split("Where costs on desk come from.")[-1].split("</table>")[0]
+    rows = [re.findall("<td>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    about = ["forward", "rapl", "torch-fp32-cpu", "a test", "unknown"]
+    assert rows == [[name, *about] for name in sorted(COST)]
+
+
 def test_hash_costs_are_those_that_simulate_counts(made):
     _, _, facts, _ = made
     assert facts["cost"]["unit"] == "J"

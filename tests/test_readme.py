@@ -26,7 +26,7 @@ from stages.models import get
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md"),
+    *("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
     *("docs/deploy.md", "docs/results-cifar10.md"),
 )
 README = (ROOT / "README.md").read_text(encoding="utf-8")

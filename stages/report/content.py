@@ -80,7 +80,7 @@ def build(subject: Subject, searched: Searched, data: str) -> Page:
             tables.best_cascades(subject, best),
             tables.models(subject),
         ),
-        inputs=(tables.inputs(subject),),
+        inputs=[t for t in (tables.inputs(subject), tables.cost_inputs(subject)) if t is not None],
         data=data,
         notes=subject.plan.notes,
         foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",

@@ -9,6 +9,7 @@ import numpy as np
 
 import cache
 from cache import Manifest, Partition, Store
+from stages.costs import read
 from stages.fitting import trained_splits
 from stages.report.page import Cell, Number, Table
 from stages.report.points import Row, Subject
@@ -94,6 +95,23 @@ def inputs(subject: Subject) -> Table:
         "split by that of its fingerprint."
     )
     return Table(caption, head, body)
+
+
+def cost_inputs(subject: Subject) -> Table | None:
+    """Where measured costs come from, the newest of each; None where none are counted."""
+    prices = subject.costs.pricer.prices
+    if prices.device is None:
+        return None
+    rows = read(subject.store, subject.reported.dataset, subject.reported.models)
+    keys = ("meter", "runtime", "source", "measured")
+    known = {
+        (model, row["component"], *(str(row[key] or "unknown")[:40] for key in keys))
+        for model, found in rows.items()
+        for row in found
+        if row["device"] == prices.device
+    }
+    head = ("model", "component", "meter", "runtime", "source", "measured")
+    return Table(f"Where costs on {prices.device} come from.", head, sorted(known))
 
 
 def _logits(store: Store, manifest: Manifest) -> Manifest:

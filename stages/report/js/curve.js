@@ -113,14 +113,15 @@ class Curve {
   promise() {
     const {certificate} = this.cascades.facts;
     return `certified λ: with probability ${1 - certificate.delta} over the images of `
-      + `${certificate.split} it loses at most ${percent(certificate.epsilon, 1)} accuracy against B `
-      + "alone (a promise for one cascade, named before looking; `cascade search --certify` promises for all)";
+      + `${certificate.split} at most ${percent(certificate.epsilon, 1)} of all images are mistakes `
+      + "that B alone would not make (of one cascade, named before looking; `cascade search --certify` "
+      + "promises for whichever it picks)";
   }
 
   refused() {
     const {certificate} = this.cascades.facts, {epsilon, split, why} = certificate;
-    return `No λ is certified to lose at most ${percent(epsilon, 1)} against B alone on ${split}`
-      + `${why ? `: ${why}` : ""}.`;
+    return `No λ is certified on ${split} to make at most ${percent(epsilon, 1)} of all images mistakes `
+      + `that B alone would not make${why ? `: ${why}` : ""}.`;
   }
 
   draw() {

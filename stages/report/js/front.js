@@ -74,7 +74,7 @@ class Front {
 
   draw() {
     const {points} = this, {cost} = this.cascades.facts;
-    const x = logarithmic(points.map((p) => p.cost)), y = linear(points.map((p) => p.accuracy));
+    const x = logarithmic(points.map((p) => p.cost)), y = linear(points.map((p) => p.accuracy), 0.1);
     const digits = y.high - y.low < 0.05 ? 1 : 0;
     const plot = frame(this.box, {
       x, y, height: 380, xTitle: cost.axis, yTitle: "accuracy",
