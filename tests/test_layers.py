@@ -21,6 +21,7 @@ FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*
 CPU_ONLY = (
     *("cache", "stages.rule", "stages.sweep", "stages.score", "stages.fitting", "stages.threshold"),
     *("stages.heterogeneity", "stages.simulate", "stages.results", "stages.importing"),
+    *("stages.policy", "stages.check", "stages.publish", "stages.wide", "stages.deployed"),
     *("stages.deferral", "stages.calibration", "stages.bootstrap", "stages.margin"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
     *("stages.models", "stages.datasets", "stages.report", "cascade_cli.main"),

@@ -309,7 +309,7 @@ def test_refusals(toy, tmp_path, flags, words):
 def test_a_folder_that_is_none(toy, tmp_path):
     (tmp_path / "file").write_text("")
     assert "check --policy" in export(toy, tmp_path / "file").refusal
-    assert "give --policy DIR" in cascade("export", "--cache", toy.root).refusal
+    assert "give one of --policy DIR" in cascade("export", "--cache", toy.root).refusal
 
 
 @pytest.mark.parametrize(
