@@ -90,22 +90,22 @@ def cases(sources: Sequence[Source]) -> list[Case]:
     """On CIFAR-10; the case that computes much needs one split only."""
     return [
         Case("compute-bound", [get(name, "cifar10") for name in CIFAR_MODELS], sources[:1]),
-        Case("decode-bound", [tiny((8, 8), None)], sources),
+        Case("decode-bound", [tiny((8, 8), None, 10)], sources),
     ]
 
 
 def imagenet_cases(sources: Sequence[Source]) -> list[Case]:
     return [
         Case("compute-bound", [get(name, "imagenet") for name in IMAGENET_MODELS], sources),
-        Case("decode-bound", [tiny(256, (8, 8))], sources),
+        Case("decode-bound", [tiny(256, (8, 8), 1_000)], sources),
     ]
 
 
-def tiny(resize: int | tuple[int, int], crop: tuple[int, int] | None) -> ModelSpec:
-    """The smallest of the digits' models behind another preprocessing."""
+def tiny(resize: int | tuple[int, int], crop: tuple[int, int] | None, classes: int) -> ModelSpec:
+    """The smallest of the digits' models behind another preprocessing and with more classes."""
     spec = get("digits_wide")
     return replace(
-        spec, preprocessing=replace(spec.preprocessing, resize=resize, crop=crop), classes=1_000
+        spec, preprocessing=replace(spec.preprocessing, resize=resize, crop=crop), classes=classes
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class View:
     variant: str
     preprocessing: Preprocessing
 
-    @property
+    @cached_property
     def geometry(self) -> View:
         """The same pixels without their normalisation: equal for models that can share them."""
         channels = len(self.preprocessing.mean)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from cache.fingerprint import fingerprint_of
 from stages.datasets.source import Source
+
+_KNOWN: WeakKeyDictionary[Source, str] = WeakKeyDictionary()
 
 
 def fingerprint(source: Source) -> str:
     """SHA-256 over ids, labels and keys, in hexadecimal: see cache.fingerprint."""
-    return fingerprint_of(source.labels, source.keys)
+    if source not in _KNOWN:  # a run asks for each of its models
+        _KNOWN[source] = fingerprint_of(source.labels, source.keys)
+    return _KNOWN[source]
