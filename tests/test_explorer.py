@@ -72,7 +72,7 @@ def sweeps(facts, arrays):
         for post in ((False, True) if b != a else ())
     ]
     for number, (a, b, s, post) in enumerate(cascades):
-        group = slice(*arrays["group_start"][a * 3 + s : a * 3 + s + 2])
+        group = slice(*arrays["group_start"][a * 3 + s : a * 3 + s + 2].tolist())
         count = group.stop - group.start
         right = facts["models"][a]["right"] + np.cumsum(arrays["right"][at : at + count], dtype=int)
         won = facts["overlap"][a] + np.cumsum(arrays["won"][at : at + count], dtype=int)

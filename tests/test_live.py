@@ -19,7 +19,7 @@ from running import (
 )
 from sklearn.metrics import precision_recall_fscore_support
 
-from cache import InputError, Store
+from cache import InputError, Store, find, read_table
 from stages.datasets import open_split
 from stages.rule import SCORES, scores_of
 from stages.score import load as load_scores
@@ -314,6 +314,26 @@ def test_json_of_a_cascade(batched):
     } == {k: simulated[k] for k in ("n", "accuracy", "usage", "took_b", "threshold", "fit_split")}
     assert found["agreement"]["simulated"]["accuracy"] == simulated["accuracy"]
     assert found["energy"]["energy_j_per_request"] is None
+
+
+def test_a_run_is_kept_in_the_cache(batched):
+    asked = ("-s", "entropy", "-t", "0.31", "--limit", "30", "--batch-size", "8")
+    told = [live("--cache", batched, *asked, "--json").json for _ in range(2)][-1]
+    store = Store(batched)
+    rows = [
+        row
+        for manifest in find(store, "results", "live", "digits", "test")
+        for row in read_table(store, manifest).to_pylist()
+        if row["threshold"] == 0.31
+    ]
+    assert len(rows) == 1  # the second run took the first one's place
+    [row] = rows
+    same = ("model_1", "model_2", "score", "n", "accuracy", "usage", "batch_size", "device")
+    assert {name: row[name] for name in same} == {name: told[name] for name in same}
+    assert row["latency_ms"] == told["latency_ms_per_request"]
+    assert row["latency_p95_ms"] == told["latency_ms"]["p95"]
+    assert row["outside_noise"] == told["agreement"]["outside_noise"] == 0
+    assert row["energy_j"] == told["energy"]["energy_j_per_request"]
 
 
 def test_latency_is_positive_and_ordered(batched):
