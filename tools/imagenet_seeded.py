@@ -4,6 +4,9 @@ Output: a table of the models, and exit code 1 if a model lacks a finite row of 
 image, or the same row for two images. Weights (1.8 GB) and cache lie in a temporary folder.
 
     python -m tools.imagenet_seeded IMAGES --limit 25
+
+Result (25 images, 2 CPU cores with five times as much other work): 40 of 40 models in 8 geometries,
+8 minutes of processor time, half of it for the weights.
 """
 
 from __future__ import annotations
