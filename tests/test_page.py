@@ -305,6 +305,20 @@ def test_hostile_names_are_text(browser, tmp_path):
         assert not visit.page.query_selector_all("img")
 
 
+def test_many_classes_are_laid_out_when_asked_for(browser, tmp_path):
+    from helpers import make_cache
+
+    store = make_cache(tmp_path / "cache", classes=70, n=500)
+    args = ("report", "-d", "toy", "--cache", store.root, "-o", tmp_path / "p.html")
+    assert cascade(*args).status == 0
+    with visiting(browser, tmp_path / "p.html") as visit:
+        visit.page.wait_for_selector("#classes tbody tr")
+        assert len(visit.page.query_selector_all("#classes tbody tr")) == 50
+        visit.page.click("text=All 70 classes")
+        assert len(visit.page.query_selector_all("#classes tbody tr")) == 70
+        assert visit.page.is_hidden("#all-classes")
+
+
 def test_a_request_to_a_host_would_be_seen(browser, tmp_path):
     page = tmp_path / "p.html"
     page.write_text('<html data-ready><img src="http://localhost:1/x.png" alt="">')

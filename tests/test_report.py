@@ -457,7 +457,7 @@ def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
     page = read(tmp_path / "p.html")
     assert set(specs) == {"threshold", "heterogeneity"}
     assert page.data()["cost"]["noun"] == "model runs"
-    assert "no cost of all these models is known" in page.data()["cost"]["why"]
+    assert "No cost of all these models is known" in page.data()["cost"]["why"]
     assert (facts["macs_per_request"], facts["macs_ratio"]) == (None, None)
 
 

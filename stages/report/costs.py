@@ -8,6 +8,7 @@ from typing import Any
 from stages.pricing import Pricer
 from stages.report.page import Cell, Number
 from stages.simulate import priced, simulate
+from stages.spending import RUNS
 from stages.threshold import cascade_of
 
 Row = dict[str, Any]
@@ -30,7 +31,7 @@ KINDS = {
     "joules": Kind("joules", "J", "~s", ".4s", 1e3, "mJ"),
     "latency": Kind("latency", "ms", ".3~g", ".4~g", 1.0, "ms"),
     "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", 1e-6, "M"),
-    "runs": Kind("model runs", "model runs", "~g", ".4~g", 1.0, "runs"),
+    RUNS: Kind("model runs", "model runs", "~g", ".4~g", 1.0, "runs"),
 }
 
 
@@ -57,8 +58,11 @@ class Costs:
     @property
     def why(self) -> str:
         """In a sentence, what is counted and why that."""
+        why = self.pricer.prices.why
+        if self.pricer.prices.kind == RUNS:
+            return f"{why[0].upper()}{why[1:]}."
         batch = f", batch size {self.pricer.batch_size}" * bool(self.where)
-        return f"The cost is {self.pricer.prices.why}{batch}."
+        return f"The cost is {why}{batch}."
 
     def alone(self, model: str) -> float | None:
         known = model in self.pricer.prices.forward

@@ -1,8 +1,16 @@
 // Class by class, image by image, and live runs: what is known of some λ of a cascade.
 
+// Of more classes only so many are laid out unasked: a table of a thousand rows takes its time.
+const FEW = 50;
+
 class Details {
   constructor(cascades) {
     this.cascades = cascades;
+    this.most = FEW;
+    $("all-classes").addEventListener("click", () => {
+      this.most = Infinity;
+      this.classes(...this.classed);
+    });
     this.byMark = new Map();
     cascades.detail_mark.forEach((mark, d) => this.byMark.set(mark, d));
     this.live();
@@ -29,6 +37,7 @@ class Details {
   }
 
   classes(pick, found) {
+    this.classed = [pick, found];
     const {cascades} = this, {classes} = cascades.facts, count = classes.length;
     const no = "Not stored for this cascade: the page has room for those on the frontier only.";
     $("classes-text").textContent = found
@@ -45,7 +54,9 @@ class Details {
     const rate = (c) => (found ? cascades.detail_deferred[found.d * count + c] / (cascades.class_size[c] || 1) : 0);
     const order = classes.map((_, c) => c).filter((c) => cascades.class_size[c]).sort((p, q) => rate(q) - rate(p));
     const head = ["class", "images", "A alone", "B alone", ...(found ? ["cascade", "sent to B"] : [])];
-    table("classes", "Accuracy by class", head, order.map(row));
+    table("classes", "Accuracy by class", head, order.slice(0, this.most).map(row));
+    $("all-classes").hidden = order.length <= this.most;
+    $("all-classes").textContent = `All ${whole(order.length)} classes`;
   }
 
   images(found) {

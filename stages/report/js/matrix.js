@@ -67,9 +67,9 @@ class Matrix {
   mark(pick) {
     this.pick = pick;
     const found = pick && this.find(pick.a, pick.b);
-    for (const old of this.table.querySelectorAll("td[data-a]")) {
-      old.tabIndex = old === found ? 0 : -1;
-      old.toggleAttribute("aria-selected", false);
+    for (const old of this.table.querySelectorAll('td[tabindex="0"], td[aria-selected]')) {
+      old.tabIndex = -1;
+      old.removeAttribute("aria-selected");
     }
     const cell = found ?? this.table.querySelector("td[data-a]");
     if (cell) cell.tabIndex = 0;
