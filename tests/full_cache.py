@@ -12,16 +12,19 @@ from helpers import (
     write_samples,
 )
 
-from cache import Partition, PartitionWriter, Store
+from cache import Partition, PartitionWriter, Store, write_partition
 from cache.schema import TIMINGS, hashes_schema, logits_schema
 from stages import costs, results, score, stream
+from stages.publish import top10
 
 N, CLASSES, ROWS = 50, 4, 20
 LABELS = np.arange(N) % CLASSES
 MODELS = ("small", "large")
 KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
 MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
-TABLES = ("samples", "logits", "timings", "scores", "costs", "hashes", "streams", "results")
+TABLES = (
+    *("samples", "logits", "timings", "scores", "top10", "costs", "hashes", "streams", "results"),
+)
 
 
 def logits_of(model):
@@ -80,6 +83,14 @@ def write_hashes(store):
     writer.finish(1)
 
 
+def write_top10(store):
+    """As in a copy published with that tier."""
+    identity = {"dataset_fingerprint": fingerprint_of(LABELS)}
+    place = Partition.of("top10", **KEYS, runtime=RUNTIME, model="small")
+    table = top10(logits_table(logits_of("small")))
+    write_partition(store, place, table, identity, {})
+
+
 def cost(device="desk", ms=1.0, measured="2026-01-01"):
     row = {"device": device, "component": "forward", "batch_size": 1, "meter": "none"}
     return row | {"source": "profile", "latency_ms": ms, "measured": measured}
@@ -91,6 +102,7 @@ def full_cache(root):
     for model in MODELS:
         write_model(store, model)
     write_hashes(store)
+    write_top10(store)
     costs.merge(store, "toy", RUNTIME, "small", [cost()])
     found = score.load(store, "toy", "test")
     stream.save(store, found, stream.make(N, seed=1), {})

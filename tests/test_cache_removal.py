@@ -27,6 +27,9 @@ def full(any_store):
     return full_cache(any_store.root)
 
 
+OF_A_MODEL = {"logits", "timings", "scores", "top10", "costs"}
+
+
 def place(table="logits", model="small"):
     return Partition.of(table, **KEYS, runtime=RUNTIME, model=model)
 
@@ -44,16 +47,13 @@ def paths(going):
 
 def test_logits_take_what_was_made_with_and_from_them(full):
     going = chosen(full, Selection(("logits",), {"model": ("small",)}))
-    assert paths(going) == [place(t).path for t in ("logits", "scores", "timings")]
-    assert [each.rows for each in going] == [50, 50, 5]
+    made = ("logits", "scores", "timings", "top10")
+    assert paths(going) == [place(t).path for t in made]
+    assert [each.rows for each in going] == [50, 50, 5, 50]
     before = everything(full)
     remove(full, going)
     gone = before.keys() - everything(full).keys()
-    assert gone == {
-        path
-        for path in before
-        if any(place(t).path in path for t in ("logits", "scores", "timings"))
-    }
+    assert gone == {path for path in before if any(place(t).path in path for t in made)}
     assert sum(len(before[p]) for p in gone if p[0] != "_") == sum(g.size_bytes for g in going)
     assert verify(full).damage == []
     assert load_scores(full, "toy", "test").models == ("large",)
@@ -66,8 +66,8 @@ def test_logits_take_what_was_made_with_and_from_them(full):
         (Selection(("timings", "costs")), {"timings", "costs"}),
         (Selection((), {"algorithm": ("dhash",)}), {"hashes"}),
         (Selection((), {"stage": ("threshold",)}), {"results"}),
-        (Selection(("samples",)), {"samples", "logits", "timings", "scores", "hashes", "streams"}),
-        (Selection((), {"model": ("small",)}), {"logits", "timings", "scores", "costs"}),
+        (Selection(("samples",)), set(TABLES) - {"costs", "results"}),
+        (Selection((), {"model": ("small",)}), OF_A_MODEL),
         (Selection((), {"dataset": ("toy",)}), set(TABLES)),
         (Selection((), {"model": ("none",)}), set()),
         (Selection((), {"split": ("val",), "model": MODELS}), set()),
@@ -112,7 +112,7 @@ def test_rm_asks_or_is_told_not_to(tmp_path):
     assert "toy test identity torch-fp32-cpu small" in asked.out
     assert everything(store) == before
     found = cascade(*args, "--model", "small", "--yes", "--json").json
-    assert {row["table"] for row in found["removed"]} == {"logits", "timings", "scores", "costs"}
+    assert {row["table"] for row in found["removed"]} == OF_A_MODEL
     assert found["size_bytes"] == sum(row["size_bytes"] for row in found["removed"])
     assert tables_of(store) == []
 
