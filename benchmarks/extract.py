@@ -39,8 +39,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
 IMAGENET_MODELS = ("resnet18", "regnet_x_400mf", "shufflenet_v2_x1_0", "squeezenet1_1")
 ROUNDS = 3
-# How often the decode-bound case has each ImageNet image: 250 take so little that they would
-# measure what any run costs, however long.
+# How often the decode-bound cases have each image: CIFAR-10's real 60,000, and so few of ImageNet
+# that they would else measure what any run costs, however long.
 REPEAT = 4
 FEW, MANY = 10_000, 40_000
 
@@ -57,12 +57,14 @@ class Case:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        few, many = (imagenet_cases(open_images(root, "imagenet", n)) for n in (1, REPEAT))
-        every = cases(open_images(root, "cifar10")) + few[:1] + many[1:]
+        every = []
+        for dataset, of in (("cifar10", cases), ("imagenet", imagenet_cases)):
+            few, many = (of(open_images(root, dataset, repeat)) for repeat in (1, REPEAT))
+            every += [few[0], many[1]]
         for case in every:
-            print(line(measure(case, root, open_device("cpu"))))
+            print(line(measure(case, root, open_device("cpu"))), flush=True)
         for case in every[::2]:
-            print(passes_line(passes(case, root, open_device("cpu"))))
+            print(passes_line(passes(case, root, open_device("cpu"))), flush=True)
         print(memory_line(root))
 
 
