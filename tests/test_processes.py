@@ -87,6 +87,11 @@ ENGINES = {
 }
 
 
+def hears_ctrl_c():
+    """Even where these tests run in a shell's background, which ignores it for all it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(params=ENGINES)
 def driver(request, tmp_path):
     """`cascade extract` in a session of its own, in the middle of its work."""
@@ -106,6 +111,7 @@ def driver(request, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
     ) as process:
         until = time.monotonic() + 240
         while len(parts(tmp_path)) < 8 and process.poll() is None and time.monotonic() < until:
