@@ -37,11 +37,11 @@ from stages.variants import View
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
-IMAGENET_MODELS = ("resnet18", "regnet_x_400mf", "shufflenet_v2_x1_0", "squeezenet1_1")
+IMAGENET_MODELS = ("resnet18", "resnet50", "regnet_y_1_6gf", "densenet121")
 ROUNDS = 3
 # How often the decode-bound cases have each image: CIFAR-10's real 60,000, and so few of ImageNet
 # that they would else measure what any run costs, however long.
-REPEAT = 4
+REPEAT = {"cifar10": 4, "imagenet": 16}
 FEW, MANY = 10_000, 40_000
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         root = Path(folder)
         every = []
         for dataset, of in (("cifar10", cases), ("imagenet", imagenet_cases)):
-            few, many = (of(open_images(root, dataset, repeat)) for repeat in (1, REPEAT))
+            few, many = (of(open_images(root, dataset, repeat)) for repeat in (1, REPEAT[dataset]))
             every += [few[0], many[1]]
         for case in every:
             print(line(measure(case, root, open_device("cpu"))), flush=True)
