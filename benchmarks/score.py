@@ -6,8 +6,8 @@
 the same numbers in chunks that stay in the processor's cache, the cast from float32 included; naive
 numpy takes the exponential of the whole array at once. Then the `score` stage over a partition on
 disk: its peak memory, in processes of their own, must not follow the number of images. On a busy
-AMD EPYC server, 2 runs: 50,000 × 1,000 at 2.0 to 2.1× the floor, naive 10×; 303 and 306 MiB for
-20,000 and 80,000 images.
+AMD EPYC server, 3 runs: 50,000 × 1,000 at 2.0 to 2.1× the floor, naive 9 to 10×; 302 and 289 MiB
+for 20,000 and 80,000 images, twice.
 """
 
 from __future__ import annotations

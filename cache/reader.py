@@ -27,8 +27,9 @@ def read_part(
         raise _damaged(store, manifest, path, f"has {data.size} bytes instead of {part.size_bytes}")
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise _damaged(store, manifest, path, "does not have its recorded SHA-256")
-    # Not read_table, which imports pyarrow.dataset, and with it pandas where that is installed.
-    table = pq.ParquetFile(pa.BufferReader(data)).read(columns)
+    # Not read_table, which imports pyarrow.dataset, and with it pandas where that is installed. One
+    # thread: with more, what their allocators keep grows with the number of parts.
+    table = pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
     if table.num_rows != part.rows:
         raise _damaged(store, manifest, path, f"has {table.num_rows} rows instead of {part.rows}")
     return table
