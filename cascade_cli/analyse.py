@@ -142,20 +142,16 @@ def threshold(
     from cache import Store
     from cascade_cli import asking, gather
     from stages import threshold as stage
-    from stages.fitting import plan
 
     check_table_file(output)
     store = Store(cache)
     question = _question(scorefn, postcheck, objective, n_threshold_values)
     pair = asking.pair(model_1, model_2, all_pairs)
     wanted = list(pair) if pair else asking.names(models)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    split = gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
-    reported = gather.scores(store, dataset, split, wanted, images, runtime)
+    reported = gather.reported(store, dataset, split, wanted, images, runtime)
     fit_split = asking.fit_split(fit_split, train)
-    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
     gather.enough_models(pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
@@ -261,7 +257,6 @@ def heterogeneity(
     from cache.errors import one_of
     from cascade_cli import asking, gather
     from stages import heterogeneity as stage
-    from stages.fitting import plan
 
     check_table_file(output)
     if fit_split is not None and not predict:
@@ -270,13 +265,12 @@ def heterogeneity(
         raise one_of("metric", metric, stage.METRICS)
     store = Store(cache)
     wanted = asking.names(models)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    split = "train" if train else gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
-    scores = gather.scores(store, dataset, split, wanted, images, runtime)
+    split = "train" if train else split
+    scores = gather.reported(store, dataset, split, wanted, images, runtime)
     if predict:
-        gather.ensure(store, dataset, fit_split, scores.models, images, runtime)
-        _predicted(store, scores, plan(store, scores, fit_split, runtime=runtime), output, as_json)
+        fitted = gather.fit_plan(store, scores, fit_split, images, runtime)
+        _predicted(store, scores, fitted, output, as_json)
         return
     matrix = stage.run(store, scores, metric)
     rows = [
@@ -286,7 +280,7 @@ def heterogeneity(
     if output is not None:
         write_rows(rows, output)
     if as_json:
-        head = {"dataset": dataset, "split": split, "metric": metric}
+        head = {"dataset": scores.dataset, "split": scores.split, "metric": metric}
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
         return
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})

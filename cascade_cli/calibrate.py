@@ -56,16 +56,11 @@ def calibrate(
     from cache import Store
     from cascade_cli import asking, gather
     from stages import calibrate as stage
-    from stages.fitting import plan
 
     check_table_file(output)
     store, images = Store(cache), gather.Images(data, weights)
-    wanted = asking.names(models)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    split = gather.report_split(store, dataset, split)
-    reported = gather.scores(store, dataset, split, wanted, images, runtime)
-    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    reported = gather.reported(store, dataset, split, asking.names(models), images, runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note.replace("λ is", "the temperature is"))
     rows, bins = stage.run(store, reported, fitted)
@@ -73,7 +68,7 @@ def calibrate(
         write_rows(bins, output)
     files = [] if figures is None else _drawn(rows, bins, figures)
     if as_json:
-        head = {"dataset": dataset, "split": split, "fit_split": fitted.split}
+        head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         head |= {"fit_method": fitted.method}
         more = {"notes": list(fitted.notes), "figures": files}
         print_json(head | more | {"models": rows, "reliability": bins})
@@ -81,7 +76,7 @@ def calibrate(
     print_table(rows, COLUMNS)
     print(
         f"temperature fitted on {fitted.split} ({rows[0]['fit_n']} images, {fitted.method}), the "
-        f"rest is of {split} ({rows[0]['n']} images)"
+        f"rest is of {reported.split} ({rows[0]['n']} images)"
     )
     for file in files:
         print(f"wrote {file}")

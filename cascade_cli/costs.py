@@ -312,21 +312,18 @@ def compare(
     cascade compare -d digits --cost-device jetson-nano,a100
     """
     from cache import Store
-    from cascade_cli import asking, gather
+    from cascade_cli import gather
     from stages import compare as stage
-    from stages.fitting import plan
 
-    store = Store(cache)
-    dataset = asking.dataset_for(dataset)
-    split = gather.report_split(store, dataset, split)
-    reported = gather.scores(store, dataset, split, None, gather.Images(), runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    store, images = Store(cache), gather.Images()
+    reported = gather.reported(store, dataset, split, None, images, runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note)
     by_device = prices.by_device(store, reported, cost_device, cost)
     rows = stage.run(reported, fitted, by_device, min_accuracy, batch_size)
     if as_json:
-        head = {"dataset": dataset, "split": split, "fit_split": fitted.split}
+        head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         print_json(head | {"fit_method": fitted.method, "rows": rows})
         return
     _show_choices(rows, next(iter(by_device.values())).unit)

@@ -13,6 +13,7 @@ from cascade_cli.output import progress, say
 if TYPE_CHECKING:
     from cache import Store
     from stages.datasets import Source
+    from stages.fitting import FitPlan
     from stages.models import Chosen
     from stages.score import ScoreSet
     from stages.serving import LiveCascade
@@ -116,19 +117,35 @@ def enough_models(pairs: Sequence[object], scores: ScoreSet) -> None:
         raise InputError(f"{where} has one model only ({scores.models[0]}): extract another")
 
 
-def ensure(
+def reported(
     store: Store,
-    dataset: str,
+    dataset: str | None,
     split: str | None,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     images: Images,
     runtime: str | None,
-) -> None:
-    """Make sure that a split asked to fit λ is in the cache, where it can be made."""
+) -> ScoreSet:
+    """The scores to report: of the dataset and split asked for, else of the default ones."""
+    dataset = asking.dataset_for(dataset, models[0] if models else None)
+    return scores(store, dataset, report_split(store, dataset, split), models, images, runtime)
+
+
+def fit_plan(
+    store: Store,
+    reported: ScoreSet,
+    split: str | None,
+    images: Images,
+    runtime: str | None,
+    models: Sequence[str] | None = None,
+) -> FitPlan:
+    """The images that fit λ; a split asked for is extracted first where that can be done."""
     from stages.datasets import split_name
+    from stages.fitting import plan
 
     if split is not None:
-        scores(store, dataset, split_name(dataset, split), models, images, runtime)
+        named = split_name(reported.dataset, split)
+        scores(store, reported.dataset, named, models or reported.models, images, runtime)
+    return plan(store, reported, split, runtime=runtime)
 
 
 def decided(
@@ -146,7 +163,6 @@ def decided(
     `rule` is (score, λ or None, post-check).
     """
     from cache.errors import InputError, one_of
-    from stages.fitting import plan
     from stages.rule import SCORES, parse_threshold
     from stages.simulate import NO_FIT, Cascade
     from stages.sweep import OBJECTIVES
@@ -168,8 +184,7 @@ def decided(
                 f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
                 "`never`"
             ) from error
-    ensure(store, reported.dataset, fit_split, pair, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    fitted = fit_plan(store, reported, fit_split, images, runtime, pair)
     for note in fitted.notes:
         say(note)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective)

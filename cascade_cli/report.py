@@ -65,15 +65,12 @@ def report(
     from cascade_cli import asking, gather
     from stages import report as stage
     from stages.certify import Limits
-    from stages.fitting import plan
 
     limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
     dataset = asking.dataset_for(dataset, model_1)
-    split = gather.report_split(store, dataset, split)
-    reported = gather.scores(store, dataset, split, None, images, runtime)
-    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    reported = gather.reported(store, dataset, split, None, images, runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)

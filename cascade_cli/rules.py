@@ -88,7 +88,6 @@ def rules(
     from cache import Store
     from cascade_cli import asking, gather
     from stages import rules as stage
-    from stages.fitting import plan
 
     check_table_file(output)
     pair = asking.pair(model_1, model_2, all_pairs)
@@ -97,11 +96,8 @@ def rules(
     wanted = _wanted(pair, listed, teams)
     chosen = _chosen(rule, final, objective)
     store, images = Store(cache), gather.Images(data, weights)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    split = gather.report_split(store, dataset, split)
-    reported = gather.scores(store, dataset, split, wanted, images, runtime)
-    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    reported = gather.reported(store, dataset, split, wanted, images, runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     question = _question(reported, pair, listed, teams, chosen)
     gather.enough_models(question.pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)

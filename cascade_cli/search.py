@@ -103,7 +103,6 @@ def search(
     from cache import Store
     from cascade_cli import asking, gather
     from stages import search as stage
-    from stages.fitting import plan
     from stages.found import Space
 
     check_table_file(output)
@@ -112,13 +111,10 @@ def search(
     _one_by_one(certify, stages, optimism, batch_size)
     space = Space(_table(scorefn, postcheck), stages)
     store, wanted = Store(cache), asking.names(models)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
-    split = gather.report_split(store, dataset, split)
     images = gather.Images(data, weights)
-    reported = gather.scores(store, dataset, split, wanted, images, runtime)
+    reported = gather.reported(store, dataset, split, wanted, images, runtime)
     gather.enough_models(reported.models[1:], reported)
-    gather.ensure(store, dataset, fit_split, reported.models, images, runtime)
-    fitted = plan(store, reported, fit_split, runtime=runtime)
+    fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, wanted is not None, asked)
