@@ -15,7 +15,11 @@ from stages.stream import Stream, requested
 
 
 class MissingHashesError(InputError):
-    """The cache lacks the hashes that a memory looks images up by."""
+    """The cache lacks the hashes that a memory looks images up by; `command` makes them."""
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(f"{message}: run `{command}`")
+        self.command = command
 
 
 def scores(
@@ -62,9 +66,9 @@ def _hashes(
     if manifest is None:
         data = "" if scores.dataset == "digits" else " --data DIR"
         raise MissingHashesError(
-            f"the cache has no {algorithm} hashes of {scores.dataset}/{scores.split}, {variant}: "
-            f"run `cascade hash --dataset {scores.dataset}{data} --split {scores.split} "
-            f"--variants {variant} --algorithms {algorithm}`"
+            f"the cache has no {algorithm} hashes of {scores.dataset}/{scores.split}, {variant}",
+            f"cascade hash --dataset {scores.dataset}{data} --split {scores.split} "
+            f"--variants {variant} --algorithms {algorithm}",
         )
     table = cache.read_table(store, manifest)
     rows = table.column("hash").to_pylist()

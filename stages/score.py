@@ -149,11 +149,12 @@ def models_of(
 
 
 class MissingError(InputError):
-    """The cache lacks logits; `models` names them, empty where it lacks all."""
+    """The cache lacks logits; `models` names them, empty where it lacks all; `command` fills
+    the gap."""
 
-    def __init__(self, message: str, models: Sequence[str]) -> None:
-        super().__init__(message)
-        self.models = list(models)
+    def __init__(self, message: str, models: Sequence[str], command: str) -> None:
+        super().__init__(f"{message}: run `{command}`")
+        self.models, self.command = list(models), command
 
 
 def missing(
@@ -173,9 +174,9 @@ def missing(
     names = ",".join(models) or "all"
     data = "" if dataset == "digits" else " --data DIR"
     return MissingError(
-        f"the cache has no logits of {wanted} on {dataset}/{split} ({has}): run `cascade extract "
-        f"--dataset {dataset}{data} --split {split} --models {names}{turned}`",
+        f"the cache has no logits of {wanted} on {dataset}/{split} ({has})",
         models,
+        f"cascade extract --dataset {dataset}{data} --split {split} --models {names}{turned}",
     )
 
 

@@ -122,10 +122,26 @@ def run(
     recall: Recall | None = None,
     request: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The summary of one simulated cascade, also written to results/simulate.
+    """The row of `figures`, also written to results/simulate.
 
-    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them. `request`
-    tells apart what else was asked for (the stream's name, say).
+    `request` tells apart what else was asked for (the stream's name, say).
+    """
+    row = figures(scores, cascade, fit, pricer, recall)
+    asked = {"cascade": str(cascade), "fit": fit, "memory": recall and str(recall.policy)}
+    save(store, "simulate", scores, asked | (request or {}), [row])
+    return row
+
+
+def figures(
+    scores: ScoreSet,
+    cascade: Cascade,
+    fit: dict[str, Any] | None = None,
+    pricer: Pricer | None = None,
+    recall: Recall | None = None,
+) -> dict[str, Any]:
+    """The summary of one simulated cascade.
+
+    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them.
     """
     plain = outcome = simulate(scores, cascade)
     memory = NO_MEMORY
@@ -133,10 +149,7 @@ def run(
         outcome, found = recalled(scores, cascade, plain, recall)
         memory = _memory_row(scores, cascade, plain, outcome, found, recall, pricer)
     row = summary(scores, cascade, outcome) | memory | (fit or NO_FIT)
-    row |= priced(cascade, outcome, pricer)
-    asked = {"cascade": str(cascade), "fit": fit, "memory": recall and str(recall.policy)}
-    save(store, "simulate", scores, asked | (request or {}), [row])
-    return row
+    return row | priced(cascade, outcome, pricer)
 
 
 NO_MEMORY: dict[str, Any] = {
