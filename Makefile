@@ -31,7 +31,7 @@ PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate margin heterogeneity simulate compare hash live export check report cache doctor config models datasets test lint bench bench-gpu imagenet clean
+	calibrate margin heterogeneity simulate compare hash live export check report cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP) ## Write docs/commands.md from the commands' help
+	$(BIN)/python -m tools.command_docs
 
 bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.sweep

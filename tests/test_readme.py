@@ -26,10 +26,12 @@ from stages.models import get
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *("README.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
+    *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/commands.md", "docs/configuration.md"),
+    *("docs/original.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
     *("docs/deploy.md", "docs/results-cifar10.md"),
 )
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+ORIGINAL = (ROOT / "docs/original.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 RUNNABLE = ("sh", "bash", "python")
 # A command with one of these words reads the images and weights that lie beside the repository.
@@ -39,7 +41,7 @@ NEEDS_NETWORK = {"--download", "imagenet"}
 # To keep the minute: one request after the other takes long.
 ADDED = {"live": ["--limit", "20"]}
 # Targets that run no `cascade`, by what they run instead.
-OTHER_TARGETS = {"install": "pip install", "test": "-m pytest"}
+OTHER_TARGETS = {"install": "pip install", "test": "-m pytest", "lint": "mypy"}
 TABLES = (
     *("samples", "logits", "timings", "scores", "costs"),
     *("results/threshold", "results/search", "results/simulate", "results/heterogeneity"),
@@ -74,8 +76,8 @@ SECTIONS = {f"{s.page}: {s.title}": s for page in PAGES for s in sections(page)}
 RUN = [name for name, section in SECTIONS.items() if section.runs]
 
 
-def section(title: str) -> Section:
-    return SECTIONS[f"README.md: {title}"]
+def section(title: str, page: str = "README.md") -> Section:
+    return SECTIONS[f"{page}: {title}"]
 
 
 # --- where the commands run ----------------------------------------------------------------------
@@ -247,7 +249,7 @@ def test_wrong_command_fails(line, at_desk):
 
 
 def test_shown_digits_are_what_extract_gives(at_desk):
-    shown = re.findall(r"^(digits_\w+) +(\w+) +(\d+) .* ([\d.]+)%$", README, re.M)
+    shown = re.findall(r"^(digits_\w+) +(\w+) +(\d+) .* ([\d.]+)%$", GUIDE, re.M)
     found = cascade("extract", "--json").json["models"]
     assert sorted(shown) == sorted(
         (row["model"], row["split"], str(row["rows"]), f"{row['accuracy']:.2%}"[:-1])
@@ -272,7 +274,7 @@ def test_shown_simulation_is_what_simulate_prints(tmp_path):
 def test_every_reader_finds_the_same_accuracy(at_desk):
     rows = cascade("score", "-d", "digits", "--split", "test", "--json").json["models"]
     expected = {row["model"]: pytest.approx(row["accuracy"]) for row in rows}
-    codes = [text for kind, text in section("Reading the cache").blocks if kind == "python"]
+    codes = [text for kind, text in section("Reading the cache", "docs/guide.md").blocks if kind == "python"]
     assert len(codes) == 3
     for code in codes:
         found = run_python(code)["accuracy"]
@@ -315,7 +317,7 @@ FLAG_TABLE = re.compile(r"^\| `(\w+\.py)` \| `cascade (\w+)` \|.*\n\|[-|]+\n((?:
 
 @pytest.mark.parametrize("script", ["main.py", "threshold.py", "heterogeneity.py"])
 def test_flags_of_the_original_scripts(script):
-    tables = {name: (command, rows) for name, command, rows in FLAG_TABLE.findall(README)}
+    tables = {name: (command, rows) for name, command, rows in FLAG_TABLE.findall(ORIGINAL)}
     command, rows = tables[script]
     there = flags_of(command)
     for row in rows.splitlines():
@@ -340,7 +342,7 @@ def test_every_flag_in_the_text_exists():
 
 
 def test_tree_lists_every_folder():
-    [(_, tree)] = section("The tree").blocks
+    [(_, tree)] = section("The tree", "CONTRIBUTING.md").blocks
     listed = re.findall(r"^(\.?\w+)/ ", tree, re.M)
     git = ["git", "-C", str(ROOT), "ls-files"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)
@@ -393,6 +395,24 @@ def test_cache_page_has_every_table_and_key():
     for table, names in KEYS.items():
         [line] = [line for line in text.splitlines() if line.startswith(f"{table}/")]
         assert re.findall(r"(\w+)=", line) == [name for name in names if name != "stage"]
+
+
+def test_commands_page_is_what_the_commands_say():
+    from tools.command_docs import page
+
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+    assert re.findall(r"^## cascade (.*)$", page(), re.M) == commands()
+
+
+def test_citation_names_this_version_and_the_paper():
+    import yaml
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{cited["version"]}"' in project
+    assert cited["license"] == "Apache-2.0"
+    assert f"doi.org/{cited['references'][0]['doi']}" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_licence_is_the_stated_one():

@@ -29,7 +29,7 @@ from stages.simulate import Cascade, simulate
 from stages.spending import costs_of, counted_runs
 from stages.verdict import NOT_WORTH, UNKNOWN, WORTH, verdict
 
-README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).parents[1] / "docs/guide.md"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_answers_keep_what_was_asked_on_the_fitting_images(digits):
 
 def test_the_readme_shows_what_is_printed(digits):
     done = _search(digits, "--match", "digits_residual")
-    text = README.read_text(encoding="utf-8").split("## Which cascade to deploy")[1]
+    text = GUIDE.read_text(encoding="utf-8").split("## Which cascade to deploy")[1]
     shown = " ".join(re.findall(r"```text\n(.*?)```", text, re.S)[0].split())
     assert done.out.splitlines()[0] == shown
 
