@@ -274,7 +274,11 @@ def test_shown_simulation_is_what_simulate_prints(tmp_path):
 def test_every_reader_finds_the_same_accuracy(at_desk):
     rows = cascade("score", "-d", "digits", "--split", "test", "--json").json["models"]
     expected = {row["model"]: pytest.approx(row["accuracy"]) for row in rows}
-    codes = [text for kind, text in section("Reading the cache", "docs/guide.md").blocks if kind == "python"]
+    codes = [
+        text
+        for kind, text in section("Reading the cache", "docs/guide.md").blocks
+        if kind == "python"
+    ]
     assert len(codes) == 3
     for code in codes:
         found = run_python(code)["accuracy"]

@@ -20,8 +20,9 @@ PAGE = Path(__file__).parents[1] / "docs/commands.md"
 INTRODUCTION = """\
 # Commands
 
-What `cascade COMMAND --help` tells, on one page; written by `make docs`. `-h` is `--help` everywhere.
-Any option's default can stand in `cascade.toml` or the environment: [configuration.md](configuration.md).
+What `cascade COMMAND --help` tells, on one page; written by `make docs`. `-h` is `--help`
+everywhere. Any option's default can stand in `cascade.toml` or the environment:
+[configuration.md](configuration.md).
 """
 
 
