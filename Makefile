@@ -12,6 +12,7 @@ SCORE ?= maxp
 CACHE ?= artifacts
 OUT ?= report.html
 POLICY ?= policy
+PAPER ?= kinnas2024
 IMAGES ?=
 LIMIT ?= 25
 ARGS ?=
@@ -31,7 +32,7 @@ PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate margin heterogeneity simulate compare hash live export check report cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
+	calibrate margin heterogeneity simulate compare hash live export check report reproduce cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +83,9 @@ check: $(STAMP) ## Fail where the cascade in POLICY is worse than it promised
 
 report: $(STAMP) ## Write the page OUT (report.html)
 	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output $(OUT) $(ARGS)
+
+reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=cifar10
+	$(CASCADE) reproduce $(PAPER) --cache $(CACHE) $(call flag,--dataset,$(filter-out digits,$(DATASET))) $(FROM) $(ARGS)
 
 import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'
 	$(CASCADE) import --cache $(CACHE) $(ARGS)

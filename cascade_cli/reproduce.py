@@ -1,0 +1,222 @@
+"""`reproduce`: a paper's published figures beside ours, from whatever of its models is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli import prices
+from cascade_cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from cache import Store
+    from cascade_cli.gather import Images
+    from stages.fitting import FitPlan
+    from stages.reproduce import Paper, Setting
+    from stages.reproduce.figures import Case, Remembering
+    from stages.score import ScoreSet
+
+SEED = 0  # of the copies and their order
+
+
+def register(app: typer.Typer) -> None:
+    app.command("reproduce")(reproduce)
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="The paper: kinnas2024.")],
+    dataset: Annotated[
+        str | None, typer.Option("-d", "--dataset", help="Its settings on this. [default: all]")
+    ] = None,
+    data: opt.Data = None,
+    split: opt.Split = None,
+    train: Annotated[
+        bool,
+        typer.Option("-t", "--train", help="Make the training split, on which the paper fits λ."),
+    ] = False,
+    weights: opt.WeightsDir = None,
+    runtime: opt.Runtime = None,
+    cost: prices.Cost = None,
+    cost_device: prices.CostDevice = None,
+    cache: opt.Cache = None,
+    as_json: opt.Json = False,
+) -> None:
+    """A paper's published figures beside ours: its pairs and settings on what the cache has.
+
+    \b
+    cascade reproduce kinnas2024 -d cifar10
+    """
+    from cache import Store
+    from cascade_cli.gather import Images
+    from cascade_cli.reproduce_shown import show
+    from stages.reproduce import paper as named
+
+    known = named(paper)
+    settings = _settings(known, dataset, data)
+    how = How(Store(cache), Images(data, weights), runtime, prices.Asked(cost, cost_device))
+    rows = [_setting(known, each, split, train, how) for each in settings]
+    found = {"paper": _about(known), "settings": [row for row in rows if row is not None]}
+    found["missing"] = how.missing
+    _anything(known, found)
+    if as_json:
+        print_json(found)
+        return
+    show(found)
+
+
+@dataclass(frozen=True)
+class How:
+    """Where figures come from; `missing` fills with what is not there, each with its command."""
+
+    store: Store
+    images: Images
+    runtime: str | None
+    asked: prices.Asked
+    missing: list[dict[str, str]] = field(default_factory=list)
+
+    def lacks(self, setting: Setting, what: str, command: str) -> None:
+        self.missing.append({"setting": str(setting), "what": what, "command": command})
+
+
+def _settings(paper: Paper, dataset: str | None, data: str | None) -> list[Setting]:
+    from cache.errors import InputError, one_of
+
+    names = list(dict.fromkeys(each.dataset for each in paper.settings))
+    if dataset is None and data is not None:
+        raise InputError(f"--data holds one dataset's images: name it, -d {', '.join(names)}")
+    if dataset is not None and dataset not in names:
+        raise one_of(f"dataset of {paper.name}", dataset, names)
+    return [each for each in paper.settings if dataset in (None, each.dataset)]
+
+
+def _about(paper: Paper) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    about = {key: getattr(paper, key) for key in ("name", "title", "reference")}
+    claims = [asdict(each) for each in paper.claims]
+    return about | {"claims": claims, "memory_notes": list(paper.energy.notes)}
+
+
+def _anything(paper: Paper, found: dict[str, Any]) -> None:
+    from cache import InputError
+
+    if not found["settings"]:
+        first = found["missing"][0]
+        raise InputError(
+            f"the cache has no pair of {paper.name}, such as {first['setting']}: "
+            f"run `{first['command']}`"
+        )
+
+
+def _setting(
+    paper: Paper, setting: Setting, split: str | None, train: bool, how: How
+) -> dict[str, Any] | None:
+    """All figures of a setting, None where the cache lacks its models and no images make them."""
+    from cascade_cli import gather
+    from stages.reproduce.figures import Case, setting_row
+    from stages.score import MissingError
+
+    pair, split = _pair(setting), _split(how.store, setting.dataset, split)
+    try:
+        reported = gather.scores(how.store, setting.dataset, split, pair, how.images, how.runtime)
+    except MissingError as gap:
+        how.lacks(setting, f"logits of {', '.join(gap.models or pair)} on {split}", gap.command)
+        return None
+    everyone = prices.with_references(how.store, reported)
+    pricer = prices.pricer(how.store, everyone, pair, how.asked)
+    case = Case(paper, setting, reported, everyone, pricer)
+    original = _original_plan(case, train, how)
+    honest = gather.fit_plan(how.store, reported, None, how.images, how.runtime, pair)
+    for note in dict.fromkeys((*original.notes, *honest.notes)):
+        say(note)
+    _priced(case, how)
+    return setting_row(case, original, honest, _remembering(case, how))
+
+
+def _split(store: Store, dataset: str, split: str | None) -> str:
+    """As every command, but where the cache has nothing the published dataset's own."""
+    from cascade_cli import gather
+    from stages.datasets import spec
+    from stages.score import splits_of
+
+    known = spec(dataset)
+    if split is None and known is not None and not splits_of(store, dataset):
+        return known.default_split
+    return gather.report_split(store, dataset, split)
+
+
+def _pair(setting: Setting) -> tuple[str, str]:
+    return setting.model_1, setting.model_2
+
+
+def _original_plan(case: Case, train: bool, how: How) -> FitPlan:
+    """On train, as the paper, where the cache has it; else on the reported images themselves."""
+    from cascade_cli import gather
+    from stages.score import MissingError
+
+    reported = case.reported
+    pair = _pair(case.setting)
+    images = how.images if train else gather.Images()
+    where = (how.store, reported, "train", images, how.runtime, pair)
+    try:
+        return gather.fit_plan(*where)
+    except MissingError as gap:
+        how.lacks(case.setting, "train, on which the paper fits λ", gap.command)
+    return gather.fit_plan(how.store, reported, reported.split, images, how.runtime, pair)
+
+
+def _priced(case: Case, how: How) -> None:
+    """Says which command would measure joules, unless another cost was asked for."""
+    kind = None if case.pricer is None else case.pricer.prices.kind
+    if how.asked.kind is None and kind != "joules":
+        models = ",".join(dict.fromkeys((*_pair(case.setting), case.single)))
+        where = f"--dataset {case.setting.dataset} --data DIR"
+        command = f"cascade profile {where} --models {models}"
+        how.lacks(case.setting, "measured joules", command)
+
+
+def _remembering(case: Case, how: How) -> dict[float, Remembering]:
+    """For each share of duplicates the requests and the memories; hashes that lack are told."""
+    from stages.reproduce.figures import Remembering
+    from stages.stream import make, requested
+
+    energy, n = case.paper.energy, len(case.reported.labels)
+    found: dict[float, Remembering] = {}
+    for share in energy.duplicates:
+        stream = make(n, share, 0.0, "shuffled", SEED)
+        shown = requested({"identity": case.reported}, stream)
+        recalls = {name: _recall(case, shown, stream, name, how) for name in energy.memories}
+        there = {name: recall for name, recall in recalls.items() if recall is not None}
+        found[share] = Remembering(stream, there)
+    costs = {name: _hash_cost(case, name, how) for name in found[0.0].recalls}
+    return {share: replace(each, hash_costs=costs) for share, each in found.items()}
+
+
+def _recall(case: Case, shown: ScoreSet, stream: Any, name: str, how: How) -> Any:
+    from cascade_cli import requests
+    from stages.memory import Policy
+    from stages.requests import MissingHashesError
+
+    try:
+        return requests.recall(how.store, shown, stream, Policy(name), 1, how.images)
+    except MissingHashesError as gap:
+        known = {row["command"] for row in how.missing}
+        if gap.command not in known:
+            how.lacks(case.setting, f"{name} hashes on {shown.split}", gap.command)
+        return None
+
+
+def _hash_cost(case: Case, name: str, how: How) -> float | None:
+    from cascade_cli import requests
+
+    if case.pricer is None:
+        return None
+    known, setting = case.pricer.prices, case.setting
+    cost = requests.hash_cost(how.store, case.reported, name, known.kind, known.device)
+    if cost is None and known.kind != "macs":
+        command = f"cascade hash --dataset {setting.dataset} --data DIR --algorithms {name}"
+        how.lacks(setting, f"{known.kind} of {name} on {known.device}", command)
+    return cost
