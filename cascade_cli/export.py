@@ -9,7 +9,7 @@ import typer
 from cascade_cli import asking, prices, requests
 from cascade_cli import options as opt
 from cascade_cli.output import check_table_file, print_json, print_table, progress
-from cascade_cli.policies import How, simulated
+from cascade_cli.policies import How, deploy
 
 if TYPE_CHECKING:
     from cache import Store
@@ -126,15 +126,11 @@ def _policy(
 ) -> dict[str, Any]:
     """Decide as `simulate` does, and write it down."""
     from cascade_cli import gather
-    from stages import policy as stage
 
     split = gather.report_split(store, *where)
     scores = gather.scores(store, where[0], split, pair, how.images, how.runtime)
     cascade, how_fitted = gather.decided(store, scores, pair, rule, *fit, how.images, how.runtime)
-    stage.deployable(cascade)
-    row = simulated(store, scores, cascade, how_fitted, how)
-    found = stage.document(store, scores, cascade, row, how.memory.policy())
-    return {"files": stage.write(folder, found), "policy": found}
+    return deploy(store, scores, cascade, how_fitted, how, folder)
 
 
 def _show_promise(found: dict[str, Any]) -> None:

@@ -43,6 +43,24 @@ def simulated(
     return stage.run(store, shown, cascade, fit, pricer, recall, {"stream": None})
 
 
+def deploy(
+    store: Store,
+    scores: ScoreSet,
+    cascade: Cascade,
+    fit: dict[str, Any],
+    how: How,
+    folder: str,
+    certificate: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a cascade, its λ and how that came about to a folder, with what it promises."""
+    from stages import policy as stage
+
+    stage.deployable(cascade)
+    row = simulated(store, scores, cascade, fit, how)
+    found = stage.document(store, scores, cascade, row, how.memory.policy(), certificate)
+    return {"files": stage.write(folder, found), "policy": found}
+
+
 def applied(context: typer.Context, place: str) -> dict[str, Any]:
     """The options of `live` with what a policy says in place of what was not given.
 

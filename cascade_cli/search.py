@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import prices
+from cascade_cli import policies, prices
 from cascade_cli.output import check_table_file, print_json, say, write_rows
 from cascade_cli.search_shown import show
 
@@ -91,6 +91,10 @@ def search(
     cost_device: prices.CostDevice = None,
     batch_size: prices.BatchSize = 1,
     baseline: prices.Baseline = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", help="Also write the answer, a pair, to this folder: see export."),
+    ] = None,
     output: opt.Output = None,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
@@ -126,12 +130,39 @@ def search(
     for note in fitted.notes:
         say(note)
     found = stage.run(store, asking_for, resamples if optimism else None, promise)
+    if policy is not None:
+        how = policies.How(images, runtime, costs=asked)
+        found["policy"] = _deployed(store, found, how, policy)
     if output is not None:
         write_rows(stage.rows_of(found), output)
     if as_json:
         print_json(found)
         return
     show(found)
+    for path in found.get("policy", {}).get("files", ()):
+        print(path)
+
+
+def _deployed(
+    store: Store, found: dict[str, Any], how: policies.How, folder: str
+) -> dict[str, Any]:
+    """The answer as `export --policy` would write it, fitted as the search did."""
+    from cache import InputError
+    from cascade_cli import gather
+    from stages.simulate import NO_FIT, Cascade
+
+    answer = found["answer"]
+    if answer["model_2"] is None or answer["model_3"] is not None:
+        what = "a chain of three" if answer["model_3"] else f"{answer['model_1']} alone"
+        raise InputError(
+            f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
+        )
+    pair = (answer["model_1"], answer["model_2"])
+    scores = gather.scores(store, found["dataset"], found["split"], pair, how.images, how.runtime)
+    cascade = Cascade(*pair, answer["score"], answer["threshold"], answer["postcheck"])
+    fit = NO_FIT | {key: answer[key] for key in NO_FIT if key in answer}
+    fit["objective"] = f"search: {found['question']}"
+    return policies.deploy(store, scores, cascade, fit, how, folder, found["certificate"])
 
 
 def _question(

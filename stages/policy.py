@@ -7,7 +7,7 @@ images, and where each of these came from.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ VERSION = 1
 FILE, CODE = "policy.toml", "cascade_policy.py"
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "trained_on", "parameters")
 _LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
+_CERTIFICATE = ("epsilon", "delta", "bound", "reference", "max_usage", "max_cost", "testing")
 _FIT = ("objective", "fit_split", "fit_method", "fit_n", "fit_accuracy", "fit_usage")
 _COST = (
     *("cost", "cost_low", "cost_high", "cost_1", "cost_2", "cost_kind", "cost_unit"),
@@ -68,8 +69,12 @@ def document(
     cascade: Cascade,
     row: dict[str, Any],
     kept: memory.Policy | None,
+    certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What policy.toml says of a cascade that `simulate` gave this row on `scores`."""
+    """What policy.toml says of a cascade that `simulate` gave this row on `scores`.
+
+    `certificate` is that of a search which tested λ on images that no model had seen.
+    """
     models = [_model(store, scores, name) for name in (cascade.model_1, cascade.model_2)]
     rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
     return _without_nulls(
@@ -79,6 +84,7 @@ def document(
             "models": models,
             "memory": None if kept is None else _memory(kept),
             "fit": {key.removeprefix("fit_"): row[key] for key in _FIT},
+            "certificate": certificate and {key: certificate[key] for key in _CERTIFICATE},
             "promise": _promise(scores, row),
             "provenance": {
                 "made": now(),

@@ -136,6 +136,45 @@ def test_baselines_and_mixture(digits):
     assert 0 < mixture["share"] < 1
 
 
+@pytest.mark.parametrize(
+    "question",
+    [("--match", "digits_residual"), ("--max-cost", "0.02M"), ("--certify", "0.03,0.1")],
+)
+def test_the_answer_becomes_a_policy(digits, tmp_path, question):
+    """What is promised is the answer's row; `export` of the same λ differs in how it was fitted."""
+    from stages.policy import read
+
+    found = _search(digits, *question, "--policy", tmp_path / "policy", "--json").json
+    answer, policy = found["answer"], found["policy"]["policy"]
+    deployed = read(tmp_path / "policy")
+    assert [model["name"] for model in deployed.models] == [answer["model_1"], answer["model_2"]]
+    same = ("score", "postcheck", "threshold", "threshold_low", "threshold_high")
+    assert policy["rule"] == {key: answer[key] for key in same}
+    for key in ("accuracy", "usage", "cost", "saved"):
+        assert policy["promise"][key] == pytest.approx(answer[key]), key
+    fit = {"split": "val", "method": "other-split", "n": 500, "accuracy": answer["fit_accuracy"]}
+    assert policy["fit"] == fit | {"objective": f"search: {found['question']}"}
+    if question[0] == "--certify":
+        certificate = {"epsilon": 0.03, "delta": 0.1, "bound": "binomial"}
+        assert certificate.items() <= policy["certificate"].items()
+    else:
+        assert "certificate" not in policy
+    assert cascade("check", tmp_path / "policy", "--cache", digits).status == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "what"),
+    [(("--max-cost", "8832"), "digits_wide alone"), (("--stages", "3"), "a chain of three")],
+)
+def test_a_policy_holds_a_pair(digits, tmp_path, question, what):
+    places = ("--policy", tmp_path / "policy", "-o", tmp_path / "t.csv")
+    done = _search(digits, *question, *places)
+    assert done.status == 2
+    assert f"the answer is {what}" in done.err
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_everything_is_also_a_table(digits, tmp_path):
     found = _search(digits, "--max-cost", "0.2M", "--json", "-o", tmp_path / "t.csv").json
     [file] = [
