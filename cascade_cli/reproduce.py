@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cascade_cli.gather import Images
     from stages.fitting import FitPlan
     from stages.reproduce import Paper, Setting
-    from stages.reproduce.figures import Case, Remembering
+    from stages.reproduce.case import Case
+    from stages.reproduce.memory import Remembering
     from stages.score import ScoreSet
 
 SEED = 0  # of the copies and their order
@@ -116,7 +117,8 @@ def _setting(
 ) -> dict[str, Any] | None:
     """All figures of a setting, None where the cache lacks its models and no images make them."""
     from cascade_cli import gather
-    from stages.reproduce.figures import Case, setting_row
+    from stages.reproduce.case import Case
+    from stages.reproduce.figures import setting_row
     from stages.score import MissingError
 
     pair, split = _pair(setting), _split(how.store, setting.dataset, split)
@@ -180,7 +182,7 @@ def _priced(case: Case, how: How) -> None:
 
 def _remembering(case: Case, how: How) -> dict[float, Remembering]:
     """For each share of duplicates the requests and the memories; hashes that lack are told."""
-    from stages.reproduce.figures import Remembering
+    from stages.reproduce.memory import Remembering
     from stages.stream import make, requested
 
     energy, n = case.paper.energy, len(case.reported.labels)

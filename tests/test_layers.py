@@ -24,7 +24,8 @@ CPU_ONLY = (
     *("stages.policy", "stages.check", "stages.publish", "stages.wide", "stages.deployed"),
     *("stages.deferral", "stages.calibration", "stages.bootstrap", "stages.margin"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
-    *("stages.models", "stages.datasets", "stages.report", "cascade_cli.main"),
+    *("stages.models", "stages.datasets", "stages.report", "stages.reproduce.figures"),
+    "cascade_cli.main",
 )
 HEAVY = ("torch", "torchvision", "PIL", "imagehash", "pynvml", "safetensors")
 BLOCKER = """

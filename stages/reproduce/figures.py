@@ -7,9 +7,8 @@ it could not be made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,10 @@ from stages.fitting import FitPlan
 from stages.heterogeneity import matrix
 from stages.judged import wilson
 from stages.models import Published, specs
-from stages.pricing import Pricer
-from stages.reproduce.facts import Paper, Setting
+from stages.reproduce.case import Case
+from stages.reproduce.memory import Remembering, memory, reduction
 from stages.score import ScoreSet
-from stages.simulate import NO_FIT, Cascade, Recall, figures, priced, simulate
-from stages.stream import Stream, requested
+from stages.simulate import NO_FIT, Cascade, priced, simulate
 from stages.threshold import Question, cascade_of, operating_points
 
 Row = dict[str, Any]
@@ -33,46 +31,6 @@ _AGAINST = (
     *("baseline", "saved", "saved_low", "saved_high"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
 )
-_REMEMBERED = ("n", "accuracy", "usage", "hits", "hit_rate", "false_hits", "hash_cost")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A setting on one split: `reported` holds its two models, `everyone` all that the cache has of
-    the same runtime."""
-
-    paper: Paper
-    setting: Setting
-    reported: ScoreSet
-    everyone: ScoreSet
-    pricer: Pricer | None
-
-    @property
-    def pair(self) -> tuple[int, int]:
-        return self.reported.index(self.setting.model_1), self.reported.index(self.setting.model_2)
-
-    @cached_property
-    def single(self) -> str:
-        """The most accurate single model, of those whose cost is known where any is."""
-        known = self.everyone.models if self.pricer is None else self.pricer.prices.forward
-        models = [model for model in self.everyone.models if model in known]
-        return max(models, key=lambda m: float(self.everyone.accuracy[self.everyone.index(m)]))
-
-    def cascade(self, threshold: float) -> Cascade:
-        setting = self.setting
-        return Cascade(
-            setting.model_1, setting.model_2, setting.score, threshold, setting.postcheck
-        )
-
-
-@dataclass(frozen=True)
-class Remembering:
-    """One share of duplicates: the requests, a memory before them by each hash that is there, and
-    what a hash costs."""
-
-    stream: Stream
-    recalls: Mapping[str, Recall]
-    hash_costs: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def setting_row(
@@ -205,68 +163,3 @@ def pair_measures(case: Case) -> list[Row]:
         ours = {"value": float(values[a, b]), "rank": rank, "pairs": len(pairs)}
         rows.append({"metric": metric, "published": None, "source": None, "ours": ours})
     return rows
-
-
-def memory(case: Case, remembering: Mapping[float, Remembering]) -> Iterator[Row]:
-    """Each memory at each share of duplicates, relative to the single model at the same share.
-
-    `runs_avoided` is the share of the CNN runs, A's and B's, that the cascade makes without it.
-    """
-    energy = case.paper.energy
-    theirs = energy.dataset == case.setting.dataset
-    for name, values in energy.values.items():
-        if name == energy.single or (not theirs and name not in (energy.plain, *energy.memories)):
-            continue
-        pairs = zip(energy.duplicates, values, energy.values[energy.single], strict=True)
-        for share, value, single in pairs:
-            published = {"energy": value, "energy_single": single, "of_single": value / single}
-            yield {
-                "memory": name,
-                "duplicates": share,
-                "published": published | {"unit": energy.unit} if theirs else None,
-                "source": energy.source if theirs else None,
-                "ours": _remembered(case, name, remembering[share]),
-            }
-
-
-def reduction(case: Case, rows: Sequence[Row]) -> Row:
-    """The largest reduction of cost or energy, at the share of duplicates where it is claimed."""
-    energy = case.paper.energy
-    theirs = energy.dataset == case.setting.dataset
-    known = [
-        (row["ours"]["of_single"], row["memory"])
-        for row in rows
-        if row["duplicates"] == energy.reduced_at
-        and row["ours"]
-        and row["ours"]["of_single"] is not None
-    ]
-    least = min(known) if known else None
-    return {
-        "duplicates": energy.reduced_at,
-        "published": {"value": energy.reduction.value} if theirs else None,
-        "source": energy.reduction.source if theirs else None,
-        "ours": least and {"value": 1 - least[0], "memory": least[1]},
-    }
-
-
-def _remembered(case: Case, name: str, at: Remembering) -> Row | None:
-    recall = at.recalls.get(name)
-    if recall is None and name != case.paper.energy.plain:
-        return None
-    pricer = case.pricer and replace(
-        case.pricer,
-        scores=requested({"identity": case.everyone}, at.stream),
-        baseline=case.single,
-        hash_cost=at.hash_costs.get(name),
-    )
-    shown = requested({"identity": case.reported}, at.stream)
-    row = figures(shown, case.cascade(case.setting.threshold), None, pricer, recall)
-    avoided = row["avoided_1"] + row["avoided_2"]
-    runs = row["n"] + row["escalated"] + row["avoided_2"]
-    ends = {"of_single": "saved", "of_single_low": "saved_high", "of_single_high": "saved_low"}
-    return {
-        **{key: row[key] for key in _REMEMBERED},
-        "runs_avoided": avoided / runs,
-        **{to: None if row[key] is None else 1 - row[key] for to, key in ends.items()},
-        "single": case.single,
-    }

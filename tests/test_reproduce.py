@@ -1,0 +1,467 @@
+"""`reproduce` against plain loops over the logits: every figure, and what is told to be missing."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections import Counter
+from itertools import combinations, pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers import fingerprint_of, tied_logits, write_logits, write_samples
+from running import cascade, noise_images, seeded_weights, write_parquet
+
+from cache import Partition, PartitionWriter, Store
+from cache.schema import hashes_schema
+from stages import costs
+from stages.models import get
+from stages.reproduce import PAPERS, kinnas2024
+from stages.stream import make
+
+MACS = {"resnet20": 40, "mobilenetv2_x0_5": 25, "resnet56": 120, "resnet32": 70}
+SKILL = {"resnet20": 2.0, "mobilenetv2_x0_5": 1.5, "resnet56": 4.0, "resnet32": 2.5}
+A, B, BEST = "resnet20", "mobilenetv2_x0_5", "resnet56"
+N, CLASSES = 150, 10
+ASK = ("reproduce", "kinnas2024")
+CIFAR = (*ASK, "-d", "cifar10")
+EXTRACT = "cascade extract --dataset {} --data DIR --split {} --models {}"
+
+
+def write(root, dataset, models, splits, n=N, classes=CLASSES, provenance=None, surer=0):
+    """A cache of noisy logits; {split: (labels, {model: logits})}. `surer`: how much some are."""
+    rng, store, found = np.random.default_rng(7), Store(root), {}
+    for split in splits:
+        labels = rng.integers(0, classes, n)
+        write_samples(store, split, labels, dataset)
+        by_model = {}
+        for model in models:
+            logits = tied_logits(rng, n, classes, 1.0)
+            logits[np.arange(n), labels] += SKILL.get(model, 2.0) + surer * rng.random(n)
+            about = {"macs": MACS.get(model), "trained_on": {"splits": ["train"], "source": "told"}}
+            about |= (provenance or {}).get(model, {})
+            write_logits(store, split, model, labels, logits, dataset=dataset, provenance=about)
+            by_model[model] = logits
+        found[split] = labels, by_model
+    return found
+
+
+def keys_of(i, algorithm):
+    """The first images of each ten share a key by dhash, so that false hits abound."""
+    return (i // 3 if algorithm == "dhash" and i % 10 < 3 else 1000 + i).to_bytes(8, "big")
+
+
+def write_hashes(root, labels, algorithm):
+    keys = {"dataset": "cifar10", "split": "test", "variant": "identity", "algorithm": algorithm}
+    identity = {"dataset_fingerprint": fingerprint_of(labels), "hash": algorithm}
+    schema = hashes_schema(8)
+    writer = PartitionWriter(Store(root), Partition.of("hashes", **keys), schema, identity, {})
+    values = pa.array([keys_of(i, algorithm) for i in range(len(labels))], pa.binary(8))
+    writer.write(0, pa.table([np.arange(len(labels)), values], schema=schema))
+    writer.finish(1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(root, data) of a cache with four CIFAR-10 models on test, val and train, and both hashes."""
+    root = tmp_path_factory.mktemp("made") / "cache"
+    prefix = get(A, "cifar10").published.sha256_prefix
+    about = {A: {"weights_sha256": prefix + "0" * 56}, B: {"weights_sha256": "f" * 64}}
+    data = write(root, "cifar10", MACS, ("test", "val", "train"), provenance=about)
+    for algorithm in ("dhash", "invariants"):
+        write_hashes(root, data["test"][0], algorithm)
+    return root, data
+
+
+@pytest.fixture(scope="module")
+def found(made):
+    return cascade(*CIFAR, "--cache", made[0], "--json").json
+
+
+def setting(found):
+    [row] = found["settings"]
+    return row
+
+
+# --- the rule as its readers would write it: one image at a time ---------------------------------
+
+
+def softmax(row):
+    values = row.tolist()
+    most = max(values)
+    powers = [math.exp(x - most) for x in values]
+    total = sum(powers)
+    return [p / total for p in powers]
+
+
+def difference(row):
+    first, second = sorted(softmax(row))[:-3:-1]
+    return first - second
+
+
+def nats(row):
+    return -sum(p * math.log(p) for p in softmax(row))
+
+
+def decided(labels, a, b, limit, surer=lambda s, t: s > t, score=difference):
+    """(right, sent) per image with post-check, A trusted where it is no less sure than λ."""
+    right, sent = [], []
+    for label, x, y in zip(labels.tolist(), a, b, strict=True):
+        s_a, s_b = score(x), score(y)
+        ran = surer(limit, s_a)
+        answer = y if ran and surer(s_b, s_a) else x
+        right.append(int(answer.argmax()) == label)
+        sent.append(ran)
+    return right, sent
+
+
+def swept(labels, a, b, limits):
+    """(right answers, images sent on) of each λ, with the scores computed once."""
+    s_a, s_b = [difference(x) for x in a], [difference(y) for y in b]
+    out = []
+    for limit in limits:
+        hits = used = 0
+        for label, x, y, s, t in zip(labels.tolist(), a, b, s_a, s_b, strict=True):
+            ran = s < limit
+            used += ran
+            hits += int((y if ran and t > s else x).argmax()) == label
+        out.append((hits, used))
+    return out
+
+
+def ours(data, split, limit):
+    labels, logits = data[split]
+    return decided(labels, logits[A], logits[B], limit)
+
+
+# --- the facts -----------------------------------------------------------------------------------
+
+
+def test_every_fact_has_its_source():
+    for paper in PAPERS.values():
+        for fact in (*paper.claims, *paper.settings, paper.energy, paper.energy.reduction):
+            assert re.match(r"https://\S+|arXiv:\d+\.\d+", fact.source), fact
+
+
+def test_the_settings_name_models_that_can_be_run():
+    for each in kinnas2024.SETTINGS:
+        for model in (each.model_1, each.model_2):
+            assert get(model, each.dataset).name == model
+
+
+def test_the_energies_give_the_abstracts_reduction():
+    energy = kinnas2024.ENERGY
+    assert {len(values) for values in energy.values.values()} == {len(energy.duplicates)}
+    reduced = 1 - min(energy.values["dhash"][-1:]) / energy.values["big"][-1]
+    assert reduced == pytest.approx(kinnas2024.REDUCTION.value, abs=0.005)
+
+
+# --- the figures ---------------------------------------------------------------------------------
+
+
+def test_single_models(made, found):
+    labels, logits = made[1]["test"]
+    rows = setting(found)["single_models"]
+    assert [row["model"] for row in rows] == [A, B, BEST]
+    assert [row["same_weights"] for row in rows] == [True, False, None]
+    for row in rows:
+        right = sum(logits[row["model"]].argmax(axis=1) == labels) / N
+        assert row["ours"]["accuracy"] == pytest.approx(right)
+        assert row["ours"]["accuracy_low"] < right < row["ours"]["accuracy_high"]
+        spec = get(row["model"], "cifar10")
+        assert row["published"] == {"accuracy": spec.top1}
+        assert row["source"] == spec.published.source
+
+
+def test_the_published_threshold(made, found):
+    right, sent = ours(made[1], "test", 0.8724)
+    [row] = [row for row in setting(found)["thresholds"] if row["by"] == "published"]
+    assert (row["published"], row["unit"]) == ({"threshold": 0.8724}, None)
+    figures = row["ours"]
+    assert figures["threshold"] == 0.8724
+    assert figures["accuracy"] == pytest.approx(np.mean(right))
+    assert figures["usage"] == pytest.approx(np.mean(sent))
+    labels, logits = made[1]["test"]
+    cost = MACS[A] + np.mean(sent) * MACS[B]
+    for key, model in (("against_second", B), ("against_single", BEST)):
+        against = figures[key]
+        assert against["baseline"] == model
+        assert against["saved"] == pytest.approx(1 - cost / MACS[model])
+        alone = np.mean(logits[model].argmax(axis=1) == labels)
+        assert against["accuracy_change"] == pytest.approx(np.mean(right) - alone)
+
+
+def test_the_papers_grid_on_train(made, found):
+    """The highest accuracy, then the least use of B, among 2,000 λ; then its figures on test."""
+    labels, logits = made[1]["train"]
+    grid = np.linspace(0, 1, 2000)
+    points = swept(labels, logits[A], logits[B], grid)
+    best = max(points, key=lambda point: (point[0], -point[1]))
+    limit = grid[points.index(best)]
+    [row] = [row for row in setting(found)["thresholds"] if row["by"] == "grid"]
+    figures = row["ours"]
+    assert (figures["fit_split"], figures["fit_method"]) == ("train", "other-split")
+    assert figures["threshold"] == pytest.approx(limit, abs=1e-12)
+    assert (figures["fit_accuracy"], figures["fit_usage"]) == pytest.approx(np.array(best) / N)
+    right, sent = ours(made[1], "test", limit)
+    assert figures["accuracy"] == pytest.approx(np.mean(right))
+    assert figures["usage"] == pytest.approx(np.mean(sent))
+    assert row["published"] == {"threshold": 0.8724}
+
+
+def test_the_exact_threshold_on_val(made, found):
+    labels, logits = made[1]["val"]
+    scores = sorted({difference(row) for row in logits[A]})
+    limits = [0.0, *((low + high) / 2 for low, high in pairwise(scores)), 2.0]
+    points = swept(labels, logits[A], logits[B], limits)
+    best = max(points, key=lambda point: (point[0], -point[1]))
+    rows = [row["ours"] for row in setting(found)["thresholds"] if row["by"] == "exact"]
+    assert [row["objective"] for row in rows] == ["best", "1se"]
+    assert {row["fit_split"] for row in rows} == {"val"}
+    assert (rows[0]["fit_accuracy"], rows[0]["fit_usage"]) == pytest.approx(np.array(best) / N)
+    assert rows[1]["fit_usage"] <= rows[0]["fit_usage"]
+    for row in rows:
+        right, sent = ours(made[1], "test", row["threshold"])
+        assert row["accuracy"] == pytest.approx(np.mean(right))
+        assert row["usage"] == pytest.approx(np.mean(sent))
+
+
+def test_the_pair_among_all(made, found):
+    labels, logits = made[1]["test"]
+    right = {model: set(np.flatnonzero(logits[model].argmax(axis=1) == labels)) for model in MACS}
+    values = {}
+    for pair in combinations(MACS, 2):
+        a, b = (right[model] for model in pair)
+        values[frozenset(pair)] = (
+            len(a ^ b) / N,
+            (len(a | b) - len(a & b) - abs(len(a) - len(b))) / N,
+        )
+    for at, row in enumerate(setting(found)["pair"]):
+        mine = values[frozenset((A, B))][at]
+        better = sum(value[at] > mine for value in values.values())
+        assert row["ours"]["value"] == pytest.approx(mine)
+        assert (row["ours"]["rank"], row["ours"]["pairs"]) == (1 + better, 6)
+        assert row["published"] is None
+
+
+@pytest.mark.parametrize("duplicates", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("memory", ["nomemory", "dhash", "invariants"])
+def test_the_memory(made, found, memory, duplicates):
+    labels, logits = made[1]["test"]
+    right, sent = ours(made[1], "test", 0.8724)
+    score = difference
+    held, counts = {}, Counter()
+    for i in make(N, duplicates, 0.0, "shuffled", 0).sample_ids.tolist():
+        counts["n"] += 1
+        key = None if memory == "nomemory" else keys_of(i, memory)
+        counts["needed"] += 1 + sent[i]
+        if key in held:
+            counts["hits"] += 1
+            counts["false"] += held[key][0] != i
+            counts["right"] += held[key][1] == labels[i]
+            continue
+        counts["a"] += 1
+        counts["b"] += sent[i]
+        counts["right"] += right[i]
+        x, y = logits[A][i], logits[B][i]
+        answer = int((y if sent[i] and score(y) > score(x) else x).argmax())
+        if key is not None:
+            held[key] = i, answer
+    [row] = [
+        row
+        for row in setting(found)["memory"]
+        if (row["memory"], row["duplicates"]) == (memory, duplicates)
+    ]
+    figures, n = row["ours"], counts["n"]
+    assert (figures["n"], figures["hits"], figures["false_hits"]) == (
+        n,
+        counts["hits"],
+        counts["false"],
+    )
+    assert figures["accuracy"] == pytest.approx(counts["right"] / n)
+    assert figures["usage"] == pytest.approx(counts["b"] / n)
+    assert figures["runs_avoided"] == pytest.approx(
+        1 - (counts["a"] + counts["b"]) / counts["needed"]
+    )
+    cost = (counts["a"] * MACS[A] + counts["b"] * MACS[B]) / n
+    assert figures["of_single"] == pytest.approx(cost / MACS[BEST])
+    published = {"nomemory": (52, 80, 100), "dhash": (53, 56, 57), "invariants": (68, 75, 85)}
+    place = int(2 * duplicates)
+    ratio = published[memory][place] / (225, 302, 396)[place]
+    assert row["published"]["of_single"] == pytest.approx(ratio)
+
+
+def test_false_hits_were_there(found):
+    assert any(row["ours"] and row["ours"]["false_hits"] for row in setting(found)["memory"])
+
+
+def test_the_reduction_is_the_cheapest_memorys(found):
+    rows = [row for row in setting(found)["memory"] if row["duplicates"] == 1 and row["ours"]]
+    least = min(row["ours"]["of_single"] for row in rows)
+    reduction = setting(found)["reduction"]
+    assert reduction["ours"]["value"] == pytest.approx(1 - least)
+    assert reduction["published"] == {"value": 0.858}
+
+
+def test_every_row_has_published_and_ours(found):
+    row = setting(found)
+    rows = [*row["single_models"], *row["thresholds"], *row["pair"], *row["memory"]]
+    assert len(rows) > 20
+    for each in (*rows, row["reduction"]):
+        assert {"published", "ours", "source"} <= set(each)
+        assert (each["published"] is None) == (each["source"] is None)
+
+
+def test_measured_costs_and_the_hashs_own(made, tmp_path):
+    """Latency is taken where it is known, and a hash costs each request its time."""
+    root = tmp_path / "cache"
+    data = write(root, "cifar10", (A, B), ("test", "val"))
+    write_hashes(root, data["test"][0], "dhash")
+    about = {"device": "nano", "batch_size": 1, "meter": "none", "source": "a test"}
+    for model, ms in ((A, 2.0), (B, 3.0)):
+        row = about | {"component": "forward", "latency_ms": ms}
+        costs.merge(Store(root), "cifar10", "elsewhere", model, [row])
+    without = cascade(*CIFAR, "--cache", root, "--json").json
+    assert "latency of dhash on nano" in [row["what"] for row in without["missing"]]
+    row = about | {"component": "hash", "latency_ms": 0.5}
+    costs.merge(Store(root), "cifar10", "numpy-cpu", "hash:dhash", [row])
+    found = cascade(*CIFAR, "--cache", root, "--json").json
+    assert setting(found)["cost"]["cost_unit"] == "ms"
+    assert "measured joules" in [row["what"] for row in found["missing"]]
+    single = {A: 2.0, B: 3.0}[setting(found)["single"]]
+    for before, after in zip(setting(without)["memory"], setting(found)["memory"], strict=True):
+        if after["memory"] == "dhash":
+            added = after["ours"]["of_single"] - before["ours"]["of_single"]
+            assert added == pytest.approx(0.5 / single)
+        else:
+            assert after == before
+
+
+# --- entropy -------------------------------------------------------------------------------------
+
+
+def test_entropy_in_both_units(tmp_path):
+    classes, pair = 1000, ("mnasnet1_3", "densenet121")
+    data = write(tmp_path, "imagenet", pair, ("val",), n=80, classes=classes, surer=15)
+    labels, logits = data["val"]
+    found = cascade(*ASK, "--cache", tmp_path, "--json").json
+    rows = setting(found)["thresholds"]
+    published = {row["unit"]: row["ours"] for row in rows if row["by"] == "published"}
+    usages = set()
+    for unit, limit in (("share of ln K", 0.7798 * math.log(classes)), ("nats", 0.7798)):
+        right, sent = decided(
+            labels, *(logits[model] for model in pair), limit, lambda s, t: s < t, nats
+        )
+        assert published[unit]["accuracy"] == pytest.approx(np.mean(right))
+        assert published[unit]["usage"] == pytest.approx(np.mean(sent))
+        usages.add(published[unit]["usage"])
+    assert len(usages) == 2
+    assert {row["published"] for row in setting(found)["memory"]} == {None}
+    assert "fit_method" in rows[-1]["ours"]
+    assert rows[-1]["ours"]["fit_method"] == "cross-fit"
+
+
+# --- what is not there ---------------------------------------------------------------------------
+
+
+def commands(found):
+    return [row["command"] for row in found["missing"]]
+
+
+def test_what_is_missing_names_its_command(tmp_path):
+    data = write(tmp_path, "cifar10", (A, B), ("test",))
+    found = cascade(*ASK, "--cache", tmp_path, "--json").json
+    assert commands(found) == [
+        EXTRACT.format("cifar10", "train", f"{A},{B}"),
+        f"cascade profile --dataset cifar10 --data DIR --models {A},{B}",
+        *(
+            "cascade hash --dataset cifar10 --data DIR --split test --variants identity "
+            f"--algorithms {name}"
+            for name in ("dhash", "invariants")
+        ),
+        EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121"),
+        EXTRACT.format("fashionmnist", "test", "repvgg_a2,resnet44"),
+    ]
+    for command in commands(found):
+        words = shlex.split(command)
+        options = cascade(words[1], "--help").out
+        assert all(word in options for word in words[2:] if word.startswith("--")), command
+    row = setting(found)
+    none = {each["memory"] for each in row["memory"] if each["ours"] is None}
+    assert none == {"biglittle", "dhash", "invariants"}
+    [grid] = [each["ours"] for each in row["thresholds"] if each["by"] == "grid"]
+    assert (grid["fit_split"], grid["fit_method"]) == ("test", "same-split")
+    right, _ = ours(data, "test", grid["threshold"])
+    assert grid["accuracy"] == grid["fit_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_without_any_cost(tmp_path):
+    write(tmp_path, "cifar10", (A, B), ("test",), provenance={A: {"macs": None}})
+    done = cascade(*CIFAR, "--cache", tmp_path, "--json")
+    row = setting(done.json)
+    assert row["cost"] is None
+    assert row["reduction"]["ours"] is None
+    assert row["thresholds"][0]["ours"]["against_single"]["saved"] is None
+    shown = cascade(*CIFAR, "--cache", tmp_path).out
+    assert "saved against" not in shown
+    assert "ours of one" not in shown
+
+
+def test_nothing_there_is_one_line(tmp_path):
+    refusal = cascade(*ASK, "--cache", tmp_path / "none").refusal
+    assert EXTRACT.format("cifar10", "test", f"{A},{B}") in refusal
+    refusal = cascade(*ASK, "-d", "imagenet", "--cache", tmp_path / "none").refusal
+    assert EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121") in refusal
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("kinnas2023",), "unknown paper 'kinnas2023': did you mean 'kinnas2024'?"),
+        (("kinnas2024", "-d", "digits"), "unknown dataset of kinnas2024 'digits'"),
+        (("kinnas2024", "-f", "images"), "name it, -d cifar10, imagenet, fashionmnist"),
+        (("kinnas2024", "-d", "cifar10", "--split", "holiday"), "--split holiday --models"),
+    ],
+)
+def test_a_wrong_request_is_one_line(made, args, message):
+    assert message in cascade("reproduce", *args, "--cache", made[0]).refusal
+
+
+def test_the_tables(made):
+    done = cascade(*CIFAR, "--cache", made[0])
+    assert done.status == 0
+    for part in (
+        f"{A} → {B} on cifar10/test ({N} images), difference with post-check",
+        "92.60%",
+        "train (other-split)",
+        "57 mAh",
+        "published 85.8% (arXiv:2412.01039, abstract); ours ",
+        "which pair were measured is not said there",
+    ):
+        assert part in done.out
+
+
+def test_nothing_is_written_but_scores(made):
+    assert not list((made[0] / "results").rglob("*"))
+
+
+def test_what_is_missing_is_made_where_images_and_weights_are_given(tmp_path):
+    pytest.importorskip("torch")
+    for split in ("test", "train"):
+        write_parquet(tmp_path / "images", split, *noise_images(12))
+    for name in (A, B):
+        seeded_weights(tmp_path / "weights" / f"{name}.pt", name)
+    given = ("-f", tmp_path / "images", "--weights", tmp_path / "weights", "--train")
+    done = cascade(*CIFAR, *given, "--cache", tmp_path / "cache", "--json")
+    row = setting(done.json)
+    assert f"the cache lacks logits of {A}, {B}: extracting test first" in done.err
+    assert "making them first" in done.err
+    assert row["n"] == 12
+    methods = {each["by"]: each["ours"] for each in row["thresholds"]}
+    assert methods["grid"]["fit_split"] == "train"
+    assert methods["exact"]["fit_method"] == "cross-fit"
+    assert all(each["ours"] for each in row["memory"] if each["memory"] != "biglittle")
+    assert [each["what"] for each in done.json["missing"]] == ["measured joules"]
+    assert "warning" in done.err
