@@ -134,6 +134,7 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.score
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.hashing
 	$(BIN)/python -m benchmarks.against_original

@@ -6,7 +6,7 @@ image, or the same row for two images. Weights (1.8 GB) and cache lie in a tempo
     python -m tools.imagenet_seeded IMAGES --limit 25
 
 Result (25 images, 2 CPU cores with five times as much other work): 40 of 40 models in 8 geometries,
-8 minutes of processor time, half of it for the weights.
+8 minutes of processor time, the writing of the weights included.
 """
 
 from __future__ import annotations
