@@ -40,8 +40,8 @@ MEMORY = {
     "memory": "run",
     "duplicates": "duplicates:.0%",
     "energy": "published",
-    "published": "of a large CNN:.1%",
-    "of_single": "ours of one:.1%",
+    "published": "of their large CNN:.1%",
+    "of_single": "ours, of {single}:.1%",
     "runs_avoided": "CNN runs avoided:.1%",
     "false_hits": "false hits",
     "accuracy": "accuracy:.2%",
@@ -117,7 +117,11 @@ def _show_memory(row: Row, paper: Row) -> None:
     rows = [_remembered(each) for each in row["memory"]]
     unpublished = all(each["published"] is None for each in rows)
     hidden = ("energy", "published") if unpublished else ()
-    columns = {key: title for key, title in MEMORY.items() if key not in hidden}
+    columns = {
+        key: title.replace("{single}", row["single"])
+        for key, title in MEMORY.items()
+        if key not in hidden
+    }
     if row["cost"] is None:
         columns.pop("of_single")
     print_table(rows, columns)

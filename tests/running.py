@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import pickle
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,17 @@ class Result:
         assert ours == self.err.splitlines()[-1:], self.err
         assert "Traceback" not in self.err
         return ours[0]
+
+
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
+
+
+def close(line, other):
+    """The same words, and numbers that differ by what another processor's rounding may do."""
+    if NUMBER.sub("#", line).split() != NUMBER.sub("#", other).split():
+        return False
+    numbers = zip(*(map(float, NUMBER.findall(text)) for text in (line, other)), strict=True)
+    return all(abs(a - b) <= max(0.15, 0.02 * abs(b)) for a, b in numbers)
 
 
 def _no_constant(name):

@@ -406,7 +406,7 @@ def test_without_any_cost(tmp_path):
     assert row["thresholds"][0]["ours"]["against_single"]["saved"] is None
     shown = cascade(*CIFAR, "--cache", tmp_path).out
     assert "saved against" not in shown
-    assert "ours of one" not in shown
+    assert "ours, of" not in shown
 
 
 def test_nothing_there_is_one_line(tmp_path):

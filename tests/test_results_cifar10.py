@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from running import cascade, needs_shared
+from running import cascade, close, needs_shared
 
 pytest.importorskip("torch")
 pytestmark = [needs_shared, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -16,15 +16,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "results-cifar10.md"
 SHOWN = re.findall(
     r"^```sh\n([^`]*)\n```\n\n```text\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S
 )
-NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
-
-
-def close(line, other):
-    """The same words, and numbers that differ by what another processor's rounding may do."""
-    if NUMBER.sub("#", line).split() != NUMBER.sub("#", other).split():
-        return False
-    numbers = zip(*(map(float, NUMBER.findall(text)) for text in (line, other)), strict=True)
-    return all(abs(a - b) <= max(0.15, 0.02 * abs(b)) for a, b in numbers)
 
 
 def test_lines_that_differ_are_told_apart():

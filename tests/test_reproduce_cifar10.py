@@ -1,0 +1,30 @@
+"""docs/reproduce.md against the commands it shows, run anew on the real images: minutes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from running import cascade, close, needs_shared
+
+pytest.importorskip("torch")
+pytestmark = [needs_shared, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+
+PAGE = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text("utf-8")
+SHOWN = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
+HASHES = ("--algorithms", "dhash,invariants", "--no-profile")
+
+
+def test_the_page_shows_what_the_command_prints(cifar_zoo, tmp_path):
+    root, _ = cifar_zoo
+    cache = shutil.copytree(root / "cache", tmp_path / "cache")
+    given = ("-d", "cifar10", "-f", root / "data", "--split", "test", "--cache", cache)
+    assert cascade("hash", *given, *HASHES).status == 0
+    done = cascade("reproduce", "kinnas2024", "-d", "cifar10", "--cost", "macs", "--cache", cache)
+    assert done.status == 0, done.err
+    found, shown = done.out.splitlines(), "\n".join(SHOWN).splitlines()
+    assert len(found) == len(shown)
+    differing = [pair for pair in zip(shown, found, strict=True) if not close(*pair)]
+    assert differing == []
