@@ -36,7 +36,7 @@ def reproduce(
     split: opt.Split = None,
     train: Annotated[
         bool,
-        typer.Option("-t", "--train", help="Make the training split, on which the paper fits λ."),
+        typer.Option("-t", "--train", help="Search λ on train; it is made where images are given."),
     ] = False,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
@@ -155,19 +155,24 @@ def _pair(setting: Setting) -> tuple[str, str]:
 
 
 def _original_plan(case: Case, train: bool, how: How) -> FitPlan:
-    """On train, as the paper, where the cache has it; else on the reported images themselves."""
+    """On train, if the paper did, where the cache has it; else on the reported images."""
     from cascade_cli import gather
     from stages.score import MissingError
 
     reported = case.reported
     pair = _pair(case.setting)
     images = how.images if train else gather.Images()
-    where = (how.store, reported, "train", images, how.runtime, pair)
+
+    def on(split: str) -> FitPlan:
+        return gather.fit_plan(how.store, reported, split, images, how.runtime, pair)
+
+    if not (train or case.setting.on_train):
+        return on(reported.split)
     try:
-        return gather.fit_plan(*where)
+        return on("train")
     except MissingError as gap:
-        how.lacks(case.setting, "train, on which the paper fits λ", gap.command)
-    return gather.fit_plan(how.store, reported, reported.split, images, how.runtime, pair)
+        how.lacks(case.setting, "train, on which λ was searched", gap.command)
+    return on(reported.split)
 
 
 def _priced(case: Case, how: How) -> None:

@@ -114,8 +114,9 @@ def _flat(row: Row) -> Row:
 
 
 def _show_memory(row: Row, paper: Row) -> None:
-    rows = [_remembered(each) for each in row["memory"]]
-    unpublished = all(each["published"] is None for each in rows)
+    told = [each for each in row["memory"] if each["published"] or each["ours"]]
+    rows = [_remembered(each) for each in told]
+    unpublished = all(each["published"] is None for each in told)
     hidden = ("energy", "published") if unpublished else ()
     columns = {
         key: title.replace("{single}", row["single"])

@@ -17,7 +17,8 @@ class Claim:
 @dataclass(frozen=True)
 class Setting:
     """A cascade with its λ. `in_nats` where the entropy may have been compared in nats rather than
-    as a share of the uniform distribution's; `note` says what differs from ours, or is not known.
+    as a share of the uniform distribution's, `on_train` where λ was searched on the training split;
+    `note` says what differs from ours, or is not known.
     """
 
     dataset: str
@@ -29,6 +30,7 @@ class Setting:
     source: str
     note: str
     in_nats: bool = False
+    on_train: bool = False
 
     def __str__(self) -> str:
         return f"{self.model_1} → {self.model_2} on {self.dataset}"
