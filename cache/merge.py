@@ -24,7 +24,7 @@ from cache.survey import Unfinished, survey
 from cache.writer import PartitionWriter, sound
 
 # Made again from what they were made from whenever that is not what it was: never in conflict.
-_DERIVED = ("scores", "streams", "results")
+_DERIVED = ("scores", "extra_scores", "streams", "results")
 
 Progress = Callable[[int, int], None]
 # Adds the rows of a complete partition to those of the same partition in the target.
@@ -188,9 +188,9 @@ def _copy_complete(target: Store, source: Store, manifest: Manifest, copied: _Co
 
 def _is_stale(target: Store, manifest: Manifest) -> bool:
     """Scores of other logits than the target has would be made again anyway."""
-    if manifest.partition.table != "scores":
+    if manifest.partition.table not in ("scores", "extra_scores"):
         return False
-    logits = manifests.load(target, Partition("logits", manifest.partition.values))
+    logits = manifests.load(target, manifest.partition.logits)
     return logits is not None and logits.content != manifest.identity.get("logits")
 
 

@@ -14,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "logits": _MODEL_KEYS,
     "timings": _MODEL_KEYS,
     "scores": _MODEL_KEYS,
+    "extra_scores": (*_MODEL_KEYS, "score"),
     "top10": _MODEL_KEYS,
     "costs": ("dataset", "runtime", "model"),
     "hashes": ("dataset", "split", "variant", "algorithm"),
@@ -56,6 +57,11 @@ class Partition:
     @property
     def path(self) -> str:
         return "/".join([self.table, *path_segments(self.table, self.values)])
+
+    @property
+    def logits(self) -> Partition:
+        """The logits of the same model and images; of a table that is made from them."""
+        return Partition("logits", self.values[: len(_MODEL_KEYS)])
 
     @property
     def guard(self) -> str:

@@ -19,8 +19,9 @@ from cache.survey import Selection, survey
 HOUR_S = 3600.0
 # Tables that mean nothing without another, at the same keys.
 _DEPENDENTS = {
-    "samples": ("logits", "timings", "scores", "top10", "hashes", "streams"),
-    "logits": ("timings", "scores", "top10"),
+    "samples": ("logits", "timings", "scores", "extra_scores", "top10", "hashes", "streams"),
+    "logits": ("timings", "scores", "extra_scores", "top10"),
+    "scores": ("extra_scores",),
 }
 
 

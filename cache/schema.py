@@ -45,6 +45,8 @@ SCORES = pa.schema(
         pa.field("entropy", pa.float64(), nullable=False),
     ]
 )
+# A score that an installed package adds; which one is a key.
+EXTRA_SCORES = pa.schema([_ID, pa.field("value", pa.float64(), nullable=False)])
 # The most probable classes of each image, for copies without logits.
 TOP10 = pa.schema(
     [
@@ -97,6 +99,7 @@ TABLES = {
     "samples": SAMPLES,
     "timings": TIMINGS,
     "scores": SCORES,
+    "extra_scores": EXTRA_SCORES,
     "top10": TOP10,
     "costs": COSTS,
     "streams": STREAMS,

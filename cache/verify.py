@@ -21,7 +21,7 @@ from cache.store import Store
 from cache.survey import Selection, Survey, survey
 
 # Tables with one row per image of their split.
-PER_IMAGE = ("samples", "logits", "scores", "top10", "hashes")
+PER_IMAGE = ("samples", "logits", "scores", "extra_scores", "top10", "hashes")
 
 Progress = Callable[[int, int], None]
 
@@ -188,7 +188,7 @@ def _content(
         yield from _batches(table, len(known.ids))
     else:
         yield from _ids(table, known)
-    if partition.table == "scores":
+    if partition.table in ("scores", "extra_scores"):
         yield from _scores(store, manifest)
 
 
@@ -239,7 +239,7 @@ def _batches(table: pa.Table, images: int) -> Iterator[str]:
 def _scores(store: Store, manifest: Manifest) -> Iterator[str]:
     """Scores whose logits are not there have nothing to be held against."""
     try:
-        logits = load(store, Partition("logits", manifest.partition.values))
+        logits = load(store, manifest.partition.logits)
     except InputError:
         return
     if logits is not None and logits.content != manifest.identity.get("logits"):

@@ -64,6 +64,10 @@ def score(
     models: Annotated[
         str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
     ] = None,
+    scorefn: Annotated[
+        str | None,
+        typer.Option("-s", "--scorefn", help="Also make these scores of packages, by commas."),
+    ] = None,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
     cache: opt.Cache = None,
@@ -79,13 +83,13 @@ def score(
     from stages import score as stage
 
     store, images = Store(cache), gather.Images(data, weights)
-    wanted = asking.names(models)
+    wanted, extra = asking.names(models), asking.package_scores(scorefn)
     dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
     splits = gather.named_splits(dataset, split) or stage.splits_of(store, dataset)
     splits = splits or [gather.report_split(store, dataset, None)]
     for name in splits:
         gather.scores(store, dataset, name, wanted, images, runtime)
-    rows = stage.run(store, dataset, splits, wanted, runtime=runtime)
+    rows = stage.run(store, dataset, splits, wanted, runtime=runtime, extra=extra)
     if as_json:
         print_json({"dataset": dataset, "models": rows})
         return
@@ -103,9 +107,7 @@ def threshold(
     ] = None,
     dataset: opt.Dataset = None,
     data: opt.Data = None,
-    scorefn: Annotated[
-        str, typer.Option("-s", "--scorefn", help="Scores separated by commas.")
-    ] = "maxp,difference,entropy",
+    scorefn: opt.ScoreFns = opt.OWN_SCORES,
     postcheck: Annotated[
         bool | None,
         typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),

@@ -43,12 +43,27 @@ def names(text: str | None) -> list[str] | None:
 
 
 def checked_score(name: str) -> str:
-    from cache.errors import one_of
-    from stages.rule import SCORES
+    from stages.scores import named
 
-    if name not in SCORES:
-        raise one_of("score", name, SCORES)
-    return name
+    return named(name).name
+
+
+def deployable_scores(text: str) -> list[str]:
+    """Scores separated by commas, among which there may be no oracle."""
+    from cache import InputError
+    from stages.scores import named
+
+    found = names(text) or []
+    if any(named(name).needs_label for name in found):
+        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
+    return found
+
+
+def package_scores(text: str | None) -> list[str]:
+    """Of scores separated by commas those that packages add."""
+    from stages.scores import named, own
+
+    return list(own(tuple(named(name).name for name in names(text) or ())))
 
 
 def pair(model_1: str | None, model_2: str | None, all_pairs: bool) -> tuple[str, str] | None:

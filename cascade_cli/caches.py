@@ -40,6 +40,7 @@ Split = Annotated[str | None, _of("split")]
 Variant = Annotated[str | None, _of("variant")]
 Runtime = Annotated[str | None, _of("runtime")]
 Model = Annotated[str | None, _of("model")]
+Score = Annotated[str | None, typer.Option("--score", help="Only of these added scores.")]
 Algorithm = Annotated[str | None, typer.Option("--algorithm", help="Only of these hashes.")]
 Stage = Annotated[str | None, typer.Option("--stage", help="Only results of these stages.")]
 Run = Annotated[str | None, typer.Option("--run", help="Only these results, by their digest.")]
@@ -66,6 +67,7 @@ def ls(
     variant: Variant = None,
     runtime: Runtime = None,
     model: Model = None,
+    score: Score = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
     run: Run = None,
@@ -82,7 +84,7 @@ def ls(
     from cache.survey import survey
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
+    keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     seen = survey(store, _selection(table, dataset, keys))
     rows = [_complete(manifest) for manifest in seen.complete]
     rows += [_row(place, f"the manifest {what}") for place, what in seen.damaged]
@@ -107,6 +109,7 @@ def verify(
     variant: Variant = None,
     runtime: Runtime = None,
     model: Model = None,
+    score: Score = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
     run: Run = None,
@@ -123,7 +126,7 @@ def verify(
     from cache.verify import verify as check
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
+    keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     with progress("verify: bytes") as tell:
         report = check(store, _selection(table, dataset, keys), tell)
     damaged = [
@@ -167,6 +170,7 @@ def rm(
     variant: Variant = None,
     runtime: Runtime = None,
     model: Model = None,
+    score: Score = None,
     algorithm: Algorithm = None,
     stage: Stage = None,
     run: Run = None,
@@ -187,7 +191,7 @@ def rm(
     from cache.removal import chosen, remove
 
     store = Store(cache)
-    keys = _keys(split, variant, runtime, model, algorithm, stage, run, stream)
+    keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     selection = _selection(table, dataset, keys)
     if not selection and not damaged:
         raise InputError("nothing says what to remove: give --table, --dataset, --model …")
@@ -291,7 +295,10 @@ def _source(root: str, target: Store) -> Store:
 
 
 def _keys(*given: str | None) -> dict[str, str | None]:
-    names = ("split", "variant", "runtime", "model", "algorithm", "stage", "run", "stream")
+    names = (
+        *("split", "variant", "runtime", "model", "score", "algorithm"),
+        *("stage", "run", "stream"),
+    )
     return dict(zip(names, given, strict=True))
 
 

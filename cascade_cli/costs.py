@@ -62,7 +62,8 @@ def profile(
         bool, typer.Option("--quick", help="Fewer and shorter windows; the rows say so.")
     ] = False,
     meter: Annotated[
-        str | None, typer.Option("--meter", help="Sensor to prefer. [default: the best]")
+        str | None,
+        typer.Option("--meter", help="Sensor to prefer, a package's too. [default: the best]"),
     ] = None,
     device: opt.Device = None,
     precision: opt.Precision = "fp32",
@@ -300,6 +301,7 @@ def compare(
         float | None,
         typer.Option(help="Accuracy to reach on the fitting images. [default: the best model's]"),
     ] = None,
+    scorefn: opt.ScoreFns = opt.OWN_SCORES,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
     runtime: opt.Runtime = None,
@@ -312,16 +314,17 @@ def compare(
     cascade compare -d digits --cost-device jetson-nano,a100
     """
     from cache import Store
-    from cascade_cli import gather
+    from cascade_cli import asking, gather
     from stages import compare as stage
 
+    names = asking.deployable_scores(scorefn)
     store, images = Store(cache), gather.Images()
     reported = gather.reported(store, dataset, split, None, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note)
     by_device = prices.by_device(store, reported, cost_device, cost)
-    rows = stage.run(reported, fitted, by_device, min_accuracy, batch_size)
+    rows = stage.run(reported, fitted, by_device, min_accuracy, batch_size, names)
     if as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         print_json(head | {"fit_method": fitted.method, "rows": rows})

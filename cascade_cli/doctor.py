@@ -102,6 +102,9 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
     if jetson:
         used = " + ".join(jetson["used"])
         facts.append(("jetson", f"{jetson['board']}, mode {jetson['power_mode']}, {used}"))
+    for sensor in found["sensors"]:
+        named = f"{sensor['name']} of {sensor['package']}: " if sensor["name"] else ""
+        facts.append(("sensor", named + (sensor["reason"] or "opens")))
     return facts
 
 

@@ -106,7 +106,8 @@ def export(
         rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
         found, show = _policy(store, policy, pair, rule, fit, where, how), _show_promise
     elif output is not None:
-        found, show = _wide(store, output, names, where, how), _show_wide
+        extra = asking.package_scores(scorefn)
+        found, show = _wide(store, output, names, where, how, extra), _show_wide
     else:
         found, show = _publish(store, str(publish), tier, names, where, how), _show_published
     if as_json:
@@ -151,7 +152,12 @@ def _show_promise(found: dict[str, Any]) -> None:
 
 
 def _wide(
-    store: Store, path: str, models: list[str] | None, where: tuple[str, str | None], how: How
+    store: Store,
+    path: str,
+    models: list[str] | None,
+    where: tuple[str, str | None],
+    how: How,
+    extra: list[str],
 ) -> dict[str, Any]:
     from cascade_cli import gather
     from stages import wide as stage
@@ -159,7 +165,7 @@ def _wide(
     check_table_file(path)
     split = gather.report_split(store, *where)
     scores = gather.scores(store, where[0], split, models, how.images, how.runtime)
-    table = stage.wide(store, scores)
+    table = stage.wide(store, scores, extra)
     stage.write(table, path)
     head = {"output": path, "dataset": where[0], "split": split, "models": list(scores.models)}
     return head | {"rows": table.num_rows, "columns": table.column_names}

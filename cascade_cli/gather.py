@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cascade_cli import asking
-from cascade_cli.asking import DEFAULT_DATASET, checked_score
+from cascade_cli.asking import DEFAULT_DATASET
 from cascade_cli.output import progress, say
 
 if TYPE_CHECKING:
@@ -163,13 +163,14 @@ def decided(
     `rule` is (score, λ or None, post-check).
     """
     from cache.errors import InputError, one_of
-    from stages.rule import SCORES, parse_threshold
+    from stages.rule import parse_threshold
+    from stages.scores import named
     from stages.simulate import NO_FIT, Cascade
     from stages.sweep import OBJECTIVES
     from stages.threshold import fitted_point
 
     name, threshold, postcheck = rule
-    score = SCORES[checked_score(name)]
+    score = named(name)
     if objective not in OBJECTIVES:
         raise one_of("objective", objective, OBJECTIVES)
     if score.needs_label:

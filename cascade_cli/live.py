@@ -70,7 +70,8 @@ def live(
     ] = True,
     baseline: prices.Baseline = None,
     meter: Annotated[
-        str | None, typer.Option("--meter", help="Sensor to prefer. [default: the best]")
+        str | None,
+        typer.Option("--meter", help="Sensor to prefer, a package's too. [default: the best]"),
     ] = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,

@@ -40,7 +40,8 @@ def margin(
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
     scorefn: Annotated[
-        str, typer.Option("-s", "--scorefn", help="Score: maxp, difference or entropy.")
+        str,
+        typer.Option("-s", "--scorefn", help="Score: maxp, difference, entropy or a package's."),
     ] = "maxp",
     threshold: opt.Threshold = None,
     postcheck: opt.PostCheck = False,

@@ -58,7 +58,8 @@ def _hash(keys: Keys) -> list[str]:
 
 def _score(keys: Keys) -> list[str]:
     words = ["score", "--dataset", keys["dataset"], "--split", keys["split"]]
-    return [*words, "--models", keys["model"]]
+    words += ["--models", keys["model"]]
+    return [*words, "--scorefn", keys["score"]] if "score" in keys else words
 
 
 def _profile(keys: Keys) -> list[str]:
@@ -91,6 +92,7 @@ _COMMANDS: dict[str, Callable[[Keys], list[str]]] = {
     "logits": _extract,
     "timings": _extract,
     "scores": _score,
+    "extra_scores": _score,
     "costs": _profile,
     "hashes": _hash,
     "streams": _stream,

@@ -43,8 +43,14 @@ Preprocess = Annotated[
 ]
 ScoreFn = Annotated[
     str,
-    typer.Option("-s", "--scorefn", help="Score: maxp, difference, entropy or oracle."),
+    typer.Option(
+        "-s", "--scorefn", help="Score: maxp, difference, entropy, oracle or a package's."
+    ),
 ]
+ScoreFns = Annotated[
+    str, typer.Option("-s", "--scorefn", help="Scores separated by commas; a package's too.")
+]
+OWN_SCORES = "maxp,difference,entropy"
 Threshold = Annotated[
     str | None,
     typer.Option("-t", "--threshold", help="λ in [0, 1], always or never. [default: fitted]"),

@@ -28,7 +28,9 @@ def report(
     model_2: opt.Model2 = None,
     scorefn: Annotated[
         str | None,
-        typer.Option("-s", "--scorefn", help="maxp, difference or entropy. [default: the best]"),
+        typer.Option(
+            "-s", "--scorefn", help="maxp, difference, entropy or a package's. [default: the best]"
+        ),
     ] = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,

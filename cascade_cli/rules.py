@@ -56,7 +56,7 @@ def rules(
         typer.Option(
             "--rules",
             help="maxp, difference, entropy, margin, energy, maxp_t, difference_t, entropy_t, "
-            "learned, separated by commas. [default: all]",
+            "learned, or a package's score, separated by commas. [default: all but packages']",
         ),
     ] = None,
     final: Annotated[
@@ -146,14 +146,16 @@ def _wanted(
 def _chosen(rule: str | None, final: str | None, objective: str) -> dict[str, tuple[str, ...]]:
     from cache.errors import one_of
     from cascade_cli import asking
-    from stages.deferral import FINALS, RULES
+    from stages.deferral import FINALS, RULES, rule_of
     from stages.sweep import OBJECTIVES
 
     given = {"rules": rule, "finals": final, "objectives": objective}
     known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
     out = {key: tuple(asking.names(text) or known[key]) for key, text in given.items()}
-    for key, names in out.items():
-        for name in names:
+    for name in out["rules"]:
+        rule_of(name)
+    for key in ("finals", "objectives"):
+        for name in out[key]:
             if name not in known[key]:
                 raise one_of(key.removesuffix("s"), name, known[key])
     return out

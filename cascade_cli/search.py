@@ -76,9 +76,7 @@ def search(
         int, typer.Option("--resamples", min=2, max=10**5, help="How many, for --optimism.")
     ] = 200,
     data: opt.Data = None,
-    scorefn: Annotated[
-        str, typer.Option("-s", "--scorefn", help="Scores separated by commas.")
-    ] = "maxp,difference,entropy",
+    scorefn: opt.ScoreFns = opt.OWN_SCORES,
     postcheck: Annotated[
         bool | None,
         typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),
@@ -217,14 +215,10 @@ def _one_by_one(certify: str | None, stages: int, optimism: bool, batch_size: in
 
 
 def _table(scorefn: str, postcheck: bool | None) -> tuple[Rule, ...]:
-    from cache import InputError
     from cascade_cli import asking
     from stages.allpairs import rules
-    from stages.rule import SCORES
 
-    names = [asking.checked_score(name) for name in asking.names(scorefn) or ()]
-    if any(SCORES[name].needs_label for name in names):
-        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
+    names = asking.deployable_scores(scorefn)
     return tuple(rules(names, (False, True) if postcheck is None else (postcheck,)))
 
 

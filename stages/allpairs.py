@@ -16,8 +16,8 @@ import numpy as np
 
 from stages.frontier import Frontier, Points
 from stages.prefetch import default_workers
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.sweep import gains
 
 # λ that are dismissed together, and images from which on threads gain more than they cost.
@@ -89,7 +89,7 @@ def _better(
     rows: Sequence[int],
 ) -> Iterator[Points]:
     """Points of A under this score that beat the frontier as it stands."""
-    by = SCORES[score]
+    by = named(score)
     s_a = scores.score(score, a)
     right_a = int(scores.correct[a].sum())
     sweep = _Sweep(by.sign * s_a)

@@ -16,14 +16,14 @@ from cache import InputError
 from stages.costs import Prices
 from stages.fitting import FitPlan
 from stages.pricing import Pricer
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.simulate import simulate
 from stages.sweep import Ordering, gains, prefix
 from stages.threshold import all_pairs, cascade_of
 
 Row = dict[str, Any]
-_NAMES = ("maxp", "difference", "entropy")
+NAMES = ("maxp", "difference", "entropy")
 
 
 def run(
@@ -32,6 +32,7 @@ def run(
     prices: dict[str, Prices],
     min_accuracy: float | None = None,
     batch_size: int = 1,
+    names: Sequence[str] = NAMES,
 ) -> list[Row]:
     """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
 
@@ -40,7 +41,7 @@ def run(
     cascade is accurate enough.
     """
     target = float(plan.scores.accuracy.max()) if min_accuracy is None else min_accuracy
-    rows = candidates(plan.scores, target)
+    rows = candidates(plan.scores, target, names)
     if not rows:
         raise InputError(f"no cascade reaches {target:.2%} on {plan.split}: give --min-accuracy")
     expected = _costs(rows, plan.scores, prices, batch_size)
@@ -57,13 +58,13 @@ def run(
     return found
 
 
-def candidates(scores: ScoreSet, target: float) -> list[Row]:
+def candidates(scores: ScoreSet, target: float, names: Sequence[str] = NAMES) -> list[Row]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))
-    for name in _NAMES:
+    for name in names:
         orderings = [
-            Ordering.of(SCORES[name], scores.score(name, m)) for m in range(len(scores.models))
+            Ordering.of(named(name), scores.score(name, m)) for m in range(len(scores.models))
         ]
         for a, b in all_pairs(scores.models):
             for postcheck in (False, True):

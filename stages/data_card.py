@@ -21,14 +21,16 @@ def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
     """Markdown with the front matter that Hugging Face reads.
 
     `rows`: model, split, variant, runtime, images, path (of the scores), accuracy, weights_sha256,
-    trained_on.
+    trained_on, extra (names of packages' scores).
     """
+    extra = sorted({name for row in rows for name in row["extra"]})
     splits = dict.fromkeys(row["split"] for row in rows)
     configs = "".join(_config(row) for row in rows if row["variant"] == "identity")
     return _TEXT.format(
         dataset=dataset,
         tier=tier,
         holds=_TIERS[tier],
+        extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
         configs=configs,
         splits=", ".join(
             f"{split} ({next(row['images'] for row in rows if row['split'] == split)} images)"
@@ -54,6 +56,11 @@ def _row(row: Row) -> str:
     cells = [row[key] for key in ("model", "split", "variant", "runtime")]
     return f"| {' | '.join(cells)} | {row['accuracy']:.2%} | {weights} | {trained} |"
 
+
+_EXTRA = """
+`extra_scores` has more, by its key `score`: {names}, a row (`sample_id`, `value`) per image. What
+made one, and whether large (`sign` 1) or small (−1) is sure, stands in its manifest.
+"""
 
 _TEXT = """---
 license: other
@@ -93,7 +100,7 @@ that a model was trained on makes it look surer than it is. More, such as versio
 | `maxp` | largest probability |
 | `difference` | largest minus second largest probability |
 | `entropy` | entropy over ln K, in [0, 1]; small is sure |
-
+{extra}
 ## Reading it
 
 ```sh

@@ -15,8 +15,8 @@ from stages.frontier import Points, pareto, upper_hull
 from stages.operating import OperatingPoint, outcome
 from stages.prefetch import default_workers
 from stages.questions import Choices, Question, answer, nearest
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.sweep import Ordering
 
 
@@ -82,7 +82,7 @@ def _deployable(
         else:
             sorted_by.setdefault((a, table[rule].score), []).append(i)
     for (a, score), rows in sorted_by.items():
-        ordering = Ordering.of(SCORES[score], scores.score(score, a))
+        ordering = Ordering.of(named(score), scores.score(score, a))
         for i in rows:
             models = (scores.models[a], scores.models[points.second[i]])
             limit = ordering.interval(int(points.k[i]))
@@ -116,7 +116,7 @@ def _hull(
     rows = [scores.index(model) for model in models]
     prices = (alone[models[0]], alone[models[1]], alone[models[2]])
     sure = np.stack([scores.score(rule.score, row) for row in rows])
-    score = SCORES[rule.score]
+    score = named(rule.score)
     chain = Chain.of(score, sure, scores.correct[rows], prices, rule.postcheck)
     return [
         (

@@ -20,8 +20,8 @@ from stages.fitting import FitPlan, trained_splits
 from stages.found import Found, Space, find
 from stages.operating import OperatingPoint
 from stages.proposing import Sweep
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.sweep import Ordering, gains
 
 # Keys that two pictures share only where one is the other, however turned.
@@ -142,7 +142,7 @@ def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: s
         if key not in orderings:
             # One model has no λ: its images stay together.
             sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
-            orderings[key] = Ordering.of(SCORES[rule.score if rule else "maxp"], sure)
+            orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
         final = _final(scores, a, b, rule)
         prices = (float(costs.alone[a]), float(costs.alone[b]))
         out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices))
@@ -155,5 +155,5 @@ def _final(scores: ScoreSet, a: int, b: int, rule: Rule | None) -> np.ndarray:
         return scores.correct[a]
     s_a, s_b = scores.score(rule.score, a), scores.score(rule.score, b)
     right_a, right_b = scores.correct[a], scores.correct[b]
-    gain = gains(SCORES[rule.score], right_a, right_b, s_a, s_b, rule.postcheck)
+    gain = gains(named(rule.score), right_a, right_b, s_a, s_b, rule.postcheck)
     return (right_a.view(np.int8) + gain).astype(bool)

@@ -17,7 +17,7 @@ from cache import InputError
 from stages.allocator import keep_freed
 from stages.datasets import Source
 from stages.preprocess import Preprocessing
-from stages.rule import scores_of
+from stages.scores import answered
 
 PRECISIONS = {
     "fp32": torch.float32,
@@ -115,9 +115,12 @@ class Runner:
         with torch.inference_mode():
             return self.module(batch.to(self.dtype)).float()
 
-    def answers(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
-        """Answers and scores of a batch on the device, on the host: what a request waits for."""
-        return scores_of(self.logits(batch).cpu().numpy())
+    def answers(self, batch: torch.Tensor, score: str = "maxp") -> dict[str, np.ndarray]:
+        """Answers and scores of a batch on the device, on the host: what a request waits for.
+
+        The rule's own scores, and `score` where that is a package's.
+        """
+        return answered(self.logits(batch).cpu().numpy(), score)
 
 
 class Seen(Hashable, Protocol):

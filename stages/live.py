@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from cache import Store
 from stages.energy.windows import Figure, per_image
 from stages.results import save
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.serving import Served
 from stages.simulate import Cascade, Recall, recalled, simulate
 
@@ -105,14 +104,7 @@ def agreement(
 
 def first(scores: ScoreSet, n: int) -> ScoreSet:
     """The first n images of a split."""
-    return replace(
-        scores,
-        sample_ids=scores.sample_ids[:n],
-        labels=scores.labels[:n],
-        predictions=scores.predictions[:, :n],
-        correct=scores.correct[:, :n],
-        scores={name: values[:, :n] for name, values in scores.scores.items()},
-    )
+    return scores.of_images(slice(n))
 
 
 def _difference(
@@ -123,7 +115,7 @@ def _difference(
 ) -> dict[str, Any]:
     a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
     s_a = scores.score(cascade.score, a)[i]
-    oracle = SCORES[cascade.score].needs_label
+    oracle = named(cascade.score).needs_label
     differs = {name: live[i] != cached[i] for name, (live, cached) in pairs.items()}
     if differs["hit"]:
         boundary, distance = "memory", math.inf

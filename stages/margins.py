@@ -14,8 +14,9 @@ import cache
 from cache import InputError, Store
 from stages.margin import QUANTILES, margin
 from stages.results import save
-from stages.rule import SCORES, Score, Threshold, cut
+from stages.rule import Score, Threshold, cut
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.simulate import Cascade, simulate
 
 Row = dict[str, Any]
@@ -49,7 +50,7 @@ def run(
     to_b = simulate(here, cascade).escalated
     ours = _compared(here, cascade, to_b)
     theirs = {} if there is None else _compared(there, cascade, to_b)
-    against = {"threshold": (SCORES[cascade.score], cascade.limit), "postcheck": _A_STAYS}
+    against = {"threshold": (named(cascade.score), cascade.limit), "postcheck": _A_STAYS}
     rows = [
         about | {"comparison": name} | row
         for name, numbers in ours.items()
@@ -77,7 +78,7 @@ def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
 
 def _compared(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str, np.ndarray]:
     """float64 by comparison; post-check is about the images that B runs on, bool [N]."""
-    sign = SCORES[cascade.score].sign
+    sign = named(cascade.score).sign
     s_a, s_b = (
         scores.score(cascade.score, scores.index(model))
         for model in (cascade.model_1, cascade.model_2)

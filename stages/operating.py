@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.rule import SCORES, Threshold, takes_b, trusted
+from stages.rule import Threshold, takes_b, trusted
 from stages.score import ScoreSet
+from stages.scores import named
 
 # λ with the ends of the interval within which no decision on the fitting images changes.
 Limit = tuple[Threshold, "float | None", "float | None"]
@@ -63,7 +64,7 @@ def outcome(scores: ScoreSet, point: OperatingPoint) -> Outcome:
     stage = np.zeros(len(right), np.int8)
     if point.score is None:
         return Outcome(stage, right)
-    score = SCORES[point.score]
+    score = named(point.score)
     held = sure = scores.score(score.name, rows[0])
     going = np.ones(len(right), bool)
     for row, (threshold, _, _) in zip(rows[1:], point.limits, strict=True):

@@ -23,6 +23,7 @@ from stages.hashes import Hash, hash_of
 from stages.judged import wilson
 from stages.rule import SCORES, parse_threshold
 from stages.score import ScoreSet
+from stages.scores import named, own, undeployable
 from stages.simulate import Cascade
 
 VERSION = 1
@@ -59,8 +60,10 @@ class Deployment:
 
 def deployable(cascade: Cascade) -> None:
     """InputError for a rule that no application can follow."""
-    if SCORES[cascade.score].needs_label:
+    if named(cascade.score).needs_label:
         raise InputError("the oracle cannot be deployed: it needs the label; choose another score")
+    if own((cascade.score,)):
+        raise undeployable(cascade.score)
 
 
 def document(
@@ -234,6 +237,11 @@ def read(place: str | os.PathLike[str]) -> Deployment:
 
 def _parsed(where: str, found: dict[str, Any]) -> Deployment:
     rule, promise, kept = found["rule"], found["promise"], found.get("memory")
+    if rule["score"] not in SCORES:
+        raise InputError(
+            f"{where} has the score {rule['score']!r}, none of those that a policy's file carries "
+            f"({', '.join(SCORES)}): export it again with one of these"
+        )
     score = SCORES[rule["score"]]
     limit = parse_threshold(str(rule["threshold"]), score)
     models = tuple(dict(model) for model in found["models"])

@@ -1,8 +1,8 @@
 """cache → a copy to publish: a cache without images' names, a data card and checksums.
 
-Tier `scores` holds samples, scores and costs, which is what every question but those about logits
-needs; `top10` adds the ten most probable classes of each image, `full` the logits. The copy's
-samples are called row/0, row/1 …, so its fingerprints are its own.
+Tier `scores` holds samples, scores (packages' too) and costs, which is what every question but
+those about logits needs; `top10` adds the ten most probable classes of each image, `full` the
+logits. The copy's samples are called row/0, row/1 …, so its fingerprints are its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cache.errors import one_of
 from cache.fingerprint import fingerprint_of
 from cache.reader import logits_of
 from cache.schema import SAMPLES, TOP10
-from stages import costs
+from stages import costs, extra_scores
 from stages.data_card import card
 from stages.score import models_of, scored, splits_of
 from stages.variants import VARIANTS
@@ -135,6 +135,7 @@ def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
     if copy.wanted.tier == "top10":
         _top10(copy, manifest)
     cache.write_partition(copy.target, scores.partition, table, identity, _told(scores))
+    extra = [_extra(copy, one, identity) for one in extra_scores.stored(copy.store, scores)]
     keys = scores.partition.keys
     return {
         **{key: keys[key] for key in ("model", "split", "variant", "runtime")},
@@ -143,7 +144,17 @@ def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
         "accuracy": float(table.column("correct").to_numpy().mean()),
         "weights_sha256": scores.provenance.get("weights_sha256"),
         "trained_on": scores.provenance.get("trained_on"),
+        "extra": extra,
     }
+
+
+def _extra(copy: _Copy, one: Manifest, scores: dict[str, Any]) -> str:
+    """A package's score, whose name it returns; it goes with the scores of this identity."""
+    identity = one.identity | {key: scores.get(key) for key in ("dataset_fingerprint", "logits")}
+    told = _told(one) | {"sign": one.provenance.get("sign")}
+    table = cache.read_table(copy.store, one)
+    cache.write_partition(copy.target, one.partition, table, identity, told)
+    return one.partition.keys["score"]
 
 
 def _logits(copy: _Copy, manifest: Manifest) -> Manifest:

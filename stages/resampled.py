@@ -16,8 +16,8 @@ from stages.allpairs import Costs, Rule
 from stages.bootstrap import Candidate, Choice, Chooser, choice
 from stages.frontier import Frontier, Points
 from stages.questions import Choices, Question, nearest
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.sweep import Ordering, gains
 
 # Ends that are dismissed together.
@@ -100,11 +100,11 @@ class Resampling:
         """int8 [N], as `sweep.gains`."""
         name, correct = self.table[rule].score, self.scores.correct
         s_a, s_b = self.scores.score(name, a), self.scores.score(name, b)
-        return gains(SCORES[name], correct[a], correct[b], s_a, s_b, self.table[rule].postcheck)
+        return gains(named(name), correct[a], correct[b], s_a, s_b, self.table[rule].postcheck)
 
     def ordering(self, a: int, rule: int) -> Ordering:
         name = self.table[rule].score
-        return Ordering.of(SCORES[name], self.scores.score(name, a))
+        return Ordering.of(named(name), self.scores.score(name, a))
 
 
 @dataclass(frozen=True)

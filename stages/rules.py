@@ -23,6 +23,7 @@ from stages.deferral import (
     best_agreement,
     committee,
     decide,
+    rule_of,
 )
 from stages.deferral.decided import Objective
 from stages.deferral.inputs import Sides
@@ -38,9 +39,11 @@ Team = tuple[int, ...]
 Progress = Callable[[int, int], None]
 PLAIN = ("maxp", "b")
 BEST = "best"
-NEEDS = {name: rule.needs for name, rule in RULES.items()} | {
-    name: final.needs for name, final in FINALS.items()
-}
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """What a rule or a final answer needs."""
+    return FINALS[name].needs if name in FINALS else rule_of(name).needs
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,12 @@ class Question:
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset(need for name in (*self.rules, *self.finals) for need in NEEDS[name])
+        return frozenset(need for name in (*self.rules, *self.finals) for need in needs(name))
+
+    @property
+    def extra(self) -> list[str]:
+        """Rules that are scores of packages."""
+        return [name for name in self.rules if name not in RULES]
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ def run(
 
     InputError where that leaves nothing.
     """
-    sides = Sides.of(store, reported, plan, question.needs != {SCORES_ONLY})
+    logits = question.needs != {SCORES_ONLY}
+    sides = Sides.of(store, reported, plan, logits, question.extra)
     entries, plain = table(sides, question, progress)
     notes = left_out(sides, question)
     if not entries:
@@ -136,7 +145,7 @@ def _answers(
 def _possible(known: frozenset[str], question: Question) -> dict[str, list[str]]:
     """Rule → the final answers that can be told of a pair; plain maxp always."""
     finals = [name for name in question.finals if known.issuperset(FINALS[name].needs)]
-    out = {name: finals for name in question.rules if known.issuperset(RULES[name].needs)}
+    out = {name: finals for name in question.rules if known.issuperset(needs(name))}
     rule, final = PLAIN
     out[rule] = list(dict.fromkeys((final, *out.get(rule, ()))))
     return out
@@ -147,7 +156,7 @@ def left_out(sides: Sides, question: Question) -> list[str]:
     used = sorted({m for pair in question.pairs for m in pair})
     bare = [sides.reported.models[m] for m in used if not sides.known(m, m) >= question.needs]
     asked = (*question.rules, *question.finals)
-    needy = [name for name in asked if NEEDS[name] != (SCORES_ONLY,)]
+    needy = [name for name in asked if needs(name) != (SCORES_ONLY,)]
     if not bare or not needy:
         return []
     return [

@@ -19,6 +19,7 @@ from cache import InputError, Manifest, Part, Partition, Store
 from cache.manifest import part_name
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
+from stages.extra_scores import Columns, column
 from stages.read_only import kept
 from stages.rule import NonFiniteError, scores_of
 
@@ -31,7 +32,8 @@ class ScoreSet:
     """M models on the same N images of one split.
 
     labels int32 [N], sample_ids int64 [N]; predictions int32 and correct bool [M, N]; `scores`
-    float64 [M, N] by name; `manifests` [M] say where each model's rows come from.
+    float64 [M, N] by name, those of packages made when asked for; `manifests` [M] say where each
+    model's rows come from.
     """
 
     dataset: str
@@ -58,15 +60,15 @@ class ScoreSet:
         """float64 [M]."""
         return self.correct.mean(axis=1)
 
-    def of_images(self, keep: np.ndarray) -> ScoreSet:
-        """The same models on some of the images: bool [N], or rows."""
+    def of_images(self, keep: np.ndarray | slice) -> ScoreSet:
+        """The same models on some of the images: bool [N], rows, or a slice of them."""
         return replace(
             self,
             sample_ids=self.sample_ids[keep],
             labels=self.labels[keep],
             predictions=self.predictions[:, keep],
             correct=self.correct[:, keep],
-            scores={name: values[:, keep] for name, values in self.scores.items()},
+            scores=Columns.mapped(self.scores, lambda values: values[:, keep]),
         )
 
 
@@ -77,11 +79,17 @@ def run(
     models: Sequence[str] | None = None,
     variant: str = "identity",
     runtime: str | None = None,
+    extra: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Make the scores of every model and split that the cache has logits of; one row each."""
+    """Make the scores of every model and split that the cache has logits of; one row each.
+
+    `extra` names scores of packages to be made as well.
+    """
     rows = []
     for split in splits or splits_of(store, dataset):
         found = load(store, dataset, split, models, variant, runtime)
+        for name in extra:
+            found.scores[name]
         for m, manifest in enumerate(found.manifests):
             keys = {key: manifest.partition.keys[key] for key in ("variant", "runtime")}
             rows.append(
@@ -114,6 +122,9 @@ def load(
     def stack(name: str) -> np.ndarray:
         return np.stack([_column(table, name) for table in tables])
 
+    def make(name: str) -> np.ndarray:
+        return np.stack([column(store, manifest, name, ids) for manifest in manifests.values()])
+
     return ScoreSet(
         dataset=dataset,
         split=split,
@@ -122,7 +133,7 @@ def load(
         labels=labels,
         predictions=stack("prediction"),
         correct=stack("correct"),
-        scores={name: stack(name) for name in _COLUMNS},
+        scores=Columns({name: stack(name) for name in _COLUMNS}, make),
         manifests=tuple(manifests.values()),
     )
 

@@ -24,7 +24,8 @@ from stages.energy.windows import idle_of
 from stages.inference import Pictures, Runner, synchroniser
 from stages.memory import Policy, Table
 from stages.preprocess import Preprocessing
-from stages.rule import SCORES, NonFiniteError, takes_b, trusted
+from stages.rule import NonFiniteError, takes_b, trusted
+from stages.scores import named, own
 from stages.simulate import Cascade
 
 WARM_UP = 10
@@ -69,7 +70,7 @@ class LiveCascade:
 
     def answer(self, inputs: Inputs, labels: np.ndarray) -> Answers:
         """One batch: `inputs` [n, C, h, w] on the device, labels [n] for the oracle only."""
-        score = SCORES[self.cascade.score]
+        score = named(self.cascade.score)
         batch = inputs[self.first.preprocessing]
         every = np.arange(len(labels))
         out, s_a = self._scored(self.cascade.model_1, self.first, batch, labels, every)
@@ -113,7 +114,7 @@ class LiveCascade:
     def _remember(self, table: Table[int], keys: np.ndarray, fresh: Answers) -> None:
         trust = self.memory.policy.trust if self.memory else None
         by = np.where(fresh["took_b"], fresh["s_b"], fresh["s_a"])
-        score = SCORES[self.cascade.score]
+        score = named(self.cascade.score)
         store = np.ones(len(by), bool) if trust is None else trusted(score, by, trust)
         for i in np.flatnonzero(store):
             table.store(keys[i], int(fresh["prediction"][i]))
@@ -123,10 +124,10 @@ class LiveCascade:
     ) -> tuple[Answers, np.ndarray]:
         """Answers and scores for the batch, whose pictures are these rows of the request."""
         try:
-            out = runner.answers(batch)
+            out = runner.answers(batch, *own((self.cascade.score,)))
         except NonFiniteError as error:
             raise _NanError(name, int(rows[error.row])) from error
-        if SCORES[self.cascade.score].needs_label:
+        if named(self.cascade.score).needs_label:
             return out, (out["prediction"] == labels[rows]).astype(np.float64)
         return out, out[self.cascade.score]
 

@@ -11,8 +11,9 @@ from cache import InputError, Store
 from stages.memory import Policy, Remembered, remember, size_bytes
 from stages.pricing import NO_COST, Pricer
 from stages.results import save
-from stages.rule import ORACLE_THRESHOLD, SCORES, Threshold, takes_b, trusted
+from stages.rule import ORACLE_THRESHOLD, Threshold, takes_b, trusted
 from stages.score import ScoreSet
+from stages.scores import named
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Cascade:
 
     @property
     def limit(self) -> Threshold:
-        if SCORES[self.score].needs_label:
+        if named(self.score).needs_label:
             return ORACLE_THRESHOLD
         if self.threshold is None:
             raise InputError(f"a cascade by {self.score} needs a λ: give a number, always or never")
@@ -58,7 +59,7 @@ class Simulation:
 def simulate(scores: ScoreSet, cascade: Cascade) -> Simulation:
     """Decide every image of the split by the rule."""
     a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
-    score = SCORES[cascade.score]
+    score = named(cascade.score)
     s_a, s_b = scores.score(cascade.score, a), scores.score(cascade.score, b)
     escalated = ~trusted(score, s_a, cascade.limit)
     took_b = escalated & takes_b(score, s_a, s_b, cascade.postcheck)
@@ -110,7 +111,7 @@ def _storable(
         scores.score(cascade.score, scores.index(model))
         for model in (cascade.model_1, cascade.model_2)
     )
-    return trusted(SCORES[cascade.score], np.where(plain.took_b, s_b, s_a), trust)
+    return trusted(named(cascade.score), np.where(plain.took_b, s_b, s_a), trust)
 
 
 def run(

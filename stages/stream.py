@@ -21,6 +21,7 @@ from cache.errors import one_of
 from cache.provenance import digest, now, versions
 from cache.schema import STREAMS
 from stages.datasets import Source
+from stages.extra_scores import Columns
 from stages.read_only import kept
 from stages.score import ScoreSet
 from stages.variants import VARIANTS
@@ -155,16 +156,16 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
             out[..., where] = arrays[name][..., stream.sample_ids[where]]
         return out
 
+    def stretched(score: str) -> np.ndarray:
+        return gathered({name: each.scores[score] for name, each in sets.items()})
+
     return replace(
         first,
         sample_ids=stream.sample_ids,
         labels=gathered({name: each.labels for name, each in sets.items()}),
         predictions=gathered({name: each.predictions for name, each in sets.items()}),
         correct=gathered({name: each.correct for name, each in sets.items()}),
-        scores={
-            score: gathered({name: each.scores[score] for name, each in sets.items()})
-            for score in first.scores
-        },
+        scores=Columns({score: stretched(score) for score in first.scores}, stretched),
         manifests=tuple(manifest for each in sets.values() for manifest in each.manifests)[
             : len(first.models)
         ],

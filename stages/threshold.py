@@ -12,8 +12,9 @@ from cache import Store
 from stages.fitting import FOLDS, FitPlan, folds
 from stages.pricing import NO_COST, Pricer
 from stages.results import save
-from stages.rule import SCORES, Score, Threshold, trusted
+from stages.rule import Score, Threshold, trusted
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.simulate import Cascade, priced, simulate
 from stages.sweep import Fit, Ordering, fit, gains
 
@@ -105,7 +106,7 @@ def operating_points(
         seconds.setdefault(a, []).append(b)
     for a, partners in seconds.items():
         for name in question.scores:
-            first = _First.of(SCORES[name], a, reported, plan, question.grid)
+            first = _First.of(named(name), a, reported, plan, question.grid)
             for b in partners:
                 for postcheck in question.postchecks if name != "oracle" else (False,):
                     yield from first.rows(b, postcheck, question)
@@ -243,7 +244,7 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     `accuracy` and `accuracy_postcheck` the cascade's.
     """
     a, b = pair
-    score = SCORES[name]
+    score = named(name)
     ordering = Ordering.of(score, reported.score(name, a))
     n = len(reported.labels)
     ends = ordering.ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +16,11 @@ from stages.score import ScoreSet
 _SCORES = ("maxp", "difference", "entropy")
 
 
-def wide(store: Store, scores: ScoreSet) -> pa.Table:
-    """sample_id, label and key, then MODEL_prediction, _correct and _SCORE of each model."""
+def wide(store: Store, scores: ScoreSet, extra: Sequence[str] = ()) -> pa.Table:
+    """sample_id, label and key, then MODEL_prediction, _correct and _SCORE of each model.
+
+    `extra` names scores of packages that get columns too.
+    """
     place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
     samples = cache.load(store, place)
     if samples is None:
@@ -24,10 +28,11 @@ def wide(store: Store, scores: ScoreSet) -> pa.Table:
     cache.same_images([samples, *scores.manifests])
     keys = cache.read_table(store, samples).sort_by("sample_id").column("key")
     columns = {"sample_id": scores.sample_ids, "label": scores.labels, "key": keys}
+    names = (*_SCORES, *extra)
     for m, model in enumerate(scores.models):
         columns[f"{model}_prediction"] = scores.predictions[m]
         columns[f"{model}_correct"] = scores.correct[m]
-        columns |= {f"{model}_{name}": scores.scores[name][m] for name in _SCORES}
+        columns |= {f"{model}_{name}": scores.scores[name][m] for name in names}
     return pa.table(columns)
 
 

@@ -15,7 +15,7 @@ import pytest
 from helpers import random_scores, score_set, tied_logits
 from naive import all_points, images_of
 from naive import best as naive_best
-from running import DIGITS, cascade
+from running import DIGITS, ROOT, cascade, needs_shared
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("imagehash")
@@ -249,3 +249,19 @@ def test_results_that_cannot_be_compared_are_refused(digits, quick, monkeypatch)
 def test_a_cache_of_something_else(small_cache):
     with pytest.raises(InputError, match="neither of"):
         against_original.compare(small_cache)
+
+
+@needs_shared
+@pytest.mark.slow
+def test_results_are_those_of_the_page(cifar_zoo):
+    """docs/comparison.md, on the real images; another processor's rounding may move an image."""
+    page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
+    store = Store(cifar_zoo[0] / "cache")
+    val, test = (against_data.Split.of(store, "cifar10", name) for name in ("val", "test"))
+    told = "\n".join(differences.told(val, test, np.linspace(0, 1, original.GRID))).strip()
+    number = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
+    assert number.sub("#", shown).split() == number.sub("#", told).split()
+    pairs = zip(*(map(float, number.findall(text)) for text in (shown, told)), strict=True)
+    apart = [pair for pair in pairs if abs(pair[0] - pair[1]) > max(0.15, 0.02 * abs(pair[0]))]
+    assert len(apart) <= 3, apart  # counts of rows

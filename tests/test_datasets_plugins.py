@@ -16,7 +16,7 @@ from stages import plugins
 from stages.datasets import listing, open_split, spec, splits
 from stages.datasets import spec as known_spec
 
-DOCS = Path(__file__).parents[1] / "docs" / "datasets.md"
+DOCS = Path(__file__).parents[1] / "docs" / "extending.md"
 
 
 @pytest.fixture

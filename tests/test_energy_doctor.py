@@ -30,6 +30,7 @@ def found(**changes):
         "nvml": {"available": False, "reason": "not found", "driver": None, "gpus": []},
         "torch": {"installed": True, "version": "2.14", "cuda": "13.0", "devices": []},
         "rapl": {"zones": [], "reason": None},
+        "sensors": [],
         "environment": {"CUDA_VISIBLE_DEVICES": None},
         "meters": [{"source": "rapl", "device": "cpu", "reason": None}],
     }

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 def documented(language, marker):
     """The block of the documentation that holds `marker`."""
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return next(block for block in blocks if marker in block)
 
@@ -45,7 +45,7 @@ def install(tmp_path, monkeypatch):
 
 
 def entry_of(toml):
-    name, value = re.search(r'^(\w+) = "(.+)"$', toml, re.MULTILINE).groups()
+    name, value = re.search(r'cascade\.models"\]\n(\w+) = "(.+)"$', toml, re.MULTILINE).groups()
     return f"{name} = {value}"
 
 
@@ -57,12 +57,12 @@ def tiny(install):
 
 def test_the_documented_package_adds_models(tiny, tmp_path):
     assert [spec.name for spec in specs()][-2:] == ["tiny_2", "tiny_4"]
-    assert [spec.name for spec in specs("mine")][-2:] == ["tiny_2", "tiny_4"]
-    assert (dataset_of("tiny_2"), get("tiny_4", "mine").options) == ("mine", {"width": 4})
-    assert [row["name"] for row in listing("mine")][-1] == "tiny_4"
+    assert [spec.name for spec in specs("leaves")][-2:] == ["tiny_2", "tiny_4"]
+    assert (dataset_of("tiny_2"), get("tiny_4", "leaves").options) == ("leaves", {"width": 4})
+    assert [row["name"] for row in listing("leaves")][-1] == "tiny_4"
     model = build("tiny_2", classes=9)
     torch.save(model.state_dict(), tmp_path / "tiny_2.pt")
-    [one] = choose("mine", ["tiny_2"], directory=tmp_path)
+    [one] = choose("leaves", ["tiny_2"], directory=tmp_path)
     loaded = load(one.spec, one.weights)
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(loaded(images), model(images))
@@ -72,7 +72,7 @@ def test_the_documented_package_adds_models(tiny, tmp_path):
 def test_the_command_lists_them_without_torch(tiny):
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'PIL']))\n"
-        "sys.argv[1:] = ['models', '-d', 'mine', '--json']\n"
+        "sys.argv[1:] = ['models', '-d', 'leaves', '--json']\n"
         "from cascade_cli.main import main; main()"
     )
     done = subprocess.run(
@@ -90,7 +90,7 @@ def test_a_function_may_give_them(install):
         documented("python", "def build") + "\ndef all():\n    return SPECS\n",
         "t = tiny_models:all",
     )
-    assert get("tiny_2").dataset == "mine"
+    assert get("tiny_2").dataset == "leaves"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from cache.errors import InputError
 from stages.datasets.source import Source
@@ -50,7 +49,7 @@ class Layout:
 
 def added() -> tuple[DatasetSpec | Layout, ...]:
     """What other installed packages add, through the entry point group `cascade.datasets`."""
-    return cast(tuple[Any, ...], loaded(DATASETS, DatasetSpec | Layout))
+    return tuple(one.item for one in loaded(DATASETS, DatasetSpec | Layout))
 
 
 @contextmanager

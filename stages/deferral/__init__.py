@@ -12,7 +12,7 @@ from stages.deferral.committee import Ballot, agreement, best_agreement, committ
 from stages.deferral.compare import compare, decide
 from stages.deferral.decided import Best, Decided
 from stages.deferral.outputs import Outputs, Pair
-from stages.deferral.rules import FINALS, RULES, Final, Rule
+from stages.deferral.rules import FINALS, RULES, Final, Rule, rule_of
 
 __all__ = [
     "FINALS",
@@ -29,5 +29,6 @@ __all__ = [
     "committee",
     "compare",
     "decide",
+    "rule_of",
     "votes",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stages.deferral.decided import Decided, Part, Row, Swept
 from stages.deferral.outputs import Pair
-from stages.deferral.rules import FINALS, RULES, Rule
+from stages.deferral.rules import FINALS, RULES, Rule, rule_of
 from stages.sweep import OBJECTIVES, Ordering
 
 Key = tuple[str, str]  # final answer, objective
@@ -42,10 +42,10 @@ def decide(
     """The rows of one rule, each with its decisions image by image."""
     folds = fitting.folds if reporting is fitting else []
     held_out = [
-        (rows, dict(_parts(RULES[rule], others, own, finals, objectives)))
+        (rows, dict(_parts(rule_of(rule), others, own, finals, objectives)))
         for rows, others, own in folds
     ]
-    for key, (about, part) in _parts(RULES[rule], fitting, reporting, finals, objectives):
+    for key, (about, part) in _parts(rule_of(rule), fitting, reporting, finals, objectives):
         parts = tuple(fold[key][1].at(rows) for rows, fold in held_out)
         yield Decided({"rule": rule} | about, part, parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,16 +28,25 @@ def parts_of(store: Store, scores: ScoreSet, model: int) -> Parts | None:
     return None if manifest is None else cached(store, manifest, scores.sample_ids)
 
 
-def outputs(store: Store, scores: ScoreSet, logits: bool) -> list[Outputs]:
-    """By model; without `logits`, and where there are none, scores are all that is known."""
-    return [_outputs(store, scores, model, logits) for model in range(len(scores.models))]
+def outputs(
+    store: Store, scores: ScoreSet, logits: bool, extra: Sequence[str] = ()
+) -> list[Outputs]:
+    """By model; without `logits`, and where there are none, scores are all that is known.
+
+    `extra` names scores of packages to be known as well.
+    """
+    return [_outputs(store, scores, model, logits, extra) for model in range(len(scores.models))]
 
 
-def _outputs(store: Store, scores: ScoreSet, model: int, logits: bool) -> Outputs:
+def _outputs(
+    store: Store, scores: ScoreSet, model: int, logits: bool, extra: Sequence[str]
+) -> Outputs:
+    added = {name: scores.scores[name][model] for name in extra}
     parts = parts_of(store, scores, model) if logits else None
     if parts is not None:
-        return Outputs.of(parts, scores.labels)
-    known = {name: values[model] for name, values in scores.scores.items()}
+        found = Outputs.of(parts, scores.labels)
+        return replace(found, scalars=found.scalars | added)
+    known = {name: values[model] for name, values in scores.scores.items()} | added
     return Outputs.from_scores(scores.labels, scores.predictions[model], known)
 
 
@@ -51,10 +60,17 @@ class Sides:
     reporting: Sequence[Outputs]
 
     @classmethod
-    def of(cls, store: Store, reported: ScoreSet, plan: FitPlan, logits: bool) -> Sides:
-        reporting = outputs(store, reported, logits)
+    def of(
+        cls,
+        store: Store,
+        reported: ScoreSet,
+        plan: FitPlan,
+        logits: bool,
+        extra: Sequence[str] = (),
+    ) -> Sides:
+        reporting = outputs(store, reported, logits, extra)
         same = plan.scores is reported
-        fitting = reporting if same else outputs(store, plan.scores, logits)
+        fitting = reporting if same else outputs(store, plan.scores, logits, extra)
         return cls(plan, reported, fitting, reporting)
 
     def pair(self, a: int, b: int) -> tuple[Pair, Pair]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from cache.errors import one_of
 from stages.deferral.learned import predicted_gains
 from stages.deferral.outputs import Pair
 from stages.rule import SCORES, Score, takes_b
+from stages.scores import known, named
 
 
 @dataclass(frozen=True)
@@ -123,3 +125,13 @@ RULES: Mapping[str, Rule] = {
     "entropy_t": Rule(SCORES["entropy"], _TEMPERED, _tempered("entropy")),
     "learned": Rule(_LEARNED, (LOGITS_A, LABELS), _learned, per_final=True),
 }
+
+
+def rule_of(name: str) -> Rule:
+    """The rule of this name; a score that a package adds is one. InputError where there is none."""
+    if name in RULES:
+        return RULES[name]
+    added = [each for each in known() if each not in SCORES]
+    if name not in added:
+        raise one_of("rule", name, [*RULES, *added])
+    return Rule(named(name), (SCORES_ONLY,), _plain(name))

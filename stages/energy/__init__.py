@@ -10,6 +10,8 @@ window.reading.energy_j        # None with `.reason` where nothing measured
 
 from __future__ import annotations
 
+from stages.energy.added import SensorKind, counted, sampled
+from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.meter import Idle, Meter, NoMeter, Reading, Sensor, Window, nothing
 from stages.energy.opening import Machine, open_meters
 
@@ -20,7 +22,12 @@ __all__ = [
     "NoMeter",
     "Reading",
     "Sensor",
+    "SensorError",
+    "SensorKind",
+    "SensorMissingError",
     "Window",
+    "counted",
     "nothing",
     "open_meters",
+    "sampled",
 ]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cache.errors import InputError, one_of
+from cache.errors import InputError
 from stages.energy import nvml
+from stages.energy.added import open_named, or_added
 from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.gpu import SOURCES, open_gpu
 from stages.energy.jetson import open_jetson
@@ -44,18 +45,24 @@ def open_meters(
 
     One for each distinct device, in order, then the host's where it is readable and not among them.
     What cannot be measured has a NoMeter with the reason. `prefer` is nvml, nvml_counter,
-    nvml_power, rapl, jetson, manual (asks), manual:BEFORE,AFTER or none. Raises InputError when
-    what was asked for is not there.
+    nvml_power, rapl, jetson, manual (asks), manual:BEFORE,AFTER, none, or a sensor that a package
+    adds; without it such a sensor is opened only where nothing built in does. Raises InputError
+    when what was asked for is not there.
     """
     machine = machine or Machine()
     wanted = list(dict.fromkeys(str(device) for device in devices)) or ["cpu"]
     kind, _, readings = (prefer or "").partition(":")
     if prefer is not None and kind not in NAMES:
-        raise one_of("meter", kind, NAMES)
+        return [open_named(prefer, device, machine, NAMES) for device in wanted]
     if kind in EXPLICIT:
         return [_asked(kind, readings, machine)]
     meters = [_for_device(device, kind, machine) for device in wanted]
     _refuse_missing(prefer, meters)
+    if prefer is None:
+        meters = [
+            or_added(meter, device, machine, NAMES)
+            for meter, device in zip(meters, wanted, strict=True)
+        ]
     return meters + _beside(wanted, meters, machine)
 
 
@@ -136,7 +143,7 @@ def _first(openings: Sequence[Callable[[Machine], Meter]], device: str, machine:
 
 def _beside(wanted: Sequence[str], meters: Sequence[Meter], machine: Machine) -> list[Meter]:
     """The host's meter, unless it is there already or covered by a board's or module's."""
-    covered = {"package", "rail", "module", "board"}
+    covered = {"package", "rail", "module", "board", "system"}
     if "cpu" in wanted or any(meter.sensor.scope in covered for meter in meters):
         return []
     host = _first(HOST, "cpu", machine)

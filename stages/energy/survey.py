@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cache.errors import InputError
 from stages.energy import nvml
+from stages.energy.added import added, opened
 from stages.energy.errors import SensorError
 from stages.energy.jetson import board, chosen, power_mode, rails, release
 from stages.energy.meter import Idle, Meter, NoMeter
-from stages.energy.opening import HOST, Machine, open_meters
+from stages.energy.opening import HOST, NAMES, Machine, open_meters
 from stages.energy.rapl import REMEDY, cpu_name, survey_rapl
+from stages.plugins import Added
 
 IDLE_S = 2.0
 NVIDIA = "0x10de"
@@ -28,6 +31,8 @@ WATTMETER = "use an external wattmeter: --meter manual"
 def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> dict[str, Any]:
     """Devices, sensors, permissions, ticks, idle power, and `problems`: [{what, fix}].
 
+    `sensors` are those that packages add: name, package, and the reason where one does not open.
+
     Opens every meter and lets it idle for `idle_s` (0: not at all). Never raises for a sensor.
     """
     machine = machine or Machine()
@@ -40,9 +45,11 @@ def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> dict[str, 
         "torch": torch_view(),
         "rapl": _rapl(machine),
         "jetson": _jetson(machine.root),
+        "sensors": [],
         "environment": {name: machine.environment.get(name) for name in SEEN},
     }
-    found["meters"] = [_metered(meter, idle_s) for meter in _meters(found, machine)]
+    meters = [*_meters(found, machine), *_added(found, machine)]
+    found["meters"] = [_metered(meter, idle_s) for meter in meters]
     found["problems"] = problems(found)
     return found
 
@@ -132,6 +139,35 @@ def _meters(found: dict[str, Any], machine: Machine) -> Iterator[Meter]:
             yield opening(machine)
 
 
+def _added(found: dict[str, Any], machine: Machine) -> list[Meter]:
+    """Meters of what packages add, each on the first device that it measures."""
+    try:
+        known = added(NAMES)
+    except InputError as error:
+        found["sensors"] = [{"name": None, "package": None, "reason": str(error)}]
+        return []
+    devices = ["cpu", *(f"cuda:{i}" for i in range(len(found["torch"]["devices"])))]
+    meters = []
+    for name, one in known.items():
+        meter, reason = _on_any(one, devices, machine)
+        found["sensors"].append({"name": name, "package": one.package, "reason": reason})
+        meters += [meter] if meter is not None else []
+    return meters
+
+
+def _on_any(
+    one: Added, devices: Sequence[str], machine: Machine
+) -> tuple[Meter | None, str | None]:
+    """The meter, else the first device's reason."""
+    reasons = []
+    for device in devices:
+        try:
+            return opened(one, device, machine), None
+        except (SensorError, InputError) as error:
+            reasons.append(" ".join(str(error).split()))
+    return None, reasons[0]
+
+
 def _metered(meter: Meter, idle_s: float) -> dict[str, Any]:
     blind = isinstance(meter, NoMeter)
     idle = Idle(None, None, 0.0, None)
@@ -216,6 +252,14 @@ def _host(found: dict[str, Any]) -> Problems:
         yield f"RAPL: {found['rapl']['reason']}", KERNEL
 
 
+def _packages(found: dict[str, Any]) -> Problems:
+    for sensor in found["sensors"]:
+        if sensor["reason"] is not None:
+            name = sensor["name"]
+            what = sensor["reason"] if name is None else f"sensor {name}: {sensor['reason']}"
+            yield what, f"see what {sensor['package'] or 'the package'} needs, or uninstall it"
+
+
 def _nothing(found: dict[str, Any]) -> Problems:
     blind = [meter for meter in found["meters"] if meter["source"] == "none"]
     for meter in blind:
@@ -224,4 +268,4 @@ def _nothing(found: dict[str, Any]) -> Problems:
         yield "no energy sensor answers here: joules will be null", WATTMETER
 
 
-CHECKS = (_gpu_driver, _torch, _host, _nothing)
+CHECKS = (_gpu_driver, _torch, _host, _packages, _nothing)

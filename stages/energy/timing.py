@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-from stages.energy.errors import SensorError
-
 Samples = list[tuple[int, Any]]
 
 
@@ -21,7 +19,7 @@ class Poller(Protocol):
         """Read now and then every period. Raises what the first read raises."""
 
     def stop(self) -> Samples:
-        """(ns, value) of every read, the last one now. Raises a SensorError met on the way."""
+        """(ns, value) of every read, the last one now. Raises what a read on the way raised."""
 
 
 class ThreadPoller:
@@ -33,7 +31,7 @@ class ThreadPoller:
         self._clock = clock
         self._samples: Samples = []
         self._stopped = threading.Event()
-        self._error: SensorError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="energy sampling", daemon=True)
 
     def start(self) -> None:
@@ -55,7 +53,7 @@ class ThreadPoller:
         while not self._stopped.wait(self._period):
             try:
                 self._sample()
-            except SensorError as error:
+            except Exception as error:  # raised again by `stop`
                 self._error = error
                 return
 

@@ -70,7 +70,7 @@ def dataset_of(name: str) -> str:
 
 def _added() -> list[ModelSpec]:
     """What installed packages add; InputError where one takes a name that is taken."""
-    added = [s for s in plugins.loaded(plugins.MODELS, ModelSpec) if isinstance(s, ModelSpec)]
+    added: list[ModelSpec] = [one.item for one in plugins.loaded(plugins.MODELS, ModelSpec)]
     taken = {(spec.name, spec.dataset) for spec in SPECS}
     for spec in added:
         if (spec.name, spec.dataset) in taken:

@@ -61,7 +61,7 @@ def run(
     facts = content.summary(subject)
     drawn = content.draw(subject)
     shown = replace(subject, costs=Costs(priced(costs.pricer)))
-    searched = Searched.of(reported, plan, shown.costs.pricer)
+    searched = Searched.of(reported, plan, shown.costs.pricer, subject.names)
     certifying = Certifying.of(store, plan, limits or Limits(EPSILON, DELTA))
     found = explorer.explore(shown, searched, certifying, source)
     built = content.build(shown, searched, packing.pack(found.facts, found.arrays))

@@ -15,7 +15,8 @@ from stages.report.costs import Costs
 from stages.report.page import Number, Page
 from stages.report.points import Row, Subject, frontier, macs_of
 from stages.report.searched import Searched
-from stages.rule import ALWAYS, NEVER, SCORES
+from stages.rule import ALWAYS, NEVER
+from stages.scores import named
 from stages.threshold import curve
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _curve(subject: Subject, drawn: Curve) -> Figure:
 
 
 def _mark(row: Row) -> Row:
-    surest = 1.0 if SCORES[row["score"]].sign > 0 else 0.0
+    surest = 1.0 if named(row["score"]).sign > 0 else 0.0
     ends = {ALWAYS: surest, NEVER: 1 - surest}
     line = _LINES["accuracy_postcheck" if row["postcheck"] else "accuracy"]
     threshold = ends.get(row["threshold"], row["threshold"])

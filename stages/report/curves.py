@@ -17,9 +17,11 @@ from stages.proposing import cuts_at
 from stages.report.certified import Certifying
 from stages.rule import ALWAYS, NEVER, SCORES, Threshold
 from stages.score import ScoreSet
+from stages.scores import named
 from stages.sweep import Ordering, gains, prefix
 
 NAMES = tuple(name for name, score in SCORES.items() if not score.needs_label)
+Names = tuple[str, ...]
 # Corners of all cascades together, and of each.
 _BUDGET, _LEAST, _MOST = 2_000_000, 50, 2000
 KINDS = ("best", "1se", "certified", "frontier", "hull", "answer")
@@ -77,26 +79,31 @@ class Group:
         return np.where(np.isfinite(out), out, np.nan)
 
 
-def number(key: Key, models: int) -> int:
-    """A cascade's place among all."""
-    first = key.a * len(NAMES) + NAMES.index(key.score)
+def number(key: Key, models: int, names: Names = NAMES) -> int:
+    """A cascade's place among all by these scores."""
+    first = key.a * len(names) + names.index(key.score)
     return (first * (models - 1) + key.b - (key.b > key.a)) * 2 + key.postcheck
 
 
-def corners(models: int) -> int:
+def corners(models: int, names: Names = NAMES) -> int:
     """How many corners of each cascade are kept at most."""
-    cascades = models * (models - 1) * len(NAMES) * 2
+    cascades = models * (models - 1) * len(names) * 2
     return int(np.clip(_BUDGET // cascades, _LEAST, _MOST))
 
 
 def groups(
-    reported: ScoreSet, reference: int, marks: Marks, certifying: Certifying, limit: int
+    reported: ScoreSet,
+    reference: int,
+    marks: Marks,
+    certifying: Certifying,
+    limit: int,
+    names: Names = NAMES,
 ) -> Iterator[Group]:
     """All cascades in the order of their numbers; `won` is against the model `reference`."""
     behind = ~reported.correct[reference]
     for a in range(len(reported.models)):
-        for name in NAMES:
-            ordering = Ordering.of(SCORES[name], reported.score(name, a))
+        for name in names:
+            ordering = Ordering.of(named(name), reported.score(name, a))
             k = kept(ordering.ends, limit)
             sweep = _Sweeps(reported, a, name, ordering, k, behind, certifying)
             yield Group(
@@ -136,7 +143,7 @@ class _Sweeps:
         self.certifying = certifying
         scores = certifying.scores
         self.certified_by = (
-            None if scores is None else Ordering.of(SCORES[name], scores.score(name, a))
+            None if scores is None else Ordering.of(named(name), scores.score(name, a))
         )
 
     @property
@@ -148,7 +155,7 @@ class _Sweeps:
     def gain(self, scores: ScoreSet, key: Key) -> np.ndarray:
         s_a, s_b = scores.score(key.score, key.a), scores.score(key.score, key.b)
         right = scores.correct
-        return gains(SCORES[key.score], right[key.a], right[key.b], s_a, s_b, key.postcheck)
+        return gains(named(key.score), right[key.a], right[key.b], s_a, s_b, key.postcheck)
 
     def counts(self, key: Key, marks: Sequence[Mark]) -> Counts:
         gain = self.gain(self.reported, key)

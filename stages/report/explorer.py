@@ -17,12 +17,12 @@ from stages.pricing import Pricer, batches, by_size
 from stages.report import curves, details, thumbnails
 from stages.report.certified import Certifying
 from stages.report.costs import Costs
-from stages.report.curves import NAMES, Group, Key, Mark, Marks
+from stages.report.curves import Group, Key, Mark, Marks
 from stages.report.measured import hash_costs, live_runs
 from stages.report.points import Row, Subject, macs_of
 from stages.report.searched import Searched, key_of
-from stages.rule import SCORES
 from stages.score import ScoreSet
+from stages.scores import named
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,23 @@ def explore(
     """`source` are the images to show, None where they were not given."""
     reported, pricer = subject.reported, subject.costs.pricer
     reference = reported.index(searched.answer["baseline"])
-    models, limit = len(reported.models), curves.corners(len(reported.models))
+    models, names = len(reported.models), subject.names
+    limit = curves.corners(models, names)
     marks = _marks(subject, searched)
-    groups = list(curves.groups(reported, reference, marks, certifying, limit))
+    groups = list(curves.groups(reported, reference, marks, certifying, limit, names))
     arrays = curves.arrays(groups, models) | _prices(pricer, groups) | _metrics(reported)
-    best = [curves.number(key_of(reported, r), models) for r in subject.points.best_of_pairs]
+    best = [curves.number(key_of(reported, r), models, names) for r in subject.points.best_of_pairs]
     arrays["best_of_pairs"] = np.array(best, np.int64)
-    names = class_names(subject.store, reported)
-    known, found = _details(subject, groups, len(names), searched)
-    arrays |= details.arrays(reported, found, known, len(names))
+    classes = class_names(subject.store, reported)
+    known, found = _details(subject, groups, len(classes), searched)
+    arrays |= details.arrays(reported, found, known, len(classes))
     off = float(arrays["off"].max() / len(reported.labels))
     facts = _facts(subject, reference, certifying) | {
         "corners": limit,
         "off": off,
         "search": searched.about(),
         "pick": _start(subject, searched)._asdict(),
-        "classes": names,
+        "classes": classes,
         "order": clustered(arrays["metric_heterogeneity"].reshape(models, models)),
         "live": live_runs(subject.store, reported),
         "hashes": hash_costs(subject.store, pricer),
@@ -81,7 +82,7 @@ def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
             for name, right in zip(reported.models, reported.correct, strict=True)
         ],
         "overlap": _overlap(reported, reference),
-        "scores": [{"name": name, "sign": SCORES[name].sign} for name in NAMES],
+        "scores": [{"name": name, "sign": named(name).sign} for name in subject.names],
         "kinds": curves.KINDS,
         "normal": NORMAL,
         "reference": reference,
@@ -186,7 +187,7 @@ def _details(
     """The cascade of each mark that has details, and these."""
     keys = [
         Key(group.a, b, name, postcheck)
-        for group, name in zip(groups, NAMES * len(subject.reported.models), strict=True)
+        for group, name in zip(groups, subject.names * len(subject.reported.models), strict=True)
         for b in range(len(subject.reported.models))
         for postcheck in ((False, True) if b != group.a else ())
     ]

@@ -15,8 +15,9 @@ from cache import InputError, Store
 from cache.errors import one_of
 from stages.fitting import FitPlan
 from stages.report.costs import Costs
-from stages.rule import SCORES
+from stages.report.curves import NAMES
 from stages.score import ScoreSet
+from stages.scores import named, own
 from stages.threshold import Question, all_pairs, operating_points
 
 Row = dict[str, Any]
@@ -73,6 +74,11 @@ class Subject:
         return f"{self.reported.dataset}/{self.reported.split}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The scores that the report is about."""
+        return names_with(self.score)
+
+    @property
     def ranked_by(self) -> str:
         """In words, what the choice goes by."""
         return {
@@ -87,7 +93,7 @@ def gather(
 ) -> Points:
     """Every pair's operating points, and the best with these models and this score; None is any."""
     _check(reported, pair, score)
-    pairs, question = all_pairs(reported.models), Question()
+    pairs, question = all_pairs(reported.models), Question(names_with(score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
     macs = macs_of(reported)
     rows = []
@@ -98,6 +104,11 @@ def gather(
     wanted = {"model_1": pair[0], "model_2": pair[1], "score": score, "objective": "best"}
     fitting = [r for r in rows if all(v in (None, r[k]) for k, v in wanted.items())]
     return Points(rows, min(fitting, key=_rank))
+
+
+def names_with(score: str | None) -> tuple[str, ...]:
+    """The rule's own scores, and this one where it is a package's."""
+    return NAMES if score is None else (*NAMES, *own((score,)))
 
 
 def macs_of(reported: ScoreSet) -> dict[str, int | None]:
@@ -130,11 +141,8 @@ def _check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
             raise one_of(f"model on {where}", model, reported.models)
     if pair[0] is not None and pair[0] == pair[1]:
         raise InputError(f"a cascade needs two different models, both are {pair[0]}")
-    drawable = [name for name, known in SCORES.items() if not known.needs_label]
-    if score == "oracle":
-        raise InputError(f"the oracle has no λ to draw: choose {', '.join(drawable)}")
-    if score is not None and score not in drawable:
-        raise one_of("score", score, drawable)
+    if score is not None and named(score).needs_label:
+        raise InputError(f"the oracle has no λ to draw: choose {', '.join(NAMES)}")
 
 
 def _expected(row: Row, plan: FitPlan) -> Row:

@@ -47,8 +47,10 @@ class Searched:
     found: int
 
     @classmethod
-    def of(cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer) -> Searched:
-        space, question = Space(tuple(rules(NAMES))), Question()
+    def of(
+        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, names: tuple[str, ...] = NAMES
+    ) -> Searched:
+        space, question = Space(tuple(rules(names))), Question()
         search = Search(reported, plan, pricer, space, question)
         answer, found = search.answer(search.point, search.fitted(search.row))
         alone = [search.judge.single(model) for model in reported.models]

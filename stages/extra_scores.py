@@ -1,0 +1,114 @@
+"""logits → the scores that packages add, each a table of its own, made when first asked for.
+
+So `scores` is what it is without any package, and a reader that knows nothing of one is untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import InputError, Manifest, Partition, Store
+from cache.provenance import now, versions
+from cache.schema import EXTRA_SCORES
+from stages.read_only import kept
+from stages.rule import SCORES
+from stages.scores import maker, named, values
+
+TABLE = "extra_scores"
+
+
+class Columns(dict[str, np.ndarray]):
+    """Scores by name, float64 [M, N]; `make` gives those that are asked for and are not there."""
+
+    def __init__(self, there: Mapping[str, np.ndarray], make: Callable[[str], np.ndarray]) -> None:
+        super().__init__(there)
+        self._make = make
+        self._lock = Lock()  # a search asks from several threads
+
+    def __missing__(self, name: str) -> np.ndarray:
+        with self._lock:
+            if name not in self:
+                self[name] = self._make(name)
+        return self[name]
+
+    @classmethod
+    def mapped(
+        cls, scores: Mapping[str, np.ndarray], change: Callable[[np.ndarray], np.ndarray]
+    ) -> Columns:
+        """The same scores after `change`, of other images say; what is missing is made first."""
+        there = {name: change(values) for name, values in scores.items()}
+        return cls(there, lambda name: change(scores[name]))
+
+
+def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) -> np.ndarray:
+    """float64 [N]: a package's score of the model whose `scores` these are, by sample id.
+
+    Made from the logits, and kept where the cache can be written; where there are no logits, the
+    values that came with the scores count. InputError where there is neither.
+    """
+    named(name)
+    partition = Partition(TABLE, (*scores.partition.values, name))
+    about = identity(scores)
+    made_by = about | {"score": maker(name)}
+    found = _believed(store, partition, about)
+    logits = cache.load(store, partition.logits)
+    if found is not None and (logits is None or found.identity == made_by):
+        return _values(found, cache.read_table(store, found), sample_ids)
+    if logits is None:
+        raise _missing(partition)
+    table = score_table(store, logits, name)
+    provenance = {"made": now(), "versions": versions(), "sign": named(name).sign}
+    kept(store, lambda: cache.write_partition(store, partition, table, made_by, provenance))
+    return _values(logits, table, sample_ids)
+
+
+def identity(scores: Manifest) -> dict[str, Any]:
+    """What values must agree with to belong to these scores: the images and the logits."""
+    return {
+        "dataset_fingerprint": scores.fingerprint,
+        "logits": scores.identity.get("logits"),
+    }
+
+
+def stored(store: Store, scores: Manifest) -> list[Manifest]:
+    """The values that belong to these scores, of whatever package."""
+    about = identity(scores)
+    found = cache.find(store, TABLE, *scores.partition.values)
+    return [each for each in found if about.items() <= each.identity.items()]
+
+
+def _believed(store: Store, partition: Partition, about: dict[str, Any]) -> Manifest | None:
+    found = cache.load(store, partition)
+    if found is None or not about.items() <= found.identity.items():
+        return None
+    return found if cache.intact(store, found) else None
+
+
+def score_table(store: Store, logits: Manifest, name: str) -> pa.Table:
+    """The table of one score of a logits partition, rows ordered by sample id."""
+    ids, columns = zip(
+        *((ids, values(name, rows)) for ids, rows in cache.iter_logits(store, logits)), strict=True
+    )
+    table = pa.table([np.concatenate(ids), np.concatenate(columns)], schema=EXTRA_SCORES)
+    return table.sort_by("sample_id")
+
+
+def _values(manifest: Manifest, table: pa.Table, sample_ids: np.ndarray) -> np.ndarray:
+    if not np.array_equal(table.column("sample_id").to_numpy(), sample_ids):
+        raise InputError(f"{manifest.partition} holds other samples than the scores beside it")
+    return table.column("value").to_numpy()
+
+
+def _missing(partition: Partition) -> InputError:
+    keys = partition.keys
+    own = ", ".join(name for name, score in SCORES.items() if not score.needs_label)
+    return InputError(
+        f"the cache has neither {keys['score']} of {keys['model']} on {keys['dataset']}/"
+        f"{keys['split']} nor logits to make it from: extract or import them, or choose {own}"
+    )
