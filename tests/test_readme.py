@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/commands.md", "docs/configuration.md"),
     *("docs/original.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
-    *("docs/deploy.md", "docs/results-cifar10.md", "docs/reproduce.md"),
+    *("docs/deploy.md", "docs/results-cifar10.md", "docs/reproduce.md", "docs/comparison.md"),
 )
 GUIDE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
 ORIGINAL = (ROOT / "docs/original.md").read_text(encoding="utf-8")
