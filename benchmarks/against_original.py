@@ -6,7 +6,11 @@ On the logits of CIFAR-10's five models where ../shared holds images and weights
 the digits; extracted into a temporary folder, or taken from CACHE. `benchmarks.original` is the
 method of Kinnas et al. written anew, one image at a time; `benchmarks.vectorised` the same method
 without loops. Times are the best of three, of one process; what is scaled or computed from the
-cache's timings is marked. Then where the results differ. docs/comparison.md holds what it printed.
+cache's timings is marked. Then where the results differ.
+
+On two shared cores of an AMD EPYC, 3 runs: scores 140 to 154× ours, numpy 1.6×; best λ of a pair
+5,070 to 5,640×, numpy 0.9 to 1.0×; heterogeneity 91 to 116×, numpy 0.6 to 0.7×. The grid of 2,000
+λ loses at most one image in 5,000. docs/comparison.md holds a whole run.
 """
 
 from __future__ import annotations
