@@ -431,3 +431,37 @@ def test_the_documented_score_is_a_share(n, classes, seed):
     assert ((found >= 0) & (found <= 1)).all()
     assert (found <= scores_of(logits)["maxp"] + 1e-12).all()
     assert (found == np.concatenate([space["gini"](row[None]) for row in logits])).all()
+
+
+# --- live ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    pytest.importorskip("torch")
+    root = tmp_path_factory.mktemp("digits") / "cache"
+    done = cascade("extract", "--models", "digits_wide,digits_plain", "--cache", root)
+    assert done.status == 0, done.err
+    return root
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("extra", [(), ("--memory", "dhash", "--memory-trust", "0.6")])
+def test_live_scores_by_the_same_function(copies, digits, name, extra):
+    limit = {"surest": "0.7", "chaos": "0.25"}[name]
+    args = ("live", "-m1", "digits_wide", "-m2", "digits_plain", "-p", "-t", limit, *extra)
+    args += ("--limit", "40", "--batch-size", "10", "--no-alone", "--json", "--cache", digits)
+    ours, theirs = (cascade(*args, "-s", each).json for each in (name, TWINS[name]))
+    same = ("n", "accuracy", "usage", "escalated", "took_b", "hits", "agreement", "threshold")
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+    assert ours["score"] == name
+    assert 0 < ours["escalated"] < 40
+    assert ours["agreement"]["outside_noise"] == 0
+
+
+def test_a_wrong_function_is_told_in_one_line_when_live(digits, tmp_path):
+    code = COPIES.replace("scores_of(logits)[name]", "scores_of(logits)[name][:9]")
+    with installed(tmp_path, {"copies": code}, ENTRIES, "copied-scores"):
+        args = ("-m1", "digits_wide", "-m2", "digits_plain", "-t", "0.7", "--limit", "20")
+        live = cascade("live", *args, "-s", "surest", "--batch-size", "10", "--cache", digits)
+    assert "package copied-scores: its score surest gives float64 [9] for" in live.refusal
