@@ -25,6 +25,7 @@ CPU_ONLY = (
     *("stages.deferral", "stages.calibration", "stages.bootstrap", "stages.margin"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
     *("stages.models", "stages.datasets", "stages.report", "stages.reproduce.figures"),
+    *("stages.plugins", "stages.scores", "stages.extra_scores", "stages.energy"),
     "cascade_cli.main",
 )
 HEAVY = ("torch", "torchvision", "PIL", "imagehash", "pynvml", "safetensors")
