@@ -129,7 +129,8 @@ class _First:
     def of(
         cls, score: Score, a: int, reported: ScoreSet, plan: FitPlan, grid: int | None
     ) -> _First:
-        values = None if grid is None else np.linspace(0, 1, grid)
+        # From never towards always, as the original: of λ that decide alike the first is told.
+        values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
         exact = Ordering.of(score, plan.scores.score(score.name, a))
         same = plan.scores is reported
         reporting = exact if same else Ordering.of(score, reported.score(score.name, a))

@@ -51,6 +51,12 @@ def _expected(scores, row, thresholds=None):
     return points[chosen], chosen, len(points), images
 
 
+def _grid(n, score):
+    """n equidistant λ, from the one that trusts A most."""
+    values = [i / (n - 1) for i in range(n)]
+    return values[::-1] if score == "entropy" else values
+
+
 def _shares(point):
     return point.hits / len(point.right), point.usage / len(point.right)
 
@@ -146,10 +152,10 @@ def _cross_fitted(reported, row, fold_of, thresholds=None):
 def test_cross_fit(seed, grid):
     reported, fitting = _sets(seed)
     question = Question(grid=grid)
-    thresholds = None if grid is None else [i / (grid - 1) for i in range(grid)]
     fold_of = folds(len(reported.labels)).tolist()
     for row in _rows(reported, _plan("cross-fit", reported, fitting), question):
         found = (row["crossfit_accuracy"], row["crossfit_usage"])
+        thresholds = None if grid is None else _grid(grid, row["score"])
         assert found == _cross_fitted(reported, row, fold_of, thresholds)
 
 
@@ -170,9 +176,8 @@ def test_grid(method, grid, seed):
     """n equidistant λ from 0 to 1; scores lie on some of them, as multiples of 1/16."""
     reported, fitting = _sets(seed)
     fitted = _plan(method, reported, fitting)
-    thresholds = [i / (grid - 1) for i in range(grid)]
     for row in _rows(reported, fitted, Question(grid=grid)):
-        first, chosen, count, _ = _expected(fitted.scores, row, thresholds)
+        first, chosen, count, _ = _expected(fitted.scores, row, _grid(grid, row["score"]))
         assert row["threshold"] == first
         assert (row["fit_accuracy"], row["fit_usage"]) == _shares(chosen)
         assert row["points"] == count
@@ -183,9 +188,8 @@ def test_a_fine_grid_on_scores_of_any_size():
     rng = np.random.default_rng(3)
     reported = random_scores(rng, 25, levels=10**9)
     fitted = _plan("same-split", reported, reported)
-    thresholds = [i / 1999 for i in range(2000)]
     for row in _rows(reported, fitted, Question(scores=("maxp", "entropy"), grid=2000)):
-        first, chosen, _, _ = _expected(reported, row, thresholds)
+        first, chosen, _, _ = _expected(reported, row, _grid(2000, row["score"]))
         assert row["threshold"] == pytest.approx(first, abs=1e-15)
         assert (row["accuracy"], row["usage"]) == _shares(chosen)
 
