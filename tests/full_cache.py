@@ -13,8 +13,8 @@ from helpers import (
 )
 
 from cache import Partition, PartitionWriter, Store, write_partition
-from cache.schema import TIMINGS, hashes_schema, logits_schema
-from stages import costs, results, score, stream
+from cache.schema import EXTRA_SCORES, TIMINGS, hashes_schema, logits_schema
+from stages import costs, extra_scores, results, score, stream
 from stages.publish import top10
 
 N, CLASSES, ROWS = 50, 4, 20
@@ -23,7 +23,8 @@ MODELS = ("small", "large")
 KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
 MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
 TABLES = (
-    *("samples", "logits", "timings", "scores", "top10", "costs", "hashes", "streams", "results"),
+    *("samples", "logits", "timings", "scores", "extra_scores", "top10", "costs", "hashes"),
+    *("streams", "results"),
 )
 
 
@@ -91,6 +92,17 @@ def write_top10(store):
     write_partition(store, place, table, identity, {})
 
 
+def write_extra_scores(store, scores):
+    """What a package's score gave for the model whose scores these are."""
+    partition = Partition("extra_scores", (*scores.partition.values, "gini"))
+    p = np.exp(logits_of(scores.partition.keys["model"]).astype(np.float64))
+    values = ((p / p.sum(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    table = pa.table([np.arange(N), values], schema=EXTRA_SCORES)
+    made_by = {"package": "gini", "version": "1.0", "code": None}
+    identity = extra_scores.identity(scores) | {"score": made_by}
+    write_partition(store, partition, table, identity, {"sign": 1})
+
+
 def cost(device="desk", ms=1.0, measured="2026-01-01"):
     row = {"device": device, "component": "forward", "batch_size": 1, "meter": "none"}
     return row | {"source": "profile", "latency_ms": ms, "measured": measured}
@@ -105,6 +117,7 @@ def full_cache(root):
     write_top10(store)
     costs.merge(store, "toy", RUNTIME, "small", [cost()])
     found = score.load(store, "toy", "test")
+    write_extra_scores(store, found.manifests[found.index("small")])
     stream.save(store, found, stream.make(N, seed=1), {})
     results.save(store, "threshold", found, {"asked": 1}, [{"model_1": "small", "threshold": 0.5}])
     return store

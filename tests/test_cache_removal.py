@@ -27,11 +27,11 @@ def full(any_store):
     return full_cache(any_store.root)
 
 
-OF_A_MODEL = {"logits", "timings", "scores", "top10", "costs"}
+OF_A_MODEL = {"logits", "timings", "scores", "extra_scores", "top10", "costs"}
 
 
 def place(table="logits", model="small"):
-    return Partition.of(table, **KEYS, runtime=RUNTIME, model=model)
+    return Partition.of(table, **KEYS, runtime=RUNTIME, model=model, score="gini")
 
 
 def tables_of(store):
@@ -47,9 +47,9 @@ def paths(going):
 
 def test_logits_take_what_was_made_with_and_from_them(full):
     going = chosen(full, Selection(("logits",), {"model": ("small",)}))
-    made = ("logits", "scores", "timings", "top10")
+    made = ("extra_scores", "logits", "scores", "timings", "top10")
     assert paths(going) == [place(t).path for t in made]
-    assert [each.rows for each in going] == [50, 50, 5, 50]
+    assert [each.rows for each in going] == [50, 50, 50, 5, 50]
     before = everything(full)
     remove(full, going)
     gone = before.keys() - everything(full).keys()
@@ -62,7 +62,8 @@ def test_logits_take_what_was_made_with_and_from_them(full):
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [
-        (Selection(("scores",)), {"scores"}),
+        (Selection(("scores",)), {"scores", "extra_scores"}),
+        (Selection((), {"score": ("gini",)}), {"extra_scores"}),
         (Selection(("timings", "costs")), {"timings", "costs"}),
         (Selection((), {"algorithm": ("dhash",)}), {"hashes"}),
         (Selection((), {"stage": ("threshold",)}), {"results"}),
