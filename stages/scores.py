@@ -100,8 +100,8 @@ def answered(logits: np.ndarray, name: str) -> dict[str, np.ndarray]:
 def maker(name: str) -> dict[str, Any]:
     """What tells one making of a package's score from another: version, and digest of the code."""
     one = _added()[name]
-    file = getattr(sys.modules.get(one.entry.module), "__file__", None)
-    code = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    file = Path(getattr(sys.modules.get(one.entry.module), "__file__", None) or "")
+    code = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
     return {"package": one.package, "version": one.version, "code": code}
 
 
@@ -110,10 +110,10 @@ def _added() -> dict[str, Added]:
     found: dict[str, Added] = {}
     for one in plugins.loaded(plugins.SCORES, ScoreFunction):
         name = one.item.name
-        if name in SCORES or name in RULES or name in found:
-            raise one.fault(f"it adds the score {name}, which is taken")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise one.fault(f"its score's name {name!r} is none: letters, digits, _, - and .")
+        if name in SCORES or name in RULES or name in found:
+            raise one.fault(f"it adds the score {name}, which is taken")
         if one.item.sign not in (1, -1):
             raise one.fault(f"its score {name} has the sign {one.item.sign!r}, not +1 or -1")
         found[name] = one

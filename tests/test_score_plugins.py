@@ -325,7 +325,7 @@ def test_the_cache_looks_after_it(copies, toy, tmp_path):
     assert load(Store(toy), partition("chaos", "large")) is not None
 
 
-def test_values_of_other_logits_are_found_by_verify(copies, toy):
+def test_values_of_other_logits_are_told_and_not_published(copies, toy, tmp_path):
     found = score.load(Store(toy), "toy", "test")
     assert len(found.scores["surest"]) == len(MODELS)
     table = read_table(Store(toy), load(Store(toy), partition("surest")))
@@ -336,6 +336,10 @@ def test_values_of_other_logits_are_found_by_verify(copies, toy):
     score.load(Store(toy), "toy", "test")
     [damage] = verify(Store(toy)).damage
     assert "made from other logits" in damage.what
+    copy = tmp_path / "copy"
+    assert cascade("export", "--publish", copy, "-d", "toy", "--cache", toy).status == 0
+    assert load(Store(copy), partition("surest")) is None
+    assert load(Store(copy), partition("surest", "large")) is not None
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -386,6 +390,7 @@ def test_a_wrong_function_is_told_in_one_line(tmp_path, toy, body, message):
         ("ScoreFunction('oracle', 1, len)", "it adds the score oracle, which is taken"),
         ("ScoreFunction('two words', 1, len)", "name 'two words' is none"),
         ("ScoreFunction('a,b', 1, len)", "name 'a,b' is none"),
+        ("ScoreFunction(['a'], 1, len)", "name ['a'] is none"),
         ("ScoreFunction('odd', 0, len)", "has the sign 0, not +1 or -1"),
         ("ScoreFunction('odd', 1, len), ScoreFunction('odd', 1, len)", "odd, which is taken"),
         ("3", "it gives a int, not a ScoreFunction"),

@@ -13,7 +13,8 @@ from running import cascade
 from virtual_time import Clock
 
 from cache import InputError
-from stages.energy import Idle, NoMeter, open_meters
+from stages.energy import Idle, Meter, NoMeter, Sensor, open_meters, opening
+from stages.energy.meter import Measured
 from stages.energy.survey import survey
 
 ROOT = Path(__file__).parents[1]
@@ -106,23 +107,25 @@ def test_unasked_it_takes_nothing_from_a_sensor_that_is_built_in(add, clock, tmp
     assert meter.sensor.source == "nvml_counter"
 
 
-def test_a_plug_covers_the_host_too(add, clock, tmp_path):
-    """So the host's own sensor is not opened beside it."""
-    write_rapl(tmp_path, clock)
-    with add(PLUGS.format(cpu_only=False, scope="system")):
+class Host(Meter):
+    """The host's own sensor."""
+
+    def begin(self):
+        return None
+
+    def finish(self, state, start_ns, end_ns):
+        return Measured(1.0)
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("system", ["plug"]), ("gpu", ["plug", "rapl"])])
+def test_the_hosts_sensor_is_opened_beside_what_does_not_cover_it(
+    add, clock, tmp_path, monkeypatch, scope, expected
+):
+    host = Host(Sensor("rapl", "package", "host"), clock.timing)
+    monkeypatch.setattr(opening, "HOST", (lambda machine: host,))
+    with add(PLUGS.format(cpu_only=False, scope=scope)):
         meters = open_meters(["xpu:0"], machine=machine(clock, tmp_path))
-    assert [meter.sensor.scope for meter in meters] == ["system"]
-
-
-def write_rapl(root, clock):
-    zone = root / "sys/class/powercap/intel-rapl:0"
-    zone.mkdir(parents=True)
-    for name, text in (
-        ("name", "package-0"),
-        ("energy_uj", "0"),
-        ("max_energy_range_uj", "1000000000"),
-    ):
-        (zone / name).write_text(text)
+    assert [meter.sensor.source for meter in meters] == expected
 
 
 def test_a_device_that_it_does_not_measure_has_its_reason(add, clock, tmp_path):
@@ -213,6 +216,13 @@ def test_a_name_that_is_taken_is_refused(add, clock, tmp_path, name):
     code = PLUG.replace('SensorKind("dial"', f'SensorKind("{name}"')
     with add(code), pytest.raises(InputError, match=f"adds the sensor {name}, which is taken"):
         open_meters(["cpu"], "dial", machine(clock, tmp_path))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a,b", 3, ["a"]])
+def test_a_name_that_no_option_could_carry_is_refused(add, clock, tmp_path, name):
+    code = PLUG.replace('SensorKind("dial"', f"SensorKind({name!r}")
+    with add(code), pytest.raises(InputError, match="package smart-plug: its sensor's name"):
+        open_meters(["cpu"], "plug", machine(clock, tmp_path))
 
 
 def test_the_doctor_lists_them_with_what_they_say(add, clock, tmp_path):

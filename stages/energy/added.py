@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stages.energy.opening import Machine
 
 T = TypeVar("T")
+_NAME = re.compile(r"[^\s,:]+")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def added(taken: Collection[str]) -> dict[str, Added]:
     found: dict[str, Added] = {}
     for one in plugins.loaded(plugins.SENSORS, SensorKind):
         name = one.item.name
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise one.fault(f"its sensor's name {name!r} is none: no comma, colon or space")
         if name in taken or name in found:
             raise one.fault(f"it adds the sensor {name}, which is taken")
         found[name] = one
