@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
+from browser import chromium, visiting
 from helpers import make_cache, tied_logits, write_logits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -470,3 +471,22 @@ def test_a_wrong_function_is_told_in_one_line_when_live(digits, tmp_path):
         args = ("-m1", "digits_wide", "-m2", "digits_plain", "-t", "0.7", "--limit", "20")
         live = cascade("live", *args, "-s", "surest", "--batch-size", "10", "--cache", digits)
     assert "package copied-scores: its score surest gives float64 [9] for" in live.refusal
+
+
+@pytest.mark.slow
+def test_the_page_offers_it_in_a_browser(copies, toy, tmp_path):
+    """Whatever is shown of a cascade by it is what is shown by its twin."""
+    file = tmp_path / "page.html"
+    assert cascade("report", *PAIR, "-s", "chaos", "--output", file, "--cache", toy).status == 0
+    shown = {}
+    with chromium() as browser, visiting(browser, file) as visit:
+        chosen = visit.page.eval_on_selector("#pick-score", "e => e.selectedOptions[0].text")
+        assert chosen == "chaos"
+        for name in ("chaos", "entropy", "maxp"):
+            visit.page.select_option("#pick-score", label=name)
+            visit.page.click("[data-jump='best']")
+            limit = visit.page.get_attribute("#lambda", "data-value")
+            shown[name] = limit, visit.figures()
+    assert shown["chaos"] == shown["entropy"] != shown["maxp"]
+    found = cascade("threshold", *PAIR, "-s", "chaos", "--json", "--cache", toy).json["rows"]
+    assert float(shown["chaos"][0]) in [row["threshold"] for row in found]
