@@ -150,6 +150,11 @@ def _deployed(
     from stages.simulate import NO_FIT, Cascade
 
     answer = found["answer"]
+    if answer is None:
+        raise InputError(
+            "nothing was certified, so there is no policy to write: ask for a larger EPSILON or "
+            "DELTA, or without --policy"
+        )
     if answer["model_2"] is None or answer["model_3"] is not None:
         what = "a chain of three" if answer["model_3"] else f"{answer['model_1']} alone"
         raise InputError(

@@ -175,6 +175,15 @@ def test_a_policy_holds_a_pair(digits, tmp_path, question, what):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_not_certified_is_no_policy(toy, tmp_path):
+    places = ("--policy", tmp_path / "policy", "-o", tmp_path / "t.csv")
+    asked = ("-d", "toy", "--certify", "0.000001,0.000001")
+    assert _search(toy, *asked, "--json").json["answer"] is None
+    refusal = _search(toy, *asked, *places).refusal
+    assert "nothing was certified, so there is no policy to write" in refusal
+    assert not list(tmp_path.iterdir())
+
+
 def test_everything_is_also_a_table(digits, tmp_path):
     found = _search(digits, "--max-cost", "0.2M", "--json", "-o", tmp_path / "t.csv").json
     [file] = [
