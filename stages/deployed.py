@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stages.memory import Policy, Table
-from stages.rule import SCORES, Threshold, scores_of, takes_b, trusted
+from stages.rule import SCORES, NonFiniteError, Threshold, scores_of, takes_b, trusted
 
 Logits = Callable[[Any], Any]
 Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -43,7 +43,10 @@ class Answers:
 
 
 class Cascade:
-    """Answers batches by the rule: A first, B where A is not trusted, with a memory in front."""
+    """Answers batches by the rule: A first, B where A is not trusted, with a memory in front.
+
+    `classes` are those of A and of B, None where not known.
+    """
 
     def __init__(
         self,
@@ -52,11 +55,12 @@ class Cascade:
         postcheck: bool = False,
         memory: Policy | None = None,
         digest: Digest | None = None,
+        classes: Sequence[int | None] = (None, None),
     ) -> None:
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
         self.score, self.threshold, self.postcheck = SCORES[score], threshold, postcheck
-        self.digest = digest
+        self.digest, self.classes = digest, dict(zip("AB", classes, strict=True))
         self.memory: Table[int] | None = None if memory is None else Table(memory)
 
     @classmethod
@@ -68,13 +72,14 @@ class Cascade:
         """
         policy = read_policy(folder)
         rule, memory = policy["rule"], policy.get("memory")
+        classes = [model.get("classes") for model in policy["models"]]
         if memory is None:
-            return cls(rule["score"], rule["threshold"], rule["postcheck"])
+            return cls(rule["score"], rule["threshold"], rule["postcheck"], classes=classes)
         if digest is None and EMBEDDED is not None and EMBEDDED[0] == memory["hash"]:
             digest = EMBEDDED[1]
         limits = {key: memory[key] for key in ("size", "radius", "trust") if key in memory}
         table = Policy(memory["hash"], **limits)
-        return cls(rule["score"], rule["threshold"], rule["postcheck"], table, digest)
+        return cls(rule["score"], rule["threshold"], rule["postcheck"], table, digest, classes)
 
     def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Answers:
         """Answer n requests.
@@ -82,6 +87,7 @@ class Cascade:
         `first` and `second` map a batch of m requests to logits [m, K]; `second` gets only those
         that are sent on. `batch` is an array, a tensor or a list; `pictures` are what a memory
         hashes, by default `batch` itself. Requests of one batch are looked up together.
+        ValueError for logits that are not finite, or not of these requests and classes.
         """
         found, keys = self._looked_up(batch if pictures is None else pictures, len(batch))
         misses = np.flatnonzero([answer is None for answer in found])
@@ -112,19 +118,35 @@ class Cascade:
 
     def _decided(self, first: Logits, second: Logits, batch: Any) -> Answers:
         """The cascade without its memory."""
-        a = scores_of(np.asarray(first(batch), np.float32))
+        a = self._scored("A", first, batch)
         prediction, score = a["prediction"], a[self.score.name]
         escalated = ~trusted(self.score, score, self.threshold)
         took_b = np.zeros(len(prediction), bool)
         rows = np.flatnonzero(escalated)
         if len(rows):
-            b = scores_of(np.asarray(second(chosen(batch, rows)), np.float32))
+            b = self._scored("B", second, chosen(batch, rows))
             taken = takes_b(self.score, score[rows], b[self.score.name], self.postcheck)
             sure = rows[taken]
             took_b[sure] = True
             prediction[sure] = b["prediction"][taken]
             score[sure] = b[self.score.name][taken]
         return Answers(prediction, escalated, took_b, np.zeros(len(prediction), bool), score)
+
+    def _scored(self, name: str, model: Logits, batch: Any) -> dict[str, np.ndarray]:
+        """Answers and scores of A or B, whose logits must be those of this batch and policy."""
+        logits, classes = np.asarray(model(batch), np.float32), self.classes[name]
+        if logits.ndim != 2:
+            shape = list(logits.shape)
+            raise ValueError(f"{name} gave logits of shape {shape}, not [images, classes]")
+        n, found = logits.shape
+        if n != len(batch):
+            raise ValueError(f"{name} gave {n} rows for {len(batch)} images")
+        if classes is not None and found != classes:
+            raise ValueError(f"{name} gave logits of {found} classes, the policy says {classes}")
+        try:
+            return scores_of(logits)
+        except NonFiniteError as error:
+            raise ValueError(f"{name} gave logits that are not finite: {error}") from error
 
 
 def chosen(batch: Any, rows: np.ndarray) -> Any:

@@ -276,6 +276,42 @@ def test_batches_are_lists_and_tensors_too(toy, tmp_path, kind):
     assert cascade_.answer(first, second, batch[:0]).prediction.shape == (0,)
 
 
+def nan_at(row):
+    def spoil(logits):
+        logits = np.array(logits)
+        logits[row, 1] = np.nan
+        return logits
+
+    return spoil
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda logits: logits[:, 0], r"gave logits of shape \[4\], not \[images, classes\]"),
+        (lambda logits: logits[:3], "gave 3 rows for 4 images"),
+        (lambda logits: logits[:, :3], "gave logits of 3 classes, the policy says 4"),
+        (np.hstack, r"gave logits of shape \[16\]"),
+        (nan_at(2), "gave logits that are not finite: row 2 has a NaN"),
+    ],
+)
+def test_models_are_held_to_the_policy(toy, tmp_path, name, wrong, words):
+    assert export(toy, tmp_path, "-t", "always").status == 0
+    file = tmp_path / "policy.toml"
+    text = file.read_text()
+    for model in PAIR:
+        text = text.replace(f'name = "{model}"', f'name = "{model}", classes = {CLASSES}')
+    file.write_text(text)
+    ready, rows = imported(tmp_path).Cascade.load(tmp_path), np.arange(4)
+    right = [logits_of(toy, model).__getitem__ for model in PAIR]
+    models = list(right)
+    models["AB".index(name)] = lambda batch: wrong(right["AB".index(name)](batch))
+    with pytest.raises(ValueError, match=f"^{name} {words}"):
+        ready.answer(*models, rows)
+    assert ready.answer(*right, rows).escalated.all()
+
+
 def test_exported_file_is_in_good_style(toy, tmp_path):
     assert export(toy, tmp_path, "--memory", "canonical-dhash").status == 0
     for check in (["check", "--config"], ["format", "--check", "--config"]):
