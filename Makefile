@@ -19,16 +19,19 @@ ARGS ?=
 ifeq ($(DATASET),digits)
 M1 ?= digits_separable
 M2 ?= digits_residual
+# On networks this small a latency tells the cost of a call, not of a network.
+COST ?= macs
 endif
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CASCADE := $(BIN)/cascade
 
-flag = $(if $(2),$(1) $(2))
-COMMON := --cache $(CACHE) --dataset $(DATASET)
+flag = $(if $(2),$(1) '$(2)')
+COMMON := --cache '$(CACHE)' --dataset $(DATASET)
 FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
 PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
+PRICE := $(call flag,--cost,$(COST))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
@@ -52,13 +55,13 @@ score: $(STAMP) ## Turn logits into scores
 	$(CASCADE) score $(COMMON) $(FROM) $(ARGS)
 
 threshold: $(STAMP) ## Fit λ for the pair M1, M2
-	$(CASCADE) threshold $(COMMON) $(FROM) $(PAIR) $(ARGS)
+	$(CASCADE) threshold $(COMMON) $(FROM) $(PAIR) $(PRICE) $(ARGS)
 
 search: $(STAMP) ## Find the cascade to deploy: ARGS='--min-accuracy 0.98'
-	$(CASCADE) search $(COMMON) $(FROM) $(ARGS)
+	$(CASCADE) search $(COMMON) $(FROM) $(PRICE) $(ARGS)
 
 rules: $(STAMP) ## Compare deferral rules on the pair M1, M2: ARGS='--third C'
-	$(CASCADE) rules $(COMMON) $(FROM) $(PAIR) $(ARGS)
+	$(CASCADE) rules $(COMMON) $(FROM) $(PAIR) $(PRICE) $(ARGS)
 
 calibrate: $(STAMP) ## Fit each model's temperature; tell how sure it is before and after
 	$(CASCADE) calibrate $(COMMON) $(FROM) $(ARGS)
@@ -70,31 +73,31 @@ heterogeneity: $(STAMP) ## Show which models cover whose mistakes
 	$(CASCADE) heterogeneity $(COMMON) $(FROM) $(ARGS)
 
 simulate: $(STAMP) ## Simulate the cascade M1, M2 at its fitted λ
-	$(CASCADE) simulate $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
+	$(CASCADE) simulate $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(PRICE) $(ARGS)
 
 live: $(STAMP) ## Run the cascade M1, M2 for real and compare
 	$(CASCADE) live $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
 
 export: $(STAMP) ## Write the cascade M1, M2 to the folder POLICY, to deploy it
-	$(CASCADE) export $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) --policy $(POLICY) $(ARGS)
+	$(CASCADE) export $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) --policy '$(POLICY)' $(PRICE) $(ARGS)
 
 check: $(STAMP) ## Fail where the cascade in POLICY is worse than it promised
-	$(CASCADE) check $(POLICY) --cache $(CACHE) $(FROM) $(ARGS)
+	$(CASCADE) check '$(POLICY)' --cache '$(CACHE)' $(FROM) $(ARGS)
 
 report: $(STAMP) ## Write the page OUT (report.html)
-	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output $(OUT) $(ARGS)
+	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output '$(OUT)' $(PRICE) $(ARGS)
 
 reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=cifar10
-	$(CASCADE) reproduce $(PAPER) --cache $(CACHE) $(call flag,--dataset,$(filter-out digits,$(DATASET))) $(FROM) $(ARGS)
+	$(CASCADE) reproduce $(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(filter-out digits,$(DATASET))) $(FROM) $(ARGS)
 
 import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'
-	$(CASCADE) import --cache $(CACHE) $(ARGS)
+	$(CASCADE) import --cache '$(CACHE)' $(ARGS)
 
 profile: $(STAMP) ## Measure latency and joules of each model
 	$(CASCADE) profile $(COMMON) $(FROM) --models $(MODELS) $(ARGS)
 
 import-costs: $(STAMP) ## Bring in costs measured elsewhere: ARGS=FILE.csv
-	$(CASCADE) import-costs --cache $(CACHE) $(ARGS)
+	$(CASCADE) import-costs --cache '$(CACHE)' $(ARGS)
 
 compare: $(STAMP) ## Compare the best cascades of two devices
 	$(CASCADE) compare $(COMMON) $(ARGS)
@@ -103,7 +106,7 @@ hash: $(STAMP) ## Hash every image, for the memory
 	$(CASCADE) hash $(COMMON) $(call flag,--data,$(DATA)) $(call flag,--split,$(SPLIT)) $(ARGS)
 
 cache: $(STAMP) ## Look after the cache: ARGS=ls, verify, 'rm …', gc, 'merge SOURCE'
-	$(CASCADE) cache $(or $(ARGS),ls) --cache $(CACHE)
+	$(CASCADE) cache $(or $(ARGS),ls) --cache '$(CACHE)'
 
 doctor: $(STAMP) ## Say which sensors answer, and what mends the rest
 	$(CASCADE) doctor $(ARGS)
@@ -112,10 +115,10 @@ config: $(STAMP) ## Show the defaults in force, and where they stand
 	$(CASCADE) config $(ARGS)
 
 models: $(STAMP) ## List the models
-	$(CASCADE) models --cache $(CACHE) $(ARGS)
+	$(CASCADE) models --cache '$(CACHE)' $(ARGS)
 
 datasets: $(STAMP) ## List the datasets
-	$(CASCADE) datasets --cache $(CACHE) $(call flag,--data,$(DATA)) $(ARGS)
+	$(CASCADE) datasets --cache '$(CACHE)' $(call flag,--data,$(DATA)) $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
@@ -140,10 +143,10 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.against_original
 
 imagenet: $(STAMP) ## Run ImageNet's 40 models on LIMIT of your IMAGES with seeded weights
-	$(BIN)/python -m tools.imagenet_seeded $(or $(IMAGES),$(error give IMAGES=FOLDER)) --limit $(LIMIT) $(ARGS)
+	$(BIN)/python -m tools.imagenet_seeded '$(or $(IMAGES),$(error give IMAGES=FOLDER))' --limit $(LIMIT) $(ARGS)
 
 bench-gpu: ## Measure predictions on the GPU that is there; installs nothing
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(ARGS)
 
 clean: ## Remove the cache; keeps .venv
-	rm -rf $(CACHE)
+	rm -rf '$(CACHE)'
