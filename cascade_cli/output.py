@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,12 @@ def say(message: str) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object; NaN and infinities are null, as JSON has neither."""
     print(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def print_text(text: str) -> None:
+    """A paragraph, in lines of the terminal's width, of 100 characters at most."""
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    print(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def print_table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> None:

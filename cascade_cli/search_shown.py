@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade_cli.output import print_table
+from cascade_cli.output import print_table, print_text
 
 SHOWN = 12
 COLUMNS = {
@@ -25,7 +25,7 @@ NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 
 def show(found: dict[str, Any]) -> None:
     """The sentence, the answer beside what it is held against, and the hull."""
-    print(found["sentence"])
+    print_text(found["sentence"])
     if found["answer"] is not None:
         _show_answer(found)
     _show_more(found)
@@ -64,13 +64,15 @@ def _show_answer(found: dict[str, Any]) -> None:
 def _show_more(found: dict[str, Any]) -> None:
     mixture, optimism = found["mixture"], found["optimism"]
     if mixture is not None:
-        print(
-            f"\nmixed at random, {mixture['share']:.1%} of the requests by {mixture['second']}, "
+        print()
+        print_text(
+            f"mixed at random, {mixture['share']:.1%} of the requests by {mixture['second']}, "
             f"the others by {mixture['first']}: {mixture['accuracy']:.2%} at {mixture['cost']:.5g}"
         )
     if optimism is not None:
-        print(
-            f"\nchosen anew in {optimism['resamples']} resamples of {optimism['split']} and judged "
+        print()
+        print_text(
+            f"chosen anew in {optimism['resamples']} resamples of {optimism['split']} and judged "
             f"out of bag: {optimism['accuracy']:.2%} ({optimism['accuracy_low']:.2%} to "
             f"{optimism['accuracy_high']:.2%}), {100 * optimism['optimism']:.2f} points below what "
             f"it looked like; the same models in {optimism['same_models']:.0%}"

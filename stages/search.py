@@ -24,7 +24,7 @@ from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
 from stages.spending import costs_of
-from stages.verdict import Verdict, amount, sentence, verdict
+from stages.verdict import Verdict, amount, missed, sentence, verdict
 
 if TYPE_CHECKING:
     from stages.guarantee import Certified, Promise
@@ -173,7 +173,7 @@ def run(
     baselines = [search.judge.single(model) for model in search.reported.models]
     if point is not None:
         answer, judged = search.answer(point, fitted)
-        words = sentence(point, answer, judged)
+        words = sentence(point, answer, judged) + missed(search.question, answer)
         found = {
             "answer": answer,
             "sentence": words if certified is None else f"{_promised(certified)} {words}",

@@ -15,10 +15,13 @@ import numpy as np
 from stages.bootstrap import Interval, deployed
 from stages.operating import OperatingPoint
 from stages.pricing import Bill, Estimate, Pricer
+from stages.questions import ACCURACY, Question
 
 Row = dict[str, Any]
 
 WORTH, NOT_WORTH, UNKNOWN = "worth it", "not worth it", "cannot tell"
+# A change of cost that rounds to 0.0%.
+UNSEEN = 5e-4
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,23 @@ def sentence(point: OperatingPoint, row: Row, found: Verdict) -> str:
         return f"{does}. A cascade is not worth it here: none answers the question for less."
     return (
         f"{does}: {_relative(-row['saved'])} than {row['baseline']} alone "
-        f"({_relative(-row['saved_low'])} to {_relative(-row['saved_high'])}), accuracy "
+        f"({_between(-row['saved_high'], -row['saved_low'])}), accuracy "
         f"{_points(row, 'accuracy_change')}. {_because(found)}"
     )
+
+
+def missed(question: Question, row: Row) -> str:
+    """A sentence where the accuracy asked for is not there on images without a part in the choice.
+
+    Empty where it is, or where none was asked for.
+    """
+    crossfit = row["crossfit_accuracy"]
+    reached = row["accuracy"] if crossfit is None else crossfit
+    if question.kind != ACCURACY or question.value is None or reached >= question.value:
+        return ""
+    chosen = f"Chosen on {row['fit_split']}; on {row['split']}" if crossfit is None else ""
+    asked = f"{100 * question.value:.6g}%"
+    return f" {chosen or 'Cross-fitted,'} it misses the {asked} asked."
 
 
 def _chosen_by(row: Row) -> str:
@@ -99,9 +116,16 @@ def amount(value: float, unit: str) -> str:
 
 def _relative(change: float) -> str:
     """A change of cost in words."""
-    if abs(change) < 5e-4:
+    if abs(change) < UNSEEN:
         return "as much"
     return f"{abs(change):.1%} {'more' if change > 0 else 'less'}"
+
+
+def _between(low: float, high: float) -> str:
+    """An interval of such changes, the smaller one first where both go one way."""
+    if low < -UNSEEN and high > UNSEEN:
+        return f"between {_relative(low)} and {_relative(high)}"
+    return " to ".join(map(_relative, sorted((low, high), key=abs)))
 
 
 def _points(row: Row, name: str) -> str:

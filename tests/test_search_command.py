@@ -16,18 +16,18 @@ from scipy.stats import binom
 from cache import InputError, Store
 from cascade_cli.budgets import parse_cost
 from stages.allpairs import Costs, rules
-from stages.bootstrap import deployed
+from stages.bootstrap import Interval, deployed
 from stages.certify import Limits
 from stages.certify_sweeps import parts
 from stages.costs import Curve, Prices
 from stages.found import Space
 from stages.guarantee import Promise, guarantee
 from stages.operating import OperatingPoint, outcome
-from stages.pricing import Pricer
+from stages.pricing import Estimate, Pricer
 from stages.score import load
 from stages.simulate import Cascade, simulate
 from stages.spending import costs_of, counted_runs
-from stages.verdict import NOT_WORTH, UNKNOWN, WORTH, verdict
+from stages.verdict import NOT_WORTH, UNKNOWN, WORTH, Verdict, sentence, verdict
 
 GUIDE = Path(__file__).parents[1] / "docs/guide.md"
 
@@ -112,7 +112,41 @@ def test_the_readme_shows_what_is_printed(digits):
     done = _search(digits, "--match", "digits_residual")
     text = GUIDE.read_text(encoding="utf-8").split("## Which cascade to deploy")[1]
     shown = " ".join(re.findall(r"```text\n(.*?)```", text, re.S)[0].split())
-    assert done.out.splitlines()[0] == shown
+    told, *more = done.out.split("\n\n")
+    assert " ".join(told.split()) == shown
+    assert max(map(len, told.splitlines())) <= 100
+    mixed = next(each for each in more if each.startswith("mixed at random"))
+    assert max(map(len, mixed.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.686, 0.837, "(between 83.7% less and 68.6% more)"),
+        (-0.023, -0.016, "(1.6% more to 2.3% more)"),
+        (0.016, 0.023, "(1.6% less to 2.3% less)"),
+        (-0.023, 0.0, "(as much to 2.3% more)"),
+    ],
+)
+def test_a_range_of_costs_runs_from_less_to_more(low, high, words):
+    row = dict.fromkeys(("accuracy", "fit_accuracy", "cost", "saved"), 0.5)
+    row |= {"split": "test", "fit_split": "val", "cost_unit": "J", "baseline": "large"}
+    row |= dict.fromkeys(("accuracy_change", "accuracy_change_low", "accuracy_change_high"), 0.0)
+    row |= {"saved_low": low, "saved_high": high, "crossfit_accuracy": None}
+    some = Interval(0.0, 0.0, 0.0)
+    point = OperatingPoint(("small", "large"), "maxp", False, ((0.5, None, None),))
+    said = sentence(point, row, Verdict(UNKNOWN, "large", some, Estimate(0.0, 0.0)))
+    assert f"than large alone {words}, accuracy" in said
+
+
+def test_an_accuracy_that_is_missed_is_said(digits):
+    asked = ("--min-accuracy", "0.996", "--models", "digits_plain,digits_residual")
+    found = _search(digits, *asked, "--json").json
+    assert found["answer"]["fit_accuracy"] >= 0.996 > found["answer"]["accuracy"]
+    assert found["sentence"].endswith(" Chosen on val; on test it misses the 99.6% asked.")
+    met = _search(digits, "--min-accuracy", "0.9", "--json").json
+    assert met["answer"]["accuracy"] >= 0.9
+    assert "asked" not in met["sentence"]
 
 
 def test_baselines_and_mixture(digits):
