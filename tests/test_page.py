@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from browser import chromium, visiting
@@ -156,12 +158,33 @@ def test_the_picker_shows_another_cascade(desk, visit):
 
 def test_the_key_figures_are_the_searchs_answer(desk, visit):
     found = told(desk, "search")
-    assert visit.text(".summary") == found["sentence"]
+    assert visit.text(".summary") == with_minus(found["sentence"])
     tiles = visit.page.eval_on_selector_all(
         "header .tiles data", "all => all.map((e) => Number(e.value))"
     )
     names = ("accuracy", "accuracy_change", "usage", "cost", "saved")
-    assert tiles == [found["answer"][name] for name in names]
+    ends = ("", "_low", "_high")
+    assert tiles == [found["answer"][f"{name}{end}"] for name in names for end in ends]
+
+
+def with_minus(text):
+    return re.sub(r"(^|[ (])-(\d)", r"\1−\2", text)
+
+
+def test_there_is_one_minus_sign(desk, visit):
+    assert min(row["accuracy_change"] for row in told(desk, "search")["baselines"]) < 0
+    visit.page.select_option("#metric", "kappa")
+    for where in ("header", "main"):
+        text = visit.text(where)
+        assert "−" in text
+        assert not re.search(r"(?m)(^|[\s(])-\d", text)
+
+
+def test_the_frontier_says_on_which_images_it_was_chosen(visit):
+    said = visit.text("#front-text")
+    assert "It was chosen on val and is drawn at its values on test, so it may zigzag." in said
+    title = visit.page.text_content("#front svg text.title")
+    assert title == "ms per request on nano, batch size 1 (log scale)"
 
 
 def test_the_answer_can_be_opened_from_the_frontier(desk, visit):
@@ -264,7 +287,56 @@ def test_the_live_run_is_shown(desk, visit):
     )
     values = dict(shown)
     assert (values["n"], values["accuracy"]) == (40, ran["accuracy"])
-    assert values["live"] == ran["latency_ms_per_request"]
+    assert values["latency"] == ran["latency_ms_per_request"]
+
+
+# As wide as rows come: all figures known, long names.
+WIDE_RUN = {
+    "model_1": "efficientnet_lite4_of_a_long_name",
+    "model_2": "mobilenetv2_x0_5_of_a_long_name",
+    "score": "maxp",
+    "threshold": 0.87654321,
+    "mode": None,
+    "postcheck": True,
+    "memory": None,
+    "device": "Intel(R) Xeon(R) Platinum 8480+, 224 threads",
+    "precision": "fp32",
+    "batch_size": 256,
+    "n": 50000,
+    "accuracy": 0.98765,
+    "usage": 0.5,
+    "latency_ms": 1234.5,
+    "predicted_latency_ms": 2345.6,
+    "energy_j": 1.2345,
+    "predicted_energy_j": 0.6789,
+    "made": "2026-01-02T03:04",
+}
+
+
+@pytest.mark.parametrize(("width", "whole"), [(360, False), (1000, True), (1400, True)])
+def test_live_runs_fit_or_scroll_visibly(browser, page, width, whole):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    with visiting(browser, page, width=width) as visit:
+        visit.page.evaluate(
+            """async (run) => {
+                const data = await unpack($("data").textContent);
+                data.facts.live = [...data.facts.live, run];
+                new Details(new Cascades(data));
+            }""",
+            WIDE_RUN,
+        )
+        gaps = visit.page.eval_on_selector_all(
+            "#live tbody tr:last-child data", "all => all.map((e) => [e.dataset.name, e.innerText])"
+        )
+        assert dict(gaps) | {"latency_gap": "−47.4%", "energy_gap": "+81.8%"} == dict(gaps)
+        wide = "document.querySelector('#live-scroll').scrollWidth"
+        fits = visit.page.evaluate(f"{wide} <= document.querySelector('#live-scroll').clientWidth")
+        assert fits or not whole
+        assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        shadow = "getComputedStyle(document.querySelector('#live-scroll')).backgroundAttachment"
+        assert visit.page.evaluate(shadow) == "local, local, scroll, scroll"
+        found = axe.Axe().run(visit.page)
+        assert found.violations_count == 0, found.generate_report()
 
 
 def test_the_theme_follows_the_system_and_the_button(browser, page):

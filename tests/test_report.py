@@ -346,7 +346,7 @@ def test_measured_costs_are_drawn_and_named(tmp_path, joules):
             a, b = dot["name"].split(" → ")
             assert dot["cost"] == pytest.approx(scale * (TIMES[a] + dot["usage"] * TIMES[b]))
     title = f"{unit} per request on desk, 2 threads, batch size 1"
-    assert f'"title": "{title}"' in json.dumps(spec, ensure_ascii=False)
+    assert f'"title": "{title} (log scale)"' in json.dumps(spec, ensure_ascii=False)
     assert page.data()["cost"]["why"].startswith(f"The cost is {kind} of all models on desk")
     a, b = facts["model_1"], facts["model_2"]
     assert (facts["cost_kind"], facts["cost_unit"]) == (kind, unit)

@@ -130,7 +130,7 @@ def accuracy_cost(
     place: dict[str, Any] = {
         "x": alt.X(
             "cost:Q",
-            title=costs.axis,
+            title=f"{costs.axis} (log scale)",
             scale=alt.Scale(type="log", nice=False, padding=48 if labelled else 14),
             axis=alt.Axis(format=costs.kind.axis, grid=False, labelOverlap=True),
         ),

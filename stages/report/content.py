@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from cache.provenance import versions
 from stages.heterogeneity import matrix
 from stages.report import corners, tables
 from stages.report.costs import Costs
-from stages.report.page import Number, Page
+from stages.report.page import Number, Page, Tile
 from stages.report.points import Row, Subject, frontier, macs_of
 from stages.report.searched import Searched
 from stages.rule import ALWAYS, NEVER
@@ -149,22 +149,21 @@ def _saved(facts: Row) -> str:
     )
 
 
-def _tiles(answer: Row, costs: Costs) -> list[tuple[str, Number]]:
-    """The key figures of what the search answers."""
-    change, saved = answer["accuracy_change"], answer["saved"]
-    baseline = answer["baseline"]
-    tiles = [("accuracy", tables.share(answer["accuracy"]))]
-    if answer["model_2"] is not None:
-        tiles += [
-            (f"accuracy against {baseline}", Number(change, f"{100 * change:+.2f} pt")),
-            ("use of B", tables.share(answer["usage"])),
-        ]
-    cost = costs.cell(answer["cost"])
-    if isinstance(cost, Number):
-        tiles.append((f"{costs.kind.noun} per request", cost))
-    if answer["model_2"] is not None:
-        tiles.append((f"saved against {baseline}", Number(saved, f"{saved:.1%}")))
-    return tiles
+def _tiles(answer: Row, costs: Costs) -> list[Tile]:
+    """The key figures of what the search answers; a single model has none against itself."""
+    baseline, pair = answer["baseline"], answer["model_2"] is not None
+    shown: list[tuple[str, str, Callable[[float], Number]]] = [
+        ("accuracy", "accuracy", tables.share),
+        ("accuracy_change", f"accuracy against {baseline}", tables.points),
+        ("usage", "use of B", tables.share),
+        ("cost", f"{costs.kind.noun} per request", costs.number),
+        ("saved", f"saved against {baseline}", lambda value: Number(value, f"{value:.1%}")),
+    ]
+    return [
+        Tile(label, say(answer[name]), (say(answer[f"{name}_low"]), say(answer[f"{name}_high"])))
+        for name, label, say in shown
+        if pair or name in ("accuracy", "cost")
+    ]
 
 
 def _curve(subject: Subject, drawn: Curve) -> Figure:

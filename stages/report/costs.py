@@ -90,8 +90,9 @@ class Costs:
         )
 
     def cell(self, value: float | None) -> Cell:
-        if value is None:
-            return "unknown"
+        return "unknown" if value is None else self.number(value)
+
+    def number(self, value: float) -> Number:
         kind = self.kind
         digits = f"{value * kind.scale:,.2f}" if kind.short == "M" else f"{value * kind.scale:,.4g}"
         return Number(value, f"{digits} {kind.short}")

@@ -6,6 +6,7 @@ to load anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -31,6 +32,15 @@ Cell = str | Number
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A key figure with its label, and the ends of its interval."""
+
+    label: str
+    number: Number
+    interval: tuple[Number, Number]
+
+
+@dataclass(frozen=True)
 class Table:
     """`rows` have a cell for each of `head`; columns that start with a number stand right."""
 
@@ -41,12 +51,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """`tiles` are the key figures with their labels; `notes` are warnings and remarks; `data` is
+    """`tiles` are the key figures; `notes` are warnings and remarks; `data` is
     what the script reads, as `packing.pack` gives it."""
 
     title: str
     summary: str
-    tiles: Sequence[tuple[str, Number]]
+    tiles: Sequence[Tile]
     tables: Sequence[Table]
     inputs: Sequence[Table]
     data: str
@@ -68,8 +78,8 @@ def render(page: Page) -> str:
         style=_resource("page.css"),
         script="\n".join(_resource("js", name) for name in SCRIPTS),
         title=escape(page.title),
-        summary=escape(page.summary),
-        tiles="".join(_tile(*tile) for tile in page.tiles),
+        summary=_words(page.summary),
+        tiles="".join(map(_tile, page.tiles)),
         notes=f'<ul class="notes">{notes}</ul>' if notes else "",
         tables="\n".join(map(_table, page.tables)),
         inputs="\n".join(map(_table, page.inputs)),
@@ -103,12 +113,21 @@ def _cell(cell: Cell) -> str:
     return _number(cell) if isinstance(cell, Number) else escape(cell)
 
 
-def _tile(label: str, number: Number) -> str:
-    return f"<div><dt>{escape(label)}</dt><dd>{_number(number)}</dd></div>"
+def _tile(tile: Tile) -> str:
+    low, high = map(_number, tile.interval)
+    return (
+        f"<div><dt>{escape(tile.label)}</dt><dd>{_number(tile.number)}"
+        f"<small>{low} to {high}</small></dd></div>"
+    )
 
 
 def _number(number: Number) -> str:
-    return f'<data value="{escape(str(number.value))}">{escape(number.text)}</data>'
+    return f'<data value="{escape(str(number.value))}">{_words(number.text)}</data>'
+
+
+def _words(text: str) -> str:
+    """Text with minus signs before its numbers."""
+    return escape(re.sub(r"(?<![^\s(])-(?=\d)", "−", text))
 
 
 def _resource(*names: str) -> str:

@@ -138,6 +138,10 @@ def share(value: float) -> Number:
     return Number(value, f"{value:.2%}")
 
 
+def points(change: float) -> Number:
+    return Number(change, f"{100 * change:+.2f} pt")
+
+
 def limit(row: Mapping[str, Any]) -> Number:
     """λ: a number, or that B always or never runs."""
     value = row["threshold"]

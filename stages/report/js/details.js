@@ -97,18 +97,24 @@ class Details {
     prose("live-text", live.length
       ? "What `cascade live` measured, and what the costs in the cache had predicted for the same requests."
       : "No live run of these models is in the cache: `cascade live` makes one, and this page then shows what it measured.");
-    const unknown = "unknown", scaled = (v, f, unit) => (v === null ? unknown : number("live", v, `${short(v * f)} ${unit}`));
-    const gap = (got, said) => (got === null || said === null ? unknown : number("gap", got / said - 1, `${got >= said ? "+" : "−"}${Math.abs(100 * (got / said - 1)).toFixed(1)}%`));
+    const scaled = (name, v, f, unit) => (v === null ? "unknown" : number(name, v, `${short(v * f)} ${unit}`));
+    const gap = (name, v) => number(`${name}_gap`, v, `${v < 0 ? "" : "+"}${percent(v, 1)}`);
+    /** What was measured, and below it what had been predicted and how far off that was. */
+    const held = (name, got, said, ...unit) => {
+      const off = got === null || said === null ? [] : [", off by ", gap(name, got / said - 1)];
+      const below = element("small", {}, "predicted ", scaled(`predicted_${name}`, said, ...unit), ...off);
+      return element("span", {}, scaled(name, got, ...unit), said === null ? "" : below);
+    };
     const row = (r) => [
       r.model_2 ? `${r.model_1} → ${r.model_2}` : r.model_1,
-      r.threshold === null ? (r.mode ?? "–") : number("threshold", r.threshold, r.threshold.toFixed(4)),
+      r.threshold === null ? (r.mode ?? "–") : number("threshold", r.threshold, decimal(r.threshold, 4)),
       `${r.device}, ${r.precision}, batch ${r.batch_size}`,
       number("n", r.n, whole(r.n)), number("accuracy", r.accuracy, percent(r.accuracy)),
-      scaled(r.latency_ms, 1, "ms"), scaled(r.predicted_latency_ms, 1, "ms"), gap(r.latency_ms, r.predicted_latency_ms),
-      scaled(r.energy_j, 1e3, "mJ"), scaled(r.predicted_energy_j, 1e3, "mJ"), gap(r.energy_j, r.predicted_energy_j),
+      held("latency", r.latency_ms, r.predicted_latency_ms, 1, "ms"),
+      held("energy", r.energy_j, r.predicted_energy_j, 1e3, "mJ"),
       r.made,
     ];
-    const head = ["cascade", "λ", "ran on", "requests", "accuracy", "latency", "predicted", "off by", "energy", "predicted", "off by", "when"];
+    const head = ["cascade", "λ", "ran on", "requests", "accuracy", "latency", "energy", "when"];
     if (live.length) table("live", "Per request, the newest run first", head, live.map(row));
   }
 }

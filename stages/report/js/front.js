@@ -62,13 +62,14 @@ class Front {
     prose("front-text", `${cost.why} Each pair stands with its best cascade (${honest}); `
       + `the line is the frontier of ${whole(search.found)} operating points that `
       + "`cascade search` found" + (search.found > search.frontier.length ? ` (${whole(search.frontier.length)} of them here)` : "") + (crossfit ? " on these same images, which flatters it. " : ". ")
+      + (facts.fit_split === facts.split ? "" : `It was chosen on ${facts.fit_split} and is drawn at its values on ${facts.split}, so it may zigzag. `)
       + "Hover names a point, a click opens it below; so do the arrow keys and Enter.");
     legend("front-legend", [
       ["single", "one model alone"], ["best", "a pair, best λ"], ["onese", "a pair, 1se λ"],
       ["frontier", "frontier of the search"], ["answer", "its answer"],
       ["random", "sent on at random"], ["oracle", "oracle"],
     ]);
-    this.box.setAttribute("aria-label", `Accuracy over ${cost.axis}: ${this.points.length} models `
+    this.box.setAttribute("aria-label", `Accuracy over ${cost.axis}, on a logarithmic scale: ${this.points.length} models `
       + "and cascades. Left and right arrow move along the frontier, Enter opens a cascade.");
   }
 
@@ -77,7 +78,7 @@ class Front {
     const x = logarithmic(points.map((p) => p.cost)), y = linear(points.map((p) => p.accuracy), 0.1);
     const digits = y.high - y.low < 0.05 ? 1 : 0;
     const plot = frame(this.box, {
-      x, y, height: 380, xTitle: cost.axis, yTitle: "accuracy",
+      x, y, height: 380, xTitle: `${cost.axis} (log scale)`, yTitle: "accuracy",
       xText: (v) => costText(cost, 10 ** v), yText: (v) => percent(v, digits),
     });
     const place = (p) => [plot.x(p.cost), plot.y(p.accuracy)];

@@ -55,7 +55,7 @@ class Matrix {
     const value = this.values[a * this.cascades.size + b];
     if (a === b || Number.isNaN(value)) return element("td", {role: "gridcell", class: "none"}, dense ? "" : "–");
     const share = this.high > this.low ? (value - this.low) / (this.high - this.low) : 0.5;
-    const color = ramp(share), text = value.toFixed(3);
+    const color = ramp(share), text = decimal(value, 3);
     return element("td", {
       role: "gridcell", tabindex: -1, "data-a": a, "data-b": b, "data-value": value,
       style: `background:rgb(${color});color:${ink(color)}`,

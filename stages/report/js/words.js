@@ -19,21 +19,24 @@ function prose(id, text) {
   $(id).replaceChildren(...parts);
 }
 
-const percent = (value, digits = 2) => `${(100 * value).toFixed(digits)}%`;
+/** A number as a page writes it, with a minus sign. */
+const minus = (text) => text.replace("-", "−");
+const decimal = (value, digits) => minus(value.toFixed(digits));
+const percent = (value, digits = 2) => `${decimal(100 * value, digits)}%`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pt`;
-const whole = (value) => value.toLocaleString("en");
+const whole = (value) => minus(value.toLocaleString("en"));
 const short = (value) =>
-  value.toLocaleString("en", {maximumSignificantDigits: 4, useGrouping: true});
+  minus(value.toLocaleString("en", {maximumSignificantDigits: 4, useGrouping: true}));
 
 function costText(cost, value) {
   const scaled = value * cost.scale;
-  const digits = cost.short === "M" ? scaled.toLocaleString("en", FIXED) : short(scaled);
+  const digits = cost.short === "M" ? minus(scaled.toLocaleString("en", FIXED)) : short(scaled);
   return `${digits} ${cost.short}`;
 }
 const FIXED = {minimumFractionDigits: 2, maximumFractionDigits: 2};
 
 function limitText({mode, limit}, digits = 6) {
-  return mode === ALWAYS ? "always" : mode === NEVER ? "never" : limit.toFixed(digits);
+  return mode === ALWAYS ? "always" : mode === NEVER ? "never" : decimal(limit, digits);
 }
 
 /** An exact value and how it is shown. */
