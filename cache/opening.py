@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,10 @@ def open_root(root: str) -> Root:
     if "\0" in root or root.encode(errors="replace").decode() != root:
         raise InputError(f"cannot open the cache {root!r}: it is no path in UTF-8; give another")
     if "://" not in root:
+        if os.path.isfile(root):
+            raise InputError(
+                f"cannot open the cache {root}: a file is in the way; choose another with --cache"
+            )
         return Root(True, fs.LocalFileSystem(), str(Path(root).absolute()))
     try:
         filesystem, base = _from_uri(root)

@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Splits separated by commas. [default: all]")
@@ -84,7 +84,7 @@ def score(
 
     store, images = Store(cache), gather.Images(data, weights)
     wanted, extra = asking.names(models), asking.package_scores(scorefn)
-    dataset = asking.dataset_for(dataset, wanted[0] if wanted else None)
+    dataset = asking.dataset_in(store, dataset, wanted or ())
     splits = gather.named_splits(dataset, split) or stage.splits_of(store, dataset)
     splits = splits or [gather.report_split(store, dataset, None)]
     for name in splits:
@@ -105,7 +105,7 @@ def threshold(
     models: Annotated[
         str | None, typer.Option("--models", help="Pairs of these only, separated by commas.")
     ] = None,
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     scorefn: opt.ScoreFns = opt.OWN_SCORES,
     postcheck: Annotated[
@@ -218,7 +218,7 @@ def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:
 
 
 def heterogeneity(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     metric: Annotated[
         str,

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cascade_cli.output import say
+
+if TYPE_CHECKING:
+    from cache import Store
 
 DEFAULT_DATASET = "digits"
 
@@ -19,6 +27,57 @@ def dataset_for(dataset: str | None, model: str | None = None) -> str:
         return dataset_of(model)
     except InputError as error:
         raise InputError(f"{error}; for a model of your own give --dataset") from error
+
+
+def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] = ()) -> str:
+    """The dataset to analyse: the one asked for, else the models', else the cache's only one."""
+    from cache import InputError
+
+    given = [model for model in models if model]
+    if dataset is not None:
+        return dataset
+    if not given:
+        return _only_dataset(store)
+    try:
+        return dataset_for(None, given[0])
+    except InputError as error:
+        found = _dataset_with(store, [each for each in by_name(*given)[0] if each])
+        if found is None:
+            raise error
+        return found
+
+
+def _only_dataset(store: Store) -> str:
+    from cache import InputError
+    from cache.held import datasets
+
+    there = datasets(store)
+    if not there:
+        raise InputError(
+            f"the cache {store.root} holds no dataset: fill it with the digits by `cascade extract "
+            f"--cache {shlex.quote(store.root)}`, or name your dataset with --dataset"
+        )
+    if len(there) > 1:
+        raise InputError(f"the cache holds {', '.join(there)}: choose one with --dataset")
+    if there != [DEFAULT_DATASET]:
+        say(f"dataset {there[0]}, the only one in {store.root}")
+    return there[0]
+
+
+def _dataset_with(store: Store, models: Sequence[str]) -> str | None:
+    """The only dataset in the cache that has these models, None where none has them."""
+    from cache import InputError
+    from cache.held import datasets_with
+
+    there, names = datasets_with(store, models), " and ".join(models)
+    if len(there) > 1:
+        raise InputError(
+            f"the cache has {names} on {', '.join(there)}: choose a dataset with --dataset"
+        )
+    if not there:
+        return None
+    say(f"dataset {there[0]}, the only one in {store.root} with {names}")
+    return there[0]
 
 
 def by_name(*models: str | None) -> tuple[list[str | None], dict[str, str]]:

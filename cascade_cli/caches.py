@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,10 +81,9 @@ def ls(
     \b
     cascade cache ls --table logits -d digits
     """
-    from cache import Store
     from cache.survey import survey
 
-    store = Store(cache)
+    store = _opened(cache)
     keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     seen = survey(store, _selection(table, dataset, keys))
     rows = [_complete(manifest) for manifest in seen.complete]
@@ -122,10 +122,9 @@ def verify(
     \b
     cascade cache verify -d digits
     """
-    from cache import Store
     from cache.verify import verify as check
 
-    store = Store(cache)
+    store = _opened(cache)
     keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     with progress("verify: bytes") as tell:
         report = check(store, _selection(table, dataset, keys), tell)
@@ -187,10 +186,10 @@ def rm(
     \b
     cascade cache rm --model digits_wide --runtime torch-bf16-cpu
     """
-    from cache import InputError, Store
+    from cache import InputError
     from cache.removal import chosen, remove
 
-    store = Store(cache)
+    store = _opened(cache)
     keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     selection = _selection(table, dataset, keys)
     if not selection and not damaged:
@@ -225,10 +224,9 @@ def gc(
     \b
     cascade cache gc --older-than 24 --dry-run
     """
-    from cache import Store
     from cache.removal import HOUR_S, collect
 
-    store = Store(cache)
+    store = _opened(cache)
     waste = collect(store, older_than * HOUR_S, dry_run)
     gone = [each for each in waste if each.kept is None]
     size = sum(each.size_bytes for each in gone)
@@ -281,6 +279,16 @@ def merge(
 def _last(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """How each partition stands after the last source."""
     return list({(row["table"], _short(row)): row for row in rows}.values())
+
+
+def _opened(root: str | None) -> Store:
+    """The cache, which must be there."""
+    from cache import InputError, Store
+
+    store = Store(root)
+    if store.local and not os.path.exists(store.base):
+        raise InputError(f"there is no cache at {store.root}: check --cache")
+    return store
 
 
 def _source(root: str, target: Store) -> Store:

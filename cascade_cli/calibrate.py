@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Names separated by commas. [default: all]")

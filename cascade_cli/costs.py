@@ -290,7 +290,7 @@ def show_costs(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def compare(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     cost_device: Annotated[
         str | None,
         typer.Option("--cost-device", help="Devices separated by commas. [default: all known]"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_cli import options as opt
 from cascade_cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from cache import Store
 
 COLUMNS = {
     "model": "model",
@@ -55,8 +58,8 @@ def import_costs(
     from stages import import_costs as stage
 
     rows = stage.read_rows(file, source, runtime)
-    dataset = dataset or _dataset_of([row["model"] for row in rows])
     store = Store(cache)
+    dataset = dataset or _dataset_of(store, list(dict.fromkeys(row["model"] for row in rows)))
     models = stage.run(store, dataset, rows)
     if as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": models})
@@ -65,12 +68,12 @@ def import_costs(
     print(f"{dataset}: {len(rows)} rows in {store.root}")
 
 
-def _dataset_of(models: Sequence[str]) -> str:
+def _dataset_of(store: Store, models: Sequence[str]) -> str:
     """The one dataset that all these models belong to."""
     from cache import InputError
     from cascade_cli import asking
 
-    found = sorted({asking.dataset_for(None, model) for model in models})
+    found = sorted({asking.dataset_in(store, None, [model]) for model in models})
     if len(found) > 1:
         raise InputError(f"the models belong to {', '.join(found)}: give --dataset")
     return found[0]

@@ -50,7 +50,7 @@ def export(
     models: Annotated[
         str | None, typer.Option("--models", help="For -o, --publish: names. [default: all]")
     ] = None,
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     scorefn: opt.ScoreFn = "maxp",
     threshold: opt.Threshold = None,
@@ -99,10 +99,10 @@ def export(
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     how = How(Images(data, weights), runtime, kept, asked)
     names = asking.names(models)
-    where = (asking.dataset_for(dataset, names[0] if names else model_1), split)
+    pair = None if policy is None else asking.required_pair(model_1, model_2)
     store = Store(cache)
-    if policy is not None:
-        pair = asking.required_pair(model_1, model_2)
+    where = (asking.dataset_in(store, dataset, names or pair or ()), split)
+    if policy is not None and pair is not None:
         rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
         found, show = _policy(store, policy, pair, rule, fit, where, how), _show_promise
     elif output is not None:

@@ -126,7 +126,7 @@ def reported(
     runtime: str | None,
 ) -> ScoreSet:
     """The scores to report: of the dataset and split asked for, else of the default ones."""
-    dataset = asking.dataset_for(dataset, models[0] if models else None)
+    dataset = asking.dataset_in(store, dataset, models or ())
     return scores(store, dataset, report_split(store, dataset, split), models, images, runtime)
 
 

@@ -113,7 +113,7 @@ def live(
     require_torch()
     store = Store(cache)
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
-    dataset = asking.dataset_for(dataset, model_1)
+    dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     images = gather.Images(
         data, weights, files | programs, device, precision, preprocess=preprocess
     )

@@ -57,7 +57,7 @@ def margin(
         str | None,
         typer.Option("--noise", help="Noises to state. [default: 1e-6,1e-5,1e-4,1e-3,1e-2]"),
     ] = None,
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
@@ -81,7 +81,7 @@ def margin(
         raise InputError("the oracle has no λ, so no margin: give maxp, difference or entropy")
     noises = stage.NOISES if noise is None else _noises(noise)
     store, images = Store(cache), gather.Images(data, weights)
-    dataset = asking.dataset_for(dataset, pair[0])
+    dataset = asking.dataset_in(store, dataset, pair)
     split = gather.report_split(store, dataset, split)
     first, second = _runtimes(store, dataset, split, pair, asking.names(runtimes))
     here = gather.scores(store, dataset, split, pair, images, first)

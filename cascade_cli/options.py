@@ -15,11 +15,10 @@ Dataset = Annotated[
     str | None,
     typer.Option("-d", "--dataset", help="Dataset. [default: that of the first model, digits]"),
 ]
+_CACHED = "Dataset. [default: that of the models, else the cache's only one]"
+CachedDataset = Annotated[str | None, typer.Option("-d", "--dataset", help=_CACHED)]
 # Where -d means something else.
-DatasetLong = Annotated[
-    str | None,
-    typer.Option("--dataset", help="Dataset. [default: that of the first model, digits]"),
-]
+DatasetLong = Annotated[str | None, typer.Option("--dataset", help=_CACHED)]
 Data = Annotated[
     str | None,
     typer.Option("-f", "--filepath", "--data", help="Folder that holds the images."),

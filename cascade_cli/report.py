@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
@@ -70,7 +70,7 @@ def report(
 
     limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
-    dataset = asking.dataset_for(dataset, model_1)
+    dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     reported = gather.reported(store, dataset, split, None, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:

@@ -49,7 +49,7 @@ def rules(
     models: Annotated[
         str | None, typer.Option("--models", help="Pairs of these only, separated by commas.")
     ] = None,
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     rule: Annotated[
         str | None,

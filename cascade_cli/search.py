@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    dataset: opt.Dataset = None,
+    dataset: opt.CachedDataset = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Search these only, separated by commas.")
     ] = None,

@@ -78,7 +78,7 @@ def simulate(
     named, programs = asking.by_name(model_1, model_2)
     images = gather.Images(data, weights, programs, preprocess=preprocess)
     pair = asking.required_pair(*named)
-    dataset = asking.dataset_for(dataset, model_1)
+    dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     split = gather.report_split(store, dataset, split)
     scores = gather.scores(store, dataset, split, pair, images, runtime)
     cascade, fit = gather.decided(

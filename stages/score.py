@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Part, Partition, Store
+from cache.held import datasets
 from cache.manifest import part_name
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
@@ -169,6 +171,7 @@ class MissingError(InputError):
 
 
 def missing(
+    store: Store,
     dataset: str,
     split: str,
     models: Sequence[str],
@@ -181,7 +184,7 @@ def missing(
     wanted += f" in runtime {runtime}" if runtime else ""
     turned = "" if variant == "identity" else f" --variants {variant}"
     wanted += f" turned by {variant}" if turned else ""
-    has = f"it has {', '.join(found)}" if found else "it has none"
+    has = _instead(store, dataset, models, found)
     names = ",".join(models) or "all"
     data = "" if dataset == "digits" else " --data DIR"
     return MissingError(
@@ -189,6 +192,19 @@ def missing(
         models,
         f"cascade extract --dataset {dataset}{data} --split {split} --models {names}{turned}",
     )
+
+
+def _instead(store: Store, dataset: str, models: Sequence[str], found: Sequence[str]) -> str:
+    """What the cache has in place of the models that it lacks."""
+    there = datasets(store)
+    if not found and there and dataset not in there:
+        return f"the cache holds {', '.join(there)}{_near([dataset], there)}"
+    return f"it has {', '.join(found)}{_near(models, found)}" if found else "it has none"
+
+
+def _near(wanted: Sequence[str], names: Sequence[str]) -> str:
+    near = [match for name in wanted for match in get_close_matches(name, names, n=1)]
+    return f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""
 
 
 def _choose(
@@ -202,7 +218,7 @@ def _choose(
     found = models_of(store, dataset, split, variant, runtime)
     absent = [model for model in models or () if model not in found]
     if absent or not found:
-        raise missing(dataset, split, absent, list(found), runtime, variant)
+        raise missing(store, dataset, split, absent, list(found), runtime, variant)
     chosen = {}
     for model in models or found:
         if len(found[model]) > 1:
@@ -264,7 +280,7 @@ def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
         store, Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
     )
     if samples is None:
-        raise missing(keys["dataset"], keys["split"], [keys["model"]], [])
+        raise missing(store, keys["dataset"], keys["split"], [keys["model"]], [])
     cache.same_images([samples, manifest])
     table = cache.read_table(store, samples, ["sample_id", "label"])
     ids, labels = _column(table, "sample_id"), _column(table, "label")

@@ -506,8 +506,9 @@ def test_ls(full):
     assert "toy test identity torch-fp32-cpu unfinished" in shown.out
 
 
-def test_nothing_is_an_empty_cache(tmp_path):
+def test_an_empty_folder_is_an_empty_cache(tmp_path):
+    (tmp_path / "none").mkdir()
     found = cascade("cache", "ls", "--cache", tmp_path / "none", "--json").json
     assert (found["partitions"], found["size_bytes"]) == ([], 0)
     assert cascade("cache", "verify", "--cache", tmp_path / "none").status == 0
-    assert not (tmp_path / "none").exists()
+    assert not list((tmp_path / "none").iterdir())

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from helpers import tied_logits, write_logits, write_samples
 from running import (
     DIGITS,
     ROOT,
@@ -314,6 +315,103 @@ def test_a_bad_request_is_one_line_and_status_2(name, own):
         assert before == sorted(own.rglob("*"))
 
 
+def held(tmp_path, *datasets, models=("small", "large")):
+    """A cache of random logits on the `test` and `val` of some datasets."""
+    labels, rng = np.arange(40) % 4, np.random.default_rng(0)
+    store = Store(tmp_path / "held")
+    for dataset in datasets:
+        for split in ("test", "val"):
+            write_samples(store, split, labels, dataset)
+            for model in models:
+                logits = tied_logits(rng, len(labels))
+                write_logits(store, split, model, labels, logits, dataset=dataset)
+    return tmp_path / "held"
+
+
+def models_as_files(tmp_path):
+    """Costs of models that only a cache knows."""
+    rows = [f"{model},nano,1,2.5" for model in ("small", "large")]
+    path = tmp_path / "costs.csv"
+    path.write_text("\n".join(["model,device,batch_size,latency_ms", *rows]) + "\n")
+    return path
+
+
+BY_MODELS = ("threshold", "simulate", "rules", "margin")
+ANALYSES = {
+    **{name: (name,) for name in ("threshold", "search", "rules", "calibrate", "heterogeneity")},
+    **{name: (name,) for name in ("score", "report")},
+    "export": ("export", "-o", "wide.csv"),
+    "publish": ("export", "--publish", "copy"),
+    **{f"{name} of a pair": (name, "-m1", "small", "-m2", "large") for name in BY_MODELS},
+    "export of a pair": ("export", "--policy", "policy", "-m1", "small", "-m2", "large"),
+    "report of a pair": ("report", "-m1", "small", "-m2", "large"),
+    "score of models": ("score", "--models", "small"),
+}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_the_only_dataset_of_a_cache_is_meant(tmp_path, name):
+    done = cascade(*ANALYSES[name], "--cache", held(tmp_path, "trees"), "--json")
+    assert done.status == 0, done.err
+    assert "dataset trees, the only one in" in done.err
+    assert "trees" in done.out
+    assert "digits" not in done.out
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_of_several_datasets_one_is_to_be_chosen(tmp_path, name):
+    root = held(tmp_path, "digits", "trees")
+    line = cascade(*ANALYSES[name], "--cache", root).refusal
+    assert "digits, trees: choose" in line
+    assert "--dataset" in line
+
+
+@pytest.mark.parametrize("name", [n for n in ANALYSES if "of" not in n])
+def test_an_empty_cache_is_not_filled_unasked(tmp_path, name):
+    for args in ((*ANALYSES[name], "--cache", "typo"), ("compare", "--cache", "typo")):
+        line = cascade(*args).refusal
+        assert "the cache typo holds" in line
+        assert "`cascade extract --cache typo`" in line
+        assert "--dataset" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digits_need_no_note(own):
+    assert cascade("score", "--cache", own).err == ""
+
+
+def test_models_of_one_dataset_among_several(tmp_path):
+    root = held(tmp_path, "trees")
+    held(tmp_path, "digits", models=("tiny", "huge"))
+    pair = ("-m1", "tiny", "-m2", "huge")
+    done = cascade("threshold", *pair, "--cache", root, "--json")
+    assert done.json["dataset"] == "digits"
+    assert "dataset digits, the only one in" in done.err
+    assert "unknown model 'tiny'" in cascade("threshold", "-m1", "tiny", "-m2", "small").refusal
+    given = ("import-costs", models_as_files(tmp_path), "--source", "me", "--cache", root)
+    assert cascade(*given, "--json").json["dataset"] == "trees"
+
+
+NEAR = {
+    "dataset": (("threshold", "-d", "tree"), "the cache holds trees; did you mean trees?"),
+    "other dataset": (("threshold", "-d", "cifar10"), "(the cache holds trees)"),
+    "model": (("score", "-d", "trees", "--models", "smal"), "small; did you mean small?"),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_what_the_cache_holds_instead(tmp_path, name):
+    args, words = NEAR[name]
+    assert words in cascade(*args, "--cache", held(tmp_path, "trees")).refusal
+
+
+@pytest.mark.parametrize("args", [("ls",), ("verify",), ("rm", "--table", "logits", "-y"), ("gc",)])
+def test_no_cache_there(tmp_path, args):
+    line = cascade("cache", *args, "--cache", "nothere").refusal
+    assert "there is no cache at nothere" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def cifar(tmp_path, *more):
     data = write_parquet(tmp_path / "images", "test", *noise_images(20))
     args = ("extract", "-d", "cifar10", "-f", data, "--models", "resnet20", *more)
@@ -590,7 +688,7 @@ def test_what_needs_torch_says_so(args, own):
 
 
 def test_missing_logits_without_torch(tmp_path):
-    result = run_python(BLOCKED, "heterogeneity", "--cache", tmp_path)
+    result = run_python(BLOCKED, "heterogeneity", "-d", "digits", "--cache", tmp_path)
     assert result.returncode == 2
     assert "run `cascade extract --dataset digits --split test" in result.stderr
 

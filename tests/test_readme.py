@@ -388,11 +388,12 @@ def test_cache_page_has_every_column(at_desk):
     import pyarrow.parquet as pq
 
     pair = ("-m1", "digits_wide", "-m2", "digits_residual")
-    for command in (("threshold", *pair), ("search",), ("simulate", *pair), ("heterogeneity",)):
+    for command in (("threshold", *pair), ("simulate", *pair), ("rules", *pair)):
         assert cascade(*command).status == 0
-    for command in (("rules", *pair), ("calibrate",), ("margin", *pair)):
+    for command in (("search",), ("heterogeneity",), ("heterogeneity", "--predict")):
+        assert cascade(*command, "-d", "digits").status == 0
+    for command in (("calibrate", "-d", "digits"), ("margin", *pair)):
         assert cascade(*command).status == 0
-    assert cascade("heterogeneity", "--predict").status == 0
     assert cascade("import-costs", "nano.csv", "--source", "a test").status == 0
     text = SECTIONS["docs/cache.md: Columns"].text
     chunks = re.split(r"^\*\*", text, flags=re.M)[1:]

@@ -1,0 +1,36 @@
+"""Which datasets and models a cache has, by the names of its manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cache.manifest import FOLDER
+from cache.partition import Partition
+from cache.store import Store
+
+_MODELS = ("logits", "scores")
+
+
+def complete(store: Store, table: str) -> list[Partition]:
+    """The partitions of a table that have a manifest, sorted by path; none is opened."""
+    found = []
+    for path in store.files(f"{FOLDER}/{table}"):
+        try:
+            found.append(Partition.parse(path.removeprefix(f"{FOLDER}/").removesuffix(".json")))
+        except ValueError:  # at no partition's place: `cache verify` tells
+            continue
+    return found
+
+
+def datasets(store: Store) -> list[str]:
+    """Those that the cache has samples of, sorted."""
+    return sorted({partition.keys["dataset"] for partition in complete(store, "samples")})
+
+
+def datasets_with(store: Store, models: Sequence[str]) -> list[str]:
+    """Those on which the cache has logits or scores of all these models, sorted."""
+    found: dict[str, set[str]] = {}
+    for table in _MODELS:
+        for partition in complete(store, table):
+            found.setdefault(partition.keys["dataset"], set()).add(partition.keys["model"])
+    return sorted(dataset for dataset, there in found.items() if there.issuperset(models))
