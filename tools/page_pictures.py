@@ -1,8 +1,9 @@
 """Pictures of a report for the docs: light and dark, wide and narrow.
 
-    cascade report -d cifar10 -m1 resnet20 -m2 resnet56 --cost macs -o report.html
+    cascade report -d cifar10 --cost macs -o report.html
     python -m tools.page_pictures report.html docs/images
 
+Those in docs/images are of resnet20, resnet56, mobilenetv2_x0_5 and shufflenetv2_x0_5.
 Needs chromium, playwright and pillow. Writes report.png, report-dark.png, report-narrow.png and
 report-narrow-dark.png, in few colours so that they stay small.
 """
