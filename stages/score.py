@@ -222,8 +222,12 @@ def _choose(
     chosen = {}
     for model in models or found:
         if len(found[model]) > 1:
-            runtimes = ", ".join(m.partition.keys["runtime"] for m in found[model])
-            raise InputError(f"{model} has logits from several runtimes ({runtimes}): --runtime R")
+            runtimes = [each.partition.keys["runtime"] for each in found[model]]
+            usual_first = sorted(runtimes, key=lambda name: "-fp32-" not in name)
+            advice = " or ".join(f"--runtime {name}" for name in usual_first)
+            raise InputError(
+                f"{model} has logits from several runtimes ({', '.join(runtimes)}): give {advice}"
+            )
         chosen[model] = found[model][0]
     return chosen
 

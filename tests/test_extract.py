@@ -538,6 +538,7 @@ def test_runtimes_live_side_by_side(tmp_path):
     assert 0 < np.abs(full - half).max() < 0.5
     line = cascade("score", "--split", "test", "--cache", tmp_path).refusal
     assert "several runtimes (torch-bf16-cpu, torch-fp32-cpu)" in line
+    assert line.endswith("give --runtime torch-fp32-cpu or --runtime torch-bf16-cpu")
     args = ("score", "--split", "test", "--runtime", RUNTIME, "--cache", tmp_path, "--json")
     assert [row["runtime"] for row in cascade(*args).json["models"]] == [RUNTIME]
 
