@@ -18,8 +18,26 @@ if TYPE_CHECKING:
     from stages.simulate import Recall
     from stages.stream import Stream
 
+
+def _copies(text: str | float) -> float:
+    """-d is the dataset on other commands."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is not a valid float: the dataset is --dataset here"
+        ) from error
+
+
 Duplicates = Annotated[
-    float, typer.Option("-d", "--duplicates", help="Copies of each image; 0.5: of half of them.")
+    float,
+    typer.Option(
+        "-d",
+        "--duplicates",
+        parser=_copies,
+        metavar="FLOAT",
+        help="Copies of each image; 0.5: of half of them.",
+    ),
 ]
 Rotations = Annotated[
     float,

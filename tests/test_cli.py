@@ -280,6 +280,8 @@ REFUSED = {
     "λ not a number": (("simulate", *PAIR, "-t", "nan"), "λ 'nan' is no threshold"),
     "λ a word": (("live", *PAIR, "-t", "sometimes"), "`always` or `never`"),
     "one model": (("simulate", "-m1", "digits_wide"), "needs two models"),
+    "-d on simulate": (("simulate", "-d", "trees", *PAIR), "the dataset is --dataset here"),
+    "-d on live": (("live", "-d", "trees", *PAIR), "the dataset is --dataset here"),
     "the same model twice": (("threshold", "-m1", "a", "-m2", "a", "-d", "digits"), "different"),
     "a pair and all pairs": (("threshold", *PAIR, "--all-pairs"), "--all-pairs takes no"),
     "pairs of one model": (("threshold", "--models", "digits_wide"), "one model only"),
