@@ -20,6 +20,7 @@ COLUMNS = {
     "images_per_second": "images/s:.0f",
     "accuracy": "top-1:.2%",
 }
+VARIANT_COLUMNS = {name: name for name in ("model", "split", "variant")} | COLUMNS
 Models = Annotated[
     str,
     typer.Option(
@@ -153,7 +154,9 @@ def extract(
         print_json(report | ({"hashes": hashed} if algorithms else {}))
         return
     waiting = sum(not row["complete"] for row in rows)
-    print_table(rows, COLUMNS | ({"complete": "complete"} if waiting else {}))
+    several = len({row["variant"] for row in rows}) > 1
+    columns = VARIANT_COLUMNS if several else COLUMNS
+    print_table(rows, columns | ({"complete": "complete"} if waiting else {}))
     if algorithms:
         print_table(hashed, hashing.COLUMNS)
     print(f"{dataset}: {len(rows)} partitions in {Store(cache).root}, {seconds:.1f} s")

@@ -385,6 +385,10 @@ def test_extract_hashes_too(tmp_path):
     args = ("extract", "--models", "digits_plain", "--split", "test", "--variants", "rot90")
     told = cascade(*args, "--hashes", "dhash", "--cache", tmp_path, "--json").json
     assert [(r["algorithm"], r["variant"]) for r in told["hashes"]] == [("dhash", "rot90")]
+    shown = cascade(*args, "--variants", "identity,flip", "--cache", tmp_path).out.splitlines()
+    assert shown[0].split()[:4] == ["model", "split", "variant", "rows"]
+    assert [line.split()[2] for line in shown[1:3]] == ["identity", "flip"]
+    assert "variant" not in cascade(*args, "--cache", tmp_path).out
     assert (keys_of(Store(tmp_path), "dhash", "rot90", dataset="digits")).shape == (500, 8)
 
 
