@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cascade_cli import prices, requests
+from cascade_cli.output import say
 
 if TYPE_CHECKING:
     from cache import InputError, Store
@@ -52,12 +53,17 @@ def deploy(
     folder: str,
     certificate: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write a cascade, its λ and how that came about to a folder, with what it promises."""
+    """Write a cascade, its λ and how that came about to a folder, with what it promises.
+
+    A note says where it surely costs more than the single model that it is held against.
+    """
     from stages import policy as stage
 
     stage.deployable(cascade)
     row = simulated(store, scores, cascade, fit, how)
     found = stage.document(store, scores, cascade, row, how.memory.policy(), certificate)
+    if row["saved"] is not None and row["saved_high"] < 0:
+        say(f"note: it costs {-row['saved']:.1%} more than {row['baseline']} alone")
     return {"files": stage.write(folder, found), "policy": found}
 
 

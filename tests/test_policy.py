@@ -17,7 +17,7 @@ from running import cascade
 
 from cache import InputError, Partition, iter_logits, load, write_partition
 from cache.schema import hashes_schema
-from stages import policy, requests, score
+from stages import costs, policy, requests, score
 from stages.deployed import read_policy
 from stages.flatten import flatten
 from stages.hashes import HASHES
@@ -322,6 +322,24 @@ def test_exported_file_is_in_good_style(toy, tmp_path):
             text=True,
         )
         assert done.returncode == 0, done.stdout
+
+
+def test_a_cascade_that_costs_more_says_so(tmp_path):
+    store = make_cache(tmp_path / "cache", n=N, classes=CLASSES)
+    for model, latency in zip(PAIR, (1.0, 4.0), strict=True):
+        row = {"device": "desk", "component": "forward", "batch_size": 1, "latency_ms": latency}
+        row |= {"meter": "none", "source": "test"}
+        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    for threshold, words in (
+        ("always", "note: it costs 25.0% more than large alone\n"),
+        ("never", ""),
+    ):
+        folder = tmp_path / threshold
+        done = export(store, folder, "-t", threshold, "--baseline", "large")
+        promise = done.json["policy"]["promise"]
+        assert (promise["saved_high"] < 0) == bool(words)
+        assert done.err.endswith(words)
+        assert ("it costs" in done.err) == bool(words)
 
 
 # --- refusals ------------------------------------------------------------------------------------
