@@ -36,7 +36,7 @@ from cascade_cli import (
     simulate,
 )
 
-INTERRUPTED = 130
+INTERRUPTED, READER_LEFT = 130, 141
 
 app = typer.Typer(
     name="cascade",
@@ -91,17 +91,22 @@ def _root(
 
 
 def main() -> None:
-    """Exit 0 done, 2 the request or its input is wrong (one line), 130 interrupted, 1 our fault."""
+    """Exit 0 done, 2 the request or its input is wrong (one line), 130 interrupted, 1 our fault.
+
+    141: whoever read the output has closed it.
+    """
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ gets an escape for it
         sys.stdout.reconfigure(errors="backslashreplace")
     _check_words(sys.argv[1:])
     try:
-        status = app(prog_name="cascade", standalone_mode=False, default_map=_defaults())
+        status = _status()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        for stream in (sys.stdout, sys.stderr):  # what they still hold goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(READER_LEFT)
     except Exception as error:
         message = _users_fault(error)
         if message is None:
@@ -110,6 +115,15 @@ def main() -> None:
     if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
         _quit("interrupted: run the same command again, it resumes", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _status() -> Any:
+    try:
+        return app(prog_name="cascade", standalone_mode=False, default_map=_defaults())
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # typer makes status 1 of it
+            raise ending.__context__ from None
+        raise
 
 
 def _defaults() -> dict[str, Any] | None:

@@ -723,6 +723,27 @@ def test_a_reader_that_leaves_early(own):
     assert result.stdout.startswith('{"models"')
 
 
+@pytest.mark.parametrize(
+    "args", [("models", "--json"), ("datasets",), ("--help",), ("cache", "ls"), ("score", "--help")]
+)
+def test_output_into_a_closed_pipe(own, args):
+    """Whether it is written at once or when the interpreter ends."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", MAIN, *args],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(CASCADE_CACHE=str(own)),
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
 # --- real images ---------------------------------------------------------------------------------
 
 
