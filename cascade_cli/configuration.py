@@ -19,6 +19,8 @@ from typing import Any
 FILE, VARIABLE, PREFIX, EVERYWHERE = "cascade.toml", "CASCADE_CONFIG", "CASCADE_", "defaults"
 # Not options of a run.
 _NOT_ASKED = {"help", "version", "install_completion", "show_completion"}
+# Commands of which nothing else can be set: what goes is said each time.
+_ONLY = {"cache rm": {"cache", "json", "yes"}}
 
 Commands = dict[str, dict[str, Any]]  # click options by long name, by command
 
@@ -81,7 +83,9 @@ def commands(group: Any, before: str = "") -> Commands:
         if hasattr(command, "commands"):
             found |= commands(command, f"{before}{name} ")
         else:
-            found[f"{before}{name}"] = _options(command)
+            options = _options(command)
+            settable = _ONLY.get(f"{before}{name}", options.keys())
+            found[f"{before}{name}"] = {key: options[key] for key in options if key in settable}
     return found
 
 

@@ -35,8 +35,10 @@ from cascade_cli import (
     search,
     simulate,
 )
+from cascade_cli.output import say
 
 INTERRUPTED, READER_LEFT = 130, 141
+_HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
 
 app = typer.Typer(
     name="cascade",
@@ -128,9 +130,17 @@ def _status() -> Any:
 
 def _defaults() -> dict[str, Any] | None:
     """Those of the configuration; None, at no cost, where there is none."""
+    from cache.errors import InputError
+
     if not configuration.asked():
         return None
-    return configuration.default_map(typer.main.get_command(app))
+    try:
+        return configuration.default_map(typer.main.get_command(app))
+    except InputError as error:
+        if _HELP.isdisjoint(sys.argv[1:]) and sys.argv[1:]:
+            raise
+        say(f"warning: {error}")
+        return None
 
 
 def _check_words(words: list[str]) -> None:

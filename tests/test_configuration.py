@@ -155,6 +155,28 @@ def test_wrong_files_are_one_line(desk, tmp_path, text, words):
     assert words.format(desk / "cascade.toml") in refusal
 
 
+@pytest.mark.parametrize("args", [(), ("--help",), ("--version",), ("threshold", "-h")])
+def test_help_and_version_need_no_right_file(desk, args):
+    usual = cascade(*args)
+    write(desk, "[thresold]\n")
+    done = cascade(*args)
+    assert (done.status, done.out) == (0, usual.out)
+    assert "did you mean 'threshold'?" in done.err
+    assert "did you mean 'threshold'?" in cascade("config").refusal
+
+
+def test_what_is_removed_is_said_each_time(desk, tmp_path, monkeypatch):
+    write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\ndataset = "toy"\n')
+    monkeypatch.setenv("CASCADE_SPLIT", "test")
+    before = sorted((tmp_path / "cache").rglob("*"))
+    assert "nothing says what to remove" in cascade("cache", "rm", "--yes").refusal
+    assert before == sorted((tmp_path / "cache").rglob("*"))
+    rows = cascade("cache", "rm", "--model", "small", "--yes", "--json").json["removed"]
+    assert {row["split"] for row in rows} == {"test", "val"}
+    write(desk, '["cache rm"]\ndataset = "toy"\n')
+    assert "unknown key" in cascade("config").refusal
+
+
 def test_named_file_that_is_not_there(desk, monkeypatch):
     monkeypatch.setenv("CASCADE_CONFIG", "nowhere.toml")
     assert "check $CASCADE_CONFIG" in cascade("config").refusal
