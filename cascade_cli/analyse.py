@@ -51,8 +51,10 @@ CROSSFIT_COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    for command in (score, threshold, heterogeneity):
-        app.command(command.__name__)(command)
+    app.command("score", short_help="Turn logits into answers and scores.")(score)
+    app.command("threshold", short_help="Fit λ exactly for one pair or all.")(threshold)
+    told = "Which models cover whose mistakes."
+    app.command("heterogeneity", short_help=told)(heterogeneity)
 
 
 def score(

@@ -50,14 +50,21 @@ Stream = Annotated[str | None, typer.Option("--stream", help="Only these streams
 app = typer.Typer(
     help="See what a cache holds, check it, remove from it, join several into one.\n\n"
     "\b\ncascade cache verify --cache artifacts",
+    short_help="See what a cache holds, check it, remove from it, merge.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
 def register(parent: typer.Typer) -> None:
-    for command in (ls, verify, rm, gc, merge):
-        app.command(command.__name__)(command)
+    for command, told in {
+        ls: "List the partitions, unfinished ones too.",
+        verify: "Read every part again; exit 2 where one is damaged.",
+        rm: "Remove partitions, and what is about them.",
+        gc: "Remove what no reader and no later run would use.",
+        merge: "Copy into --cache what other caches hold.",
+    }.items():
+        app.command(command.__name__, short_help=told)(command)
     parent.add_typer(app, name="cache")
 
 

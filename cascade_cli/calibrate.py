@@ -25,7 +25,8 @@ COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("calibrate")(calibrate)
+    told = "Fit each model's temperature; say how well calibrated it is."
+    app.command("calibrate", short_help=told)(calibrate)
 
 
 def calibrate(

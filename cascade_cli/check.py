@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("check")(check)
+    app.command("check", short_help="Exit 3 where a policy has become significantly worse.")(check)
 
 
 def check(

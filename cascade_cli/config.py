@@ -13,7 +13,8 @@ from cascade_cli.output import print_json, print_table, say
 
 
 def register(app: typer.Typer) -> None:
-    app.command("config")(config)
+    told = "Show the defaults of cascade.toml and the environment."
+    app.command("config", short_help=told)(config)
 
 
 def config(

@@ -39,8 +39,9 @@ BATCH_SIZES = "1,2,4,8,16,32,64"
 
 
 def register(app: typer.Typer) -> None:
-    app.command("profile")(profile)
-    app.command("compare")(compare)
+    told = "Measure latency and joules of each model by batch size."
+    app.command("profile", short_help=told)(profile)
+    app.command("compare", short_help="Which cascade is best on each device.")(compare)
 
 
 def profile(

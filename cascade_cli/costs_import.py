@@ -24,7 +24,8 @@ COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("import-costs")(import_costs)
+    told = "Bring in costs that something else measured."
+    app.command("import-costs", short_help=told)(import_costs)
 
 
 def import_costs(

@@ -30,7 +30,7 @@ CHECK_COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+    app.command("doctor", short_help="Say which devices and energy sensors are there.")(doctor)
 
 
 def doctor(

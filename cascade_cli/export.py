@@ -26,7 +26,8 @@ PUBLISHED_COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("export")(export)
+    told = "Write a policy to deploy, a table, or a cache to publish."
+    app.command("export", short_help=told)(export)
 
 
 def export(

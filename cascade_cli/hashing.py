@@ -36,7 +36,8 @@ ROBUSTNESS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("hash")(hash_images)
+    told = "Hash every image, for a memory in front of a cascade."
+    app.command("hash", short_help=told)(hash_images)
 
 
 def hash_images(

@@ -41,8 +41,8 @@ Splits = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command("extract")(extract)
-    app.command("import")(import_logits)
+    app.command("extract", short_help="Run every model once over every image.")(extract)
+    app.command("import", short_help="Bring in logits that something else computed.")(import_logits)
 
 
 def extract(

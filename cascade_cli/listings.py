@@ -34,8 +34,9 @@ DATASET_COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("models")(models)
-    app.command("datasets")(datasets)
+    app.command("models", short_help="List the models: size, accuracy, what they saw.")(models)
+    told = "List the datasets, and what lies in a folder of images."
+    app.command("datasets", short_help=told)(datasets)
 
 
 def models(

@@ -32,7 +32,7 @@ CLASS_COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("live")(live)
+    app.command("live", short_help="Answer every image for real, and hold that to simulate.")(live)
 
 
 def live(

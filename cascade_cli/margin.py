@@ -33,7 +33,7 @@ MOVED = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command("margin")(margin)
+    app.command("margin", short_help="Count the images that lie within the noise of λ.")(margin)
 
 
 def margin(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("report")(report)
+    told = "Write a page to explore all models and their cascades."
+    app.command("report", short_help=told)(report)
 
 
 def report(

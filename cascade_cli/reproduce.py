@@ -24,7 +24,7 @@ SEED = 0  # of the copies and their order
 
 
 def register(app: typer.Typer) -> None:
-    app.command("reproduce")(reproduce)
+    app.command("reproduce", short_help="A paper's published figures beside ours.")(reproduce)
 
 
 def reproduce(

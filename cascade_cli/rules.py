@@ -30,7 +30,8 @@ COST_COLUMNS = {"cost": "cost:.4g", "saved": "saved:.1%"}
 
 
 def register(app: typer.Typer) -> None:
-    app.command("rules")(rules)
+    told = "Compare deferral rules: when B runs, whose answer counts."
+    app.command("rules", short_help=told)(rules)
 
 
 def rules(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("search")(search)
+    told = "Which cascade to deploy: out of all pairs, rules and λ."
+    app.command("search", short_help=told)(search)
 
 
 def search(

@@ -30,7 +30,8 @@ _OF_MEMORY = ("hits", "false_hits")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("simulate")(simulate)
+    told = "What a cascade answers and costs, request by request."
+    app.command("simulate", short_help=told)(simulate)
 
 
 def simulate(

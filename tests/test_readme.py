@@ -418,6 +418,15 @@ def test_cache_page_has_every_table_and_key():
         assert re.findall(r"(\w+)=", line) == [name for name in names if name != "stage"]
 
 
+@pytest.mark.parametrize("group", ["", "cache"])
+def test_no_command_is_cut_short_in_the_overview(group):
+    shown = cascade(*group.split(), "--help").out.partition("Commands:\n")[2].splitlines()
+    inner = {name.removeprefix(f"{group} ").split()[0] for name in commands() if group in name}
+    assert {line.split()[0] for line in shown} == inner - {group}
+    assert len(shown) == len(inner - {group})
+    assert not [line for line in shown if not line.endswith(".") or line.endswith("..")]
+
+
 def test_commands_page_is_what_the_commands_say():
     from tools.command_docs import page
 
