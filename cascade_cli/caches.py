@@ -56,15 +56,19 @@ app = typer.Typer(
 )
 
 
+SHORT = {
+    "ls": "List the partitions, unfinished ones too.",
+    "verify": "Read every part again; exit 2 where one is damaged.",
+    "rm": "Remove partitions, and what is about them.",
+    "gc": "Remove what no reader and no later run would use.",
+    "merge": "Copy into --cache what other caches hold.",
+}
+
+
 def register(parent: typer.Typer) -> None:
-    for command, told in {
-        ls: "List the partitions, unfinished ones too.",
-        verify: "Read every part again; exit 2 where one is damaged.",
-        rm: "Remove partitions, and what is about them.",
-        gc: "Remove what no reader and no later run would use.",
-        merge: "Copy into --cache what other caches hold.",
-    }.items():
-        app.command(command.__name__, short_help=told)(command)
+    for command in (ls, verify, rm, gc, merge):
+        name = command.__name__
+        app.command(name, short_help=SHORT[name])(command)
     parent.add_typer(app, name="cache")
 
 
