@@ -39,6 +39,7 @@ from cascade_cli.output import say
 
 INTERRUPTED, READER_LEFT = 130, 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
+_RESUMING = {"extract", "hash"}
 
 app = typer.Typer(
     name="cascade",
@@ -115,7 +116,8 @@ def main() -> None:
             raise
         _quit(message, 2)
     if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
-        _quit("interrupted: run the same command again, it resumes", INTERRUPTED)
+        goes_on = ", it goes on after the last whole part" if _RESUMING & set(sys.argv[1:2]) else ""
+        _quit(f"interrupted: run the same command again{goes_on}", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

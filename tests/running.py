@@ -25,6 +25,7 @@ SHARED = ROOT.parent / "shared" / "data"
 IMAGES = SHARED / "cifar10"
 WEIGHTS = SHARED / "weights" / "cifar10"
 RUNTIME = "torch-fp32-cpu"
+INTERRUPTED = "interrupted: run the same command again, it goes on after the last whole part"
 DIGITS = ("digits_wide", "digits_separable", "digits_plain", "digits_residual")
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

@@ -20,6 +20,7 @@ import pytest
 from helpers import tied_logits, write_logits, write_samples
 from running import (
     DIGITS,
+    INTERRUPTED,
     ROOT,
     WEIGHTS,
     cascade,
@@ -628,7 +629,7 @@ def test_ctrl_c_is_130_and_resumes(digits, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1] == "cascade: interrupted: run the same command again, it resumes"
+    assert err.splitlines()[-1] == f"cascade: {INTERRUPTED}"
     assert "Traceback" not in err
     [row] = cascade(*args).json["models"]
     assert 100 <= row["resumed_rows"] < 500

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ROOT, cascade, logits_of, manifest_of, seeded_weights
+from running import INTERRUPTED, ROOT, cascade, logits_of, manifest_of, seeded_weights
 
 from cache import Store, find, read_table
 from cache.verify import verify
@@ -241,7 +241,7 @@ def greys(root, n):
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
-        (signal.SIGINT, 130, ["cascade: interrupted: run the same command again, it resumes"]),
+        (signal.SIGINT, 130, [f"cascade: {INTERRUPTED}"]),
         (signal.SIGTERM, -signal.SIGTERM, []),
     ],
 )

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import ROOT, cascade, seeded_weights
+from running import INTERRUPTED, ROOT, cascade, seeded_weights
 
 from cache import InputError
 
@@ -161,7 +161,7 @@ def test_ctrl_c(driver, whole, tmp_path):
     os.killpg(driver.pid, signal.SIGINT)
     out, err = driver.communicate(timeout=120)
     assert (driver.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1] == "cascade: interrupted: run the same command again, it resumes"
+    assert err.splitlines()[-1] == f"cascade: {INTERRUPTED}"
     assert "Traceback" not in err
     assert "ray::" not in err
     assert gone(tmp_path)
