@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache.manifest import FOLDER
-from cache.partition import Partition
+from cache.partition import Partition, path_segments
 from cache.store import Store
 
 _MODELS = ("logits", "scores")
 
 
-def complete(store: Store, table: str) -> list[Partition]:
-    """The partitions of a table that have a manifest, sorted by path; none is opened."""
+def complete(store: Store, table: str, *leading: str) -> list[Partition]:
+    """The partitions of a table that have a manifest, sorted by path; none is opened.
+
+    `leading`: the values of the first keys, as `cache.find` takes them.
+    """
     found = []
-    for path in store.files(f"{FOLDER}/{table}"):
+    for path in store.files("/".join([FOLDER, table, *path_segments(table, leading)])):
         try:
             found.append(Partition.parse(path.removeprefix(f"{FOLDER}/").removesuffix(".json")))
         except ValueError:  # at no partition's place: `cache verify` tells

@@ -10,7 +10,7 @@ import typer
 from cascade_cli import hashing
 from cascade_cli import options as opt
 from cascade_cli.costs import profile_new
-from cascade_cli.output import print_json, print_table
+from cascade_cli.output import print_json, print_table, say
 
 COLUMNS = {
     "model": "model",
@@ -207,7 +207,7 @@ def import_logits(
         macs,
         overwrite,
     )
-    row = importing.run(store, request)
+    row = importing.run(store, request, say)
     if as_json:
         print_json({"dataset": dataset, "models": [row]})
         return

@@ -17,6 +17,7 @@ import cache
 from cache import InputError, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import PART_ROWS, SAMPLES, logits_schema
+from stages import import_checks
 from stages.datasets import ArraySource, fingerprint
 
 RUNTIME = "import"
@@ -37,12 +38,21 @@ class Request:
     overwrite: bool = False
 
 
-def run(store: Store, request: Request) -> dict[str, Any]:
-    """Import one model's logits of one split; InputError for arrays that cannot be such."""
+def run(
+    store: Store, request: Request, note: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Import one model's logits of one split; InputError for arrays that cannot be such.
+
+    `note` is told what is odd about them.
+    """
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     logits = as_logits(read_array(request.logits), request.logits)
+    others = import_checks.siblings(store, partition)
+    import_checks.same_classes(others, request.logits, logits.shape[1])
     labels, print_ = _labels(store, request, logits)
+    for odd in import_checks.oddities(store, request, logits, _sha256(logits), others):
+        note(f"warning: {odd}")
     with cache.lock(store, partition.guard):
         _write_logits(store, partition, request, logits, print_)
     return {
@@ -60,7 +70,7 @@ def _write_logits(
 ) -> None:
     identity = {
         "dataset_fingerprint": print_,
-        "logits_sha256": hashlib.sha256(logits.data).hexdigest(),
+        "logits_sha256": _sha256(logits),
         "classes": logits.shape[1],
     }
     provenance = {
@@ -87,6 +97,10 @@ def _write_logits(
     writer.restate("trained_on", "macs")
 
 
+def _sha256(logits: np.ndarray) -> str:
+    return hashlib.sha256(logits.data).hexdigest()
+
+
 def as_logits(values: np.ndarray, where: str) -> np.ndarray:
     """float32 [N, K] with N ≥ 1, K ≥ 2 and finite values, or an InputError naming the row."""
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
@@ -105,6 +119,11 @@ def as_logits(values: np.ndarray, where: str) -> np.ndarray:
 def as_labels(values: np.ndarray, where: str, n: int, classes: int) -> np.ndarray:
     """int32 [n] in [0, classes), or an InputError naming the row."""
     values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
+    if values.dtype.kind in "OSU":
+        raise InputError(
+            f"{where} holds words such as {str(values.flat[:1])[:40]}, labels are N whole numbers: "
+            f"encode them as 0…{classes - 1} in the order of the logits' columns"
+        )
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise InputError(f"{where} is {values.dtype} {values.shape}: labels are N whole numbers")
     if len(values) != n:

@@ -470,6 +470,74 @@ def test_bad_files(name, files, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_words_are_no_labels(files):
+    (files / "y.csv").write_text("label\n" + "\n".join(["cat", "dog"] * (N // 2)) + "\n")
+    line = bring(files, files / "logits.npy", files / "y.csv").refusal
+    assert "encode them as 0…3 in the order of the logits' columns" in line
+    assert "cat" in line
+
+
+def test_another_number_of_classes(files):
+    assert bring(files, files / "logits.npy", files / "labels.npy").status == 0
+    np.save(files / "x.npy", np.hstack([LOGITS, LOGITS[:, :1]]))
+    for split in ("test", "val"):
+        line = bring(files, files / "x.npy", files / "labels.npy", "second", split).refusal
+        assert "x.npy has 5 classes, logits of dataset mine" in line
+        assert "model big has 4" in line
+    assert len(list(files.rglob("samples/**/*.parquet"))) == 1
+    given = ("big", "test", "--overwrite")  # what is replaced says nothing
+    assert bring(files, files / "x.npy", files / "labels.npy", *given).status == 0
+
+
+def test_a_damaged_neighbour_is_in_nobodys_way(files):
+    given = (files / "logits.npy", files / "labels.npy")
+    assert bring(files, *given).status == 0
+    [path] = files.glob("_manifests/logits/**/*.json")
+    path.write_text("{")
+    assert bring(files, *given, "second").status == 0
+
+
+# --- what is odd, and brought in all the same ----------------------------------------------------
+
+
+def test_probabilities_are_told(files):
+    shares = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    for name, values, told in (
+        ("probabilities", shares, True),
+        ("half precision", shares.astype(np.float16), True),
+        ("their logarithm", np.log(shares), False),
+        ("shifted", shares + 1, False),
+        ("but one", changed(shares, 3, [2, -1, 0, 0]), False),
+    ):
+        np.save(files / "x.npy", values)
+        done = bring(files, files / "x.npy", files / "labels.npy", name)
+        assert done.status == 0
+        assert ("look like probabilities" in done.err) is told, name
+        assert done.err.count("\n") == told
+
+
+def test_the_same_logits_on_another_split_are_told(files):
+    given = (files / "logits.npy", files / "labels.npy")
+    assert bring(files, *given).err == ""
+    done = bring(files, *given, "big", "val")
+    assert done.status == 0
+    assert "the very same logits as big on split test: check --split" in done.err
+    np.save(files / "logits.npy", OTHERS)
+    assert bring(files, *given, "second", "val").err == ""
+
+
+def test_training_splits_that_nobody_knows_are_told(files):
+    given = (files / "logits.npy", files / "labels.npy", "big", "test")
+    for split, told in (("train", False), ("test", False), ("trian", True), ("test,extra", True)):
+        done = bring(files, *given, "--trained-on", split)
+        assert done.status == 0
+        assert ("is no split that" in done.err) is told, split
+    assert "--trained-on extra" in done.err
+    where = ("--dataset", "cifar10", "--split", "x", "--model", "m", "--cache", files)
+    named = ("--logits", given[0], "--labels", given[1], "--trained-on", "test")
+    assert cascade("import", *where, *named).err == ""
+
+
 def test_labels_are_needed_once(files):
     line = bring(files, files / "logits.npy").refusal
     assert "the cache has no samples of dataset mine, split test: give --labels FILE" in line
@@ -481,7 +549,7 @@ def test_labels_are_needed_once(files):
         (LOGITS[:50], None, "has 50 rows but the cache has 90 samples"),
         (LOGITS[:50], LABELS[:50], "has 50 rows but the cache has 90 samples"),
         (LOGITS, changed(LABELS, 8, (LABELS[8] + 1) % K), "row 8 has label"),
-        (LOGITS[:, :3], None, "has 3 classes, labels go to 3"),
+        (LOGITS[:, :3], None, "has 3 classes, logits of"),
     ],
 )
 def test_rows_that_do_not_fit_the_cache(logits, labels, words, files):
