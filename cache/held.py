@@ -32,8 +32,19 @@ def datasets(store: Store) -> list[str]:
 
 def datasets_with(store: Store, models: Sequence[str]) -> list[str]:
     """Those on which the cache has logits or scores of all these models, sorted."""
+    found = _models(store)
+    return sorted(dataset for dataset, there in found.items() if there.issuperset(models))
+
+
+def models(store: Store, dataset: str) -> list[str]:
+    """Those that the cache has logits or scores of on a dataset, sorted."""
+    return sorted(_models(store, dataset).get(dataset, ()))
+
+
+def _models(store: Store, *dataset: str) -> dict[str, set[str]]:
+    """By dataset, all or one."""
     found: dict[str, set[str]] = {}
     for table in _MODELS:
-        for partition in complete(store, table):
+        for partition in complete(store, table, *dataset):
             found.setdefault(partition.keys["dataset"], set()).add(partition.keys["model"])
-    return sorted(dataset for dataset, there in found.items() if there.issuperset(models))
+    return found
