@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli.output import print_json, print_table
+from cascade_cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from cache import Store
@@ -62,11 +62,26 @@ def import_costs(
     store = Store(cache)
     dataset = dataset or _dataset_of(store, list(dict.fromkeys(row["model"] for row in rows)))
     models = stage.run(store, dataset, rows)
+    _tell_unknown(store, dataset, [row["model"] for row in models])
     if as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": models})
         return
     print_table(models, COLUMNS)
     print(f"{dataset}: {len(rows)} rows in {store.root}")
+
+
+def _tell_unknown(store: Store, dataset: str, models: Sequence[str]) -> None:
+    """Costs may come before the logits; a name that is misspelt waits for them in vain."""
+    from cache.held import models as held
+
+    there = held(store, dataset)
+    unknown = [model for model in dict.fromkeys(models) if model not in there]
+    if unknown:
+        has = f"it has {', '.join(there)}" if there else "it has none"
+        say(
+            f"warning: the cache has no logits of {', '.join(unknown)} on {dataset} ({has}): "
+            "check the names, or fill it later"
+        )
 
 
 def _dataset_of(store: Store, models: Sequence[str]) -> str:

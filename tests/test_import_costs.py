@@ -324,3 +324,17 @@ def test_integers_of_the_schema_have_a_bound():
 
     whole = {field.type for field in COSTS if pa.types.is_integer(field.type)}
     assert whole == set(_LARGEST)
+
+
+def test_models_that_the_cache_has_not_are_told(tmp_path, small_cache):
+    path = tmp_path / "rows.csv"
+    given = ("import-costs", path, "--cache", small_cache.root, "--dataset")
+    path.write_text(GOOD.replace("good", "small"))
+    assert cascade(*given, "toy").err == ""
+    path.write_text(GOOD.replace("good", "smal"))
+    done = cascade(*given, "toy")
+    assert done.status == 0
+    assert "no logits of smal on toy (it has large, other, small)" in done.err
+    done = cascade(*given, "toys")
+    assert done.status == 0
+    assert "no logits of smal on toys (it has none)" in done.err
