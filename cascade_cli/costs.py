@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_cli import busy, prices
 from cascade_cli import options as opt
-from cascade_cli import prices
 from cascade_cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -86,10 +86,16 @@ def profile(
     chosen = gather.choose_models(dataset, wanted, model or [], images)
     sizes = _sizes(batch_sizes)
     rows = measure(Store(cache), dataset, chosen, images, sizes, quick, meter)
+    busy.warn(_timed(row) for row in rows if row["component"] == "forward")
     if as_json:
         print_json({"dataset": dataset, "rows": rows})
         return
     show_costs(rows)
+
+
+def _timed(row: dict[str, Any]) -> busy.Timed:
+    what = f"{row['model']} in batches of {row['batch_size']}"
+    return what, row["latency_ms"], row["latency_p50_ms"]
 
 
 # What `extract` measures of a model that has no costs yet: short windows, and the rows say so.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_cli import busy, original, policies, prices, requests
 from cascade_cli import options as opt
-from cascade_cli import original, policies, prices, requests
 from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
@@ -130,6 +130,7 @@ def live(
     else:
         rule = (scorefn, threshold, postcheck)
         result = _cascade(request, rule, objective, fit_split, baseline, wanted)
+    busy.warn(_timed(result))
     if as_json:
         print_json(result)
     else:
@@ -224,7 +225,7 @@ class _Outcome:
 
     def figures(self, name: str) -> dict[str, Any]:
         """Accuracy, latency and joules of one contender; `host` is the machine's beside it."""
-        from stages.live import energy_summary, latency_summary
+        from stages.live import energy_summary, latency_summary, usual_ms
 
         one = self.served[name]
         meters = len(one.windows[0][1]) if one.windows else 0
@@ -232,6 +233,7 @@ class _Outcome:
         if self.reason is not None:
             energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
         figures = {"accuracy": one.accuracy, "latency_ms": latency_summary(one)}
+        figures["usual_ms"] = usual_ms(one)
         return figures | {"energy": energy[0] | {"host": energy[1:]}}
 
 
@@ -328,6 +330,14 @@ def _one_model(request: _Request) -> dict[str, Any]:
     head |= {"model_1": request.models[0], "model_2": None}
     figures = {"n": len(live.cascade.ids), "usage": None, "agreement": None, "predicted": None}
     return head | figures | live.about()
+
+
+def _timed(result: dict[str, Any]) -> list[busy.Timed]:
+    """Mean and usual latency of everything that was served; where B ran, each kind of batch has
+    its own median."""
+    name = "the cascade" if result["model_2"] else result["model_1"]
+    each = {name: result} | {f"{model} alone": one for model, one in result["alone"].items()}
+    return [(name, one["latency_ms"]["mean"], one["usual_ms"]) for name, one in each.items()]
 
 
 def _measured(served: Served) -> dict[str, Any]:

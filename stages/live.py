@@ -29,6 +29,18 @@ def latency_summary(served: Served) -> dict[str, float]:
     return {"mean": float(mean), "p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
+def usual_ms(served: Served) -> float:
+    """What the mean latency of a batch would be if each took the median of those alike: batches
+    that B ran on, that only A ran on, and that the memory answered."""
+    size, laps = served.batch_size, served.latency_ms
+    kinds = np.where(served.hit, 0, np.where(served.escalated, 2, 1))
+    kind = np.maximum.reduceat(kinds, np.arange(0, len(kinds), size))
+    kind = kind if served.started is None else kind[served.started // size]
+    weight = np.broadcast_to(served.weight, laps.shape)
+    shares = {k: weight[kind == k].sum() / weight.sum() for k in np.unique(kind).tolist()}
+    return float(sum(share * np.median(laps[kind == k]) for k, share in shares.items()))
+
+
 def energy_summary(served: Served, meter: int = 0, reason: str | None = None) -> dict[str, Any]:
     """Joules per request by one meter over the run's windows, gross and above idle.
 

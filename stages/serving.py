@@ -137,7 +137,8 @@ class Served:
     """Per request [N], in their order: `escalated`, `took_b` and `hit` (answered by the memory)
     bool, `prediction` int32, `s_a` and `s_b` float64 (NaN where A or B did not run); per batch [B]:
     `latency_ms` (input resident on the device → answers on the host, hashing included) of every
-    time it ran, `weight` one over how often that was, and `preprocess_ms` (decode, resize, upload).
+    time it ran, `weight` one over how often that was, `started` the batch's first request (None: in
+    order), and `preprocess_ms` (decode, resize, upload).
     `windows` holds the meters' readings, one list per block, and how many requests each covers."""
 
     ids: np.ndarray
@@ -153,6 +154,7 @@ class Served:
     batch_size: int
     windows: tuple[tuple[int, list[Reading]], ...] = ()
     weight: np.ndarray | float = 1.0
+    started: np.ndarray | None = None
 
     @property
     def ms_per_request(self) -> float:
@@ -172,6 +174,7 @@ class _Tally:
     columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
     latency_ms: list[float] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
+    started: list[int] = field(default_factory=list)
     windows: list[tuple[int, list[Reading]]] = field(default_factory=list)
 
 
@@ -300,6 +303,7 @@ def _window(
                     tally.columns.setdefault(name, []).append(out[name])
             if not requests:
                 after = table
+            tally.started += [batch.start for batch in batches]
             requests += batches[-1].stop - batches[0].start
     tally.table = after
     laps = len(tally.latency_ms) - begun
@@ -373,6 +377,7 @@ def _served(
         labels=source.labels[:n],
         latency_ms=np.array(tally.latency_ms),
         weight=np.array(tally.weight),
+        started=np.array(tally.started),
         preprocess_ms=np.array(preprocess_ms),
         batch_size=batch_size,
         windows=tuple(tally.windows),

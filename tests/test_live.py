@@ -28,7 +28,7 @@ from stages.simulate import Cascade, simulate
 torch = pytest.importorskip("torch")
 
 from stages.inference import Runner  # noqa: E402
-from stages.live import agreement, classification  # noqa: E402
+from stages.live import agreement, classification, usual_ms  # noqa: E402
 from stages.models import choose, load  # noqa: E402
 from stages.serving import LiveCascade, Served, serve  # noqa: E402
 
@@ -342,6 +342,37 @@ def test_latency_is_positive_and_ordered(batched):
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     assert 0 < latency["mean"] <= latency["p99"] * 10
     assert found["preprocess_ms"] > 0
+
+
+def test_what_is_usual_is_the_median_of_batches_alike(case):
+    """Three in ten go to B, at ten times the cost; that alone must not look like a busy machine."""
+    served = case[2]
+    n = len(served.ids)
+    sent, hit = np.arange(n) % 10 < 3, np.arange(n) % 10 == 9
+    times = np.where(hit, 0.1, np.where(sent, 10.0, 1.0))
+    quiet = replace(served, escalated=sent, hit=hit, latency_ms=times)
+    assert usual_ms(quiet) == pytest.approx(times.mean())
+    again = np.r_[np.arange(n)[::-1], np.arange(n)]
+    twice = replace(quiet, latency_ms=times[again], started=again, weight=np.full(2 * n, 0.5))
+    assert usual_ms(twice) == pytest.approx(times.mean())
+    times[5] = 1e6
+    assert usual_ms(replace(quiet, latency_ms=times)) < 4 < times.mean()
+    laps = np.arange(-(-n // 3)) + 1.0
+    kinds = [(sent[i : i + 3].any(), hit[i : i + 3].all()) for i in range(0, n, 3)]
+    alike = [[lap for lap, other in zip(laps, kinds, strict=True) if other == k] for k in kinds]
+    expected = np.mean([np.median(each) for each in alike])
+    assert usual_ms(replace(quiet, batch_size=3, latency_ms=laps)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("usual", "said"), [(1e-6, True), (1e6, False)])
+def test_a_busy_machine_is_told(batched, monkeypatch, usual, said):
+    monkeypatch.setattr("stages.live.usual_ms", lambda served: usual)
+    done = live("-t", "0.9", "--batch-size", 50, "--cache", batched, "--json")
+    assert (
+        "ms against a median of 1e-06 ms (and 2 more): the machine was busy" in done.err
+    ) is said
+    assert ("note: the cascade: mean" in done.err) is said
+    assert done.json["usual_ms"] == usual
 
 
 def test_one_model_alone(batched):
