@@ -132,10 +132,10 @@ def _status() -> Any:
 
 def _defaults() -> dict[str, Any] | None:
     """Those of the configuration; None, at no cost, where there is none."""
-    from cache.errors import InputError
-
     if not configuration.asked():
         return None
+    from cache.errors import InputError
+
     try:
         return configuration.default_map(typer.main.get_command(app))
     except InputError as error:
