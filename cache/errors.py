@@ -1,5 +1,9 @@
 """The one exception a user is meant to see."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """The request or its input is wrong.
@@ -11,9 +15,26 @@ class InputError(Exception):
 
 def one_of(what: str, found: object, choices: object) -> InputError:
     """An InputError for a name that is not among the known ones, with the nearest as a hint."""
-    import difflib
-
     names = [str(choice) for choice in choices]  # type: ignore[attr-defined]
-    near = difflib.get_close_matches(str(found), names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names) or 'nothing'}"
+    near = nearest(str(found), names)
+    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(names) or 'nothing'}"
     return InputError(f"unknown {what} {str(found)!r}: {hint}")
+
+
+def nearest(found: str, names: Sequence[str]) -> str | None:
+    """The name most like what was found; of equals the one that begins alike longest, the first.
+
+    >>> nearest("resnet21", ["resnet32", "resnet18", "resnet20", "resnet26"])
+    'resnet20'
+    """
+    import difflib
+    from itertools import takewhile
+
+    near = difflib.get_close_matches(found, names, n=max(len(names), 1))
+
+    def likeness(name: str) -> tuple[float, int]:
+        ratio = difflib.SequenceMatcher(None, name, found).ratio()
+        alike = takewhile(lambda pair: pair[0] == pair[1], zip(name, found, strict=False))
+        return ratio, len(list(alike))
+
+    return max(sorted(near, key=names.index), key=likeness, default=None)

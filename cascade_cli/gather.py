@@ -246,7 +246,9 @@ def extract(
     require_torch()
     from cache.schema import PART_ROWS
     from stages import extract as stage
+    from stages.datasets import check_known
 
+    check_known(dataset, images.data)
     shard = asking.shard(images.shard)
     chosen = choose_models(dataset, wanted, aliases, images)
     sources = open_sources(store, dataset, splits, images)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Part, Partition, Store
+from cache.errors import nearest
 from cache.held import datasets
 from cache.manifest import part_name
 from cache.provenance import now, versions
@@ -203,7 +203,7 @@ def _instead(store: Store, dataset: str, models: Sequence[str], found: Sequence[
 
 
 def _near(wanted: Sequence[str], names: Sequence[str]) -> str:
-    near = [match for name in wanted for match in get_close_matches(name, names, n=1)]
+    near = [match for match in (nearest(name, names) for name in wanted) if match]
     return f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""
 
 

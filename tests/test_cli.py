@@ -262,7 +262,8 @@ REFUSED = {
     "an argument too many": (("score", "digits"), "digits"),
     "no number": (("threshold", *PAIR, "-n", "many"), "--n_threshold_values"),
     "unknown model": (("simulate", "-m1", "digits_wid", "-m2", "digits_plain"), "'digits_wide'?"),
-    "unknown model to extract": (("extract", "--models", "resnet21"), "did you mean 'resnet"),
+    "unknown model to extract": (("extract", "--models", "resnet21"), "did you mean 'resnet20'"),
+    "unknown dataset to extract": (("extract", "-d", "cifr10", "--split", "test"), "'cifar10'?"),
     "model of another dataset": (("extract", "-d", "digits", "--models", "vgg11_bn"), "vgg11_bn"),
     "unknown dataset": (("extract", "-d", "digit", "--models", "digits_wide"), "'digits'?"),
     "dataset without images": (("extract", "-d", "cifar10", "--models", "resnet20"), "--data"),
@@ -688,6 +689,13 @@ def test_what_needs_torch_says_so(args, own):
     [line] = result.stderr.splitlines()
     assert line.startswith("cascade: ")
     assert re.search(r"""pip install ["']cascade-cli\[extract\]["']""", line)
+
+
+def test_torch_is_asked_for_with_both_ways_to_install_it(tmp_path):
+    result = run_python(BLOCKED, "extract", "-d", "digits", "--cache", tmp_path)
+    assert result.returncode == 2
+    assert "pip install 'cascade-cli[extract]'" in result.stderr
+    assert "in a clone pip install '.[extract]'" in result.stderr
 
 
 def test_missing_logits_without_torch(tmp_path):

@@ -149,7 +149,7 @@ def test_other_picture_sizes_run(name):
 
 
 def test_unknown_names_are_refused_with_a_hint():
-    with pytest.raises(InputError, match="unknown model 'resnet21': did you mean 'resnet"):
+    with pytest.raises(InputError, match="unknown model 'resnet21': did you mean 'resnet20'"):
         get("resnet21")
     with pytest.raises(InputError, match="unknown cifar10 model 'digits_plain'"):
         get("digits_plain", dataset="cifar10")
@@ -202,7 +202,7 @@ def test_no_torch_is_needed_to_list():
 
 def test_without_torch_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("stages.models.factory.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install \"cascade-cli\[extract\]\""):
+    with pytest.raises(InputError, match=r"pip install 'cascade-cli\[extract\]', or in a clone"):
         build("resnet20")
 
 

@@ -10,7 +10,7 @@ from stages.datasets.download import download
 from stages.datasets.fingerprint import fingerprint
 from stages.datasets.layout import Found, Layout, Request
 from stages.datasets.opening import Opening
-from stages.datasets.registry import listing, open_split, split_name, splits
+from stages.datasets.registry import check_known, listing, open_split, split_name, splits
 from stages.datasets.source import ArraySource, Source
 from stages.datasets.spec import DatasetSpec, spec
 from stages.datasets.unreadable import Unreadable, unreadable
@@ -24,6 +24,7 @@ __all__ = [
     "Request",
     "Source",
     "Unreadable",
+    "check_known",
     "download",
     "fingerprint",
     "listing",

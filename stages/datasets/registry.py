@@ -102,6 +102,12 @@ def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
+def check_known(dataset: str, data: str | Path | None) -> None:
+    """InputError for a name that nothing is known of, where no images are given either."""
+    if not data and dataset not in known():
+        raise one_of("dataset", dataset, known())
+
+
 def checked_name(what: str, name: str) -> str:
     """The name of a dataset or split, unless it could be taken for a path."""
     if not NAME.fullmatch(name) or ".." in name:
@@ -159,9 +165,8 @@ def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
 
 def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
     checked_name("dataset", dataset)
+    check_known(dataset, data)
     if not data:
-        if dataset not in known():
-            raise one_of("dataset", dataset, known())
         raise InputError(
             f"no images of {dataset}: give their folder with --data (looked for: {_expected()})"
         )

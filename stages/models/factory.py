@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def require_torch() -> None:
     """Raise InputError where torch is not installed (the CPU-only half has none)."""
     if find_spec("torch") is None:
-        raise InputError('PyTorch is not installed: run pip install "cascade-cli[extract]"')
+        raise InputError(
+            "PyTorch is not installed: run pip install 'cascade-cli[extract]', or in a clone "
+            "pip install '.[extract]'"
+        )
 
 
 def instantiate(spec: ModelSpec, classes: int | None = None) -> nn.Module:
