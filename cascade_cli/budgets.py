@@ -6,6 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
     from stages.costs import Prices
 
 # By kind of cost: how much of its own unit one of each is.
@@ -14,6 +17,7 @@ _SCALES: dict[str, dict[str, float]] = {
     "latency": {"s": 1e3, "ms": 1, "µs": 1e-3, "μs": 1e-3, "us": 1e-3},
     "macs": {"M": 1e6, "G": 1e9},
 }
+_MOST_MACS = 10**18
 
 
 def parse_cost(text: str, prices: Prices) -> float:
@@ -21,18 +25,37 @@ def parse_cost(text: str, prices: Prices) -> float:
 
     Decimal digits count as written: 0.3M is 300000, not the nearest double times a million.
     """
-    from decimal import Decimal
-
     from cache import InputError
 
     scales = _SCALES.get(prices.kind, {})
-    found = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(\S*)\s*", text)
-    if found is None or found[2] not in ("", *scales):
+    found = _amount(text, scales)
+    if found is None:
         units = ", ".join(scales)
         with_unit = f", or one with {units}" if units else ""
         raise InputError(
             f"{text!r} is no cost in {prices.unit}: give a number of {prices.unit}{with_unit}, or "
             "choose another --cost"
         )
-    scale = scales.get(found[2], 1)
-    return float(Decimal(found[1]) * Decimal(str(scale)))
+    return float(found)
+
+
+def parse_macs(text: str) -> int:
+    """Multiply-adds: 1000000, 1e6 or 1M; InputError for what is no whole number up to 10^18."""
+    from cache import InputError
+
+    found = _amount(text, _SCALES["macs"])
+    if found is None or found > _MOST_MACS or found != int(found):
+        raise InputError(
+            f"--macs {text!r} is no whole number of multiply-adds up to 10^18: write 1000000 or 1M"
+        )
+    return int(found)
+
+
+def _amount(text: str, scales: Mapping[str, float]) -> Decimal | None:
+    """A number, times its unit's scale; None for what is neither."""
+    from decimal import Decimal
+
+    found = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE][+-]?\d{1,3})?|\.\d+)\s*(\S*)\s*", text)
+    if found is None or found[2] not in ("", *scales):
+        return None
+    return Decimal(found[1]) * Decimal(str(scales.get(found[2], 1)))

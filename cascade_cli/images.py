@@ -178,7 +178,7 @@ def import_logits(
         typer.Option("--trained-on", help="Splits the model was trained on. [default: train]"),
     ] = None,
     macs: Annotated[
-        int | None, typer.Option(min=0, max=10**18, help="Multiply-adds per image, where known.")
+        str | None, typer.Option("--macs", help="Multiply-adds per image, where known: 3e6, 1M.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace logits of this name.")
@@ -193,6 +193,7 @@ def import_logits(
     """
     from cache import Store
     from cascade_cli import asking
+    from cascade_cli.budgets import parse_macs
     from stages import importing
 
     store = Store(cache)
@@ -204,7 +205,7 @@ def import_logits(
         labels,
         tuple(asking.names(trained_on) or ("train",)),
         "stated" if trained_on else "assumed",
-        macs,
+        None if macs is None else parse_macs(macs),
         overwrite,
     )
     row = importing.run(store, request, say)

@@ -538,6 +538,25 @@ def test_training_splits_that_nobody_knows_are_told(files):
     assert cascade("import", *where, *named).err == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "macs"),
+    [("1M", 10**6), ("0.3M", 300_000), ("1.5G", 15 * 10**8), ("2e3", 2000), ("0", 0)],
+)
+def test_multiply_adds_as_costs_are_written(text, macs, files):
+    given = (files / "logits.npy", files / "labels.npy", "big", "test", "--macs", text)
+    assert bring(files, *given).status == 0
+    keys = {"split": "test", "variant": "identity", "runtime": "import", "model": "big"}
+    found = load(Store(files), Partition.of("logits", dataset="mine", **keys))
+    assert found.provenance["macs"] == macs
+
+
+@pytest.mark.parametrize("text", ["1.5", "-1", "many", "1mJ", "2e18", "", "1e999999999999"])
+def test_no_multiply_adds(text, files):
+    given = (files / "logits.npy", files / "labels.npy", "big", "test", "--macs", text)
+    assert "is no whole number of multiply-adds" in bring(files / "cache", *given).refusal
+    assert not (files / "cache").exists()
+
+
 def test_labels_are_needed_once(files):
     line = bring(files, files / "logits.npy").refusal
     assert "the cache has no samples of dataset mine, split test: give --labels FILE" in line
