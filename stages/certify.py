@@ -16,7 +16,9 @@ import numpy as np
 from cache import InputError
 from cache.errors import one_of
 from stages.bounds import BOUNDS, betting, binomial
+from stages.rule import Threshold
 
+SAFEST = "the safest candidate"  # what every reason starts with
 # Candidates tested at once: few, since the first that fails ends it.
 _BLOCK = 16
 
@@ -52,7 +54,7 @@ class Certificate:
     `order` intp [C], the candidates as tested; `p_values` float64 [T], of the first T of them, the
     last of which failed unless all passed; `passed` of them at `level`; `chosen`, the cheapest of
     these, None where none passed; then `why`, and `images`, about how many testing images would do
-    (None where no number would).
+    (None where no number would); `safest`, the first that was tested: its sweep and λ.
     """
 
     order: np.ndarray
@@ -63,6 +65,7 @@ class Certificate:
     chosen: int | None
     why: str | None = None
     images: int | None = None
+    safest: tuple[int, Threshold] | None = None
 
     @property
     def feasible(self) -> bool:
@@ -165,9 +168,9 @@ def p_values_of(d: np.ndarray, limits: Limits, before: np.ndarray | None) -> np.
 def _why(safest: np.ndarray, p: float, images: int | None, limits: Limits) -> str:
     lost = (safest > 0).mean() if limits.bound == "binomial" else safest.mean()
     found = (
-        f"the safest candidate loses {100 * lost:.2f} % on {len(safest)} testing images, "
-        f"p = {p:.3g} against {limits.delta:g}"
+        f"{SAFEST} loses {lost:.2%} of the {len(safest)} testing images (p = {p:.3g}, at most "
+        f"{limits.delta:g} is needed)"
     )
     if images is None:
-        return f"{found}: no number of images would show a loss of at most {limits.epsilon:g}"
-    return f"{found}: about {images} testing images would do"
+        return f"{found}: with such a loss more images do not help, a larger epsilon does"
+    return f"{found}: about {images} testing images would do, or a larger epsilon"

@@ -10,7 +10,7 @@ import numpy as np
 
 from cache import InputError
 from stages.bounds import binomial
-from stages.certify import Certificate, Limits, in_sequence, p_values_of
+from stages.certify import SAFEST, Certificate, Limits, in_sequence, p_values_of
 from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
 from stages.rule import Threshold
 
@@ -67,7 +67,10 @@ def certify_sweeps(
     test = _Test(sweeps, found, limits, caps, proposing, testing)
     made = in_sequence(test.p_values, test.costs, np.arange(len(found)), limits, test.differences)
     if made.chosen is None:
-        return test.blaming_the_cap(made), None
+        first = made.order[0]
+        s, cut = int(found.sweep[first]), found.cuts[first]
+        safest = (s, _deployed(sweeps[s], s, part, cut).threshold)
+        return replace(test.blaming_the_cap(made), safest=safest), None
     s, cut = int(found.sweep[made.chosen]), found.cuts[made.chosen]
     return made, _deployed(sweeps[s], s, part, cut)
 
@@ -182,9 +185,9 @@ class _Test:
             return made
         used, cap = self._sent[first[0]] / len(self.testing), self.caps[self.found.sweep[first[0]]]
         why = (
-            f"the safest candidate keeps its loss (p = {risk:.3g}), but runs B on "
-            f"{100 * used:.2f} % of {len(self.testing)} testing images against a cap of "
-            f"{100 * max(cap, 0):.2f} % (p = {made.p_values[0]:.3g} against {made.level:g})"
+            f"{SAFEST} keeps its loss (p = {risk:.3g}), but runs B on {used:.2%} of the "
+            f"{len(self.testing)} testing images against a cap of {max(cap, 0):.2%} (p = "
+            f"{made.p_values[0]:.3g}, at most {made.level:g} is needed): a larger cap helps"
         )
         return replace(made, why=why, images=None)
 
@@ -205,7 +208,8 @@ def _all_thresholds(sweep: Sweep, limits: Limits) -> tuple[Certificate, Deployme
         lambda rows: np.stack([sweep.differences(cuts[row]) for row in rows]),
     )
     if made.chosen is None:
-        return made, None
+        safest = (0, _deployed(sweep, 0, part, cuts[made.order[0]]).threshold)
+        return replace(made, safest=safest), None
     return made, _deployed(sweep, 0, part, cuts[made.chosen])
 
 

@@ -18,8 +18,9 @@ from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
 from stages.fitting import FitPlan, trained_splits
 from stages.found import Found, Space, find
-from stages.operating import OperatingPoint
+from stages.operating import Limit, OperatingPoint
 from stages.proposing import Sweep
+from stages.rule import NEVER
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.sweep import Ordering, gains
@@ -39,7 +40,8 @@ class Promise:
 
 @dataclass(frozen=True)
 class Certified:
-    """What came of it: `point` and `deployment` are None where nothing passed."""
+    """What came of it: `point` and `deployment` are None where nothing passed, and `safest` is
+    then the first that was tested."""
 
     promise: Promise
     reference: str
@@ -47,6 +49,7 @@ class Certified:
     certificate: Certificate
     point: OperatingPoint | None
     deployment: Deployment | None
+    safest: OperatingPoint | None = None
 
     def about(self) -> dict[str, Any]:
         """Flat fields, for JSON."""
@@ -85,14 +88,19 @@ def guarantee(
     points = _shortlist(narrowed, reference)
     sweeps = _sweeps(scores, costs, points, reference)
     certificate, deployment = certify_sweeps(sweeps, promise.limits)
-    point = None
-    if deployment is not None:
-        models, rule = points[deployment.sweep]
-        point = OperatingPoint(models)
-        if rule is not None:
-            limit = (deployment.threshold, deployment.low, deployment.high)
-            point = OperatingPoint(models, rule.score, rule.postcheck, (limit,))
-    return Certified(promise, reference, len(proposing), certificate, point, deployment)
+    about = (promise, reference, len(proposing), certificate)
+    if deployment is None:
+        sweep, threshold = certificate.safest or (0, NEVER)
+        return Certified(*about, None, None, _point(points[sweep], (threshold, None, None)))
+    limit = (deployment.threshold, deployment.low, deployment.high)
+    return Certified(*about, _point(points[deployment.sweep], limit), deployment)
+
+
+def _point(tried: Tried, limit: Limit) -> OperatingPoint:
+    models, rule = tried
+    if rule is None:
+        return OperatingPoint(models)
+    return OperatingPoint(models, rule.score, rule.postcheck, (limit,))
 
 
 def calibrating(plan: FitPlan) -> FitPlan:

@@ -169,7 +169,8 @@ def run(
     certified = None if promise is None else _certified(store, search, promise)
     point, fitted = _chosen(search, certified)
     out = _head(search)
-    found: Row = {"answer": None, "sentence": _refused(certified), "verdict": None, "rival": None}
+    refused = "" if certified is None else _refused(search, certified)
+    found: Row = {"answer": None, "sentence": refused, "verdict": None, "rival": None}
     baselines = [search.judge.single(model) for model in search.reported.models]
     if point is not None:
         answer, judged = search.answer(point, fitted)
@@ -263,14 +264,19 @@ def _promised(certified: Certified) -> str:
     )
 
 
-def _refused(certified: Certified | None) -> str:
-    if certified is None:
-        return ""
-    limits = certified.promise.limits
+def _refused(search: Search, certified: Certified) -> str:
+    """What could not be promised, on which images that was tested, and what would help."""
+    from stages.certify import SAFEST  # and with it scipy
+
+    limits, made, scores = certified.promise.limits, certified.certificate, search.plan.scores
+    n, proposing = len(scores.labels), certified.proposing
+    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {made.n_test}"
+    split = f" {cut} tested them." if proposing + made.n_test == n else ""
+    why = str(made.why).removeprefix(SAFEST)
     return (
         f"Infeasible: nothing is certified to lose at most {limits.epsilon:.2%} accuracy against "
-        f"{certified.reference} alone with probability {1 - limits.delta:g}: "
-        f"{certified.certificate.why}."
+        f"{certified.reference} alone with probability {1 - limits.delta:g}.{split} The safest, "
+        f"{certified.safest},{why}."
     )
 
 

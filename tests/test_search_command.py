@@ -283,7 +283,18 @@ def test_a_certificate_and_none(digits):
     none = _search(digits, "--certify", "0.002,0.01", "--json").json
     assert none["answer"] is None
     assert not none["certificate"]["feasible"]
-    assert none["sentence"].startswith("Infeasible: ")
+    said = none["sentence"]
+    assert said.startswith("Infeasible: ")
+    assert "Of the 500 images of val, 150 proposed cascades and 350 tested them. The safest" in said
+    told = re.search(
+        r"safest, (\S+) → (\S+) by (\S+)( with post-check)? at λ = (\S+), loses (\S+)% of", said
+    )
+    _, testing = parts(500)
+    wanted = scores.correct[scores.index("digits_residual")]
+    *pair, name, check, limit, share = told.groups()
+    limit = limit if limit in ("always", "never") else float(limit)
+    safest = outcome(scores, OperatingPoint(tuple(pair), name, bool(check), ((limit, None, None),)))
+    assert f"{(wanted & ~safest.correct)[testing].mean():.2%}" == f"{share}%"
     capped = ("--certify", "0.05,0.1", "--max-usage", "0.2", "--max-cost", "0.3M")
     found = _search(digits, *capped, "--bound", "betting", "--json").json
     assert found["certificate"]["max_cost"] == 3e5
