@@ -120,12 +120,17 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     return out
 
 
+def _words(figure: str) -> str:
+    return "use of B" if figure == "usage" else figure
+
+
 def _show(found: dict[str, Any]) -> None:
-    print_table(found["tests"], COLUMNS)
+    shown = [each | {"figure": _words(each["figure"])} for each in found["tests"]]
+    print_table(shown, COLUMNS)
     where = f"{found['n']} images of {found['dataset']}/{found['split']}"
     new = [model["name"] for model in found["models"] if model["same_weights"] is False]
     weights = f", new weights of {', '.join(new)}" if new else ""
-    worse = ", ".join(found["regressions"])
+    worse = ", ".join(map(_words, found["regressions"]))
     print(f"{where}{weights}: {f'worse in {worse}' if worse else 'nothing worse'}")
     print(f"false alarms in at most {found['alpha']:.2g} of such checks")
     if found["same_images"]:

@@ -20,6 +20,12 @@ COLUMNS = {
     "fit_accuracy": "fitted:.2%",
 }
 THIRD = {"model_3": "C", "threshold_2": "λ of B:.4g", "usage_2": "use of C:.1%"}
+FIGURES = (
+    ("accuracy", "accuracy", ".2%"),
+    ("usage", "use of B", ".1%"),
+    ("cost", "cost", ",.5g"),
+    ("saved", "saved", ".1%"),
+)
 NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 
 
@@ -49,9 +55,9 @@ def _show_answer(found: dict[str, Any]) -> None:
     row = found["answer"]
     compared = [row, *found["baselines"]]
     print()
-    for name, style in (("accuracy", ".2%"), ("usage", ".1%"), ("cost", ",.5g"), ("saved", ".1%")):
+    for name, title, style in FIGURES:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
-        print(f"  {name:<22} {row[name]:{style}} ({low:{style}} to {high:{style}})")
+        print(f"  {title:<22} {row[name]:{style}} ({low:{style}} to {high:{style}})")
     if row["crossfit_accuracy"] is not None:
         print(f"  {'cross-fitted':<22} {row['crossfit_accuracy']:.2%}")
     print()

@@ -161,6 +161,9 @@ def test_other_images_of_the_same_kind_pass(toy, promised):
     done = cascade("check", promised, "--split", "val", "--cache", toy.root)
     assert done.status == 0
     assert "nothing worse" in done.out
+    assert [line.split("  ")[0] for line in done.out.splitlines()[1:4]] == [
+        *("accuracy", "use of B", "cost")
+    ]
 
 
 def worse_cache(root, spread):

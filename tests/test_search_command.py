@@ -113,6 +113,8 @@ def test_the_readme_shows_what_is_printed(digits):
     text = GUIDE.read_text(encoding="utf-8").split("## Which cascade to deploy")[1]
     shown = " ".join(re.findall(r"```text\n(.*?)```", text, re.S)[0].split())
     told, *more = done.out.split("\n\n")
+    assert "\n  use of B  " in done.out
+    assert "usage" not in done.out
     assert " ".join(told.split()) == shown
     assert max(map(len, told.splitlines())) <= 100
     mixed = next(each for each in more if each.startswith("mixed at random"))
