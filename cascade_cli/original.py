@@ -9,14 +9,26 @@ from cascade_cli.output import say
 if TYPE_CHECKING:
     import typer
 
-_MODEL = ("name", "weights_file")
-_RULE = ("score_fn", "threshold", "postcheck")
-SECTIONS: dict[str, tuple[str, ...]] = {
+_TEXT, _NUMBER, _SWITCH = ("text", str), ("a number", (int, float)), ("true or false", bool)
+_MODEL = {"name": _TEXT, "weights_file": _TEXT}
+# What each key may hold, beside nothing; None: anything, it is not used.
+SECTIONS: dict[str, Any] = {
     "first_model": _MODEL,
-    "second_model": ("enable", *_MODEL, *_RULE),
-    "memory": ("enable", "method", "duplicates", "transforms"),
-    "dataset_path": (),
-    "root_password": (),
+    "second_model": {
+        "enable": _SWITCH,
+        **_MODEL,
+        "score_fn": _TEXT,
+        "threshold": _NUMBER,
+        "postcheck": _SWITCH,
+    },
+    "memory": {
+        "enable": _SWITCH,
+        "method": _TEXT,
+        "duplicates": _NUMBER,
+        "transforms": _NUMBER,
+    },
+    "dataset_path": _TEXT,
+    "root_password": None,
 }
 
 
@@ -71,12 +83,34 @@ def _read(path: str) -> dict[str, Any]:
         raise InputError(f"{path} is no YAML ({type(error).__name__}): check --config") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no sections: write first_model, second_model and so on")
-    for section, keys in found.items():
+    for section, value in found.items():
         if section not in SECTIONS:
             raise one_of(f"key in {path}", section, SECTIONS)
-        if SECTIONS[section] and not isinstance(keys, (dict, type(None))):
-            raise InputError(f"{path}: {section} holds no keys: write {SECTIONS[section][0]}: …")
-        for key in (keys or {}) if SECTIONS[section] else ():
-            if key not in SECTIONS[section]:
-                raise one_of(f"key in {section} of {path}", key, SECTIONS[section])
+        _check(path, section, value)
     return dict.fromkeys(SECTIONS) | found
+
+
+def _check(path: str, section: str, value: Any) -> None:
+    """InputError where a section or one of its keys holds what it cannot."""
+    from cache.errors import InputError, one_of
+
+    allowed = SECTIONS[section]
+    if not isinstance(allowed, dict):
+        _fits(path, section, value, allowed)
+        return
+    if not isinstance(value, (dict, type(None))):
+        raise InputError(f"{path}: {section} holds no keys: write {next(iter(allowed))}: …")
+    for key, each in (value or {}).items():
+        if key not in allowed:
+            raise one_of(f"key in {section} of {path}", key, allowed)
+        _fits(path, f"{key} in {section}", each, allowed[key])
+
+
+def _fits(path: str, where: str, value: Any, allowed: tuple[str, Any] | None) -> None:
+    from cache.errors import InputError
+
+    if value is None or allowed is None:
+        return
+    words, kinds = allowed
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        raise InputError(f"{path}: {where} is {value!r}, not {words}")

@@ -114,5 +114,12 @@ def _show(facts: dict[str, Any]) -> None:
         f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
     )
     prices.show(facts)
+    first = facts["opens_with"]
+    if any(first[key] != facts[key] for key in first):
+        check = " with post-check" if first["postcheck"] else ""
+        print(
+            f"the page opens with the search's answer: {first['model_1']} → {first['model_2']}, "
+            f"{first['score']}{check}"
+        )
     for file in (facts["output"], *facts["figures"]):
         print(f"wrote {file}")

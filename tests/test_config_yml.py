@@ -106,3 +106,26 @@ def test_missing_file_and_two_sources(root, tmp_path):
     assert "check --config" in cascade("live", "-y", tmp_path / "none.yml").refusal
     both = cascade("live", "-y", tmp_path / "a.yml", "--policy", tmp_path)
     assert "leave out one" in both.refusal
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "told"),
+    [
+        ("postcheck: true", 'postcheck: "false"', "postcheck in second_model is 'false', not true"),
+        ("postcheck: true", "postcheck: 7", "postcheck in second_model is 7, not true or false"),
+        ("enable: true", 'enable: "no"', "enable in second_model is 'no', not true or false"),
+        ("duplicates: 1", "duplicates: lots", "duplicates in memory is 'lots', not a number"),
+        ("duplicates: 1", "duplicates: true", "duplicates in memory is True, not a number"),
+        ("transforms: 0", "transforms: [1, 2]", "transforms in memory is [1, 2], not a number"),
+        ("name: digits_wide", "name: 20", "name in first_model is 20, not text"),
+        ("name: digits_wide", "name: [a]", "name in first_model is ['a'], not text"),
+        ("dataset_path:", "dataset_path: 5", "dataset_path is 5, not text"),
+        ("threshold: 0.25", "threshold: high", "threshold in second_model is 'high', not a number"),
+    ],
+)
+def test_a_value_of_another_kind_is_told(live, line, instead, told):
+    assert WHOLE.count(line) == 1
+    done = live(WHOLE.replace(line, instead))
+    assert done.status == 2
+    assert told in done.err
+    assert done.err.count("\n") == 1

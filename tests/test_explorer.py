@@ -187,6 +187,24 @@ def test_the_answer_and_the_frontier_are_those_of_search(made):
         assert marks[tuple(key)] == round(row["accuracy"] * facts["n"])
 
 
+@pytest.mark.parametrize("asked", [(), ("-m1", "small"), ("-s", "entropy")])
+def test_what_is_told_to_open_is_what_the_page_opens_with(made, tmp_path, asked):
+    store, out = made[0], tmp_path / "p.html"
+    command = ("report", "-d", "toy", "--cache", store.root, "-o", out, *asked)
+    first = cascade(*command, "--json").json["opens_with"]
+    facts, _ = read(out)
+    pick = facts["pick"]
+    assert first == {
+        "model_1": facts["models"][pick["a"]]["name"],
+        "model_2": facts["models"][pick["b"]]["name"],
+        "score": pick["score"],
+        "postcheck": pick["postcheck"],
+    }
+    told = cascade(*command).out
+    check = " with post-check" if first["postcheck"] else ""
+    assert f"{first['model_1']} → {first['model_2']}, {first['score']}{check}" in told
+
+
 def test_the_matrix_is_that_of_heterogeneity(made):
     store, _, facts, arrays = made
     names = [model["name"] for model in facts["models"]]

@@ -145,6 +145,18 @@ def test_the_named_thresholds_are_those_of_threshold(desk, visit, kind):
     agrees(desk, visit)
 
 
+def test_the_promise_is_no_looser_than_asked(desk, browser):
+    """ε and 1 − δ with all their digits, whether or not a λ is certified."""
+    for certify, told in (("0.2125,0.07", ("21.25%", "0.93 ")), ("0.0125,0.07", ("1.25%",))):
+        file = written(desk, "c.html", "-m1", PAIR[0], "-m2", PAIR[1], "--certify", certify)
+        with visiting(browser, file) as visit:
+            if visit.page.query_selector("[data-jump='certified']"):
+                visit.page.click("[data-jump='certified']")
+            note = visit.text("#cascade-note")
+        assert "certified" in note
+        assert [text in note for text in told] == [True] * len(told), note
+
+
 def test_the_picker_shows_another_cascade(desk, visit):
     visit.page.select_option("#pick-a", label="digits_wide")
     visit.page.select_option("#pick-score", label="difference")

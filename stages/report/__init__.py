@@ -25,6 +25,7 @@ from stages.pricing import Pricer
 from stages.report import content, explorer, packing, page
 from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.costs import Costs
+from stages.report.curves import Key
 from stages.report.points import Progress, Subject, Wanted, gather, macs_of
 from stages.report.searched import Searched, priced
 from stages.score import ScoreSet
@@ -51,7 +52,8 @@ def run(
     `pair` and `score` say which cascade is shown first; None is the search's answer. `pricer` says
     what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
     `source` holds the images to show, by default none. Returns the key figures, with the search's
-    `sentence`, `output`, `figures` (files), `steps` and `corners_drawn` of the figure's curve.
+    `sentence`, the cascade that the page `opens_with`, `output`, `figures` (files), `steps` and
+    `corners_drawn` of the figure's curve.
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
@@ -70,8 +72,15 @@ def run(
     if figures is not None:
         files = save_figures(content.figures(subject, drawn), Path(figures))
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
+    facts |= {"opens_with": _named(reported, explorer.opens_with(shown, searched))}
     facts |= {"sentence": searched.sentence, "page_corners": found.corners, "page_off": found.off}
     return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
+
+
+def _named(reported: ScoreSet, key: Key) -> dict[str, Any]:
+    """The cascade that the page shows first."""
+    pair = {"model_1": reported.models[key.a], "model_2": reported.models[key.b]}
+    return pair | {"score": key.score, "postcheck": key.postcheck}
 
 
 def _write(path: Path, text: str) -> None:

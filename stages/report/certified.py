@@ -15,7 +15,7 @@ from cache import InputError, Store
 from stages.bounds import binomial
 from stages.certify import Limits, check_calibration
 from stages.fitting import FitPlan, trained_splits
-from stages.guarantee import keys_of
+from stages.repeats import keys_of
 from stages.rule import Threshold
 from stages.score import ScoreSet
 from stages.sweep import Ordering

@@ -56,7 +56,7 @@ def explore(
         "corners": limit,
         "off": off,
         "search": searched.about(),
-        "pick": _start(subject, searched)._asdict(),
+        "pick": opens_with(subject, searched)._asdict(),
         "classes": classes,
         "order": clustered(arrays["metric_heterogeneity"].reshape(models, models)),
         "live": live_runs(subject.store, reported),
@@ -197,12 +197,12 @@ def _details(
         for mark in one.marks
     ]
     numbered = [(i, key, mark) for i, (key, mark) in enumerate(marked)]
-    chosen = details.wanted(numbered, classes, _start(subject, searched))
+    chosen = details.wanted(numbered, classes, opens_with(subject, searched))
     found = [details.detail(subject.reported, classes, each) for each in chosen]
     return {i: key for i, key, _ in chosen}, found
 
 
-def _start(subject: Subject, searched: Searched) -> Key:
+def opens_with(subject: Subject, searched: Searched) -> Key:
     """The cascade that was asked for, else the search's answer, else the best fitted one."""
     asked = any((*subject.pair, subject.score)) or searched.answer["model_2"] is None
     return key_of(subject.reported, subject.points.chosen if asked else searched.answer)

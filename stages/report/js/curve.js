@@ -112,15 +112,15 @@ class Curve {
 
   promise() {
     const {certificate} = this.cascades.facts;
-    return `certified λ: with probability ${1 - certificate.delta} over the images of `
-      + `${certificate.split} at most ${percent(certificate.epsilon, 1)} of all images are mistakes `
+    return `certified λ: with probability ${exact(1 - certificate.delta)} over the images of `
+      + `${certificate.split} at most ${exact(100 * certificate.epsilon)}% of all images are mistakes `
       + "that B alone would not make (of one cascade, named before looking; `cascade search --certify` "
       + "promises for whichever it picks)";
   }
 
   refused() {
     const {certificate} = this.cascades.facts, {epsilon, split, why} = certificate;
-    return `No λ is certified on ${split} to make at most ${percent(epsilon, 1)} of all images mistakes `
+    return `No λ is certified on ${split} to make at most ${exact(100 * epsilon)}% of all images mistakes `
       + `that B alone would not make${why ? `: ${why}` : ""}.`;
   }
 

@@ -23,6 +23,8 @@ function prose(id, text) {
 const minus = (text) => text.replace("-", "−");
 const decimal = (value, digits) => minus(value.toFixed(digits));
 const percent = (value, digits = 2) => `${decimal(100 * value, digits)}%`;
+/** As many digits as it was given with. */
+const exact = (value) => String(Number(value.toPrecision(12)));
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pt`;
 const whole = (value) => minus(value.toLocaleString("en"));
 const short = (value) =>
