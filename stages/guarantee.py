@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import cache
-from cache import Partition, Store
+from cache import Store
 from cache.errors import one_of
 from stages.allpairs import Costs, Rule
 from stages.certify import Certificate, Limits, check_calibration
@@ -20,13 +19,11 @@ from stages.fitting import FitPlan, trained_splits
 from stages.found import Found, Space, find
 from stages.operating import Limit, OperatingPoint
 from stages.proposing import Sweep
+from stages.repeats import keys_of
 from stages.rule import NEVER
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.sweep import Ordering, gains
-
-# Keys that two pictures share only where one is the other, however turned.
-_SAME = "invariants"
 
 
 @dataclass(frozen=True)
@@ -110,21 +107,6 @@ def calibrating(plan: FitPlan) -> FitPlan:
         return plan
     note = f"certified and reported on the same images of {plan.split}: what is reported flatters"
     return replace(plan, method="same-split", notes=(note, *plan.notes[1:]))
-
-
-def keys_of(store: Store, scores: ScoreSet) -> Sequence[object]:
-    """What tells the images apart: digests of the pictures where the cache has them, else keys."""
-    where = {"dataset": scores.dataset, "split": scores.split}
-    hashed = Partition.of("hashes", **where, variant="identity", algorithm=_SAME)
-    manifest, column = cache.load(store, hashed), "hash"
-    if manifest is None:
-        manifest, column = cache.load(store, Partition.of("samples", **where)), "key"
-    if manifest is None:
-        return range(len(scores.labels))
-    cache.same_images([manifest, *scores.manifests])
-    table = cache.read_table(store, manifest, ["sample_id", column])
-    keys = dict(zip(table["sample_id"].to_pylist(), table[column].to_pylist(), strict=True))
-    return [keys[sample] for sample in scores.sample_ids.tolist()]
 
 
 Tried = tuple[tuple[str, ...], "Rule | None"]

@@ -24,6 +24,7 @@ from cache.reader import logits_of
 from cache.schema import SAMPLES, TOP10
 from stages import costs, extra_scores
 from stages.data_card import card
+from stages.repeats import REPEATS, repeats
 from stages.score import models_of, scored, splits_of
 from stages.variants import VARIANTS
 
@@ -119,6 +120,8 @@ def _samples(copy: _Copy, split: str) -> None:
     columns = [table.column("sample_id"), table.column("label"), pa.array(keys)]
     renamed = pa.table(columns, schema=SAMPLES)
     told = _told(manifest) | {"source_fingerprint": manifest.fingerprint}
+    if groups := repeats(copy.store, manifest):
+        told[REPEATS] = groups
     cache.write_partition(copy.target, partition, renamed, copy.identity(manifest), told)
 
 

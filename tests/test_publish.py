@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import make_cache, tied_logits, write_logits
@@ -22,8 +23,10 @@ from sklearn.metrics import accuracy_score
 import cache
 from cache import Store
 from cache.fingerprint import fingerprint_of
+from cache.schema import hashes_schema
 from cache.verify import verify
 from stages import costs, publish, score
+from stages.report.packing import unpack
 
 N = 90
 TIERS = ("scores", "top10", "full")
@@ -200,6 +203,60 @@ def test_the_front_matter_is_yaml_and_its_files_are_there(copies):
     assert len(about["configs"]) == 6
     for config in about["configs"]:
         assert list(copies["scores"].glob(config["data_files"])), config
+
+
+# --- images that repeat ---------------------------------------------------------------------------
+
+
+def hashed(root, digests):
+    """A cache of `digests` images whose pictures have these digests, and its copy's copy."""
+    store = make_cache(root / "whole", n=len(digests), trained_on={"small": ("train",)})
+    samples = samples_of(store)
+    place = cache.Partition.of(
+        "hashes", dataset="toy", split="val", variant="identity", algorithm="invariants"
+    )
+    columns = [np.arange(len(digests)), pa.array(digests, pa.binary(2))]
+    table = pa.table(columns, schema=hashes_schema(2))
+    cache.write_partition(store, place, table, samples.identity, {})
+    publish.run(store, Store(root / "copy"), publish.Wanted("toy"))
+    publish.run(Store(root / "copy"), Store(root / "again"), publish.Wanted("toy"))
+    return store.root, root / "copy", root / "again"
+
+
+def samples_of(store):
+    return cache.load(store, cache.Partition.of("samples", dataset="toy", split="val"))
+
+
+CERTIFIED = ("search", "-d", "toy", "--certify", "0.3,0.5", "--fit-split", "val")
+
+
+def test_repeats_certify_nothing_on_a_copy_either(tmp_path):
+    digests = [bytes([0, i]) for i in range(N)]
+    digests[7] = digests[50] = digests[3]
+    digests[60] = digests[4]
+    whole, *copies = hashed(tmp_path, digests)
+    refusal = cascade(*CERTIFIED, "--cache", whole).refusal
+    assert "3 of the 90 images of val repeat (image 7 is image 3 again)" in refusal
+    for copy in copies:
+        assert cascade(*CERTIFIED, "--cache", copy).refusal == refusal
+        assert samples_of(Store(copy)).provenance["repeats"] == [[3, 7, 50], [4, 60]]
+    pages = [tmp_path / f"{i}.html" for i in range(3)]
+    found = []
+    for root, page in zip((whole, *copies), pages, strict=True):
+        asked = ("report", "-d", "toy", "--fit-split", "val", "-o", page, "--cache", root)
+        assert cascade(*asked).status == 0
+        data = max(re.findall(r">\s*([A-Za-z0-9+/=]{200,})\s*<", page.read_text()), key=len)
+        found.append(unpack(data)[0]["certificate"])
+    assert "images of val repeat" in found[0]["why"]
+    assert found == found[:1] * 3
+
+
+def test_images_that_differ_certify_on_a_copy(tmp_path):
+    whole, *copies = hashed(tmp_path, [bytes([1, i]) for i in range(N)])
+    expected = cascade(*CERTIFIED, "--cache", whole, "--json").json
+    for copy in copies:
+        found = cascade(*CERTIFIED, "--cache", copy, "--json").json
+        assert without_time(found) == without_time(expected)
 
 
 # --- what is chosen ------------------------------------------------------------------------------
