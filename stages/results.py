@@ -57,6 +57,8 @@ def save(
         "versions": versions(),
     }
     table = _typed(pa.Table.from_pylist([tidy(row) for row in rows]))
+    # What the folders' names say is no column of the file too: pandas would refuse both.
+    table = table.drop_columns([name for name in table.column_names if name in partition.keys])
     about = {"made": now()}
     return kept(store, lambda: cache.write_partition(store, partition, table, identity, about))
 

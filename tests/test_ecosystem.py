@@ -6,6 +6,7 @@ Each computes every model's accuracy in its own way: from the scores, and from l
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from unittest import mock
 
 import duckdb
@@ -183,3 +184,43 @@ def test_wide_tables(caches, expected, tmp_path):
             table = reader(path)
             found = {model: table[f"{model}_correct"].mean() for model in MODELS}
             assert found == pytest.approx(expected)
+
+
+ASKED = (
+    *(("threshold",), ("threshold", "-m1", "small", "-m2", "large", "-n", "9"), ("search",)),
+    *(("search", "--stages", "3"), ("heterogeneity", "--predict"), ("calibrate",)),
+    *(("simulate", "-m1", "small", "-m2", "large", "-t", way) for way in ("0.5", "never")),
+    *(("simulate", "-m1", "small", "-m2", "large", "-s", "oracle"),),
+    *(("rules", "-m1", "small", "-m2", "large", "--third", "other"),),
+    *(("margin", "-m1", "small", "-m2", "large", *more) for more in ((), ("-p",))),
+)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A cache that every analysing command has left its results in, on both splits."""
+    store = make_cache(tmp_path_factory.mktemp("asked"), models=MODELS, n=N)
+    for command in ASKED:
+        for split in ("test", "val"):
+            where = ("--dataset", "toy", "--split", split, "--cache", store.root)
+            done = cascade(*command, *where)
+            assert done.status == 0, done.err
+    return store
+
+
+def test_all_results_of_a_stage_open_together(asked):
+    from cache import find
+
+    folders = sorted(Path(asked.root, "results").iterdir())
+    assert len(folders) > 7
+    for folder in folders:
+        rows = sum(manifest.rows for manifest in find(asked, "results", folder.name))
+        files = f"read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+        opened = {
+            "pandas": len(pd.read_parquet(folder)),
+            "polars": pl.scan_parquet(folder, hive_partitioning=True).collect().height,
+            "pyarrow": ds.dataset(folder, partitioning="hive").to_table().num_rows,
+            "duckdb": len(duckdb.sql(f"SELECT * FROM {files}").fetchall()),
+        }
+        assert opened == dict.fromkeys(opened, rows), folder.name
+        assert set(pd.read_parquet(folder, columns=["split"]).split) == {"test", "val"}
