@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from cache.provenance import now, versions
 
 Row = dict[str, Any]
+
+# Characters that `datasets` bars from names; % makes way for their codes.
+_BARRED = str.maketrans({char: f"%{ord(char):02X}" for char in r"%<>:/\|?*"})
+_HYPHENS = _BARRED | {ord("-"): "%2D"}
+_BAR = r"\|"  # in a table a bare one ends the cell
 
 _TIERS = {
     "scores": "samples, scores and costs; no logits",
@@ -25,36 +34,59 @@ def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
     """
     extra = sorted({name for row in rows for name in row["extra"]})
     splits = dict.fromkeys(row["split"] for row in rows)
-    configs = "".join(_config(row) for row in rows if row["variant"] == "identity")
+    first = rows[0]["split"]
     return _TEXT.format(
+        head=_head(dataset, rows),
         dataset=dataset,
+        dataset_in_shell=shlex.quote(dataset),
         tier=tier,
         holds=_TIERS[tier],
         extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
-        configs=configs,
         splits=", ".join(
             f"{split} ({next(row['images'] for row in rows if row['split'] == split)} images)"
             for split in splits
         ),
         models="\n".join(map(_row, rows)),
-        first=rows[0]["split"],
+        first=json.dumps(first, ensure_ascii=False),
+        first_in_sql=first.replace("'", "''").replace('"', '\\"'),
         made=now(),
         version=versions()["cascade-cli"] or "(a clone)",
     )
 
 
-def _config(row: Row) -> str:
-    """One table of one model as a configuration of `datasets`, which knows no Hive keys."""
-    name = json.dumps(f"{row['model']}-{row['split']}-{row['runtime']}")
-    return f'  - config_name: {name}\n    data_files: "{row["path"]}/*.parquet"\n'
+def _head(dataset: str, rows: Sequence[Row]) -> str:
+    """YAML; each table is a configuration of `datasets`, which knows no Hive keys."""
+    shown = [row for row in rows if row["variant"] == "identity"]
+    counts = Counter(_named(row, _BARRED) for row in shown)
+    about: Row = {
+        "license": "other",
+        "license_name": "fill-in",
+        "pretty_name": f"Model scores on {dataset}",
+        "configs": [
+            {"config_name": _config(row, counts), "data_files": f"{row['path']}/*.parquet"}
+            for row in shown
+        ],
+    }
+    return yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _config(row: Row, counts: Mapping[str, int]) -> str:
+    """MODEL-SPLIT-RUNTIME; where two rows would share it, hyphens within the three are coded."""
+    name = _named(row, _BARRED)
+    return name if counts[name] == 1 else _named(row, _HYPHENS)
+
+
+def _named(row: Row, codes: Mapping[int, str]) -> str:
+    return "-".join(row[key].translate(codes) for key in ("model", "split", "runtime"))
 
 
 def _row(row: Row) -> str:
     seen = (row["trained_on"] or {}).get("splits")
     trained = "unknown" if seen is None else ", ".join(seen) or "none of these splits"
     weights = (row["weights_sha256"] or "unknown")[:12]
-    cells = [row[key] for key in ("model", "split", "variant", "runtime")]
-    return f"| {' | '.join(cells)} | {row['accuracy']:.2%} | {weights} | {trained} |"
+    names = [row[key] for key in ("model", "split", "variant", "runtime")]
+    cells = [*names, f"{row['accuracy']:.2%}", weights, trained]
+    return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
 
 
 _EXTRA = """
@@ -63,11 +95,7 @@ made one, and whether large (`sign` 1) or small (−1) is sure, stands in its ma
 """
 
 _TEXT = """---
-license: other
-license_name: fill-in
-pretty_name: Model scores on {dataset}
-configs:
-{configs}---
+{head}---
 
 # Model scores on {dataset}
 
@@ -105,7 +133,7 @@ that a model was trained on makes it look surer than it is. More, such as versio
 
 ```sh
 sha256sum --check --quiet SHA256SUMS
-cascade search --cache . --dataset {dataset}
+cascade search --cache . --dataset {dataset_in_shell}
 ```
 
 ```python
@@ -114,7 +142,7 @@ import duckdb
 accuracy = duckdb.sql(\"\"\"
     SELECT model, avg(correct::INT) AS accuracy
     FROM read_parquet('scores/**/*.parquet', hive_partitioning = true)
-    WHERE split = '{first}' AND variant = 'identity'
+    WHERE split = '{first_in_sql}' AND variant = 'identity'
     GROUP BY model
 \"\"\").fetchall()
 ```
@@ -123,14 +151,14 @@ accuracy = duckdb.sql(\"\"\"
 import polars as pl
 
 scores = pl.scan_parquet("scores", hive_partitioning=True)
-scores = scores.filter(split="{first}", variant="identity")
+scores = scores.filter(split={first}, variant="identity")
 accuracy = scores.group_by("model").agg(pl.col("correct").mean()).collect().rows()
 ```
 
 ```python
 import pandas as pd
 
-scores = pd.read_parquet("scores", filters=[("split", "==", "{first}")])
+scores = pd.read_parquet("scores", filters=[("split", "==", {first})])
 scores = scores[scores.variant == "identity"]
 accuracy = list(scores.groupby("model", observed=True).correct.mean().items())
 ```

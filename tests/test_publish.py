@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,11 +15,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import make_cache, tied_logits, write_logits
+from helpers import make_cache, tied_logits, write_logits, write_samples
 from running import cascade
 from scipy.special import softmax
 from sealing import sealed
 from sklearn.metrics import accuracy_score
+from test_ecosystem import hugging_face
 
 import cache
 from cache import Store
@@ -203,6 +205,58 @@ def test_the_front_matter_is_yaml_and_its_files_are_there(copies):
     assert len(about["configs"]) == 6
     for config in about["configs"]:
         assert list(copies["scores"].glob(config["data_files"])), config
+
+
+ODD_SPLITS = ("val-x", "x", """it's "odd": a|b""")
+ODD = ("timm/vit_tiny", "timm%2Fvit_tiny", "a", "a-val", 'what<is>:this|?*"')
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A copy whose names hold what YAML, Markdown, a shell and `datasets` read as something."""
+    root = tmp_path_factory.mktemp("odd")
+    store, rng = Store(root / "whole"), np.random.default_rng(4)
+    for split in ODD_SPLITS:
+        labels = rng.integers(0, 4, N)
+        write_samples(store, split, labels, dataset="my: set|x")
+        for model in ODD:
+            write_logits(store, split, model, labels, tied_logits(rng, N, 4), dataset="my: set|x")
+    wanted = publish.Wanted("my: set|x", splits=ODD_SPLITS[::-1])
+    found = publish.run(store, Store(root / "copy"), wanted)
+    return root / "copy", found["models"]
+
+
+def test_any_table_of_a_copy_opens_by_its_configuration(odd):
+    yaml = pytest.importorskip("yaml")
+    copy, rows = odd
+    about = yaml.safe_load((copy / "README.md").read_text().split("---\n")[1])
+    assert about["pretty_name"] == "Model scores on my: set|x"
+    names = [config["config_name"] for config in about["configs"]]
+    assert len(set(names)) == len(names) == len(rows) == len(ODD) * len(ODD_SPLITS)
+    assert {"timm%2Fvit_tiny-x-torch-fp32-cpu", "timm%252Fvit_tiny-x-torch-fp32-cpu"} <= set(names)
+    wanted = {row["path"]: row["accuracy"] for row in rows}
+    for config in about["configs"]:
+        path = config["data_files"].removesuffix("/*.parquet")
+        found = hugging_face(str(copy), config["config_name"])["correct"]
+        assert np.mean(found) == pytest.approx(wanted[path]), config
+    assert len(set(wanted.values())) > len(ODD)
+
+
+def test_the_card_of_odd_names_runs_and_its_table_has_seven_columns(odd, monkeypatch):
+    copy, rows = odd
+    monkeypatch.chdir(copy)
+    card = (copy / "README.md").read_text()
+    right = {row["model"]: row["accuracy"] for row in rows if row["split"] == rows[0]["split"]}
+    assert rows[0]["split"] == ODD_SPLITS[-1]
+    for code in re.findall(r"^```python\n(.*?)^```$", card, re.M | re.S):
+        space = {}
+        exec(code, space)
+        assert dict(space["accuracy"]) == pytest.approx(right)
+    table = card.split("## Models")[1].split("##")[0].strip().split("\n\n")[0].splitlines()
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
+    assert len(table) == 2 + len(rows)
+    [command] = re.findall(r"^cascade (.*)$", card, re.M)
+    assert shlex.split(command)[-2:] == ["--dataset", "my: set|x"]
 
 
 # --- images that repeat ---------------------------------------------------------------------------
