@@ -3,7 +3,8 @@
 The policy holds counts, not answers, so promise and finding are two samples, each with its own
 error; where they are of the same images, a paired test would see smaller losses. Under "nothing got
 worse" the chance that any test fails is at most α (Holm 1979): exactly so for accuracy and use
-(Fisher's one-sided test holds at every size), by the normal approximation for a changed cost.
+(Fisher's one-sided test holds at every size), by the normal approximation for a changed cost, and
+nearly so where λ was cross-fitted on the promised images.
 """
 
 from __future__ import annotations

@@ -129,12 +129,13 @@ def _memory(kept: memory.Policy) -> dict[str, Any]:
 def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
     """Shares with their 95 % intervals (Wilson's), and the counts they are made of.
 
-    Where λ was cross-fitted on these very images, each image is promised what the λ of the others
-    did to it.
+    Where λ was cross-fitted on these very images, the accuracy is the cross-fitted one: that of
+    the λ fitted on them all flatters. Use of B and cost are this λ's own: as a quantile of n scores
+    it errs as a count of n fresh images does, however many were chosen to go on.
     """
-    crossfit = row["fit_method"] == "cross-fit" and row["memory"] is None
+    crossfit = row["crossfit_accuracy"] is not None and row["memory"] is None
     n, right = row["n"], round((row["crossfit_accuracy" if crossfit else "accuracy"]) * row["n"])
-    sent = round((row["crossfit_usage" if crossfit else "usage"]) * n)
+    sent = row["escalated"]
     ends = ("low", "high")
     return {
         "dataset": scores.dataset,

@@ -7,15 +7,24 @@ import json
 import numpy as np
 import pytest
 import tomli_w
-from helpers import make_cache, tied_logits, write_logits
+from helpers import make_cache, score_set, tied_logits, write_logits
 from running import cascade
 from scipy import stats
 
 from cache import Store
 from stages import costs, score
+from stages.allpairs import rules
 from stages.check import Verdict, _holm, check, fewer
 from stages.deployed import read_policy
-from stages.simulate import Cascade, simulate
+from stages.fitting import FitPlan
+from stages.found import Space
+from stages.policy import _promise
+from stages.pricing import Pricer
+from stages.questions import Question
+from stages.rule import scores_of
+from stages.search import CROSSFIT, Search
+from stages.simulate import NO_FIT, Cascade, figures, simulate
+from stages.threshold import fitted_point
 
 N = 400
 PAIR = ("-m1", "small", "-m2", "large")
@@ -99,6 +108,66 @@ def test_resampled_images_of_a_real_simulation_pass(toy):
         one, two = (drawn(rng, outcome.correct, outcome.escalated) for _ in range(2))
         found += any(each.worse for each in check(as_promise(one), as_row(two)))
     assert found / 500 <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
+
+
+def images(rng, n, models, split):
+    """Of a population in which all models are alike, so that a λ is chosen by chance alone."""
+    labels, answers, sure = rng.integers(0, 4, n), [], {"maxp": [], "entropy": []}
+    for _ in range(models):
+        logits = rng.standard_normal((n, 4)).astype(np.float32)
+        logits[np.arange(n), labels] += 1.8
+        found = scores_of(logits)
+        answers.append(found["prediction"])
+        for name, rows in sure.items():
+            rows.append(found[name])
+    return score_set(labels, answers, sure, [f"m{i}" for i in range(models)], split)
+
+
+def priced_by_macs(scores):
+    macs = {model: 1000 * (i + 1) for i, model in enumerate(scores.models)}
+    return Pricer(scores, costs.some_macs(macs))
+
+
+def of_a_pair(scores, plan):
+    threshold, fit = fitted_point(scores, plan, scores.models[:2], "maxp", False, "best")
+    return Cascade(*scores.models[:2], "maxp", threshold), fit
+
+
+def of_a_search(scores, plan):
+    table = tuple(rules(("maxp", "entropy"), (False, True)))
+    search = Search(scores, plan, priced_by_macs(scores), Space(table), Question(), 1)
+    point = search.point
+    if len(point.models) == 1:
+        return None
+    outcome, cost = search.crossfitted
+    fit = NO_FIT | {"fit_method": plan.method}
+    fit |= dict(zip(CROSSFIT, (outcome.accuracy, outcome.usage(), cost), strict=True))
+    return Cascade(*point.models, point.score, point.limits[0][0], point.postcheck), fit
+
+
+@pytest.mark.parametrize(
+    ("way", "method", "models", "draws"),
+    [
+        (of_a_pair, "other-split", 2, 300),
+        (of_a_pair, "cross-fit", 2, 300),
+        (of_a_search, "cross-fit", 4, 100),
+    ],
+)
+def test_false_alarms_of_policies_that_were_fitted(way, method, models, draws):
+    """Fit, promise and check, each time on images drawn anew from one population."""
+    rng, found = np.random.default_rng(8), []
+    for _ in range(draws):
+        here, fresh = (images(rng, n, models, "test") for n in (300, 1500))
+        plan = FitPlan(method, "test", here, ())
+        if method == "other-split":
+            plan = FitPlan(method, "val", images(rng, 300, models, "val"), ())
+        if (fitted := way(here, plan)) is None:
+            continue
+        promise = _promise(here, figures(here, *fitted, priced_by_macs(here)))
+        row = figures(fresh, fitted[0], None, priced_by_macs(fresh))
+        found.append(any(each.worse for each in check(promise, row)))
+    assert len(found) > 0.9 * draws
+    assert sum(found) <= stats.binom.ppf(0.999, len(found), 0.05)
 
 
 @pytest.mark.parametrize(

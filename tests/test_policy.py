@@ -219,7 +219,7 @@ def test_wilson_interval_of_the_promise(toy, tmp_path):
         )
 
 
-def test_cross_fitted_policy_promises_what_others_lambda_did(tmp_path):
+def test_cross_fitted_policy_promises_its_own_use_and_the_accuracy_of_others(tmp_path):
     seen = dict.fromkeys(("small", "large"), ("val",))
     store = make_cache(tmp_path / "cache", n=N, trained_on=seen)
     found = export(store, tmp_path / "p").json["policy"]
@@ -230,6 +230,9 @@ def test_cross_fitted_policy_promises_what_others_lambda_did(tmp_path):
     assert found["fit"]["method"] == row["fit_method"] == "cross-fit"
     assert found["promise"]["accuracy"] == pytest.approx(row["crossfit_accuracy"])
     assert row["crossfit_accuracy"] != row["accuracy"]
+    for key in ("usage", "escalated"):
+        assert found["promise"][key] == row[key]
+    assert row["crossfit_usage"] != row["usage"]
 
 
 def test_hash_of_another_library_is_left_to_the_application(toy, tmp_path):

@@ -245,6 +245,10 @@ def test_without_a_second_split_the_search_is_cross_fitted(tmp_path):
     assert answer["crossfit_accuracy"] < answer["accuracy"] == answer["fit_accuracy"]
     assert answer["crossfit_cost"] == pytest.approx(1 + answer["crossfit_usage"])
     assert "cross-fitted" in found["sentence"]
+    places = ("--policy", tmp_path / "policy", *asked)
+    promise = _search(tmp_path, *places).json["policy"]["policy"]["promise"]
+    assert promise["accuracy"] == pytest.approx(answer["crossfit_accuracy"])
+    assert promise["usage"] == pytest.approx(answer["usage"])
     other = _search(tmp_path, *asked, "--fit-split", "test").json
     assert other["answer"]["crossfit_accuracy"] is None
 
