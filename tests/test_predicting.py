@@ -83,10 +83,9 @@ def test_output_and_refusals(toy, tmp_path):
     found = ask(toy[0], "--predict", "-o", tmp_path / "p.csv").json
     assert pl.read_csv(tmp_path / "p.csv")["metric"].to_list() == list(METRICS)
     for stage, rows in (("predictors", found["predictors"]), ("gains", found["gains"])):
-        tables = [
-            pl.read_parquet(file, hive_partitioning=False)
-            for file in (toy[0] / "results" / stage).rglob("*.parquet")
-        ]
+        files = list((toy[0] / "results" / stage).rglob("*.parquet"))
+        columns = [*rows[0]]
+        tables = [pl.read_parquet(file, hive_partitioning=True)[columns] for file in files]
         assert rows in [table.to_dicts() for table in tables]
     shown = cascade("heterogeneity", "-d", "toy", "--cache", toy[0], "--predict")
     assert "over 6 ordered pairs" in shown.out

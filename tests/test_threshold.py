@@ -240,6 +240,7 @@ def test_run_stores_the_rows_it_returns(tmp_path):
         limit = row.pop("threshold")
         number = limit if isinstance(limit, float) else None
         mode = limit if isinstance(limit, str) else "oracle" if limit is None else "threshold"
+        assert row.pop("split") == "test"  # which stands in the partition's name
         assert kept == row | {"threshold": number, "mode": mode}
 
 
