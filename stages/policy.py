@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from stages import memory
+from stages.costs import KINDS
 from stages.deployed import read_policy
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
@@ -37,6 +39,7 @@ _COST = (
     *("cost_device", "cost_batch_size", "cost_why"),
     *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
 )
+_COUNTS = ("images", "right", "escalated")
 _MEMORY = ("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes")
 
 
@@ -249,9 +252,7 @@ def _parsed(where: str, found: dict[str, Any]) -> Deployment:
     names = [str(model["name"]) for model in models]
     if len(names) != 2 or not all(str(model["runtime"]) for model in models):
         raise ValueError(f"{len(names)} models")
-    for key in ("images", "right", "escalated"):
-        if not isinstance(promise[key], int) or not 0 <= promise[key] <= promise["images"]:
-            raise ValueError(f"promise.{key}")
+    _check_promise(promise)
     limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
     return Deployment(
         where,
@@ -261,3 +262,27 @@ def _parsed(where: str, found: dict[str, Any]) -> Deployment:
         models,
         dict(promise),
     )
+
+
+def _check_promise(promise: dict[str, Any]) -> None:
+    """KeyError or ValueError for a promise that nothing could be held against."""
+    wrong = [key for key in ("dataset", "split") if not isinstance(promise[key], str)]
+    wrong += [key for key in _COUNTS if type(promise[key]) is not int]
+    if wrong:
+        raise ValueError(f"promise.{wrong[0]} = {promise[wrong[0]]!r}")
+    images, right, sent = (promise[key] for key in _COUNTS)
+    if images < 1 or not (0 <= right <= images and 0 <= sent <= images):
+        raise ValueError(f"promise of {right} right, {sent} escalated in {images} images")
+    if any(key in promise for key in _COST):
+        _check_cost(promise)
+
+
+def _check_cost(promise: dict[str, Any]) -> None:
+    for key in ("cost", "cost_low", "cost_high", "cost_1", "cost_2"):
+        if type(promise[key]) not in (int, float) or not isfinite(promise[key]):
+            raise ValueError(f"promise.{key} = {promise[key]!r}")
+    if not promise["cost_low"] <= promise["cost"] <= promise["cost_high"]:
+        raise ValueError("promise.cost is not between cost_low and cost_high")
+    kind, size = promise["cost_kind"], promise.get("cost_batch_size", 1)
+    if kind not in KINDS or type(size) is not int or size < 1:
+        raise ValueError(f"promise of {kind!r} in batches of {size!r}")

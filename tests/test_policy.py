@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import tomli_w
 from helpers import fingerprint_of, make_cache
 from running import cascade
 
@@ -327,12 +328,17 @@ def test_exported_file_is_in_good_style(toy, tmp_path):
         assert done.returncode == 0, done.stdout
 
 
-def test_a_cascade_that_costs_more_says_so(tmp_path):
-    store = make_cache(tmp_path / "cache", n=N, classes=CLASSES)
+def with_latencies(root):
+    store = make_cache(root, n=N, classes=CLASSES)
     for model, latency in zip(PAIR, (1.0, 4.0), strict=True):
         row = {"device": "desk", "component": "forward", "batch_size": 1, "latency_ms": latency}
         row |= {"meter": "none", "source": "test"}
         costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    return store
+
+
+def test_a_cascade_that_costs_more_says_so(tmp_path):
+    store = with_latencies(tmp_path / "cache")
     for threshold, words in (
         ("always", "note: it costs 25.0% more than large alone\n"),
         ("never", ""),
@@ -387,6 +393,51 @@ def test_damaged_policy_is_told_in_one_line(toy, tmp_path, old, new):
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match="export it again"):
         policy.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": 0, "right": 0, "escalated": 0}, "0 right, 0 escalated in 0 images"),
+        ({"right": N + 1}, f"{N + 1} right"),
+        ({"escalated": -1}, "-1 escalated"),
+        ({"images": float(N)}, "promise.images = 300.0"),
+        ({"right": True}, "promise.right = True"),
+        ({"split": None}, "'split'"),
+        ({"split": 7}, "promise.split = 7"),
+        ({"cost": None}, "'cost'"),
+        ({"cost_1": None}, "'cost_1'"),
+        ({"cost_2": "4"}, "promise.cost_2 = '4'"),
+        ({"cost_high": float("nan")}, "promise.cost_high = nan"),
+        ({"cost_high": 0.5}, "not between cost_low and cost_high"),
+        ({"cost_kind": None}, "'cost_kind'"),
+        ({"cost_kind": "watts"}, "promise of 'watts'"),
+        ({"cost_batch_size": 0}, "in batches of 0"),
+    ],
+)
+def test_a_promise_that_nothing_can_be_held_against(priced, tmp_path, change, words):
+    store, found = priced
+    promise = {k: v for k, v in (found["promise"] | change).items() if v is not None}
+    (tmp_path / "policy.toml").write_text(tomli_w.dumps(found | {"promise": promise}))
+    refusal = cascade("check", tmp_path, "--cache", store.root).refusal
+    assert words in refusal
+    assert "export it again" in refusal
+
+
+def test_a_promise_as_it_was_written_is_checked(priced, tmp_path):
+    store, found = priced
+    (tmp_path / "policy.toml").write_text(tomli_w.dumps(found))
+    assert cascade("check", tmp_path, "--cache", store.root).status == 0
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    """A cache with costs, and a policy that it gave."""
+    folder = tmp_path_factory.mktemp("priced")
+    store = with_latencies(folder / "cache")
+    found = export(store, folder / "policy").json["policy"]
+    assert found["promise"]["cost"] > 0.5
+    return store, found
 
 
 def test_missing_policy(tmp_path):
