@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,10 @@ class _Copy:
 def run(
     store: Store, target: Store, wanted: Wanted, progress: Progress = lambda done, total: None
 ) -> dict[str, Any]:
-    """Write the copy; `target` must be empty. Returns the models, splits, files and bytes."""
+    """Write the copy; `target` must be empty, and is again when this fails.
+
+    Returns the models, splits, files and bytes.
+    """
     if target.files(""):
         raise InputError(f"{target.root} is not empty: publish into a new folder")
     there = splits_of(store, wanted.dataset)
@@ -84,6 +88,11 @@ def run(
     if not any(found.values()):
         raise InputError(f"the cache has nothing of {wanted.dataset} to publish: extract it first")
     copy = _Copy(store, target, wanted)
+    with _whole(target):
+        return _tables(copy, found, progress)
+
+
+def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -> dict[str, Any]:
     total, done = sum(map(len, found.values())), 0
     rows = []
     for split, manifests in found.items():
@@ -93,6 +102,28 @@ def run(
             progress(done := done + 1, total)
     _costs(copy, {row["model"] for row in rows})
     return _finished(copy, rows)
+
+
+@contextmanager
+def _whole(target: Store) -> Iterator[None]:
+    """All or nothing: half a copy would read as a cache. The target has no files before."""
+    there = target.local and target.local_path("").is_dir()
+    try:
+        yield
+    except BaseException:
+        with suppress(InputError, OSError):  # what is being raised matters more
+            _clear(target, there)
+        raise
+
+
+def _clear(target: Store, keep_root: bool) -> None:
+    target.each(target.delete, target.files(""))
+    if target.local:
+        root = target.local_path("")
+        for folder in root.iterdir():
+            shutil.rmtree(folder)
+        if not keep_root:
+            root.rmdir()
 
 
 def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:

@@ -259,6 +259,47 @@ def test_the_card_of_odd_names_runs_and_its_table_has_seven_columns(odd, monkeyp
     assert shlex.split(command)[-2:] == ["--dataset", "my: set|x"]
 
 
+# --- a copy that fails ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A cache whose last logits have a changed byte, and how to mend it."""
+    store = make_cache(tmp_path / "cache", n=N)
+    for split in ("test", "val"):
+        score.load(store, "toy", split)
+    [*_, last] = cache.find(store, "logits", "toy", "val")
+    path = f"{last.partition.path}/{last.parts[0].name}"
+    good = store.read(path).to_pybytes()
+    store.write(path, good[:200] + bytes([good[200] ^ 1]) + good[201:])
+    return store, lambda: store.write(path, good)
+
+
+@pytest.mark.parametrize("place", ["absent", "empty", "s3"])
+def test_a_failed_copy_leaves_nothing_and_may_be_tried_again(damaged, place, tmp_path, request):
+    (tmp_path / "empty").mkdir()
+    root = request.getfixturevalue("s3_root") if place == "s3" else tmp_path / place
+    store, mend = damaged
+    asked = ("export", "--publish", root, "-d", "toy", "--tier", "full", "--cache", store.root)
+    assert "does not have its recorded SHA-256" in cascade(*asked).refusal
+    assert Store(root).files("") == []
+    assert (tmp_path / "absent").exists() is False
+    assert list((tmp_path / "empty").iterdir()) == []
+    mend()
+    assert cascade(*asked).status == 0
+    assert not verify(Store(root)).damage
+
+
+def test_an_interrupted_copy_leaves_nothing(whole, tmp_path):
+    def interrupt(done, total):
+        assert list((tmp_path / "copy").rglob("*.parquet"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish.run(whole, Store(tmp_path / "copy"), publish.Wanted("toy"), interrupt)
+    assert not (tmp_path / "copy").exists()
+
+
 # --- images that repeat ---------------------------------------------------------------------------
 
 
