@@ -134,7 +134,7 @@ class Cascade:
 
     def _scored(self, name: str, model: Logits, batch: Any) -> dict[str, np.ndarray]:
         """Answers and scores of A or B, whose logits must be those of this batch and policy."""
-        logits, classes = np.asarray(model(batch), np.float32), self.classes[name]
+        logits, classes = _numbers(model(batch)), self.classes[name]
         if logits.ndim != 2:
             shape = list(logits.shape)
             raise ValueError(f"{name} gave logits of shape {shape}, not [images, classes]")
@@ -147,6 +147,17 @@ class Cascade:
             return scores_of(logits)
         except NonFiniteError as error:
             raise ValueError(f"{name} gave logits that are not finite: {error}") from error
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """float32 of an array, a tensor or a list of rows of either."""
+    rows = isinstance(logits, (list, tuple))
+    return np.asarray([_off(row) for row in logits] if rows else _off(logits), np.float32)
+
+
+def _off(values: Any) -> Any:
+    """A tensor without its gradient, device and types that numpy has not (bfloat16)."""
+    return values.detach().float().cpu() if hasattr(values, "detach") else values
 
 
 def chosen(batch: Any, rows: np.ndarray) -> Any:

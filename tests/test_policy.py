@@ -280,6 +280,59 @@ def test_batches_are_lists_and_tensors_too(toy, tmp_path, kind):
     assert cascade_.answer(first, second, batch[:0]).prediction.shape == (0,)
 
 
+def torch_logits(kind, rows):
+    """What a module may give: bfloat16, within a graph, or a list of either."""
+    import torch
+
+    logits = torch.from_numpy(rows)
+    if "bf16" in kind:
+        logits = logits.to(torch.bfloat16)
+    if "grad" in kind:
+        logits = logits.requires_grad_() * 1
+    return list(logits) if "rows" in kind else logits
+
+
+@pytest.mark.parametrize("kind", ["bf16", "grad", "bf16 grad", "bf16 grad rows"])
+def test_tensors_that_numpy_cannot_read(toy, tmp_path, kind):
+    """Logits of `toy` are small integers, which bfloat16 holds."""
+    pytest.importorskip("torch")
+    assert export(toy, tmp_path, "-t", "0.8").status == 0
+    cascade_ = imported(tmp_path).Cascade.load(tmp_path)
+    models = [logits_of(toy, model) for model in PAIR]
+    first, second = (lambda rows, m=m: torch_logits(kind, m[rows]) for m in models)
+    found = cascade_.answer(first, second, np.arange(N))
+    expected = simulated(toy, policy.read(tmp_path))
+    for name in ("prediction", "escalated", "took_b"):
+        assert getattr(found, name).tolist() == getattr(expected, name).tolist()
+
+
+class Elsewhere:
+    """As a tensor on another device, which numpy refuses."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def detach(self):
+        return self
+
+    float = detach
+
+    def cpu(self):
+        return self.rows
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_logits_of_another_device(toy, tmp_path):
+    assert export(toy, tmp_path, "-t", "0.8").status == 0
+    cascade_ = imported(tmp_path).Cascade.load(tmp_path)
+    models = [logits_of(toy, model) for model in PAIR]
+    found = cascade_.answer(*(lambda rows, m=m: Elsewhere(m[rows]) for m in models), np.arange(N))
+    expected = simulated(toy, policy.read(tmp_path))
+    assert found.prediction.tolist() == expected.prediction.tolist()
+
+
 def nan_at(row):
     def spoil(logits):
         logits = np.array(logits)
