@@ -85,7 +85,7 @@ def _checked(
         "dataset": deployed.dataset,
         "split": split,
         "n": row["n"],
-        "same_images": scores.manifests[0].fingerprint == promise["dataset_fingerprint"],
+        "same_images": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
         "alpha": alpha,
         "regressions": [each["figure"] for each in verdicts if each["worse"]],
         "tests": verdicts,
@@ -106,6 +106,15 @@ def _as_promised(store: Store, scores: ScoreSet, deployed: Deployment, how: How)
     asked = prices.Asked(kind, device, promise.get("cost_batch_size", 1))
     there = kind is not None and prices.known(store, scores, kind, device)
     return How(how.images, how.runtime, memory, asked, there)
+
+
+def _fingerprints(store: Store, scores: ScoreSet) -> set[str]:
+    """Of these images: the cache's own and, where that is a published copy, the original's."""
+    from cache import Partition, load
+
+    samples = load(store, Partition.of("samples", dataset=scores.dataset, split=scores.split))
+    source = None if samples is None else samples.provenance.get("source_fingerprint")
+    return {known for known in (scores.manifests[0].fingerprint, source) if known is not None}
 
 
 def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:

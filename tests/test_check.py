@@ -235,6 +235,14 @@ def test_other_images_of_the_same_kind_pass(toy, promised):
     ]
 
 
+def test_a_published_copy_holds_the_same_images(toy, promised, tmp_path):
+    done = cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", toy.root)
+    assert done.status == 0, done.err
+    for split, same in (("test", True), ("val", False)):
+        where = ("--split", split, "--cache", tmp_path / "copy", "--json")
+        assert cascade("check", promised, *where).json["same_images"] is same
+
+
 def worse_cache(root, spread):
     """New weights of `large`: its logits are drowned in noise."""
     store = make_cache(root, n=N)
