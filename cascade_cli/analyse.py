@@ -85,7 +85,7 @@ def score(
     from stages import score as stage
 
     store, images = Store(cache), gather.Images(data, weights)
-    wanted, extra = asking.names(models), asking.package_scores(scorefn)
+    wanted, extra = asking.names(models), asking.package_scores(store, scorefn)
     dataset = asking.dataset_in(store, dataset, wanted or ())
     splits = gather.named_splits(dataset, split) or stage.splits_of(store, dataset)
     splits = splits or [gather.report_split(store, dataset, None)]
@@ -149,7 +149,7 @@ def threshold(
 
     check_table_file(output)
     store = Store(cache)
-    question = _question(scorefn, postcheck, objective, n_threshold_values)
+    question = _question(store, scorefn, postcheck, objective, n_threshold_values)
     pair = asking.pair(model_1, model_2, all_pairs)
     wanted = list(pair) if pair else asking.names(models)
     images = gather.Images(data, weights)
@@ -165,13 +165,15 @@ def threshold(
     _show_points(reported, fitted, rows, output, as_json)
 
 
-def _question(scorefn: str, postcheck: bool | None, objective: str, grid: int | None) -> Question:
+def _question(
+    store: Store, scorefn: str, postcheck: bool | None, objective: str, grid: int | None
+) -> Question:
     from cache.errors import one_of
     from cascade_cli import asking
     from stages.sweep import OBJECTIVES
     from stages.threshold import Question
 
-    scores = tuple(asking.checked_score(name) for name in asking.names(scorefn) or ())
+    scores = tuple(asking.checked_score(store, name) for name in asking.names(scorefn) or ())
     objectives = tuple(asking.names(objective) or ())
     for name in objectives:
         if name not in OBJECTIVES:

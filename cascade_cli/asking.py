@@ -101,28 +101,28 @@ def names(text: str | None) -> list[str] | None:
     return found
 
 
-def checked_score(name: str) -> str:
-    from stages.scores import named
+def checked_score(store: Store, name: str) -> str:
+    from stages.extra_scores import named_in
 
-    return named(name).name
+    return named_in(store, name).name
 
 
-def deployable_scores(text: str) -> list[str]:
+def deployable_scores(store: Store, text: str) -> list[str]:
     """Scores separated by commas, among which there may be no oracle."""
     from cache import InputError
-    from stages.scores import named
+    from stages.extra_scores import named_in
 
     found = names(text) or []
-    if any(named(name).needs_label for name in found):
+    if any(named_in(store, name).needs_label for name in found):
         raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
     return found
 
 
-def package_scores(text: str | None) -> list[str]:
+def package_scores(store: Store, text: str | None) -> list[str]:
     """Of scores separated by commas those that packages add."""
-    from stages.scores import named, own
+    from stages.scores import own
 
-    return list(own(tuple(named(name).name for name in names(text) or ())))
+    return list(own(tuple(checked_score(store, name) for name in names(text) or ())))
 
 
 def pair(model_1: str | None, model_2: str | None, all_pairs: bool) -> tuple[str, str] | None:

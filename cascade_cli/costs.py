@@ -324,8 +324,8 @@ def compare(
     from cascade_cli import asking, gather
     from stages import compare as stage
 
-    names = asking.deployable_scores(scorefn)
     store, images = Store(cache), gather.Images()
+    names = asking.deployable_scores(store, scorefn)
     reported = gather.reported(store, dataset, split, None, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:

@@ -107,7 +107,7 @@ def export(
         rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
         found, show = _policy(store, policy, pair, rule, fit, where, how), _show_promise
     elif output is not None:
-        extra = asking.package_scores(scorefn)
+        extra = asking.package_scores(store, scorefn)
         found, show = _wide(store, output, names, where, how, extra), _show_wide
     else:
         found, show = _publish(store, str(publish), tier, names, where, how), _show_published

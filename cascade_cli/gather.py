@@ -163,14 +163,14 @@ def decided(
     `rule` is (score, λ or None, post-check).
     """
     from cache.errors import InputError, one_of
+    from stages.extra_scores import named_in
     from stages.rule import parse_threshold
-    from stages.scores import named
     from stages.simulate import NO_FIT, Cascade
     from stages.sweep import OBJECTIVES
     from stages.threshold import fitted_point
 
     name, threshold, postcheck = rule
-    score = named(name)
+    score = named_in(store, name)
     if objective not in OBJECTIVES:
         raise one_of("objective", objective, OBJECTIVES)
     if score.needs_label:

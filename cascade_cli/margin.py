@@ -77,10 +77,10 @@ def margin(
 
     check_table_file(output)
     pair = asking.required_pair(model_1, model_2)
-    if asking.checked_score(scorefn) == "oracle":
+    store, images = Store(cache), gather.Images(data, weights)
+    if asking.checked_score(store, scorefn) == "oracle":
         raise InputError("the oracle has no λ, so no margin: give maxp, difference or entropy")
     noises = stage.NOISES if noise is None else _noises(noise)
-    store, images = Store(cache), gather.Images(data, weights)
     dataset = asking.dataset_in(store, dataset, pair)
     split = gather.report_split(store, dataset, split)
     first, second = _runtimes(store, dataset, split, pair, asking.names(runtimes))

@@ -71,6 +71,8 @@ def report(
 
     limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
+    if scorefn is not None:
+        asking.checked_score(store, scorefn)
     dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     reported = gather.reported(store, dataset, split, None, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)

@@ -12,6 +12,7 @@ from cascade_cli import prices
 from cascade_cli.output import check_table_file, print_json, print_table, progress, say, write_rows
 
 if TYPE_CHECKING:
+    from cache import Store
     from stages.fitting import FitPlan
     from stages.rules import Question
     from stages.score import ScoreSet
@@ -95,8 +96,8 @@ def rules(
     teams = _teams(pair, third, asking.names(committee))
     listed = None if models is None else list(dict.fromkeys(asking.names(models) or ()))
     wanted = _wanted(pair, listed, teams)
-    chosen = _chosen(rule, final, objective)
     store, images = Store(cache), gather.Images(data, weights)
+    chosen = _chosen(store, rule, final, objective)
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     question = _question(reported, pair, listed, teams, chosen)
@@ -144,17 +145,20 @@ def _wanted(
     return list(dict.fromkeys([*chosen, *(name for team in teams for name in team)]))
 
 
-def _chosen(rule: str | None, final: str | None, objective: str) -> dict[str, tuple[str, ...]]:
+def _chosen(
+    store: Store, rule: str | None, final: str | None, objective: str
+) -> dict[str, tuple[str, ...]]:
     from cache.errors import one_of
     from cascade_cli import asking
     from stages.deferral import FINALS, RULES, rule_of
+    from stages.extra_scores import by_name_in
     from stages.sweep import OBJECTIVES
 
     given = {"rules": rule, "finals": final, "objectives": objective}
     known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
     out = {key: tuple(asking.names(text) or known[key]) for key, text in given.items()}
     for name in out["rules"]:
-        rule_of(name)
+        by_name_in(store, name, rule_of)
     for key in ("finals", "objectives"):
         for name in out[key]:
             if name not in known[key]:

@@ -112,8 +112,8 @@ def search(
     question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
     _compatible(certify, {"--bound": bound, "--reference": reference, "--max-usage": max_usage})
     _one_by_one(certify, stages, optimism, batch_size)
-    space = Space(_table(scorefn, postcheck), stages)
     store, wanted = Store(cache), asking.names(models)
+    space = Space(_table(store, scorefn, postcheck), stages)
     images = gather.Images(data, weights)
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
     gather.enough_models(reported.models[1:], reported)
@@ -220,11 +220,11 @@ def _one_by_one(certify: str | None, stages: int, optimism: bool, batch_size: in
         raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
 
 
-def _table(scorefn: str, postcheck: bool | None) -> tuple[Rule, ...]:
+def _table(store: Store, scorefn: str, postcheck: bool | None) -> tuple[Rule, ...]:
     from cascade_cli import asking
     from stages.allpairs import rules
 
-    names = asking.deployable_scores(scorefn)
+    names = asking.deployable_scores(store, scorefn)
     return tuple(rules(names, (False, True) if postcheck is None else (postcheck,)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,10 @@ from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import EXTRA_SCORES
 from stages.read_only import kept
-from stages.rule import SCORES
-from stages.scores import maker, named, values
+from stages.rule import SCORES, Score
+from stages.scores import UnknownScoreError, maker, named, values
+
+T = TypeVar("T")
 
 TABLE = "extra_scores"
 
@@ -44,6 +46,27 @@ class Columns(dict[str, np.ndarray]):
         """The same scores after `change`, of other images say; what is missing is made first."""
         there = {name: change(values) for name, values in scores.items()}
         return cls(there, lambda name: change(scores[name]))
+
+
+def named_in(store: Store, name: str) -> Score:
+    """`named`; see `by_name_in` for a score that only the cache knows."""
+    return by_name_in(store, name, named)
+
+
+def by_name_in(store: Store, name: str, by: Callable[[str], T]) -> T:
+    """What `by` has of this name; where only the cache knows the score, InputError names the
+    package to install."""
+    try:
+        return by(name)
+    except UnknownScoreError as error:
+        there = cache.find(store, TABLE)
+        made = [one.identity["score"] for one in there if one.partition.keys["score"] == name]
+        if not made:
+            raise
+        raise InputError(
+            f"the score {name} comes with the package {made[0]['package']}, which is not "
+            f"installed (the cache holds values of its version {made[0]['version']}): install it"
+        ) from error
 
 
 def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) -> np.ndarray:

@@ -39,6 +39,10 @@ RULES = frozenset(
 )
 
 
+class UnknownScoreError(InputError):
+    """No score has this name, and no installed package adds one."""
+
+
 @dataclass(frozen=True)
 class ScoreFunction:
     """A score that a package adds. `sign` is +1 where larger means surer, −1 where smaller does.
@@ -53,12 +57,12 @@ class ScoreFunction:
 
 
 def named(name: str) -> Score:
-    """The score of this name; InputError where there is none. Packages are asked last."""
+    """The score of this name; UnknownScoreError where there is none. Packages are asked last."""
     if name in SCORES:
         return SCORES[name]
     added = _added()
     if name not in added:
-        raise one_of("score", name, [*SCORES, *added])
+        raise UnknownScoreError(str(one_of("score", name, [*SCORES, *added])))
     return Score(name, added[name].item.sign)
 
 

@@ -254,12 +254,48 @@ def test_every_reader_sees_it_as_a_table_of_its_own(copies, toy, tmp_path):
     assert "surest" not in scores_table.columns
 
 
+LACKING = {
+    "score": ("score", "-d", "toy", "-s", "surest"),
+    "threshold": ("threshold", "-d", "toy", "-s", "maxp,surest"),
+    "search": ("search", "-d", "toy", "-s", "surest"),
+    "compare": ("compare", "-d", "toy", "-s", "surest"),
+    "margin": ("margin", *PAIR, "-s", "surest"),
+    "simulate": ("simulate", *PAIR, "-s", "surest"),
+    "rules": ("rules", *PAIR, "--rules", "surest"),
+    "report": ("report", *PAIR, "-s", "surest"),
+    "wide": ("export", "-o", "wide.csv", "-d", "toy", "-s", "surest"),
+    "policy": ("export", "--policy", "policy", *PAIR, "-s", "surest"),
+}
+
+
+@pytest.fixture
+def copied(toy, tmp_path):
+    """A published copy with the values of a package that is not there."""
+    with installed(tmp_path, {"copies": COPIES}, ENTRIES, "copied-scores", "1.2"):
+        assert cascade("score", "-d", "toy", "-s", "surest", "--cache", toy).status == 0
+        done = cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", toy)
+        assert done.status == 0, done.err
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("command", LACKING)
+def test_whoever_lacks_the_package_is_told_which(copied, command):
+    refusal = cascade(*LACKING[command], "--cache", copied).refusal
+    assert "surest comes with the package copied-scores, which is not installed" in refusal
+    assert "of its version 1.2): install it" in refusal
+    other = [word.replace("surest", "surely") for word in LACKING[command]]
+    assert re.search("unknown (score|rule) 'surely'", cascade(*other, "--cache", copied).refusal)
+
+
 def test_whoever_lacks_the_package_is_untouched(toy, tmp_path):
     with installed(tmp_path, {"copies": COPIES}, ENTRIES, "copied-scores"):
         asked = ("threshold", "-d", "toy", "-s", "surest", "--json", "--cache", toy)
         assert cascade(*asked).status == 0
     there = Store(toy).files("extra_scores")
-    assert "unknown score 'surest': choose from maxp" in cascade(*asked).refusal
+    assert (
+        "unknown score 'chaos': choose from maxp"
+        in cascade(*("threshold", "-d", "toy", "-s", "chaos", "--cache", toy)).refusal
+    )
     plain = cascade("threshold", "-d", "toy", "-s", "maxp", "--json", "--cache", toy)
     assert plain.status == 0
     assert Store(toy).files("extra_scores") == there
