@@ -25,6 +25,12 @@ COLUMNS = {
     "worse": "worse",
     "method": "test",
 }
+# How the rate of alarms holds where λ was fitted on the promised images, without a memory and with
+# one, whose promise is not cross-fitted.
+RATES = {
+    "cross-fit": ("about", "perhaps more than"),
+    "same-split": ("perhaps more than", "perhaps more than"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +69,8 @@ def check(
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        rates = RATES.get(str(deployed.fitted), ("at most", "at most"))
+        _show(found, rates[deployed.memory is not None])
     if found["regressions"]:
         raise typer.Exit(REGRESSION)
 
@@ -86,6 +93,7 @@ def _checked(
         "split": split,
         "n": row["n"],
         "same_images": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
+        "fit_method": deployed.fitted,
         "alpha": alpha,
         "regressions": [each["figure"] for each in verdicts if each["worse"]],
         "tests": verdicts,
@@ -133,7 +141,7 @@ def _words(figure: str) -> str:
     return "use of B" if figure == "usage" else figure
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], rate: str) -> None:
     shown = [each | {"figure": _words(each["figure"])} for each in found["tests"]]
     print_table(shown, COLUMNS)
     where = f"{found['n']} images of {found['dataset']}/{found['split']}"
@@ -141,6 +149,6 @@ def _show(found: dict[str, Any]) -> None:
     weights = f", new weights of {', '.join(new)}" if new else ""
     worse = ", ".join(map(_words, found["regressions"]))
     print(f"{where}{weights}: {f'worse in {worse}' if worse else 'nothing worse'}")
-    print(f"false alarms in at most {found['alpha']:.2g} of such checks")
+    print(f"false alarms in {rate} {found['alpha']:.2g} of such checks")
     if found["same_images"]:
         say("the policy holds no answers, so its own images count as a second sample of their kind")

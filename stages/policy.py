@@ -45,7 +45,8 @@ _MEMORY = ("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes")
 
 @dataclass(frozen=True)
 class Deployment:
-    """A policy as it was read: `where` names its file, `promise` and `models` are as written."""
+    """A policy as it was read: `where` names its file, `promise`, `models` and how λ was `fitted`
+    are as written."""
 
     where: str
     dataset: str
@@ -53,6 +54,7 @@ class Deployment:
     memory: memory.Policy | None
     models: tuple[dict[str, Any], ...]
     promise: dict[str, Any]
+    fitted: str | None = None
 
     @property
     def runtime(self) -> str | None:
@@ -261,6 +263,7 @@ def _parsed(where: str, found: dict[str, Any]) -> Deployment:
         memory.Policy(str(kept["hash"]), **limits) if kept else None,
         models,
         dict(promise),
+        found.get("fit", {}).get("method"),
     )
 
 

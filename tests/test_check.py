@@ -243,6 +243,30 @@ def test_a_published_copy_holds_the_same_images(toy, promised, tmp_path):
         assert cascade("check", promised, *where).json["same_images"] is same
 
 
+@pytest.mark.parametrize(
+    ("flags", "method", "words"),
+    [
+        ((), "other-split", "in at most 0.05 of"),
+        (("--fit-split", "test"), "same-split", "in perhaps more than 0.05 of"),
+        (("-t", "0.8"), "given", "in at most 0.05 of"),
+    ],
+)
+def test_the_rate_is_only_claimed_where_it_holds(toy, tmp_path, flags, method, words):
+    where = ("-d", "toy", *PAIR, "--cache", toy.root)
+    assert cascade("export", "--policy", tmp_path, *where, *flags).status == 0
+    assert words in cascade("check", tmp_path, "--cache", toy.root).out
+    found = cascade("check", tmp_path, "--cache", toy.root, "--json").json
+    assert found["fit_method"] == method
+
+
+def test_a_cross_fitted_rate_is_about_so(tmp_path):
+    store = make_cache(tmp_path / "cache", n=N, splits=("test",))
+    where = ("-d", "toy", *PAIR, "--cache", store.root)
+    assert cascade("export", "--policy", tmp_path / "p", *where).status == 0
+    shown = cascade("check", tmp_path / "p", "--cache", store.root)
+    assert "false alarms in about 0.05 of" in shown.out
+
+
 def worse_cache(root, spread):
     """New weights of `large`: its logits are drowned in noise."""
     store = make_cache(root, n=N)
