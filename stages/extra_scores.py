@@ -19,6 +19,7 @@ from cache.schema import EXTRA_SCORES
 from stages.read_only import kept
 from stages.rule import SCORES, Score
 from stages.scores import UnknownScoreError, maker, named, values
+from stages.telling import sound
 
 T = TypeVar("T")
 
@@ -79,9 +80,9 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     partition = Partition(TABLE, (*scores.partition.values, name))
     about = identity(scores)
     made_by = about | {"score": maker(name)}
-    found = _believed(store, partition, about)
+    found = _belonging(store, partition, about)
     logits = cache.load(store, partition.logits)
-    if found is not None and (logits is None or found.identity == made_by):
+    if found is not None and (logits is None or _current(store, found, made_by)):
         return _values(found, cache.read_table(store, found), sample_ids)
     if logits is None:
         raise _missing(partition)
@@ -106,11 +107,13 @@ def stored(store: Store, scores: Manifest) -> list[Manifest]:
     return [each for each in found if about.items() <= each.identity.items()]
 
 
-def _believed(store: Store, partition: Partition, about: dict[str, Any]) -> Manifest | None:
+def _belonging(store: Store, partition: Partition, about: dict[str, Any]) -> Manifest | None:
     found = cache.load(store, partition)
-    if found is None or not about.items() <= found.identity.items():
-        return None
-    return found if cache.intact(store, found) else None
+    return found if found is not None and about.items() <= found.identity.items() else None
+
+
+def _current(store: Store, found: Manifest, made_by: dict[str, Any]) -> bool:
+    return found.identity == made_by and sound(store, found)
 
 
 def score_table(store: Store, logits: Manifest, name: str) -> pa.Table:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypeVar
 
 from cache import InputError, Store
+from stages.telling import once
 
 T = TypeVar("T")
 
@@ -22,7 +21,7 @@ def kept(store: Store, write: Callable[[], T]) -> T | None:
     except InputError as error:
         if not _refused(error.__cause__):
             raise
-        _tell(store.root)
+        once(f"{store.root} may only be read: nothing is stored there")
         return None
 
 
@@ -31,8 +30,3 @@ def _refused(cause: BaseException | None) -> bool:
     if not isinstance(cause, OSError):
         return False
     return cause.errno in _REFUSALS or "ACCESS_DENIED" in str(cause)
-
-
-@lru_cache(maxsize=64)
-def _tell(root: str) -> None:
-    print(f"{root} may only be read: nothing is stored there", file=sys.stderr, flush=True)

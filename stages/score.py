@@ -24,6 +24,7 @@ from cache.schema import SCORES as SCHEMA
 from stages.extra_scores import Columns, column
 from stages.read_only import kept
 from stages.rule import NonFiniteError, scores_of
+from stages.telling import sound
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
 _COLUMNS = ("maxp", "difference", "entropy")
@@ -244,7 +245,7 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
         "stated": {key: manifest.provenance.get(key) for key in ("trained_on", "macs")},
     }
     found = cache.load(store, partition)
-    if found is not None and found.identity == identity and cache.intact(store, found):
+    if found is not None and found.identity == identity and sound(store, found):
         return found, cache.read_table(store, found)
     provenance = manifest.provenance | {"made": now(), "versions": versions()}
     table = score_table(store, manifest)

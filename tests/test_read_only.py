@@ -15,7 +15,7 @@ from running import cascade
 from sealing import sealed
 
 from cache import InputError, Store
-from stages import read_only, results, score
+from stages import read_only, results, score, telling
 
 QUESTIONS = (
     ("score", "-d", "toy"),
@@ -63,7 +63,7 @@ def test_a_read_only_cache_answers_as_any(bare, question, tmp_path):
     # First, so that what is imported is there: nobody may not read all of Python.
     expected = cascade(*question, "--cache", writable.root, "--json")
     before = everything(bare.root)
-    read_only._tell.cache_clear()
+    telling.once.cache_clear()
     with sealed(bare.root):
         found = cascade(*question, "--cache", bare.root, "--json")
     assert found.err.count("may only be read") == 1
@@ -94,7 +94,7 @@ def test_other_failures_are_told(tmp_path, number):
 
 def test_refusals_of_object_stores_count_too():
     store = Store("anywhere")
-    read_only._tell.cache_clear()
+    telling.once.cache_clear()
 
     def write(error):
         try:

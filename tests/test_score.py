@@ -17,6 +17,7 @@ from helpers import (
 )
 
 from cache import InputError, find
+from cache.verify import verify
 from stages import score as stage
 from stages.rule import scores_of
 from stages.score import load, models_of, splits_of
@@ -173,3 +174,25 @@ def test_run_scores_every_split_and_model(tmp_path):
         assert (row["rows"], row["variant"]) == (60, "identity")
     assert len(find(store, "scores")) == 6
     assert splits_of(store, "toy") == ["test", "val"]
+
+
+def test_damaged_scores_are_told_once_and_made_again(tmp_path, capsys):
+    store = make_cache(tmp_path, splits=("test",))
+    before = load(store, "toy", "test")
+    assert capsys.readouterr().err == ""
+    shortened, changed, gone = sorted(_files(store, "scores"))
+    sound = store.read(shortened).to_pybytes()
+    store.write(shortened, sound[:-1])
+    middle = len(sound) // 2
+    was = store.read(changed).to_pybytes()
+    store.write(changed, was[:middle] + bytes([was[middle] ^ 1]) + was[middle + 1 :])
+    store.delete(gone)
+    after = load(store, "toy", "test")
+    lines = capsys.readouterr().err.splitlines()
+    for path, line in zip((shortened, changed, gone), lines, strict=True):
+        assert line.startswith(f"{store.root}/{path} is missing or damaged: ")
+    assert not verify(store).damage
+    for name in ("maxp", "difference", "entropy"):
+        assert np.array_equal(before.scores[name], after.scores[name])
+    load(store, "toy", "test")
+    assert capsys.readouterr().err == ""

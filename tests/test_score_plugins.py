@@ -362,6 +362,23 @@ def test_the_cache_looks_after_it(copies, toy, tmp_path):
     assert load(Store(toy), partition("chaos", "large")) is not None
 
 
+def test_damaged_values_are_told_and_made_again_or_refused(copies, toy, tmp_path):
+    asked = ("threshold", "-d", "toy", "-s", "chaos", "--json", "--cache")
+    before = cascade(*asked, toy).json
+    assert (
+        cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", toy).status == 0
+    )
+    path = f"{partition('chaos').path}/part-00000.parquet"
+    for root in (toy, tmp_path / "copy"):
+        part = Store(root).local_path(path)
+        part.write_bytes(part.read_bytes()[:-1])
+    again = cascade(*asked, toy)
+    assert again.err.count(f"{path} is missing or damaged") == 1
+    assert again.json == before
+    assert "damaged" not in cascade(*asked, toy).err
+    assert f"{path} has " in cascade(*asked, tmp_path / "copy").refusal
+
+
 def test_values_of_other_logits_are_told_and_not_published(copies, toy, tmp_path):
     found = score.load(Store(toy), "toy", "test")
     assert len(found.scores["surest"]) == len(MODELS)
