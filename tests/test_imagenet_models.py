@@ -329,7 +329,7 @@ def test_references_are_what_the_enum_says(name):
 def test_references_to_nothing_are_refused_with_what_there_is():
     with pytest.raises(InputError, match="unknown weights of regnet_y_128gf 'IMAGENET1K_V1'"):
         get("regnet_y_128gf")
-    with pytest.raises(InputError, match="did you mean 'IMAGENET1K_V[12]'"):
+    with pytest.raises(InputError, match=r"did you mean 'IMAGENET1K_V[12]'"):
         get("resnet50@IMAGENET1K_V3")
     with pytest.raises(InputError, match="unknown weights of resnet50 'DEFAULT'"):
         get("resnet50@DEFAULT")
