@@ -6,6 +6,10 @@ Compute-bound and decode-bound cases on real ImageNet and CIFAR-10 JPEGs where .
 on synthetic ones elsewhere; then one pass with four models against four passes with one, and the
 peak memory of 10,000 images against 40,000. Weights are random: they do not change the time. Each
 time is the best of three, taken in turn.
+
+On two shared cores of an AMD EPYC server, with nothing beside it: CIFAR-10 0.93 compute-bound and
+1.09 decode-bound, ImageNet 0.92 and 0.90; one pass 1.15 and 1.12 times as fast as a pass for each
+model; the same peak memory. Other work on the cores lowers every one of these.
 """
 
 from __future__ import annotations
