@@ -173,6 +173,10 @@ def import_logits(
         str | None,
         typer.Option("--labels", help="N labels, same formats. [default: the cache's own]"),
     ] = None,
+    class_names: Annotated[
+        str | None,
+        typer.Option("--class-names", help="Text file, a class a line; labels may be these words."),
+    ] = None,
     trained_on: Annotated[
         str | None,
         typer.Option("--trained-on", help="Splits the model was trained on. [default: train]"),
@@ -207,6 +211,7 @@ def import_logits(
         "stated" if trained_on else "assumed",
         None if macs is None else parse_macs(macs),
         overwrite,
+        class_names,
     )
     row = importing.run(store, request, say)
     if as_json:

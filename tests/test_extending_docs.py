@@ -167,7 +167,7 @@ def plug(tmp_path, monkeypatch):
 
 def test_the_sensor(extracted, plug):
     desk, _ = extracted
-    found = cascade("doctor", "--json", "--idle", "0.5").json
+    found = cascade("doctor", "--json", "--idle", "2").json
     assert {"name": "wattmeter", "package": "leaves", "reason": None} in found["sensors"]
     [seen] = [row for row in found["meters"] if row["source"] == "wattmeter"]
     assert seen["idle_w"] == pytest.approx(200, rel=0.2)

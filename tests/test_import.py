@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from running import Result, cascade, logits_of
 
 from cache import Partition, Store, load, read_table
+from stages.report import packing
 
 N, K = 90, 4
 RNG = np.random.default_rng(7)
@@ -475,6 +478,90 @@ def test_words_are_no_labels(files):
     line = bring(files, files / "logits.npy", files / "y.csv").refusal
     assert "encode them as 0…3 in the order of the logits' columns" in line
     assert "cat" in line
+
+
+NAMES = ["cat", "dog", "élan", "a frog"]
+
+
+@pytest.fixture
+def named(files):
+    """Beside `files`: names.txt, and the labels as words in y.csv and y.npy."""
+    (files / "names.txt").write_text("\n".join(NAMES) + "\n\n", encoding="utf-8-sig")
+    words = [NAMES[label] for label in LABELS]
+    pl.DataFrame({"label": words}).write_csv(files / "y.csv")
+    np.save(files / "y.npy", np.array(words))
+    return files
+
+
+def names_in(root):
+    return load(Store(root), Partition.of("samples", dataset="mine", split="test")).provenance.get(
+        "class_names"
+    )
+
+
+@pytest.mark.parametrize("labels", ["labels.npy", "y.csv", "y.npy"])
+def test_class_names(labels, named):
+    names = ("--class-names", named / "names.txt")
+    assert bring(named, named / "logits.npy", named / labels, "big", "test", *names).status == 0
+    assert names_in(named) == NAMES
+    samples = load(Store(named), Partition.of("samples", dataset="mine", split="test"))
+    assert read_table(Store(named), samples).column("label").to_pylist() == LABELS.tolist()
+    assert bring(named, named / "logits.npy", None, "other").status == 0
+    assert names_in(named) == NAMES
+
+
+def test_class_names_come_later(named):
+    assert bring(named, named / "logits.npy", named / "labels.npy").status == 0
+    assert names_in(named) is None
+    names = ("--class-names", named / "names.txt")
+    for labels in (None, named / "y.csv"):
+        assert bring(named, named / "logits.npy", labels, "big", "test", *names).status == 0
+        assert names_in(named) == NAMES
+    verified = cascade("cache", "verify", "--cache", named)
+    assert verified.status == 0, verified.err
+
+
+def test_the_page_names_them(named):
+    names = ("--class-names", named / "names.txt")
+    for model, rows in (("small", LOGITS), ("big", OTHERS)):
+        np.save(named / "logits.npy", rows)
+        args = (named / "logits.npy", named / "y.csv", model, "test")
+        assert bring(named, *args, *names, "--macs", len(model)).status == 0
+    page = named / "page.html"
+    assert cascade("report", "-d", "mine", "-o", page, "--cache", named).status == 0
+    [data] = re.findall(r'id="data">([^<]*)</script>', page.read_text())
+    facts, _ = packing.unpack(data)
+    assert facts["classes"] == NAMES
+
+
+BAD_NAMES = {
+    "too few": ("cat\ndog\n", "names.txt names 2 classes but the logits have 4"),
+    "twice": ("cat\ndog\ncat\nfrog\n", "'cat' cannot name one class"),
+    "an empty line": ("cat\n\ndog\nfrog\n", "'' cannot name one class"),
+    "not text": (b"\xff\xfe\x00", "names.txt (not UTF-8 text)"),
+    "unknown word": ("cat\ndog\nelan\na frog\n", "is 'élan', which is no class name"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_class_names(name, named):
+    text, words = BAD_NAMES[name]
+    write(named / "names.txt", text)
+    args = (named / "logits.npy", named / "y.csv", "big", "test", "--class-names")
+    assert words in bring(named, *args, named / "names.txt").refusal
+    assert "no/such.txt (No such file" in bring(named, *args, "no/such.txt").refusal
+    assert not list(named.rglob("*.parquet"))
+
+
+def test_other_class_names_are_refused(named):
+    args = (named / "logits.npy", named / "labels.npy", "big", "test", "--class-names")
+    assert bring(named, *args, named / "names.txt").status == 0
+    (named / "names.txt").write_text("cat\nélan\ndog\na frog\n")
+    assert (
+        "class 1 is 'élan' but the cache calls it 'dog'"
+        in bring(named, *args, named / "names.txt").refusal
+    )
+    assert names_in(named) == NAMES
 
 
 def test_another_number_of_classes(files):

@@ -1,0 +1,153 @@
+"""Labels and class names from elsewhere → the samples of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache.provenance import now, versions
+from cache.schema import SAMPLES
+from stages.arrays import read_array
+from stages.datasets import ArraySource, fingerprint
+
+if TYPE_CHECKING:
+    from stages.importing import Request
+
+_NAMES = "class_names"
+
+
+def labels_of(store: Store, request: Request, logits: np.ndarray) -> tuple[np.ndarray, str]:
+    """int32 [N] and the dataset's fingerprint: the cache's, held against what is given."""
+    n, classes = logits.shape
+    names = read_names(request.class_names, classes)
+    partition = Partition.of("samples", dataset=request.dataset, split=request.split)
+    known = cache.load(store, partition)
+    given = None
+    if request.labels is not None:
+        given = as_labels(read_array(request.labels), request.labels, n, classes, names)
+    if known is None or (given is not None and not cache.intact(store, known)):
+        if given is None:
+            raise InputError(f"the cache has no {partition}: give --labels FILE")
+        return given, _write(store, request, partition, given, names)
+    table = cache.read_table(store, known, ["sample_id", "label"])
+    stored = table.column("label").to_numpy()
+    _same_rows(request, partition, given, stored, logits)
+    if names:
+        _name(store, request, known, names)
+    return stored, str(known.fingerprint)
+
+
+def _same_rows(
+    request: Request,
+    partition: Partition,
+    given: np.ndarray | None,
+    stored: np.ndarray,
+    logits: np.ndarray,
+) -> None:
+    n, classes = logits.shape
+    if len(stored) != n:
+        raise InputError(f"{request.logits} has {n} rows but the cache has {len(stored)} samples")
+    if given is not None and not np.array_equal(given, stored):
+        row = int((given != stored).argmax())
+        raise InputError(
+            f"{request.labels}: row {row} has label {given[row]} but {partition} has "
+            f"{stored[row]}: put the rows in the cache's order, or give another --dataset"
+        )
+    if stored.max() >= classes:
+        raise InputError(f"{request.logits} has {classes} classes, labels go to {stored.max()}")
+
+
+def as_labels(
+    values: np.ndarray, where: str, n: int, classes: int, names: Sequence[str] = ()
+) -> np.ndarray:
+    """int32 [n] in [0, classes), or an InputError naming the row; words where they are `names`."""
+    values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
+    if values.dtype.kind in "OSU":
+        values = _numbered(values, where, classes, names)
+    if values.ndim != 1 or values.dtype.kind not in "fiu":
+        raise InputError(f"{where} is {values.dtype} {values.shape}: labels are N whole numbers")
+    if len(values) != n:
+        raise InputError(f"{where} has {len(values)} labels but there are {n} rows of logits")
+    bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"{where}: row {row} has label {values[row]}, expected 0 to {classes - 1}")
+    return values.astype(np.int32)
+
+
+def _numbered(values: np.ndarray, where: str, classes: int, names: Sequence[str]) -> np.ndarray:
+    """Words → their places among `names`."""
+    if not names:
+        raise InputError(
+            f"{where} holds words such as {str(values.flat[:1])[:40]}, labels are N whole numbers: "
+            f"encode them as 0…{classes - 1} in the order of the logits' columns, or give "
+            "--class-names FILE"
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    words = [each.decode() if isinstance(each, bytes) else str(each) for each in values.flat]
+    unknown = [row for row, word in enumerate(words) if word not in numbers]
+    if unknown:
+        row = unknown[0]
+        raise InputError(f"{where}: row {row} is {words[row][:40]!r}, which is no class name")
+    return np.array([numbers[word] for word in words], np.int32).reshape(values.shape)
+
+
+def read_names(path: str | None, classes: int) -> tuple[str, ...]:
+    """A text file with one class name a line, in the order of the logits' columns."""
+    if path is None:
+        return ()
+    try:
+        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(f"cannot read {path} ({reason}): give one class name a line") from error
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if len(names) != classes:
+        raise InputError(f"{path} names {len(names)} classes but the logits have {classes}")
+    twice = sorted({name for name in names if names.count(name) > 1 or not name})
+    if twice:
+        raise InputError(f"{path}: {twice[0]!r} cannot name one class: name each once")
+    return tuple(names)
+
+
+def _write(
+    store: Store, request: Request, partition: Partition, labels: np.ndarray, names: Sequence[str]
+) -> str:
+    """Samples known by their position alone."""
+    keys = [f"row/{i}" for i in range(len(labels))]
+    source = ArraySource(
+        dataset=request.dataset,
+        split=request.split,
+        layout="import",
+        keys=keys,
+        labels=labels,
+        pictures=np.zeros((len(labels), 0, 0), np.uint8),
+    )
+    table = pa.table([np.arange(len(labels)), labels, keys], schema=SAMPLES)
+    identity = {"dataset_fingerprint": fingerprint(source)}
+    about: dict[str, Any] = {"made": now(), "versions": versions(), "layout": "import"}
+    about[_NAMES] = list(names) or None
+    cache.write_partition(store, partition, table, identity, about)
+    return identity["dataset_fingerprint"]
+
+
+def _name(store: Store, request: Request, known: Manifest, names: Sequence[str]) -> None:
+    """Give the classes of known samples these names; other names for them are refused."""
+    stored = known.provenance.get(_NAMES) or names
+    for number, (old, new) in enumerate(zip(stored, names, strict=False)):
+        if old != new:
+            raise InputError(
+                f"{request.class_names}: class {number} is {new!r} but the cache calls it {old!r}: "
+                "put the names, and the logits' columns, in the cache's order"
+            )
+    with cache.lock(store, known.partition.guard):
+        told = known.provenance | {_NAMES: list(names)}
+        PartitionWriter(store, known.partition, SAMPLES, known.identity, told).restate(_NAMES)
