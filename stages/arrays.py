@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ import pyarrow as pa
 from cache import InputError
 
 
-def read_array(path: str) -> np.ndarray:
-    """An array from npy, npz (one array), pt (one tensor), csv (no header needed) or parquet."""
-    reader = _READERS.get(Path(path).suffix.lower())
+def read_array(path: str, words: Collection[str] = ()) -> np.ndarray:
+    """An array from npy, npz (one array), pt (one tensor), csv (no header needed) or parquet.
+
+    `words` are values; any other word on top of a csv is its header.
+    """
+    readers: dict[str, Callable[[str], np.ndarray]]
+    readers = {**_READERS, ".csv": partial(_csv, words=words)}
+    reader = readers.get(Path(path).suffix.lower())
     if reader is None:
-        raise InputError(f"cannot read {path}: its name must end in {', '.join(_READERS)}")
+        raise InputError(f"cannot read {path}: its name must end in {', '.join(readers)}")
     if not os.path.isfile(path):
         raise InputError(f"no file {path}: check the path")
     try:
@@ -52,19 +58,19 @@ def _pt(path: str) -> np.ndarray:
     return (value.float() if value.is_floating_point() else value).numpy()
 
 
-def _csv(path: str) -> np.ndarray:
+def _csv(path: str, words: Collection[str]) -> np.ndarray:
     import polars as pl
 
-    table = pl.read_csv(path, has_header=_has_header(path), infer_schema_length=None)
+    table = pl.read_csv(path, has_header=_has_header(path, words), infer_schema_length=None)
     return _columns(table.to_arrow())
 
 
-def _has_header(path: str) -> bool:
+def _has_header(path: str, words: Collection[str]) -> bool:
     """Whether the first line is no data: words, or 0, 1, 2 …, as pandas heads nameless columns."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         cells = next(csv.reader(file), [])
     counted = len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
-    return counted or not all(_is_number(cell) for cell in cells)
+    return counted or not all(cell in words or _is_number(cell) for cell in cells)
 
 
 def _is_number(text: str) -> bool:
@@ -102,6 +108,5 @@ _READERS: dict[str, Callable[[str], np.ndarray]] = {
     ".npy": _numpy,
     ".npz": _numpy,
     ".pt": _pt,
-    ".csv": _csv,
     ".parquet": _parquet,
 }

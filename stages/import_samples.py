@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,25 +24,34 @@ if TYPE_CHECKING:
 _NAMES = "class_names"
 
 
-def labels_of(store: Store, request: Request, logits: np.ndarray) -> tuple[np.ndarray, str]:
-    """int32 [N] and the dataset's fingerprint: the cache's, held against what is given."""
+@dataclass(frozen=True)
+class Labels:
+    """int32 [N], the dataset's fingerprint, and what writes that which the cache lacks of them."""
+
+    values: np.ndarray
+    fingerprint: str
+    keep: Callable[[], Any]
+
+
+def checked(store: Store, request: Request, logits: np.ndarray) -> Labels:
+    """The labels given, or the cache's, held against each other; writes nothing yet."""
     n, classes = logits.shape
     names = read_names(request.class_names, classes)
     partition = Partition.of("samples", dataset=request.dataset, split=request.split)
     known = cache.load(store, partition)
     given = None
     if request.labels is not None:
-        given = as_labels(read_array(request.labels), request.labels, n, classes, names)
+        values = read_array(request.labels, names)
+        given = as_labels(values, request.labels, n, classes, names)
     if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
             raise InputError(f"the cache has no {partition}: give --labels FILE")
-        return given, _write(store, request, partition, given, names)
+        return _new(store, request, partition, given, names)
     table = cache.read_table(store, known, ["sample_id", "label"])
     stored = table.column("label").to_numpy()
     _same_rows(request, partition, given, stored, logits)
-    if names:
-        _name(store, request, known, names)
-    return stored, str(known.fingerprint)
+    _same_names(request, known, names)
+    return Labels(stored, str(known.fingerprint), partial(_name, store, known, names))
 
 
 def _same_rows(
@@ -118,10 +129,10 @@ def read_names(path: str | None, classes: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _write(
+def _new(
     store: Store, request: Request, partition: Partition, labels: np.ndarray, names: Sequence[str]
-) -> str:
-    """Samples known by their position alone."""
+) -> Labels:
+    """Of samples known by their position alone."""
     keys = [f"row/{i}" for i in range(len(labels))]
     source = ArraySource(
         dataset=request.dataset,
@@ -135,12 +146,12 @@ def _write(
     identity = {"dataset_fingerprint": fingerprint(source)}
     about: dict[str, Any] = {"made": now(), "versions": versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
-    cache.write_partition(store, partition, table, identity, about)
-    return identity["dataset_fingerprint"]
+    keep = partial(cache.write_partition, store, partition, table, identity, about)
+    return Labels(labels, identity["dataset_fingerprint"], keep)
 
 
-def _name(store: Store, request: Request, known: Manifest, names: Sequence[str]) -> None:
-    """Give the classes of known samples these names; other names for them are refused."""
+def _same_names(request: Request, known: Manifest, names: Sequence[str]) -> None:
+    """Names that are not those of the cache are most likely columns in another order."""
     stored = known.provenance.get(_NAMES) or names
     for number, (old, new) in enumerate(zip(stored, names, strict=False)):
         if old != new:
@@ -148,6 +159,12 @@ def _name(store: Store, request: Request, known: Manifest, names: Sequence[str])
                 f"{request.class_names}: class {number} is {new!r} but the cache calls it {old!r}: "
                 "put the names, and the logits' columns, in the cache's order"
             )
+
+
+def _name(store: Store, known: Manifest, names: Sequence[str]) -> None:
+    """Give the classes of known samples these names, if any."""
+    if not names:
+        return
     with cache.lock(store, known.partition.guard):
         told = known.provenance | {_NAMES: list(names)}
         PartitionWriter(store, known.partition, SAMPLES, known.identity, told).restate(_NAMES)

@@ -17,7 +17,7 @@ from cache.provenance import now, versions
 from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
 from stages.arrays import read_array
-from stages.import_samples import labels_of
+from stages.import_samples import Labels, checked
 
 RUNTIME = "import"
 
@@ -53,26 +53,27 @@ def run(
     logits = as_logits(read_array(request.logits), request.logits)
     others = import_checks.siblings(store, partition)
     import_checks.same_classes(others, request.logits, logits.shape[1])
-    labels, print_ = labels_of(store, request, logits)
+    labels = checked(store, request, logits)
     for odd in import_checks.oddities(store, request, logits, _sha256(logits), others):
         note(f"warning: {odd}")
     with cache.lock(store, partition.guard):
-        _write_logits(store, partition, request, logits, print_)
+        _write(store, partition, request, logits, labels)
     return {
         "model": request.model,
         "split": request.split,
         "variant": "identity",
         "runtime": RUNTIME,
         "rows": len(logits),
-        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+        "accuracy": float((logits.argmax(axis=1) == labels.values).mean()),
     }
 
 
-def _write_logits(
-    store: Store, partition: Partition, request: Request, logits: np.ndarray, print_: str
+def _write(
+    store: Store, partition: Partition, request: Request, logits: np.ndarray, labels: Labels
 ) -> None:
+    """The logits; before them the labels, but after the writer, which refuses other logits."""
     identity = {
-        "dataset_fingerprint": print_,
+        "dataset_fingerprint": labels.fingerprint,
         "logits_sha256": _sha256(logits),
         "classes": logits.shape[1],
     }
@@ -87,6 +88,7 @@ def _write_logits(
     writer = PartitionWriter(
         store, partition, schema, identity, provenance, overwrite=request.overwrite
     )
+    labels.keep()
     if not writer.complete:
         starts = range(0, len(logits), PART_ROWS)
         for part, start in enumerate(starts):

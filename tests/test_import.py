@@ -489,6 +489,7 @@ def named(files):
     (files / "names.txt").write_text("\n".join(NAMES) + "\n\n", encoding="utf-8-sig")
     words = [NAMES[label] for label in LABELS]
     pl.DataFrame({"label": words}).write_csv(files / "y.csv")
+    pl.DataFrame({"label": words}).write_csv(files / "bare.csv", include_header=False)
     np.save(files / "y.npy", np.array(words))
     return files
 
@@ -499,7 +500,7 @@ def names_in(root):
     )
 
 
-@pytest.mark.parametrize("labels", ["labels.npy", "y.csv", "y.npy"])
+@pytest.mark.parametrize("labels", ["labels.npy", "y.csv", "bare.csv", "y.npy"])
 def test_class_names(labels, named):
     names = ("--class-names", named / "names.txt")
     assert bring(named, named / "logits.npy", named / labels, "big", "test", *names).status == 0
@@ -551,6 +552,18 @@ def test_bad_class_names(name, named):
     assert words in bring(named, *args, named / "names.txt").refusal
     assert "no/such.txt (No such file" in bring(named, *args, "no/such.txt").refusal
     assert not list(named.rglob("*.parquet"))
+
+
+def test_a_refused_import_changes_nothing(named):
+    args = (named / "labels.npy", "big", "test")
+    assert bring(named / "cache", named / "logits.npy", *args).status == 0
+    before = {path: path.read_bytes() for path in (named / "cache").rglob("*.*") if path.is_file()}
+    np.save(named / "logits.npy", OTHERS)
+    names = ("--class-names", named / "names.txt")
+    refusal = bring(named / "cache", named / "logits.npy", *args, *names).refusal
+    assert "already holds logits" in refusal
+    after = {path: path.read_bytes() for path in (named / "cache").rglob("*.*") if path.is_file()}
+    assert after == before
 
 
 def test_other_class_names_are_refused(named):
