@@ -15,7 +15,7 @@ import numpy as np
 
 from cache import InputError
 from cache.errors import one_of
-from stages.bounds import BOUNDS, betting, binomial
+from stages.bounds import BOUNDS
 from stages.rule import Threshold
 
 SAFEST = "the safest candidate"  # what every reason starts with
@@ -98,29 +98,6 @@ def check_calibration(
         )
 
 
-def certify(
-    losses: np.ndarray | Callable[[np.ndarray], np.ndarray],
-    costs: np.ndarray,
-    order: np.ndarray,
-    limits: Limits,
-    before: np.ndarray | None = None,
-) -> Certificate:
-    """Test any candidates in a fixed order.
-
-    losses: int8 [C, N], the reference's correctness minus the candidate's on the testing images, in
-    random order; or a function from rows intp [c] to int8 [c, N]. costs: float64 [C]. `order`, and
-    `before` (int8 [C, M], the same on other images), must come from images that do not test.
-    """
-    if limits.capped:
-        raise ValueError("caps need sweeps: use certify_sweeps")
-    rows_of = losses if callable(losses) else losses.__getitem__
-
-    def p_of(rows: np.ndarray) -> np.ndarray:
-        return p_values_of(rows_of(rows), limits, None if before is None else before[rows])
-
-    return in_sequence(p_of, costs, order, limits, rows_of)
-
-
 def in_sequence(
     p_of: Callable[[np.ndarray], np.ndarray],
     costs: np.ndarray,
@@ -156,13 +133,6 @@ def _until_failure(
             return np.concatenate([*seen, p[: failed[0] + 1]])
         seen.append(p)
     return np.concatenate(seen)
-
-
-def p_values_of(d: np.ndarray, limits: Limits, before: np.ndarray | None) -> np.ndarray:
-    """float64 [c] for differences int8 [c, N], by the bound of the limits."""
-    if limits.bound == "betting":
-        return betting(d, limits.epsilon, limits.delta, before)
-    return binomial((d > 0).sum(axis=1), d.shape[1], limits.epsilon)
 
 
 def _why(safest: np.ndarray, p: float, images: int | None, limits: Limits) -> str:

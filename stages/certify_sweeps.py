@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from cache import InputError
-from stages.bounds import binomial
-from stages.certify import SAFEST, Certificate, Limits, in_sequence, p_values_of
-from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
+from stages.bounds import betting, binomial
+from stages.certify import SAFEST, Certificate, Limits, in_sequence
+from stages.proposing import Candidates, Part, Sweep, propose, sent
 from stages.rule import Threshold
 
 # The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
@@ -51,13 +51,8 @@ def certify_sweeps(
 ) -> tuple[Certificate, Deployment | None]:
     """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
 
-    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test. A
-    single monotone sweep, uncapped and under the binomial bound, needs no proposing: every λ is
-    tested, the safest first, with all images.
+    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test.
     """
-    single = len(sweeps) == 1 and sweeps[0].monotone
-    if single and limits.bound == "binomial" and not limits.capped:
-        return _all_thresholds(sweeps[0], limits)
     n = len(sweeps[0].trusted)
     proposing, testing = parts(n, share, seed)
     part = Part.of(np.isin(np.arange(n), proposing))
@@ -131,7 +126,7 @@ class _Test:
         if self.limits.bound == "binomial":
             return binomial(self._errors[rows], len(self.testing), self.limits.epsilon)
         before = self._differences(rows, self.proposing)
-        return p_values_of(self.differences(rows), self.limits, before)
+        return betting(self.differences(rows), self.limits.epsilon, self.limits.delta, before)
 
     def _usage(self, rows: np.ndarray) -> np.ndarray:
         n, cap = len(self.testing), self.caps[self.found.sweep[rows]]
@@ -171,11 +166,11 @@ class _Test:
     @cached_property
     def costs(self) -> np.ndarray:
         """float64 [C], from all images: which of the certified is chosen needs no fresh ones."""
-        usage = np.empty(len(self.found))
+        out = np.empty(len(self.found))
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
-            usage[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
-        return usage
+            out[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
+        return out
 
     def blaming_the_cap(self, made: Certificate) -> Certificate:
         """The same, with a reason that names the cap where the risk alone would have passed."""
@@ -190,27 +185,6 @@ class _Test:
             f"{made.p_values[0]:.3g}, at most {made.level:g} is needed): a larger cap helps"
         )
         return replace(made, why=why, images=None)
-
-
-def _all_thresholds(sweep: Sweep, limits: Limits) -> tuple[Certificate, Deployment | None]:
-    """Every λ from the safest on, with all images: where the risk can only fall, the λ that are
-    too risky are those beyond some λ*, and to deploy one of them λ* must have passed first."""
-    part = Part.of(np.ones(len(sweep.trusted), bool))
-    ends = part.ordering(sweep).ends[::-1]
-    errors = part.totals(sweep, _LOSSES["binomial"])[ends]
-    n = len(sweep.trusted)
-    cuts = cuts_at(part.ordering(sweep), ends)
-    made = in_sequence(
-        lambda rows: binomial(errors[rows], n, limits.epsilon),
-        sweep.cost(ends / n),
-        np.arange(len(ends)),
-        limits,
-        lambda rows: np.stack([sweep.differences(cuts[row]) for row in rows]),
-    )
-    if made.chosen is None:
-        safest = (0, _deployed(sweep, 0, part, cuts[made.order[0]]).threshold)
-        return replace(made, safest=safest), None
-    return made, _deployed(sweep, 0, part, cuts[made.chosen])
 
 
 def _deployed(sweep: Sweep, index: int, part: Part, cut: float) -> Deployment:

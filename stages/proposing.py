@@ -38,8 +38,6 @@ class Sweep:
 
     `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
     answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs.
-    `monotone`: by its nature, an image that is lost once B has run is lost before too, so the 0/1
-    risk can only fall as λ sends more to B.
     """
 
     ordering: Ordering
@@ -47,7 +45,6 @@ class Sweep:
     escalated: np.ndarray
     cost_1: float = 0.0
     cost_2: float = 1.0
-    monotone: bool = False
 
     @classmethod
     def of(
@@ -55,37 +52,12 @@ class Sweep:
         ordering: Ordering,
         correct_1: np.ndarray,
         correct_final: np.ndarray,
-        reference: np.ndarray | None = None,
+        reference: np.ndarray,
         costs: tuple[float, float] = (0.0, 1.0),
     ) -> Sweep:
-        """From bool [N] each; `correct_final` is that of the answer once B has run.
-
-        `reference` None is B alone without post-check, `correct_final` itself. Use `against_b`
-        where B alone is the reference of a cascade with post-check.
-        """
-        if reference is None:
-            return cls.against_b(ordering, correct_1, correct_final, correct_final, costs)
+        """From bool [N] each; `correct_final` is that of the answer once B has run."""
         wanted = reference.astype(np.int8)
         return cls(ordering, wanted - correct_1, wanted - correct_final, *costs)
-
-    @classmethod
-    def against_b(
-        cls,
-        ordering: Ordering,
-        correct_1: np.ndarray,
-        correct_final: np.ndarray,
-        correct_2: np.ndarray,
-        costs: tuple[float, float] = (0.0, 1.0),
-    ) -> Sweep:
-        """Reference B alone; the final answer must be A's or B's, as with post-check.
-
-        Then where B is right and the final answer wrong, that answer is A's, and A alone would have
-        lost the image too. ValueError where the data contradict it (a mean of both, say).
-        """
-        made = cls.of(ordering, correct_1, correct_final, correct_2, costs)
-        if ((made.escalated > 0) & (made.trusted <= 0)).any():
-            raise ValueError("the final answer is neither A's nor B's: name the reference instead")
-        return cls(ordering, made.trusted, made.escalated, *costs, monotone=True)
 
     def cost(self, usage: np.ndarray) -> np.ndarray:
         """Per request, at these shares of images that B runs on."""

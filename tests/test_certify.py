@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from cache import InputError
 from stages.bounds import betting, binomial, binomial_images
-from stages.certify import Limits, certify, check_calibration
+from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import certify_sweeps
 from stages.proposing import Part, Sweep, cuts_at, propose, sent
 from stages.rule import ALWAYS, NEVER, SCORES, trusted
@@ -103,7 +103,13 @@ def test_the_sequence_stops_at_the_first_failure(data):
     rates = rng.choice([0.0, 0.02, 0.3], size=(candidates, 1), p=[0.6, 0.3, 0.1])
     losses = (rng.random((candidates, n)) < rates).astype(np.int8)
     order, costs = rng.permutation(candidates), rng.random(candidates)
-    found = certify(losses, costs, order, Limits(0.1, 0.2))
+    found = in_sequence(
+        lambda rows: binomial(losses[rows].sum(axis=1), n, 0.1),
+        costs,
+        order,
+        Limits(0.1, 0.2),
+        losses.__getitem__,
+    )
     passed = []
     for c in order:
         if binom.cdf(losses[c].sum(), n, 0.1) > 0.2:
@@ -113,14 +119,6 @@ def test_the_sequence_stops_at_the_first_failure(data):
     assert len(found.p_values) == min(len(passed) + 1, candidates)
     assert found.chosen == (min(passed, key=lambda c: costs[c]) if passed else None)
     assert found.feasible is (found.why is None) is bool(passed)
-
-
-def test_losses_may_be_a_function():
-    losses = (np.random.default_rng(0).random((50, 300)) < 0.03).astype(np.int8)
-    arguments = (np.arange(50.0), np.arange(50), Limits(0.06, 0.1, "betting"))
-    direct, lazy = certify(losses, *arguments), certify(lambda rows: losses[rows], *arguments)
-    assert direct.p_values.tolist() == lazy.p_values.tolist()
-    assert direct.chosen == lazy.chosen
 
 
 # --- Sweeps ---------------------------------------------------------------------------------------
@@ -179,7 +177,7 @@ def test_proposals_hold_the_front_and_go_from_safe_to_risky(many, seed):
 
 @pytest.mark.parametrize("bound", ["binomial", "betting"])
 def test_sweeps_are_tested_as_their_matrix_is(bound):
-    """The counts by prefix sums against `certify` on the candidates' own losses."""
+    """The counts by prefix sums against the candidates' own losses."""
     population = _Population(2, pairs=3, size=20_000)
     sweeps = population.drawn(np.arange(900))
     limits = Limits(0.05, 0.1, bound)
@@ -197,34 +195,13 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
     assert len(chosen) == 1
     differences = sweeps[deployment.sweep].differences(chosen[0])
     before, tested = differences[shuffled[:count]], differences[shuffled[count:]]
-    lone = certify(tested[None], np.zeros(1), np.zeros(1, int), limits, before[None])
+    if bound == "binomial":
+        lone = binomial((tested > 0).sum(keepdims=True), found.n_test, limits.epsilon)
+    else:
+        lone = betting(tested[None], limits.epsilon, limits.delta, before[None])
     at = found.order.tolist().index(found.chosen)
-    assert lone.p_values[0] == pytest.approx(found.p_values[at], rel=1e-12)
+    assert lone[0] == pytest.approx(found.p_values[at], rel=1e-12)
     assert deployment.lost == (differences > 0).mean()
-
-
-@given(ROWS.filter(lambda rows: len(rows) > 4))
-@settings(max_examples=60)
-def test_one_monotone_sweep_uses_all_images(rows):
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    s_a, right_a, right_b, took_b = columns
-    final = np.where(took_b, right_b, right_a)  # any post-check
-    sweep = Sweep.against_b(Ordering.of(SCORES["maxp"], s_a), right_a, final, right_b)
-    found, deployment = certify_sweeps([sweep], Limits(0.3, 0.4))
-    best = None
-    for cut in (np.inf, *sorted(set(s_a), reverse=True)):
-        correct = np.where(s_a >= cut, right_a, final)
-        if binom.cdf((right_b & ~correct).sum(), len(rows), 0.3) > 0.4:
-            break
-        best = (s_a < cut).mean()
-    assert found.n_test == len(rows)
-    assert (None if deployment is None else deployment.usage) == best
-
-
-def test_an_ensemble_is_no_monotone_sweep():
-    ordering = Ordering.of(SCORES["maxp"], np.array([0.1, 0.2]))
-    with pytest.raises(ValueError, match="neither A's nor B's"):
-        Sweep.against_b(ordering, *np.array([[True, True], [False, True], [True, True]]))
 
 
 # --- The promise ----------------------------------------------------------------------------------
@@ -252,6 +229,7 @@ class _Population:
             Sweep.of(
                 Ordering.of(SCORES["maxp"], s_a[images]),
                 right[images],
+                self.right_b[images],
                 self.right_b[images],
                 costs=(cost, 1.0),
             )
@@ -373,13 +351,9 @@ def test_infeasible_says_why_and_how_many_images_would_do():
     assert few.passed == 0
     assert "about 299 testing images would do, or a larger epsilon" in few.why
     assert few.images == 299
-    wrong = [
-        replace(sweep, escalated=np.ones(100, np.int8), monotone=False)
-        for sweep in population.sweeps
-    ]
-    hopeless, _ = certify_sweeps(
-        [replace(sweep, trusted=np.ones(100, np.int8)) for sweep in wrong], Limits(0.01, 0.05)
-    )
+    lost = np.ones(100, np.int8)
+    wrong = [replace(sweep, trusted=lost, escalated=lost) for sweep in population.sweeps]
+    hopeless, _ = certify_sweeps(wrong, Limits(0.01, 0.05))
     assert "more images do not help, a larger epsilon does" in hopeless.why
     assert hopeless.images is None
 

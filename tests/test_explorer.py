@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from running import cascade, noise_images, write_parquet
+from scipy.stats import binom
 
 from cache import Partition, Store, write_partition
 from cache.schema import SAMPLES
 from stages import costs, report, score
 from stages.certify import Limits
-from stages.certify_sweeps import certify_sweeps
 from stages.costs import some_macs
 from stages.datasets import fingerprint, open_split
 from stages.fitting import FitPlan
-from stages.proposing import Sweep
 from stages.report import curves, packing
 from stages.report.certified import Certifying
 from stages.report.explorer import clustered
-from stages.rule import SCORES
+from stages.rule import SCORES, trusted
 from stages.simulate import Cascade, simulate
-from stages.sweep import Ordering, gains
+from stages.sweep import Ordering
 
 NAMES = ("maxp", "difference", "entropy")
 COST = {"small": 2.0, "large": 9.0, "other": 4.0}
@@ -229,24 +229,37 @@ def test_models_that_err_alike_stand_together():
     assert sorted(order[:3]) == [0, 2, 4] or sorted(order[2:]) == [0, 2, 4]
 
 
+def _cheapest_that_passes(s_a, right_a, right_b, final, limits):
+    """bool [N], where A stands: every λ tested from the safest on, as a score where larger is
+    surer; None where the first fails."""
+    best = None
+    for level in (np.inf, *np.unique(s_a)[::-1]):
+        lost = (right_b & ~np.where(s_a >= level, right_a, final)).sum()
+        if binom.cdf(lost, len(s_a), limits.epsilon) > limits.delta:
+            break
+        best = s_a >= level
+    return best
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_certified_is_what_testing_every_threshold_certifies(tmp_path, seed):
     rng = np.random.default_rng(seed)
     scores = random_scores(rng, 400, levels=64, split="val")
     limits = Limits(0.08, 0.1)
     certifying = Certifying.of(Store(tmp_path), FitPlan("other-split", "val", scores, ()), limits)
+    right_a, right_b = scores.correct[:2]
     passed = 0
-    for name in NAMES:
-        ordering = Ordering.of(SCORES[name], scores.scores[name][0])
-        for post in (False, True):
-            s_a, s_b = scores.scores[name][:2]
-            gain = gains(SCORES[name], *scores.correct[:2], s_a, s_b, post)
-            final = (scores.correct[0] + gain).astype(bool)
-            sweep = Sweep.against_b(ordering, scores.correct[0], final, scores.correct[1])
-            _, expected = certify_sweeps([sweep], limits)
-            found = certifying.threshold(ordering, *scores.correct[:2], gain)
-            assert (None if expected is None else expected.threshold) == found
-            passed += found is not None
+    for name, post in product(NAMES, (False, True)):
+        s_a, s_b = scores.scores[name][:2]
+        sign = -1 if name == "entropy" else 1
+        final = np.where(sign * s_b > sign * s_a, right_b, right_a) if post else right_b
+        expected = _cheapest_that_passes(sign * s_a, right_a, right_b, final, limits)
+        gain = final.astype(np.int8) - right_a
+        found = certifying.threshold(Ordering.of(SCORES[name], s_a), right_a, right_b, gain)
+        assert (found is None) == (expected is None)
+        if expected is not None:
+            assert trusted(SCORES[name], s_a, found).tolist() == expected.tolist()
+            passed += 1
     assert passed >= 3
 
 

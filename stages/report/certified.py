@@ -1,8 +1,9 @@
 """The certified λ of every cascade against its own B alone, in one pass over each sweep.
 
-Where the reference is B alone the 0/1 risk can only fall as λ sends more to B (see
-`certify_sweeps`), and a λ passes where at most a fixed number of images is lost: so of the λ tested
-from the safest on, those pass that lie before the first with more.
+An image that is lost to B alone once B has run (the post-check kept A's wrong answer) is lost where
+A is trusted too: the 0/1 risk can only fall as λ sends more to B, so that nothing need be proposed
+and all images test. A λ passes where at most a fixed number of images is lost: of the λ tested from
+the safest on, those pass that lie before the first with more.
 """
 
 from __future__ import annotations
