@@ -18,19 +18,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 @cache
 def keep_freed() -> None:
     """From now on this process keeps freed memory for its next use, where libc is glibc."""
-    libc = _glibc()
-    if libc is not None:
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def give_back() -> None:
-    """Return what is free now to the system, so that it counts as free there."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -33,8 +33,6 @@ def deployed(
     correct: np.ndarray,
     escalated: np.ndarray,
     baseline: np.ndarray,
-    cost: Callable[[np.ndarray], np.ndarray] | None = None,
-    baseline_cost: float | None = None,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = SEED,
@@ -42,8 +40,7 @@ def deployed(
     """Percentile intervals of a fixed cascade on the N reported images; all bool [N].
 
     `correct`: the cascade is right; `escalated`: B ran; `baseline`: the single model it is
-    compared with is right. Keys: accuracy, usage, accuracy_change (paired), and where `cost` maps
-    usage float64 [R] to cost [R], cost, and with `baseline_cost` saved = 1 − cost/baseline_cost.
+    compared with is right. Keys: accuracy, usage, accuracy_change (paired).
 
     An image is one of eight patterns, and resampling N images draws the patterns' counts from a
     multinomial: the same distribution as weights per image, at no cost in N.
@@ -52,28 +49,18 @@ def deployed(
     pattern = correct * 4 + escalated * 2 + baseline * 1
     counts = np.bincount(pattern, minlength=8)
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
-    found = _measures(counts[None] / n, cost, baseline_cost)
-    again = _measures(drawn / n, cost, baseline_cost)
+    found, again = _measures(counts[None] / n), _measures(drawn / n)
     return {name: _percentile(float(found[name][0]), again[name], level) for name in found}
 
 
-def _measures(
-    shares: np.ndarray,
-    cost: Callable[[np.ndarray], np.ndarray] | None,
-    baseline_cost: float | None,
-) -> dict[str, np.ndarray]:
+def _measures(shares: np.ndarray) -> dict[str, np.ndarray]:
     """float64 [R] each, from the patterns' shares [R, 8]."""
     right, ran, baseline = ((np.arange(8) >> bit) & 1 for bit in (2, 1, 0))
-    out = {
+    return {
         "accuracy": shares @ right,
         "usage": shares @ ran,
         "accuracy_change": shares @ (right - baseline),
     }
-    if cost is not None:
-        out["cost"] = cost(out["usage"])
-        if baseline_cost is not None:
-            out["saved"] = 1 - out["cost"] / baseline_cost
-    return out
 
 
 def _percentile(value: float, drawn: np.ndarray, level: float) -> Interval:
@@ -86,14 +73,11 @@ class Candidate:
     """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
 
     `ordering` by the rule's score; `gain` int8 [N] as `sweep.gains` gives it; `correct_a` bool [N].
-    `cost_1` and `cost_2` are prices of running A and B on an image, in units of accuracy.
     """
 
     ordering: Ordering
     gain: np.ndarray
     correct_a: np.ndarray
-    cost_1: float = 0.0
-    cost_2: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -196,63 +180,6 @@ def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -
     error = float(np.sqrt(found[f"{name}_variance"].mean() / n))
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Interval(value, value - reach, value + reach)
-
-
-def most_accurate(candidates: Sequence[Candidate], objective: str = "best") -> Chooser:
-    """Choose the candidate and λ of the highest accuracy less cost, as `sweep.fit` does.
-
-    The first of equal candidates, then the least use of B. With `1se` λ then moves to the least
-    use of B within one paired standard error of that point.
-    """
-    finish = {"best": lambda candidate, weights, k: k, "1se": _one_se}[objective]
-
-    def choose(weights: np.ndarray) -> list[Choice]:
-        best = np.full(len(weights), -np.inf)
-        chosen, ends = np.zeros((2, len(weights)), np.intp)
-        for c, (value, end) in enumerate(_best_ends(candidates, weights)):
-            better = value > best
-            best[better], chosen[better], ends[better] = value[better], c, end[better]
-        return [
-            choice(c, candidates[c], row, finish(candidates[c], row, k))
-            for c, row, k in zip(chosen.tolist(), weights, ends.tolist(), strict=True)
-        ]
-
-    return choose
-
-
-def _best_ends(
-    candidates: Sequence[Candidate], weights: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Per candidate (accuracy less cost float64 [R], how many images go to B intp [R]).
-
-    Every end of the whole sample is read: between two images of the bag they give equal sums, and
-    the first of them is taken. Candidates that share an ordering share its gather.
-    """
-    rows, n = np.arange(len(weights)), weights.shape[1]
-    ordering, ordered = None, weights
-    total = np.zeros((len(weights), n + 1))
-    for candidate in candidates:
-        if candidate.ordering is not ordering:
-            ordering = candidate.ordering
-            ordered = weights[:, ordering.order].astype(np.float64)
-        value = candidate.gain[ordering.order] - candidate.cost_2
-        np.cumsum(ordered * value, axis=1, out=total[:, 1:])
-        at_ends = total[:, ordering.ends]
-        best = at_ends.argmax(axis=1)
-        base = weights @ candidate.correct_a.astype(np.float64) - n * candidate.cost_1
-        yield (base + at_ends[rows, best]) / n, ordering.ends[best]
-
-
-def _one_se(candidate: Candidate, weights: np.ndarray, k: int) -> int:
-    """The first end within one standard error of end k: D² ≤ m as in `sweep.one_se_end`."""
-    order, ends = candidate.ordering.order[:k], candidate.ordering.ends
-    ends = ends[: np.searchsorted(ends, k) + 1]
-    gain, weight = candidate.gain[order].astype(np.int64), weights[order].astype(np.int64)
-    short, touched = (
-        total[-1] - total[ends]
-        for total in (np.append(0, np.cumsum(v)) for v in (weight * gain, weight * (gain != 0)))
-    )
-    return int(ends[(short * short <= touched).argmax()])
 
 
 def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:

@@ -33,7 +33,6 @@ def plan(
     store: Store,
     reported: ScoreSet,
     fit_split: str | None = None,
-    variant: str = "identity",
     runtime: str | None = None,
 ) -> FitPlan:
     """The fitting images for a reported split: those asked for, else an honest default.
@@ -44,7 +43,7 @@ def plan(
     fit_split = fit_split and split_name(reported.dataset, fit_split)
     runtime = runtime or _only_runtime(reported)
     if fit_split is None:
-        fit_split = _clean_split(store, reported, trained, variant, runtime)
+        fit_split = _clean_split(store, reported, trained, runtime)
         if fit_split is None:
             note = (
                 f"no other split of {reported.dataset} in the cache is free of training images: λ "
@@ -54,7 +53,7 @@ def plan(
     if fit_split == reported.split:
         note = f"λ is fitted and reported on the same images of {fit_split}: this is optimistic"
         return FitPlan("same-split", fit_split, reported, (note, *_seen(reported, trained)))
-    scores = load(store, reported.dataset, fit_split, reported.models, variant, runtime)
+    scores = load(store, reported.dataset, fit_split, reported.models, runtime=runtime)
     _same_weights(reported, scores)
     return FitPlan("other-split", fit_split, scores, _seen(scores, trained))
 
@@ -79,14 +78,13 @@ def _clean_split(
     store: Store,
     reported: ScoreSet,
     trained: dict[str, tuple[tuple[str, ...], str]],
-    variant: str,
     runtime: str | None,
 ) -> str | None:
     """Another split with all these models that none was trained on; `val` first."""
     seen = {split for splits, _ in trained.values() for split in splits} | {reported.split}
     others = [split for split in splits_of(store, reported.dataset) if split not in seen]
     for split in sorted(others, key=lambda name: (name not in ("val", "validation"), name)):
-        found: Sequence[str] = list(models_of(store, reported.dataset, split, variant, runtime))
+        found: Sequence[str] = list(models_of(store, reported.dataset, split, runtime=runtime))
         if set(reported.models) <= set(found):
             return split
     return None

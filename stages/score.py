@@ -80,7 +80,6 @@ def run(
     dataset: str,
     splits: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
-    variant: str = "identity",
     runtime: str | None = None,
     extra: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
@@ -90,7 +89,7 @@ def run(
     """
     rows = []
     for split in splits or splits_of(store, dataset):
-        found = load(store, dataset, split, models, variant, runtime)
+        found = load(store, dataset, split, models, runtime=runtime)
         for name in extra:
             found.scores[name]
         for m, manifest in enumerate(found.manifests):
