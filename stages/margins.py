@@ -12,15 +12,15 @@ import numpy as np
 
 import cache
 from cache import InputError, Store
-from stages.margin import QUANTILES, margin
 from stages.results import save
-from stages.rule import Score, Threshold, cut
+from stages.rule import Score, Threshold, cut, trusted
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.simulate import Cascade, simulate
 
 Row = dict[str, Any]
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
 # s_A − s_B on the axis where larger is surer: A's answer stays from 0 on.
 _A_STAYS: tuple[Score, Threshold] = (Score("surer by", +1), 0.0)
 
@@ -48,13 +48,13 @@ def run(
         "runtime_2": None if there is None else _runtime(there),
     }
     to_b = simulate(here, cascade).escalated
-    ours = _compared(here, cascade, to_b)
-    theirs = {} if there is None else _compared(there, cascade, to_b)
+    ours = _by_comparison(here, cascade, to_b)
+    theirs = {} if there is None else _by_comparison(there, cascade, to_b)
     against = {"threshold": (named(cascade.score), cascade.limit), "postcheck": _A_STAYS}
     rows = [
         about | {"comparison": name} | row
         for name, numbers in ours.items()
-        for row in _rows(*against[name], numbers, theirs.get(name), noises)
+        for row in compared(*against[name], numbers, theirs.get(name), noises)
     ]
     save(store, "margin", here, about | {"noises": list(noises)}, rows)
     return rows, None if there is None else changed(here, there, cascade)
@@ -76,7 +76,7 @@ def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
     }
 
 
-def _compared(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str, np.ndarray]:
+def _by_comparison(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str, np.ndarray]:
     """float64 by comparison; post-check is about the images that B runs on, bool [N]."""
     sign = named(cascade.score).sign
     s_a, s_b = (
@@ -89,32 +89,46 @@ def _compared(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str,
     return out
 
 
-def _rows(
+def compared(
     score: Score,
     threshold: Threshold,
     here: np.ndarray,
     there: np.ndarray | None,
     noises: Sequence[float],
 ) -> Iterator[Row]:
-    """One row per noise, the measured one first; what does not depend on it is repeated."""
+    """One row per noise, the measured one first; what does not depend on it is repeated.
+
+    here and there: float64 [N], the score of the same images in two runtimes, or in one.
+    """
+    decides = not isinstance(threshold, str)
     distance = np.full(len(here), np.inf)
-    if not isinstance(threshold, str):
+    if decides:
         distance = abs(score.sign * here - cut(score, threshold))
-    about: Row = {
-        "n": len(here),
-        "gap": None if isinstance(threshold, str) else float(distance.min()),
-    }
+    about: Row = {"n": len(here), "gap": float(distance.min()) if decides else None}
     about |= {f"moved_{_percent(q)}": None for q in QUANTILES} | {"flips": None}
     known = [(noise, "stated") for noise in noises]
     if there is not None:
-        found = margin(score, here, there, threshold)
-        about |= {f"moved_{_percent(q)}": value for q, value in found.moved.items()}
-        about["flips"] = len(found.flips)
-        known = [*([] if found.noise is None else [(found.noise, "measured")]), *known]
+        moved = abs(here - there)
+        quantiles = zip(QUANTILES, np.quantile(moved, QUANTILES).tolist(), strict=True)
+        about |= {f"moved_{_percent(q)}": value for q, value in quantiles}
+        flips = trusted(score, here, threshold) != trusted(score, there, threshold)
+        about["flips"] = int(flips.sum())
+        known = [*([(noise_of(moved, distance), "measured")] if decides else []), *known]
     for noise, how in known:
         near = int((distance <= noise).sum())
         shares = {"near": near, "near_share": near / len(here)}
         yield about | {"noise": noise, "noise_is": how} | shares
+
+
+def noise_of(
+    moved: np.ndarray, distance: np.ndarray, quantile: float = 0.99, neighbours: int = 500
+) -> float:
+    """How far scores move between two runtimes: the `quantile` of `moved` float64 [N] among the
+    images of the smallest `distance` [N] from λ, for a score moves less where it is near its bound.
+    """
+    count = min(neighbours, len(moved))
+    nearest = np.argpartition(distance, count - 1)[:count]
+    return float(np.quantile(moved[nearest], quantile))
 
 
 def _percent(quantile: float) -> str:

@@ -22,7 +22,7 @@ CPU_ONLY = (
     *("cache", "stages.rule", "stages.sweep", "stages.score", "stages.fitting", "stages.threshold"),
     *("stages.heterogeneity", "stages.simulate", "stages.results", "stages.importing"),
     *("stages.policy", "stages.check", "stages.publish", "stages.wide", "stages.deployed"),
-    *("stages.deferral", "stages.calibration", "stages.bootstrap", "stages.margin"),
+    *("stages.deferral", "stages.calibration", "stages.bootstrap"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
     *("stages.models", "stages.datasets", "stages.report", "stages.reproduce.figures"),
     *("stages.plugins", "stages.scores", "stages.extra_scores", "stages.energy"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.margin import margin
+from stages.margins import compared, noise_of
 from stages.rule import SCORES, scores_of
 
 TENTHS = st.integers(0, 10).map(lambda i: i / 10)
@@ -21,26 +21,35 @@ def sent(name, scores, threshold):
 
 
 @pytest.mark.parametrize("name", ["maxp", "entropy"])
-@given(BOTH, TENTHS | st.sampled_from(["always", "never"]), st.integers(1, 30))
+@given(BOTH, TENTHS | st.sampled_from(["always", "never"]))
 @settings(max_examples=80)
-def test_against_one_image_at_a_time(name, both, threshold, neighbours):
+def test_against_one_image_at_a_time(name, both, threshold):
     here, there = (np.array(column) for column in zip(*both, strict=True))
-    found = margin(SCORES[name], here, there, threshold, quantile=1.0, neighbours=neighbours)
-    assert set(found.flips.tolist()) == sent(name, here, threshold) ^ sent(name, there, threshold)
-    assert found.moved[1.0] == max(abs(x - y) for x, y in both)
-    assert found.n == len(both)
+    first, *stated = compared(SCORES[name], threshold, here, there, (0.05, 0.25))
+    flips = sent(name, here, threshold) ^ sent(name, there, threshold)
+    assert (first["n"], first["flips"]) == (len(both), len(flips))
+    assert first["moved_p100"] == max(abs(x - y) for x, y in both)
+    rows = [first, *stated]
     if isinstance(threshold, str):
-        assert (found.noise, found.near, found.gap, found.clear) == (None, 0, None, True)
+        assert [row["noise_is"] for row in rows] == ["stated"] * 2
+        assert {(row["gap"], row["near"]) for row in rows} == {(None, 0)}
         return
+    assert [row["noise_is"] for row in rows] == ["measured", "stated", "stated"]
     distances = [abs(x - threshold) for x, _ in both]
-    assert found.gap == min(distances)
-    assert found.near == sum(d <= found.noise for d in distances)
-    assert found.clear == (found.gap > found.noise)
+    assert first["gap"] == min(distances)
+    for row in rows:
+        assert row["near"] == sum(d <= row["noise"] for d in distances)
+
+
+@given(BOTH, st.integers(1, 30))
+@settings(max_examples=80)
+def test_the_noise_is_of_the_images_nearest(both, neighbours):
+    moved, distance = (np.array(column) for column in zip(*both, strict=True))
+    found = noise_of(moved, distance, 1.0, neighbours)
     # Ties in the distance may be cut either way: the noise lies between the two.
-    edge = sorted(distances)[min(neighbours, len(both)) - 1]
-    inside = [abs(x - y) for (x, y), d in zip(both, distances, strict=True) if d < edge]
-    upto = [abs(x - y) for (x, y), d in zip(both, distances, strict=True) if d <= edge]
-    assert max(inside, default=0) <= found.noise <= max(upto)
+    edge = sorted(distance)[min(neighbours, len(both)) - 1]
+    inside, upto = ([m for m, d in both if d < edge], [m for m, d in both if d <= edge])
+    assert max(inside, default=0) <= found <= max(upto)
 
 
 def test_the_noise_is_that_of_scores_near_the_threshold():
@@ -48,13 +57,11 @@ def test_the_noise_is_that_of_scores_near_the_threshold():
     rng = np.random.default_rng(0)
     here = np.concatenate([rng.uniform(0.4, 0.6, 1000), rng.uniform(0.98, 1, 9000)])
     moves = np.concatenate([np.full(1000, 1e-2), np.full(9000, 1e-5)])
-    found = margin(SCORES["maxp"], here, here - moves, 0.99, neighbours=200)
-    assert found.noise == pytest.approx(1e-5)
-    assert margin(SCORES["maxp"], here, here - moves, 0.5, neighbours=200).noise == pytest.approx(
-        1e-2
-    )
-    assert found.moved[0.5] == pytest.approx(1e-5)
-    assert found.moved[1.0] == pytest.approx(1e-2)
+    for threshold, noise in ((0.99, 1e-5), (0.5, 1e-2)):
+        [row] = compared(SCORES["maxp"], threshold, here, here - moves, ())
+        assert row["noise"] == pytest.approx(noise)
+        assert row["moved_p50"] == pytest.approx(1e-5)
+        assert row["moved_p100"] == pytest.approx(1e-2)
 
 
 def test_bfloat16_logits_against_float32():
@@ -63,10 +70,8 @@ def test_bfloat16_logits_against_float32():
     logits = (rng.standard_normal((4000, 10)) * 3).astype(np.float32)
     coarse = (logits.view(np.uint32) & 0xFFFF0000).view(np.float32)
     here, there = (scores_of(z)["maxp"] for z in (logits, coarse))
-    found = margin(SCORES["maxp"], here, there, 0.8, quantile=1.0, neighbours=4000)
-    assert found.noise == found.moved[1.0]
-    assert 0 < len(found.flips) <= found.near < 400
-    assert np.all(abs(here[found.flips] - 0.8) <= found.noise)
-    assert not found.clear
-    same = margin(SCORES["maxp"], here, here.copy(), 0.8)
-    assert (same.noise, len(same.flips), same.clear) == (0, 0, True)
+    [row, widest] = compared(SCORES["maxp"], 0.8, here, there, (abs(here - there).max(),))
+    assert 0 < row["noise"] <= row["moved_p100"]
+    assert 0 < row["flips"] <= widest["near"] < 400
+    [same] = compared(SCORES["maxp"], 0.8, here, here.copy(), ())
+    assert (same["noise"], same["flips"]) == (0, 0)
