@@ -7,7 +7,7 @@ from cache.partition import Partition
 from cache.parts import PartWriter, intact
 from cache.reader import iter_logits, iter_parts, read_table, same_images
 from cache.store import Store
-from cache.writer import MissingPartsError, PartitionWriter, sound, write_partition
+from cache.writer import MissingPartsError, PartitionWriter, restate, sound, write_partition
 
 __all__ = [
     "BusyError",
@@ -27,6 +27,7 @@ __all__ = [
     "lock",
     "lock_all",
     "read_table",
+    "restate",
     "same_images",
     "sound",
     "write_partition",

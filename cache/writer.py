@@ -71,14 +71,10 @@ class PartitionWriter(PartWriter):
             self.complete, self.done = None, self._resumable({})
 
     def restate(self, *fields: str) -> None:
-        """Publish a complete partition's manifest again where these of its provenance changed."""
-        if self.complete is None:
-            return
-        stated = {field: self.provenance.get(field) for field in fields}
-        if any(self.complete.provenance.get(field) != stated[field] for field in fields):
-            provenance = self.complete.provenance | stated
-            self.complete = replace(self.complete, provenance=provenance)
-            manifests.publish(self.store, self.complete)
+        """Of a complete partition these of its provenance, as `restate`."""
+        if self.complete is not None:
+            stated = {field: self.provenance.get(field) for field in fields}
+            self.complete = restate(self.store, self.complete, **stated)
 
     def refresh(self) -> None:
         """Read again from the cache which parts are done, or that another has finished it all."""
@@ -202,6 +198,15 @@ def write_partition(
             return writer.complete
         writer.write(0, table)
         return writer.finish(1)
+
+
+def restate(store: Store, manifest: Manifest, **stated: Any) -> Manifest:
+    """Publish a manifest again where these of its provenance changed; for who holds the lock."""
+    if all(manifest.provenance.get(field) == value for field, value in stated.items()):
+        return manifest
+    changed = replace(manifest, provenance=manifest.provenance | stated)
+    manifests.publish(store, changed)
+    return changed
 
 
 def sound(

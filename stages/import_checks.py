@@ -41,6 +41,12 @@ def siblings(store: Store, partition: Partition) -> list[Manifest]:
     return [each for each in found if each is not None]
 
 
+def same_model(manifest: Manifest, partition: Partition) -> bool:
+    """Whether it is the same model in the same runtime, on another split."""
+    one, other = manifest.partition.keys, partition.keys
+    return all(one[key] == other[key] for key in ("model", "runtime"))
+
+
 def oddities(
     store: Store, request: Request, logits: np.ndarray, sha256: str, others: Sequence[Manifest]
 ) -> Iterator[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import SAMPLES
 from stages.arrays import read_array
@@ -163,8 +163,6 @@ def _same_names(request: Request, known: Manifest, names: Sequence[str]) -> None
 
 def _name(store: Store, known: Manifest, names: Sequence[str]) -> None:
     """Give the classes of known samples these names, if any."""
-    if not names:
-        return
-    with cache.lock(store, known.partition.guard):
-        told = known.provenance | {_NAMES: list(names)}
-        PartitionWriter(store, known.partition, SAMPLES, known.identity, told).restate(_NAMES)
+    if names:
+        with cache.lock(store, known.partition.guard):
+            cache.restate(store, known, **{_NAMES: list(names)})

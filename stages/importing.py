@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, PartitionWriter, Store
+from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
@@ -52,12 +52,16 @@ def run(
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     logits = as_logits(read_array(request.logits), request.logits)
     others = import_checks.siblings(store, partition)
+    own = [each for each in others if import_checks.same_model(each, partition)]
+    if request.macs is None:
+        request = replace(request, macs=_macs(own))
     import_checks.same_classes(others, request.logits, logits.shape[1])
     labels = checked(store, request, logits)
     for odd in import_checks.oddities(store, request, logits, _sha256(logits), others):
         note(f"warning: {odd}")
     with cache.lock(store, partition.guard):
         _write(store, partition, request, logits, labels)
+    _share(store, own, request.macs)
     return {
         "model": request.model,
         "split": request.split,
@@ -66,6 +70,17 @@ def run(
         "rows": len(logits),
         "accuracy": float((logits.argmax(axis=1) == labels.values).mean()),
     }
+
+
+def _macs(own: Sequence[Manifest]) -> int | None:
+    return next((macs for each in own if (macs := each.provenance.get("macs")) is not None), None)
+
+
+def _share(store: Store, own: Sequence[Manifest], macs: int | None) -> None:
+    """A model costs the same on all its splits."""
+    for each in own if macs is not None else ():
+        with cache.lock(store, each.partition.guard):
+            cache.restate(store, each, macs=macs)
 
 
 def _write(
@@ -99,7 +114,7 @@ def _write(
             )
             writer.write(part, pa.table([ids, column], schema=schema))
         writer.finish(len(starts))
-    writer.restate("trained_on", "macs")
+    writer.restate("trained_on", *([] if request.macs is None else ["macs"]))
 
 
 def _sha256(logits: np.ndarray) -> str:

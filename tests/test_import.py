@@ -616,6 +616,31 @@ def test_probabilities_are_told(files):
         assert done.err.count("\n") == told
 
 
+def test_multiply_adds_are_the_models_on_all_its_splits(files):
+    def bring_split(split, logits, *macs):
+        np.save(files / "logits.npy", logits)
+        args = (files / "logits.npy", files / "labels.npy", "big", split)
+        assert bring(files, *args, *macs).status == 0
+
+    def told():
+        found = [
+            load(Store(files), Partition.of("logits", dataset="mine", split=split, **keys))
+            for split in ("test", "val", "dev")
+        ]
+        return [each and each.provenance["macs"] for each in found]
+
+    keys = {"variant": "identity", "runtime": "import", "model": "big"}
+    bring_split("test", LOGITS)
+    assert told() == [None, None, None]
+    bring_split("val", LOGITS[::-1], "--macs", "2M")
+    bring_split("dev", OTHERS)
+    assert told() == [2_000_000] * 3
+    bring_split("val", LOGITS[::-1])
+    assert told() == [2_000_000] * 3
+    bring_split("val", LOGITS[::-1], "--macs", "3M")
+    assert told() == [3_000_000] * 3
+
+
 def test_the_same_logits_on_another_split_are_told(files):
     given = (files / "logits.npy", files / "labels.npy")
     assert bring(files, *given).err == ""
