@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from stages.prefix_tree import PrefixTree
-from stages.rule import Score, Threshold, takes_b, trusted
+from stages.rule import Score, Threshold, takes_b
 from stages.sweep import Ordering
 
 # A point that stands out from the hull by less than this many right answers is rounding.
@@ -108,17 +108,14 @@ class ChainSolver:
         ranks = _ranks(self._second)[self._first.order]
         self._tree = PrefixTree(ranks, right[2] - right[1])
 
-    def best(self, price: float) -> ChainPoint:
-        """The thresholds of the highest accuracy − price · cost."""
-        return self._described(self._best(price))
-
     def hull(self) -> list[ChainPoint]:
         """The vertices of the upper hull of (cost, accuracy) over all thresholds, cheapest first:
         from A alone to the highest accuracy, at its least cost."""
         return [self._described(point) for point in self._hull()]
 
     def _best(self, price: float) -> _Point:
-        """By the integers at the optimum, so that a point is exact whatever the price rounds to."""
+        """The highest right answers − price · cost; the point is exact whatever the price rounds
+        to, for it is made from the integers at the optimum."""
         _, cost_b, cost_c = self.chain.costs
         onward = np.concatenate(([0.0], self._tree.best(price * cost_c)))
         ends = self._first.ends
@@ -188,41 +185,6 @@ def _excess(point: _Point, low: _Point, high: _Point) -> float:
     """Right answers above the line from low to high."""
     price = (high.right - low.right) / (high.cost - low.cost)
     return point.right - low.right - price * (point.cost - low.cost)
-
-
-@dataclass(frozen=True)
-class ChainRun:
-    """A chain with given thresholds on some images: `stage` int8 [N], 0 where A's answer stands to
-    2 where C ran; `correct` bool [N]; `costs` per run of each model."""
-
-    stage: np.ndarray
-    correct: np.ndarray
-    costs: tuple[float, float, float]
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.correct.mean())
-
-    @property
-    def usage_b(self) -> float:
-        return float((self.stage >= 1).mean())
-
-    @property
-    def usage_c(self) -> float:
-        return float((self.stage == 2).mean())
-
-    @property
-    def cost(self) -> float:
-        """Per image."""
-        return self.costs[0] + self.usage_b * self.costs[1] + self.usage_c * self.costs[2]
-
-
-def evaluate(chain: Chain, threshold_a: Threshold, threshold_b: Threshold) -> ChainRun:
-    """The chain on its images, which need not be those that chose the thresholds."""
-    to_b = ~trusted(chain.score, chain.s_a, threshold_a)
-    to_c = to_b & ~trusted(chain.score, chain.s_b, threshold_b)
-    stage = to_b.astype(np.int8) + to_c
-    return ChainRun(stage, chain.correct[stage, np.arange(len(stage))], chain.costs)
 
 
 def chain_candidates(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.chains import Chain, ChainSolver, chain_candidates, evaluate
+from stages.chains import Chain, ChainSolver, chain_candidates
 from stages.prefix_tree import PrefixTree
 from stages.rule import ALWAYS, NEVER, SCORES
 
@@ -100,23 +100,11 @@ def test_the_hull_is_that_of_all_thresholds(name, postcheck, images, costs):
 
 
 @pytest.mark.parametrize(("name", "postcheck"), CASES)
-@given(images=IMAGES, costs=COSTS, price=st.sampled_from([0.0, 0.01, 0.125, 0.3, 1.0, 7.0]))
-@settings(max_examples=80)
-def test_the_best_for_a_price_is_that_of_all_thresholds(name, postcheck, images, costs, price):
-    chain = _chain(name, images, costs, postcheck)
-    n, point = len(images), ChainSolver(chain).best(price)
-    everything = _all_outcomes(name, images, costs, postcheck)
-    best = max(right - price * cost for cost, right, *_ in everything)
-    assert n * (point.accuracy - price * point.cost) == pytest.approx(best, abs=1e-9)
-
-
-@pytest.mark.parametrize(("name", "postcheck"), CASES)
-@given(images=IMAGES, others=IMAGES, costs=COSTS)
+@given(images=IMAGES, costs=COSTS)
 @settings(max_examples=60)
-def test_thresholds_decide_as_their_point_says(name, postcheck, images, others, costs):
-    """On the images that chose them, from either end of their intervals too; and on others."""
+def test_thresholds_decide_as_their_point_says(name, postcheck, images, costs):
+    """From the middle of their intervals, and from the included ends."""
     chain, n = _chain(name, images, costs, postcheck), len(images)
-    elsewhere = _chain(name, others, costs, postcheck)
     for point in ChainSolver(chain).hull():
         included = (point.low_a, point.low_b) if name == "entropy" else (point.high_a, point.high_b)
         middle = (point.threshold_a, point.threshold_b)
@@ -124,9 +112,6 @@ def test_thresholds_decide_as_their_point_says(name, postcheck, images, others, 
         said = (point.cost * n, point.accuracy * n, point.usage_b * n, point.usage_c * n)
         for pair in (middle, ends):
             assert said == pytest.approx(_outcome(name, images, costs, postcheck, pair))
-        run, m = evaluate(elsewhere, *middle), len(others)
-        found = (run.cost * m, run.accuracy * m, run.usage_b * m, run.usage_c * m)
-        assert found == pytest.approx(_outcome(name, others, costs, postcheck, middle))
 
 
 @given(
