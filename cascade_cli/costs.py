@@ -306,7 +306,11 @@ def compare(
     batch_size: prices.BatchSize = 1,
     min_accuracy: Annotated[
         float | None,
-        typer.Option(help="Accuracy to reach on the fitting images. [default: the best model's]"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Accuracy to reach on the fitting images. [default: the best model's]",
+        ),
     ] = None,
     scorefn: opt.ScoreFns = opt.OWN_SCORES,
     split: opt.Split = None,
@@ -327,6 +331,7 @@ def compare(
     store, images = Store(cache), gather.Images()
     names = asking.deployable_scores(store, scorefn)
     reported = gather.reported(store, dataset, split, None, images, runtime)
+    gather.enough_models(reported.models[1:], reported)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note)

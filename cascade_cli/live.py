@@ -419,6 +419,7 @@ def _show_agreement(found: dict[str, Any]) -> None:
         f"scores moved by up to {found['largest_score_shift']:.1e}"
     )
     for row in found["differences"]:
-        print(f"    sample {row['sample_id']}: {row['distance']:.1e} from the {row['boundary']}")
+        which = f"request {row['request']}, sample {row['sample_id']}"
+        print(f"    {which}: {row['distance']:.1e} from the {row['boundary']}")
     if found["outside_noise"]:
         say("warning: the live run and the simulation disagree by more than float noise")

@@ -36,14 +36,18 @@ def run(
 ) -> list[Row]:
     """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
 
-    By default that is the accuracy of the best single model there. `costs` are per request by
-    device, `excess` the cost over that device's own choice, as a fraction. InputError where no
-    cascade is accurate enough.
+    By default that is the accuracy of the best single model there, which a cascade always has.
+    `costs` are per request by device, `excess` the cost over that device's own choice, as a
+    fraction. InputError where no cascade is accurate enough.
     """
-    target = float(plan.scores.accuracy.max()) if min_accuracy is None else min_accuracy
+    best = float(plan.scores.accuracy.max())
+    target = best if min_accuracy is None else min_accuracy
     rows = candidates(plan.scores, target, names)
     if not rows:
-        raise InputError(f"no cascade reaches {target:.2%} on {plan.split}: give --min-accuracy")
+        raise InputError(
+            f"no cascade reaches {target:.2%} on {plan.split}: ask for less, or leave out "
+            f"--min-accuracy for the {best:.2%} of the best model"
+        )
     expected = _costs(rows, plan.scores, prices, batch_size)
     found = []
     for device in prices:

@@ -79,10 +79,10 @@ def agreement(
     """Where the live run and the simulation differ, and how close to a boundary that was.
 
     The simulation is of the requests that were served, `scores` by request, with the same memory
-    in front if there was one. `distance` is the cached score's from λ, or of the two models' scores
-    from each other (post-check), or of the answering model's two largest probabilities.
-    `outside_noise` counts the differences farther away than float noise reaches, hits that only one
-    of the two saw among them: those are faults.
+    in front if there was one. `request` is the position in the stream; `distance` the cached
+    score's from λ, or of the two models' scores from each other (post-check), or of the answering
+    model's two largest probabilities. `outside_noise` counts the differences farther away than
+    float noise reaches, hits that only one of the two saw among them: those are faults.
     """
     scores = first(scores, len(served.ids))
     simulated = simulate(scores, cascade)
@@ -138,7 +138,8 @@ def _difference(
     else:
         model = a if oracle and differs["escalated"] else b if pairs["took_b"][1][i] else a
         boundary, distance = "answer", scores.scores["difference"][model][i]
-    row: dict[str, Any] = {"sample_id": int(i), "boundary": boundary, "distance": float(distance)}
+    row: dict[str, Any] = {"request": i, "sample_id": int(scores.sample_ids[i])}
+    row |= {"boundary": boundary, "distance": float(distance)}
     for name, (live, cached) in pairs.items():
         row |= {f"{name}_live": live[i].item(), f"{name}_simulated": cached[i].item()}
     return row
@@ -161,12 +162,18 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
     )
 
 
+_REQUEST = (
+    *("model_1", "model_2", "score", "threshold", "postcheck", "stream"),
+    *("memory", "memory_size", "memory_radius", "memory_trust"),
+    *("device", "precision", "batch_size", "n"),
+)
+
+
 def record(store: Store, scores: ScoreSet, result: dict[str, Any]) -> None:
     """Write what `cascade live --json` prints of a cascade as a row of results/live."""
-    same = ("model_1", "model_2", "score", "threshold", "postcheck", "memory", "stream")
-    row = {name: result[name] for name in (*same, "device", "precision", "batch_size", "n")}
-    request = row | {"split": scores.split}
     energy, foretold = result["energy"], result["predicted"] or {}
+    row = {name: result[name] for name in _REQUEST} | {"meter": energy["source"]}
+    request = row | {"split": scores.split}
     row |= {name: result[name] for name in ("accuracy", "usage", "hit_rate")}
     row |= {f"latency_{name}_ms": result["latency_ms"][name] for name in ("p50", "p95", "p99")}
     row |= {

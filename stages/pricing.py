@@ -203,6 +203,8 @@ class Pricer:
             "cost_unit": self.prices.unit,
             "cost_device": self.prices.device,
             "cost_batch_size": self.batch_size,
+            "cost_preprocess": self.preprocess,
+            "cost_arrival_rate": self.arrival_rate,
             "cost_why": self.prices.why,
         }
 
@@ -256,12 +258,17 @@ class Pricer:
 
 NO_COST: dict[str, Any] = dict.fromkeys(
     (
-        "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_why",
-        "cost", "cost_low", "cost_high", "cost_1", "cost_2",
+        "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_preprocess",
+        "cost_arrival_rate", "cost_why", "cost", "cost_low", "cost_high", "cost_1", "cost_2",
         "baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high",
         "accuracy_change", "accuracy_change_low", "accuracy_change_high", "energy_j_per_request",
     )
 )  # fmt: skip
+
+
+def asked(pricer: Pricer | None) -> dict[str, Any] | None:
+    """What tells a question about costs from others, for the request of a result."""
+    return None if pricer is None else pricer.about() | {"baseline": pricer.baseline}
 
 
 def batches(chosen: np.ndarray, size: int) -> np.ndarray:

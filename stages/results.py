@@ -28,7 +28,7 @@ _NAMES = (
     "stream",
 )
 _TYPES = {
-    "postcheck": pa.bool_(),
+    **dict.fromkeys(("postcheck", "cost_preprocess"), pa.bool_()),
     **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
     **dict.fromkeys(

@@ -29,7 +29,7 @@ from stages.deferral.decided import Objective
 from stages.deferral.inputs import Sides
 from stages.deferral.rules import SCORES_ONLY
 from stages.fitting import FOLDS, FitPlan, folds
-from stages.pricing import NO_COST, Pricer
+from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
 from stages.score import ScoreSet
 from stages.sweep import OBJECTIVES
@@ -100,8 +100,10 @@ def run(
     request = {
         "pairs": [[reported.models[m] for m in pair] for pair in question.pairs],
         "committees": [[reported.models[m] for m in team] for team in question.committees],
+        "trios": question.trios,
         "fit": [plan.method, plan.split],
         "question": [list(question.rules), list(question.finals), list(question.objectives)],
+        "cost": asked(pricer),
     }
     save(store, "rules", reported, request, rows)
     return rows, notes

@@ -18,7 +18,7 @@ from stages.fitting import FOLDS, FitPlan, folds
 from stages.found import Found, Space, find
 from stages.judged import Fitted, Judge, Row
 from stages.operating import OperatingPoint, Outcome, outcome
-from stages.pricing import Pricer
+from stages.pricing import Pricer, asked
 from stages.questions import ACCURACY, CERTIFY, COST, MATCH, Question
 from stages.resampled import Resampling
 from stages.results import save
@@ -226,8 +226,7 @@ def _request(search: Search, promise: Promise | None) -> dict[str, Any]:
         "question": str(search.question),
         "space": str(search.space),
         "fit": [search.plan.method, search.plan.split],
-        "cost": search.pricer.about(),
-        "baseline": search.pricer.baseline,
+        "cost": asked(search.pricer),
         "promise": promise and str(promise),
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.memory import Policy, Remembered, remember, size_bytes
-from stages.pricing import NO_COST, Pricer
+from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
 from stages.rule import ORACLE_THRESHOLD, Threshold, takes_b, trusted
 from stages.score import ScoreSet
@@ -128,8 +128,9 @@ def run(
     `request` tells apart what else was asked for (the stream's name, say).
     """
     row = figures(scores, cascade, fit, pricer, recall)
-    asked = {"cascade": str(cascade), "fit": fit, "memory": recall and str(recall.policy)}
-    save(store, "simulate", scores, asked | (request or {}), [row])
+    memory = recall and [str(recall.policy), recall.batch_size]
+    told = {"cascade": str(cascade), "fit": fit, "memory": memory, "cost": asked(pricer)}
+    save(store, "simulate", scores, told | (request or {}), [row])
     return row
 
 

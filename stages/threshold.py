@@ -10,7 +10,7 @@ import numpy as np
 
 from cache import Store
 from stages.fitting import FOLDS, FitPlan, folds
-from stages.pricing import NO_COST, Pricer
+from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
 from stages.rule import Score, Threshold, trusted
 from stages.score import ScoreSet
@@ -49,6 +49,7 @@ def run(
         "pairs": [[reported.models[m] for m in pair] for pair in pairs],
         "fit": [plan.method, plan.split],
         "question": str(question),
+        "cost": asked(pricer),
     }
     save(store, "threshold", reported, request, rows)
     return rows

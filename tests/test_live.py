@@ -189,6 +189,16 @@ def case(single):
     return scores, one, served_by(scores, one)
 
 
+def test_a_difference_names_its_request_and_its_sample(case):
+    """The fourth request shows the last image."""
+    scores, one, _ = case
+    shown = scores.of_images(np.array([5, 9, 5, len(scores.labels) - 1]))
+    served = served_by(shown, one)
+    planted = replace(served, escalated=flipped(served.escalated, 3))
+    [row] = agreement(planted, shown, one)["differences"]
+    assert (row["request"], row["sample_id"]) == (3, len(scores.labels) - 1)
+
+
 def flipped(values, i):
     values = values.copy()
     values[i] = not values[i] if values.dtype == bool else (values[i] + 1) % 10
@@ -432,7 +442,7 @@ def test_a_disagreement_is_listed_and_warned_of(batched, monkeypatch):
     monkeypatch.setattr(Runner, "logits", lambda self, batch: usual(self, batch) * 0.5)
     result = live("-t", "0.9", "--batch-size", 64, "--cache", batched)
     assert "warning: the live run and the simulation disagree" in result.err
-    assert "from the threshold" in result.out
+    assert re.search(r"request (\d+), sample \1: \S+ from the threshold", result.out)
 
 
 def test_what_the_cache_lacks_is_extracted_first(tmp_path):

@@ -6,8 +6,11 @@ import duckdb
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
-from helpers import make_cache
+from helpers import MODELS, make_cache
+from running import cascade
 
+from cache import find, read_table
+from stages import costs
 from stages import simulate as simulate_stage
 from stages import threshold as threshold_stage
 from stages.fitting import FitPlan, plan
@@ -36,8 +39,8 @@ def results(tmp_path_factory):
         for question in (Question(), Question(scores=("oracle",))):
             threshold_stage.run(store, scores, fitted, [(0, 1)], question)
     pair = ("small", "large")
-    for cascade in (Cascade(*pair, "maxp", 0.5), Cascade(*pair, "oracle")):
-        simulate_stage.run(store, scores, cascade)
+    for one in (Cascade(*pair, "maxp", 0.5), Cascade(*pair, "oracle")):
+        simulate_stage.run(store, scores, one)
     limit, how = fitted_point(scores, crossfit, pair, "entropy", True, "1se")
     simulate_stage.run(store, scores, Cascade(*pair, "entropy", limit, True), how)
     return root / "results"
@@ -59,3 +62,55 @@ def test_tidy():
     assert tidy({"threshold": "always"}) == {"threshold": None, "mode": "always"}
     assert tidy({"threshold": None}) == {"threshold": None, "mode": "oracle"}
     assert tidy({"accuracy": 1.0}) == {"accuracy": 1.0}
+
+
+PAIR = ("-m1", "small", "-m2", "large")
+COSTS = (
+    (),
+    ("--cost", "latency"),
+    ("--cost", "latency", "--cost-device", "nano"),
+    ("--cost", "latency", "--batch-size", "8"),
+    ("--baseline", "small"),
+)
+FLOW = (("--arrival-rate", "2"), ("--arrival-rate", "1"), ("--with-preprocess",))
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    store = make_cache(tmp_path_factory.mktemp("priced"))
+    for device, ms in (("desk", 2.0), ("nano", 7.0)):
+        about = {"device": device, "batch_size": 1, "meter": "manual", "source": "a test"}
+        about |= {"latency_ms": ms, "energy_j": ms / 10, "idle_w": 1.0}
+        rows = [about | {"component": name} for name in ("forward", "preprocess")]
+        for model in MODELS:
+            costs.merge(store, "toy", "elsewhere", model, rows)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("command", "questions"),
+    [
+        (("simulate", *PAIR, "-t", "0.6"), COSTS + FLOW),
+        (("threshold", *PAIR, "-s", "maxp"), COSTS),
+        (("rules", *PAIR, "--rules", "maxp"), COSTS),
+        (("search", "-s", "maxp"), COSTS),
+    ],
+    ids=lambda value: value[0] if isinstance(value[0], str) else "",
+)
+def test_another_cost_question_is_another_result(priced, command, questions):
+    """The same question replaces its own, and the columns tell which is which."""
+    for question in 2 * questions:
+        if "--cost-device" not in question:
+            question = (*question, "--cost-device", "desk")
+        asked = (*command, *question, "--dataset", "toy", "--cache", priced.root)
+        assert cascade(*asked).status == 0
+    found = [read_table(priced, m).to_pylist() for m in find(priced, "results", command[0])]
+    names = ("kind", "device", "batch_size", "preprocess", "arrival_rate")
+    told = [
+        (
+            *(rows[0][f"cost_{name}"] for name in names),
+            {row["baseline"] for row in rows} == {"small"},
+        )
+        for rows in found
+    ]
+    assert len(told) == len(set(told)) == len(questions)
