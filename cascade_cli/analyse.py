@@ -173,7 +173,8 @@ def _question(
     from stages.sweep import OBJECTIVES
     from stages.threshold import Question
 
-    scores = tuple(asking.checked_score(store, name) for name in asking.names(scorefn) or ())
+    asked = dict.fromkeys(asking.names(scorefn) or ())
+    scores = tuple(asking.checked_score(store, name) for name in asked)
     objectives = tuple(asking.names(objective) or ())
     for name in objectives:
         if name not in OBJECTIVES:

@@ -193,11 +193,11 @@ def decided(
 
 
 def named_splits(dataset: str, text: str | None) -> list[str] | None:
-    """Splits separated by commas, as they are called in the cache; None where none are given."""
+    """Splits separated by commas, each once, as the cache calls them; None where none are given."""
     from stages.datasets import split_name
 
     given = asking.names(text)
-    return None if given is None else [split_name(dataset, split) for split in given]
+    return given and list(dict.fromkeys(split_name(dataset, split) for split in given))
 
 
 def extract_splits(dataset: str, images: Images) -> list[str]:

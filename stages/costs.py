@@ -24,6 +24,7 @@ from cache.schema import COSTS
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
 KINDS = tuple(UNITS)
+_MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
 # From least to most trusted for what a model itself draws; others count as the first.
 _METERS = ("none", "manual", "rapl", "ina3221", "nvml_power", "nvml_counter")
 KEY = ("device", "component", "batch_size", "meter", "source")
@@ -129,10 +130,13 @@ HASH = "hash:"
 def hash_cost(
     store: Store, dataset: str, algorithm: str, kind: str, device: str | None
 ) -> float | None:
-    """Cost of hashing one image on the device, in the unit of `kind`; None where not measured."""
+    """Cost of hashing one image on the device, in the unit of `kind`; None where not measured.
+
+    Of a kind that no row has, multiply-adds or runs of a model, none is.
+    """
     name = HASH + algorithm
     rows = [row for row in read(store, dataset, [name])[name] if row["device"] == device]
-    chosen = [] if kind == "macs" else _chosen(rows, kind, "hash")
+    chosen = _chosen(rows, kind, "hash") if kind in _MEASURED else []
     return float(_curve(chosen, kind).at(1)) if chosen else None
 
 
@@ -182,8 +186,7 @@ def choose(
     devices = devices_of(rows, required)
     if device is not None and devices and device not in devices:
         raise one_of("cost device", device, devices)
-    measured = [each for each in KINDS if each != "macs"]
-    wanted = [kind] if kind else measured if device else KINDS
+    wanted = [kind] if kind else tuple(_MEASURED) if device else KINDS
     found = next(known(rows, macs, required, wanted, device, runtime), None)
     if found is not None:
         return replace(found, why=found.why + (", as asked" if kind else _WANTING[found.kind]))
@@ -267,7 +270,7 @@ def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
 
 def _chosen(rows: Sequence[Row], kind: str, component: str) -> list[Row]:
     """One row per batch size, ascending: joules by the best meter, and of equals the newest."""
-    column = {"joules": "energy_j", "latency": "latency_ms"}[kind]
+    column = _MEASURED[kind]
     known: dict[int, Row] = {}
     for row in sorted(rows, key=_trust if kind == "joules" else _age):
         beside = kind == "joules" and _of_the_host(row)

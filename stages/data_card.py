@@ -101,7 +101,7 @@ _TEXT = """---
 
 Tier `{tier}`: {holds}. One row per image and model, as [Parquet](https://parquet.apache.org/),
 partitioned by folder names. Neither images nor their names are in it: images are numbered as in the
-data set's own order (`sample_id`), and their `key` is that number.
+data set's own order (`sample_id`, from 0), and the `key` of number 17 is `row/17`.
 
 - Splits: {splits}
 - Licence: FILL IN (of these scores; images and weights have their own)

@@ -21,6 +21,8 @@ import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from cache.errors import one_of
 from cache.fingerprint import fingerprint_of
+from cache.manifest import FOLDER
+from cache.partition import KEYS
 from cache.reader import logits_of
 from cache.schema import SAMPLES, TOP10
 from stages import costs, extra_scores
@@ -31,6 +33,7 @@ from stages.variants import VARIANTS
 
 TIERS = ("scores", "top10", "full")
 CARD, SUMS = "README.md", "SHA256SUMS"
+_MADE = (*KEYS, FOLDER, ".tmp", CARD, SUMS)
 _TOP = 10
 # What a copy tells of how rows were made: nothing that names a file or a folder.
 _TOLD = (
@@ -77,10 +80,10 @@ def run(
 
     Returns the models, splits, files and bytes.
     """
-    if target.files(""):
+    if _holds_anything(target):
         raise InputError(f"{target.root} is not empty: publish into a new folder")
     there = splits_of(store, wanted.dataset)
-    splits = list(wanted.splits or there)
+    splits = list(dict.fromkeys(wanted.splits or there))
     for split in splits:
         if split not in there:
             raise one_of(f"split of {wanted.dataset} in the cache", split, there)
@@ -104,9 +107,16 @@ def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -
     return _finished(copy, rows)
 
 
+def _holds_anything(target: Store) -> bool:
+    """Files, or folders of the user's own, which an object store does not have."""
+    root = target.local_path("") if target.local else None
+    with target.faults("read"):
+        return any(root.iterdir()) if root and root.is_dir() else bool(target.files(""))
+
+
 @contextmanager
 def _whole(target: Store) -> Iterator[None]:
-    """All or nothing: half a copy would read as a cache. The target has no files before."""
+    """All or nothing: half a copy would read as a cache. The target holds nothing before."""
     there = target.local and target.local_path("").is_dir()
     try:
         yield
@@ -117,11 +127,13 @@ def _whole(target: Store) -> Iterator[None]:
 
 
 def _clear(target: Store, keep_root: bool) -> None:
-    target.each(target.delete, target.files(""))
+    """Delete what a copy is made of, and no more."""
+    made = [path for path in target.files("") if path.partition("/")[0] in _MADE]
+    target.each(target.delete, made)
     if target.local:
         root = target.local_path("")
-        for folder in root.iterdir():
-            shutil.rmtree(folder)
+        for name in _MADE:
+            shutil.rmtree(root / name, ignore_errors=True)
         if not keep_root:
             root.rmdir()
 
@@ -131,7 +143,7 @@ def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:
     found = []
     for variant in VARIANTS:
         by_model = models_of(store, wanted.dataset, split, variant, wanted.runtime)
-        for model in wanted.models or by_model:
+        for model in dict.fromkeys(wanted.models or by_model):
             if model not in by_model and variant == "identity":
                 raise one_of(f"model of {wanted.dataset}/{split}", model, by_model)
             found += by_model.get(model, [])

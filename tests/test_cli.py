@@ -549,6 +549,18 @@ def test_partitions_of_different_images(own, tmp_path):
     assert "were made from different images" in line
 
 
+TWICE = {
+    "models": ("score", "--split", "test,test", "--models", "digits_wide,digits_wide"),
+    "rows": ("threshold", *PAIR, "-s", "maxp,maxp", "--objective", "best", "-P"),
+    "hashes": ("hash", "--split", "test,test", "--algorithms", "dhash", "--no-profile"),
+}
+
+
+@pytest.mark.parametrize("key", TWICE)
+def test_what_is_named_twice_is_told_once(key, own):
+    assert len(cascade(*TWICE[key], "-d", "digits", "--cache", own, "--json").json[key]) == 1
+
+
 def test_missing_logits_name_the_command(tmp_path):
     np.save("x.npy", np.eye(5))
     np.save("y.npy", np.arange(5))

@@ -257,3 +257,13 @@ def test_the_cost_of_a_model_is_per_image():
     found = costs.choose({"m": [row(size=8, latency_ms=4.0)]}, {}, ["m"])
     assert found.model("m", 8) == 0.5
     assert math.isclose(found.model("m", 1), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cost"), [("joules", 0.5), ("latency", 2.0), ("macs", None), ("runs", None)]
+)
+def test_a_hash_costs_joules_or_time_and_nothing_else(store, kind, cost):
+    found = row(component="hash", latency_ms=2.0, energy_j=0.5)
+    costs.merge(store, "toy", "numpy-cpu", "hash:dhash", [found])
+    assert costs.hash_cost(store, "toy", "dhash", kind, "desk") == cost
+    assert costs.hash_cost(store, "toy", "dhash", kind, "nano") is None

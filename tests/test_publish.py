@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from helpers import make_cache, tied_logits, write_logits, write_samples
 from running import cascade
 from scipy.special import softmax
@@ -123,6 +124,11 @@ def test_copies_are_sound_and_hold_no_keys(copies, tier):
         assert "png" not in str(pq.read_schema(file).metadata)
 
 
+def keys_of(copy):
+    manifest = samples_of(Store(copy))
+    return cache.read_table(Store(copy), manifest).column("key").to_pylist()
+
+
 def fingerprint_of_split(store, manifest):
     split = manifest.partition.keys["split"]
     place = cache.Partition.of("samples", dataset="toy", split=split)
@@ -182,6 +188,8 @@ def test_the_card_tells_the_truth_and_its_code_runs(whole, copies, tier, monkeyp
     card = (copies[tier] / "README.md").read_text()
     monkeypatch.chdir(copies[tier])
     scores = score.load(whole, "toy", "test")
+    [example] = re.findall(r"`key` of number (\d+) is `row/\1`", card)
+    assert keys_of(copies[tier])[int(example)] == f"row/{example}"
     right = dict(zip(scores.models, scores.accuracy, strict=True))
     for model, accuracy in right.items():
         row = rf"\| {model} \| test \| identity \| torch-fp32-cpu \| {accuracy:.2%} \|"
@@ -199,7 +207,6 @@ def test_the_card_tells_the_truth_and_its_code_runs(whole, copies, tier, monkeyp
 
 
 def test_the_front_matter_is_yaml_and_its_files_are_there(copies):
-    yaml = pytest.importorskip("yaml")
     card = (copies["scores"] / "README.md").read_text()
     about = yaml.safe_load(card.split("---\n")[1])
     assert len(about["configs"]) == 6
@@ -227,7 +234,6 @@ def odd(tmp_path_factory):
 
 
 def test_any_table_of_a_copy_opens_by_its_configuration(odd):
-    yaml = pytest.importorskip("yaml")
     copy, rows = odd
     about = yaml.safe_load((copy / "README.md").read_text().split("---\n")[1])
     assert about["pretty_name"] == "Model scores on my: set|x"
@@ -288,6 +294,26 @@ def test_a_failed_copy_leaves_nothing_and_may_be_tried_again(damaged, place, tmp
     mend()
     assert cascade(*asked).status == 0
     assert not verify(Store(root)).damage
+
+
+@pytest.mark.parametrize("mine", ["mine", "logits/dataset=mine"])
+def test_a_folder_that_holds_folders_is_not_empty(damaged, mine, tmp_path):
+    (tmp_path / "copy" / mine).mkdir(parents=True)
+    store, _ = damaged
+    asked = ("--publish", tmp_path / "copy", "-d", "toy", "--tier", "full")
+    assert "is not empty" in cascade("export", *asked, "--cache", store.root).refusal
+    assert (tmp_path / "copy" / mine).is_dir()
+
+
+def test_a_failed_copy_clears_what_it_made_and_nothing_else(whole, tmp_path):
+    def interrupt(done, total):
+        (tmp_path / "copy" / "mine").mkdir()
+        (tmp_path / "copy" / "mine.txt").write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish.run(whole, Store(tmp_path / "copy"), publish.Wanted("toy"), interrupt)
+    assert sorted(path.name for path in (tmp_path / "copy").rglob("*")) == ["mine", "mine.txt"]
 
 
 def test_an_interrupted_copy_leaves_nothing(whole, tmp_path):
@@ -371,6 +397,17 @@ def test_some_models_of_some_splits(whole, tmp_path):
     on_disk = [path for path in (tmp_path / "some").rglob("*") if path.is_file()]
     assert found["files"] == len(on_disk)
     assert not (tmp_path / "some" / ".tmp").exists()
+
+
+def test_what_is_named_twice_is_published_once(whole, tmp_path):
+    asked = ("-d", "toy", "--split", "val,val,test", "--models", "small,small")
+    found = cascade(
+        "export", "--publish", tmp_path / "copy", *asked, "--cache", whole.root, "--json"
+    ).json
+    rows = [row for row in found["models"] if row["variant"] == "identity"]
+    assert [(row["model"], row["split"]) for row in rows] == [("small", "val"), ("small", "test")]
+    card = yaml.safe_load((tmp_path / "copy" / "README.md").read_text().split("---\n")[1])
+    assert len(card["configs"]) == 2
 
 
 def test_a_copy_of_a_copy(copies, tmp_path):

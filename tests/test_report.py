@@ -452,6 +452,9 @@ def test_fitting_on_the_reported_images_is_said(tmp_path, made):
 
 def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
     store = write_cache(tmp_path / "cache", {"test": 120}, macs=(None, None, None))
+    hashed = {"device": "desk", "component": "hash", "batch_size": 1, "meter": "none"}
+    hashed |= {"source": "profile", "latency_ms": 0.1}
+    costs.merge(store, "toy", "numpy-cpu", "hash:dhash", [hashed])
     with drawn() as specs:
         _, facts = make(store, tmp_path / "p.html", figures=tmp_path)
     page = read(tmp_path / "p.html")
