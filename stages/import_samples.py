@@ -84,7 +84,10 @@ def as_labels(
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise InputError(f"{where} is {values.dtype} {values.shape}: labels are N whole numbers")
     if len(values) != n:
-        raise InputError(f"{where} has {len(values)} labels but there are {n} rows of logits")
+        turned = ": are the logits K × N? They are to be N × K" if len(values) == classes else ""
+        raise InputError(
+            f"{where} has {len(values)} labels but there are {n} rows of logits{turned}"
+        )
     bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
     if bad.any():
         row = int(bad.argmax())

@@ -367,6 +367,14 @@ def test_bad_labels(name, files):
     assert not list(root.rglob("*.parquet"))
 
 
+def test_transposed_logits(files):
+    np.save(files / "logits.npy", LOGITS.T)
+    line = bring(files, files / "logits.npy", files / "labels.npy").refusal
+    assert line.endswith(
+        "90 labels but there are 4 rows of logits: are the logits K × N? They are to be N × K"
+    )
+
+
 def write(path, data):
     (path.write_bytes if isinstance(data, bytes) else path.write_text)(data)
 
