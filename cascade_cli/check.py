@@ -80,11 +80,15 @@ def _checked(
 ) -> dict[str, Any]:
     from cascade_cli import gather
     from stages import check as stage
+    from stages.fitting import seen, trained_splits
 
     promise, cascade = deployed.promise, deployed.cascade
     split = gather.report_split(store, deployed.dataset, split or promise["split"])
     pair = (cascade.model_1, cascade.model_2)
-    scores = gather.scores(store, deployed.dataset, split, pair, how.images, how.runtime)
+    where = (deployed.dataset, split, pair, how.images, how.runtime)
+    scores = gather.scores(store, *where, alone=True)
+    for note in seen(scores, trained_splits(store, scores), "check"):
+        say(note)
     row = simulated(store, scores, cascade, {}, _as_promised(store, scores, deployed, how))
     verdicts = [asdict(each) for each in stage.check(promise, row, alpha)]
     return {
@@ -92,7 +96,7 @@ def _checked(
         "dataset": deployed.dataset,
         "split": split,
         "n": row["n"],
-        "same_images": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
+        "same_fingerprint": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
         "fit_method": deployed.fitted,
         "alpha": alpha,
         "regressions": [each["figure"] for each in verdicts if each["worse"]],
@@ -150,5 +154,8 @@ def _show(found: dict[str, Any], rate: str) -> None:
     worse = ", ".join(map(_words, found["regressions"]))
     print(f"{where}{weights}: {f'worse in {worse}' if worse else 'nothing worse'}")
     print(f"false alarms in {rate} {found['alpha']:.2g} of such checks")
-    if found["same_images"]:
-        say("the policy holds no answers, so its own images count as a second sample of their kind")
+    if found["same_fingerprint"]:
+        say(
+            "these images have the names and labels of the promised ones; the policy holds no "
+            "answers, so they count as a second sample of their kind"
+        )

@@ -65,14 +65,18 @@ def scores(
     models: Sequence[str] | None,
     images: Images,
     runtime: str | None = None,
+    alone: bool = False,
 ) -> ScoreSet:
-    """The split's scores; logits the cache lacks are extracted first where the images are given."""
+    """The split's scores; logits the cache lacks are extracted first where the images are given.
+
+    `alone`: of no other split, as λ is not to be fitted.
+    """
     from stages.score import load
 
     def found() -> ScoreSet:
         return load(store, dataset, split, models, runtime=runtime)
 
-    return or_extracted(found, store, dataset, split, models, images, runtime)
+    return or_extracted(found, store, dataset, split, models, images, runtime, alone)
 
 
 def or_extracted(
@@ -83,6 +87,7 @@ def or_extracted(
     models: Sequence[str] | None,
     images: Images,
     runtime: str | None,
+    alone: bool = False,
 ) -> ScoreSet:
     """What the call finds in the cache, the logits it misses extracted first if they can be."""
     from stages.score import MissingError
@@ -94,7 +99,8 @@ def or_extracted(
             raise
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
-        splits = usual if split in usual and images.variants == ("identity",) else [split]
+        alone = alone or split not in usual or images.variants != ("identity",)
+        splits = [split] if alone else usual
         say(f"the cache lacks logits of {', '.join(wanted)}: extracting {', '.join(splits)} first")
         extract(store, dataset, splits, wanted, [], images)
         return found()

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from cache import InputError, Store
+import cache
+from cache import InputError, Manifest, Store
 from stages.datasets import split_name
 from stages.score import ScoreSet, load, models_of, splits_of
 
 FOLDS = 5
 _SEED = 20240901
+
+# Model → (splits its weights have seen, how that is known).
+Trained = dict[str, tuple[tuple[str, ...], str]]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the partition `on` a split tells of its weights: the `splits` they have seen."""
+
+    on: str
+    splits: tuple[str, ...]
+    source: str
 
 
 @dataclass(frozen=True)
@@ -39,32 +52,74 @@ def plan(
 
     InputError where the fitting split holds other weights than the reported one.
     """
-    trained = trained_splits(reported)
+    told = _told(store, reported)
+    trained, notes = _together(told), _differing(told)
     fit_split = fit_split and split_name(reported.dataset, fit_split)
-    runtime = runtime or _only_runtime(reported)
+    runtime = runtime or reported.runtime  # λ of one is not that of another
     if fit_split is None:
-        fit_split = _clean_split(store, reported, trained, runtime)
+        fit_split, why = _clean_split(store, reported, trained, runtime)
         if fit_split is None:
-            note = (
-                f"no other split of {reported.dataset} in the cache is free of training images: λ "
-                f"is cross-fitted on {reported.split} ({FOLDS} folds)"
-            )
-            return FitPlan("cross-fit", reported.split, reported, (note, *_seen(reported, trained)))
+            note = f"{why}: λ is cross-fitted on {reported.split} ({FOLDS} folds)"
+            notes = (note, *seen(reported, trained), *notes)
+            return FitPlan("cross-fit", reported.split, reported, notes)
     if fit_split == reported.split:
         note = f"λ is fitted and reported on the same images of {fit_split}: this is optimistic"
-        return FitPlan("same-split", fit_split, reported, (note, *_seen(reported, trained)))
+        notes = (note, *seen(reported, trained), *notes)
+        return FitPlan("same-split", fit_split, reported, notes)
     scores = load(store, reported.dataset, fit_split, reported.models, runtime=runtime)
     _same_weights(reported, scores)
-    return FitPlan("other-split", fit_split, scores, _seen(scores, trained))
+    return FitPlan("other-split", fit_split, scores, (*seen(scores, trained), *notes))
 
 
-def trained_splits(scores: ScoreSet) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Model → (splits its weights have seen, how that is known)."""
-    out = {}
-    for model, manifest in zip(scores.models, scores.manifests, strict=True):
-        known = manifest.provenance.get("trained_on") or {}
-        out[model] = (tuple(known.get("splits", ())), str(known.get("source", "unknown")))
+def trained_splits(store: Store, scores: ScoreSet) -> Trained:
+    """What is known of these weights from any split of the dataset: all of it together, what was
+    stated before what was assumed."""
+    return _together(_told(store, scores))
+
+
+def _told(store: Store, scores: ScoreSet) -> dict[str, list[_Told]]:
+    """Model → what each partition of the same weights in the same runtime tells."""
+    found: dict[tuple[str, ...], Manifest] = {}
+    for table in ("scores", "logits"):
+        for manifest in cache.find(store, table, scores.dataset):
+            found[manifest.partition.values] = manifest
+    out: dict[str, list[_Told]] = {model: [] for model in scores.models}
+    mine = dict(zip(map(_weights, scores.manifests), scores.models, strict=True))
+    for manifest in found.values():
+        if _weights(manifest) in mine:
+            known = manifest.provenance.get("trained_on") or {}
+            splits = tuple(known.get("splits", ()))
+            told = _Told(manifest.partition.keys["split"], splits, known.get("source", "unknown"))
+            out[mine[_weights(manifest)]].append(told)
     return out
+
+
+def _weights(manifest: Manifest) -> tuple[str, str, str | None]:
+    keys = manifest.partition.keys
+    return keys["model"], keys["runtime"], manifest.provenance.get("weights_sha256")
+
+
+def _together(told: Mapping[str, list[_Told]]) -> Trained:
+    out = {}
+    for model, each in told.items():
+        surest = [one for one in each if one.source == "stated"]
+        surest = surest or [one for one in each if one.splits] or each
+        splits = dict.fromkeys(split for one in surest for split in one.splits)
+        out[model] = (tuple(splits), surest[0].source)
+    return out
+
+
+def _differing(told: Mapping[str, list[_Told]]) -> tuple[str, ...]:
+    """A note for each model of which two different things are stated."""
+    notes = []
+    for model, each in told.items():
+        stated = {
+            one.on: ", ".join(one.splits) or "nothing" for one in each if one.source == "stated"
+        }
+        if len(set(stated.values())) > 1:
+            said = "; ".join(f"{splits} (with {on})" for on, splits in stated.items())
+            notes.append(f"what {model} was trained on is stated differently: {said}; all count")
+    return tuple(notes)
 
 
 def folds(n: int, count: int = FOLDS) -> np.ndarray:
@@ -75,25 +130,22 @@ def folds(n: int, count: int = FOLDS) -> np.ndarray:
 
 
 def _clean_split(
-    store: Store,
-    reported: ScoreSet,
-    trained: dict[str, tuple[tuple[str, ...], str]],
-    runtime: str | None,
-) -> str | None:
-    """Another split with all these models that none was trained on; `val` first."""
-    seen = {split for splits, _ in trained.values() for split in splits} | {reported.split}
-    others = [split for split in splits_of(store, reported.dataset) if split not in seen]
+    store: Store, reported: ScoreSet, trained: Trained, runtime: str | None
+) -> tuple[str | None, str]:
+    """Another split with all these models that none was trained on, `val` first; else why not."""
+    used = {split for splits, _ in trained.values() for split in splits} | {reported.split}
+    others = [split for split in splits_of(store, reported.dataset) if split not in used]
+    lacking = []
     for split in sorted(others, key=lambda name: (name not in ("val", "validation"), name)):
-        found: Sequence[str] = list(models_of(store, reported.dataset, split, runtime=runtime))
-        if set(reported.models) <= set(found):
-            return split
-    return None
-
-
-def _only_runtime(scores: ScoreSet) -> str | None:
-    """The runtime that all models share: λ of one is not that of another."""
-    runtimes = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
-    return runtimes.pop() if len(runtimes) == 1 else None
+        found = models_of(store, reported.dataset, split, runtime=runtime)
+        absent = [model for model in reported.models if model not in found]
+        if not absent:
+            return split, ""
+        elsewhere = set(absent) & set(models_of(store, reported.dataset, split))
+        where = f" in runtime {runtime}" if elsewhere else ""
+        lacking.append(f"{split} lacks logits of {', '.join(absent)}{where}")
+    none = f"no other split of {reported.dataset} in the cache is free of training images"
+    return None, "; ".join(lacking) or none
 
 
 def _same_weights(reported: ScoreSet, fitting: ScoreSet) -> None:
@@ -108,13 +160,14 @@ def _same_weights(reported: ScoreSet, fitting: ScoreSet) -> None:
             )
 
 
-def _seen(scores: ScoreSet, trained: dict[str, tuple[tuple[str, ...], str]]) -> tuple[str, ...]:
+def seen(scores: ScoreSet, trained: Trained, to: str = "fit") -> tuple[str, ...]:
+    """A warning where any of the models was trained on these images; `to` is what they are for."""
     guilty = [
-        f"{model} ({source})" for model, (seen, source) in trained.items() if scores.split in seen
+        f"{model} ({how})" for model, (splits, how) in trained.items() if scores.split in splits
     ]
     if not guilty:
         return ()
     return (
         f"warning: {', '.join(guilty)} was trained on {scores.split}, where it looks surer than it "
-        "is: fit on a split that no model saw",
+        f"is: {to} on a split that no model saw",
     )

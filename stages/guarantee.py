@@ -75,7 +75,7 @@ def guarantee(
     store: Store, scores: ScoreSet, costs: Costs, space: Space, promise: Promise
 ) -> Certified:
     """Certify on these images, which no model may have seen and none of which may repeat."""
-    check_calibration(scores.split, keys_of(store, scores), trained_splits(scores))
+    check_calibration(scores.split, keys_of(store, scores), trained_splits(store, scores))
     proposing, _ = parts(len(scores.labels))
     part = scores.of_images(proposing)
     reference = promise.reference or part.models[int(part.accuracy.argmax())]

@@ -20,6 +20,7 @@ from cache.provenance import now, versions
 from stages import memory
 from stages.costs import KINDS
 from stages.deployed import read_policy
+from stages.fitting import trained_splits
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
 from stages.judged import wilson
@@ -30,7 +31,7 @@ from stages.simulate import Cascade
 
 VERSION = 1
 FILE, CODE = "policy.toml", "cascade_policy.py"
-_MODEL = ("weights_sha256", "weights_origin", "precision", "device", "trained_on", "parameters")
+_MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters")
 _LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
 _CERTIFICATE = ("epsilon", "delta", "bound", "reference", "max_usage", "max_cost", "testing")
 _FIT = ("objective", "fit_split", "fit_method", "fit_n", "fit_accuracy", "fit_usage")
@@ -83,7 +84,11 @@ def document(
 
     `certificate` is that of a search which tested λ on images that no model had seen.
     """
-    models = [_model(store, scores, name) for name in (cascade.model_1, cascade.model_2)]
+    trained = trained_splits(store, scores)
+    models = [
+        _model(store, scores, name) | {"trained_on": _trained_on(*trained[name])}
+        for name in (cascade.model_1, cascade.model_2)
+    ]
     rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
     return _without_nulls(
         {
@@ -112,6 +117,10 @@ def _model(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "runtime": manifest.partition.keys["runtime"]}
     found |= {key: known.get(key) for key in (*_MODEL, "macs")}
     return found | {key: _identity(logits).get(key) for key in _LOGITS}
+
+
+def _trained_on(splits: tuple[str, ...], source: str) -> dict[str, Any] | None:
+    return None if source == "unknown" else {"splits": list(splits), "source": source}
 
 
 def _identity(manifest: Manifest | None) -> dict[str, Any]:

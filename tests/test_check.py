@@ -217,7 +217,7 @@ def test_holm(p_values, worse):
 def test_the_promise_holds_on_its_own_images(toy, promised):
     done = cascade("check", promised, "--cache", toy.root, "--json")
     found = done.json
-    assert (found["same_images"], found["regressions"], found["split"]) == (True, [], "test")
+    assert (found["same_fingerprint"], found["regressions"], found["split"]) == (True, [], "test")
     assert [each["figure"] for each in found["tests"]] == ["accuracy", "usage", "cost"]
     for each in found["tests"]:
         assert each["found"] == pytest.approx(each["promised"])
@@ -235,12 +235,12 @@ def test_other_images_of_the_same_kind_pass(toy, promised):
     ]
 
 
-def test_a_published_copy_holds_the_same_images(toy, promised, tmp_path):
+def test_a_published_copy_has_the_same_fingerprint(toy, promised, tmp_path):
     done = cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", toy.root)
     assert done.status == 0, done.err
     for split, same in (("test", True), ("val", False)):
         where = ("--split", split, "--cache", tmp_path / "copy", "--json")
-        assert cascade("check", promised, *where).json["same_images"] is same
+        assert cascade("check", promised, *where).json["same_fingerprint"] is same
 
 
 @pytest.mark.parametrize(
@@ -332,3 +332,23 @@ def test_refusals(toy, promised, args, words):
 
 def test_no_policy(toy, tmp_path):
     assert "cascade export --policy" in cascade("check", tmp_path, "--cache", toy.root).refusal
+
+
+def test_only_what_is_checked_is_extracted(tmp_path):
+    pair = ("-m1", "digits_separable", "-m2", "digits_wide", "-t", "0.5")
+    policy, fresh = tmp_path / "policy", tmp_path / "fresh"
+    done = cascade("export", "--policy", policy, "-d", "digits", *pair, "--cache", tmp_path / "one")
+    assert done.status == 0, done.err
+    done = cascade("check", policy, "--cache", fresh)
+    assert "extracting test first" in done.err, done.err
+    assert "names and labels of the promised ones" in done.err
+    assert score.splits_of(Store(fresh), "digits") == ["test"]
+
+
+def test_images_that_a_model_was_trained_on_are_told(tmp_path):
+    store = make_cache(tmp_path / "cache", trained_on={"small": ("val",)})
+    where = ("--cache", store.root)
+    assert cascade("export", "--policy", tmp_path / "p", "-d", "toy", *PAIR, *where).status == 0
+    for split, told in (("val", True), ("test", False)):
+        done = cascade("check", tmp_path / "p", "--split", split, *where)
+        assert ("small (stated) was trained on val" in done.err) is told

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import MODELS, make_cache, tied_logits, write_logits, write_samples
 
-from cache import InputError
+from cache import InputError, Store
 from stages.fitting import folds, plan, trained_splits
 from stages.score import load
 
@@ -68,7 +68,9 @@ def test_a_split_without_all_the_models_does_not_fit(tmp_path):
     write_samples(store, "val", labels)
     for model in ("small", "large"):
         write_logits(store, "val", model, labels, tied_logits(rng, 30))
-    assert plan(store, _reported(store)).method == "cross-fit"
+    found = plan(store, _reported(store))
+    assert found.method == "cross-fit"
+    assert found.notes[0].startswith("val lacks logits of other: λ is cross-fitted on test")
     assert plan(store, _reported(store, models=["small", "large"])).split == "val"
 
 
@@ -134,12 +136,14 @@ def test_a_runtime_fits_its_own(tmp_path):
     write_samples(store, "val", labels)
     for model in MODELS:
         write_logits(store, "val", model, labels, tied_logits(rng, 30), runtime="import")
-    assert plan(store, _reported(store)).method == "cross-fit"
+    found = plan(store, _reported(store))
+    assert found.method == "cross-fit"
+    assert found.notes[0].startswith("val lacks logits of large, other, small in runtime")
 
 
 def test_what_models_saw_and_how_it_is_known(tmp_path):
     store = _cache(tmp_path, "test", trained_on={"small": ("train", "val")})
-    found = trained_splits(_reported(store))
+    found = trained_splits(store, _reported(store))
     assert found["small"] == (("train", "val"), "stated")
     assert found["large"][0] == ()
 
@@ -147,3 +151,47 @@ def test_what_models_saw_and_how_it_is_known(tmp_path):
 def test_too_few_images_to_cross_fit():
     with pytest.raises(InputError, match=r"4 images are too few for 5 folds.*--fit-split"):
         folds(4)
+
+
+def _stating(tmp_path, **said):
+    """`small` on each split, trained as said there: (splits, source)."""
+    store = Store(tmp_path / "cache")
+    labels = np.zeros(30, np.int32)
+    for split, (splits, source) in said.items():
+        write_samples(store, split, labels)
+        for model in ("small", "large"):
+            known = {"splits": splits, "source": source} if model == "small" else {}
+            logits = tied_logits(np.random.default_rng(1), 30)
+            provenance = {"trained_on": known}
+            write_logits(store, split, model, labels, logits, provenance=provenance)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("said", "splits", "notes"),
+    [
+        ({"val": (["train", "val"], "stated"), "test": (["train"], "assumed")}, "train val", 0),
+        ({"val": (["extra"], "stated"), "test": (["train"], "assumed")}, "extra", 0),
+        ({"val": (["val"], "stated"), "test": (["train"], "stated")}, "train val", 1),
+        ({"val": (["train"], "assumed"), "test": ([], "unknown")}, "train", 0),
+    ],
+)
+def test_what_any_split_states_of_the_weights_holds_for_all(tmp_path, said, splits, notes):
+    store = _stating(tmp_path, **said)
+    reported = _reported(store)
+    found, _ = trained_splits(store, reported)["small"]
+    assert sorted(found) == splits.split()
+    made = plan(store, reported)
+    assert made.method == ("cross-fit" if "val" in splits else "other-split")
+    assert sum("stated differently" in note for note in made.notes) == notes
+    assert any("small" in n for n in plan(store, reported, "val").notes) == ("val" in splits)
+
+
+def test_other_weights_of_the_name_state_nothing(tmp_path):
+    store = _cache(tmp_path, "test")
+    labels = np.zeros(30, np.int32)
+    write_samples(store, "val", labels)
+    provenance = {"weights_sha256": "new", "trained_on": {"splits": ["val"], "source": "stated"}}
+    logits = tied_logits(np.random.default_rng(1), 30)
+    write_logits(store, "val", "small", labels, logits, provenance=provenance)
+    assert trained_splits(store, _reported(store))["small"] == (("train",), "stated")

@@ -39,7 +39,7 @@ class Certifying:
         """On the fitting images, which no model may have seen and none of which may repeat."""
         scores = plan.scores
         try:
-            check_calibration(scores.split, keys_of(store, scores), trained_splits(scores))
+            check_calibration(scores.split, keys_of(store, scores), trained_splits(store, scores))
         except InputError as error:
             return cls(limits, None, -1, str(error))
         n = len(scores.labels)

@@ -87,7 +87,9 @@ def inputs(subject: Subject) -> Table:
     body = [
         _input(_logits(subject.store, manifest), trained)
         for scores in sets.values()
-        for manifest, trained in zip(scores.manifests, trained_splits(scores).values(), strict=True)
+        for manifest, trained in zip(
+            scores.manifests, trained_splits(subject.store, scores).values(), strict=True
+        )
     ]
     head = ("model", "split", "rows", "runtime", "weights", "trained on", "dataset", "made")
     caption = (
