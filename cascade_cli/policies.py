@@ -1,4 +1,4 @@
-"""What `export`, `check` and `live` share about policies."""
+"""What `export`, `search`, `check` and `live` share about policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost options of `threshold`, `simulate`, `live` and `report`, and what they ask for."""
+"""The cost options of every command that tells costs, and what they ask for."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     if asked.arrival_rate is not None and not asked.arrival_rate > 0:
         raise InputError(f"--arrival-rate {asked.arrival_rate}: give requests per second, above 0")
     rows = read(store, scores.dataset, scores.models)
-    prices = choose(rows, macs_of(scores), models, asked.kind, asked.device, runtime_of(scores))
+    prices = choose(rows, scores.macs, models, asked.kind, asked.device, scores.runtime)
     if prices is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
         return None
@@ -84,8 +84,8 @@ def known(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool
     from stages.costs import known as found
     from stages.costs import read
 
-    rows, macs = read(store, scores.dataset, scores.models), macs_of(scores)
-    return any(found(rows, macs, scores.models, (kind,), device, runtime_of(scores)))
+    rows = read(store, scores.dataset, scores.models)
+    return any(found(rows, scores.macs, scores.models, (kind,), device, scores.runtime))
 
 
 def of_all(store: Store, scores: ScoreSet, asked: Asked) -> Pricer:
@@ -93,21 +93,9 @@ def of_all(store: Store, scores: ScoreSet, asked: Asked) -> Pricer:
     from stages.costs import choose, read, some_macs
     from stages.pricing import Pricer
 
-    rows, macs = read(store, scores.dataset, scores.models), macs_of(scores)
-    found = choose(rows, macs, scores.models, asked.kind, asked.device, runtime_of(scores))
+    rows, macs = read(store, scores.dataset, scores.models), scores.macs
+    found = choose(rows, macs, scores.models, asked.kind, asked.device, scores.runtime)
     return Pricer(scores, found or some_macs(macs), asked.batch_size, baseline=asked.baseline)
-
-
-def macs_of(scores: ScoreSet) -> dict[str, int | None]:
-    """Multiply-adds of one image by model, None where unknown."""
-    found = [manifest.provenance.get("macs") for manifest in scores.manifests]
-    return dict(zip(scores.models, found, strict=True))
-
-
-def runtime_of(scores: ScoreSet) -> str | None:
-    """The runtime that all the scores come from, None where there are several."""
-    runtimes = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
-    return runtimes.pop() if len(runtimes) == 1 else None
 
 
 def predicted(
@@ -130,7 +118,7 @@ def predicted(
     rows = read(store, scores.dataset, pair)
     out = {}
     for kind in ("latency", "joules"):
-        prices = next(known(rows, {}, pair, (kind,), device, runtime_of(scores)), None)
+        prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
         if prices is not None:
             hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
             pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
@@ -155,7 +143,7 @@ def by_device(
     there = devices_of(rows, scores.models)
     if kind is not None and kind not in MEASURED:
         raise one_of("cost that differs between devices", kind, MEASURED)
-    runtime = runtime_of(scores)
+    runtime = scores.runtime
     wanted = there if devices is None else split_devices(devices, there)
     found: dict[str, Prices] = {}
     for each in MEASURED if kind is None else (kind,):
@@ -211,10 +199,9 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     """The same split with all models of the same runtime, any of which could be the baseline."""
     from stages.score import load
 
-    runtime = runtime_of(scores)
-    if runtime is None:
+    if scores.runtime is None:
         return scores
-    return load(store, scores.dataset, scores.split, runtime=runtime)
+    return load(store, scores.dataset, scores.split, runtime=scores.runtime)
 
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"

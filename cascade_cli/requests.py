@@ -1,4 +1,4 @@
-"""The stream and memory options of `simulate` and `live`, and what they ask for."""
+"""The stream and memory options of `simulate`, `live` and `export`, and what they ask for."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def streamed(
     where = (store, scores.dataset, scores.split)
     images = replace(images, variants=tuple(made.used))
     by_request = gather.or_extracted(
-        lambda: requests.scores(*where, pair, made, runtime or _runtime(scores)),
+        lambda: requests.scores(*where, pair, made, runtime or scores.runtime),
         *where,
         pair,
         images,
@@ -188,11 +188,6 @@ def references(everyone: ScoreSet, shown: ScoreSet, made: Stream) -> ScoreSet:
 
     turned = made.used != ["identity"]
     return shown if turned else requested({"identity": everyone}, made)
-
-
-def _runtime(scores: ScoreSet) -> str | None:
-    found = {manifest.partition.keys["runtime"] for manifest in scores.manifests}
-    return found.pop() if len(found) == 1 else None
 
 
 def hash_cost(store: Store, scores: ScoreSet, algorithm: str, kind: str, device: str | None) -> Any:

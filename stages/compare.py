@@ -16,6 +16,7 @@ from cache import InputError
 from stages.costs import Prices
 from stages.fitting import FitPlan
 from stages.pricing import Pricer
+from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.simulate import simulate
@@ -23,7 +24,6 @@ from stages.sweep import Ordering, gains, prefix
 from stages.threshold import all_pairs, cascade_of
 
 Row = dict[str, Any]
-NAMES = ("maxp", "difference", "entropy")
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     prices: dict[str, Prices],
     min_accuracy: float | None = None,
     batch_size: int = 1,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = LABEL_FREE,
 ) -> list[Row]:
     """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
 
@@ -62,7 +62,7 @@ def run(
     return found
 
 
-def candidates(scores: ScoreSet, target: float, names: Sequence[str] = NAMES) -> list[Row]:
+def candidates(scores: ScoreSet, target: float, names: Sequence[str] = LABEL_FREE) -> list[Row]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))

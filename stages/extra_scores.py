@@ -17,7 +17,7 @@ from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import EXTRA_SCORES
 from stages.read_only import kept
-from stages.rule import SCORES, Score
+from stages.rule import LABEL_FREE, Score
 from stages.scores import UnknownScoreError, maker, named, values
 from stages.telling import sound
 
@@ -133,7 +133,7 @@ def _values(manifest: Manifest, table: pa.Table, sample_ids: np.ndarray) -> np.n
 
 def _missing(partition: Partition) -> InputError:
     keys = partition.keys
-    own = ", ".join(name for name, score in SCORES.items() if not score.needs_label)
+    own = ", ".join(LABEL_FREE)
     return InputError(
         f"the cache has neither {keys['score']} of {keys['model']} on {keys['dataset']}/"
         f"{keys['split']} nor logits to make it from: extract or import them, or choose {own}"

@@ -34,6 +34,7 @@ SCORES: Mapping[str, Score] = {
     # 1 where A is right, else 0; trusted at λ = 1. Post-check means nothing here.
     "oracle": Score("oracle", +1, needs_label=True),
 }
+LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
 ORACLE_THRESHOLD = 1.0
 ALWAYS, NEVER = "always", "never"
 Threshold = float | str

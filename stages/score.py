@@ -23,11 +23,10 @@ from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
 from stages.extra_scores import Columns, column
 from stages.read_only import kept
-from stages.rule import NonFiniteError, scores_of
+from stages.rule import LABEL_FREE, NonFiniteError, scores_of
 from stages.telling import sound
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
-_COLUMNS = ("maxp", "difference", "entropy")
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,18 @@ class ScoreSet:
     def accuracy(self) -> np.ndarray:
         """float64 [M]."""
         return self.correct.mean(axis=1)
+
+    @property
+    def runtime(self) -> str | None:
+        """The one that all rows come from, None where there are several."""
+        found = {manifest.partition.keys["runtime"] for manifest in self.manifests}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def macs(self) -> dict[str, int | None]:
+        """Model → multiply-adds of one image, None where unknown."""
+        found = [manifest.provenance.get("macs") for manifest in self.manifests]
+        return dict(zip(self.models, found, strict=True))
 
     def of_images(self, keep: np.ndarray | slice) -> ScoreSet:
         """The same models on some of the images: bool [N], rows, or a slice of them."""
@@ -135,7 +146,7 @@ def load(
         labels=labels,
         predictions=stack("prediction"),
         correct=stack("correct"),
-        scores=Columns({name: stack(name) for name in _COLUMNS}, make),
+        scores=Columns({name: stack(name) for name in LABEL_FREE}, make),
         manifests=tuple(manifests.values()),
     )
 

@@ -20,7 +20,7 @@ from cache import InputError
 from cache.errors import one_of
 from stages import plugins
 from stages.plugins import Added
-from stages.rule import SCORES, Score, scores_of
+from stages.rule import LABEL_FREE, SCORES, Score, scores_of
 
 # A name stands in paths and in lists that commas separate.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -133,5 +133,5 @@ def undeployable(name: str) -> InputError:
     """For a policy, whose Python file has the rule's own scores only."""
     return InputError(
         f"the score {name} comes with a package, which a policy's file cannot carry: choose "
-        f"{', '.join(each for each, score in SCORES.items() if not score.needs_label)}"
+        f"{', '.join(LABEL_FREE)}"
     )

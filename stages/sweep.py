@@ -129,7 +129,7 @@ def one_se_end(ordering: Ordering, gain: np.ndarray, at_ends: np.ndarray, best: 
 
 @dataclass(frozen=True)
 class Fit:
-    """One operating point: the index of its end, images sent to B, right answers gained."""
+    """One operating point: `k` images are sent to B, `gain` more answers are right."""
 
     k: int
     gain: int

@@ -12,7 +12,7 @@ from cache import Store
 from stages.fitting import FOLDS, FitPlan, folds
 from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
-from stages.rule import Score, Threshold, trusted
+from stages.rule import LABEL_FREE, Score, Threshold, trusted
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.simulate import Cascade, priced, simulate
@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 class Question:
     """What to sweep. `grid` n restricts λ to n equidistant values in [0, 1]; None is exact."""
 
-    scores: tuple[str, ...] = ("maxp", "difference", "entropy")
+    scores: tuple[str, ...] = LABEL_FREE
     postchecks: tuple[bool, ...] = (False, True)
     objectives: tuple[str, ...] = ("best", "1se")
     grid: int | None = None
@@ -242,8 +242,9 @@ def _on_grid(ordering: Ordering, grid: np.ndarray | None) -> Ordering:
 def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     """The whole sweep of one pair, for a plot: float64 [P] each.
 
-    `threshold` is the λ that starts each step (NaN where B always runs), `usage` B's share, and
-    `accuracy` and `accuracy_postcheck` the cascade's.
+    `threshold` is the λ of each step farthest on the side of surer scores, which the step includes
+    (NaN where B always runs), `usage` B's share, and `accuracy` and `accuracy_postcheck` the
+    cascade's.
     """
     a, b = pair
     score = named(name)

@@ -139,7 +139,7 @@ def test_a_report_shows_it_beside_the_others(copies, toy, tmp_path, name):
         args = ("report", *PAIR, "-s", each, "--output", out, "--json", "--cache", toy)
         pages[each] = cascade(*args).json, facts_of(out)
     (ours, page), (theirs, _) = pages[name], pages[TWINS[name]]
-    left_out = {"sentence", "page_corners", "page_off", "output", "summary"}
+    left_out = {"sentence", "page_corners", "page_off", "output"}
     for key in theirs.keys() - left_out:
         assert renamed(ours[key], TWINS[name], name) == theirs[key], key
     signs = {each["name"]: each["sign"] for each in page["scores"]}

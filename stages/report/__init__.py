@@ -26,7 +26,7 @@ from stages.report import content, explorer, packing, page
 from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.costs import Costs
 from stages.report.curves import Key
-from stages.report.points import Progress, Subject, Wanted, gather, macs_of
+from stages.report.points import Progress, Subject, Wanted, gather
 from stages.report.searched import Searched, priced
 from stages.score import ScoreSet
 
@@ -58,7 +58,7 @@ def run(
     written.
     """
     points = gather(reported, plan, pair, score, progress)
-    costs = Costs(pricer or Pricer(reported, some_macs(macs_of(reported))))
+    costs = Costs(pricer or Pricer(reported, some_macs(reported.macs)))
     subject = Subject(store, reported, plan, points, pair, score, costs)
     facts = content.summary(subject)
     drawn = content.draw(subject)

@@ -13,7 +13,7 @@ from stages.heterogeneity import matrix
 from stages.report import corners, tables
 from stages.report.costs import Costs
 from stages.report.page import Number, Page, Tile
-from stages.report.points import Row, Subject, frontier, macs_of
+from stages.report.points import Row, Subject, frontier
 from stages.report.searched import Searched
 from stages.rule import ALWAYS, NEVER
 from stages.scores import named
@@ -57,7 +57,7 @@ def summary(subject: Subject) -> Row:
         **{f"{key}_1se": cheaper[key] for key in ("expected_accuracy", "expected_usage")},
         "best_single": single,
         "best_single_accuracy": float(reported.accuracy.max()),
-        "best_single_macs": macs_of(reported)[single],
+        "best_single_macs": reported.macs[single],
         "notes": list(subject.plan.notes),
     }
     facts["gain"] = facts["expected_accuracy"] - facts["best_single_accuracy"]
@@ -65,7 +65,7 @@ def summary(subject: Subject) -> Row:
     costs = subject.costs
     facts |= costs.compared(chosen) | {"expected_cost": costs.of(chosen)}
     facts["cost_ratio"] = _ratio(facts["expected_cost"], costs.alone(single))
-    return facts | {"summary": sentence(facts, costs)}
+    return facts
 
 
 def build(subject: Subject, searched: Searched, data: str) -> Page:
@@ -115,38 +115,6 @@ def how_chosen(subject: Subject) -> str:
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
     rules = subject.score or "maxp, difference and entropy"
     return f"highest {subject.ranked_by}, of {pairs} with {rules}, with and without post-check"
-
-
-def sentence(facts: Row, costs: Costs) -> str:
-    """The report in a few lines."""
-    a, b, single = facts["model_1"], facts["model_2"], facts["best_single"]
-    check = " and post-check" if facts["postcheck"] else ""
-    crossfit = facts["fit_method"] == "cross-fit"
-    noun = f"{costs.kind.noun}{costs.where}"
-    fitted = "cross-fitted" if crossfit else f"fitted on {facts['fit_split']}"
-    cost = f", at {facts['cost_ratio']:.2f} times its {noun}" if facts["cost_ratio"] else ""
-    return (
-        f"On the {facts['n']:,} images of {facts['dataset']}/{facts['split']}, {a} → {b} with "
-        f"{facts['score']}{check} (λ = {tables.limit(facts).text}, {fitted}) gets "
-        f"{facts['expected_accuracy']:.2%} right and sends {facts['expected_usage']:.1%} of the "
-        f"images to {b}. That is {100 * facts['gain']:+.2f} points against the best single model, "
-        f"{single} ({facts['best_single_accuracy']:.2%}){cost}. The cheaper point within one "
-        f"standard error (1se) gets {facts['expected_accuracy_1se']:.2%} and sends "
-        f"{facts['expected_usage_1se']:.1%}. Chosen for the {facts['chosen_by']}.{_saved(facts)}"
-    )
-
-
-def _saved(facts: Row) -> str:
-    """Against the baseline, with intervals."""
-    if facts["cost"] is None:
-        return ""
-    saved, change = facts["saved"], 100 * facts["accuracy_change"]
-    return (
-        f" Against {facts['baseline']} alone it saves {saved:.1%} ({facts['saved_low']:.1%} to "
-        f"{facts['saved_high']:.1%}) at {change:+.2f} points "
-        f"({100 * facts['accuracy_change_low']:+.2f} to "
-        f"{100 * facts['accuracy_change_high']:+.2f})."
-    )
 
 
 def _tiles(answer: Row, costs: Costs) -> list[Tile]:

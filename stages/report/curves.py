@@ -15,12 +15,11 @@ import numpy as np
 
 from stages.proposing import cuts_at
 from stages.report.certified import Certifying
-from stages.rule import ALWAYS, NEVER, SCORES, Threshold
+from stages.rule import ALWAYS, LABEL_FREE, NEVER, Threshold
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.sweep import Ordering, gains, prefix
 
-NAMES = tuple(name for name, score in SCORES.items() if not score.needs_label)
 Names = tuple[str, ...]
 # Corners of all cascades together, and of each.
 _BUDGET, _LEAST, _MOST = 2_000_000, 50, 2000
@@ -53,8 +52,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Counts:
-    """Of the corners and marks of one cascade: `k` images go to B, `right` answers are right, `won`
-    of them on images that the reference gets wrong; `off` images the line may be from the truth."""
+    """Of one cascade at each corner of its group, int [G]: `right` answers, `won` of them on images
+    that the reference gets wrong; the line between is `off` images from the truth at most. Of each
+    of its `marks`, `marked` int [3, marks]: images sent to B, right, won."""
 
     right: np.ndarray
     won: np.ndarray
@@ -79,13 +79,13 @@ class Group:
         return np.where(np.isfinite(out), out, np.nan)
 
 
-def number(key: Key, models: int, names: Names = NAMES) -> int:
+def number(key: Key, models: int, names: Names = LABEL_FREE) -> int:
     """A cascade's place among all by these scores."""
     first = key.a * len(names) + names.index(key.score)
     return (first * (models - 1) + key.b - (key.b > key.a)) * 2 + key.postcheck
 
 
-def corners(models: int, names: Names = NAMES) -> int:
+def corners(models: int, names: Names = LABEL_FREE) -> int:
     """How many corners of each cascade are kept at most."""
     cascades = models * (models - 1) * len(names) * 2
     return int(np.clip(_BUDGET // cascades, _LEAST, _MOST))
@@ -97,7 +97,7 @@ def groups(
     marks: Marks,
     certifying: Certifying,
     limit: int,
-    names: Names = NAMES,
+    names: Names = LABEL_FREE,
 ) -> Iterator[Group]:
     """All cascades in the order of their numbers; `won` is against the model `reference`."""
     behind = ~reported.correct[reference]

@@ -19,7 +19,7 @@ from stages.report.certified import Certifying
 from stages.report.costs import Costs
 from stages.report.curves import Group, Key, Mark, Marks
 from stages.report.measured import hash_costs, live_runs
-from stages.report.points import Row, Subject, macs_of
+from stages.report.points import Row, Subject
 from stages.report.searched import Searched, key_of
 from stages.score import ScoreSet
 from stages.scores import named
@@ -68,7 +68,7 @@ def explore(
 
 def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
     reported, plan, costs = subject.reported, subject.plan, subject.costs
-    macs = macs_of(reported)
+    macs = reported.macs
     limits = certifying.limits
     return {
         "dataset": reported.dataset,

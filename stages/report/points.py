@@ -15,7 +15,7 @@ from cache import InputError, Store
 from cache.errors import one_of
 from stages.fitting import FitPlan
 from stages.report.costs import Costs
-from stages.report.curves import NAMES
+from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named, own
 from stages.threshold import Question, all_pairs, operating_points
@@ -95,7 +95,7 @@ def gather(
     _check(reported, pair, score)
     pairs, question = all_pairs(reported.models), Question(names_with(score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
-    macs = macs_of(reported)
+    macs = reported.macs
     rows = []
     for row in operating_points(reported, plan, pairs, question):
         row |= _expected(row, plan)
@@ -108,13 +108,7 @@ def gather(
 
 def names_with(score: str | None) -> tuple[str, ...]:
     """The rule's own scores, and this one where it is a package's."""
-    return NAMES if score is None else (*NAMES, *own((score,)))
-
-
-def macs_of(reported: ScoreSet) -> dict[str, int | None]:
-    """Model → multiply-adds of one image, None where unknown."""
-    found = [manifest.provenance.get("macs") for manifest in reported.manifests]
-    return dict(zip(reported.models, found, strict=True))
+    return LABEL_FREE if score is None else (*LABEL_FREE, *own((score,)))
 
 
 def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -142,7 +136,7 @@ def _check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
     if pair[0] is not None and pair[0] == pair[1]:
         raise InputError(f"a cascade needs two different models, both are {pair[0]}")
     if score is not None and named(score).needs_label:
-        raise InputError(f"the oracle has no λ to draw: choose {', '.join(NAMES)}")
+        raise InputError(f"the oracle has no λ to draw: choose {', '.join(LABEL_FREE)}")
 
 
 def _expected(row: Row, plan: FitPlan) -> Row:

@@ -12,7 +12,8 @@ from stages.fitting import FitPlan
 from stages.found import Space
 from stages.pricing import Pricer
 from stages.questions import Question
-from stages.report.curves import ANSWER, FRONTIER, HULL, NAMES, Key, Mark
+from stages.report.curves import ANSWER, FRONTIER, HULL, Key, Mark
+from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.search import Search
 from stages.spending import counted_runs
@@ -48,7 +49,7 @@ class Searched:
 
     @classmethod
     def of(
-        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, names: tuple[str, ...] = NAMES
+        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, names: tuple[str, ...] = LABEL_FREE
     ) -> Searched:
         space, question = Space(tuple(rules(names))), Question()
         search = Search(reported, plan, pricer, space, question)
