@@ -147,7 +147,11 @@ def _show_promise(found: dict[str, Any]) -> None:
         print(f"  {title:<9} {promise[key]:.2%} ({low:.2%} to {high:.2%})")
     if "cost" in promise:
         low, high = promise["cost_low"], promise["cost_high"]
-        print(f"  cost      {promise['cost']:.5g} {promise['cost_unit']} ({low:.5g} to {high:.5g})")
+        after = prices.without_hash(promise)
+        unit = promise["cost_unit"]
+        print(f"  cost      {promise['cost']:.5g} {unit} ({low:.5g} to {high:.5g}){after}")
+    elif "hash_reason" in promise:
+        print(f"  cost      unknown: {promise['hash_reason']}")
     for path in found["files"]:
         print(path)
 

@@ -39,8 +39,8 @@ def simulated(
     shown, made, _ = requests.streamed(store, scores, pair, how.memory, how.images, how.runtime)
     everyone = prices.with_references(store, scores)
     pricer = prices.pricer(store, everyone, pair, how.costs) if how.priced else None
-    pricer = requests.with_hash(pricer, store, scores, policy)
     recall = requests.recall(store, shown, made, policy, how.costs.batch_size, how.images)
+    pricer = requests.with_hash(pricer, store, scores, policy)
     return stage.run(store, shown, cascade, fit, pricer, recall, {"stream": None})
 
 

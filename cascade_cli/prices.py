@@ -110,7 +110,7 @@ def predicted(
 ) -> dict[str, Any]:
     """Latency and joules per request that the costs measured on this device predict.
 
-    `hit` are the requests that a memory answers, by the hash `algorithm`.
+    `hit` are the requests that a memory answers, by the hash `algorithm`, whose cost must be known.
     """
     from stages.costs import hash_cost, known, read
     from stages.pricing import Pricer
@@ -121,6 +121,8 @@ def predicted(
         prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
         if prices is not None:
             hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
+            if algorithm and hashing is None:
+                continue
             pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
             cost = pricer.request(pair[0], pair[1], escalated, hit)
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
@@ -211,7 +213,8 @@ def show(row: dict[str, Any]) -> None:
     """What one cascade costs and why it is counted so, what it saves, and what is not known."""
     if row["cost"] is not None:
         unit, base = row["cost_unit"], row["baseline"]
-        print(f"  cost per request           {_interval(row, 'cost')} {unit} ({row['cost_why']})")
+        why = f"{row['cost_why']}{without_hash(row)}"
+        print(f"  cost per request           {_interval(row, 'cost')} {unit} ({why})")
         print(f"  A alone, B alone           {row['cost_1']:.5g}, {row['cost_2']:.5g} {unit}")
         print(
             f"  saved against {base}: {row['saved']:.1%} "
@@ -219,8 +222,15 @@ def show(row: dict[str, Any]) -> None:
             f"{100 * row['accuracy_change']:+.2f} points ({100 * row['accuracy_change_low']:+.2f} "
             f"to {100 * row['accuracy_change_high']:+.2f})"
         )
-    if row["energy_j_per_request"] is None and not str(row["cost_why"]).endswith("as asked"):
+    if row.get("hash_reason"):
+        print(f"  cost per request           unknown: {row['hash_reason']}")
+    elif row["energy_j_per_request"] is None and not str(row["cost_why"]).endswith("as asked"):
         print(f"  energy                     unknown: {NO_SENSOR}")
+
+
+def without_hash(row: dict[str, Any]) -> str:
+    """Said of a cost in multiply-adds, of which a memory's hashing has none."""
+    return "; without hashing" if row.get("hash_counted") is False else ""
 
 
 def explain(rows: Sequence[dict[str, Any]]) -> None:

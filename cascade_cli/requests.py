@@ -92,8 +92,6 @@ class Asked:
         from stages.memory import Policy
 
         if self.memory is None:
-            if self.size is not None or self.radius or self.trust is not None:
-                raise InputError("memory options need a hash: give --memory dhash, say")
             return None
         from stages.hashes import HASHES
 
@@ -124,6 +122,13 @@ class Asked:
 
 
 def streamed(
+def memory_or_none(context: typer.Context, memory: str | None) -> None:
+    """InputError for flags about a memory that there is not."""
+    if memory is None:
+        about = ("memory_size", "memory_radius", "memory_trust")
+        asking.refuse(context, about, "needs a hash: give --memory dhash, say")
+
+
     store: Store,
     scores: ScoreSet,
     pair: Sequence[str],
@@ -161,7 +166,8 @@ def recall(
     batch_size: int,
     images: Images,
 ) -> Recall | None:
-    """The memory in front of the cascade; hashes that the cache lacks are made if they can be."""
+    """The memory in front of the cascade; hashes that the cache lacks are made if they can be, and
+    measured: what they cost is known only afterwards."""
     if policy is None:
         return None
     from cascade_cli import gather, hashing
@@ -178,7 +184,7 @@ def recall(
         say(f"the cache lacks {policy.algorithm} hashes of {scores.split}: making them first")
         turned = replace(images, variants=tuple(made.used))
         names = [policy.algorithm]
-        hashing.hash_too(store, scores.dataset, [scores.split], names, turned, profile=False)
+        hashing.hash_too(store, scores.dataset, [scores.split], names, turned, profile=True)
         return found()
 
 
@@ -198,8 +204,25 @@ def hash_cost(store: Store, scores: ScoreSet, algorithm: str, kind: str, device:
 
 
 def with_hash(pricer: Any, store: Store, scores: ScoreSet, policy: Policy | None) -> Any:
-    """The pricer with the memory's own cost."""
+    """The pricer with the memory's own cost, or why that is unknown."""
     if pricer is None or policy is None:
         return pricer
     kind, device = pricer.prices.kind, pricer.prices.device
-    return replace(pricer, hash_cost=hash_cost(store, scores, policy.algorithm, kind, device))
+    cost = hash_cost(store, scores, policy.algorithm, kind, device)
+    known = cost is not None or kind == "macs"
+    why = None if known else _unhashed(store, scores, policy.algorithm, kind, device)
+    return replace(pricer, hash_cost=cost, hash_reason=why)
+
+
+_OTHER = {"joules": "latency", "latency": "joules"}
+
+
+def _unhashed(store: Store, scores: ScoreSet, algorithm: str, kind: str, device: str) -> str:
+    """Why no cost of a hash is known, and what to do."""
+    from stages import commands
+
+    unknown = f"{kind} of hashing by {algorithm} on {device} are unknown"
+    if hash_cost(store, scores, algorithm, _OTHER[kind], device) is not None:
+        return f"{unknown}: give --cost {_OTHER[kind]}"
+    words = commands.hashes(scores.dataset, scores.split, "identity", algorithm)
+    return f"{unknown}: run `{commands.line(store, words)}` there"

@@ -93,11 +93,11 @@ def simulate(
     policy = wanted.policy()
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(everyone, shown, made)
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
     recall = requests.recall(store, shown, made, policy, batch_size, images)
     row = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
     row = {"dataset": dataset} | row | {"stream": name} | wanted.about()
     if as_json:
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
         print_json(row)
         return
     print_simulation(row)
@@ -112,5 +112,6 @@ def print_simulation(row: dict[str, Any]) -> None:
     print(f"{row['split']}: {row['n']} {'requests' if row['stream'] else 'images'}")
     for key, title, style in SIMULATION:
         if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
-            print(f"  {title:<26} {row[key]:{style}}")
+            after = " without hashing" if row["memory"] and key == "macs_per_request" else ""
+            print(f"  {title:<26} {row[key]:{style}}{after}")
     prices.show(row)

@@ -77,7 +77,7 @@ def _cost(promise: Row, row: Row, usage: Verdict) -> Verdict:
     value = promise["cost"]
     if row["cost"] is None:
         what = f"{promise['cost_kind']} of both models are not known here"
-        return Verdict("cost", value, None, None, what)
+        return Verdict("cost", value, None, None, row.get("hash_reason") or what)
     if "hits" not in promise and all(_close(promise[key], row[key]) for key in _ALONE):
         return Verdict("cost", value, row["cost"], usage.p_value, FISHER, "usage")
     error = ((promise["cost_high"] - value) ** 2 + (row["cost_high"] - row["cost"]) ** 2) ** 0.5

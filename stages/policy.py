@@ -41,7 +41,10 @@ _COST = (
     *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
 )
 _COUNTS = ("images", "right", "escalated")
-_MEMORY = ("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes")
+_MEMORY = (
+    *("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes"),
+    *("hash_counted", "hash_reason"),
+)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
         "escalated": sent,
         "usage": sent / n,
         **{f"usage_{end}": x for end, x in zip(ends, wilson(sent, n), strict=True)},
-        **{key: row[key] for key in ("accuracy_1", "accuracy_2", *_COST)},
+        **{key: row[key] for key in ("accuracy_1", "accuracy_2")},
+        **({} if row["cost"] is None else {key: row[key] for key in _COST}),
         **({} if row["memory"] is None else {key: row[key] for key in _MEMORY}),
     }
 

@@ -75,7 +75,9 @@ class Pricer:
     `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
     power (joules only). `baseline` names the model to compare with, None for the default. With a
-    memory each request costs `hash_cost` and the hits nothing else.
+    memory each request costs `hash_cost` and the hits nothing else; where that is not known,
+    `hash_reason` says why, and a cascade's cost is unknown, but in multiply-adds, which hashing has
+    none of.
     """
 
     scores: ScoreSet
@@ -85,6 +87,7 @@ class Pricer:
     arrival_rate: float | None = None
     baseline: str | None = None
     hash_cost: float | None = None
+    hash_reason: str | None = None
 
     def __post_init__(self) -> None:
         prices = self.prices
@@ -112,7 +115,7 @@ class Pricer:
         self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
     ) -> Bill:
         """What a request costs, part by part; in the order of the requests bool [N] `escalated`, B
-        ran, and with a memory `hit`, it answered."""
+        ran, and with a memory `hit`, it answered. Hashing is no part of it where unknown."""
         n = len(escalated)
         to_a = np.ones(n, bool) if hit is None else ~hit
         parts = {("forward", a): self._forward(a, to_a)}
@@ -170,30 +173,26 @@ class Pricer:
     ) -> dict[str, Any]:
         """The flat cost fields of a cascade: its cost, the baseline's, what is saved and lost."""
         alone = {"cost_1": self.model(a).value, "cost_2": self.model(b).value}
-        return self.against(self.bill(a, b, escalated, hit), correct) | alone
+        unknown = hit is not None and self.hash_cost is None and self.prices.kind != "macs"
+        bill = None if unknown else self.bill(a, b, escalated, hit)
+        return self.against(bill, correct) | alone
 
-    def against(self, bill: Bill, correct: np.ndarray) -> dict[str, Any]:
-        """The same of any bill and its answers' correctness, bool [N]."""
+    def against(self, bill: Bill | None, correct: np.ndarray) -> dict[str, Any]:
+        """The same of any bill, None where unknown, and its answers' correctness, bool [N]."""
+        joules = self.prices.kind == "joules"
         baseline = self.baseline or self._baseline(float(correct.mean()))
         m = self.scores.index(baseline)
         reference = self._alone(baseline)
-        saved = bill.saved(reference)
         gained = _gained(correct, self.scores.correct[m])
         return {
             **self.about(),
-            "cost": bill.total.value,
-            "cost_low": bill.total.low,
-            "cost_high": bill.total.high,
+            **_flat("cost", bill and bill.total),
             "baseline": baseline,
             "baseline_cost": reference.total.value,
             "baseline_accuracy": float(self.scores.accuracy[m]),
-            "saved": saved.value,
-            "saved_low": saved.low,
-            "saved_high": saved.high,
-            "accuracy_change": gained.value,
-            "accuracy_change_low": gained.low,
-            "accuracy_change_high": gained.high,
-            "energy_j_per_request": bill.total.value if self.prices.kind == "joules" else None,
+            **_flat("saved", bill and bill.saved(reference)),
+            **_flat("accuracy_change", gained),
+            "energy_j_per_request": bill and bill.total.value if joules else None,
         }
 
     def about(self) -> dict[str, Any]:
@@ -254,6 +253,11 @@ class Pricer:
             nobody = np.zeros(len(self.scores.labels), bool)
             self._bills[name] = self.bill(name, None, nobody)
         return self._bills[name]
+
+
+def _flat(name: str, found: Estimate | None) -> dict[str, float | None]:
+    ends = (None, None, None) if found is None else (found.value, found.low, found.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 NO_COST: dict[str, Any] = dict.fromkeys(

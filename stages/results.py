@@ -25,10 +25,11 @@ _NAMES = (
     "objective",
     "mode",
     "memory",
+    "hash_reason",
     "stream",
 )
 _TYPES = {
-    **dict.fromkeys(("postcheck", "cost_preprocess"), pa.bool_()),
+    **dict.fromkeys(("postcheck", "cost_preprocess", "hash_counted"), pa.bool_()),
     **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
     **dict.fromkeys(

@@ -171,6 +171,8 @@ NO_MEMORY: dict[str, Any] = {
     "avoided_2": 0,
     "accuracy_without_memory": None,
     "hash_cost": None,
+    "hash_counted": None,
+    "hash_reason": None,
     "break_even_rate": None,
 }
 
@@ -185,6 +187,7 @@ def _memory_row(
     pricer: Pricer | None,
 ) -> dict[str, Any]:
     """What the memory did. `false_hit_cost` is the accuracy that false hits took (in all requests);
+    `hash_counted` whether hashing is part of the cost, and `hash_reason` why that is unknown;
     `break_even_rate` the share of hits above which hashing costs less than the runs it avoids."""
     hit, n = found.hit, len(scores.labels)
     false = hit & (scores.sample_ids[found.source] != scores.sample_ids)
@@ -210,6 +213,8 @@ def _memory_row(
         "avoided_2": int((plain.escalated & hit).sum()),
         "accuracy_without_memory": plain.accuracy,
         "hash_cost": hash_cost,
+        "hash_counted": None if pricer is None else hash_cost is not None,
+        "hash_reason": None if pricer is None else pricer.hash_reason,
         "break_even_rate": hash_cost / per_miss if hash_cost is not None and per_miss else None,
     }
 
