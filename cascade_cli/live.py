@@ -258,7 +258,6 @@ def _cascade(
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(prices.with_references(store, scores), shown, made)
     asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
     recall = requests.recall(store, shown, made, policy, request.batch_size, images)
     expected = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
     rivals = [*pair, expected["baseline"]] if request.alone else []
@@ -266,6 +265,7 @@ def _cascade(
         {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals if rival},
         scores,
         made,
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
         policy,
     )
     head = {"dataset": request.dataset, "stream": name} | expected | wanted.about()
