@@ -8,7 +8,7 @@ import typer
 
 from cascade_cli import asking, prices, requests
 from cascade_cli import options as opt
-from cascade_cli.output import check_table_file, print_json, print_table, progress
+from cascade_cli.output import check_table_file, print_json, print_table, progress, write_file
 from cascade_cli.policies import How, deploy
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _wide(
     split = gather.report_split(store, *where)
     scores = gather.scores(store, where[0], split, models, how.images, how.runtime)
     table = stage.wide(store, scores, extra)
-    stage.write(table, path)
+    write_file(path, stage.writers(table))
     head = {"output": path, "dataset": where[0], "split": split, "models": list(scores.models)}
     return head | {"rows": table.num_rows, "columns": table.column_names}
 

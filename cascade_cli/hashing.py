@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -264,6 +265,7 @@ def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
     """The files written, none without a folder."""
     if folder is None:
         return []
-    from stages.report import robustness as page
+    from stages.report import robustness, save_figures
 
-    return [str(file) for file in page.save(rows, dataset, rows[0]["split"], folder)]
+    drawn = robustness.figures(rows, dataset, rows[0]["split"])
+    return [str(file) for file in save_figures(drawn, Path(folder))]

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,19 +55,20 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
     """Rows as .csv or .parquet, by the file's name."""
     import polars as pl
 
-    from cache import InputError
     from stages.results import tidy
 
     check_table_file(path)
     table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
-    writers: dict[str, Callable[[BinaryIO], object]] = {
-        ".csv": table.write_csv,
-        ".parquet": table.write_parquet,
-    }
-    writer = writers[Path(path).suffix]
+    write_file(path, {".csv": table.write_csv, ".parquet": table.write_parquet})
+
+
+def write_file(path: str, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:
+    """By the writer of the name's ending; InputError where the file cannot be written."""
+    from cache import InputError
+
     try:
         with open(path, "wb") as file:
-            writer(file)
+            writers[Path(path).suffix](file)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write {path}: {reason}; check --output") from error

@@ -8,6 +8,7 @@ import numpy as np
 
 import cache
 from cache import InputError, Manifest, Partition, Store
+from stages.hash import keys_of
 from stages.memory import Policy, distinct
 from stages.score import ScoreSet, load
 from stages.simulate import Recall
@@ -70,7 +71,4 @@ def _hashes(
             f"cascade hash --dataset {scores.dataset}{data} --split {scores.split} "
             f"--variants {variant} --algorithms {algorithm}",
         )
-    table = cache.read_table(store, manifest)
-    rows = table.column("hash").to_pylist()
-    hashes = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-    return manifest, hashes[np.argsort(table.column("sample_id").to_numpy(), kind="stable")]
+    return manifest, keys_of(store, manifest)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
@@ -35,11 +36,7 @@ def wide(store: Store, scores: ScoreSet, extra: Sequence[str] = ()) -> pa.Table:
     return pa.table(columns)
 
 
-def write(table: pa.Table, path: str) -> None:
-    """To a .csv or .parquet file."""
-    writers = {".csv": pyarrow.csv.write_csv, ".parquet": pq.write_table}
-    try:
-        writers[Path(path).suffix](table, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}; check --output") from error
+def writers(table: pa.Table) -> dict[str, Callable[[BinaryIO], object]]:
+    """By the ending of a file's name, how to write the table there."""
+    by_ending = {".csv": pyarrow.csv.write_csv, ".parquet": pq.write_table}
+    return {ending: partial(write, table) for ending, write in by_ending.items()}

@@ -18,8 +18,9 @@ from helpers import (
 
 from cache import InputError, find
 from cache.verify import verify
+from cascade_cli.options import OWN_SCORES
 from stages import score as stage
-from stages.rule import scores_of
+from stages.rule import LABEL_FREE, scores_of
 from stages.score import load, models_of, splits_of
 
 LABELS = np.arange(40) % 4
@@ -150,6 +151,20 @@ def test_several_runtimes_need_a_choice(store):
     assert found.manifests[0].partition.keys["runtime"] == "torch-bf16-cuda"
     assert sorted(models_of(store, "toy", "test")) == ["small"]
     assert len(models_of(store, "toy", "test")["small"]) == 2
+
+
+def test_a_set_tells_its_runtime_and_multiply_adds(store):
+    write_samples(store, "test", LABELS)
+    logits = tied_logits(RNG, 40)
+    write_logits(store, "test", "small", LABELS, logits, provenance={"macs": 7})
+    write_logits(store, "test", "large", LABELS, logits, runtime="torch-bf16-cuda")
+    both = load(store, "toy", "test")
+    assert (both.runtime, both.macs) == (None, {"large": None, "small": 7})
+    assert load(store, "toy", "test", ["large"]).runtime == "torch-bf16-cuda"
+
+
+def test_the_default_of_commands_is_every_score_that_needs_no_label():
+    assert OWN_SCORES.split(",") == list(LABEL_FREE)
 
 
 def test_variants_are_apart(store):

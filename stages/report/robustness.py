@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import altair as alt
 
-from cache import InputError
 from stages.report.charts import Drawing, Figure
-from stages.report.charts import save as save_figure
 
 Row = dict[str, Any]
-
-
-def save(rows: Sequence[Row], dataset: str, split: str, folder: str | Path) -> list[Path]:
-    """PNG and SVG of each figure in the folder; InputError where they cannot be written."""
-    place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        drawn = figures(rows, dataset, split)
-        return [file for figure in drawn for file in save_figure(figure, place)]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write to {folder}: {reason}; choose another place") from error
 
 
 def figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
