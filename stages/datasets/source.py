@@ -10,6 +10,7 @@ import numpy as np
 
 from cache.errors import InputError
 from stages.datasets.opening import Opening
+from stages.datasets.spec import spec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,6 +52,11 @@ class Source(ABC):
         if self.class_names is not None:
             return len(self.class_names)
         return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    @property
+    def counts_folders(self) -> bool:
+        """Whether labels are but the positions of the class folders that happen to be there."""
+        return self.layout == "image-folder" and spec(self.dataset) is None
 
     @abstractmethod
     def read(self, i: int) -> np.ndarray:

@@ -7,28 +7,25 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 import cache
-from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache import Manifest, Partition, PartitionWriter, Store
 from cache.locks import lock_all
 from cache.manifest import Part
-from cache.provenance import differences, now, versions
+from cache.provenance import now, versions
 from cache.reader import logits_of, read_part
 from stages.datasets import Source, fingerprint
-from stages.extract import samples, unfinished
+from stages.extract import classes, samples, unfinished
 from stages.extract.engines import engine
 from stages.extract.options import Options
-from stages.extract.residency import free_bytes
 from stages.extract.work import Made, Task, Work
 from stages.extract.worker import Loaded
-from stages.inference import Pictures, Runner
-from stages.models import Chosen, load
+from stages.models import Chosen
+from stages.models.code import code_of
+from stages.models.counting import sizes
 from stages.variants import View
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
-_CPU = torch.device("cpu")
 
 
 @dataclass
@@ -170,19 +167,16 @@ def _entry(
     }
     partition = Partition.of("logits", **keys)
     before = cache.load(store, partition)
-    classes = _known_classes(before, identity)
-    if classes is None:
-        classes = _classes(source, split, chosen, view, loaded)
-    identity["classes"] = classes
-    if source.labels.max() >= classes:
-        raise InputError(
-            f"{source.dataset}/{source.split} has label {source.labels.max()} but the weights of "
-            f"{chosen.name} know {classes} classes: give weights trained for this dataset"
-        )
+    identity |= _code(chosen, before, options)
+    count = classes.known(before, identity)
+    if count is None:
+        count = classes.seen(source, split, chosen, view, loaded)
+    identity["classes"] = count
+    classes.check(source, chosen.name, count)
     made_with = {"batch_size": options.batch, "part_rows": options.part_rows}
-    provenance = _provenance(chosen, options) | made_with
+    provenance = _provenance(source, chosen, count, options) | made_with
     task = Task(
-        split, chosen, view, classes, partition.values, identity, provenance, made_with, frozenset()
+        split, chosen, view, count, partition.values, identity, provenance, made_with, frozenset()
     )
     logits, timings = (_writer(store, task, table, options) for table in ("logits", "timings"))
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
@@ -192,49 +186,15 @@ def _entry(
         unfinished.check(logits, before, options.overwrite, options.note)
     parts = frozenset() if logits.complete else _lacking(len(source), logits, timings, options)
     there = logits.complete.parts if logits.complete else _both(logits, timings)
-    task = Task(
-        split, chosen, view, classes, partition.values, identity, provenance, made_with, parts
-    )
+    task = replace(task, parts=parts)
     return Entry(task, source, logits, timings, sum(part.rows for part in there))
 
 
-def _known_classes(found: Manifest | None, identity: dict[str, Any]) -> int | None:
-    """The classes that the same weights had when they ran before."""
-    if found is None or "classes" not in found.identity:
-        return None
-    before = {key: value for key, value in found.identity.items() if key != "classes"}
-    return None if differences(before, identity) else int(found.identity["classes"])
-
-
-def _classes(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded) -> int:
-    """The length of a logits row, from a forward pass that also proves that the shapes fit.
-
-    The module stays in `loaded` for the worker while the machine's memory is plentiful.
-    """
-    module = loaded.modules.get(chosen.name)
-    before = free_bytes(_CPU)
-    if module is None:
-        module = load(chosen.spec, chosen.weights)
-    pictures = Pictures.of(source, [view], loaded.pictures.get(split))
-    loaded.pictures[split] = pictures.first
-    pixels = pictures.batch(0, 1)[view]
-    runner = Runner.of(module, chosen.spec.preprocessing, _CPU)
-    try:
-        classes = int(runner.logits(runner.upload(pixels)).shape[1])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{chosen.name} cannot take images of shape {pixels.shape[1:]}: {reason}"
-        ) from error
-    after = free_bytes(_CPU)
-    if before is None or after is None or after > _plenty(before - after):
-        loaded.modules[chosen.name] = module
-    return classes
-
-
-def _plenty(took: int) -> int:
-    """Free memory above which another loaded model is kept."""
-    return max(8 * took, 1 << 32)
+def _code(chosen: Chosen, before: Manifest | None, options: Options) -> dict[str, str]:
+    """The digest of a package's model code, not asked of logits from before it was recorded."""
+    code = code_of(chosen.spec)
+    kept = options.overwrite or before is None or "model_code" in before.identity
+    return {"model_code": code} if code and kept else {}
 
 
 def _writer(store: Store, task: Task, table: str, options: Options) -> PartitionWriter:
@@ -263,8 +223,9 @@ def _lacking(
     return frozenset(p for p in parts if p not in logits.done or p not in timings.done)
 
 
-def _provenance(chosen: Chosen, options: Options) -> dict[str, Any]:
+def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> dict[str, Any]:
     spec, weights = chosen.spec, chosen.weights
+    parameters, macs = sizes(spec, classes, lambda: source.read(0))
     return {
         "made": now(),
         "versions": versions(),
@@ -274,8 +235,8 @@ def _provenance(chosen: Chosen, options: Options) -> dict[str, Any]:
         "weights_origin": weights.origin,
         "weights_sha256": weights.sha256,
         "trained_on": {"splits": list(weights.trained_on), "source": weights.trained_on_source},
-        "parameters": spec.parameters,
-        "macs": spec.macs,
+        "parameters": parameters,
+        "macs": macs,
     }
 
 
@@ -296,7 +257,7 @@ def _publish(entry: Entry, options: Options) -> None:
 def _finish(store: Store, entry: Entry, options: Options) -> Row:
     """Publish what is not published yet, and sum up."""
     _publish(entry, options)
-    entry.logits.restate("trained_on")
+    entry.logits.restate("trained_on", "parameters", "macs")
     manifest = entry.logits.complete
     parts = manifest.parts if manifest else tuple(_both(entry.logits, entry.timings))
     rows = sum(part.rows for part in parts)

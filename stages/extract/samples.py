@@ -56,6 +56,8 @@ def _write(store: Store, source: Source, overwrite: bool) -> None:
     """Samples that no logits are about are replaced in any case."""
     if not len(source):
         raise InputError(f"{source.dataset}/{source.split} holds no images: check --data")
+    if source.counts_folders and not overwrite:
+        _check_classes(store, source)
     columns = {
         "sample_id": np.arange(len(source)),
         "label": source.labels,
@@ -73,3 +75,21 @@ def _write(store: Store, source: Source, overwrite: bool) -> None:
     cache.write_partition(
         store, _partition(source), table, _identity(source), provenance, overwrite
     )
+
+
+def _check_classes(store: Store, source: Source) -> None:
+    """InputError where another split has other classes, so that labels mean other things there."""
+    for other in cache.find(store, "samples", source.dataset):
+        there, split = other.provenance.get("class_names"), other.partition.keys["split"]
+        if there and split != source.split and tuple(there) != source.class_names:
+            odd = sorted(set(there) ^ set(source.class_names or ()))
+            raise InputError(
+                f"{source.dataset}/{source.split} has the class folders "
+                f"{_short(source.class_names or ())} but {split} in the cache has {_short(there)} "
+                f"(not in both: {_short(odd)}): make an empty folder for a class without images, "
+                "or use another --cache"
+            )
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 6 else (*names[:5], f"… ({len(names)})"))

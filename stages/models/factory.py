@@ -44,12 +44,16 @@ def adapt(spec: ModelSpec, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state if adapted is None else adapted(state, **spec.options)  # type: ignore[no-any-return]
 
 
+def is_ours(spec: ModelSpec) -> bool:
+    """Whether a module of `stages.models` builds it, not a package's."""
+    return "." not in spec.family and find_spec(f"{__package__}.{spec.family}") is not None
+
+
 def family(spec: ModelSpec) -> ModuleType:
     """The module that builds the model: one of `stages.models`, or any that can be imported."""
     require_torch()
-    ours = f"stages.models.{spec.family}"
-    if "." not in spec.family and find_spec(ours) is not None:
-        return import_module(ours)
+    if is_ours(spec):
+        return import_module(f"{__package__}.{spec.family}")
     try:
         return import_module(spec.family)
     except Exception as error:  # another package's code can fail in any way

@@ -1,0 +1,72 @@
+"""How many classes a model gives, and whether those of the images can be the same ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cache import InputError, Manifest
+from cache.provenance import differences
+from stages.datasets import Source
+from stages.extract.residency import free_bytes
+from stages.extract.worker import Loaded
+from stages.inference import Pictures, Runner
+from stages.models import Chosen, load
+from stages.variants import View
+
+_CPU = torch.device("cpu")
+
+
+def known(found: Manifest | None, identity: dict[str, Any]) -> int | None:
+    """The classes that the same weights had when they ran before."""
+    if found is None or "classes" not in found.identity:
+        return None
+    before = {key: value for key, value in found.identity.items() if key != "classes"}
+    return None if differences(before, identity) else int(found.identity["classes"])
+
+
+def seen(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded) -> int:
+    """The length of a logits row, from a forward pass that also proves that the shapes fit.
+
+    The module stays in `loaded` for the worker while the machine's memory is plentiful.
+    """
+    module = loaded.modules.get(chosen.name)
+    before = free_bytes(_CPU)
+    if module is None:
+        module = load(chosen.spec, chosen.weights)
+    pictures = Pictures.of(source, [view], loaded.pictures.get(split))
+    loaded.pictures[split] = pictures.first
+    pixels = pictures.batch(0, 1)[view]
+    runner = Runner.of(module, chosen.spec.preprocessing, _CPU)
+    try:
+        classes = int(runner.logits(runner.upload(pixels)).shape[1])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{chosen.name} cannot take images of shape {pixels.shape[1:]}: {reason}"
+        ) from error
+    after = free_bytes(_CPU)
+    if before is None or after is None or after > _plenty(before - after):
+        loaded.modules[chosen.name] = module
+    return classes
+
+
+def _plenty(took: int) -> int:
+    """Free memory above which another loaded model is kept."""
+    return max(8 * took, 1 << 32)
+
+
+def check(source: Source, name: str, classes: int) -> None:
+    """InputError where the images' labels cannot be those that the model was trained on."""
+    where = f"{source.dataset}/{source.split}"
+    if source.labels.max() >= classes:
+        raise InputError(
+            f"{where} has label {source.labels.max()} but the weights of {name} know {classes} "
+            "classes: give weights trained for this dataset"
+        )
+    if source.counts_folders and source.n_classes != classes:
+        raise InputError(
+            f"{where} has {source.n_classes} class folders but the weights of {name} know {classes}"
+            " classes, so labels may be shifted: make an empty folder for a class without images"
+        )

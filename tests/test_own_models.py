@@ -1,0 +1,167 @@
+"""Models of one's own: an architecture of a package, weights by other names, folders of images."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from plugged import installed
+from running import cascade, logits_of, manifest_of, png
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CODE = """
+from stages.models import ModelSpec
+from stages.preprocess import Preprocessing
+
+SPECS = [
+    ModelSpec(
+        name=f"mark_{width}", dataset="marks", family="mark_models", options={"width": width},
+        classes=3, preprocessing=Preprocessing((0.5,) * 3, (0.5,) * 3, resize=(8, 8)),
+        parameters=None, macs=None, head="3.weight",
+    )
+    for width in (2, 6)
+]
+
+
+def build(classes, width):
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3), nn.MaxPool2d(6), nn.Flatten(), nn.Linear(width, classes)
+    ).eval()
+"""
+CLASSES = ("arc", "bar", "cross")
+MACS = 6 * 6 * 6 * 3 * 9 + 6 * 3  # of mark_6: a 3 × 3 convolution on 6 × 6 places, and the head
+SPLITS = ("val", "test")
+
+
+@pytest.fixture
+def code(tmp_path):
+    """The file with the package's code, while it is installed."""
+    entries = {"cascade.models": {"marks": "mark_models:SPECS"}}
+    with installed(tmp_path / "site", {"mark_models": CODE}, entries, "mark-models") as site:
+        yield site / "mark_models.py"
+
+
+@pytest.fixture
+def desk(tmp_path, code):
+    """images/SPLIT/CLASS, 12 of each, and the weights small.pt and big.pt."""
+    from stages.models import build
+
+    rng = np.random.default_rng(0)
+    for split in SPLITS:
+        for k, name in enumerate(CLASSES):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(12):
+                picture = rng.integers(0, 256, (8, 8, 3), np.uint8) // (k + 1)
+                (folder / f"{i:02d}.png").write_bytes(png(picture))
+    (tmp_path / "w").mkdir()
+    for seed, (name, width) in enumerate((("small", 2), ("big", 6))):
+        torch.manual_seed(seed)
+        torch.save(build(f"mark_{width}").state_dict(), tmp_path / "w" / f"{name}.pt")
+    return tmp_path
+
+
+def aliases(desk, *names):
+    width = {"small": 2, "big": 6}
+    return [f"{name}=mark_{width[name]}:{desk / 'w' / name}.pt" for name in names]
+
+
+def extract(desk, *more, images="images", model="big", cache="c"):
+    [alias] = aliases(desk, model)
+    given = ("-d", "marks", "-f", desk / images, "--model", alias, "--cache", desk / cache)
+    return cascade("extract", *given, *more)
+
+
+def again(code, old, new):
+    """Another release of the package."""
+    from plugged import _forget
+
+    code.write_text(CODE.replace(old, new))
+    _forget(["mark_models"])
+
+
+# --- what a package says of its model ------------------------------------------------------------
+
+
+def test_changed_model_code_is_noticed(desk, code):
+    assert extract(desk).status == 0
+    before = logits_of(desk / "c", "test", "big", "marks")[1]
+    again(code, "nn.MaxPool2d", "nn.AvgPool2d")
+    assert "model_code was " in extract(desk).refusal
+    [row, _] = extract(desk, "--overwrite", "--json").json["models"]
+    assert row["resumed_rows"] == 0
+    after = logits_of(desk / "c", "test", "big", "marks")[1]
+    assert not np.allclose(before, after)
+    again(code, "nn.MaxPool2d(6)", "nn.AvgPool2d(6)")
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+
+
+def test_logits_from_before_the_code_was_recorded_are_kept(desk, code, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["stages.extract.run"], "code_of", lambda spec: None)
+        assert extract(desk).status == 0
+    again(code, "nn.MaxPool2d", "nn.AvgPool2d")
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+
+
+def test_multiply_adds_are_counted_and_a_later_statement_is_taken_over(desk, code):
+    assert extract(desk).status == 0
+    told = manifest_of(desk / "c", "logits", "test", "big", "marks").provenance
+    assert (told["macs"], told["parameters"]) == (MACS, 6 * 3 * 9 + 6 + 6 * 3 + 3)
+    again(code, "macs=None", "macs=77")
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+    assert manifest_of(desk / "c", "logits", "test", "big", "marks").provenance["macs"] == 77
+
+
+def test_other_options_are_other_code(desk, code):
+    from stages.models import get
+    from stages.models.code import code_of
+
+    known = code_of(get("mark_2"))
+    assert code_of(get("mark_6")) != known
+    again(code, "classes=3", "classes=4")
+    assert code_of(get("mark_2")) == known
+    again(code, "Flatten()", "Flatten( )")
+    assert code_of(get("mark_2")) != known
+    assert code_of(get("resnet20")) is None
+
+
+# --- class folders -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_missing_class_folder_is_refused_and_an_empty_one_is_not(cached, desk):
+    if cached:
+        assert extract(desk, "--split", "val").status == 0
+    shutil.copytree(desk / "images" / "test", desk / "less" / "test")
+    folder = desk / "less" / "test" / "bar"
+    shutil.rmtree(folder)
+    line = extract(desk, images="less").refusal
+    assert ("but val in the cache has arc, bar, cross" if cached else "has 2 class folders") in line
+    assert "make an empty folder for a class without images" in line
+    folder.mkdir()
+    whole, less = (
+        extract(desk, images=name, cache=name, model="small") for name in ("images", "less")
+    )
+    assert (whole.status, less.status) == (0, 0)
+    rows = logits_of(desk / "images", "test", "small", "marks")[1]
+    kept = np.r_[0:12, 24:36]
+    np.testing.assert_array_equal(logits_of(desk / "less", "test", "small", "marks")[1], rows[kept])
+    labels = manifest_of(desk / "less", "samples", "test", dataset="marks")
+    assert labels.provenance["class_names"] == list(CLASSES)
+
+
+def test_a_data_set_of_known_classes_needs_no_folder_of_each(desk, tmp_path):
+    from running import noise_images, seeded_weights, write_folders
+
+    pictures, labels = noise_images(4)  # airplane, automobile, bird, cat
+    write_folders(tmp_path / "few", "test", pictures[:2], labels[:2])
+    seeded_weights(tmp_path / "few_w" / "resnet20.pt")
+    given = ("-d", "cifar10", "-f", tmp_path / "few", "--weights", tmp_path / "few_w")
+    assert cascade("extract", *given, "--cache", tmp_path / "d").status == 0
