@@ -99,6 +99,7 @@ def score(
 
 
 def threshold(
+    context: typer.Context,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
     all_pairs: Annotated[
@@ -151,10 +152,12 @@ def threshold(
     store = Store(cache)
     question = _question(store, scorefn, postcheck, objective, n_threshold_values)
     pair = asking.pair(model_1, model_2, all_pairs)
+    if pair:
+        asking.refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
     wanted = list(pair) if pair else asking.names(models)
     images = gather.Images(data, weights)
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
-    fit_split = asking.fit_split(fit_split, train)
+    fit_split = asking.or_train(context, "fit_split", fit_split, train)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
     gather.enough_models(pairs, reported)
@@ -223,6 +226,7 @@ def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:
 
 
 def heterogeneity(
+    context: typer.Context,
     dataset: opt.CachedDataset = None,
     data: opt.Data = None,
     metric: Annotated[
@@ -260,20 +264,19 @@ def heterogeneity(
     cascade heterogeneity -d digits --output heterogeneity.csv
     cascade heterogeneity -d digits --predict
     """
-    from cache import InputError, Store
+    from cache import Store
     from cache.errors import one_of
     from cascade_cli import asking, gather
     from stages import heterogeneity as stage
 
     check_table_file(output)
-    if fit_split is not None and not predict:
-        raise InputError("--fit-split fits the λ of cascades: give --predict too, or leave it out")
+    asking.refuse(context, *(_ALL_METRICS if predict else _NO_CASCADES))
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(cache)
     wanted = asking.names(models)
     images = gather.Images(data, weights)
-    split = "train" if train else split
+    split = asking.or_train(context, "split", split, train)
     scores = gather.reported(store, dataset, split, wanted, images, runtime)
     if predict:
         fitted = gather.fit_plan(store, scores, fit_split, images, runtime)
@@ -291,6 +294,10 @@ def heterogeneity(
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
         return
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
+
+
+_ALL_METRICS = (("metric",), "is for one of them, and --predict ranks all: leave out one")
+_NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or leave it out")
 
 
 def _predicted(

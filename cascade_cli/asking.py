@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cascade_cli.output import say
 
 if TYPE_CHECKING:
+    import typer
+
     from cache import Store
 
 DEFAULT_DATASET = "digits"
@@ -146,13 +148,47 @@ def required_pair(model_1: str | None, model_2: str | None) -> tuple[str, str]:
     return model_1, model_2
 
 
-def fit_split(split: str | None, train: bool) -> str | None:
-    """The split asked for; `--train` is the original's way to ask for train."""
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, not in a configuration."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse(context: typer.Context, options: Iterable[str], why: str) -> None:
+    """InputError for the first of these that stands on the command line, where it says nothing;
+    a configured default may."""
     from cache import InputError
 
-    if split is not None and train:
-        raise InputError("--train fits on train: leave it out, or --fit-split")
-    return "train" if train else split
+    for name in options:
+        if given(context, name):
+            raise InputError(f"{flag(context, name)} {why}")
+
+
+def threshold_or_fit(context: typer.Context, threshold: str | None) -> None:
+    """A λ that is given is not fitted."""
+    if threshold is not None and given(context, "threshold"):
+        refuse(context, ("objective", "fit_split"), "fits λ, which -t gives: leave out one of them")
+
+
+def flag(context: typer.Context, name: str) -> str:
+    """An option's long name."""
+    [opts] = [each.opts for each in context.command.params if each.name == name]
+    return max(opts, key=len)
+
+
+def or_train(context: typer.Context, name: str, split: str | None, train: bool) -> str | None:
+    """The split that the option `name` says; `--train` is the original's way to say train.
+
+    A flag outranks a configured default.
+    """
+    from cache import InputError
+
+    if split is None or not train:
+        return "train" if train else split
+    stated = [given(context, each) for each in ("train", name)]
+    if stated[0] == stated[1]:
+        raise InputError(f"--train is {flag(context, name)} train: leave out one of them")
+    return "train" if stated[0] else split
 
 
 def shard(text: str | None) -> tuple[int, int]:

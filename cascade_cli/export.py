@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from cache import Store
 
 
+# What each of the three takes beside where it is read from.
+MODES = {
+    "policy": {
+        *("model_1", "model_2", "scorefn", "threshold", "postcheck", "objective", "fit_split"),
+        *("memory", "memory_size", "memory_radius", "memory_trust"),
+        *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
+    },
+    "output": {"models", "scorefn", "data", "weights"},
+    "publish": {"models", "tier"},
+}
 PUBLISHED_COLUMNS = {
     "model": "model",
     "split": "split",
@@ -31,6 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    context: typer.Context,
     policy: Annotated[
         str | None,
         typer.Option("--policy", help="Write the cascade A, B to this folder, to be deployed."),
@@ -82,39 +93,47 @@ def export(
     cascade export -o wide.csv -d digits --split test
     cascade export --publish digits-scores -d digits --tier scores
     """
-    from cache import InputError, Store
+    from cache import Store
     from cascade_cli.gather import Images
 
-    given = [
-        flag
-        for flag, place in (("--policy", policy), ("-o", output), ("--publish", publish))
-        if place is not None
-    ]
-    if len(given) != 1:
-        raise InputError("export what? give one of --policy DIR, -o FILE and --publish DIR")
-    if policy is None and (model_1, model_2) != (None, None):
-        raise InputError(f"-m1 and -m2 are for --policy: name models for {given[0]} with --models")
-    if policy is not None and models is not None:
-        raise InputError("--models is for -o and --publish: give -m1 A and -m2 B")
+    mode = _mode(context)
+    asking.threshold_or_fit(context, threshold)
+    requests.memory_or_none(context, memory)
     kept = requests.Asked(memory=memory, size=memory_size, radius=memory_radius, trust=memory_trust)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     how = How(Images(data, weights), runtime, kept, asked)
-    names = asking.names(models)
-    pair = None if policy is None else asking.required_pair(model_1, model_2)
+    pair = asking.required_pair(model_1, model_2) if mode == "policy" else None
+    names = asking.names(models) if pair is None else None
     store = Store(cache)
-    where = (asking.dataset_in(store, dataset, names or pair or ()), split)
-    if policy is not None and pair is not None:
+    where = (asking.dataset_in(store, dataset, pair or names or ()), split)
+    if pair is not None:
         rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
-        found, show = _policy(store, policy, pair, rule, fit, where, how), _show_promise
-    elif output is not None:
+        found, show = _policy(store, str(policy), pair, rule, fit, where, how), _show_promise
+    elif mode == "output":
         extra = asking.package_scores(store, scorefn)
-        found, show = _wide(store, output, names, where, how, extra), _show_wide
+        found, show = _wide(store, str(output), names, where, how, extra), _show_wide
     else:
         found, show = _publish(store, str(publish), tier, names, where, how), _show_published
     if as_json:
         print_json(found)
     else:
         show(found)
+
+
+def _mode(context: typer.Context) -> str:
+    """Which of the three is asked for; InputError for flags that say nothing to it."""
+    from cache import InputError
+
+    there = [mode for mode in MODES if context.params[mode] is not None]
+    stated = [mode for mode in there if asking.given(context, mode)] or there
+    if len(stated) != 1:
+        raise InputError("export what? give one of --policy DIR, -o FILE and --publish DIR")
+    [mode] = stated
+    for other, options in MODES.items():
+        flags = [asking.flag(context, name) for name in (other, mode)]
+        why = "is for {}: leave it out with {}".format(*flags)
+        asking.refuse(context, sorted(options - MODES[mode]), why)
+    return mode
 
 
 def _policy(

@@ -110,6 +110,8 @@ def live(
     (named_1, named_2), programs = asking.by_name(model_1, model_2)
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
+    asking.threshold_or_fit(context, threshold)
+    requests.memory_or_none(context, memory)
     require_torch()
     store = Store(cache)
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
@@ -126,6 +128,7 @@ def live(
     if len(models) == 1:
         if wanted != requests.Asked():
             raise InputError("streams and memories are for cascades: give -m2 B")
+        asking.refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
         result = _one_model(request)
     else:
         rule = (scorefn, threshold, postcheck)
@@ -136,6 +139,9 @@ def live(
     else:
         _show(result)
     finish(end)
+
+
+_OF_CASCADES = ("scorefn", "threshold", "postcheck", "objective", "fit_split", "baseline")
 
 
 @dataclass(frozen=True)
@@ -259,13 +265,13 @@ def _cascade(
     everyone = requests.references(prices.with_references(store, scores), shown, made)
     asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
     recall = requests.recall(store, shown, made, policy, request.batch_size, images)
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
     expected = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
     rivals = [*pair, expected["baseline"]] if request.alone else []
     live = request.serve(
         {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals if rival},
         scores,
         made,
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
         policy,
     )
     head = {"dataset": request.dataset, "stream": name} | expected | wanted.about()

@@ -34,7 +34,7 @@ SECTIONS: dict[str, Any] = {
 
 def applied(context: typer.Context, path: str) -> dict[str, Any]:
     """The options of `live` with what the file says in place of what was not given."""
-    from cascade_cli.policies import given
+    from cascade_cli.asking import given
 
     said = {name: value for name, value in _options(path).items() if value is not None}
     kept = {name: value for name, value in said.items() if not given(context, name)}

@@ -72,6 +72,7 @@ def applied(context: typer.Context, place: str) -> dict[str, Any]:
 
     InputError for an option that says otherwise, and for weights that are not the policy's.
     """
+    from cascade_cli.asking import given
     from stages.policy import read
 
     deployed, options = read(place), dict(context.params)
@@ -90,12 +91,6 @@ def applied(context: typer.Context, place: str) -> dict[str, Any]:
         raise _contradiction(deployed, "device", options["device"], kind)
     _check_weights(deployed, options)
     return options | {"policy": None}
-
-
-def given(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, not in a configuration."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _says(deployed: Deployment) -> dict[str, Any]:

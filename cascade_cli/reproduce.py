@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from cascade_cli import prices
 from cascade_cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from cache import Store
+    from cache import InputError, Store
     from cascade_cli.gather import Images
     from stages.fitting import FitPlan
     from stages.reproduce import Paper, Setting
@@ -61,7 +62,8 @@ def reproduce(
     rows = [_setting(known, each, split, train, how) for each in settings]
     found = {"paper": _about(known), "settings": [row for row in rows if row is not None]}
     found["missing"] = how.missing
-    _anything(known, found)
+    if not found["settings"]:
+        raise _nothing(known, settings, split, how)
     if as_json:
         print_json(found)
         return
@@ -101,15 +103,37 @@ def _about(paper: Paper) -> dict[str, Any]:
     return about | {"claims": claims, "memory_notes": list(paper.energy.notes)}
 
 
-def _anything(paper: Paper, found: dict[str, Any]) -> None:
+def _nothing(paper: Paper, settings: Sequence[Setting], split: str | None, how: How) -> InputError:
+    """What is asked for and where the cache has pairs instead, else the command that makes one."""
     from cache import InputError
 
-    if not found["settings"]:
-        first = found["missing"][0]
-        raise InputError(
-            f"the cache has no pair of {paper.name}, such as {first['setting']}: "
-            f"run `{first['command']}`"
-        )
+    asked = {"on split": split, "in runtime": how.runtime}
+    where = "".join(f" {what} {name}" for what, name in asked.items() if name is not None)
+    there, first = _places(how.store, settings), how.missing[0]
+    if there:
+        advice = "name one of these with --split and --runtime"
+        return InputError(f"no pair of {paper.name}{where}, but on {', '.join(there)}: {advice}")
+    return InputError(
+        f"the cache has no pair of {paper.name}{where}, such as {first['setting']}: run "
+        f"`{first['command']}`"
+    )
+
+
+def _places(store: Store, settings: Sequence[Setting]) -> list[str]:
+    """Where the cache has both models of any of these: "cifar10/test in torch-fp32-cpu"."""
+    from stages.score import models_of, splits_of
+
+    found = []
+    for dataset in dict.fromkeys(each.dataset for each in settings):
+        pairs = [_pair(each) for each in settings if each.dataset == dataset]
+        for split in splits_of(store, dataset):
+            there = {
+                name: {manifest.partition.keys["runtime"] for manifest in manifests}
+                for name, manifests in models_of(store, dataset, split).items()
+            }
+            runtimes = {r for a, b in pairs for r in there.get(a, set()) & there.get(b, set())}
+            found += [f"{dataset}/{split} in {runtime}" for runtime in sorted(runtimes)]
+    return found
 
 
 def _setting(
@@ -125,7 +149,8 @@ def _setting(
     try:
         reported = gather.scores(how.store, setting.dataset, split, pair, how.images, how.runtime)
     except MissingError as gap:
-        how.lacks(setting, f"logits of {', '.join(gap.models or pair)} on {split}", gap.command)
+        where = f"{split} in {how.runtime}" if how.runtime else split
+        how.lacks(setting, f"logits of {', '.join(gap.models or pair)} on {where}", gap.command)
         return None
     everyone = prices.with_references(how.store, reported)
     pricer = prices.pricer(how.store, everyone, pair, how.asked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_cli import asking
 from cascade_cli.output import say
 
 if TYPE_CHECKING:
@@ -121,7 +122,6 @@ class Asked:
         return {key: getattr(self, key) for key in keys}
 
 
-def streamed(
 def memory_or_none(context: typer.Context, memory: str | None) -> None:
     """InputError for flags about a memory that there is not."""
     if memory is None:
@@ -129,6 +129,7 @@ def memory_or_none(context: typer.Context, memory: str | None) -> None:
         asking.refuse(context, about, "needs a hash: give --memory dhash, say")
 
 
+def streamed(
     store: Store,
     scores: ScoreSet,
     pair: Sequence[str],

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rules(
+    context: typer.Context,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
     third: Annotated[
@@ -93,6 +94,8 @@ def rules(
 
     check_table_file(output)
     pair = asking.pair(model_1, model_2, all_pairs)
+    if pair:
+        asking.refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
     teams = _teams(pair, third, asking.names(committee))
     listed = None if models is None else list(dict.fromkeys(asking.names(models) or ()))
     wanted = _wanted(pair, listed, teams)

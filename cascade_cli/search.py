@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
+    context: typer.Context,
     dataset: opt.CachedDataset = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Search these only, separated by commas.")
@@ -103,14 +104,18 @@ def search(
     \b
     cascade search -d digits --min-accuracy 0.98
     """
-    from cache import Store
+    from cache import InputError, Store
     from cascade_cli import asking, gather
     from stages import search as stage
     from stages.found import Space
 
     check_table_file(output)
     question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
-    _compatible(certify, {"--bound": bound, "--reference": reference, "--max-usage": max_usage})
+    if certify is None:
+        parts = ("bound", "reference", "max_usage")
+        asking.refuse(context, parts, "belongs to --certify EPSILON,DELTA: give that too")
+    if not optimism:
+        asking.refuse(context, ("resamples",), "belongs to --optimism: give that too")
     _one_by_one(certify, stages, optimism, batch_size)
     store, wanted = Store(cache), asking.names(models)
     space = Space(_table(store, scorefn, postcheck), stages)
@@ -129,17 +134,23 @@ def search(
     for note in fitted.notes:
         say(note)
     found = stage.run(store, asking_for, resamples if optimism else None, promise)
+    refused = None
     if policy is not None:
-        how = policies.How(images, runtime, costs=asked)
-        found["policy"] = _deployed(store, found, how, policy)
+        try:
+            how = policies.How(images, runtime, costs=asked)
+            found["policy"] = _deployed(store, found, how, policy)
+        except InputError as error:
+            refused = error  # the answer is no less of one
     if output is not None:
         write_rows(stage.rows_of(found), output)
     if as_json:
         print_json(found)
-        return
-    show(found)
-    for path in found.get("policy", {}).get("files", ()):
-        print(path)
+    else:
+        show(found)
+        for path in found.get("policy", {}).get("files", ()):
+            print(path)
+    if refused is not None:
+        raise refused
 
 
 def _deployed(
@@ -197,14 +208,6 @@ def _question(
     if len(given) > 1:
         raise InputError(f"one question at a time: {' and '.join(given)} are {len(given)}")
     return next(iter(given.values()), Question())
-
-
-def _compatible(certify: str | None, parts: dict[str, object]) -> None:
-    from cache import InputError
-
-    given = [flag for flag, value in parts.items() if value is not None]
-    if given and certify is None:
-        raise InputError(f"{given[0]} belongs to --certify EPSILON,DELTA: give that too")
 
 
 def _one_by_one(certify: str | None, stages: int, optimism: bool, batch_size: int) -> None:

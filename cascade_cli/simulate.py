@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
+    context: typer.Context,
     model_1: opt.Model1 = None,
     model_2: opt.Model2 = None,
     dataset: opt.DatasetLong = None,
@@ -75,6 +76,8 @@ def simulate(
     from cascade_cli import asking, gather
     from stages import simulate as stage
 
+    asking.threshold_or_fit(context, threshold)
+    requests.memory_or_none(context, memory)
     store = Store(cache)
     named, programs = asking.by_name(model_1, model_2)
     images = gather.Images(data, weights, programs, preprocess=preprocess)
@@ -94,10 +97,10 @@ def simulate(
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(everyone, shown, made)
     recall = requests.recall(store, shown, made, policy, batch_size, images)
+    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
     row = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
     row = {"dataset": dataset} | row | {"stream": name} | wanted.about()
     if as_json:
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
         print_json(row)
         return
     print_simulation(row)

@@ -63,6 +63,47 @@ def test_flags_outrank_variables_outrank_sections_outrank_defaults(desk, tmp_pat
     assert cascade("simulate", *PAIR, "--json").json["score"] == "entropy"
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("export", "-o", "wide.csv"),
+        ("export", "--publish", "copy"),
+        ("export", "--policy", "policy", *PAIR),
+        ("heterogeneity",),
+        ("heterogeneity", "--predict"),
+        ("search",),
+        ("simulate", *PAIR, "-t", "0.5"),
+        ("threshold", *PAIR),
+    ],
+    ids=" ".join,
+)
+def test_a_default_that_says_nothing_to_a_command_is_left_alone(desk, tmp_path, args):
+    write(
+        desk,
+        f"""
+        [defaults]
+        cache = "{tmp_path / "cache"}"
+        dataset = "toy"
+        models = ["small", "other"]
+        fit-split = "val"
+        tier = "scores"
+        objective = "1se"
+        memory-trust = 0.5
+        metric = "kappa"
+        resamples = 50
+        memory-size = 3
+        bound = "betting"
+        """,
+    )
+    done = cascade(*args)
+    assert done.status == 0, done.err
+
+
+def test_a_flag_outranks_what_is_configured_of_another(desk, tmp_path):
+    write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\ndataset = "toy"\nsplit = "val"\n')
+    assert "on toy/train" in cascade("heterogeneity", "-t").refusal
+
+
 def test_flags_that_are_switches(desk, tmp_path, monkeypatch):
     monkeypatch.setenv("CASCADE_DATASET", "toy")
     monkeypatch.setenv("CASCADE_CACHE", str(tmp_path / "cache"))
@@ -92,16 +133,15 @@ def test_numbers_and_groups(desk, tmp_path):
         [simulate]
         dataset = "toy"
         threshold = 0.5
-        memory-size = 3
+        seed = 3
         ["cache ls"]
         table = "samples"
         """,
     )
-    assert "need a hash" in cascade("simulate", *PAIR).refusal
+    found = cascade("simulate", *PAIR, "--json").json
+    assert (found["threshold"], found["seed"]) == (0.5, 3)
     rows = cascade("cache", "ls", "--json").json["partitions"]
     assert {row["table"] for row in rows} == {"samples"}
-    write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\n[simulate]\nthreshold = 0.5\n')
-    assert cascade("simulate", "--dataset", "toy", *PAIR, "--json").json["threshold"] == 0.5
 
 
 def test_the_nearest_file_counts(desk, tmp_path, monkeypatch):

@@ -413,8 +413,9 @@ def test_a_cascade_that_costs_more_says_so(tmp_path):
         (("-s", "oracle"), "oracle cannot be deployed"),
         (("-t", "2"), "no threshold of maxp"),
         (("--memory", "dash"), "did you mean 'dhash'"),
-        (("--memory-size", "3"), "need a hash"),
+        (("--memory-size", "3"), "needs a hash"),
         (("--fit-split", "nowhere"), "no logits of"),
+        (("-t", "0.5", "--fit-split", "nowhere"), "--fit-split fits λ, which -t gives"),
     ],
 )
 def test_refusals(toy, tmp_path, flags, words):

@@ -90,4 +90,6 @@ def test_output_and_refusals(toy, tmp_path):
     shown = cascade("heterogeneity", "-d", "toy", "--cache", toy[0], "--predict")
     assert "over 6 ordered pairs" in shown.out
     assert "give --predict too" in ask(toy[0], "--fit-split", "val").refusal
+    assert "--predict ranks all" in ask(toy[0], "--predict", "--metric", "kappa").refusal
+    assert "--train is --split train" in ask(toy[0], "--split", "val", "-t").refusal
     assert "one model only" in ask(toy[0], "--predict", "--models", "small").refusal

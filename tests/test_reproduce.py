@@ -416,13 +416,32 @@ def test_nothing_there_is_one_line(tmp_path):
     assert EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121") in refusal
 
 
+def test_a_pair_in_another_runtime_is_named(tmp_path):
+    """No runtime of its own has both models, and no extraction makes the one that is asked for."""
+    write(tmp_path, "cifar10", (A, B, BEST), ("test",))
+    labels = np.zeros(N, np.int64)
+    write_logits(
+        *(Store(tmp_path), "val", BEST, labels, tied_logits(np.random.default_rng(0), N, CLASSES)),
+        dataset="cifar10",
+        runtime="onnx-int8-cpu",
+    )
+    refusal = cascade(*ASK, "--runtime", "onnx-int8-cpu", "--cache", tmp_path).refusal
+    assert "in runtime onnx-int8-cpu, but on cifar10/test in torch-fp32-cpu: name" in refusal
+    assert "extract" not in refusal
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (("kinnas2023",), "unknown paper 'kinnas2023': did you mean 'kinnas2024'?"),
         (("kinnas2024", "-d", "digits"), "unknown dataset of kinnas2024 'digits'"),
         (("kinnas2024", "-f", "images"), "name it, -d cifar10, imagenet, fashionmnist"),
-        (("kinnas2024", "-d", "cifar10", "--split", "holiday"), "--split holiday --models"),
+        (
+            ("kinnas2024", "--split", "holiday"),
+            "on split holiday, but on cifar10/test in torch-fp32-cpu, cifar10/train in torch-fp32-"
+            "cpu, cifar10/val in torch-fp32-cpu: name one of these",
+        ),
+        (("kinnas2024", "-d", "imagenet", "--split", "holiday"), "holiday --models mnasnet1_3,"),
     ],
 )
 def test_a_wrong_request_is_one_line(made, args, message):

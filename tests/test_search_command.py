@@ -25,6 +25,7 @@ from stages.guarantee import Promise, guarantee
 from stages.operating import OperatingPoint, outcome
 from stages.pricing import Estimate, Pricer
 from stages.score import load
+from stages.search import rows_of
 from stages.simulate import Cascade, simulate
 from stages.spending import costs_of, counted_runs
 from stages.verdict import NOT_WORTH, UNKNOWN, WORTH, Verdict, sentence, verdict
@@ -206,18 +207,21 @@ def test_a_policy_holds_a_pair(digits, tmp_path, question, what):
     places = ("--policy", tmp_path / "policy", "-o", tmp_path / "t.csv")
     done = _search(digits, *question, *places)
     assert done.status == 2
-    assert f"the answer is {what}" in done.err
-    assert done.err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert f"cascade: the answer is {what}" in done.err.splitlines()[-1]
+    assert done.out == _search(digits, *question).out  # the answer is given first
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_what_is_not_certified_is_no_policy(toy, tmp_path):
     places = ("--policy", tmp_path / "policy", "-o", tmp_path / "t.csv")
     asked = ("-d", "toy", "--certify", "0.000001,0.000001")
-    assert _search(toy, *asked, "--json").json["answer"] is None
-    refusal = _search(toy, *asked, *places).refusal
-    assert "nothing was certified, so there is no policy to write" in refusal
-    assert not list(tmp_path.iterdir())
+    told = _search(toy, *asked, "--json")
+    assert told.json["answer"] is None
+    done = _search(toy, *asked, *places, "--json")
+    assert (done.status, done.out) == (2, told.out)
+    assert "nothing was certified, so there is no policy to write" in done.err.splitlines()[-1]
+    assert pl.read_csv(tmp_path / "t.csv").height == len(rows_of(told.json))
+    assert not (tmp_path / "policy").exists()
 
 
 def test_everything_is_also_a_table(digits, tmp_path):
@@ -328,7 +332,8 @@ BAD = {
     "certify": (("--certify", "0.1"), "give EPSILON,DELTA"),
     "epsilon": (("--certify", "2,0.1"), "epsilon must lie between 0 and 1"),
     "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
-    "cap alone": (("--max-usage", "0.1"), "belongs to --certify"),
+    "cap alone": (("--max-usage", "0.1"), "--max-usage belongs to --certify"),
+    "resamples": (("--resamples", "50"), "--resamples belongs to --optimism: give that too"),
     "oracle": (("-s", "oracle"), "cannot be deployed"),
     "one model": (("--models", "digits_wide"), "one model only"),
     "chains in batches": (("--stages", "3", "--batch-size", "4"), "one by one"),
