@@ -203,7 +203,11 @@ def _show_points(
     honest = "crossfit_accuracy" if fitted.method == "cross-fit" else "accuracy"
     rows = sorted(rows, key=lambda row: -(row[honest] or row["accuracy"]))
     extra = CROSSFIT_COLUMNS if fitted.method == "cross-fit" else {}
+    cascades = [row for row in rows if row["threshold"] != "never"]
+    several = len({(row["model_1"], row["model_2"]) for row in rows}) > 1
+    rows, left = (cascades, len(rows) - len(cascades)) if several and cascades else (rows, 0)
     costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
+    costs = costs and costs | prices.against(rows[:SHOWN])
     print_table(rows[:SHOWN], POINT_COLUMNS | extra | costs)
     if len(rows) > SHOWN:
         print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
@@ -212,7 +216,7 @@ def _show_points(
         f"reported on {reported.split} ({len(reported.labels)} images)"
     )
     if costs:
-        prices.explain(rows)
+        prices.explain(rows[:SHOWN])
 
 
 def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:

@@ -224,8 +224,14 @@ def show(row: dict[str, Any]) -> None:
         )
     if row.get("hash_reason"):
         print(f"  cost per request           unknown: {row['hash_reason']}")
-    elif row["energy_j_per_request"] is None and not str(row["cost_why"]).endswith("as asked"):
+    elif lacks_energy(row):
         print(f"  energy                     unknown: {NO_SENSOR}")
+
+
+def lacks_energy(row: dict[str, Any]) -> bool:
+    """Whether joules are unknown, and nothing else was asked for."""
+    other = str(row["cost_why"]).endswith("as asked")
+    return row["energy_j_per_request"] is None and not other
 
 
 def without_hash(row: dict[str, Any]) -> str:
@@ -233,13 +239,22 @@ def without_hash(row: dict[str, Any]) -> str:
     return "; without hashing" if row.get("hash_counted") is False else ""
 
 
+def against(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The column that names each row's baseline, where these differ."""
+    return {"baseline": "against"} if len({row["baseline"] for row in rows}) > 1 else {}
+
+
 def explain(rows: Sequence[dict[str, Any]]) -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    row = rows[0]
-    baselines = ", ".join(sorted({row["baseline"] for row in rows}))
-    print(
+    baseline = "each row's own" if against(rows) else rows[0]["baseline"]
+    print(f"{counted(rows[0])}; saved, and at which change of accuracy, against {baseline}")
+
+
+def counted(row: dict[str, Any]) -> str:
+    """What a row's cost is, and why that."""
+    return (
         f"cost: {row['cost_unit']} per request ({row['cost_why']}), batch size "
-        f"{row['cost_batch_size']}; saved, and at which change of accuracy, against {baselines}"
+        f"{row['cost_batch_size']}"
     )
 
 

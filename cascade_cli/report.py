@@ -109,19 +109,20 @@ def _images(store: Store, reported: ScoreSet, images: Images) -> Source:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    check = " with post-check" if facts["postcheck"] else ""
-    print(f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}: {facts['chosen_by']}")
-    print(
-        f"{facts['expected_accuracy']:.2%} right, {facts['expected_usage']:.1%} to B; "
-        f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
-    )
-    prices.show(facts)
-    first = facts["opens_with"]
-    if any(first[key] != facts[key] for key in first):
-        check = " with post-check" if first["postcheck"] else ""
+    if facts["answered"]:
+        print(facts["sentence"])
+        if facts["cost"] is not None:
+            print(prices.counted(facts))
+        if prices.lacks_energy(facts):
+            print(f"energy unknown: {prices.NO_SENSOR}")
+    else:
+        check = " with post-check" if facts["postcheck"] else ""
+        pair = f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}"
+        print(f"{pair}: {facts['chosen_by']}")
         print(
-            f"the page opens with the search's answer: {first['model_1']} → {first['model_2']}, "
-            f"{first['score']}{check}"
+            f"{facts['expected_accuracy']:.2%} right, {facts['expected_usage']:.1%} to B; "
+            f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
         )
+        prices.show(facts)
     for file in (facts["output"], *facts["figures"]):
         print(f"wrote {file}")

@@ -205,6 +205,7 @@ def _about(reported: ScoreSet, fitted: FitPlan, notes: Sequence[str]) -> dict[st
 
 def _show(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -> None:
     costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
+    costs = costs and costs | prices.against(rows)
     print_table([_shown(row) for row in rows], COLUMNS | costs)
     how = "decided with the λ of the other folds" if fitted.method == "cross-fit" else "reported"
     print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade_cli.output import print_table, print_text
+from cascade_cli.prices import against
 
 SHOWN = 12
 COLUMNS = {
@@ -15,9 +16,9 @@ COLUMNS = {
     "threshold": "λ:.4g",
     "accuracy": "accuracy:.2%",
     "usage": "use of B:.1%",
+    "fit_accuracy": "fitted:.2%",
     "cost": "cost:.4g",
     "saved": "saved:.1%",
-    "fit_accuracy": "fitted:.2%",
 }
 THIRD = {"model_3": "C", "threshold_2": "λ of B:.4g", "usage_2": "use of C:.1%"}
 FIGURES = (
@@ -42,12 +43,13 @@ def show(found: dict[str, Any]) -> None:
         f"\nthe upper hull of {len(found['frontier'])} points of the frontier ({len(hull)} of it):"
     )
     third = THIRD if any(row["model_3"] for row in rows) else {}
-    print_table([_plain(row) for row in rows], COLUMNS | third)
+    print_table([_plain(row) for row in rows], COLUMNS | against(rows) | third)
     cost = found["cost"]
+    baseline = "each row's own" if against(rows) else rows[0]["baseline"]
     print(
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
         f"reported on {found['split']} ({found['n']} images)\ncost: {cost['unit']} per request "
-        f"({cost['why']}), batch size {cost['batch_size']}"
+        f"({cost['why']}), batch size {cost['batch_size']}; saved against {baseline}"
     )
 
 

@@ -186,11 +186,11 @@ class Pricer:
         gained = _gained(correct, self.scores.correct[m])
         return {
             **self.about(),
-            **_flat("cost", bill and bill.total),
+            **_flat("cost", None if bill is None else bill.total),
             "baseline": baseline,
             "baseline_cost": reference.total.value,
             "baseline_accuracy": float(self.scores.accuracy[m]),
-            **_flat("saved", bill and bill.saved(reference)),
+            **_flat("saved", None if bill is None else bill.saved(reference)),
             **_flat("accuracy_change", gained),
             "energy_j_per_request": bill and bill.total.value if joules else None,
         }

@@ -25,8 +25,7 @@ from stages.pricing import Pricer
 from stages.report import content, explorer, packing, page
 from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.costs import Costs
-from stages.report.curves import Key
-from stages.report.points import Progress, Subject, Wanted, gather
+from stages.report.points import Progress, Subject, Wanted, answers, check, gather, names_with
 from stages.report.searched import Searched, priced
 from stages.score import ScoreSet
 
@@ -49,21 +48,24 @@ def run(
 ) -> dict[str, Any]:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
-    `pair` and `score` say which cascade is shown first; None is the search's answer. `pricer` says
+    `pair` and `score` say which cascade it is about; None is the search's answer. `pricer` says
     what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
     `source` holds the images to show, by default none. Returns the key figures, with the search's
-    `sentence`, the cascade that the page `opens_with`, `output`, `figures` (files), `steps` and
-    `corners_drawn` of the figure's curve.
+    `sentence` and whether they are about its answer (`answered`), `output`, `figures` (files),
+    `steps` and `corners_drawn` of the figure's curve.
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
-    points = gather(reported, plan, pair, score, progress)
+    check(reported, pair, score)
     costs = Costs(pricer or Pricer(reported, some_macs(reported.macs)))
-    subject = Subject(store, reported, plan, points, pair, score, costs)
+    shown_costs = Costs(priced(costs.pricer))
+    searched = Searched.of(reported, plan, shown_costs.pricer, names_with(score))
+    points = gather(reported, plan, pair, score, searched.answer, progress)
+    about = answers(pair, score, searched.answer)
+    subject = Subject(store, reported, plan, points, pair, score, costs, about)
     facts = content.summary(subject)
     drawn = content.draw(subject)
-    shown = replace(subject, costs=Costs(priced(costs.pricer)))
-    searched = Searched.of(reported, plan, shown.costs.pricer, subject.names)
+    shown = replace(subject, costs=shown_costs)
     certifying = Certifying.of(store, plan, limits or Limits(EPSILON, DELTA))
     found = explorer.explore(shown, searched, certifying, source)
     built = content.build(shown, searched, packing.pack(found.facts, found.arrays))
@@ -72,15 +74,9 @@ def run(
     if figures is not None:
         files = save_figures(content.figures(subject, drawn), Path(figures))
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
-    facts |= {"opens_with": _named(reported, explorer.opens_with(shown, searched))}
-    facts |= {"sentence": searched.sentence, "page_corners": found.corners, "page_off": found.off}
+    facts |= {"answered": about, "sentence": searched.sentence}
+    facts |= {"page_corners": found.corners, "page_off": found.off}
     return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
-
-
-def _named(reported: ScoreSet, key: Key) -> dict[str, Any]:
-    """The cascade that the page shows first."""
-    pair = {"model_1": reported.models[key.a], "model_2": reported.models[key.b]}
-    return pair | {"score": key.score, "postcheck": key.postcheck}
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,11 +1,7 @@
-"""The report's figures: Altair charts from plain arrays and rows; they know no cache and no page.
-
-Ink is a parameter: `currentColor`, which follows a page's theme, and in a paper black.
-"""
+"""The report's figures for a paper: Altair charts from plain arrays and rows; they know no cache."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +17,7 @@ BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
 LINES = {"accuracy": BLUE, "accuracy with post-check": ORANGE, "use of B": GREY}
 SHAPES = {"best": "circle", "1se": "diamond"}
 KINDS = {"single model": PURPLE, "cascade, best": BLUE, "cascade, 1se": ORANGE}
-_INK = "currentColor"
+_INK = "black"
 _SHARE, _AXIS_SHARE = ".2%", ".2~%"
 _PAPER_WIDTH = 640
 
@@ -39,21 +35,22 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing and the words around it. Below `min_width` CSS pixels it scrolls."""
+    """A drawing and the words around it."""
 
     name: str
     title: str
     caption: str
     drawing: Drawing
-    min_width: int = 300
 
-    def spec(self, ink: str = _INK, width: int | str = "container") -> Row:
+    def spec(self) -> Row:
         """The Vega-Lite specification, without the address of its schema."""
         words = f"{self.title}. {self.caption}"
-        spec = _themed(self.drawing.chart.properties(width=width, description=words)).to_dict()
+        title = alt.TitleParams(self.title, anchor="start", color=_INK, fontSize=13)
+        chart = self.drawing.chart.properties(width=_PAPER_WIDTH, description=words, title=title)
+        spec = _themed(chart).to_dict()
         del spec["$schema"]
         spec["datasets"] = self.drawing.data
-        return spec if ink == _INK else _inked(spec, ink)
+        return spec
 
 
 def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:
@@ -155,8 +152,7 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """NAME.png (two pixels a point) and NAME.svg, black on white."""
     import vl_convert
 
-    spec, version = figure.spec("black", _PAPER_WIDTH), vega_lite_version()
-    spec["background"] = "white"
+    spec, version = figure.spec(), vega_lite_version()
     png, svg = (folder / f"{figure.name}{suffix}" for suffix in (".png", ".svg"))
     png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
     svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
@@ -239,7 +235,7 @@ def _text(field: str) -> alt.Text:
 def _themed(chart: alt.LayerChart) -> alt.LayerChart:
     line = {"domainColor": _INK, "tickColor": _INK, "domainOpacity": 0.4, "tickOpacity": 0.4}
     return (
-        chart.configure(background="transparent", font="system-ui, sans-serif", padding=4)
+        chart.configure(background="white", font="system-ui, sans-serif", padding=4)
         .configure_axis(
             labelColor=_INK,
             titleColor=_INK,
@@ -251,7 +247,3 @@ def _themed(chart: alt.LayerChart) -> alt.LayerChart:
         .configure_legend(labelColor=_INK, titleColor=_INK)
         .configure_view(stroke=None)
     )
-
-
-def _inked(spec: Row, ink: str) -> Row:
-    return dict(json.loads(json.dumps(spec).replace(f'"{_INK}"', f'"{ink}"')))

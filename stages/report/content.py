@@ -110,6 +110,8 @@ def draw(subject: Subject) -> Curve:
 
 def how_chosen(subject: Subject) -> str:
     """In words, why it is this cascade."""
+    if subject.answered:
+        return "the search's answer, at its most accurate λ"
     count = len(subject.reported.models)
     first, second = (name or "any other model" for name in subject.pair)
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
@@ -139,15 +141,15 @@ def _curve(subject: Subject, drawn: Curve) -> Figure:
 
     chosen = subject.points.chosen
     rows = subject.points.alike(chosen)
-    title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}"
+    title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}, on {subject.where}"
     caption = (
-        f"Accuracy (left) and B's share of all requests (right) over λ, on {subject.where}: "
+        f"Accuracy (left) and B's share of all requests (right) over λ: "
         f"{drawn.steps:,} steps, {_thinned(drawn)}. Marked are the operating points fitted on "
         f"{subject.plan.split}: best (highest accuracy there) and 1se (least use of B within one "
         "standard error of it)."
     )
     chart = charts.threshold_curve(drawn.lines, [_mark(row) for row in rows])
-    return charts.Figure("threshold", title, caption, chart, 320)
+    return charts.Figure("threshold", title, caption, chart)
 
 
 def _mark(row: Row) -> Row:
@@ -182,7 +184,7 @@ def _cost(subject: Subject) -> Figure | None:
     )
     chart = charts.accuracy_cost(dots, front, subject.costs)
     title = f"Accuracy and cost on {subject.where}"
-    return charts.Figure("accuracy-cost", title, caption, chart, 340)
+    return charts.Figure("accuracy-cost", title, caption, chart)
 
 
 def _single_dots(subject: Subject) -> list[Row]:
@@ -229,8 +231,7 @@ def _heterogeneity(subject: Subject) -> Figure:
         f"Share of the images of {subject.where} that exactly one of the two models gets right "
         "(their answers differ and one is right); the most accurate model first."
     )
-    width = 150 + len(names) * (46 if len(names) <= 12 else 20)
-    return charts.Figure("heterogeneity", "Heterogeneity", caption, chart, width)
+    return charts.Figure("heterogeneity", "Heterogeneity", caption, chart)
 
 
 def _ratio(cost: float | None, single: float | None) -> float | None:

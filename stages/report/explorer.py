@@ -49,14 +49,14 @@ def explore(
     best = [curves.number(key_of(reported, r), models, names) for r in subject.points.best_of_pairs]
     arrays["best_of_pairs"] = np.array(best, np.int64)
     classes = class_names(subject.store, reported)
-    known, found = _details(subject, groups, len(classes), searched)
+    known, found = _details(subject, groups, len(classes))
     arrays |= details.arrays(reported, found, known, len(classes))
     off = float(arrays["off"].max() / len(reported.labels))
     facts = _facts(subject, reference, certifying) | {
         "corners": limit,
         "off": off,
         "search": searched.about(),
-        "pick": opens_with(subject, searched)._asdict(),
+        "pick": key_of(reported, subject.points.chosen)._asdict(),
         "classes": classes,
         "order": clustered(arrays["metric_heterogeneity"].reshape(models, models)),
         "live": live_runs(subject.store, reported),
@@ -182,7 +182,7 @@ def class_names(store: Store, reported: ScoreSet) -> list[str]:
 
 
 def _details(
-    subject: Subject, groups: Sequence[Group], classes: int, searched: Searched
+    subject: Subject, groups: Sequence[Group], classes: int
 ) -> tuple[dict[int, Key], list[details.Detail]]:
     """The cascade of each mark that has details, and these."""
     keys = [
@@ -197,15 +197,9 @@ def _details(
         for mark in one.marks
     ]
     numbered = [(i, key, mark) for i, (key, mark) in enumerate(marked)]
-    chosen = details.wanted(numbered, classes, opens_with(subject, searched))
+    chosen = details.wanted(numbered, classes, key_of(subject.reported, subject.points.chosen))
     found = [details.detail(subject.reported, classes, each) for each in chosen]
     return {i: key for i, key, _ in chosen}, found
-
-
-def opens_with(subject: Subject, searched: Searched) -> Key:
-    """The cascade that was asked for, else the search's answer, else the best fitted one."""
-    asked = any((*subject.pair, subject.score)) or searched.answer["model_2"] is None
-    return key_of(subject.reported, subject.points.chosen if asked else searched.answer)
 
 
 def _images(

@@ -29,7 +29,8 @@ Progress = Callable[[int, int], None]
 class Points:
     """`rows` are `operating_points` of all pairs, each with `expected_accuracy`,
     `expected_usage` (cross-fitted ones where λ is cross-fitted), `rank_accuracy` and
-    `macs_per_request` (None where unknown); `chosen` is the best of those asked for."""
+    `macs_per_request` (None where unknown); `chosen` is the best of those asked for, where nothing
+    was, the best of the cascade that the search answers with."""
 
     rows: list[Row]
     chosen: Row
@@ -58,8 +59,8 @@ class Points:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about; `pair` and `score` are what was asked for, None where not, and
-    `costs` what everything is priced with."""
+    """What a report is about; `pair` and `score` are what was asked for, None where not, `costs`
+    what everything is priced with, and `answered`, whether it is about the search's answer."""
 
     store: Store
     reported: ScoreSet
@@ -68,6 +69,7 @@ class Subject:
     pair: Wanted
     score: str | None
     costs: Costs
+    answered: bool
 
     @property
     def where(self) -> str:
@@ -89,10 +91,17 @@ class Subject:
 
 
 def gather(
-    reported: ScoreSet, plan: FitPlan, pair: Wanted, score: str | None, progress: Progress
+    reported: ScoreSet,
+    plan: FitPlan,
+    pair: Wanted,
+    score: str | None,
+    answer: Row,
+    progress: Progress,
 ) -> Points:
-    """Every pair's operating points, and the best with these models and this score; None is any."""
-    _check(reported, pair, score)
+    """Every pair's operating points, and the best with these models and this score; None is any.
+
+    Where all are None, the best of `answer`, unless that is a single model.
+    """
     pairs, question = all_pairs(reported.models), Question(names_with(score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
     macs = reported.macs
@@ -102,8 +111,15 @@ def gather(
         rows.append(row | {"macs_per_request": _cost(row, macs)})
         progress(len(rows), total)
     wanted = {"model_1": pair[0], "model_2": pair[1], "score": score, "objective": "best"}
+    if answers(pair, score, answer):
+        wanted |= {key: answer[key] for key in ("model_1", "model_2", "score", "postcheck")}
     fitting = [r for r in rows if all(v in (None, r[k]) for k, v in wanted.items())]
     return Points(rows, min(fitting, key=_rank))
+
+
+def answers(pair: Wanted, score: str | None, answer: Row) -> bool:
+    """Whether the search's answer is what the report is about: a pair, and nothing was asked."""
+    return answer["model_2"] is not None and not any((*pair, score))
 
 
 def names_with(score: str | None) -> tuple[str, ...]:
@@ -124,7 +140,8 @@ def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]
     return out
 
 
-def _check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
+def check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
+    """InputError for models that are not there, or a score without λ."""
     where = f"{reported.dataset}/{reported.split}"
     if len(reported.models) < 2:
         raise InputError(

@@ -32,8 +32,9 @@ def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     head += ["cross-fitted accuracy", "its use of B"] if crossfit else []
+    a, b, score = (rows[0][key] for key in ("model_1", "model_2", "score"))
     caption = (
-        f"Operating points of this pair and score on {subject.where}; between “from” and “to” no "
+        f"Operating points of {a} → {b} by {score} on {subject.where}; between “from” and “to” no "
         f"decision changes on {subject.plan.split}."
     )
     return Table(caption, head, body)
