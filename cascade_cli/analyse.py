@@ -211,6 +211,8 @@ def _show_points(
     print_table(rows[:SHOWN], POINT_COLUMNS | extra | costs)
     if len(rows) > SHOWN:
         print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
+    if left:
+        print(f"{left} more have λ never, which is A alone: --json or --output FILE gives them")
     print(
         f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), "
         f"reported on {reported.split} ({len(reported.labels)} images)"
