@@ -1,4 +1,4 @@
-"""The report's figures for a paper: Altair charts from plain arrays and rows; they know no cache."""
+"""The report's figures for a paper: Altair charts from plain arrays and rows."""
 
 from __future__ import annotations
 
