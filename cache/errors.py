@@ -13,12 +13,23 @@ class InputError(Exception):
     """
 
 
-def one_of(what: str, found: object, choices: object) -> InputError:
-    """An InputError for a name that is not among the known ones, with the nearest as a hint."""
+_FEW = 8
+
+
+def one_of(what: str, found: object, choices: object, listing: str = "") -> InputError:
+    """An InputError for a name that is not among the known ones, with the nearest as a hint.
+
+    Of many, which the command `listing` lists, only some are named.
+    """
     names = [str(choice) for choice in choices]  # type: ignore[attr-defined]
     near = nearest(str(found), names)
-    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(names) or 'nothing'}"
-    return InputError(f"unknown {what} {str(found)!r}: {hint}")
+    if listing and len(names) > _FEW:
+        told = f"{', '.join(names[:3])} … ({len(names)} in all);"
+        lists = f" `{listing}` lists them"
+    else:
+        told, lists = ", ".join(names) or "nothing", ""
+    hint = f"did you mean {near!r}?" if near else f"choose from {told}"
+    return InputError(f"unknown {what} {str(found)!r}: {hint}{lists}")
 
 
 def nearest(found: str, names: Sequence[str]) -> str | None:

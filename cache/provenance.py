@@ -37,12 +37,20 @@ def digest(value: Any) -> str:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """`field: old, now new` for each field that differs, in words short enough for one line."""
-    return [
-        f"{key} was {_short(old.get(key))}, now {_short(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    """`field was old, now new` for each field that differs, of fields within a field those, in
+    words short enough for one line.
+
+    >>> differences({"crop": {"side": 8, "at": 0}}, {"crop": {"side": 9, "at": 0}})
+    ['crop.side was 8, now 9']
+    """
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += [f"{key}.{each}" for each in differences(before, after)]
+        elif before != after:
+            found.append(f"{key} was {_short(before)}, now {_short(after)}")
+    return found
 
 
 def _short(value: Any) -> str:

@@ -42,11 +42,24 @@ def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] =
         return _only_dataset(store)
     try:
         return dataset_for(None, given[0])
-    except InputError as error:
-        found = _dataset_with(store, [each for each in by_name(*given)[0] if each])
+    except InputError:
+        names = [each for each in by_name(*given)[0] if each]
+        found = _dataset_with(store, names)
         if found is None:
-            raise error
+            _check_spelling(store, names)
+            raise
         return found
+
+
+def _check_spelling(store: Store, names: Sequence[str]) -> None:
+    """InputError for a name that no dataset of the cache has, but one much like it."""
+    from cache.errors import nearest, one_of
+    from cache.held import datasets, models
+
+    there = list(dict.fromkeys(each for name in datasets(store) for each in models(store, name)))
+    for name in names:
+        if name not in there and nearest(name, there):
+            raise one_of("model", name, there)
 
 
 def _only_dataset(store: Store) -> str:

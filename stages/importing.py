@@ -18,6 +18,7 @@ from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
 from stages.arrays import read_array
 from stages.import_samples import Labels, checked
+from stages.models.choice import check_name
 
 RUNTIME = "import"
 
@@ -48,6 +49,7 @@ def run(
 
     `note` is told what is odd about them.
     """
+    check_name(request.model)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     logits = as_logits(read_array(request.logits), request.logits)

@@ -165,3 +165,52 @@ def test_a_data_set_of_known_classes_needs_no_folder_of_each(desk, tmp_path):
     seeded_weights(tmp_path / "few_w" / "resnet20.pt")
     given = ("-d", "cifar10", "-f", tmp_path / "few", "--weights", tmp_path / "few_w")
     assert cascade("extract", *given, "--cache", tmp_path / "d").status == 0
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_of_many_names_a_few_are_told_and_where_the_rest_is():
+    from cache.errors import one_of
+
+    many = [f"model_{i}" for i in range(60)]
+    line = str(one_of("model", "tree", many, "cascade models"))
+    few = "model_0, model_1, model_2 … (60 in all); `cascade models` lists them"
+    assert line == f"unknown model 'tree': choose from {few}"
+    near = str(one_of("model", "modl_59", many, "cascade models"))
+    assert near == "unknown model 'modl_59': did you mean 'model_59'? `cascade models` lists them"
+    assert str(one_of("model", "tree", many[:2], "x")).endswith("choose from model_0, model_1")
+
+
+def test_only_what_differs_is_shown():
+    from cache.provenance import differences
+    from stages.preprocess import Preprocessing
+
+    sides = [Preprocessing((0.12345678,) * 3, (0.3,) * 3, n).describe() for n in (32, 24)]
+    assert differences(*({"preprocessing": side, "a": 1} for side in sides)) == [
+        "preprocessing.resize was 32, now 24"
+    ]
+
+
+def test_a_slip_in_a_name_is_guessed(desk):
+    assert extract(desk).status == 0
+    cached = ("--cache", desk / "c")
+    assert "did you mean 'big'?" in cascade("simulate", "-m1", "bigg", "-m2", "b", *cached).refusal
+    given = ("-f", desk / "images", *cached)
+    assert "did you mean marks?" in cascade("extract", "-d", "makrs", *given).refusal
+    line = cascade("extract", "-d", "makrs", "--models", "mark_2", *given).refusal
+    assert "unknown makrs model 'mark_2': it is one of marks" in line
+    line = cascade("extract", "-d", "digits", "-f", desk / "images").refusal
+    assert line.endswith("; leave it out, or give your images another dataset name")
+
+
+@pytest.mark.parametrize("name", ["a,b", "a=b", "file:a", "all"])
+def test_a_name_that_no_command_could_say_is_refused(name, desk, tmp_path):
+    np.save(tmp_path / "l.npy", np.eye(3))
+    np.save(tmp_path / "y.npy", np.arange(3))
+    given = ("-d", "mine", "--split", "test", "--logits", tmp_path / "l.npy")
+    labels = ("--labels", tmp_path / "y.npy", "--cache", tmp_path / "i")
+    assert repr(name) in cascade("import", *given, *labels, "--model", name).refusal
+    if "=" not in name:
+        alias = f"{name}=mark_2:{desk / 'w' / 'small.pt'}"
+        assert repr(name) in extract(desk, "--model", alias).refusal

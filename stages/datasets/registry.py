@@ -105,7 +105,7 @@ def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
 def check_known(dataset: str, data: str | Path | None) -> None:
     """InputError for a name that nothing is known of, where no images are given either."""
     if not data and dataset not in known():
-        raise one_of("dataset", dataset, known())
+        raise one_of("dataset", dataset, known(), "cascade datasets")
 
 
 def checked_name(what: str, name: str) -> str:
@@ -158,8 +158,8 @@ def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
 def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
     if data:
         raise InputError(
-            one_line(f"{row.name} ships with the package, but --data {data} was given; leave it ")
-            + "out, or give your images another dataset name"
+            one_line(f"{row.name} ships with the package, but --data {data} was given")
+            + "; leave it out, or give your images another dataset name"
         )
 
 

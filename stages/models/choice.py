@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from cache.errors import InputError
+from cache.errors import InputError, nearest
 from stages.models import programs
 from stages.models.registry import get, specs
 from stages.models.spec import ModelSpec
@@ -88,6 +88,11 @@ def check_name(name: str) -> str:
     """The name itself if it can be a partition's, else InputError."""
     if not name or name != name.strip() or name in GROUPS:
         raise InputError(f"{name!r} cannot be a model's name: choose another")
+    if not {",", "="}.isdisjoint(name) or name.startswith(programs.PREFIX):
+        raise InputError(
+            f"model name {name!r} could not be asked for: leave out ',', '=' and a first "
+            f"{programs.PREFIX!r}"
+        )
     if any(unicodedata.category(letter).startswith("C") for letter in name):
         raise InputError(f"model name {name!r} holds a control character: choose another")
     if ".." in name or name.startswith("/"):
@@ -115,8 +120,10 @@ def _expanded(name: str, dataset: str, directory: PathLike | None) -> list[str]:
     if name in GROUPS:
         found = GROUPS[name](dataset, directory)
         if not found:
+            near = nearest(dataset, list(dict.fromkeys(spec.dataset for spec in specs())))
+            meant = f"did you mean {near}? Else " if near not in (None, dataset) else ""
             raise InputError(
-                f"no weights for any {dataset} model: give --weights DIR or name the models"
+                f"no weights for any {dataset} model: {meant}give --weights DIR or name the models"
             )
         return [spec.name for spec in found]
     return [name.partition("=")[0]]

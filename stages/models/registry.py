@@ -25,6 +25,10 @@ SPECS: tuple[ModelSpec, ...] = (
 PORTABLE = (*cifar10_table.SPECS, *imagenet_table.SPECS)
 
 
+class UnknownModelError(InputError):
+    """No table, package or library has a model of this name."""
+
+
 def get(name: str, dataset: str | None = None) -> ModelSpec:
     """The model called `name`, on `dataset` or else on the dataset it is registered for.
 
@@ -42,13 +46,19 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
     if found is None and dataset == HOME:
         found = _named(name, _portable(dataset))
     if found is None and ":" in name:
-        raise InputError(
+        raise UnknownModelError(
             f"unknown model {name!r}: a reference is ARCHITECTURE@WEIGHTS, timm/NAME or "
             "file:PATH.pt2; nothing is run from a hub"
         )
+    elsewhere = None if found is not None else _named(name, specs())
+    if elsewhere is not None:
+        raise UnknownModelError(
+            f"unknown {dataset} model {name!r}: it is one of {elsewhere.dataset}, give that dataset"
+        )
     if found is None:
         what = "model" if dataset is None else f"{dataset} model"
-        raise one_of(what, name, [spec.name for spec in specs(dataset)])
+        listing = "cascade models" + (f" -d {dataset}" if dataset else "")
+        raise UnknownModelError(str(one_of(what, name, [s.name for s in specs(dataset)], listing)))
     return found
 
 

@@ -27,7 +27,7 @@ def spec(reference: str) -> ModelSpec:
             "a folder"
         )
     if not is_model(name):
-        raise one_of("timm model", name, timm.list_models())
+        raise one_of("timm model", name, timm.list_models(), "timm.list_models()")
     try:
         config = get_pretrained_cfg(name)
     except RuntimeError as error:
