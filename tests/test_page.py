@@ -332,7 +332,8 @@ def test_live_runs_fit_or_scroll_visibly(browser, page, width, whole):
         visit.page.evaluate(
             """async (run) => {
                 const data = await unpack($("data").textContent);
-                data.facts.live = [...data.facts.live, run];
+                const unknown = {...run, energy_j: null, predicted_energy_j: null};
+                data.facts.live = [...data.facts.live, unknown, run];
                 new Details(new Cascades(data));
             }""",
             WIDE_RUN,
@@ -341,6 +342,17 @@ def test_live_runs_fit_or_scroll_visibly(browser, page, width, whole):
             "#live tbody tr:last-child data", "all => all.map((e) => [e.dataset.name, e.innerText])"
         )
         assert dict(gaps) | {"latency_gap": "−47.4%", "energy_gap": "+81.8%"} == dict(gaps)
+        lines = visit.page.evaluate(
+            """() => [...document.querySelectorAll("#live td.number span")]
+                .map((e) => [...e.childNodes].find((n) => n.data === "unknown"))
+                .filter((text) => text)
+                .map((text) => {
+                    const range = document.createRange();
+                    range.selectNode(text);
+                    return range.getClientRects().length;
+                })"""
+        )
+        assert set(lines) == {1}
         wide = "document.querySelector('#live-scroll').scrollWidth"
         fits = visit.page.evaluate(f"{wide} <= document.querySelector('#live-scroll').clientWidth")
         assert fits or not whole
