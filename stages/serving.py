@@ -187,17 +187,6 @@ class _Batch:
     pictures: Sequence[np.ndarray] = ()
 
 
-def serve(
-    source: Source,
-    live: LiveCascade,
-    batch_size: int = 1,
-    limit: int | None = None,
-    progress: Progress = lambda done, total: None,
-) -> Served:
-    """Answer every image of the split in order, `batch_size` at a time, after a warm-up."""
-    return serve_all(source, {"it": live}, batch_size, limit, progress=progress)["it"]
-
-
 def serve_all(
     source: Source,
     contenders: Mapping[str, LiveCascade],
@@ -209,7 +198,8 @@ def serve_all(
     blocks: int = BLOCKS,
     idle: Sequence[Idle] | None = None,
 ) -> dict[str, Served]:
-    """All contenders on the same images of the split, block by block; all on one device.
+    """All contenders answer every image of the split in order, `batch_size` at a time, block by
+    block after a warm-up; all on one device.
 
     With meters, a contender's block is a window: its images are answered again until `window_s`
     has passed, and idle power, unless `idle` gives it by meter, is measured first, with all models

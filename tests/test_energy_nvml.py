@@ -109,7 +109,7 @@ def test_idle_is_separate(clock, gpu, tmp_path):
     assert reading.idle_j == pytest.approx(600, abs=5)
     assert reading.above_idle_j == pytest.approx(1400, abs=15)
     assert reading.above_idle_j == reading.energy_j - reading.idle_j
-    assert reading.above_idle_sd_j > reading.sd_j > 0
+    assert reading.sd_j > 0
 
 
 def test_short_windows_are_flagged_and_tickless_ones_unknown(clock, gpu, tmp_path):

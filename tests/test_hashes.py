@@ -19,7 +19,7 @@ from stages.hashes import ALL, HASHES, hash_of, rounded_name
 from stages.hashes.canonical import canonical_dhash
 from stages.hashes.dhash import dhash
 from stages.hashes.grey import grey
-from stages.hashes.invariants import exact, invariants, rounded
+from stages.hashes.invariants import invariants, rounded
 from stages.hashes.moments import ORDERS, area_weights, moments
 from stages.hashes.residues import P, Residues
 from stages.hashes.resize import down_first
@@ -226,7 +226,6 @@ def words(keys):
 @settings(max_examples=60)
 def test_the_invariants_are_those_of_the_definition(picture):
     wanted = by_definition(picture)
-    assert exact(picture) == wanted
     assert words(invariants(picture[None]))[0] == [residue(value) for value in wanted]
 
 
@@ -242,7 +241,8 @@ def test_a_large_batch_has_the_keys_of_its_pictures():
 
 def test_the_key_is_pythons_hash_of_the_rationals():
     picture = noise(np.random.default_rng(2), 9, 9)
-    assert words(invariants(picture[None]))[0] == [hash(value) % P for value in exact(picture)]
+    wanted = [hash(value) % P for value in by_definition(picture)]
+    assert words(invariants(picture[None]))[0] == wanted
 
 
 @given(pictures(largest=8), st.integers(0, 5), st.integers(0, 5))
@@ -257,7 +257,6 @@ def test_the_invariants_do_not_see_where_a_picture_lies_on_black(picture, top, l
 def test_an_enlarged_picture_shrinks_to_the_same_key(times):
     picture = noise(np.random.default_rng(3), 32, 24)
     enlarged = picture.repeat(times, 0).repeat(times, 1)
-    assert exact(enlarged) == exact(picture)
     assert key(invariants, enlarged) == key(invariants, picture)
 
 
@@ -268,8 +267,9 @@ def test_black_pictures_have_the_key_zero():
 
 
 def test_a_constant_picture_is_not_a_black_one():
-    assert exact(np.full((4, 4), 9, np.uint8))[0] > 0
-    assert exact(np.full((4, 4), 9, np.uint8))[1:] == (0, 0, 0)
+    first, *others = words(invariants(np.full((1, 4, 4), 9, np.uint8)))[0]
+    assert first > 0
+    assert others == [0, 0, 0]
 
 
 def test_one_grey_value_changes_the_key_and_not_the_rounded_one():
@@ -285,7 +285,7 @@ def test_one_grey_value_changes_the_key_and_not_the_rounded_one():
 def test_rounding_is_to_significant_digits():
     picture = noise(np.random.default_rng(5), 20, 20)
     found = np.ascontiguousarray(rounded(picture[None], 4)).view(">f8")[0]
-    for value, wanted in zip(found, exact(picture), strict=True):
+    for value, wanted in zip(found, by_definition(picture), strict=True):
         assert value == float(f"{float(wanted):.3e}")
 
 

@@ -31,13 +31,17 @@ torch = pytest.importorskip("torch")
 from stages.inference import Runner  # noqa: E402
 from stages.live import agreement, classification, usual_ms  # noqa: E402
 from stages.models import choose, load  # noqa: E402
-from stages.serving import LiveCascade, Served, serve  # noqa: E402
+from stages.serving import LiveCascade, Served, serve_all  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 A, B = "digits_separable", "digits_residual"
 LAMBDAS = 20
+
+
+def serve(source, live, batch_size=1, limit=None):
+    return serve_all(source, {"it": live}, batch_size, limit)["it"]
 
 
 @dataclass(frozen=True)

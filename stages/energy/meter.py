@@ -84,13 +84,6 @@ class Reading:
         return self.energy_j - self.idle_j
 
     @property
-    def above_idle_sd_j(self) -> float | None:
-        """SD of `above_idle_j`: the window's and the idle measurement's, in quadrature."""
-        if self.above_idle_j is None or self.sd_j is None or self.idle_sd_w is None:
-            return None
-        return float((self.sd_j**2 + (self.idle_sd_w * self.duration_s) ** 2) ** 0.5)
-
-    @property
     def short(self) -> bool:
         """Whether the window is too short to be shown as precise."""
         return any(each.startswith(SHORT_WINDOW) for each in self.warnings)

@@ -18,7 +18,6 @@ copies give the very same rationals, not nearly the same floats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -49,13 +48,6 @@ def invariants(pictures: np.ndarray) -> np.ndarray:
     else:
         residues = _residues(found.raw, found.unit)
     return residues.astype(">u8").view(np.uint8).reshape(len(pictures), LENGTH)
-
-
-def exact(picture: np.ndarray) -> tuple[Fraction, ...]:
-    """The four normalised invariants of one picture, uint8 [H, W(, 3)]; all 0 for a black one."""
-    found = moments(grey(picture[None]))
-    pairs = _rationals(found.raw[:, 0].tolist(), found.unit)
-    return tuple(Fraction(numerator, denominator) for numerator, denominator in pairs)
 
 
 def rounded(pictures: np.ndarray, digits: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,6 @@ class Key(NamedTuple):
 
 
 Marks = Mapping[Key, Sequence[Mark]]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
