@@ -49,11 +49,16 @@ class Entry:
     changed: float | None
 
 
+def default_root() -> str:
+    """Where the cache is when none is named."""
+    return os.environ.get("CASCADE_CACHE") or DEFAULT_ROOT
+
+
 class Store:
     """A cache root. Paths are relative to it, with forward slashes, and never lead out of it."""
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = os.fspath(root or os.environ.get("CASCADE_CACHE") or DEFAULT_ROOT)
+        self.root = os.fspath(root or default_root())
         self.local, self._fs, self.base = _open_root(self.root)
 
     def read(self, path: str) -> pa.Buffer:

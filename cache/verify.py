@@ -28,12 +28,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that is not what it should be, or a folder whose files do not fit together."""
+    """A file that is not what it should be, or a folder whose files do not fit together.
+
+    `said`: identity and provenance of its manifest, empty where that is not there or damaged.
+    """
 
     path: str
     partition: Partition
     what: str
-    provenance: dict[str, Any] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,8 +68,8 @@ def verify(
     samples: dict[tuple[str, ...], _Samples | None] = {}
     for manifest in report.survey.complete:
         for path, what in _partition(store, manifest, samples, report, progress, total):
-            damage = Damage(path, manifest.partition, what, manifest.provenance)
-            report.damage.append(damage)
+            said = manifest.identity | manifest.provenance
+            report.damage.append(Damage(path, manifest.partition, what, said))
         report.rows += manifest.rows
     for partition, what in report.survey.damaged:
         report.damage.append(Damage(manifest_path(partition), partition, what))

@@ -11,7 +11,6 @@ import typer
 
 from cascade_cli import asking
 from cascade_cli import options as opt
-from cascade_cli.mending import mending
 from cascade_cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -134,13 +133,16 @@ def verify(
     cascade cache verify -d digits
     """
     from cache.verify import verify as check
+    from cascade_cli.mending import mending, remedy
 
     store = _opened(cache)
     keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     with progress("verify: bytes") as tell:
         report = check(store, _selection(table, dataset, keys), tell)
+    commands = [mending(store, each) for each in report.damage]
     damaged = [
-        {"path": d.path, "what": d.what, "command": mending(d, cache)} for d in report.damage
+        {"path": each.path, "what": each.what, "command": command, "remedy": remedy(command)}
+        for each, command in zip(report.damage, commands, strict=True)
     ]
     found = {
         "cache": store.root,
@@ -162,7 +164,7 @@ def verify(
 
 def _print_report(found: dict[str, Any]) -> None:
     for each in found["damaged"]:
-        print(f"{each['path']} {each['what']}: run `{each['command']}`")
+        print(f"{each['path']} {each['what']}: {each['remedy']}")
     for path in found["strays"]:
         print(f"{path}: no manifest names it (`cascade cache gc` removes it)")
     for path in found["unfinished"]:

@@ -90,7 +90,7 @@ def or_extracted(
     alone: bool = False,
 ) -> ScoreSet:
     """What the call finds in the cache, the logits it misses extracted first if they can be."""
-    from stages.score import MissingError
+    from stages.lacking import MissingError
 
     try:
         return found()

@@ -2,99 +2,159 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cache.manifest import exists
+from cache.partition import path_segments
+from stages import commands
+from stages.commands import Words
+from stages.costs import HASH
+from stages.import_costs import ELSEWHERE
+from stages.publish import SUMS
+from stages.results import STAGES
+
 if TYPE_CHECKING:
+    from cache import Store
     from cache.verify import Damage
 
-Keys = dict[str, str]
+
+def remedy(command: str | None) -> str:
+    """In words; `None` is what no command mends."""
+    return f"run `{command}`" if command else "fetch or publish the copy again"
 
 
-def mending(damage: Damage, cache: str | None) -> str:
-    """A command line that mends it; `…` stands for what only the user knows.
+def mending(store: Store, damage: Damage) -> str | None:
+    """A command line that mends it; a word in capitals or `…` stands for what only the user knows.
+
+    None where it came with a published copy, which has nothing to make it from.
 
     A damaged manifest goes first: while it lies there, nobody can tell what it was. So do costs,
     which commands read to see what there is left to measure.
     """
     table, keys = damage.partition.table, damage.partition.keys
-    where = [] if cache is None else ["--cache", cache]
-    imported = "import" in (keys.get("runtime"), damage.provenance.get("layout"))
-    again = _import(keys) if imported else _COMMANDS[table](keys)
+    again = None if _summed(store, damage.path) else _COMMANDS[table](store, damage)
+    if again is None:
+        return None
     for flag, field in _SIZES.get(again[0], {}).items():  # other sizes would make all parts again
-        if damage.provenance.get(field):
-            again += [flag, str(damage.provenance[field])]
-    words = shlex.join(["cascade", *again, *where]).replace("'…'", "…")
+        if damage.said.get(field):
+            again += [flag, str(damage.said[field])]
+    line = commands.line(store, again).replace("'…'", "…")
     manifest = damage.path.startswith("_manifests/")
     if not manifest and table != "costs":
-        return words
+        return line
     named = [word for key, name in keys.items() for word in (f"--{key}", name)]
-    removal = ["cascade", "cache", "rm", "--table", table, *named, "--yes", *where]
+    removal = ["cache", "rm", "--table", table, *named, "--yes"]
     removal += ["--damaged"] if manifest else []
-    return f"{shlex.join(removal)} && {words}"
+    return f"{commands.line(store, removal)} && {line}"
 
 
-def _extract(keys: Keys) -> list[str]:
-    words = ["extract", "--dataset", keys["dataset"], "--split", keys["split"], *_data(keys)]
-    words += ["--models", keys.get("model", "…")]
-    if keys.get("variant", "identity") != "identity":
-        words += ["--variants", keys["variant"]]
-    precision, _, device = keys.get("runtime", "torch-fp32-cpu").partition("-")[2].partition("-")
-    words += [] if precision == "fp32" else ["--precision", precision]
-    return words if device == "cpu" else [*words, "--device", device]
+def _summed(store: Store, path: str) -> bool:
+    """Whether the checksums of a published copy name the file, or files of the folder."""
+    try:
+        lines = store.read(SUMS).to_pybytes().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(line.partition("  ")[2].startswith(path) for line in lines)
 
 
-def _import(keys: Keys) -> list[str]:
-    where = ["--dataset", keys["dataset"], "--split", keys["split"]]
-    given = ["--logits", "…"] if "model" in keys else ["--logits", "…", "--labels", "…"]
-    return ["import", *where, "--model", keys.get("model", "…"), *given]
+def _samples(store: Store, damage: Damage) -> Words:
+    keys, said = damage.partition.keys, damage.said
+    # Only extract makes timings: they tell where a damaged manifest does not.
+    timings = "/".join(["timings", *path_segments("timings", damage.partition.values)])
+    if said.get("layout") == "import" or not (said or store.files(timings)):
+        words = commands.bring_in(keys["dataset"], keys["split"], "NAME", labels=True)
+        return [*words, "--class-names", "FILE"] if said.get("class_names") else words
+    return commands.extract(keys["dataset"], keys["split"], "NAME")
 
 
-def _hash(keys: Keys) -> list[str]:
-    words = ["hash", "--dataset", keys["dataset"], "--split", keys["split"], *_data(keys)]
-    return [*words, "--algorithms", keys["algorithm"], "--variants", keys["variant"]]
+def _logits(store: Store, damage: Damage) -> Words:
+    return (_imported if _of_import(damage) else _extracted)(damage)
 
 
-def _score(keys: Keys) -> list[str]:
-    words = ["score", "--dataset", keys["dataset"], "--split", keys["split"]]
-    words += ["--models", keys["model"]]
-    return [*words, "--scorefn", keys["score"]] if "score" in keys else words
+def _of_import(damage: Damage) -> bool:
+    return damage.partition.keys["runtime"] == commands.IMPORTED
 
 
-def _profile(keys: Keys) -> list[str]:
-    if keys["runtime"] == "elsewhere":
-        return ["import-costs", "…", "--dataset", keys["dataset"]]
-    if keys["model"].startswith("hash:"):
-        algorithm = keys["model"].removeprefix("hash:")
-        return ["hash", "--dataset", keys["dataset"], *_data(keys), "--algorithms", algorithm]
-    return ["profile", "--dataset", keys["dataset"], *_data(keys), "--models", keys["model"]]
+def _imported(damage: Damage) -> Words:
+    """With what was stated of the model, which would be forgotten."""
+    keys, said = damage.partition.keys, damage.said
+    words = commands.bring_in(keys["dataset"], keys["split"], keys["model"], labels=False)
+    seen = said.get("trained_on") or {}
+    words += ["--trained-on", ",".join(seen["splits"])] if seen.get("source") == "stated" else []
+    return words + (["--macs", str(said["macs"])] if said.get("macs") else [])
 
 
-def _result(keys: Keys) -> list[str]:
-    return [keys["stage"], "--dataset", keys["dataset"], "--split", keys["split"], "…"]
+def _extracted(damage: Damage) -> Words:
+    """From the weights and by the decoder that made it."""
+    keys, said = dict(damage.partition.keys), damage.said
+    model, origin = keys.pop("model"), said.get("weights_origin")
+    models = f"{model}={said.get('architecture')}:FILE" if origin == "file" else model
+    words = commands.extract(models=models, **keys)
+    words += ["--weights", "DIR"] if origin == "directory" else []
+    decoder = said.get("decoder") or "pil"
+    return words if decoder == "pil" else [*words, "--decoder", decoder]
 
 
-def _stream(keys: Keys) -> list[str]:
-    return ["simulate", "--dataset", keys["dataset"], "--split", keys["split"], "…"]
+def _hashes(store: Store, damage: Damage) -> Words:
+    return commands.hashes(**damage.partition.keys)
 
 
-def _data(keys: Keys) -> list[str]:
-    return [] if keys["dataset"] == "digits" else ["--data", "…"]
+def _scores(store: Store, damage: Damage) -> Words | None:
+    """`score` is about images as they are; those of turned ones are made by a stream of them."""
+    keys, where = damage.partition.keys, _where(damage)
+    if not exists(store, damage.partition.logits):
+        return None
+    which = ["--scorefn", keys["score"]] if "score" in keys else []
+    which += ["--runtime", keys["runtime"]]
+    if keys["variant"] == "identity":
+        return ["score", *where, "--models", keys["model"], *which]
+    return ["simulate", *where, "-m1", keys["model"], *which, *_TURNED, "…"]
 
 
+def _costs(store: Store, damage: Damage) -> Words:
+    keys = damage.partition.keys
+    images, measured = commands.images(keys["dataset"]), commands.in_runtime(keys["runtime"])
+    if measured:
+        return ["profile", *images, "--models", keys["model"], *measured]
+    if keys["model"].startswith(HASH) and keys["runtime"] != ELSEWHERE:
+        return ["hash", *images, "--algorithms", keys["model"].removeprefix(HASH)]
+    named = [] if keys["runtime"] == ELSEWHERE else ["--runtime", keys["runtime"]]
+    return ["import-costs", "FILE", "--dataset", keys["dataset"], *named]
+
+
+def _results(store: Store, damage: Damage) -> Words:
+    """On the split that fitted; which models, scores and so on only the user knows."""
+    words = [*STAGES[damage.partition.keys["stage"]].split(), *_where(damage)]
+    fit = damage.said.get("request", {}).get("fit")
+    if isinstance(fit, list) and fit[0] != "cross-fit":
+        words += ["--fit-split", fit[1]]
+    return [*words, "…"]
+
+
+def _streams(store: Store, damage: Damage) -> Words:
+    return ["simulate", *_where(damage), "…"]
+
+
+def _where(damage: Damage) -> Words:
+    keys = damage.partition.keys
+    return ["--dataset", keys["dataset"], "--split", keys["split"]]
+
+
+_TURNED = ("--duplicates", "1", "--rotations", "1")  # every image once more, turned
 _SIZES = {
     "extract": {"--batch-size": "batch_size", "--part-rows": "part_rows"},
     "hash": {"--part-rows": "part_rows"},
 }
-_COMMANDS: dict[str, Callable[[Keys], list[str]]] = {
-    "samples": _extract,
-    "logits": _extract,
-    "timings": _extract,
-    "scores": _score,
-    "extra_scores": _score,
-    "costs": _profile,
-    "hashes": _hash,
-    "streams": _stream,
-    "results": _result,
+_COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
+    "samples": _samples,
+    "logits": _logits,
+    "timings": _logits,
+    "scores": _scores,
+    "extra_scores": _scores,
+    "top10": lambda store, damage: None,
+    "costs": _costs,
+    "hashes": _hashes,
+    "streams": _streams,
+    "results": _results,
 }

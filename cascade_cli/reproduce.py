@@ -141,9 +141,9 @@ def _setting(
 ) -> dict[str, Any] | None:
     """All figures of a setting, None where the cache lacks its models and no images make them."""
     from cascade_cli import gather
+    from stages.lacking import MissingError
     from stages.reproduce.case import Case
     from stages.reproduce.figures import setting_row
-    from stages.score import MissingError
 
     pair, split = _pair(setting), _split(how.store, setting.dataset, split)
     try:
@@ -182,7 +182,7 @@ def _pair(setting: Setting) -> tuple[str, str]:
 def _original_plan(case: Case, train: bool, how: How) -> FitPlan:
     """On train, if the paper did, where the cache has it; else on the reported images."""
     from cascade_cli import gather
-    from stages.score import MissingError
+    from stages.lacking import MissingError
 
     reported = case.reported
     pair = _pair(case.setting)
@@ -202,12 +202,14 @@ def _original_plan(case: Case, train: bool, how: How) -> FitPlan:
 
 def _priced(case: Case, how: How) -> None:
     """Says which command would measure joules, unless another cost was asked for."""
+    from stages import commands
+
     kind = None if case.pricer is None else case.pricer.prices.kind
     if how.asked.kind is None and kind != "joules":
         models = ",".join(dict.fromkeys((*_pair(case.setting), case.single)))
-        where = f"--dataset {case.setting.dataset} --data DIR"
-        command = f"cascade profile {where} --models {models}"
-        how.lacks(case.setting, "measured joules", command)
+        words = ["profile", *commands.images(case.setting.dataset), "--models", models]
+        words += commands.in_runtime(how.runtime)
+        how.lacks(case.setting, "measured joules", commands.line(how.store, words))
 
 
 def _remembering(case: Case, how: How) -> dict[float, Remembering]:
@@ -243,12 +245,14 @@ def _recall(case: Case, shown: ScoreSet, stream: Any, name: str, how: How) -> An
 
 def _hash_cost(case: Case, name: str, how: How) -> float | None:
     from cascade_cli import requests
+    from stages import commands
 
     if case.pricer is None:
         return None
     known, setting = case.pricer.prices, case.setting
     cost = requests.hash_cost(how.store, case.reported, name, known.kind, known.device)
     if cost is None and known.kind != "macs":
-        command = f"cascade hash --dataset {setting.dataset} --data DIR --algorithms {name}"
+        words = ["hash", *commands.images(setting.dataset), "--algorithms", name]
+        command = commands.line(how.store, words)
         how.lacks(setting, f"{known.kind} of {name} on {known.device}", command)
     return cost

@@ -8,6 +8,7 @@ import numpy as np
 
 import cache
 from cache import InputError, Manifest, Partition, Store
+from stages import commands
 from stages.hash import keys_of
 from stages.memory import Policy, distinct
 from stages.score import ScoreSet, load
@@ -65,10 +66,9 @@ def _hashes(
     keys = {"dataset": scores.dataset, "split": scores.split, "variant": variant}
     manifest = cache.load(store, Partition.of("hashes", algorithm=algorithm, **keys))
     if manifest is None:
-        data = "" if scores.dataset == "digits" else " --data DIR"
+        words = commands.hashes(scores.dataset, scores.split, variant, algorithm)
         raise MissingHashesError(
             f"the cache has no {algorithm} hashes of {scores.dataset}/{scores.split}, {variant}",
-            f"cascade hash --dataset {scores.dataset}{data} --split {scores.split} "
-            f"--variants {variant} --algorithms {algorithm}",
+            commands.line(store, words),
         )
     return manifest, keys_of(store, manifest)

@@ -38,6 +38,15 @@ _TYPES = {
 }
 
 
+# Each stage that writes results, and the command that runs it.
+STAGES = {
+    **{name: name for name in ("threshold", "search", "rules", "simulate", "live")},
+    **{name: name for name in ("calibrate", "margin", "heterogeneity")},
+    "reliability": "calibrate",
+    **dict.fromkeys(("predictors", "gains"), "heterogeneity --predict"),
+}
+
+
 def save(
     store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
 ) -> Manifest | None:
@@ -47,6 +56,8 @@ def save(
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
     """
+    if stage not in STAGES:
+        raise KeyError(stage)
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(
         "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run

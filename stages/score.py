@@ -16,11 +16,10 @@ import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Part, Partition, Store
-from cache.errors import nearest
-from cache.held import datasets
 from cache.manifest import part_name
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
+from stages import lacking
 from stages.extra_scores import Columns, column
 from stages.read_only import kept
 from stages.rule import LABEL_FREE, NonFiniteError, scores_of
@@ -172,52 +171,6 @@ def models_of(
     return by_model
 
 
-class MissingError(InputError):
-    """The cache lacks logits; `models` names them, empty where it lacks all; `command` fills
-    the gap."""
-
-    def __init__(self, message: str, models: Sequence[str], command: str) -> None:
-        super().__init__(f"{message}: run `{command}`")
-        self.models, self.command = list(models), command
-
-
-def missing(
-    store: Store,
-    dataset: str,
-    split: str,
-    models: Sequence[str],
-    found: Sequence[str],
-    runtime: str | None = None,
-    variant: str = "identity",
-) -> MissingError:
-    """The error that names the command which fills the gap."""
-    wanted = f"model {', '.join(models)}" if models else "any model"
-    wanted += f" in runtime {runtime}" if runtime else ""
-    turned = "" if variant == "identity" else f" --variants {variant}"
-    wanted += f" turned by {variant}" if turned else ""
-    has = _instead(store, dataset, models, found)
-    names = ",".join(models) or "all"
-    data = "" if dataset == "digits" else " --data DIR"
-    return MissingError(
-        f"the cache has no logits of {wanted} on {dataset}/{split} ({has})",
-        models,
-        f"cascade extract --dataset {dataset}{data} --split {split} --models {names}{turned}",
-    )
-
-
-def _instead(store: Store, dataset: str, models: Sequence[str], found: Sequence[str]) -> str:
-    """What the cache has in place of the models that it lacks."""
-    there = datasets(store)
-    if not found and there and dataset not in there:
-        return f"the cache holds {', '.join(there)}{_near([dataset], there)}"
-    return f"it has {', '.join(found)}{_near(models, found)}" if found else "it has none"
-
-
-def _near(wanted: Sequence[str], names: Sequence[str]) -> str:
-    near = [match for match in (nearest(name, names) for name in wanted) if match]
-    return f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""
-
-
 def _choose(
     store: Store,
     dataset: str,
@@ -229,7 +182,8 @@ def _choose(
     found = models_of(store, dataset, split, variant, runtime)
     absent = [model for model in models or () if model not in found]
     if absent or not found:
-        raise missing(store, dataset, split, absent, list(found), runtime, variant)
+        held = models_of(store, dataset, split, variant)
+        raise lacking.logits(store, (dataset, split), absent, held, variant, runtime)
     chosen = {}
     for model in models or found:
         if len(found[model]) > 1:
@@ -295,7 +249,7 @@ def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
         store, Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
     )
     if samples is None:
-        raise missing(store, keys["dataset"], keys["split"], [keys["model"]], [])
+        raise lacking.samples(store, manifest.partition)
     cache.same_images([samples, manifest])
     table = cache.read_table(store, samples, ["sample_id", "label"])
     ids, labels = _column(table, "sample_id"), _column(table, "label")

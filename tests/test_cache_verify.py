@@ -6,6 +6,7 @@ import doctest
 import json
 import os
 import random
+import re
 import shlex
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from full_cache import KEYS, LABELS, N, everything, full_cache, write_model
 from helpers import RUNTIME, fingerprint_of, logits_table, tied_logits, write_logits, write_samples
-from running import cascade
+from running import ROOT, cascade
 
 import cache.fingerprint
 from cache import InputError, Partition, PartitionWriter, Store, find, load, read_table
@@ -25,6 +26,7 @@ from cache.provenance import digest
 from cache.schema import SAMPLES, SCORES, TIMINGS
 from cache.survey import Selection
 from cache.verify import verify
+from stages.results import STAGES
 
 PER_FILE = 4  # positions damaged in each file
 
@@ -371,6 +373,8 @@ def test_the_store_follows_no_path_out(any_store, path):
 
 # The command
 
+PAIR = ("-m1", "digits_wide", "-m2", "digits_plain")
+
 
 @pytest.fixture
 def digits(tmp_path, monkeypatch):
@@ -380,10 +384,9 @@ def digits(tmp_path, monkeypatch):
     made = [
         ("extract", "--split", "test", "--models", "digits_wide,digits_plain", "--part-rows", 200),
         ("hash", "--split", "test", "--algorithms", "dhash", "--part-rows", 200),
-        ("threshold", "-m1", "digits_wide", "-m2", "digits_plain"),
-        ("simulate", "-m1", "digits_wide", "-m2", "digits_plain", "--memory", "dhash", "-d", "1"),
+        ("threshold", *PAIR),
     ]
-    for command in made[:3]:
+    for command in made:
         assert cascade(*command).status == 0
     (tmp_path / "nano.csv").write_text(
         "model,device,batch_size,latency_ms\ndigits_wide,nano,1,1.5\n"
@@ -392,11 +395,12 @@ def digits(tmp_path, monkeypatch):
     return Store("artifacts")
 
 
-# What stands for … in the commands that `verify` prints.
+# What only the user knows in the commands that `verify` prints.
 FILLED = {
-    "extract": "digits_wide",
-    "threshold": "-m1 digits_wide -m2 digits_plain",
-    "import-costs": "nano.csv --source t",
+    "NAME": "digits_wide",
+    "FILE": "nano.csv --source t",
+    **dict.fromkeys(("threshold …", "rules …", "margin …", "live …"), " ".join(PAIR)),
+    "simulate …": f"{' '.join(PAIR)} --duplicates 1 --rotations 0.5",
 }
 
 
@@ -421,6 +425,39 @@ def test_the_printed_command_mends_just_what_is_damaged(digits):
         if not path.startswith("_manifests/"):  # which told the size of parts
             assert after.keys() >= before.keys()
         before = after
+
+
+FITTED = ("--fit-split", "val")
+ASKED = [
+    *[("threshold", *PAIR), ("search",), ("rules", *PAIR), ("margin", *PAIR), ("heterogeneity",)],
+    *[("calibrate", *FITTED), ("heterogeneity", "--predict", *FITTED), ("live", *PAIR)],
+    ("simulate", *PAIR, "--duplicates", "1", "--rotations", "0.5"),
+]
+
+
+def test_each_result_and_stream_is_made_again_by_the_printed_command(digits):
+    assert cascade("cache", "rm", "--table", "results", "--yes").status == 0
+    assert cascade("extract", "--split", "val", "--models", "digits_wide,digits_plain").status == 0
+    for command in ASKED:
+        assert cascade(*command, "--dataset", "digits", "--split", "test").status == 0
+    before = everything(digits)
+    paths = [path for path in before if path.split("/")[0] in ("results", "streams")]
+    assert {path.split("/")[1] for path in paths if path[0] == "r"} == set(STAGES)
+    for path in paths:
+        digits.delete(path)
+    told = json.loads(cascade("cache", "verify", "--json").out)["damaged"]
+    assert [one["path"] for one in told] == sorted(paths)
+    for command in {one["command"] for one in told}:
+        _run(command)
+    assert cascade("cache", "verify").out.endswith("none damaged\n")
+    assert everything(digits).keys() == before.keys()
+
+
+def test_the_pages_name_every_stage():
+    text = (ROOT / "docs" / "cache.md").read_text(encoding="utf-8")
+    [row] = re.findall(r"^\| `stage` \| (.*?); stands bare", text, re.M)
+    assert set(re.findall(r"`(\w+)`", row)) == set(STAGES)
+    assert set(STAGES) <= set(re.findall(r"\*\*results/(\w+)\*\*", text))
 
 
 def _one_of_each(paths):
@@ -456,13 +493,14 @@ def _run(line):
     for words in line.split(" && "):
         first, command, *rest = shlex.split(words)
         assert first == "cascade"
-        given = [w for word in rest for w in ([word] if word != "…" else _filled(command))]
+        given = [w for word in rest for w in _filled(word, command)]
         done = cascade(command, *given)
         assert done.status == 0, (words, done.err)
 
 
-def _filled(command):
-    return shlex.split(FILLED[command])
+def _filled(word, command):
+    named = f"{command} …" if word == "…" else word
+    return shlex.split(FILLED.get(named, "" if word == "…" else word))
 
 
 def test_the_command_on_a_sound_and_a_damaged_cache(full):
@@ -476,7 +514,7 @@ def test_the_command_on_a_sound_and_a_damaged_cache(full):
     [one] = json.loads(found.out)["damaged"]
     assert one["path"] == "samples/dataset=toy/split=test/part-00000.parquet"
     assert one["what"] == "is missing"
-    assert one["command"].startswith("cascade extract --dataset toy --split test --data …")
+    assert one["command"].startswith("cascade extract --dataset toy --data DIR --split test")
     assert one["command"].endswith(f"--cache {full.root}")
     assert cascade(*args, "--table", "costs").status == 0
     assert "did you mean 'costs'" in cascade(*args, "--table", "cost").refusal

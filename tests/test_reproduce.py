@@ -373,7 +373,7 @@ def commands(found):
 def test_what_is_missing_names_its_command(tmp_path):
     data = write(tmp_path, "cifar10", (A, B), ("test",))
     found = cascade(*ASK, "--cache", tmp_path, "--json").json
-    assert commands(found) == [
+    expected = [
         EXTRACT.format("cifar10", "train", f"{A},{B}"),
         f"cascade profile --dataset cifar10 --data DIR --models {A},{B}",
         *(
@@ -384,6 +384,7 @@ def test_what_is_missing_names_its_command(tmp_path):
         EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121"),
         EXTRACT.format("fashionmnist", "test", "repvgg_a2,resnet44"),
     ]
+    assert commands(found) == [f"{command} --cache {tmp_path}" for command in expected]
     for command in commands(found):
         words = shlex.split(command)
         options = cascade(words[1], "--help").out

@@ -19,6 +19,7 @@ from helpers import (
 from cache import InputError, find
 from cache.verify import verify
 from cascade_cli.options import OWN_SCORES
+from stages import lacking
 from stages import score as stage
 from stages.rule import LABEL_FREE, scores_of
 from stages.score import load, models_of, splits_of
@@ -132,6 +133,26 @@ def test_what_is_missing_is_named_with_the_command(small_cache):
             load(small_cache, "toy", split, models)
         assert words in str(error.value)
         assert "\n" not in str(error.value)
+
+
+IMPORT = "`cascade import --dataset toy --split test --model huge --logits FILE --cache "
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variant", "words"),
+    [
+        ("import", "identity", IMPORT),
+        ("import", "flip", "no command makes these"),
+        ("onnx-int8-cpu", "identity", "no command makes these"),
+        ("torch-tf32-cuda", "flip", "--models huge --variants flip --precision tf32 --device cuda"),
+        ("torch-tf32-cuda", "identity", "(it has large, other, small in torch-fp32-cpu)"),
+    ],
+)
+def test_what_a_runtime_lacks_is_made_in_it(small_cache, runtime, variant, words):
+    with pytest.raises(lacking.MissingError) as error:
+        load(small_cache, "toy", "test", ["huge"], variant, runtime)
+    assert words in str(error.value)
+    assert error.value.command in str(error.value)
 
 
 def test_logits_without_samples(store):

@@ -1,0 +1,90 @@
+"""What the cache lacks, what it has instead, and the command that fills the gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cache import InputError, Manifest, Partition, Store
+from cache.errors import nearest
+from cache.held import datasets
+from cache.manifest import exists
+from stages import commands
+
+_NO_COMMAND = "no command makes these, ask for others"
+Held = Mapping[str, Sequence[Manifest]]
+Where = tuple[str, str]  # dataset, split
+
+
+class MissingError(InputError):
+    """The cache lacks logits; `models` names them, empty where it lacks all; `command` fills
+    the gap, "" where none does."""
+
+    def __init__(self, message: str, models: Sequence[str], command: str) -> None:
+        super().__init__(f"{message}: {f'run `{command}`' if command else _NO_COMMAND}")
+        self.models, self.command = list(models), command
+
+
+def logits(
+    store: Store,
+    where: Where,
+    models: Sequence[str],
+    held: Held,
+    variant: str = "identity",
+    runtime: str | None = None,
+) -> MissingError:
+    """The error that names the command which makes them; `held`: model → its partitions there, in
+    whatever runtime."""
+    wanted = f"model {', '.join(models)}" if models else "any model"
+    wanted += f" in runtime {runtime}" if runtime else ""
+    wanted += f" turned by {variant}" if variant != "identity" else ""
+    has = _instead(store, where[0], models, held, bool(runtime))
+    message = f"the cache has no logits of {wanted} on {'/'.join(where)} ({has})"
+    return MissingError(message, models, _command(store, where, models, variant, runtime))
+
+
+def samples(store: Store, logits: Partition) -> MissingError:
+    """For logits whose samples are not there."""
+    keys = logits.keys
+    where, models = (keys["dataset"], keys["split"]), [keys["model"]]
+    message = f"the cache has logits of {models[0]} on {'/'.join(where)}, but no samples"
+    command = _command(store, where, models, keys["variant"], keys["runtime"])
+    return MissingError(message, models, command)
+
+
+def _command(
+    store: Store, where: Where, models: Sequence[str], variant: str, runtime: str | None
+) -> str:
+    """What makes the logits, and the samples where they lack too; "" where nothing does."""
+    if runtime is None or commands.in_runtime(runtime):
+        names = ",".join(models) or "all"
+        return commands.line(store, commands.extract(*where, names, variant, runtime))
+    if runtime != commands.IMPORTED or variant != "identity":  # which import does not turn
+        return ""
+    labels = not exists(store, Partition("samples", where))
+    each = [commands.bring_in(*where, model, labels) for model in models or ("NAME",)]
+    return " && ".join(commands.line(store, words) for words in each)
+
+
+def _instead(
+    store: Store, dataset: str, models: Sequence[str], held: Held, by_runtime: bool
+) -> str:
+    """What the cache has in place of the models that it lacks."""
+    there = datasets(store)
+    if not held and there and dataset not in there:
+        return f"the cache holds {', '.join(there)}{_near([dataset], there)}"
+    has = _by_runtime(held) if by_runtime else ", ".join(held)
+    return f"it has {has or 'none'}{_near(models, list(held))}"
+
+
+def _by_runtime(held: Held) -> str:
+    names: dict[str, list[str]] = {}
+    for model, found in held.items():
+        for one in found:
+            names.setdefault(one.partition.keys["runtime"], []).append(model)
+    return "; ".join(f"{', '.join(of)} in {runtime}" for runtime, of in sorted(names.items()))
+
+
+def _near(wanted: Sequence[str], names: Sequence[str]) -> str:
+    unknown = [name for name in wanted if name not in names]
+    near = [match for match in (nearest(name, names) for name in unknown) if match]
+    return f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""

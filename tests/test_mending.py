@@ -1,0 +1,156 @@
+"""What `cascade cache verify` says against damage: the command exists and mends, or none does."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+from helpers import make_cache
+from running import cascade, seeded_weights
+
+import cache
+from cache import Store
+from cache.manifest import manifest_path
+from cache.partition import KEYS
+from cascade_cli.mending import _COMMANDS
+from stages import costs, publish, score
+
+PAIR = ("-m1", "digits_wide", "-m2", "digits_plain")
+AGAIN = "fetch or publish the copy again"
+
+
+def damaged(root):
+    return json.loads(cascade("cache", "verify", "--cache", root, "--json").out)["damaged"]
+
+
+def mended(root, path, files=()):
+    """Runs the command that is printed for the file, then those for what was made from it."""
+    [one] = [each for each in damaged(root) if each["path"] == path]
+    assert one["remedy"] == f"run `{one['command']}`"
+    _run(one["command"], files)
+    for other in damaged(root):
+        _run(other["command"], ())
+    assert damaged(root) == []
+
+
+def _run(command, files):
+    """FILE… are filled in turn, … stands for the second model."""
+    left = iter(files)
+    for line in command.split(" && "):
+        words = shlex.split(line.replace("…", " ".join(PAIR[2:])))[1:]
+        given = [word.replace("FILE", next(left)) if "FILE" in word else word for word in words]
+        done = cascade(*given)
+        assert done.status == 0, (line, done.err)
+
+
+def test_every_table_has_a_command_or_none_that_mends():
+    assert set(_COMMANDS) == set(KEYS)
+
+
+@pytest.mark.parametrize("tier", publish.TIERS)
+def test_what_a_copy_brought_is_fetched_again(tier, tmp_path):
+    whole, copy = make_cache(tmp_path / "whole", n=20), Store(tmp_path / "copy")
+    row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
+    costs.merge(whole, "toy", "torch-fp32-cpu", "small", [row | {"source": "profile"}])
+    publish.run(whole, copy, publish.Wanted("toy", tier))
+    tables = [table for table in KEYS if cache.find(copy, table)]
+    assert len(tables) == {"scores": 3}.get(tier, 4)
+    for table in tables:
+        [found, *_] = cache.find(copy, table)
+        for path in (f"{found.partition.path}/part-00000.parquet", manifest_path(found.partition)):
+            good = copy.read(path).to_pybytes()
+            copy.write(path, good[:-1])
+            assert [(e["command"], e["remedy"]) for e in damaged(copy.root)] == [(None, AGAIN)]
+            shown = cascade("cache", "verify", "--cache", copy.root).out.splitlines()
+            assert shown[0].startswith(f"{path} ")
+            assert shown[0].endswith(AGAIN)
+            copy.write(path, good)
+
+
+def test_scores_without_logits_have_no_command(tmp_path):
+    """Also where they were merged from a copy into another cache."""
+    whole, copy = make_cache(tmp_path / "whole", n=20), Store(tmp_path / "copy")
+    publish.run(whole, copy, publish.Wanted("toy"))
+    assert cascade("cache", "merge", copy.root, "--cache", tmp_path / "mine").status == 0
+    mine = Store(tmp_path / "mine")
+    mine.delete(f"{cache.find(mine, 'scores')[0].partition.path}/part-00000.parquet")
+    assert [one["command"] for one in damaged(mine.root)] == [None]
+
+
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """(root, files) of one imported model whose making was stated."""
+    monkeypatch.chdir(tmp_path)
+    np.save("logits.npy", np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32))
+    np.save("labels.npy", np.arange(30) % 3)
+    where = ("--dataset", "mine", "--split", "test", "--model", "NAME", "--cache", "own")
+    about = ("--trained-on", "train,val", "--macs", "3000000")
+    given = ("--logits", "logits.npy", "--labels", "labels.npy")
+    assert cascade("import", *where, *about, *given).status == 0
+    assert cascade("score", "--dataset", "mine", "--cache", "own").status == 0
+    return "own", ("logits.npy", "labels.npy")
+
+
+@pytest.mark.parametrize("table", ["samples", "logits", "scores"])
+@pytest.mark.parametrize("what", ["part", "manifest"])
+def test_what_was_imported_is_mended(imported, table, what):
+    root, files = imported
+    [before] = cache.find(Store(root), table)
+    part = f"{before.partition.path}/part-00000.parquet"
+    path = {"part": part, "manifest": manifest_path(before.partition)}[what]
+    Store(root).write(path, b"{}")
+    mended(root, path, files)
+    [after] = cache.find(Store(root), table)
+    assert after.rows == 30
+    if what == "part":
+        stated = {key: before.provenance.get(key) for key in ("trained_on", "macs")}
+        assert {key: after.provenance.get(key) for key in stated} == stated
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = ("--split", "test", "--models", "digits_wide,digits_plain", "--cache", "own")
+    assert cascade("extract", *args).status == 0
+    return "own"
+
+
+@pytest.mark.parametrize("table", ["logits", "scores"])
+def test_what_another_runtime_made_is_mended(digits, table):
+    args = ("--split", "test", "--models", "digits_wide", "--precision", "bf16", "--device", "cpu")
+    assert cascade("extract", *args, "--cache", digits).status == 0
+    score.load(Store(digits), "digits", "test", runtime="torch-bf16-cpu")
+    found = cache.find(Store(digits), table)
+    [bf16] = [m for m in found if m.partition.keys["runtime"] == "torch-bf16-cpu"]
+    Store(digits).delete(path := f"{bf16.partition.path}/part-00000.parquet")
+    mended(digits, path)
+
+
+def test_scores_of_turned_images_are_mended(digits):
+    streamed = ("--dataset", "digits", "--duplicates", "1", "--rotations", "0.9")
+    assert cascade("simulate", *PAIR, *streamed, "--cache", digits).status == 0
+    found = [m for m in cache.find(Store(digits), "scores") if "wide" in m.partition.path]
+    [turned] = [m for m in found if m.partition.keys["variant"] == "rot90"]
+    Store(digits).delete(path := f"{turned.partition.path}/part-00000.parquet")
+    mended(digits, path)
+
+
+def test_logits_of_a_weights_file_are_mended(digits, tmp_path):
+    weights = seeded_weights(tmp_path / "w.pt", "digits_wide")
+    args = ("-d", "digits", "--split", "test", "--models", f"mine=digits_wide:{weights}")
+    assert cascade("extract", *args, "--cache", digits).status == 0
+    [own] = [m for m in cache.find(Store(digits), "logits") if "mine" in m.partition.path]
+    Store(digits).delete(path := f"{own.partition.path}/part-00000.parquet")
+    mended(digits, path, [str(weights)])
+
+
+def test_the_command_that_an_error_names_fills_the_gap(digits):
+    fitted = ("--split", "test", "--fit-split", "test")
+    asked = ("threshold", *PAIR, *fitted, "--runtime", "torch-bf16-cpu", "--cache", digits)
+    line = cascade(*asked).refusal
+    assert "(it has digits_plain, digits_wide in torch-fp32-cpu)" in line
+    _run(re.search("run `(.*)`", line)[1], ())
+    assert cascade(*asked).status == 0
