@@ -7,9 +7,11 @@ import re
 import shlex
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import make_cache
-from running import cascade, seeded_weights
+from running import ROOT, cascade, seeded_weights
 
 import cache
 from cache import Store
@@ -108,6 +110,24 @@ def test_what_was_imported_is_mended(imported, table, what):
     if what == "part":
         stated = {key: before.provenance.get(key) for key in ("trained_on", "macs")}
         assert {key: after.provenance.get(key) for key in stated} == stated
+
+
+def test_what_is_stated_later_stands_in_the_manifest_only(imported):
+    """As docs/cache.md says, which names what the files may not know."""
+    root, (logits, _) = imported
+    where = ("--dataset", "mine", "--split", "test", "--model", "NAME", "--cache", root)
+    again = cascade("import", *where, "--logits", logits, "--trained-on", "test", "--macs", "7")
+    assert again.status == 0
+    [found] = cache.find(Store(root), "logits")
+    data = Store(root).read(f"{found.partition.path}/part-00000.parquet")
+    about = json.loads(pq.read_schema(pa.BufferReader(data)).metadata[b"cascade"])
+    told = found.provenance
+    differing = {key for key in told if about["provenance"][key] != told[key]}
+    assert (told["trained_on"]["splits"], told["macs"]) == (["test"], 7)
+    assert differing == {"trained_on", "macs"}
+    text = (ROOT / "docs" / "cache.md").read_text(encoding="utf-8")
+    [named] = re.findall(r"the manifest is right: what is stated later\s+\((.*?)\)", text)
+    assert differing < set(re.findall(r"`(\w+)`", named))
 
 
 @pytest.fixture
