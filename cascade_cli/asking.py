@@ -177,10 +177,12 @@ def refuse(context: typer.Context, options: Iterable[str], why: str) -> None:
             raise InputError(f"{flag(context, name)} {why}")
 
 
-def threshold_or_fit(context: typer.Context, threshold: str | None) -> None:
-    """A λ that is given is not fitted."""
-    if threshold is not None and given(context, "threshold"):
-        refuse(context, ("objective", "fit_split"), "fits λ, which -t gives: leave out one of them")
+def threshold_or_fit(context: typer.Context, threshold: str | None) -> str | None:
+    """λ, None where it is to be fitted: a flag that says how outranks a configured λ."""
+    fitting = ("objective", "fit_split")
+    if given(context, "threshold"):
+        refuse(context, fitting, "fits λ, which -t gives: leave out one of them")
+    return None if any(given(context, name) for name in fitting) else threshold
 
 
 def flag(context: typer.Context, name: str) -> str:

@@ -97,7 +97,7 @@ def export(
     from cascade_cli.gather import Images
 
     mode = _mode(context)
-    asking.threshold_or_fit(context, threshold)
+    threshold = asking.threshold_or_fit(context, threshold)
     requests.memory_or_none(context, memory)
     kept = requests.Asked(memory=memory, size=memory_size, radius=memory_radius, trust=memory_trust)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)

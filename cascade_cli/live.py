@@ -110,7 +110,7 @@ def live(
     (named_1, named_2), programs = asking.by_name(model_1, model_2)
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
-    asking.threshold_or_fit(context, threshold)
+    threshold = asking.threshold_or_fit(context, threshold)
     requests.memory_or_none(context, memory)
     require_torch()
     store = Store(cache)

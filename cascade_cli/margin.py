@@ -77,7 +77,7 @@ def margin(
     from stages import margins as stage
 
     check_table_file(output)
-    asking.threshold_or_fit(context, threshold)
+    threshold = asking.threshold_or_fit(context, threshold)
     pair = asking.required_pair(model_1, model_2)
     store, images = Store(cache), gather.Images(data, weights)
     if asking.checked_score(store, scorefn) == "oracle":

@@ -76,7 +76,7 @@ def simulate(
     from cascade_cli import asking, gather
     from stages import simulate as stage
 
-    asking.threshold_or_fit(context, threshold)
+    threshold = asking.threshold_or_fit(context, threshold)
     requests.memory_or_none(context, memory)
     store = Store(cache)
     named, programs = asking.by_name(model_1, model_2)

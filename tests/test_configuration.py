@@ -102,6 +102,11 @@ def test_a_default_that_says_nothing_to_a_command_is_left_alone(desk, tmp_path, 
 def test_a_flag_outranks_what_is_configured_of_another(desk, tmp_path):
     write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\ndataset = "toy"\nsplit = "val"\n')
     assert "on toy/train" in cascade("heterogeneity", "-t").refusal
+    where = ("--cache", tmp_path / "cache", "--dataset", "toy")
+    write(desk, "[simulate]\nthreshold = 0.5\n")
+    assert cascade("simulate", *PAIR, *where, "--json").json["fit_split"] is None
+    fitted = ("--fit-split", "val", "--json")
+    assert cascade("simulate", *PAIR, *where, *fitted).json["fit_split"] == "val"
 
 
 def test_flags_that_are_switches(desk, tmp_path, monkeypatch):
