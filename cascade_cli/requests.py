@@ -150,7 +150,7 @@ def streamed(
     where = (store, scores.dataset, scores.split)
     images = replace(images, variants=tuple(made.used))
     by_request = gather.or_extracted(
-        lambda: requests.scores(*where, pair, made, runtime or scores.runtime),
+        lambda: requests.scores(*where, pair, made, runtime or scores.runtime, asked.memory),
         *where,
         pair,
         images,

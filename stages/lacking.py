@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from cache import InputError, Manifest, Partition, Store
 from cache.errors import nearest
 from cache.held import datasets
-from cache.manifest import exists
+from cache.manifest import exists, find
 from stages import commands
 
 _NO_COMMAND = "no command makes these, ask for others"
@@ -31,15 +31,17 @@ def logits(
     held: Held,
     variant: str = "identity",
     runtime: str | None = None,
+    also: str = "",
 ) -> MissingError:
-    """The error that names the command which makes them; `held`: model → its partitions there, in
-    whatever runtime."""
+    """The error that names the command which makes them, and what makes `also` what else lacks;
+    `held`: model → its partitions there, in whatever runtime; variants stand by commas."""
     wanted = f"model {', '.join(models)}" if models else "any model"
     wanted += f" in runtime {runtime}" if runtime else ""
     wanted += f" turned by {variant}" if variant != "identity" else ""
     has = _instead(store, where[0], models, held, bool(runtime))
     message = f"the cache has no logits of {wanted} on {'/'.join(where)} ({has})"
-    return MissingError(message, models, _command(store, where, models, variant, runtime))
+    command = _command(store, where, models, variant, runtime)
+    return MissingError(message, models, " && ".join(filter(None, (command, command and also))))
 
 
 def samples(store: Store, logits: Partition) -> MissingError:
@@ -57,12 +59,20 @@ def _command(
     """What makes the logits, and the samples where they lack too; "" where nothing does."""
     if runtime is None or commands.in_runtime(runtime):
         names = ",".join(models) or "all"
-        return commands.line(store, commands.extract(*where, names, variant, runtime))
+        words = commands.extract(*where, names, variant, runtime)
+        folder = ["--weights", "DIR"] if _of_folder(store, where[0], models) else []
+        return commands.line(store, [*words, *folder])
     if runtime != commands.IMPORTED or variant != "identity":  # which import does not turn
         return ""
     labels = not exists(store, Partition("samples", where))
     each = [commands.bring_in(*where, model, labels) for model in models or ("NAME",)]
     return " && ".join(commands.line(store, words) for words in each)
+
+
+def _of_folder(store: Store, dataset: str, models: Sequence[str]) -> bool:
+    """Whether other logits of these models came from weights that the user named."""
+    mine = [one for one in find(store, "logits", dataset) if one.partition.keys["model"] in models]
+    return any(one.provenance.get("weights_origin") in ("file", "directory") for one in mine)
 
 
 def _instead(

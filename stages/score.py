@@ -16,6 +16,7 @@ import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Part, Partition, Store
+from cache.errors import one_of
 from cache.manifest import part_name
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
@@ -48,6 +49,9 @@ class ScoreSet:
     manifests: tuple[Manifest, ...]
 
     def index(self, model: str) -> int:
+        """InputError for a model that is not here."""
+        if model not in self.models:
+            raise one_of(f"model on {self.dataset}/{self.split}", model, self.models)
         return self.models.index(model)
 
     def score(self, name: str, model: int) -> np.ndarray:

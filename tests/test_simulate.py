@@ -56,6 +56,12 @@ def test_order_of_the_two_models_matters(small_cache):
     assert back.prediction.tolist() == scores.predictions[scores.index("large")].tolist()
 
 
+def test_a_model_that_is_not_there_is_named(small_cache):
+    scores = load(small_cache, "toy", "test")
+    with pytest.raises(InputError, match=r"unknown model on toy/test 'smal': did you mean 'small'"):
+        simulate(scores, Cascade("smal", "large", "maxp", 0.5))
+
+
 def test_always_answers_as_b_and_costs_both(small_cache):
     scores = load(small_cache, "toy", "test", ["small", "large"])
     found = simulate(scores, Cascade("small", "large", "entropy", "always"))
