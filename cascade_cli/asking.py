@@ -95,13 +95,14 @@ def _dataset_with(store: Store, models: Sequence[str]) -> str | None:
     return there[0]
 
 
-def by_name(*models: str | None) -> tuple[list[str | None], dict[str, str]]:
-    """Models as the cache calls them, and the files of those given as file:PATH.pt2."""
-    from stages.models.programs import PREFIX, name_of
+def by_name(*models: str | None) -> tuple[list[str | None], tuple[str, ...]]:
+    """Models as the cache calls them, and those given as NAME=ARCHITECTURE:FILE or file:PATH.pt2,
+    all in the first way."""
+    from stages.models.choice import aliased
 
-    programs = {each: name_of(each) for each in models if each and each.startswith(PREFIX)}
-    files = {name: each.removeprefix(PREFIX) for each, name in programs.items()}
-    return [programs.get(each or "", each) for each in models], files
+    given = [None if each is None else aliased(each) for each in models]
+    found = [each and each.partition("=")[0] for each in given]
+    return found, tuple(each for each in given if each and "=" in each)
 
 
 def names(text: str | None) -> list[str] | None:
@@ -230,6 +231,8 @@ def weights_files(*given: str | None) -> dict[str, str]:
     for model, file in pairs:
         if file is not None and model is None:
             raise InputError(f"weights {file} are given without their model: name it, -m1 or -m2")
+        if file is not None and model is not None and by_name(model)[1]:
+            raise InputError(f"{model} names its file, and weights {file} are given: leave out one")
     return {model: file for model, file in pairs if model is not None and file is not None}
 
 

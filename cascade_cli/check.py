@@ -10,7 +10,7 @@ import typer
 from cascade_cli import options as opt
 from cascade_cli import prices, requests
 from cascade_cli.output import print_json, print_table, say
-from cascade_cli.policies import How, simulated
+from cascade_cli.policies import How, recorded, simulated
 
 if TYPE_CHECKING:
     from cache import Store
@@ -64,7 +64,7 @@ def check(
     from stages.policy import read
 
     deployed = read(policy)
-    how = How(Images(data, weights), runtime or deployed.runtime)
+    how = How(Images(data, weights, recorded=recorded(deployed)), runtime or deployed.runtime)
     found = _checked(Store(cache), deployed, split, alpha, how)
     if as_json:
         print_json(found)

@@ -82,8 +82,8 @@ def profile(
     wanted = [] if model and models == "all-available" else asking.names(models) or []
     first = next((name for name in wanted if name not in ("all", "all-available")), None)
     dataset = asking.dataset_for(dataset, None if model else first)
-    images = gather.Images(data, weights, {}, device, precision, preprocess=preprocess)
-    chosen = gather.choose_models(dataset, wanted, model or [], images)
+    images = gather.Images(data, weights, device=device, precision=precision, preprocess=preprocess)
+    chosen = gather.choose_models(Store(cache), dataset, wanted, model or [], images)
     sizes = _sizes(batch_sizes)
     rows = measure(Store(cache), dataset, chosen, images, sizes, quick, meter)
     busy.warn(_timed(row) for row in rows if row["component"] == "forward")
@@ -115,7 +115,7 @@ def profile_new(
         return
     device = open_device(images.device, images.precision)
     here = (device_name(device), runtime_name(device, images.precision))
-    chosen = gather.choose_models(dataset, wanted, aliases, images)
+    chosen = gather.choose_models(store, dataset, wanted, aliases, images)
     known = read(store, dataset, [one.name for one in chosen])
     new = [
         one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stages.datasets import Source
     from stages.fitting import FitPlan
     from stages.models import Chosen
+    from stages.models.recorded import Facts
     from stages.score import ScoreSet
     from stages.serving import LiveCascade
     from stages.simulate import Cascade
@@ -24,11 +25,16 @@ _REPORT_ON = ("test", "val", "validation")
 
 @dataclass(frozen=True)
 class Images:
-    """Where images and weights are, for what has to be extracted first."""
+    """Where images and weights are, for what has to be extracted first.
+
+    `aliases` are models given as NAME=ARCHITECTURE:FILE, `recorded` is what a policy says of its.
+    """
 
     data: str | None = None
     weights: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    recorded: Mapping[str, Facts] = field(default_factory=dict)
     device: str | None = None
     precision: str = "fp32"
     batch_size: int | None = None
@@ -90,12 +96,16 @@ def or_extracted(
     alone: bool = False,
 ) -> ScoreSet:
     """What the call finds in the cache, the logits it misses extracted first if they can be."""
+    from stages.commands import IMPORTED
     from stages.lacking import MissingError
+    from stages.models.choice import of_record
 
     try:
         return found()
     except MissingError as gap:
         if not have_images(dataset, images) or runtime not in (None, runtime_of(images)):
+            for name in gap.models if runtime not in (None, IMPORTED) else ():
+                of_record(name, dataset, _recorded(store, dataset, images))
             raise
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
@@ -217,13 +227,28 @@ def extract_splits(dataset: str, images: Images) -> list[str]:
 
 
 def choose_models(
-    dataset: str, wanted: Sequence[str], aliases: Sequence[str], images: Images
+    store: Store, dataset: str, wanted: Sequence[str], aliases: Sequence[str], images: Images
 ) -> list[Chosen]:
+    """The models with their weights; one of a name of its own may be a policy's or the cache's."""
     from stages.models import choose
 
+    given = [each for each in images.aliases if each.partition("=")[0] in wanted]
+    files = {name: file for name, file in images.files.items() if name in wanted}
     return choose(
-        dataset, wanted, aliases, images.files, images.weights, preprocess=images.preprocess
+        dataset,
+        wanted,
+        [*aliases, *given],
+        files,
+        images.weights,
+        preprocess=images.preprocess,
+        recorded=_recorded(store, dataset, images),
     )
+
+
+def _recorded(store: Store, dataset: str, images: Images) -> Callable[[str], Facts | None]:
+    from stages.models.recorded import recorded
+
+    return lambda name: images.recorded.get(name) or recorded(store, dataset, name)
 
 
 def open_sources(store: Store, dataset: str, splits: Sequence[str], images: Images) -> list[Source]:
@@ -256,7 +281,7 @@ def extract(
 
     check_known(dataset, images.data)
     shard = asking.shard(images.shard)
-    chosen = choose_models(dataset, wanted, aliases, images)
+    chosen = choose_models(store, dataset, wanted, aliases, images)
     sources = open_sources(store, dataset, splits, images)
     engine = stage.engine(images.engine)
     with engine.ready(say):
@@ -307,7 +332,7 @@ def contenders(
         one.name: Runner.of(
             load(one.spec, one.weights), one.spec.preprocessing, device, images.precision
         )
-        for one in choose_models(dataset, list(names), [], images)
+        for one in choose_models(store, dataset, list(names), [], images)
     }
     return source, {
         name: LiveCascade(each, runners[each.model_1], runners.get(each.model_2))
@@ -329,11 +354,13 @@ def same_images(scores: ScoreSet, source: Source) -> None:
         )
 
 
-def same_weights(scores: ScoreSet, dataset: str, models: Sequence[str], images: Images) -> None:
+def same_weights(
+    store: Store, scores: ScoreSet, dataset: str, models: Sequence[str], images: Images
+) -> None:
     """InputError unless the cached rows come from the weights that are about to run."""
     from cache import InputError
 
-    for one in choose_models(dataset, models, [], images):
+    for one in choose_models(store, dataset, models, [], images):
         cached = scores.manifests[scores.index(one.name)].provenance.get("weights_sha256")
         if cached != one.weights.sha256:
             raise InputError(

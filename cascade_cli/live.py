@@ -107,7 +107,7 @@ def live(
     if policy is not None:
         live(context, **policies.applied(context, policy))
         return
-    (named_1, named_2), programs = asking.by_name(model_1, model_2)
+    (named_1, named_2), aliases = asking.by_name(model_1, model_2)
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
     threshold = asking.threshold_or_fit(context, threshold)
@@ -116,9 +116,8 @@ def live(
     store = Store(cache)
     files = asking.weights_files(model_1, weights_1, model_2, weights_2)
     dataset = asking.dataset_in(store, dataset, (model_1, model_2))
-    images = gather.Images(
-        data, weights, files | programs, device, precision, preprocess=preprocess
-    )
+    own = (files, aliases, context.obj or {})
+    images = gather.Images(data, weights, *own, device, precision, preprocess=preprocess)
     split = gather.report_split(store, dataset, split)
     models = (named_1,) if named_2 is None else asking.required_pair(named_1, named_2)
     request = _Request(store, dataset, split, models, images, batch_size, limit, alone, meter)
@@ -260,7 +259,7 @@ def _cascade(
     runtime, policy = gather.runtime_of(images), wanted.policy()
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
     cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
-    gather.same_weights(scores, request.dataset, pair, images)
+    gather.same_weights(store, scores, request.dataset, pair, images)
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(prices.with_references(store, scores), shown, made)
     asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)

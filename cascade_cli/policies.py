@@ -90,7 +90,13 @@ def applied(context: typer.Context, place: str) -> dict[str, Any]:
     if options["device"].partition(":")[0] != kind:
         raise _contradiction(deployed, "device", options["device"], kind)
     _check_weights(deployed, options)
+    context.obj = recorded(deployed)
     return options | {"policy": None}
+
+
+def recorded(deployed: Deployment) -> dict[str, dict[str, Any]]:
+    """What a policy says of its models, by their names."""
+    return {model["name"]: model for model in deployed.models}
 
 
 def _says(deployed: Deployment) -> dict[str, Any]:
@@ -151,21 +157,27 @@ def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> 
 
 
 def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
-    from cache import InputError
+    from cache import InputError, Store
     from cascade_cli import asking, gather
 
-    named, programs = asking.by_name(options["model_1"], options["model_2"])
+    named, aliases = asking.by_name(options["model_1"], options["model_2"])
     files = asking.weights_files(
         options["model_1"], options["weights_1"], options["model_2"], options["weights_2"]
     )
+    promised = recorded(deployed)
     images = gather.Images(
-        options["data"], options["weights"], files | programs, preprocess=options["preprocess"]
+        options["data"],
+        options["weights"],
+        files,
+        aliases,
+        promised,
+        preprocess=options["preprocess"],
     )
-    promised = {model["name"]: model.get("weights_sha256") for model in deployed.models}
     names = [name for name in named if name is not None]
-    for one in gather.choose_models(deployed.dataset, names, [], images):
-        if one.weights.sha256 != promised[one.name]:
+    for one in gather.choose_models(Store(options["cache"]), deployed.dataset, names, [], images):
+        sha256 = str(promised[one.name].get("weights_sha256"))
+        if one.weights.sha256 != sha256:
             raise InputError(
                 f"{one.name} has weights {one.weights.sha256[:12]}, {deployed.where} was made with "
-                f"{str(promised[one.name])[:12]}: give those (--weights), or export it again"
+                f"{sha256[:12]}: give those (--weights), or export it again"
             )

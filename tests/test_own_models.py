@@ -5,76 +5,34 @@ from __future__ import annotations
 import shutil
 import sys
 
+import marks
 import numpy as np
 import pytest
-from plugged import installed
-from running import cascade, logits_of, manifest_of, png
+from marks import CLASSES, CODE, PER_CLASS, N, alias
+from running import cascade, logits_of, manifest_of
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CODE = """
-from stages.models import ModelSpec
-from stages.preprocess import Preprocessing
-
-SPECS = [
-    ModelSpec(
-        name=f"mark_{width}", dataset="marks", family="mark_models", options={"width": width},
-        classes=3, preprocessing=Preprocessing((0.5,) * 3, (0.5,) * 3, resize=(8, 8)),
-        parameters=None, macs=None, head="3.weight",
-    )
-    for width in (2, 6)
-]
-
-
-def build(classes, width):
-    from torch import nn
-
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3), nn.MaxPool2d(6), nn.Flatten(), nn.Linear(width, classes)
-    ).eval()
-"""
-CLASSES = ("arc", "bar", "cross")
 MACS = 6 * 6 * 6 * 3 * 9 + 6 * 3  # of mark_6: a 3 × 3 convolution on 6 × 6 places, and the head
-SPLITS = ("val", "test")
 
 
 @pytest.fixture
 def code(tmp_path):
     """The file with the package's code, while it is installed."""
-    entries = {"cascade.models": {"marks": "mark_models:SPECS"}}
-    with installed(tmp_path / "site", {"mark_models": CODE}, entries, "mark-models") as site:
+    with marks.package(tmp_path) as site:
         yield site / "mark_models.py"
 
 
 @pytest.fixture
 def desk(tmp_path, code):
-    """images/SPLIT/CLASS, 12 of each, and the weights small.pt and big.pt."""
-    from stages.models import build
-
-    rng = np.random.default_rng(0)
-    for split in SPLITS:
-        for k, name in enumerate(CLASSES):
-            folder = tmp_path / "images" / split / name
-            folder.mkdir(parents=True)
-            for i in range(12):
-                picture = rng.integers(0, 256, (8, 8, 3), np.uint8) // (k + 1)
-                (folder / f"{i:02d}.png").write_bytes(png(picture))
-    (tmp_path / "w").mkdir()
-    for seed, (name, width) in enumerate((("small", 2), ("big", 6))):
-        torch.manual_seed(seed)
-        torch.save(build(f"mark_{width}").state_dict(), tmp_path / "w" / f"{name}.pt")
+    marks.write(tmp_path)
     return tmp_path
 
 
-def aliases(desk, *names):
-    width = {"small": 2, "big": 6}
-    return [f"{name}=mark_{width[name]}:{desk / 'w' / name}.pt" for name in names]
-
-
 def extract(desk, *more, images="images", model="big", cache="c"):
-    [alias] = aliases(desk, model)
-    given = ("-d", "marks", "-f", desk / images, "--model", alias, "--cache", desk / cache)
+    given = ("-d", "marks", "-f", desk / images, "--cache", desk / cache)
+    given += ("--model", alias(desk, model))
     return cascade("extract", *given, *more)
 
 
@@ -99,7 +57,7 @@ def test_changed_model_code_is_noticed(desk, code):
     after = logits_of(desk / "c", "test", "big", "marks")[1]
     assert not np.allclose(before, after)
     again(code, "nn.MaxPool2d(6)", "nn.AvgPool2d(6)")
-    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
 
 
 def test_logits_from_before_the_code_was_recorded_are_kept(desk, code, monkeypatch):
@@ -107,7 +65,7 @@ def test_logits_from_before_the_code_was_recorded_are_kept(desk, code, monkeypat
         patch.setattr(sys.modules["stages.extract.run"], "code_of", lambda spec: None)
         assert extract(desk).status == 0
     again(code, "nn.MaxPool2d", "nn.AvgPool2d")
-    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
 
 
 def test_multiply_adds_are_counted_and_a_later_statement_is_taken_over(desk, code):
@@ -115,7 +73,7 @@ def test_multiply_adds_are_counted_and_a_later_statement_is_taken_over(desk, cod
     told = manifest_of(desk / "c", "logits", "test", "big", "marks").provenance
     assert (told["macs"], told["parameters"]) == (MACS, 6 * 3 * 9 + 6 + 6 * 3 + 3)
     again(code, "macs=None", "macs=77")
-    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == 36
+    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
     assert manifest_of(desk / "c", "logits", "test", "big", "marks").provenance["macs"] == 77
 
 
@@ -151,7 +109,7 @@ def test_a_missing_class_folder_is_refused_and_an_empty_one_is_not(cached, desk)
     )
     assert (whole.status, less.status) == (0, 0)
     rows = logits_of(desk / "images", "test", "small", "marks")[1]
-    kept = np.r_[0:12, 24:36]
+    kept = np.r_[0:PER_CLASS, 2 * PER_CLASS : N]
     np.testing.assert_array_equal(logits_of(desk / "less", "test", "small", "marks")[1], rows[kept])
     labels = manifest_of(desk / "less", "samples", "test", dataset="marks")
     assert labels.provenance["class_names"] == list(CLASSES)
@@ -212,5 +170,5 @@ def test_a_name_that_no_command_could_say_is_refused(name, desk, tmp_path):
     labels = ("--labels", tmp_path / "y.npy", "--cache", tmp_path / "i")
     assert repr(name) in cascade("import", *given, *labels, "--model", name).refusal
     if "=" not in name:
-        alias = f"{name}=mark_2:{desk / 'w' / 'small.pt'}"
-        assert repr(name) in extract(desk, "--model", alias).refusal
+        other = f"{name}=mark_2:{desk / 'w' / 'small.pt'}"
+        assert repr(name) in extract(desk, "--model", other).refusal

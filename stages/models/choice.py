@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from cache.errors import InputError, nearest
+from stages.commands import IMPORTED
 from stages.models import programs
-from stages.models.registry import get, specs
+from stages.models.recorded import Facts
+from stages.models.registry import get, knows, specs
 from stages.models.spec import ModelSpec
-from stages.models.weights import Weights, available, find, stated
+from stages.models.weights import Weights, available, find, own_file, stated
 
 PathLike = str | os.PathLike[str]
 LONGEST = 200  # bytes of a percent-encoded name: file systems end at 255, and "model=" is added
@@ -36,6 +38,7 @@ def choose(
     directory: PathLike | None = None,
     download: bool = True,
     preprocess: PathLike | None = None,
+    recorded: Callable[[str], Facts | None] = lambda name: None,
 ) -> list[Chosen]:
     """The models asked for, with their weights, in the order asked for.
 
@@ -43,10 +46,12 @@ def choose(
     An alias "small=resnet20:ft.pt" is a model of its own: resnet20 with that file. Aliases that no
     name mentions come last. `files` gives the weights file of a name. A file that ends in .pt2 is a
     torch.export program, whatever its name; "file:PATH.pt2" is one called after the file, and
-    `preprocess` is their JSON, by default the one beside each. Raises InputError for what is
-    unknown, malformed, asked for twice or without weights.
+    `preprocess` is their JSON, by default the one beside each. A name that is none of these may be
+    one that `recorded` has facts of: it is that architecture, with the file called NAME in
+    `directory`. Raises InputError for what is unknown, malformed, asked for twice or without
+    weights.
     """
-    names = [_aliased(name) for name in names]
+    names = [aliased(name) for name in names]
     known = _aliases([*aliases, *(name for name in names if "=" in name)])
     wanted = [each for name in names for each in _expanded(name, dataset, directory)]
     wanted += [name for name in known if name not in wanted]
@@ -55,30 +60,59 @@ def choose(
     chosen = []
     for name in wanted:
         architecture, own = known.get(name, (name, None))
-        file = given.get(name, own)
+        file: PathLike | None = given.get(name, own)
+        facts = None if name in known else of_record(name, dataset, recorded)
+        if facts is not None:
+            architecture, file = facts["architecture"], file or own_file(name, directory)
         if f"{architecture}:" == programs.PREFIX:
             programs.name_of(f"{programs.PREFIX}{file}")  # refuses what is no program
         if file is not None and Path(file).suffix == programs.SUFFIX:
-            chosen.append(_program(name, dataset, file, preprocess))
-            continue
-        spec = get(architecture, dataset)
-        chosen.append(Chosen(name, spec, find(spec, file, directory, download)))
+            one = _program(name, dataset, file, preprocess, facts or recorded(name))
+        else:
+            spec = get(architecture, dataset)
+            one = Chosen(name, spec, find(spec, file, directory, download))
+        chosen.append(_as_before(one, facts or {}))
     if preprocess is not None and all(one.spec.family != "program" for one in chosen):
         raise InputError("--preprocess is for file:PATH.pt2 models, and none is asked for")
     return chosen
 
 
-def _program(name: str, dataset: str, file: PathLike, preprocess: PathLike | None) -> Chosen:
+def of_record(name: str, dataset: str, recorded: Callable[[str], Facts | None]) -> Facts | None:
+    """What is recorded of a model that nothing else knows; InputError where that cannot run."""
+    facts = None if knows(name, dataset) else recorded(name)
+    if facts is None or "architecture" in facts:
+        return facts
+    if facts["runtime"] == IMPORTED:
+        raise InputError(
+            f"the logits of {name} on {dataset} were imported, so there is no model to run: if you "
+            f"have it, say {name}=ARCHITECTURE:FILE"
+        )
+    return None
+
+
+def _as_before(one: Chosen, facts: Facts) -> Chosen:
+    """With what its weights were trained on, where that is known of the same bytes."""
+    trained, weights = facts.get("trained_on"), one.weights
+    same = weights.sha256 == facts.get("weights_sha256")
+    if not (trained and same and weights.trained_on_source == "assumed"):
+        return one
+    splits, source = tuple(trained["splits"]), trained["source"]
+    return replace(one, weights=replace(weights, trained_on=splits, trained_on_source=source))
+
+
+def _program(
+    name: str, dataset: str, file: PathLike, preprocess: PathLike | None, facts: Facts | None
+) -> Chosen:
     about = Path(preprocess or Path(file).with_suffix(".json"))
-    spec = programs.spec(name, dataset, file, about)
+    spec = programs.spec(name, dataset, file, preprocess, facts)
     weights, splits = find(spec, file), stated(about)
     if splits is not None:
         weights = replace(weights, trained_on=splits, trained_on_source="stated")
     return Chosen(name, spec, weights)
 
 
-def _aliased(name: str) -> str:
-    """`file:PATH.pt2` as the alias that it is short for."""
+def aliased(name: str) -> str:
+    """The name, `file:PATH.pt2` as the alias that it is short for."""
     if not name.startswith(programs.PREFIX):
         return name
     return f"{programs.name_of(name)}={name}"

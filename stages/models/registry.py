@@ -62,6 +62,13 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
     return found
 
 
+def knows(name: str, dataset: str) -> bool:
+    """Whether `get` would find it; resolves no reference."""
+    among = (SPECS, _added())
+    own = any(_named(name, _of(each, dataset)) for each in among)
+    return own or is_reference(name) or _named(name, _portable(dataset)) is not None
+
+
 def specs(dataset: str | None = None) -> list[ModelSpec]:
     """All models, or those of a dataset (where no table has any: the portable architectures)."""
     own = _of(SPECS, dataset) or ([] if dataset is None else _portable(dataset))

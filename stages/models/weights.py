@@ -84,6 +84,20 @@ def locate(
     return None
 
 
+def own_file(name: str, directory: str | os.PathLike[str] | None) -> Path:
+    """NAME.pt2, .pt, .pth or .safetensors in the folder, for a model of one's own name."""
+    suffixes = (*SUFFIXES, ".pt2")
+    places = [] if directory is None else _in_folder(name, directory, suffixes)
+    found = next((path for path in places if os.path.isfile(path)), None)
+    if found is None:
+        where = "" if directory is None else f" in {os.fspath(directory)}"
+        raise InputError(
+            f"no weights for {name}{where}: give --weights DIR with {name}.pt, .pth, .safetensors "
+            f"or .pt2, or say {name}=ARCHITECTURE:FILE"
+        )
+    return found
+
+
 def available(
     specs: Iterable[ModelSpec], directory: str | os.PathLike[str] | None = None
 ) -> list[ModelSpec]:
@@ -116,16 +130,18 @@ def _places(
     spec: ModelSpec, directory: str | os.PathLike[str] | None
 ) -> Iterable[tuple[Path, str]]:
     if directory is not None:
-        if not os.path.isdir(directory):
-            raise InputError(f"no weights folder {os.fspath(directory)}: check --weights")
-        stems = dict.fromkeys((quote(spec.name, safe=""), spec.name))
-        yield from (
-            (Path(directory, stem + suffix), "directory") for stem in stems for suffix in SUFFIXES
-        )
+        yield from ((path, "directory") for path in _in_folder(spec.name, directory, SUFFIXES))
     if spec.shipped is not None:
         yield SHIPPED / spec.shipped, "shipped"
     if spec.published is not None:
         yield store() / spec.published.file_name, "store"
+
+
+def _in_folder(name: str, directory: str | os.PathLike[str], suffixes: Iterable[str]) -> list[Path]:
+    if not os.path.isdir(directory):
+        raise InputError(f"no weights folder {os.fspath(directory)}: check --weights")
+    stems = dict.fromkeys((quote(name, safe=""), name))
+    return [Path(directory, stem + suffix) for stem in stems for suffix in suffixes]
 
 
 def _fetched(spec: ModelSpec, directory: str | os.PathLike[str] | None, download: bool) -> Weights:

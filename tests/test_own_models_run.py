@@ -1,0 +1,154 @@
+"""Models by names of one's own in what runs models: live, policies, check, profile, simulate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import marks
+import numpy as np
+import pytest
+from marks import N, alias
+from running import cascade, manifest_of
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PAIR = ("-m1", "small", "-m2", "big")
+LIMIT = ("-t", "0.5")
+QUICK = ("--no-alone", "--batch-size", "9", "--json")
+PREPROCESSING = {"preprocessing": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize": [8, 8]}}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Images, weights, a cache c of small and big, and a policy of theirs."""
+    root = tmp_path_factory.mktemp("marks")
+    with marks.package(root):
+        marks.write(root)
+        given = ("-d", "marks", "-f", root / "images", "--cache", root / "c")
+        both = [word for name in ("small", "big") for word in ("--model", alias(root, name))]
+        done = cascade("extract", *given, *both)
+        assert done.status == 0, done.err
+        policy(root, root / "c")
+        yield root
+
+
+def policy(root, cache, pair=PAIR, name="policy"):
+    done = cascade("export", *pair, *LIMIT, "--policy", root / name, "--cache", cache)
+    assert done.status == 0, done.err
+
+
+def ways(root):
+    """How the weights of small and big may be given."""
+    folder = ("--weights", root / "w")
+    files = ("-w1", root / "w" / "small.pt", "-w2", root / "w" / "big.pt")
+    whole = ("-m1", alias(root, "small"), "-m2", alias(root, "big"))
+    given = {"folder": (*PAIR, *folder), "files": (*PAIR, *files), "whole": whole}
+    said = {"folder": folder, "files": files, "whole": whole}
+    return given, said
+
+
+@pytest.mark.parametrize("way", ["folder", "files", "whole"])
+@pytest.mark.parametrize("by_policy", [False, True])
+def test_live_runs_them(way, by_policy, desk):
+    given, said = ways(desk)
+    what = ("--policy", desk / "policy", *said[way]) if by_policy else (*given[way], *LIMIT)
+    found = cascade("live", *what, *QUICK, "-f", desk / "images", "--cache", desk / "c").json
+    assert (found["model_1"], found["model_2"], found["n"]) == ("small", "big", N)
+    assert found["agreement"]["outside_noise"] == 0
+
+
+@pytest.mark.parametrize("by_policy", [False, True])
+def test_other_weights_are_refused(by_policy, desk, tmp_path):
+    from stages.models import build
+
+    (tmp_path / "w").mkdir()
+    shutil.copy(desk / "w" / "small.pt", tmp_path / "w")
+    torch.save(build("mark_6").state_dict(), tmp_path / "w" / "big.pt")
+    what = ("--policy", desk / "policy") if by_policy else (*PAIR, *LIMIT)
+    given = ("-f", desk / "images", "--cache", desk / "c")
+    line = cascade("live", *what, *given, "--weights", tmp_path / "w").refusal
+    assert "big" in line
+    assert " weights " in line
+    line = cascade("live", *what, *given).refusal
+    assert "no weights for small: give --weights DIR with small.pt" in line
+
+
+def test_a_file_is_given_once(desk):
+    given = ways(desk)[0]["whole"]
+    line = cascade("live", *given, "-w1", desk / "w" / "big.pt", "--cache", desk / "c").refusal
+    assert "leave out one" in line
+
+
+def test_a_policy_suffices_for_images_that_the_cache_lacks(desk, tmp_path):
+    """Of a cache that knows nothing: the architectures are the policy's."""
+    images = ("-f", desk / "images", "--weights", desk / "w", "--cache", tmp_path / "c")
+    found = cascade("check", desk / "policy", "--split", "val", *images, "--json").json
+    assert (found["split"], found["n"]) == ("val", N)
+    live = cascade("live", "--policy", desk / "policy", *images, *QUICK).json
+    assert live["agreement"]["outside_noise"] == 0
+
+
+def test_what_weights_were_trained_on_is_not_forgotten(desk, tmp_path):
+    shutil.copytree(desk / "w", tmp_path / "w")
+    (tmp_path / "w" / "big.json").write_text('{"trained_on": ["val"]}')
+    given = ("-d", "marks", "-f", desk / "images", "--cache", tmp_path / "c")
+    for more in (("--model", alias(tmp_path, "big")), ("--models", "big", "--weights", desk / "w")):
+        assert cascade("extract", *given, *more).status == 0
+        told = manifest_of(tmp_path / "c", "logits", "test", "big", "marks").provenance
+        assert told["trained_on"] == {"splits": ["val"], "source": "stated"}
+
+
+def test_simulate_and_profile_run_them(desk, tmp_path):
+    whole, images = ways(desk)[0]["whole"], ("-f", desk / "images")
+    asked = ("--dataset", "marks", *whole, *LIMIT, *images, "--cache", tmp_path / "c", "--json")
+    row = cascade("simulate", *asked).json
+    assert (row["model_1"], row["model_2"], row["n"]) == ("small", "big", N)
+    asked = ("-d", "marks", "--models", "small,big", "--weights", desk / "w", "--batch-sizes", "1")
+    rows = cascade("profile", *asked, "--quick", *images, "--cache", tmp_path / "c", "--json").json
+    assert {each["model"] for each in rows["rows"]} == {"small", "big"}
+
+
+def test_a_program_is_found_by_its_name_with_the_preprocessing_of_its_logits(desk, tmp_path):
+    from stages.models import build
+
+    for name, width in marks.WIDTHS.items():
+        model = build(f"mark_{width}")
+        model.load_state_dict(torch.load(desk / "w" / f"{name}.pt", weights_only=True))
+        free = ({0: torch.export.Dim("batch")},)
+        program = torch.export.export(model, (torch.randn(2, 3, 8, 8),), dynamic_shapes=free)
+        torch.export.save(program, tmp_path / f"{name}.pt2")
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps(PREPROCESSING | {"macs": 7, "trained_on": []}))
+    data = ("-f", desk / "images", "--cache", tmp_path / "c")
+    files = [f"file:{tmp_path / name}.pt2" for name in marks.WIDTHS]
+    given = ("-d", "marks", "--models", ",".join(files), "--preprocess", about)
+    assert cascade("extract", *given, "--split", "test", *data).status == 0
+    for split in ("test", "val"):
+        again = ("--models", "small,big", "--weights", tmp_path, "--split", split)
+        assert cascade("extract", "-d", "marks", *again, *data).status == 0
+        told = manifest_of(tmp_path / "c", "logits", split, "big", "marks").provenance
+        assert (told["macs"], told["trained_on"]["splits"]) == (7, [])
+    policy(tmp_path, tmp_path / "c")
+    by_file = ("-m1", files[0], "-m2", files[1])
+    for what in (
+        (*PAIR, *LIMIT, "--weights", tmp_path),
+        ("--policy", tmp_path / "policy", "--weights", tmp_path),
+        ("--policy", tmp_path / "policy", *by_file),
+    ):
+        assert cascade("live", *what, *QUICK, *data).json["agreement"]["outside_noise"] == 0
+
+
+def test_imported_logits_have_no_model_to_run(desk, tmp_path):
+    labels = tmp_path / "labels.npy"
+    np.save(labels, np.arange(6) % 3)
+    for name in ("small", "big"):
+        np.save(tmp_path / "logits.npy", np.random.default_rng(len(name)).normal(size=(6, 3)))
+        given = ("-d", "mine", "--split", "test", "--model", name)
+        arrays = ("--logits", tmp_path / "logits.npy", "--labels", labels)
+        assert cascade("import", *given, *arrays, "--cache", tmp_path / "c").status == 0
+    for more in ((), ("-f", desk / "images")):
+        line = cascade("live", *PAIR, *LIMIT, *more, "--cache", tmp_path / "c").refusal
+        assert "were imported" in line
+        assert "no model to run" in line
