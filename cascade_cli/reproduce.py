@@ -106,6 +106,7 @@ def _about(paper: Paper) -> dict[str, Any]:
 def _nothing(paper: Paper, settings: Sequence[Setting], split: str | None, how: How) -> InputError:
     """What is asked for and where the cache has pairs instead, else the command that makes one."""
     from cache import InputError
+    from stages.lacking import MissingError
 
     asked = {"on split": split, "in runtime": how.runtime}
     where = "".join(f" {what} {name}" for what, name in asked.items() if name is not None)
@@ -113,10 +114,8 @@ def _nothing(paper: Paper, settings: Sequence[Setting], split: str | None, how: 
     if there:
         advice = "name one of these with --split and --runtime"
         return InputError(f"no pair of {paper.name}{where}, but on {', '.join(there)}: {advice}")
-    return InputError(
-        f"the cache has no pair of {paper.name}{where}, such as {first['setting']}: run "
-        f"`{first['command']}`"
-    )
+    lack = f"the cache has no pair of {paper.name}{where}, such as {first['setting']}"
+    return MissingError(lack, [], first["command"])
 
 
 def _places(store: Store, settings: Sequence[Setting]) -> list[str]:

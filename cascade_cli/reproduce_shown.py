@@ -56,7 +56,7 @@ def show(found: Row) -> None:
     if found["missing"]:
         print("\nnot there, and what makes it:")
     for row in found["missing"]:
-        print(f"  {row['setting']}: {row['what']}\n    {row['command']}")
+        print(f"  {row['setting']}: {row['what']}\n    {row['command'] or 'no command makes it'}")
 
 
 def _show_setting(row: Row, paper: Row) -> None:

@@ -333,8 +333,10 @@ def test_measured_costs_and_the_hashs_own(made, tmp_path):
     single = {A: 2.0, B: 3.0}[setting(found)["single"]]
     for before, after in zip(setting(without)["memory"], setting(found)["memory"], strict=True):
         if after["memory"] == "dhash":
-            added = after["ours"]["of_single"] - before["ours"]["of_single"]
-            assert added == pytest.approx(0.5 / single)
+            ours = after["ours"]
+            spent = 0.5 + 2.0 * (1 - ours["hit_rate"]) + 3.0 * ours["usage"]
+            assert ours["of_single"] == pytest.approx(spent / single)
+            assert before["ours"]["of_single"] is None
         else:
             assert after == before
 
@@ -429,6 +431,8 @@ def test_a_pair_in_another_runtime_is_named(tmp_path):
     refusal = cascade(*ASK, "--runtime", "onnx-int8-cpu", "--cache", tmp_path).refusal
     assert "in runtime onnx-int8-cpu, but on cifar10/test in torch-fp32-cpu: name" in refusal
     assert "extract" not in refusal
+    refusal = cascade(*ASK, "-d", "imagenet", "--runtime", "none", "--cache", tmp_path).refusal
+    assert "densenet121 on imagenet: no command makes these" in refusal
 
 
 @pytest.mark.parametrize(
