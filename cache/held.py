@@ -30,6 +30,11 @@ def datasets(store: Store) -> list[str]:
     return sorted({partition.keys["dataset"] for partition in complete(store, "samples")})
 
 
+def splits(store: Store, dataset: str) -> list[str]:
+    """Those of a dataset that the cache has samples of, sorted."""
+    return [partition.keys["split"] for partition in complete(store, "samples", dataset)]
+
+
 def datasets_with(store: Store, models: Sequence[str]) -> list[str]:
     """Those on which the cache has logits or scores of all these models, sorted."""
     found = _models(store)

@@ -13,6 +13,8 @@ from cascade_cli.ending import ENDINGS, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cache import Store
     from cascade_cli.gather import Images
     from stages.datasets import Source
@@ -185,6 +187,8 @@ class _Request:
 
             memory = LiveMemory(policy, HASHES[policy.algorithm].digest_each)
             running[_CASCADE] = replace(running[_CASCADE], memory=memory)
+        if self.limit:
+            _tell_classes(source.labels, self.limit, made is not None)
         device = next(iter(running.values())).first.device
         found = open_meters([str(device)], self.meter)
         meters = [meter for meter in found if meter.sensor.source != "none"]
@@ -198,6 +202,14 @@ class _Request:
                 meter.close()
         name = device_name(device)
         return _Outcome(source, served, self.images.precision, name, reason)
+
+
+def _tell_classes(labels: np.ndarray, limit: int, streams: bool) -> None:
+    """Say so where the first requests are of some classes only, as those of a folder are."""
+    shown, there = (len(set(each.tolist())) for each in (labels[:limit], labels))
+    if shown < there:
+        hint = ": `--order shuffled` mixes them" if streams else ""
+        say(f"the first {limit} requests show {shown} of {there} classes{hint}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cache import InputError, Manifest, Partition, Store
 from cache.errors import nearest
-from cache.held import datasets
+from cache.held import datasets, splits
 from cache.manifest import exists, find
 from stages import commands
 
@@ -38,7 +38,7 @@ def logits(
     wanted = f"model {', '.join(models)}" if models else "any model"
     wanted += f" in runtime {runtime}" if runtime else ""
     wanted += f" turned by {variant}" if variant != "identity" else ""
-    has = _instead(store, where[0], models, held, bool(runtime))
+    has = _instead(store, where, models, held, bool(runtime))
     message = f"the cache has no logits of {wanted} on {'/'.join(where)} ({has})"
     command = _command(store, where, models, variant, runtime)
     return MissingError(message, models, " && ".join(filter(None, (command, command and also))))
@@ -76,12 +76,12 @@ def _of_folder(store: Store, dataset: str, models: Sequence[str]) -> bool:
 
 
 def _instead(
-    store: Store, dataset: str, models: Sequence[str], held: Held, by_runtime: bool
+    store: Store, where: Where, models: Sequence[str], held: Held, by_runtime: bool
 ) -> str:
     """What the cache has in place of the models that it lacks."""
-    there = datasets(store)
-    if not held and there and dataset not in there:
-        return f"the cache holds {', '.join(there)}{_near([dataset], there)}"
+    for name, there in zip(where, (datasets(store), splits(store, where[0])), strict=True):
+        if not held and there and name not in there:
+            return f"the cache holds {', '.join(there)}{_near([name], there)}"
     has = _by_runtime(held) if by_runtime else ", ".join(held)
     return f"it has {has or 'none'}{_near(models, list(held))}"
 

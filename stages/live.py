@@ -146,13 +146,16 @@ def _difference(
 
 
 def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[str, Any]:
-    """Precision, recall, F1 and support per class, and their averages."""
+    """Precision, recall, F1 and support per class, and their averages.
+
+    `macro avg` is that of the classes that occur among the images.
+    """
     from sklearn.metrics import classification_report
 
     names = class_names or ()
     classes = int(max(served.labels.max(), served.prediction.max())) + 1
     names += tuple(str(k) for k in range(len(names), classes))  # weights may know more classes
-    return classification_report(
+    found = classification_report(
         served.labels,
         served.prediction,
         labels=list(range(len(names))),
@@ -160,6 +163,11 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
         output_dict=True,
         zero_division=0,
     )
+    present = [found[names[k]] for k in np.unique(served.labels)]
+    macro = found["macro avg"]
+    for figure in macro.keys() - {"support"}:
+        macro[figure] = float(np.mean([row[figure] for row in present]))
+    return found
 
 
 _REQUEST = (

@@ -152,3 +152,24 @@ def test_imported_logits_have_no_model_to_run(desk, tmp_path):
         line = cascade("live", *PAIR, *LIMIT, *more, "--cache", tmp_path / "c").refusal
         assert "were imported" in line
         assert "no model to run" in line
+
+
+@pytest.mark.parametrize("order", ["appended", "shuffled"])
+def test_a_limit_that_sees_some_classes_says_so_and_averages_over_those(order, desk):
+    images = ("-f", desk / "images", "--weights", desk / "w", "--cache", desk / "c")
+    limit = ("--limit", marks.PER_CLASS, "--order", order)
+    done = cascade("live", *PAIR, *LIMIT, *limit, *images, *QUICK)
+    note = f"the first {marks.PER_CLASS} requests show 1 of 3 classes: `--order shuffled`"
+    assert (note in done.err) == (order == "appended")
+    report = done.json["classification"]
+    present = [report[name] for name in marks.CLASSES if report[name]["support"]]
+    assert (len(present) == 1) == (order == "appended")
+    for figure in ("precision", "recall", "f1-score"):
+        mean = np.mean([row[figure] for row in present])
+        assert report["macro avg"][figure] == pytest.approx(mean)
+    assert done.json["agreement"]["outside_noise"] == 0
+
+
+def test_a_slip_in_a_split_is_guessed(desk):
+    given = ("-d", "marks", "--cache", desk / "c", "--split", "tset")
+    assert "the cache holds test, val; did you mean test?" in cascade("threshold", *given).refusal

@@ -127,7 +127,7 @@ def test_what_is_missing_is_named_with_the_command(small_cache):
     for models, split, words in (
         (["small", "huge"], "test", "huge on toy/test"),
         (["huge"], "test", "--models huge"),
-        (None, "nowhere", "toy/nowhere (it has none)"),
+        (None, "nowhere", "toy/nowhere (the cache holds test, val)"),
     ):
         with pytest.raises(InputError, match="cascade extract") as error:
             load(small_cache, "toy", split, models)
