@@ -429,7 +429,7 @@ def test_other_preprocessing_is_refused_or_replaces(tmp_path):
     [one] = choose("digits", PAIR[:1])
     wider = replace(one.spec.preprocessing, std=(0.5,))
     other = [replace(one, spec=replace(one.spec, preprocessing=wider))]
-    with pytest.raises(InputError, match=r"preprocessing was .*--overwrite"):
+    with pytest.raises(InputError, match=r"preprocessing.std was .0.3765., now .0.5.*--overwrite"):
         run(tmp_path, models=other)
     [row] = run(tmp_path, models=other, overwrite=True)
     assert row["resumed_rows"] == 0
