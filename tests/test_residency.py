@@ -7,7 +7,6 @@ module that something still refers to takes its room.
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from cache import InputError, Store, find, read_table
 
 torch = pytest.importorskip("torch")
 
-from stages.extract import passes, residency, worker  # noqa: E402
+from stages.extract import classes, passes, residency, worker  # noqa: E402
 from stages.inference import Runner  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,7 +76,6 @@ class Device:
         return _logits(runner, batch)
 
 
-driver = sys.modules["stages.extract.run"]  # the package has a function of that name
 _load, _logits = worker.load, Runner.logits
 
 
@@ -97,7 +95,7 @@ def on(monkeypatch):
     def use(device):
         monkeypatch.setattr(worker, "load", device.load)
         monkeypatch.setattr(Runner, "logits", lambda runner, batch: device.logits(runner, batch))
-        monkeypatch.setattr(driver, "free_bytes", lambda _: 0)  # the driver keeps no module
+        monkeypatch.setattr(classes, "free_bytes", lambda _: 0)  # the driver keeps no module
         monkeypatch.setattr(residency, "free_bytes", lambda _: None)
         return device
 
