@@ -120,8 +120,9 @@ models: $(STAMP) ## List the models
 datasets: $(STAMP) ## List the datasets
 	$(CASCADE) datasets --cache '$(CACHE)' $(call flag,--data,$(DATA)) $(ARGS)
 
+# A file's tests share fixtures, so they stay together; threads beside processes only get in the way.
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check .

@@ -125,7 +125,7 @@ def parts(root):
     return list((root / "cache").rglob("logits/**/*.parquet"))
 
 
-def gone(root, seconds=30):
+def gone(root, seconds=60):
     """Whether all that the driver started ends soon, but for Ray's agents, which write nothing."""
     mark, until = f"{MARK}={root}".encode(), time.monotonic() + seconds
     while time.monotonic() < until:

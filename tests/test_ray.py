@@ -56,12 +56,20 @@ def whole(tmp_path_factory):
 
 
 def ray_run(root, monkeypatch=None, maker=None, models=PAIR, **options):
-    """(rows of the command, what was noted, images done at each call of progress)."""
+    """(rows of the command, what was noted, images done at each call of progress).
+
+    Some worker is there while it runs, as `gone` says nothing of what it cannot see.
+    """
     if maker is not None:
         monkeypatch.setattr(ray_engine, "Maker", maker)
-    notes, done = [], []
+    notes, done, seen = [], [], set()
+
+    def progress(images, total):
+        done.append((images, total))
+        seen.update(actors())
+
     rows = run(
-        *(root, models, lambda images, total: done.append((images, total))),
+        *(root, models, progress),
         **{
             "engine": "ray",
             "ray_workers": 2,
@@ -70,22 +78,32 @@ def ray_run(root, monkeypatch=None, maker=None, models=PAIR, **options):
             **options,
         },
     )
+    assert seen or not done
     return rows, notes, done
 
 
 def actors():
-    """Processes of this machine that run a Maker."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """The processes that run a Maker, of those that descend from this one."""
+    parents, makers = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(b"ray::MapWorker"):
-                found.append(int(path.parent.name))
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes()
         except OSError:  # it has ended meanwhile
             continue
-    return found
+        parents[int(folder.name)] = int(state[1])
+        if command.startswith(b"ray::MapWorker"):
+            makers.append(int(folder.name))
+    return [pid for pid in makers if os.getpid() in ancestors(pid, parents)]
 
 
-def gone(seconds=20):
+def ancestors(pid, parents):
+    while pid in parents:
+        pid = parents[pid]
+        yield pid
+
+
+def gone(seconds=60):
     """Whether all of them end soon."""
     until = time.monotonic() + seconds
     while actors() and time.monotonic() < until:
