@@ -9,6 +9,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices, requests
+from cascade_cli.ending import NOT_AS_PROMISED
 from cascade_cli.output import print_json, print_table, say
 from cascade_cli.policies import How, recorded, simulated
 
@@ -60,7 +61,6 @@ def check(
     """
     from cache import Store
     from cascade_cli.gather import Images
-    from stages.check import REGRESSION
     from stages.policy import read
 
     deployed = read(policy)
@@ -72,7 +72,7 @@ def check(
         rates = RATES.get(str(deployed.fitted), ("at most", "at most"))
         _show(found, rates[deployed.memory is not None])
     if found["regressions"]:
-        raise typer.Exit(REGRESSION)
+        raise typer.Exit(NOT_AS_PROMISED)
 
 
 def _checked(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from cascade_cli.output import say
 
+NOT_AS_PROMISED = 3  # exit code of `check` and `live`
 _SERVICES = {
     "linux": (("systemctl", "poweroff"), ("shutdown", "-h", "now")),
     "darwin": (("osascript", "-e", 'tell application "System Events" to shut down'),),

@@ -9,7 +9,7 @@ import typer
 
 from cascade_cli import busy, original, policies, prices, requests
 from cascade_cli import options as opt
-from cascade_cli.ending import ENDINGS, finish
+from cascade_cli.ending import ENDINGS, NOT_AS_PROMISED, finish
 from cascade_cli.output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stages.simulate import Cascade, Recall
     from stages.stream import Stream
 
+SHOWN = 20  # differences
 CLASS_COLUMNS = {
     "class": "class",
     "precision": "precision:.3f",
@@ -140,6 +141,9 @@ def live(
     else:
         _show(result)
     finish(end)
+    if result["agreement"] and result["agreement"]["outside_noise"]:
+        say("the live run and the simulation disagree by more than float noise")
+        raise typer.Exit(NOT_AS_PROMISED)
 
 
 _OF_CASCADES = ("scorefn", "threshold", "postcheck", "objective", "fit_split", "baseline")
@@ -435,8 +439,8 @@ def _show_agreement(found: dict[str, Any]) -> None:
         f"{found['outside_noise']} outside float noise ({found['noise']:g}); "
         f"scores moved by up to {found['largest_score_shift']:.1e}"
     )
-    for row in found["differences"]:
+    for row in found["differences"][:SHOWN]:
         which = f"request {row['request']}, sample {row['sample_id']}"
         print(f"    {which}: {row['distance']:.1e} from the {row['boundary']}")
-    if found["outside_noise"]:
-        say("warning: the live run and the simulation disagree by more than float noise")
+    if count > SHOWN:
+        print(f"    … and {count - SHOWN} more, all with --json")

@@ -15,7 +15,6 @@ from typing import Any
 from cache import InputError
 from stages.costs import NORMAL
 
-REGRESSION = 3  # exit code
 Row = dict[str, Any]
 FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -388,6 +389,28 @@ def test_a_busy_machine_is_told(batched, monkeypatch, usual, said):
     assert (re.search(note, done.err) is not None) is said
     assert ("was busy" in done.err) is said
     assert done.json["usual_ms"] == usual
+
+
+def test_other_answers_than_simulated_exit_3(batched, monkeypatch):
+    """As of a runtime that halves the logits of every class but the last."""
+    usual = Runner.logits
+
+    def other(self, batch):
+        logits = usual(self, batch).clone()
+        logits[:, :-1] /= 2
+        return logits
+
+    monkeypatch.setattr(Runner, "logits", other)
+    asked = ("-t", "0.9", "--batch-size", 50, "--cache", batched)
+    done = live(*asked, "--json")
+    assert json.loads(done.out)["agreement"]["outside_noise"] > 20
+    assert done.status == 3
+    assert done.err.endswith("simulation disagree by more than float noise\n")
+    shown = live(*asked)
+    assert shown.status == 3
+    assert len(re.findall(r"^    request \d+, sample \d+", shown.out, re.M)) == 20
+    assert re.search(r"^    … and \d+ more, all with --json", shown.out, re.M)
+    assert "disagree by more than float noise" in shown.err
 
 
 def test_one_model_alone(batched):
