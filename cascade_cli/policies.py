@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -64,6 +65,8 @@ def deploy(
     found = stage.document(store, scores, cascade, row, how.memory.policy(), certificate)
     if row["saved"] is not None and row["saved_high"] < 0:
         say(f"note: it costs {-row['saved']:.1%} more than {row['baseline']} alone")
+    if Path(folder, stage.FILE).exists():
+        say(f"note: the policy in {folder} is replaced")
     return {"files": stage.write(folder, found), "policy": found}
 
 

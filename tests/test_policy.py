@@ -404,6 +404,14 @@ def test_a_cascade_that_costs_more_says_so(tmp_path):
         assert ("it costs" in done.err) == bool(words)
 
 
+def test_a_policy_that_is_replaced_is_told(tmp_path):
+    store, folder = with_latencies(tmp_path / "cache"), tmp_path / "p"
+    for threshold, again in (("0.9", False), ("0.5", True)):
+        done = export(store, folder, "-t", threshold)
+        assert (f"note: the policy in {folder} is replaced\n" in done.err) is again
+        assert policy.read(folder).cascade.threshold == float(threshold)
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
