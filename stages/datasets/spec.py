@@ -44,8 +44,7 @@ class DatasetSpec:
     this package from which `spec` fills both, a class per line: FOLDER tab NAME, or only NAME.
     splits: those of the published dataset; a data folder may hold others.
     aliases: other names that files and users give to a split, and the split that each means.
-    default_split: the one results are reported on. fit_split: the one thresholds are fitted on, or
-    None where the published dataset has no split to spare for that.
+    default_split: the one results are reported on.
     mean, std: per channel of pictures scaled to [0, 1], as the dataset's models normalise them.
     size: (height, width) in pixels that its models expect. download: whether `--download` can
     fetch it.
@@ -57,7 +56,6 @@ class DatasetSpec:
     class_names: tuple[str, ...]
     splits: tuple[str, ...]
     default_split: str
-    fit_split: str | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     size: tuple[int, int]
@@ -78,7 +76,6 @@ SPECS = {
             class_names=tuple("0123456789"),
             splits=("train", "val", "test"),
             default_split="test",
-            fit_split="val",
             mean=(0.3062,),
             std=(0.3765,),
             size=(8, 8),
@@ -91,7 +88,6 @@ SPECS = {
             class_names=CIFAR10_NAMES,
             splits=("train", "test"),
             default_split="test",
-            fit_split=None,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2023, 0.1994, 0.2010),
             size=(32, 32),
@@ -105,7 +101,6 @@ SPECS = {
             class_file="cifar100_classes.txt",
             splits=("train", "test"),
             default_split="test",
-            fit_split=None,
             mean=(0.5070, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2761),
             size=(32, 32),
@@ -118,7 +113,6 @@ SPECS = {
             class_names=FASHION_NAMES,
             splits=("train", "test"),
             default_split="test",
-            fit_split=None,
             mean=(0.2856, 0.2856, 0.2856),
             std=(0.3385, 0.3385, 0.3385),
             size=(32, 32),
@@ -131,7 +125,6 @@ SPECS = {
             class_names=("buildings", "forest", "glacier", "mountain", "sea", "street"),
             splits=("train", "test"),
             default_split="test",
-            fit_split=None,
             mean=(0.4302, 0.4575, 0.4539),
             std=(0.2386, 0.2377, 0.2733),
             size=(32, 32),
@@ -145,7 +138,6 @@ SPECS = {
             class_file="imagenet_classes.txt",
             splits=("train", "val"),
             default_split="val",
-            fit_split=None,
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
             size=(224, 224),
