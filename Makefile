@@ -122,7 +122,7 @@ datasets: $(STAMP) ## List the datasets
 
 # A file's tests share fixtures, so they stay together; threads beside processes only get in the way.
 test: $(STAMP) ## Run the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check .

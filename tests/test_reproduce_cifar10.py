@@ -17,16 +17,17 @@ SHOWN = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
 HASHES = ("--algorithms", "dhash,invariants", "--no-profile")
 
 
-def test_the_page_shows_what_the_command_prints(cifar_zoo, tmp_path):
+def test_the_page_shows_what_the_command_prints(cifar_zoo, tmp_path, monkeypatch):
     root, _ = cifar_zoo
     cache = shutil.copytree(root / "cache", tmp_path / "cache")
     # Other tests extract some of it; the page shows a cache without.
     if (cache / "samples/dataset=cifar10/split=train").exists():
         gone = cascade("cache", "rm", "--split", "train", "--yes", "--cache", cache)
         assert gone.status == 0, gone.err
-    given = ("-d", "cifar10", "-f", root / "data", "--split", "test", "--cache", cache)
+    monkeypatch.setenv("CASCADE_CACHE", str(cache))
+    given = ("-d", "cifar10", "-f", root / "data", "--split", "test")
     assert cascade("hash", *given, *HASHES).status == 0
-    done = cascade("reproduce", "kinnas2024", "-d", "cifar10", "--cost", "macs", "--cache", cache)
+    done = cascade("reproduce", "kinnas2024", "-d", "cifar10", "--cost", "macs")
     assert done.status == 0, done.err
     found, shown = done.out.splitlines(), "\n".join(SHOWN).splitlines()
     assert len(found) == len(shown)
