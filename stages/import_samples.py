@@ -79,6 +79,7 @@ def as_labels(
 ) -> np.ndarray:
     """int32 [n] in [0, classes), or an InputError naming the row; words where they are `names`."""
     values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
+    _told_apart(where, names)
     if values.dtype.kind in "OSU":
         values = _numbered(values, where, classes, names)
     if values.ndim != 1 or values.dtype.kind not in "fiu":
@@ -93,6 +94,17 @@ def as_labels(
         row = int(bad.argmax())
         raise InputError(f"{where}: row {row} has label {values[row]}, expected 0 to {classes - 1}")
     return values.astype(np.int32)
+
+
+def _told_apart(where: str, names: Sequence[str]) -> None:
+    """InputError for a csv, which says not whether 3 is a column or a name, where both may be."""
+    columns = [str(number) for number in range(len(names))]
+    if where.lower().endswith(".csv") and list(names) != columns and set(names) & set(columns):
+        number = next(name for name in names if name in columns)
+        raise InputError(
+            f"{where}: with class names such as {number!r} a label may be a column or a name: save "
+            "the labels as npy, numbers for columns, words for names"
+        )
 
 
 def _numbered(values: np.ndarray, where: str, classes: int, names: Sequence[str]) -> np.ndarray:

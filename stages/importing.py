@@ -116,7 +116,8 @@ def _write(
             )
             writer.write(part, pa.table([ids, column], schema=schema))
         writer.finish(len(starts))
-    writer.restate("trained_on", *([] if request.macs is None else ["macs"]))
+    stated = {"macs": request.macs is not None, "trained_on": request.trained_on_source == "stated"}
+    writer.restate(*(field for field, is_stated in stated.items() if is_stated))
 
 
 def _sha256(logits: np.ndarray) -> str:

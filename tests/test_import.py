@@ -296,6 +296,15 @@ def test_again_is_kept_and_other_rows_are_refused_or_replace(files):
     np.testing.assert_array_equal(logits_of(files, "test", "big", "mine", "import")[1], OTHERS)
 
 
+def test_what_was_stated_stays_where_nothing_is_said(files):
+    given = (files / "logits.npy", files / "labels.npy", "big", "test")
+    place = {"split": "test", "variant": "identity", "runtime": "import", "model": "big"}
+    for more in (("--trained-on", "val,test"), ("--macs", "2M"), ()):
+        assert bring(files, *given, *more).status == 0
+        found = load(Store(files), Partition.of("logits", dataset="mine", **place))
+        assert found.provenance["trained_on"] == {"splits": ["val", "test"], "source": "stated"}
+
+
 def test_what_a_model_was_trained_on_can_be_corrected(files):
     given = (files / "logits.npy", files / "labels.npy")
     args = ("threshold", "-d", "mine", "--fit-split", "val", "--cache", files, "--json")
@@ -560,6 +569,26 @@ def test_bad_class_names(name, named):
     assert words in bring(named, *args, named / "names.txt").refusal
     assert "no/such.txt (No such file" in bring(named, *args, "no/such.txt").refusal
     assert not list(named.rglob("*.parquet"))
+
+
+def test_class_names_that_are_numbers(named):
+    """Of a csv nobody can tell whether 3 means the fourth column or the class called 3."""
+    names = ("--class-names", named / "names.txt")
+    save_csv(named / "y.csv", LABELS)
+    np.save(named / "y.npy", np.array([str(3 - label) for label in LABELS]))
+    for text, file, words in (
+        ("0\n1\n2\n3\n", "y.csv", None),
+        ("3\n2\n1\n0\n", "y.csv", "'3' a label may be a column or a name"),
+        ("3\n2\n1\n0\n", "y.npy", None),
+    ):
+        (named / "names.txt").write_text(text)
+        root = named / f"{file}{text[0]}"
+        done = bring(root, named / "logits.npy", named / file, "big", "test", *names)
+        assert (words in done.refusal) if words else (done.status == 0), done.err
+        if not words:
+            samples = load(Store(root), Partition.of("samples", dataset="mine", split="test"))
+            stored = read_table(Store(root), samples).column("label").to_pylist()
+            assert stored == LABELS.tolist()
 
 
 def test_a_refused_import_changes_nothing(named):
