@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stages.datasets import Source
     from stages.fitting import FitPlan
     from stages.models import Chosen
-    from stages.models.recorded import Facts
+    from stages.models.recorded import Facts, Recorded
     from stages.score import ScoreSet
     from stages.serving import LiveCascade
     from stages.simulate import Cascade
@@ -75,9 +75,11 @@ def scores(
 ) -> ScoreSet:
     """The split's scores; logits the cache lacks are extracted first where the images are given.
 
-    `alone`: of no other split, as λ is not to be fitted.
+    `models` by the cache's names. `alone`: of no other split, as λ is not to be fitted.
     """
     from stages.score import load
+
+    asking.check_cached_names(models or ())
 
     def found() -> ScoreSet:
         return load(store, dataset, split, models, runtime=runtime)
@@ -106,7 +108,7 @@ def or_extracted(
         if not have_images(dataset, images) or runtime not in (None, runtime_of(images)):
             for name in gap.models if runtime not in (None, IMPORTED) else ():
                 of_record(name, dataset, _recorded(store, dataset, images))
-            raise
+            raise gap.by_record(images.recorded) from None
         wanted = gap.models or list(models or ["all-available"])
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
         alone = alone or split not in usual or images.variants != ("identity",)
@@ -245,10 +247,11 @@ def choose_models(
     )
 
 
-def _recorded(store: Store, dataset: str, images: Images) -> Callable[[str], Facts | None]:
+def _recorded(store: Store, dataset: str, images: Images) -> Recorded:
     from stages.models.recorded import recorded
 
-    return lambda name: images.recorded.get(name) or recorded(store, dataset, name)
+    promised = images.recorded
+    return lambda name: [promised[name]] if name in promised else recorded(store, dataset, name)
 
 
 def open_sources(store: Store, dataset: str, splits: Sequence[str], images: Images) -> list[Source]:
@@ -357,14 +360,30 @@ def same_images(scores: ScoreSet, source: Source) -> None:
 def same_weights(
     store: Store, scores: ScoreSet, dataset: str, models: Sequence[str], images: Images
 ) -> None:
-    """InputError unless the cached rows come from the weights that are about to run."""
+    """InputError unless the cached rows come from the weights and code that are about to run."""
     from cache import InputError
+    from stages.fitting import made_from, unlike
+    from stages.models.code import code_of
 
     for one in choose_models(store, dataset, models, [], images):
-        cached = scores.manifests[scores.index(one.name)].provenance.get("weights_sha256")
-        if cached != one.weights.sha256:
+        _same_architecture(store, dataset, one)
+        cached = made_from(store, scores.manifests[scores.index(one.name)])
+        if found := unlike(cached, (one.weights.sha256, code_of(one.spec))):
+            what, there, here = found
             raise InputError(
-                f"the cache holds {one.name} with weights {str(cached)[:12]}, given are "
-                f"{one.weights.sha256[:12]}: extract with these weights (--overwrite), or use "
-                "another --cache"
+                f"the cache holds {one.name} with {what} {there}, given are {here}: extract with "
+                f"these {what} (--overwrite), or use another --cache"
             )
+
+
+def _same_architecture(store: Store, dataset: str, one: Chosen) -> None:
+    from cache import InputError
+    from stages.models.recorded import recorded, same_bytes
+
+    facts = same_bytes(recorded(store, dataset, one.name), one.weights.sha256) or {}
+    cached = facts.get("architecture", one.spec.name)
+    if cached != one.spec.name:
+        raise InputError(
+            f"the cache holds {one.name} as {cached}, given is {one.spec.name}: say "
+            f"{one.name}={cached}:FILE, or choose another name"
+        )

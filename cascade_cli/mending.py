@@ -55,7 +55,7 @@ def _summed(store: Store, path: str) -> bool:
         lines = store.read(SUMS).to_pybytes().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return False
-    return any(line.partition("  ")[2].startswith(path) for line in lines)
+    return any(f"{line.partition('  ')[2]}/".startswith(f"{path}/") for line in lines)
 
 
 def _samples(store: Store, damage: Damage) -> Words:
@@ -89,8 +89,7 @@ def _extracted(damage: Damage) -> Words:
     """From the weights and by the decoder that made it."""
     keys, said = dict(damage.partition.keys), damage.said
     model, origin = keys.pop("model"), said.get("weights_origin")
-    models = f"{model}={said.get('architecture')}:FILE" if origin == "file" else model
-    words = commands.extract(models=models, **keys)
+    words = commands.extract(models=commands.named(model, said), **keys)
     words += ["--weights", "DIR"] if origin == "directory" else []
     decoder = said.get("decoder") or "pil"
     return words if decoder == "pil" else [*words, "--decoder", decoder]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cache import Store
 from cache.store import default_root
@@ -31,6 +32,12 @@ def extract(
     turned = [] if variant == "identity" else ["--variants", variant]
     what = ["--split", split, "--models", models]
     return ["extract", *images(dataset), *what, *turned, *in_runtime(runtime)]
+
+
+def named(model: str, said: Mapping[str, Any]) -> str:
+    """The model as `extract` takes it, by what is said of its logits."""
+    own = said.get("weights_origin") == "file"
+    return f"{model}={said.get('architecture')}:FILE" if own else model
 
 
 def bring_in(dataset: str, split: str, model: str, labels: bool) -> Words:

@@ -17,6 +17,8 @@ _SEED = 20240901
 
 # Model → (splits its weights have seen, how that is known).
 Trained = dict[str, tuple[tuple[str, ...], str]]
+# SHA-256 of a model's weights and, where they are known, of its package's code.
+Making = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def plan(
 ) -> FitPlan:
     """The fitting images for a reported split: those asked for, else an honest default.
 
-    InputError where the fitting split holds other weights than the reported one.
+    InputError where the fitting split holds other weights or model code than the reported one.
     """
     told = _told(store, reported)
     trained, notes = _together(told), _differing(told)
@@ -67,7 +69,7 @@ def plan(
         notes = (note, *seen(reported, trained), *notes)
         return FitPlan("same-split", fit_split, reported, notes)
     scores = load(store, reported.dataset, fit_split, reported.models, runtime=runtime)
-    _same_weights(reported, scores)
+    _same_models(store, reported, scores)
     return FitPlan("other-split", fit_split, scores, (*seen(scores, trained), *notes))
 
 
@@ -148,14 +150,30 @@ def _clean_split(
     return None, "; ".join(lacking) or none
 
 
-def _same_weights(reported: ScoreSet, fitting: ScoreSet) -> None:
+def made_from(store: Store, manifest: Manifest) -> Making:
+    """Of scores or logits, as the cache holds them."""
+    logits = cache.load(store, manifest.partition.logits)
+    code = logits.identity.get("model_code") if logits else None
+    return manifest.provenance.get("weights_sha256"), code
+
+
+def unlike(one: Making, other: Making) -> tuple[str, str, str] | None:
+    """What differs first, and the beginnings of both; unknown code is no difference."""
+    for what, here, there in zip(("weights", "model code"), one, other, strict=True):
+        if here != there and (what == "weights" or None not in (here, there)):
+            return what, str(here)[:12], str(there)[:12]
+    return None
+
+
+def _same_models(store: Store, reported: ScoreSet, fitting: ScoreSet) -> None:
     for model, *manifests in zip(
         reported.models, reported.manifests, fitting.manifests, strict=True
     ):
-        here, there = (str(m.provenance.get("weights_sha256"))[:12] for m in manifests)
-        if here != there:
+        one, other = (made_from(store, manifest) for manifest in manifests)
+        if found := unlike(one, other):
+            what, here, there = found
             raise InputError(
-                f"{model} has weights {here} on {reported.split} but {there} on {fitting.split}: "
+                f"{model} has {what} {here} on {reported.split} but {there} on {fitting.split}: "
                 f"extract one of them again, or fit on {reported.split} (--fit-split)"
             )
 

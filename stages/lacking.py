@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cache import InputError, Manifest, Partition, Store
 from cache.errors import nearest
@@ -21,7 +23,20 @@ class MissingError(InputError):
 
     def __init__(self, message: str, models: Sequence[str], command: str) -> None:
         super().__init__(f"{message}: {f'run `{command}`' if command else _NO_COMMAND}")
-        self.models, self.command = list(models), command
+        self.message, self.models, self.command = message, list(models), command
+
+    def by_record(self, facts: Mapping[str, Mapping[str, Any]]) -> MissingError:
+        """With the command for models that a policy, not the cache, knows."""
+        known = [facts.get(name, {}) for name in self.models]
+        plain, named = (
+            shlex.join(["--models", ",".join(names)])
+            for names in (self.models, map(commands.named, self.models, known))
+        )
+        if "--weights" in self.command or plain not in self.command:
+            return self
+        folder = any(each.get("weights_origin") == "directory" for each in known)
+        named += " --weights DIR" if folder else ""
+        return MissingError(self.message, self.models, self.command.replace(plain, named))
 
 
 def logits(
@@ -57,6 +72,8 @@ def _command(
     store: Store, where: Where, models: Sequence[str], variant: str, runtime: str | None
 ) -> str:
     """What makes the logits, and the samples where they lack too; "" where nothing does."""
+    if runtime is None and _only_imported(store, where[0], models):
+        runtime = commands.IMPORTED
     if runtime is None or commands.in_runtime(runtime):
         names = ",".join(models) or "all"
         words = commands.extract(*where, names, variant, runtime)
@@ -67,6 +84,15 @@ def _command(
     labels = not exists(store, Partition("samples", where))
     each = [commands.bring_in(*where, model, labels) for model in models or ("NAME",)]
     return " && ".join(commands.line(store, words) for words in each)
+
+
+def _only_imported(store: Store, dataset: str, models: Sequence[str]) -> bool:
+    """Whether all logits of these models were imported; of one without any, all of the dataset."""
+    of: dict[str, set[str]] = {}
+    for one in find(store, "logits", dataset):
+        of.setdefault(one.partition.keys["model"], set()).add(one.partition.keys["runtime"])
+    every = set().union(*of.values())
+    return all(of.get(model, every) == {commands.IMPORTED} for model in models or [""])
 
 
 def _of_folder(store: Store, dataset: str, models: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cache
 from cache import Manifest, Partition, PartitionWriter, Store
+from cache.about import known_identity
 from cache.locks import lock_all
 from cache.manifest import Part
 from cache.provenance import now, versions
@@ -167,7 +168,7 @@ def _entry(
     }
     partition = Partition.of("logits", **keys)
     before = cache.load(store, partition)
-    identity |= _code(chosen, before, options)
+    identity |= _code(store, partition, chosen, options)
     count = classes.known(before, identity)
     if count is None:
         count = classes.seen(source, split, chosen, view, loaded)
@@ -190,11 +191,11 @@ def _entry(
     return Entry(task, source, logits, timings, sum(part.rows for part in there))
 
 
-def _code(chosen: Chosen, before: Manifest | None, options: Options) -> dict[str, str]:
+def _code(store: Store, partition: Partition, chosen: Chosen, options: Options) -> dict[str, str]:
     """The digest of a package's model code, not asked of logits from before it was recorded."""
     code = code_of(chosen.spec)
-    kept = options.overwrite or before is None or "model_code" in before.identity
-    return {"model_code": code} if code and kept else {}
+    before = known_identity(store, partition) if code and not options.overwrite else None
+    return {"model_code": code} if code and (before is None or "model_code" in before) else {}
 
 
 def _writer(store: Store, task: Task, table: str, options: Options) -> PartitionWriter:
