@@ -371,8 +371,8 @@ def same_weights(
         if found := unlike(cached, (one.weights.sha256, code_of(one.spec))):
             what, there, here = found
             raise InputError(
-                f"the cache holds {one.name} with {what} {there}, given are {here}: extract with "
-                f"these {what} (--overwrite), or use another --cache"
+                f"the cache holds {one.name} with {what} {there}, not {here}: extract again "
+                "(--overwrite), or use another --cache"
             )
 
 
