@@ -105,6 +105,19 @@ def by_name(*models: str | None) -> tuple[list[str | None], tuple[str, ...]]:
     return found, tuple(each for each in given if each and "=" in each)
 
 
+def check_cached_names(models: Iterable[str]) -> None:
+    """InputError for a model that is not given by its name in the cache."""
+    from cache import InputError
+
+    for each in models:
+        [name], told = by_name(each)
+        if told:
+            raise InputError(
+                f"{each} says where a model is, which only extract, profile, simulate and live "
+                f"take: extract it once, then say {name}"
+            )
+
+
 def names(text: str | None) -> list[str] | None:
     """A comma-separated list, None where nothing was given."""
     if text is None:

@@ -213,6 +213,7 @@ def _publish(
     from stages import publish as stage
 
     splits = gather.named_splits(*where)
+    asking.check_cached_names(models or ())
     wanted = stage.Wanted(where[0], tier, splits, models, how.runtime)
     with progress(f"publishing {where[0]}") as tell:
         return stage.run(store, Target(place), wanted, tell)

@@ -94,10 +94,43 @@ def test_what_weights_were_trained_on_is_not_forgotten(desk, tmp_path):
     shutil.copytree(desk / "w", tmp_path / "w")
     (tmp_path / "w" / "big.json").write_text('{"trained_on": ["val"]}')
     given = ("-d", "marks", "-f", desk / "images", "--cache", tmp_path / "c")
-    for more in (("--model", alias(tmp_path, "big")), ("--models", "big", "--weights", desk / "w")):
+    by_name = ("--models", "big", "--weights", desk / "w")
+    for more in (("--model", alias(tmp_path, "big")), by_name, ("--model", alias(desk, "big"))):
         assert cascade("extract", *given, *more).status == 0
         told = manifest_of(tmp_path / "c", "logits", "test", "big", "marks").provenance
         assert told["trained_on"] == {"splits": ["val"], "source": "stated"}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("bogus:W/small.pt", "unknown marks model 'bogus'"),
+        ("mark_2:W/nope.pt", "no weights file"),
+        ("mark_6:W/big.pt", "the cache holds small with weights "),
+        ("mark_6:W/small.pt", "the cache holds small as mark_2, given is mark_6"),
+    ],
+)
+def test_simulate_holds_what_is_said_of_a_model_against_its_logits(said, why, desk):
+    first = f"small={said.replace('W', str(desk / 'w'))}"
+    given = ("--dataset", "marks", "-m1", first, "-m2", "big", *LIMIT, "--cache", desk / "c")
+    assert why in cascade("simulate", *given).refusal
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("threshold",), ("rules",), ("export", "--policy", "none")),
+        *((name, "--models") for name in ("threshold", "rules", "search", "score")),
+        *(("export", how, "none.csv", "--models") for how in ("-o", "--publish")),
+    ],
+)
+@pytest.mark.parametrize("given", ["small=mark_2:W/small.pt", "file:W/small.pt2"])
+def test_what_computes_from_the_cache_takes_its_names_alone(command, given, desk):
+    given = given.replace("W", str(desk / "w"))
+    models = (f"{given},big",) if "--models" in command else ("-m1", given, "-m2", "big")
+    images = ("-d", "marks", "-f", desk / "images") if "--publish" not in command else ()
+    line = cascade(*command, *models, *images, "--cache", desk / "c").refusal
+    assert line.endswith("extract it once, then say small")
 
 
 def test_simulate_and_profile_run_them(desk, tmp_path):
@@ -110,15 +143,21 @@ def test_simulate_and_profile_run_them(desk, tmp_path):
     assert {each["model"] for each in rows["rows"]} == {"small", "big"}
 
 
-def test_a_program_is_found_by_its_name_with_the_preprocessing_of_its_logits(desk, tmp_path):
+def program(desk, name, folder):
+    """FOLDER/NAME.pt2 of one of the weights."""
     from stages.models import build
 
-    for name, width in marks.WIDTHS.items():
-        model = build(f"mark_{width}")
-        model.load_state_dict(torch.load(desk / "w" / f"{name}.pt", weights_only=True))
-        free = ({0: torch.export.Dim("batch")},)
-        program = torch.export.export(model, (torch.randn(2, 3, 8, 8),), dynamic_shapes=free)
-        torch.export.save(program, tmp_path / f"{name}.pt2")
+    model = build(f"mark_{marks.WIDTHS[name]}")
+    model.load_state_dict(torch.load(desk / "w" / f"{name}.pt", weights_only=True))
+    free = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(model, (torch.randn(2, 3, 8, 8),), dynamic_shapes=free)
+    torch.export.save(exported, folder / f"{name}.pt2")
+
+
+def test_a_program_is_found_by_its_name_with_the_preprocessing_of_its_logits(desk, tmp_path):
+    for name in marks.WIDTHS:
+        program(desk, name, tmp_path)
+    shutil.copy(desk / "w" / "big.pt", tmp_path)  # no program: it is passed over
     about = tmp_path / "about.json"
     about.write_text(json.dumps(PREPROCESSING | {"macs": 7, "trained_on": []}))
     data = ("-f", desk / "images", "--cache", tmp_path / "c")
@@ -138,6 +177,22 @@ def test_a_program_is_found_by_its_name_with_the_preprocessing_of_its_logits(des
         ("--policy", tmp_path / "policy", *by_file),
     ):
         assert cascade("live", *what, *QUICK, *data).json["agreement"]["outside_noise"] == 0
+
+
+def test_a_program_inherits_nothing_from_another_of_its_name(desk, tmp_path):
+    given = ("-d", "marks", "-f", desk / "images", "--cache", tmp_path / "c", "--split", "test")
+    for name in marks.WIDTHS:
+        program(desk, name, tmp_path)
+    about = tmp_path / "small.json"
+    about.write_text(json.dumps(PREPROCESSING | {"macs": 111}))
+    first, other = (f"net=file:{tmp_path / name}.pt2" for name in marks.WIDTHS)
+    assert cascade("extract", *given, "--models", first).status == 0
+    about.unlink()
+    line = cascade("extract", *given, "--models", other, "--overwrite").refusal
+    assert "big.pt2 says nothing of its preprocessing: write it into" in line
+    assert cascade("extract", *given, "--models", first).status == 0
+    told = manifest_of(tmp_path / "c", "logits", "test", "net", "marks").provenance
+    assert told["macs"] == 111
 
 
 def test_imported_logits_have_no_model_to_run(desk, tmp_path):

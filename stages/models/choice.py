@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -12,10 +12,10 @@ from urllib.parse import quote
 from cache.errors import InputError, nearest
 from stages.commands import IMPORTED
 from stages.models import programs
-from stages.models.recorded import Facts
+from stages.models.recorded import Facts, Recorded, same_bytes
 from stages.models.registry import get, knows, specs
 from stages.models.spec import ModelSpec
-from stages.models.weights import Weights, available, find, own_file, stated
+from stages.models.weights import Weights, available, digest, find, own_file, stated
 
 PathLike = str | os.PathLike[str]
 LONGEST = 200  # bytes of a percent-encoded name: file systems end at 255, and "model=" is added
@@ -38,7 +38,7 @@ def choose(
     directory: PathLike | None = None,
     download: bool = True,
     preprocess: PathLike | None = None,
-    recorded: Callable[[str], Facts | None] = lambda name: None,
+    recorded: Recorded = lambda name: (),
 ) -> list[Chosen]:
     """The models asked for, with their weights, in the order asked for.
 
@@ -48,8 +48,8 @@ def choose(
     torch.export program, whatever its name; "file:PATH.pt2" is one called after the file, and
     `preprocess` is their JSON, by default the one beside each. A name that is none of these may be
     one that `recorded` has facts of: it is that architecture, with the file called NAME in
-    `directory`. Raises InputError for what is unknown, malformed, asked for twice or without
-    weights.
+    `directory`. What was recorded of the same bytes holds where no JSON says otherwise. Raises
+    InputError for what is unknown, malformed, asked for twice or without weights.
     """
     names = [aliased(name) for name in names]
     known = _aliases([*aliases, *(name for name in names if "=" in name)])
@@ -63,23 +63,24 @@ def choose(
         file: PathLike | None = given.get(name, own)
         facts = None if name in known else of_record(name, dataset, recorded)
         if facts is not None:
-            architecture, file = facts["architecture"], file or own_file(name, directory)
+            architecture = facts["architecture"]
+            file = file or own_file(name, directory, program=architecture == name)
         if f"{architecture}:" == programs.PREFIX:
             programs.name_of(f"{programs.PREFIX}{file}")  # refuses what is no program
         if file is not None and Path(file).suffix == programs.SUFFIX:
-            one = _program(name, dataset, file, preprocess, facts or recorded(name))
+            one = _program(name, dataset, Path(file), preprocess, recorded)
         else:
             spec = get(architecture, dataset)
             one = Chosen(name, spec, find(spec, file, directory, download))
-        chosen.append(_as_before(one, facts or {}))
+        chosen.append(_as_before(one, recorded))
     if preprocess is not None and all(one.spec.family != "program" for one in chosen):
         raise InputError("--preprocess is for file:PATH.pt2 models, and none is asked for")
     return chosen
 
 
-def of_record(name: str, dataset: str, recorded: Callable[[str], Facts | None]) -> Facts | None:
+def of_record(name: str, dataset: str, recorded: Recorded) -> Facts | None:
     """What is recorded of a model that nothing else knows; InputError where that cannot run."""
-    facts = None if knows(name, dataset) else recorded(name)
+    facts = None if knows(name, dataset) else next(iter(recorded(name)), None)
     if facts is None or "architecture" in facts:
         return facts
     if facts["runtime"] == IMPORTED:
@@ -90,21 +91,26 @@ def of_record(name: str, dataset: str, recorded: Callable[[str], Facts | None]) 
     return None
 
 
-def _as_before(one: Chosen, facts: Facts) -> Chosen:
+def _as_before(one: Chosen, recorded: Recorded) -> Chosen:
     """With what its weights were trained on, where that is known of the same bytes."""
-    trained, weights = facts.get("trained_on"), one.weights
-    same = weights.sha256 == facts.get("weights_sha256")
-    if not (trained and same and weights.trained_on_source == "assumed"):
+    weights = one.weights
+    if weights.trained_on_source != "assumed":
+        return one
+    trained = (same_bytes(recorded(one.name), weights.sha256) or {}).get("trained_on")
+    if not trained:
         return one
     splits, source = tuple(trained["splits"]), trained["source"]
     return replace(one, weights=replace(weights, trained_on=splits, trained_on_source=source))
 
 
 def _program(
-    name: str, dataset: str, file: PathLike, preprocess: PathLike | None, facts: Facts | None
+    name: str, dataset: str, file: Path, preprocess: PathLike | None, recorded: Recorded
 ) -> Chosen:
-    about = Path(preprocess or Path(file).with_suffix(".json"))
-    spec = programs.spec(name, dataset, file, preprocess, facts)
+    def before() -> Facts | None:
+        return same_bytes(recorded(name), digest(file))
+
+    about = Path(preprocess or file.with_suffix(".json"))
+    spec = programs.spec(name, dataset, file, preprocess, before)
     weights, splits = find(spec, file), stated(about)
     if splits is not None:
         weights = replace(weights, trained_on=splits, trained_on_source="stated")

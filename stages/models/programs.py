@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +38,22 @@ def spec(
     dataset: str,
     path: str | os.PathLike[str],
     preprocess: str | os.PathLike[str] | None = None,
-    recorded: Mapping[str, Any] | None = None,
+    recorded: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> ModelSpec:
     """The program of a file as a model; needs no torch, executes nothing.
 
     `preprocess` is a JSON file, by default the one beside the program (nets/a.json for nets/a.pt2):
     `{"preprocessing": {"resize": 256, "crop": 224, "interpolation": "bicubic", "mean": […], "std":
     […]}, "trained_on": ["train"]}`; of the programs' facts only `classes` and `macs` may stand in
-    it. Where no such file is, what was `recorded` of the program when it last ran will do. Raises
-    InputError where it is missing or does not fit the program.
+    it. Where no such file is, what was `recorded` of these very bytes when they last ran will do.
+    Raises InputError where it is missing or does not fit the program.
     """
     program, beside = Path(path), Path(preprocess or Path(path).with_suffix(".json"))
     if not program.is_file():
         raise InputError(f"no file {program} for {name}: check the path")
-    if recorded and "preprocessing" in recorded and not (preprocess or beside.is_file()):
-        stated = {key: recorded[key] for key in ("preprocessing", "macs") if key in recorded}
+    before = None if preprocess or beside.is_file() else recorded()
+    if before and "preprocessing" in before:
+        stated = {key: before[key] for key in ("preprocessing", "macs") if key in before}
     else:
         stated = _stated(beside, program)
     about = facts(program)

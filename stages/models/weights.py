@@ -84,16 +84,19 @@ def locate(
     return None
 
 
-def own_file(name: str, directory: str | os.PathLike[str] | None) -> Path:
-    """NAME.pt2, .pt, .pth or .safetensors in the folder, for a model of one's own name."""
-    suffixes = (*SUFFIXES, ".pt2")
+def own_file(name: str, directory: str | os.PathLike[str] | None, program: bool) -> Path:
+    """NAME.pt, .pth, .safetensors or .pt2 in the folder, for a model of one's own name.
+
+    .pt2 comes first for a `program`, last for an architecture.
+    """
+    suffixes = (".pt2", *SUFFIXES) if program else (*SUFFIXES, ".pt2")
     places = [] if directory is None else _in_folder(name, directory, suffixes)
     found = next((path for path in places if os.path.isfile(path)), None)
     if found is None:
         where = "" if directory is None else f" in {os.fspath(directory)}"
         raise InputError(
             f"no weights for {name}{where}: give --weights DIR with {name}.pt, .pth, .safetensors "
-            f"or .pt2, or say {name}=ARCHITECTURE:FILE"
+            f"or .pt2, or extract {name}=ARCHITECTURE:FILE"
         )
     return found
 
@@ -179,7 +182,7 @@ def _nowhere(spec: ModelSpec, directory: str | os.PathLike[str] | None) -> str:
 
 
 def _described(spec: ModelSpec, path: Path, origin: str) -> Weights:
-    sha256 = _sha256(path)
+    sha256 = digest(path)
     splits = stated(path)
     if splits is not None:
         return Weights(path, sha256, origin, splits, "stated")
@@ -194,15 +197,16 @@ def _is_published(published: Published | None, sha256: str) -> bool:
     return published is not None and sha256.startswith(published.sha256_prefix)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def digest(path: Path) -> str:
+    """The SHA-256 of a weights file."""
+    found = hashlib.sha256()
     try:
         with open(path, "rb") as stream:
             while block := stream.read(1 << 20):
-                digest.update(block)
+                found.update(block)
     except OSError as error:
         raise InputError(f"cannot read weights {path} ({error.strerror}): check it") from error
-    return digest.hexdigest()
+    return found.hexdigest()
 
 
 def stated(path: Path) -> tuple[str, ...] | None:
