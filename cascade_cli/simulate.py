@@ -85,8 +85,9 @@ def simulate(
     dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     split = gather.report_split(store, dataset, split)
     scores = gather.scores(store, dataset, split, pair, images, runtime)
-    told = [alias.partition("=")[0] for alias in aliases]
-    gather.same_weights(store, scores, dataset, told, images)
+    if aliases:
+        told = [alias.partition("=")[0] for alias in aliases]
+        gather.same_weights(store, scores, dataset, told, images)
     cascade, fit = gather.decided(
         store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
     )
