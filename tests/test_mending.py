@@ -14,10 +14,11 @@ from helpers import make_cache
 from running import ROOT, cascade, seeded_weights
 
 import cache
-from cache import Store
+from cache import Partition, Store
 from cache.manifest import manifest_path
 from cache.partition import KEYS
-from cascade_cli.mending import _COMMANDS
+from cache.verify import Damage
+from cascade_cli.mending import _COMMANDS, mending
 from stages import costs, publish, score
 
 PAIR = ("-m1", "digits_wide", "-m2", "digits_plain")
@@ -70,6 +71,15 @@ def test_what_a_copy_brought_is_fetched_again(tier, tmp_path):
             assert shown[0].startswith(f"{path} ")
             assert shown[0].endswith(AGAIN)
             copy.write(path, good)
+
+
+def test_what_begins_like_a_file_of_the_copy_is_mended(tmp_path):
+    keys = {"dataset": "toy", "split": "test", "variant": "identity", "runtime": "import"}
+    mine, other = (Partition.of("logits", **keys, model=name) for name in ("s", "s2"))
+    store = Store(tmp_path)
+    store.write(publish.SUMS, f"{'0' * 64}  {other.path}/part-00000.parquet\n".encode())
+    assert "--model s " in mending(store, Damage(mine.path, mine, "does not fit"))
+    assert mending(store, Damage(other.path, other, "does not fit")) is None
 
 
 def test_scores_without_logits_have_no_command(tmp_path):

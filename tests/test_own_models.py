@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import sys
 
@@ -60,12 +62,53 @@ def test_changed_model_code_is_noticed(desk, code):
     assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
 
 
-def test_logits_from_before_the_code_was_recorded_are_kept(desk, code, monkeypatch):
+def test_splits_of_other_model_code_are_not_mixed(desk, code):
+    for model in ("small", "big"):
+        assert extract(desk, "--split", "val", model=model).status == 0
+    known = code.read_text()
+    again(code, "nn.MaxPool2d(6)", "nn.AvgPool2d(6)")
+    for model in ("small", "big"):
+        assert extract(desk, "--split", "test", model=model).status == 0
+    pair = ("-m1", "small", "-m2", "big", "--cache", desk / "c")
+    line = cascade("threshold", *pair, "--dataset", "marks").refusal
+    assert re.search("small has model code [0-9a-f]{12} on test but [0-9a-f]{12} on val", line)
+    given = ("--dataset", "marks", "-f", desk / "images", "--weights", desk / "w", "-t", "0.5")
+    assert cascade("live", *pair, *given, "--no-alone").status == 0
+    code.write_text(known)
+    again(code, "", "")
+    assert "small with model code " in cascade("live", *pair, *given, "--no-alone").refusal
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_logits_from_before_the_code_was_recorded_are_kept(complete, desk, code, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["stages.extract.run"], "code_of", lambda spec: None)
-        assert extract(desk).status == 0
+        shard = () if complete else ("--shard", "0/2")
+        assert extract(desk, "--part-rows", PER_CLASS, *shard).status == 0
     again(code, "nn.MaxPool2d", "nn.AvgPool2d")
-    assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
+    [row, _] = extract(desk, "--part-rows", PER_CLASS, "--json").json["models"]
+    assert (row["rows"], row["resumed_rows"]) == (N, N if complete else 2 * PER_CLASS)
+
+
+def test_a_policy_names_the_architectures_that_a_new_cache_lacks(desk, code):
+    for model in ("small", "big"):
+        assert extract(desk, model=model).status == 0
+    pair = ("-m1", "small", "-m2", "big", "-t", "0.5")
+    given = ("--policy", desk / "p", "--cache", desk / "c")
+    assert cascade("export", "-d", "marks", *pair, *given).status == 0
+    asked = ("check", desk / "p", "--cache", desk / "new")
+    line = cascade(*asked).refusal
+    assert "--models small=mark_2:FILE,big=mark_6:FILE --precision" in line
+    command = re.search("run `cascade (.*)`", line)[1].replace("DIR", str(desk / "images"))
+    for model in ("small", "big"):
+        command = command.replace("FILE", str(desk / "w" / f"{model}.pt"), 1)
+    assert cascade(*shlex.split(command)).status == 0
+    assert cascade(*asked).status == 0
+    line = cascade(*asked[:3], desk / "empty", "-f", desk / "images").refusal
+    assert line.endswith(
+        "give --weights DIR with small.pt, .pth, .safetensors or .pt2, or "
+        "extract small=ARCHITECTURE:FILE"
+    )
 
 
 def test_multiply_adds_are_counted_and_a_later_statement_is_taken_over(desk, code):

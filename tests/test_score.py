@@ -155,7 +155,34 @@ def test_what_a_runtime_lacks_is_made_in_it(small_cache, runtime, variant, words
     assert error.value.command in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("models", "made"),
+    [
+        (["large"], "import"),
+        (["large", "small"], "import"),
+        (["torched"], "extract"),
+        (["huge"], "extract"),
+        (None, "extract"),
+    ],
+)
+@pytest.mark.parametrize("mixed", [True, False])
+def test_what_was_imported_is_imported_on_other_splits(store, models, made, mixed):
+    """As is, of a dataset all of which was imported, what nothing is known of."""
+    write_samples(store, "test", LABELS)
+    for model in ("large", "small"):
+        write_logits(store, "test", model, LABELS, tied_logits(RNG, 40), runtime="import")
+    if mixed:
+        write_logits(store, "test", "torched", LABELS, tied_logits(RNG, 40))
+    with pytest.raises(lacking.MissingError) as error:
+        load(store, "toy", "val", models)
+    made = made if mixed else "import"
+    names = models or ["NAME"]
+    each = [f"cascade {made} --dataset toy " for _ in (names if made == "import" else [0])]
+    assert [line[: len(each[0])] for line in error.value.command.split(" && ")] == each
+
+
 def test_logits_without_samples(store):
+
     write_logits(store, "test", "small", LABELS, tied_logits(RNG, 40))
     with pytest.raises(InputError) as error:
         load(store, "toy", "test")
