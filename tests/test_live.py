@@ -391,28 +391,6 @@ def test_a_busy_machine_is_told(batched, monkeypatch, usual, said):
     assert done.json["usual_ms"] == usual
 
 
-def test_other_answers_than_simulated_exit_3(batched, monkeypatch):
-    """As of a runtime that halves the logits of every class but the last."""
-    usual = Runner.logits
-
-    def other(self, batch):
-        logits = usual(self, batch).clone()
-        logits[:, :-1] /= 2
-        return logits
-
-    monkeypatch.setattr(Runner, "logits", other)
-    asked = ("-t", "0.9", "--batch-size", 50, "--cache", batched)
-    done = live(*asked, "--json")
-    assert json.loads(done.out)["agreement"]["outside_noise"] > 20
-    assert done.status == 3
-    assert done.err.endswith("simulation disagree by more than float noise\n")
-    shown = live(*asked)
-    assert shown.status == 3
-    assert len(re.findall(r"^    request \d+, sample \d+", shown.out, re.M)) == 20
-    assert re.search(r"^    … and \d+ more, all with --json", shown.out, re.M)
-    assert "disagree by more than float noise" in shown.err
-
-
 def test_one_model_alone(batched):
     result = live("--batch-size", 64, "--cache", batched, "--json", models=(A,))
     found = result.json
@@ -464,12 +442,18 @@ def test_the_oracle_ignores_threshold_and_postcheck_with_a_note(batched):
     assert result.json["escalated"] == (~scores.correct[0]).sum()
 
 
-def test_a_disagreement_is_listed_and_warned_of(batched, monkeypatch):
+def test_a_disagreement_is_listed_and_exits_3(batched, monkeypatch):
     usual = Runner.logits
     monkeypatch.setattr(Runner, "logits", lambda self, batch: usual(self, batch) * 0.5)
-    result = live("-t", "0.9", "--batch-size", 64, "--cache", batched)
-    assert "warning: the live run and the simulation disagree" in result.err
-    assert re.search(r"request (\d+), sample \1: \S+ from the threshold", result.out)
+    asked = ("-t", "0.9", "--batch-size", 64, "--cache", batched)
+    told, shown = live(*asked, "--json"), live(*asked)
+    for done in (told, shown):
+        assert done.status == 3
+        assert done.err.endswith("simulation disagree by more than float noise\n")
+    count = len(json.loads(told.out)["agreement"]["differences"])
+    lines = re.findall(r"^    request (\d+), sample \1: \S+ from the threshold$", shown.out, re.M)
+    assert len(lines) == 20 < count
+    assert f"\n    … and {count - 20} more, all with --json\n" in shown.out
 
 
 def test_what_the_cache_lacks_is_extracted_first(tmp_path):
