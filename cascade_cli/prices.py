@@ -244,10 +244,14 @@ def against(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {"baseline": "against"} if len({row["baseline"] for row in rows}) > 1 else {}
 
 
+def baseline(rows: Sequence[dict[str, Any]]) -> str:
+    """What all rows are held against, in words."""
+    return "the model that its row names" if against(rows) else rows[0]["baseline"]
+
+
 def explain(rows: Sequence[dict[str, Any]]) -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    baseline = "each row's own" if against(rows) else rows[0]["baseline"]
-    print(f"{counted(rows[0])}; saved, and at which change of accuracy, against {baseline}")
+    print(f"{counted(rows[0])}; saved, and at which change of accuracy, against {baseline(rows)}")
 
 
 def counted(row: dict[str, Any]) -> str:

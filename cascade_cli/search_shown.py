@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade_cli.output import print_table, print_text
-from cascade_cli.prices import against
+from cascade_cli.prices import against, baseline
 
 SHOWN = 12
 COLUMNS = {
@@ -45,11 +45,10 @@ def show(found: dict[str, Any]) -> None:
     third = THIRD if any(row["model_3"] for row in rows) else {}
     print_table([_plain(row) for row in rows], COLUMNS | against(rows) | third)
     cost = found["cost"]
-    baseline = "each row's own" if against(rows) else rows[0]["baseline"]
     print(
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
         f"reported on {found['split']} ({found['n']} images)\ncost: {cost['unit']} per request "
-        f"({cost['why']}), batch size {cost['batch_size']}; saved against {baseline}"
+        f"({cost['why']}), batch size {cost['batch_size']}; saved against {baseline(rows)}"
     )
 
 

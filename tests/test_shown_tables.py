@@ -33,7 +33,7 @@ def test_threshold_counts_the_pairs_that_are_no_cascade(where):
     head, *lines = shown.splitlines()
     assert not [line for line in lines[:20] if "  never  " in line]
     assert f"{never} more have λ never" in shown
-    assert ("against" in cells(head)[-1]) == ("against each row's own" in shown)
+    assert ("against" in cells(head)[-1]) == ("against the model that its row names" in shown)
     pair = cascade("threshold", "-m1", "large", "-m2", "small", *where)
     assert "more have λ never" not in pair.out
 
@@ -47,4 +47,4 @@ def test_the_hull_names_what_each_row_saves_against(where):
     assert cells(table[0])[-1].strip() == "against"
     said = [cells(line)[-1].strip() for line in table[1 : 1 + len(baselines)]]
     assert said == baselines
-    assert "saved against each row's own" in shown
+    assert "saved against the model that its row names" in shown
