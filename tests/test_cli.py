@@ -562,13 +562,17 @@ def test_what_is_named_twice_is_told_once(key, own):
 
 
 def test_missing_logits_name_the_command(tmp_path):
+    """Of a data set whose logits were all imported, the one that imports; which then works."""
     np.save("x.npy", np.eye(5))
     np.save("y.npy", np.arange(5))
     given = ("--dataset", "mine", "--split", "a", "--model", "b", "--labels", "y.npy")
     assert cascade("import", *given, "--logits", "x.npy").status == 0
     args = ("simulate", "--dataset", "mine", "--split", "a", "-m1", "b", "-m2", "resnet20")
     line = cascade(*args).refusal
-    assert "cascade extract --dataset mine --data DIR --split a --models resnet20" in line
+    command = re.search("`cascade (.*)`", line)[1]
+    assert command == "import --dataset mine --split a --model resnet20 --logits FILE"
+    assert cascade(*shlex.split(command.replace("FILE", "x.npy"))).status == 0
+    assert "b → resnet20" in cascade(*args).out
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
