@@ -4,6 +4,7 @@ narrows them down to those on its frontier, and picks the reference; the rest on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,11 +114,14 @@ Tried = tuple[tuple[str, ...], "Rule | None"]
 
 
 def _shortlist(found: Found, reference: str) -> list[Tried]:
-    """The reference alone, which loses nothing, and the pairs and rules on the frontier."""
+    """The reference alone, which loses nothing, the pairs and rules on the frontier, and beside
+    each the pair that hands over to the reference."""
     tried: dict[Tried, None] = {((reference,), None): None}
     for point in found.points:
         rule = None if point.score is None else Rule(point.score, point.postcheck)
         tried[point.models, rule] = None
+        if rule and point.models[0] != reference:
+            tried[(point.models[0], reference), replace(rule, postcheck=False)] = None
     return list(tried)
 
 
@@ -135,7 +139,10 @@ def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: s
             orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
         final = _final(scores, a, b, rule)
         prices = (float(costs.alone[a]), float(costs.alone[b]))
-        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices))
+        lossless = math.inf
+        if models[-1] == reference and not (rule and rule.postcheck):
+            lossless = sum(prices) if rule else prices[0]
+        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, lossless))
     return out
 
 

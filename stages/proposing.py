@@ -6,6 +6,7 @@ sweeps can share an Ordering. Proposing looks at its own part of the images only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,8 @@ class Sweep:
     """All λ of one pair and rule, against a reference.
 
     `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
-    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs.
+    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs;
+    where it costs `lossless` the reference has the last word on every image, ∞ where it never has.
     """
 
     ordering: Ordering
@@ -45,6 +47,7 @@ class Sweep:
     escalated: np.ndarray
     cost_1: float = 0.0
     cost_2: float = 1.0
+    lossless: float = math.inf
 
     @classmethod
     def of(
@@ -54,10 +57,11 @@ class Sweep:
         correct_final: np.ndarray,
         reference: np.ndarray,
         costs: tuple[float, float] = (0.0, 1.0),
+        lossless: float = math.inf,
     ) -> Sweep:
         """From bool [N] each; `correct_final` is that of the answer once B has run."""
         wanted = reference.astype(np.int8)
-        return cls(ordering, wanted - correct_1, wanted - correct_final, *costs)
+        return cls(ordering, wanted - correct_1, wanted - correct_final, *costs, lossless)
 
     def cost(self, usage: np.ndarray) -> np.ndarray:
         """Per request, at these shares of images that B runs on."""
@@ -138,10 +142,11 @@ def propose(
     """At most `most` candidates from the Pareto front of cost and estimated risk of all sweeps.
 
     The front alone jumps from one lost image to the next, and its safest point is the luckiest; so
-    between two of its points the costlier λ of the same sweep are stepping stones. `slack` (sweep,
-    usage, risk) → float64 is the distance from the limits in standard errors; largest first.
+    between two of its points the costlier λ of the same sweep are stepping stones, and beyond its
+    end those that lead to the reference itself. `slack` (sweep, usage, risk) → float64 is the
+    distance from the limits in standard errors; largest first.
     """
-    front = _front(sweeps, part, loss)
+    front = _to_the_reference(sweeps, part, loss, _front(sweeps, part, loss))
     found = _joined(list(_stones(sweeps, part, loss, front)))
     spare = slack(found.sweep, found.usage, found.risk)
     cost = np.array([sweeps[s].cost(u) for s, u in zip(found.sweep, found.usage, strict=True)])
@@ -176,6 +181,29 @@ def _front(sweeps: Sequence[Sweep], part: Part, loss: Loss) -> np.ndarray:
     return points[_falling(points[:, 1])]
 
 
+def _to_the_reference(
+    sweeps: Sequence[Sweep], part: Part, loss: Loss, front: np.ndarray
+) -> np.ndarray:
+    """The front, then what looks as safe and costs more, until nothing can be lost: the cheapest of
+    the sweeps that end there, and the cheapest of their ends."""
+    ending = [s for s, sweep in enumerate(sweeps) if sweep.lossless < math.inf]
+    cost, risk, last = front[-1]
+    if not ending or cost >= sweeps[int(last)].lossless:
+        return front
+    more = [min(_first_within(sweeps[s], part, loss, max(risk, 0.0), s) for s in ending)]
+    more += [min((sweeps[s].lossless, 0.0, float(s)) for s in ending)]
+    return np.array([*front, *more[int(last) in ending :]])
+
+
+def _first_within(
+    sweep: Sweep, part: Part, loss: Loss, most: float, s: int
+) -> tuple[float, float, float]:
+    """A row of `_front`: the cheapest λ of a sweep that has one with at most this risk."""
+    cost, risk, _ = _points(sweep, part, loss)
+    row = int((risk <= most).argmax())
+    return float(cost[row]), float(risk[row]), float(s)
+
+
 def _stones(
     sweeps: Sequence[Sweep], part: Part, loss: Loss, front: np.ndarray
 ) -> Iterator[Candidates]:
@@ -189,6 +217,7 @@ def _stones(
         low, high = front[mine, 0], next_cost[mine]
         owner = np.searchsorted(low, cost, side="right") - 1
         inside = (owner >= 0) & (cost < high[owner]) & (risk <= front[mine, 1][owner])
+        inside &= cost <= sweeps[s].lossless
         rows = np.flatnonzero(inside)
         yield Candidates(
             np.full(len(rows), s), cuts_at(ordering, ends[rows]), ends[rows] / ends[-1], risk[rows]
