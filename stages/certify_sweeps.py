@@ -56,7 +56,7 @@ def certify_sweeps(
     n = len(sweeps[0].trusted)
     proposing, testing = parts(n, share, seed)
     part = Part.of(np.isin(np.arange(n), proposing))
-    caps = np.array([_cap(sweep, limits) for sweep in sweeps])
+    caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
     loss = _LOSSES[limits.bound]
     found = propose(sweeps, part, loss, _slack(limits, caps, len(proposing)), most)
     test = _Test(sweeps, found, limits, caps, proposing, testing)
@@ -78,14 +78,6 @@ def parts(n: int, share: float = SHARE, seed: int = _SEED) -> tuple[np.ndarray, 
     if count >= n:
         raise InputError(f"{n} images cannot both propose and test: give more")
     return shuffled[:count], shuffled[count:]
-
-
-def _cap(sweep: Sweep, limits: Limits) -> float:
-    """The use of B that keeps both caps: 1 and more is no cap."""
-    caps = [1.0 if limits.usage is None else limits.usage]
-    if limits.cost is not None:
-        caps.append(sweep.usage_cap(limits.cost))
-    return min(caps)
 
 
 def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[..., np.ndarray]:
@@ -173,17 +165,22 @@ class _Test:
         return out
 
     def blaming_the_cap(self, made: Certificate) -> Certificate:
-        """The same, with a reason that names the cap where the risk alone would have passed."""
+        """The same, with a reason that names the cap where it is what was not kept."""
         first = made.order[:1]
-        risk = float(self._risk(first)[0])
-        if risk > made.level:
-            return made
         used, cap = self._sent[first[0]] / len(self.testing), self.caps[self.found.sweep[first[0]]]
-        why = (
-            f"{SAFEST} keeps its loss (p = {risk:.3g}), but runs B on {used:.2%} of the "
-            f"{len(self.testing)} testing images against a cap of {max(cap, 0):.2%} (p = "
-            f"{made.p_values[0]:.3g}, at most {made.level:g} is needed): a larger cap helps"
+        p_risk, p_cap = float(self._risk(first)[0]), float(self._usage(first)[0])
+        if not self.limits.capped or p_cap <= made.level:
+            return made
+        kept, more = "keeps its loss", "a larger cap helps"
+        if p_risk > made.level:
+            kept, more = "is not sure to keep its loss", "a larger cap and a larger epsilon help"
+        over = (
+            f"runs B on {used:.2%} of the {len(self.testing)} testing images against a cap of "
+            f"{cap:.2%} (p = {p_cap:.3g}, at most {made.level:g} is needed)"
+            if cap >= 0
+            else "costs more than the cap before B runs"
         )
+        why = f"{SAFEST} {kept} (p = {p_risk:.3g}), but {over}: {more}"
         return replace(made, why=why, images=None)
 
 

@@ -138,10 +138,10 @@ def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: s
             sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
             orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
         final = _final(scores, a, b, rule)
-        prices = (float(costs.alone[a]), float(costs.alone[b]))
+        prices = (float(costs.alone[a]), float(costs.alone[b]) if rule else 0.0)
         lossless = math.inf
         if models[-1] == reference and not (rule and rule.postcheck):
-            lossless = sum(prices) if rule else prices[0]
+            lossless = sum(prices)
         out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, lossless))
     return out
 

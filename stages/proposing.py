@@ -38,8 +38,9 @@ class Sweep:
     """All λ of one pair and rule, against a reference.
 
     `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
-    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs;
-    where it costs `lossless` the reference has the last word on every image, ∞ where it never has.
+    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs: 0
+    of a model alone, which has no B. Where a request costs `lossless` the reference has the last
+    word on every image; ∞ where it never has.
     """
 
     ordering: Ordering
@@ -78,9 +79,13 @@ class Sweep:
         out[to_b] = self.escalated[to_b]
         return out
 
-    def usage_cap(self, cost_cap: float) -> float:
-        """The use of B that costs this much: below 0 where A alone costs more."""
-        return (cost_cap - self.cost_1) / self.cost_2
+    def usage_cap(self, usage: float | None, cost: float | None) -> float:
+        """The most use of B within these caps: below 0 where A alone costs more, 1 is no cap."""
+        by_cost = 1.0
+        if cost is not None:
+            spare = cost - self.cost_1
+            by_cost = spare / self.cost_2 if self.cost_2 else math.copysign(1.0, spare)
+        return min(1.0 if usage is None or not self.cost_2 else usage, by_cost)
 
 
 @dataclass(frozen=True)
@@ -158,8 +163,9 @@ def propose(
 
 def _points(sweep: Sweep, part: Part, loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(cost, risk, ends) of every λ, cheapest first."""
-    ends = part.ordering(sweep).ends
-    n = max(int(ends[-1]), 1)
+    ordering = part.ordering(sweep)
+    n = max(len(ordering.order), 1)
+    ends = ordering.ends if sweep.cost_2 else ordering.ends[:1]
     return sweep.cost(ends / n), part.totals(sweep, loss)[ends] / n, ends
 
 
@@ -220,7 +226,10 @@ def _stones(
         inside &= cost <= sweeps[s].lossless
         rows = np.flatnonzero(inside)
         yield Candidates(
-            np.full(len(rows), s), cuts_at(ordering, ends[rows]), ends[rows] / ends[-1], risk[rows]
+            np.full(len(rows), s),
+            cuts_at(ordering, ends[rows]),
+            ends[rows] / max(len(ordering.order), 1),
+            risk[rows],
         )
 
 

@@ -6,7 +6,7 @@ Searched on the fitting images, told about the reported ones. From the cache alo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,9 @@ class Search:
 
     @cached_property
     def judge(self) -> Judge:
-        return Judge(self.reported, self.plan, self.pricer)
+        """Held against the model to match, unless another baseline was asked for."""
+        baseline = self.pricer.baseline or self.question.model
+        return Judge(self.reported, self.plan, replace(self.pricer, baseline=baseline))
 
     @cached_property
     def row(self) -> int:
@@ -110,7 +112,8 @@ class Search:
 
     def mixture(self) -> Row | None:
         """Two corners of the hull, and the share of requests that the second should get at random
-        to meet the target for less; None where the answer cannot be undercut so."""
+        to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
+        None where the answer cannot be bettered so."""
         corners = self.found.hull
         cost, right = self.found.cost[corners], self.found.right[corners] / self.found.choices.n
         values, goal = (cost, self.question.value) if self.question.kind == COST else (right, None)
@@ -174,7 +177,7 @@ def run(
     baselines = [search.judge.single(model) for model in search.reported.models]
     if point is not None:
         answer, judged = search.answer(point, fitted)
-        words = sentence(point, answer, judged) + missed(search.question, answer)
+        words = sentence(point, answer, judged, search.question) + missed(search.question, answer)
         found = {
             "answer": answer,
             "sentence": words if certified is None else f"{_promised(certified)} {words}",
@@ -238,7 +241,9 @@ def _tidy(rows: Sequence[Row], search: Search) -> list[Row]:
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     from stages.guarantee import guarantee  # and with it scipy
 
-    scores = search.plan.scores
+    scores, cap = search.plan.scores, promise.limits.cost
+    if cap is not None and cap < search.found.cost[0]:
+        raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
     costs = costs_of(search.pricer, scores.models, len(scores.labels))
     return guarantee(store, scores, costs, search.space, promise)
 

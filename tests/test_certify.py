@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
 from cache import InputError
-from stages.bounds import betting, binomial, binomial_images
+from stages.bounds import betting, betting_images, binomial, binomial_images
 from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import certify_sweeps
 from stages.proposing import Part, Sweep, cuts_at, propose, sent
@@ -90,6 +92,29 @@ def test_the_images_that_would_do_are_those_that_do():
     needed = binomial_images(d, 0.01, 0.05)
     assert needed == math.ceil(math.log(0.05) / math.log(0.99))
     assert binomial_images(np.array([1, 0], np.int8), 0.5, 0.05) is None
+
+
+@given(
+    st.integers(20, 40_000),
+    st.floats(0, 0.3),
+    st.floats(0, 0.3),
+    st.sampled_from([0.01, 0.02, 0.3]),
+)
+@settings(max_examples=60)
+def test_bets_need_as_many_images_as_the_best_of_them(n, lost, won, epsilon):
+    d = np.zeros(n, np.int8)
+    d[: int(lost * n)], d[n - int(won * n) :] = 1, -1
+    values, counts = np.unique(d, return_counts=True)
+    needed = betting_images(d, epsilon, 0.1)
+    assert (needed is None) == (d.mean() >= epsilon)
+    if needed is not None:
+        best = minimize_scalar(
+            lambda bet: -np.log1p(bet * (epsilon - values)) @ counts / n,
+            bounds=(0, 0.75 / (1 - epsilon)),
+            method="bounded",
+            options={"xatol": 1e-12},
+        )
+        assert needed == pytest.approx(math.log(10) / -best.fun, rel=0.05, abs=1)
 
 
 # --- The fixed sequence ---------------------------------------------------------------------------
@@ -173,6 +198,38 @@ def test_proposals_hold_the_front_and_go_from_safe_to_risky(many, seed):
     assert (np.diff(found.risk) >= 0).all()
     same = np.diff(found.risk) == 0
     assert (np.diff(cost)[same] <= 0).all()
+
+
+def _led_to_the_reference(columns, known):
+    """A weak pair, a pair that ends in the reference, and the reference alone; `known`: with word
+    of where nothing can be lost."""
+    s_a, right_a, right_weak, right = columns
+    ordering = Ordering.of(SCORES["maxp"], s_a)
+    ends = (1.1, 1.0) if known else (math.inf, math.inf)
+    return [
+        Sweep.of(ordering, right_a, right_weak, right, (0.1, 0.2)),
+        Sweep.of(ordering, right_a, right, right, (0.1, 1.0), ends[0]),
+        Sweep.of(Ordering.of(SCORES["maxp"], 0 * s_a), right, right, right, (1.0, 0.0), ends[1]),
+    ]
+
+
+@given(ROWS)
+@settings(max_examples=80)
+def test_beyond_the_front_lies_what_can_lose_nothing(rows):
+    sweeps = _led_to_the_reference([np.array(column) for column in zip(*rows, strict=True)], True)
+    everything, loss = Part.of(np.ones(len(rows), bool)), lambda d: (d > 0).astype(np.int8)
+    found = propose(sweeps, everything, loss, lambda sweep, usage, risk: -risk, 10**6)
+    cost = [sweeps[s].cost(u) for s, u in zip(found.sweep, found.usage, strict=True)]
+    assert max(cost) == cost[0] <= 1.0
+    assert not sweeps[found.sweep[0]].differences(found.cuts[0]).any()
+    safe = [
+        cut
+        for cut in cuts_at(sweeps[1].ordering, sweeps[1].ordering.ends)
+        if (sweeps[1].differences(cut) <= 0).all() and sweeps[1].cost(sweeps[1].usage(cut)) < 1.0
+    ]
+    weak = ((found.sweep == 0) & (found.risk == 0)).any()
+    if safe and weak:
+        assert set(safe) <= set(found.cuts[found.sweep == 1])
 
 
 @pytest.mark.parametrize("bound", ["binomial", "betting"])
@@ -311,6 +368,30 @@ def test_the_promise_of_bets():
     assert np.median(found[:, 1]) <= 1.15 * cheapest
 
 
+def test_a_lucky_pair_does_not_hide_the_safe_one():
+    """A pair of two weak models that loses nothing on few images is tried after what is safer."""
+    epsilon, delta, draws, n = 0.0075, 0.1, 300, 600
+    population, rng = _Population(17, 1, size=50_000), np.random.default_rng(2)
+    [(right_a, s_a)], right = population.small, population.right_b
+    columns = [s_a, right_a, right & (rng.random(population.size) > 0.01), right]
+    costs, broken = {True: [], False: []}, 0
+    for d in range(draws):
+        images = rng.integers(population.size, size=n)
+        drawn = [column[images] for column in columns]
+        for known, paid in costs.items():
+            sweeps = _led_to_the_reference(drawn, known)
+            _, deployment = certify_sweeps(sweeps, Limits(epsilon, delta), seed=d)
+            paid.append(math.inf if deployment is None else deployment.cost)
+            if known and deployment is not None:
+                true = _led_to_the_reference(columns, known)[deployment.sweep]
+                named = {ALWAYS: np.inf, NEVER: -np.inf}
+                cut = named.get(deployment.threshold, deployment.threshold)
+                broken += (true.differences(cut) > 0).mean() > epsilon
+    assert max(costs[True]) <= 1.0
+    assert np.isinf(costs[False]).mean() > 0.1
+    assert broken <= binom.ppf(0.999, draws, delta)
+
+
 def test_the_promise_of_a_cap():
     """Neither the loss nor the use of B, together broken in at most δ of the draws."""
     epsilon, delta, draws, n = 0.05, 0.1, 400, 1500
@@ -362,7 +443,22 @@ def test_an_unkept_cap_is_named():
     population = _Population(16, 2, size=3000)
     never, deployment = certify_sweeps(population.sweeps, Limits(0.6, 0.1, cost=0.05))
     assert deployment is None
-    assert "against a cap of 0.00%" in never.why
+    assert "costs more than the cap before B runs" in never.why
+    both, _ = certify_sweeps(population.sweeps, Limits(1e-4, 0.1, usage=0.01))
+    assert re.search("is not sure to keep its loss .*against a cap of 1.00%", both.why)
+    assert "a larger cap and a larger epsilon help" in both.why
+    assert both.images is None
+
+
+def test_one_model_keeps_every_cap_on_the_use_of_b():
+    """It has no B; its cost is known, not estimated."""
+    right = np.ones(300, bool)
+    alone = Sweep.of(Ordering.of(SCORES["maxp"], np.zeros(300)), *[right] * 3, (2.0, 0.0), 2.0)
+    for cap in ({"usage": 0.0}, {"cost": 2.0}):
+        _, deployment = certify_sweeps([alone], Limits(0.05, 0.1, **cap))
+        assert (deployment.usage, deployment.cost) == (0.0, 2.0)
+    _, deployment = certify_sweeps([alone], Limits(0.05, 0.1, cost=1.9))
+    assert deployment is None
 
 
 @pytest.mark.parametrize(

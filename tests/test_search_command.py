@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scipy.stats import binom
 
 from cache import InputError, Store
 from cascade_cli.budgets import parse_cost
+from cascade_cli.search_shown import extent
 from stages.allpairs import Costs, rules
 from stages.bootstrap import Interval, deployed
 from stages.certify import Limits
@@ -24,6 +26,7 @@ from stages.found import Space
 from stages.guarantee import Promise, guarantee
 from stages.operating import OperatingPoint, outcome
 from stages.pricing import Estimate, Pricer
+from stages.questions import Question
 from stages.score import load
 from stages.search import rows_of
 from stages.simulate import Cascade, simulate
@@ -152,6 +155,62 @@ def test_an_accuracy_that_is_missed_is_said(digits):
     assert "asked" not in met["sentence"]
 
 
+def test_a_cost_that_is_missed_is_said(digits):
+    found = _search(digits, "--max-cost", "0.1M", "--json").json
+    assert found["answer"]["fit_cost"] <= 1e5 < found["answer"]["cost"]
+    spent, reached = (f"{found['answer'][name]:,.0f}" for name in ("fit_cost", "cost"))
+    assert found["sentence"].endswith(
+        f" Chosen on val, where it costs {spent}; on test it costs {reached}, more than the "
+        "100,000 multiply-adds allowed."
+    )
+    kept = _search(digits, "--max-cost", "0.3M", "--json").json
+    assert kept["answer"]["cost"] <= 3e5
+    assert "allowed" not in kept["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("1se", "none within a standard error of the most accurate costs less"),
+        ("best-accuracy", "none is more accurate"),
+        ("max-cost", "none that costs no more than allowed is more accurate"),
+        ("min-accuracy", "none that reaches this accuracy costs less"),
+        ("match", "none that reaches this accuracy costs less"),
+        ("certify", "none that is certified costs less"),
+    ],
+)
+def test_a_single_model_is_the_answer_to_its_question(kind, why):
+    row = {"accuracy": 0.5, "fit_accuracy": 0.5, "split": "test", "fit_split": "val"}
+    row |= {"cost": 0.0036258, "cost_unit": "J", "crossfit_accuracy": None}
+    some = Verdict(UNKNOWN, "small", Interval(0.0, 0.0, 0.0), Estimate(0.0, 0.0))
+    said = sentence(OperatingPoint(("small",)), row, some, Question(kind))
+    assert said.endswith(f"at 3.626 mJ a request. A cascade is not worth it here: {why}.")
+
+
+def test_the_model_to_match_is_what_the_answer_is_held_against(digits):
+    found = _search(digits, "--match", "digits_plain", "--json").json
+    assert {row["baseline"] for row in [found["answer"], *found["frontier"]]} == {"digits_plain"}
+    scores, row = load(Store(digits), "digits", "test"), found["answer"]
+    plain = scores.accuracy[scores.index("digits_plain")]
+    assert row["accuracy_change"] == pytest.approx(row["accuracy"] - plain)
+    asked = ("--match", "digits_plain", "--baseline", "digits_wide", "--json")
+    assert _search(digits, *asked).json["answer"]["baseline"] == "digits_wide"
+
+
+@pytest.mark.parametrize(
+    ("shown", "corners", "points", "said"),
+    [
+        (12, 15, 57, "12 of 15 corners of the upper hull of the frontier of 57 points (--output"),
+        (2, 2, 2, "2 corners of the upper hull of the frontier of 2 points"),
+        (1, 1, 1, "1 corner of the upper hull of the frontier of 1 point"),
+    ],
+)
+def test_what_the_table_leaves_out_is_said(shown, corners, points, said):
+    told = extent(shown, corners, points)
+    assert told.startswith(said)
+    assert ("--output" in told) == (shown < corners)
+
+
 def test_baselines_and_mixture(digits):
     found = _search(digits, "--min-accuracy", "0.98", "--json").json
     scores, answer = load(Store(digits), "digits", "test"), found["answer"]
@@ -175,7 +234,7 @@ def test_baselines_and_mixture(digits):
 
 @pytest.mark.parametrize(
     "question",
-    [("--match", "digits_residual"), ("--max-cost", "0.02M"), ("--certify", "0.03,0.1")],
+    [("--match", "digits_plain"), ("--max-cost", "0.02M"), ("--certify", "0.03,0.1")],
 )
 def test_the_answer_becomes_a_policy(digits, tmp_path, question):
     """What is promised is the answer's row; `export` of the same λ differs in how it was fitted."""
@@ -290,7 +349,11 @@ def test_a_certificate_and_none(digits):
     assert made["usage"] == here.usage()
     assert found["sentence"].startswith("With probability 0.9")
     assert binom.cdf(lost.sum(), 500, 0.05) < 0.1
-    none = _search(digits, "--certify", "0.002,0.01", "--json").json
+    few = _search(digits, "--certify", "0.002,0.01", "--json").json
+    images = math.ceil(math.log(0.01) / math.log(1 - 0.002))
+    assert few["certificate"]["images_needed"] == images
+    assert "digits_residual alone, loses 0.00% of the 350 testing images (p = " in few["sentence"]
+    none = _search(digits, "--certify", "0.03,0.1", "--max-cost", "25000", "--json").json
     assert none["answer"] is None
     assert not none["certificate"]["feasible"]
     said = none["sentence"]
@@ -327,6 +390,10 @@ BAD = {
     "reference": (("--certify", "0.1,0.1", "--reference", "x"), "unknown reference 'x'"),
     "too good": (("--min-accuracy", "1", "--models", "digits_wide,digits_plain"), "ask for less"),
     "too cheap": (("--max-cost", "5"), "nothing costs 5 multiply-adds or less on val"),
+    "too cheap to certify": (
+        ("--certify", "0.1,0.1", "--max-cost", "5"),
+        "nothing costs 5 multiply-adds or less on val",
+    ),
     "wrong unit": (("--max-cost", "3mJ"), "'3mJ' is no cost in multiply-adds"),
     "no number": (("--max-cost", "much"), "'much' is no cost"),
     "certify": (("--certify", "0.1"), "give EPSILON,DELTA"),
