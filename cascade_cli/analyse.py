@@ -30,7 +30,7 @@ POINT_COLUMNS = {
     "accuracy_2": "B alone:.2%",
 }
 COST_COLUMNS = {
-    "cost": "cost:.4g",
+    "cost": "cost",
     "saved": "saved:.1%",
     "accuracy_change": "change of accuracy:+.2%",
 }
@@ -208,7 +208,7 @@ def _show_points(
     rows, left = (cascades, len(rows) - len(cascades)) if several and cascades else (rows, 0)
     costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
     costs = costs and costs | prices.against(rows[:SHOWN])
-    print_table(rows[:SHOWN], POINT_COLUMNS | extra | costs)
+    print_table([prices.told(row) for row in rows[:SHOWN]], POINT_COLUMNS | extra | costs)
     if len(rows) > SHOWN:
         print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
     if left:

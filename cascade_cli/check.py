@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "figure": "figure",
-    "promised": "promised:.6g",
-    "found": "found:.6g",
+    "promised": "promised:.2%",
+    "found": "found:.2%",
     "p_value": "p:.2g",
     "worse": "worse",
     "method": "test",
@@ -70,7 +70,7 @@ def check(
         print_json(found)
     else:
         rates = RATES.get(str(deployed.fitted), ("at most", "at most"))
-        _show(found, rates[deployed.memory is not None])
+        _show(found, str(deployed.promise.get("cost_unit")), rates[deployed.memory is not None])
     if found["regressions"]:
         raise typer.Exit(NOT_AS_PROMISED)
 
@@ -145,9 +145,19 @@ def _words(figure: str) -> str:
     return "use of B" if figure == "usage" else figure
 
 
-def _show(found: dict[str, Any], rate: str) -> None:
-    shown = [each | {"figure": _words(each["figure"])} for each in found["tests"]]
-    print_table(shown, COLUMNS)
+def _shown(test: dict[str, Any], unit: str) -> dict[str, Any]:
+    """A row of the table; of a cost with its unit."""
+    from stages.amounts import figures, told_in
+
+    if test["figure"] != "cost":
+        return test | {"figure": _words(test["figure"])}
+    known = [test[name] for name in ("promised", "found") if test[name] is not None]
+    costs = dict(zip(("promised", "found"), figures(unit, *known), strict=False))
+    return test | {"figure": f"cost, {told_in(unit)}"} | costs
+
+
+def _show(found: dict[str, Any], unit: str, rate: str) -> None:
+    print_table([_shown(each, unit) for each in found["tests"]], COLUMNS)
     where = f"{found['n']} images of {found['dataset']}/{found['split']}"
     new = [model["name"] for model in found["models"] if model["same_weights"] is False]
     weights = f", new weights of {', '.join(new)}" if new else ""

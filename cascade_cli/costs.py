@@ -345,11 +345,13 @@ def compare(
 
 
 def _show_choices(rows: Sequence[dict[str, Any]], unit: str) -> None:
-    devices = {f"cost on {row['device']}": row["device"] for row in rows}
-    shown = [row | {name: row["costs"][device] for name, device in devices.items()} for row in rows]
+    from stages.amounts import figure, told_in
+
+    devices = [row["device"] for row in rows]
+    shown = [row | {name: figure(row["costs"][name], unit) for name in devices} for row in rows]
     columns = {"device": "best on", "model_1": "A", "model_2": "B", "score": "score"}
     columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
-    print_table(shown, columns | {name: f"{name}, {unit}:.4g" for name in devices})
+    print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
     for row in rows:
         for device, excess in row["excess"].items():
             if device != row["device"]:

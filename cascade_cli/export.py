@@ -165,10 +165,7 @@ def _show_promise(found: dict[str, Any]) -> None:
         low, high = promise[f"{key}_low"], promise[f"{key}_high"]
         print(f"  {title:<9} {promise[key]:.2%} ({low:.2%} to {high:.2%})")
     if "cost" in promise:
-        low, high = promise["cost_low"], promise["cost_high"]
-        after = prices.without_hash(promise)
-        unit = promise["cost_unit"]
-        print(f"  cost      {promise['cost']:.5g} {unit} ({low:.5g} to {high:.5g}){after}")
+        print(f"  cost      {prices.interval(promise)}{prices.without_hash(promise)}")
     elif "hash_reason" in promise:
         print(f"  cost      unknown: {promise['hash_reason']}")
     for path in found["files"]:

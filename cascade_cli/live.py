@@ -400,12 +400,15 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _joules(energy: dict[str, Any]) -> str:
+    from stages.amounts import amount, interval, told_in
+
     joules = energy["energy_j_per_request"]
     if joules is None:
         return "joules unknown"
     low, high = (energy[f"energy_j_per_request_{end}"] for end in ("low", "high"))
-    interval = "" if low is None else f" ({1e3 * low:.4g} to {1e3 * high:.4g})"
-    return f"{1e3 * joules:.4g} mJ per request{interval}"
+    if low is None:
+        return f"{amount(joules, 'J')} per request"
+    return f"{interval(joules, low, high, 'J')} {told_in('J')} per request"
 
 
 def _show_energy(energy: dict[str, Any]) -> None:
@@ -423,11 +426,15 @@ def _show_energy(energy: dict[str, Any]) -> None:
 
 def _show_predicted(result: dict[str, Any]) -> None:
     """What the cost table had said beside what was measured."""
+    from stages.amounts import figures, told_in
+
     for found in (result["predicted"] or {}).values():
         if found["measured"] is not None:
+            unit = found["unit"]
+            expected, measured = figures(unit, found["value"], found["measured"])
             print(
-                f"  predicted  {found['value']:.5g} {found['unit']} per request, measured "
-                f"{found['measured']:.5g} ({found['difference']:+.1%})"
+                f"  predicted  {expected} {told_in(unit)} per request, measured {measured} "
+                f"({found['difference']:+.1%})"
             )
 
 

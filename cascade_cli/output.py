@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -42,7 +43,7 @@ def print_table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> None
     ]
     grid = [[title for title, _ in heads], *cells]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    right = [all(_numeric(row.get(key)) for row in rows) for key in columns]
+    right = [all(map(_FIGURE.fullmatch, column)) for column in zip(*cells, strict=True)]
     for line in grid:
         padded = [
             cell.rjust(width) if number else cell.ljust(width)
@@ -119,8 +120,7 @@ def _cell(value: Any, style: str) -> str:
     return format(value, style) if style and not isinstance(value, str) else str(value)
 
 
-def _numeric(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+_FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?%?|inf|nan)")
 
 
 def _plain(value: Any) -> Any:

@@ -211,11 +211,14 @@ NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
 def show(row: dict[str, Any]) -> None:
     """What one cascade costs and why it is counted so, what it saves, and what is not known."""
+    from stages.amounts import figures, told_in
+
     if row["cost"] is not None:
         unit, base = row["cost_unit"], row["baseline"]
         why = f"{row['cost_why']}{without_hash(row)}"
-        print(f"  cost per request           {_interval(row, 'cost')} {unit} ({why})")
-        print(f"  A alone, B alone           {row['cost_1']:.5g}, {row['cost_2']:.5g} {unit}")
+        print(f"  cost per request           {interval(row)} ({why})")
+        alone = " and ".join(figures(unit, row["cost_1"], row["cost_2"]))
+        print(f"  A alone, B alone           {alone} {told_in(unit)}")
         print(
             f"  saved against {base}: {row['saved']:.1%} "
             f"({row['saved_low']:.1%} to {row['saved_high']:.1%}), accuracy "
@@ -256,11 +259,26 @@ def explain(rows: Sequence[dict[str, Any]]) -> None:
 
 def counted(row: dict[str, Any]) -> str:
     """What a row's cost is, and why that."""
+    from stages.amounts import told_in
+
     return (
-        f"cost: {row['cost_unit']} per request ({row['cost_why']}), batch size "
+        f"cost: {told_in(row['cost_unit'])} per request ({row['cost_why']}), batch size "
         f"{row['cost_batch_size']}"
     )
 
 
-def _interval(row: dict[str, Any], key: str) -> str:
-    return f"{row[key]:.5g} ({row[f'{key}_low']:.5g} to {row[f'{key}_high']:.5g})"
+def interval(row: dict[str, Any]) -> str:
+    """A row's cost with its interval and unit."""
+    from stages import amounts
+
+    unit = row["cost_unit"]
+    told = amounts.interval(row["cost"], row["cost_low"], row["cost_high"], unit)
+    return f"{told} {amounts.told_in(unit)}"
+
+
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as a table shows it, its cost without the unit, which `explain` tells."""
+    from stages.amounts import figure
+
+    cost = row["cost"]
+    return row | {"cost": cost and figure(cost, row["cost_unit"])}

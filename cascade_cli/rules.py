@@ -27,7 +27,7 @@ COLUMNS = {
     "shown_usage": "use of last:.1%",
     "shown_gain": "gain over maxp",
 }
-COST_COLUMNS = {"cost": "cost:.4g", "saved": "saved:.1%"}
+COST_COLUMNS = {"cost": "cost", "saved": "saved:.1%"}
 
 
 def register(app: typer.Typer) -> None:
@@ -225,7 +225,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     honest = "accuracy" if row["crossfit_accuracy"] is None else "crossfit_accuracy"
     low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
     least, most = (f"{100 * row[f'gain_{end}']:+.2f}" for end in ("low", "high"))
-    return row | {
+    return prices.told(row) | {
         "cascade": f"{row['model_1'].replace(',', ' + ')} → {row['model_2']}",
         "shown_accuracy": f"{row[honest]:.2%} ({low} to {high})",
         "shown_usage": row[honest.replace("accuracy", "usage")],

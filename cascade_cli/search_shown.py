@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade_cli.output import print_table, print_text
-from cascade_cli.prices import against, baseline
+from cascade_cli.prices import against, baseline, counted, interval, told
 
 SHOWN = 12
 COLUMNS = {
@@ -17,14 +17,13 @@ COLUMNS = {
     "accuracy": "accuracy:.2%",
     "usage": "use of B:.1%",
     "fit_accuracy": "fitted:.2%",
-    "cost": "cost:.4g",
+    "cost": "cost",
     "saved": "saved:.1%",
 }
 THIRD = {"model_3": "C", "threshold_2": "λ of B:.4g", "usage_2": "use of C:.1%"}
 FIGURES = (
     ("accuracy", "accuracy", ".2%"),
     ("usage", "use of B", ".1%"),
-    ("cost", "cost", ",.5g"),
     ("saved", "saved", ".1%"),
 )
 NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
@@ -39,17 +38,23 @@ def show(found: dict[str, Any]) -> None:
     hull = found["hull"]
     shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = hull if len(hull) <= SHOWN else shown
-    print(
-        f"\nthe upper hull of {len(found['frontier'])} points of the frontier ({len(hull)} of it):"
-    )
+    print(f"\n{extent(len(rows), len(hull), len(found['frontier']))}:")
     third = THIRD if any(row["model_3"] for row in rows) else {}
     print_table([_plain(row) for row in rows], COLUMNS | against(rows) | third)
-    cost = found["cost"]
     print(
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
-        f"reported on {found['split']} ({found['n']} images)\ncost: {cost['unit']} per request "
-        f"({cost['why']}), batch size {cost['batch_size']}; saved against {baseline(rows)}"
+        f"reported on {found['split']} ({found['n']} images)\n"
+        f"{counted(rows[0])}; saved against {baseline(rows)}"
     )
+
+
+def extent(shown: int, corners: int, points: int) -> str:
+    """How many of the frontier's points are shown."""
+    several = [
+        f"{n} {word}{'s' * (n != 1)}" for n, word in ((corners, "corner"), (points, "point"))
+    ]
+    told = f"{several[0]} of the upper hull of the frontier of {several[1]}"
+    return told if shown == corners else f"{shown} of {told} (--output FILE has all)"
 
 
 def _show_answer(found: dict[str, Any]) -> None:
@@ -59,6 +64,7 @@ def _show_answer(found: dict[str, Any]) -> None:
     for name, title, style in FIGURES:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         print(f"  {title:<22} {row[name]:{style}} ({low:{style}} to {high:{style}})")
+    print(f"  {'cost':<22} {interval(row)}")
     if row["crossfit_accuracy"] is not None:
         print(f"  {'cross-fitted':<22} {row['crossfit_accuracy']:.2%}")
     print()
@@ -69,12 +75,15 @@ def _show_answer(found: dict[str, Any]) -> None:
 
 
 def _show_more(found: dict[str, Any]) -> None:
+    from stages.amounts import amount
+
     mixture, optimism = found["mixture"], found["optimism"]
     if mixture is not None:
         print()
         print_text(
             f"mixed at random, {mixture['share']:.1%} of the requests by {mixture['second']}, "
-            f"the others by {mixture['first']}: {mixture['accuracy']:.2%} at {mixture['cost']:.5g}"
+            f"the others by {mixture['first']}: {mixture['accuracy']:.2%} at "
+            f"{amount(mixture['cost'], found['cost']['unit'])}"
         )
     if optimism is not None:
         print()
@@ -87,4 +96,4 @@ def _show_more(found: dict[str, Any]) -> None:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"kind": NAMES.get(row["kind"], row["kind"])}
+    return told(row) | {"kind": NAMES.get(row["kind"], row["kind"])}

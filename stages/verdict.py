@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from stages.amounts import amount, figures, told_in
 from stages.bootstrap import Interval, deployed
 from stages.operating import OperatingPoint
 from stages.pricing import Bill, Estimate, Pricer
-from stages.questions import ACCURACY, Question
+from stages.questions import ACCURACY, BEST, CERTIFY, COST, DEFAULT, ONE_SE, Question
 
 Row = dict[str, Any]
 
@@ -59,14 +60,25 @@ def verdict(
     return Verdict(word, rival, change, saved[rival])
 
 
-def sentence(point: OperatingPoint, row: Row, found: Verdict) -> str:
+# Where a single model answers: why it is no cascade, by the kind of question.
+_NO_CASCADE = {
+    ONE_SE: "none within a standard error of the most accurate costs less",
+    BEST: "none is more accurate",
+    COST: "none that costs no more than allowed is more accurate",
+    CERTIFY: "none that is certified costs less",
+}
+_NONE_CHEAPER = "none that reaches this accuracy costs less"
+
+
+def sentence(point: OperatingPoint, row: Row, found: Verdict, question: Question = DEFAULT) -> str:
     """What the answer does, what it saves, and whether that is worth it."""
     does = (
         f"{point} is right on {row['accuracy']:.2%} of {row['split']} ({_chosen_by(row)}) at "
         f"{amount(row['cost'], row['cost_unit'])} a request"
     )
     if len(point.models) == 1:
-        return f"{does}. A cascade is not worth it here: none answers the question for less."
+        why = _NO_CASCADE.get(question.kind, _NONE_CHEAPER)
+        return f"{does}. A cascade is not worth it here: {why}."
     return (
         f"{does}: {_relative(-row['saved'])} than {row['baseline']} alone "
         f"({_between(-row['saved_high'], -row['saved_low'])}), accuracy "
@@ -75,17 +87,34 @@ def sentence(point: OperatingPoint, row: Row, found: Verdict) -> str:
 
 
 def missed(question: Question, row: Row) -> str:
-    """A sentence where the accuracy asked for is not there on images without a part in the choice.
+    """A sentence where images without a part in the choice miss the accuracy or cost asked for.
 
-    Empty where it is, or where none was asked for.
+    Empty where they do not, or where neither was asked for.
     """
-    crossfit = row["crossfit_accuracy"]
-    reached = row["accuracy"] if crossfit is None else crossfit
-    if question.kind != ACCURACY or question.value is None or reached >= question.value:
+    name, sign, told = _GOALS.get(question.kind, ("", 0, None))
+    if told is None or question.value is None:
         return ""
-    chosen = f"Chosen on {row['fit_split']}; on {row['split']}" if crossfit is None else ""
-    asked = f"{100 * question.value:.6g}%"
-    return f" {chosen or 'Cross-fitted,'} it misses the {asked} asked."
+    crossfit = row[f"crossfit_{name}"]
+    reached = row[name] if crossfit is None else crossfit
+    return told(question.value, reached, row) if sign * (reached - question.value) < 0 else ""
+
+
+def _less_accurate(asked: float, reached: float, row: Row) -> str:
+    chosen = f"Chosen on {row['fit_split']}; on {row['split']}"
+    how = chosen if row["crossfit_accuracy"] is None else "Cross-fitted,"
+    return f" {how} it misses the {100 * asked:.6g}% asked."
+
+
+def _dearer(asked: float, reached: float, row: Row) -> str:
+    unit = row["cost_unit"]
+    most, spent, fitted = figures(unit, asked, reached, row["fit_cost"])
+    chosen = f"Chosen on {row['fit_split']}, where it costs {fitted}; on {row['split']}"
+    how = chosen if row["crossfit_cost"] is None else "Cross-fitted,"
+    return f" {how} it costs {spent}, more than the {most} {told_in(unit)} allowed."
+
+
+# By the kind of question: the figure that it limits, 1 where more is better, and what is said.
+_GOALS = {ACCURACY: ("accuracy", 1, _less_accurate), COST: ("cost", -1, _dearer)}
 
 
 def _chosen_by(row: Row) -> str:
@@ -107,11 +136,6 @@ def _because(found: Verdict) -> str:
         UNKNOWN: "These images cannot tell whether it is worth it: its accuracy against that of "
         f"{rival}, is {gain}.",
     }[found.word]
-
-
-def amount(value: float, unit: str) -> str:
-    """A cost with its unit, in as many digits as it deserves."""
-    return f"{value:,.0f} {unit}" if value >= 1e4 else f"{value:.4g} {unit}"
 
 
 def _relative(change: float) -> str:

@@ -211,6 +211,22 @@ def test_what_the_table_leaves_out_is_said(shown, corners, points, said):
     assert ("--output" in told) == (shown < corners)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "-d", "digits"),
+        ("threshold", "-d", "digits"),
+        ("rules", "-d", "digits", "--all-pairs", "--rules", "maxp"),
+        ("simulate", "-m1", "digits_plain", "-m2", "digits_residual"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_multiply_adds_are_whole_numbers(digits, command):
+    told = cascade(*command, "--cache", digits).out
+    assert re.search(r"\b\d{3},\d{3}\b", told)
+    assert not re.search(r"\d{5}|e\+0", re.sub(r"\.\d+\b", "", told))
+
+
 def test_baselines_and_mixture(digits):
     found = _search(digits, "--min-accuracy", "0.98", "--json").json
     scores, answer = load(Store(digits), "digits", "test"), found["answer"]

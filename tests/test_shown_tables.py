@@ -6,7 +6,8 @@ import pytest
 from helpers import make_cache
 from running import cascade
 
-from stages import costs
+from cascade_cli.output import print_table
+from stages import amounts, costs
 
 MS = {"small": 1.0, "large": 4.0, "other": 1.2}
 
@@ -48,3 +49,37 @@ def test_the_hull_names_what_each_row_saves_against(where):
     said = [cells(line)[-1].strip() for line in table[1 : 1 + len(baselines)]]
     assert said == baselines
     assert "saved against the model that its row names" in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (123929.6, "multiply-adds", "123,930 multiply-adds"),
+        (8832, "multiply-adds", "8,832 multiply-adds"),
+        (3.6258e-3, "J", "3.626 mJ"),
+        (12.3456, "J", "12,346 mJ"),
+        (4.2e-6, "J", "0.004200 mJ"),
+        (0.26185, "ms", "0.2619 ms"),
+        (104.96, "ms", "105.0 ms"),
+        (1.2345, "model runs", "1.234 model runs"),
+        (0.0, "J", "0 mJ"),
+    ],
+)
+def test_a_cost_is_told_in_digits_that_can_be_read(value, unit, told):
+    assert amounts.amount(value, unit) == told
+
+
+def test_an_interval_has_the_decimals_of_its_value():
+    assert amounts.interval(4.003e-3, 9.9e-4, 0.0141, "J") == "4.003 (0.990 to 14.100)"
+    macs = amounts.interval(105698, 87410.9, 123985.1, "multiply-adds")
+    assert macs == "105,698 (87,411 to 123,985)"
+
+
+def test_written_numbers_stand_at_the_right_of_a_table(capsys):
+    rows = [{"name": "a", "cost": "8,832", "limit": "never"}]
+    rows += [{"name": "bb", "cost": "123,930", "limit": 0.5}, {"name": "c", "cost": None}]
+    print_table(rows, {"name": "name", "cost": "cost", "limit": "limit"})
+    assert capsys.readouterr().out.splitlines() == [
+        *("name     cost  limit", "a       8,832  never", "bb    123,930  0.5"),
+        "c           –  –",
+    ]

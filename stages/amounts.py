@@ -1,0 +1,51 @@
+"""Costs as they are told: whole multiply-adds, else four digits, of joules those of millijoules."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+_DIGITS = 4
+_WHOLE = "multiply-adds"
+# How a unit is told, and how many of that one of it is.
+_TOLD = {"J": ("mJ", 1e3)}
+
+
+def told_in(unit: str) -> str:
+    """The unit in which costs of this one are told.
+
+    >>> told_in("J"), told_in("ms")
+    ('mJ', 'ms')
+    """
+    return _TOLD.get(unit, (unit, 1.0))[0]
+
+
+def figures(unit: str, value: float, *others: float) -> list[str]:
+    """A cost and others beside it, such as the ends of its interval, in as many decimals as it.
+
+    >>> figures("multiply-adds", 123929.6, 98765.4), figures("J", 0.0036258, 0.012)
+    (['123,930', '98,765'], ['3.626', '12.000'])
+    """
+    scaled = [_TOLD.get(unit, (unit, 1.0))[1] * each for each in (value, *others)]
+    size = abs(scaled[0])
+    decimals = _DIGITS - 1 - floor(log10(size)) if size and unit != _WHOLE else 0
+    return [f"{each:,.{max(decimals, 0)}f}" for each in scaled]
+
+
+def figure(value: float, unit: str) -> str:
+    """One cost without its unit."""
+    return figures(unit, value)[0]
+
+
+def amount(value: float, unit: str) -> str:
+    """A cost with the unit it is told in."""
+    return f"{figure(value, unit)} {told_in(unit)}"
+
+
+def interval(value: float, low: float, high: float, unit: str) -> str:
+    """A cost and the ends of its interval, without the unit.
+
+    >>> interval(105698, 87410.9, 123985.1, "multiply-adds")
+    '105,698 (87,411 to 123,985)'
+    """
+    told, least, most = figures(unit, value, low, high)
+    return f"{told} ({least} to {most})"
