@@ -218,7 +218,7 @@ def _show_points(
         f"reported on {reported.split} ({len(reported.labels)} images)"
     )
     if costs:
-        prices.explain(rows[:SHOWN])
+        prices.explain(rows[:SHOWN], "saved, and at which change of accuracy,")
 
 
 def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:

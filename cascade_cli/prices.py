@@ -252,9 +252,9 @@ def baseline(rows: Sequence[dict[str, Any]]) -> str:
     return "the model that its row names" if against(rows) else rows[0]["baseline"]
 
 
-def explain(rows: Sequence[dict[str, Any]]) -> None:
+def explain(rows: Sequence[dict[str, Any]], what: str = "saved") -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    print(f"{counted(rows[0])}; saved, and at which change of accuracy, against {baseline(rows)}")
+    print(f"{counted(rows[0])}; {what} against {baseline(rows)}")
 
 
 def counted(row: dict[str, Any]) -> str:

@@ -9,7 +9,15 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices
-from cascade_cli.output import check_table_file, print_json, print_table, progress, say, write_rows
+from cascade_cli.output import (
+    check_table_file,
+    print_json,
+    print_table,
+    print_text,
+    progress,
+    say,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     from cache import Store
@@ -218,6 +226,32 @@ def _show(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -
         print(f"each the best of up to {candidates} cascades by its accuracy on {fitted.split}")
     if costs:
         prices.explain(rows)
+    print_text(better(rows))
+
+
+def better(rows: Sequence[dict[str, Any]]) -> str:
+    """Which rows surely beat plain maxp, of how many others."""
+    others = [row for row in rows if (row["rule"], row["final"]) != ("maxp", "b")]
+    sure = [row for row in others if row["gain_low"] > 0]
+    if not others:
+        return "only plain maxp is here: nothing is compared with it"
+    compared = f"of {len(others)} row{'s' * (len(others) > 1)} compared with plain maxp"
+    if not sure:
+        return f"{compared} none is surely more accurate: no interval of a gain lies above 0"
+    told = "; ".join(
+        f"{row['rule']} with {row['final']}, {row['objective'] or 'its one point'}, of "
+        f"{_cascade(row)}"
+        for row in sure
+    )
+    verb = "is" if len(sure) == 1 else "are"
+    return (
+        f"{compared} {len(sure)} {verb} surely more accurate, where about one in forty would be by "
+        f"chance: {told}"
+    )
+
+
+def _cascade(row: dict[str, Any]) -> str:
+    return f"{row['model_1'].replace(',', ' + ')} → {row['model_2']}"
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +260,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
     least, most = (f"{100 * row[f'gain_{end}']:+.2f}" for end in ("low", "high"))
     return prices.told(row) | {
-        "cascade": f"{row['model_1'].replace(',', ' + ')} → {row['model_2']}",
+        "cascade": _cascade(row),
         "shown_accuracy": f"{row[honest]:.2%} ({low} to {high})",
         "shown_usage": row[honest.replace("accuracy", "usage")],
         "shown_gain": f"{100 * row['gain']:+.2f} ({least} to {most})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade_cli.output import print_table, print_text
-from cascade_cli.prices import against, baseline, counted, interval, told
+from cascade_cli.prices import against, explain, interval, told
 
 SHOWN = 12
 COLUMNS = {
@@ -43,9 +43,9 @@ def show(found: dict[str, Any]) -> None:
     print_table([_plain(row) for row in rows], COLUMNS | against(rows) | third)
     print(
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
-        f"reported on {found['split']} ({found['n']} images)\n"
-        f"{counted(rows[0])}; saved against {baseline(rows)}"
+        f"reported on {found['split']} ({found['n']} images)"
     )
+    explain(rows)
 
 
 def extent(shown: int, corners: int, points: int) -> str:

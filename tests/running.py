@@ -58,15 +58,19 @@ class Result:
         return ours[0]
 
 
-NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
+NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]\d+)?")
 
 
 def close(line, other):
     """The same words, and numbers that differ by what another processor's rounding may do."""
     if NUMBER.sub("#", line).split() != NUMBER.sub("#", other).split():
         return False
-    numbers = zip(*(map(float, NUMBER.findall(text)) for text in (line, other)), strict=True)
-    return all(abs(a - b) <= max(0.15, 0.02 * abs(b)) for a, b in numbers)
+    pairs = zip(*map(_numbers, (line, other)), strict=True)
+    return all(abs(a - b) <= max(0.15, 0.02 * abs(b)) for a, b in pairs)
+
+
+def _numbers(line):
+    return [float(number.replace(",", "")) for number in NUMBER.findall(line)]
 
 
 def _no_constant(name):

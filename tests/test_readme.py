@@ -262,7 +262,8 @@ def test_shown_simulation_is_what_simulate_prints(tmp_path):
     [shown] = [b for k, b in section("Two commands").blocks if k == "text" and "use of B" in b]
     fresh = ("--cache", tmp_path)
     assert cascade("extract", *fresh).status == 0
-    found = cascade("simulate", "-m1", "digits_separable", "-m2", "digits_residual", *fresh).out
+    asked = ("-m1", "digits_separable", "-m2", "digits_residual", "--cost", "macs")
+    found = cascade("simulate", *asked, *fresh).out
 
     def lines(text):
         text = re.sub(r"(λ = 0\.\d{4})\d*", r"\1", text)

@@ -13,6 +13,7 @@ from running import cascade
 from scipy.stats import bootstrap
 
 from cache import Store
+from cascade_cli.rules import better
 from stages.deferral import FINALS, RULES, Outputs, Pair, compare
 from stages.fitting import folds
 from stages.logits import whole
@@ -250,6 +251,37 @@ def test_the_table_says_what_it_shows(toy):
     assert "+0.00 (+0.00 to +0.00)" in first
     assert "λ fitted on val (80 images, other-split), reported on test (80 images)" in result.out
     assert "each the best of up to 6 cascades by its accuracy on val" in result.out
+
+
+def _row(rule, final, low):
+    names = {"model_1": "small,middle", "model_2": "large", "objective": "best"}
+    return names | {"rule": rule, "final": final, "gain_low": low}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "nothing is compared"),
+        ([_row("margin", "b", 0.0)], "of 1 row compared with plain maxp none is surely more"),
+        (
+            [_row("margin", "b", -0.01), _row("learned", "ensemble", 0.01)],
+            "of 2 rows compared with plain maxp 1 is surely more accurate, where about one in "
+            "forty would be by chance: learned with ensemble, best, of small + middle → large",
+        ),
+    ],
+)
+def test_a_sentence_tells_what_surely_beats_plain_maxp(rows, said):
+    assert said in better([_row("maxp", "b", 0.0), *rows])
+
+
+def test_the_sentence_counts_the_rows_of_the_table(toy):
+    asked = ("rules", "-d", "toy", "--cache", toy[0], "--all-pairs")
+    rows = cascade(*asked, "--json").json["rows"]
+    others = [row for row in rows if (row["rule"], row["final"]) != ("maxp", "b")]
+    sure = sum(row["gain_low"] > 0 for row in others)
+    told = " ".join(cascade(*asked).out.split()).partition(" of 53 rows compared with ")[2]
+    assert len(others) == 53
+    assert told.startswith(f"plain maxp {sure or 'none'} ")
 
 
 @pytest.mark.parametrize(
