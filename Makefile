@@ -85,7 +85,7 @@ check: $(STAMP) ## Fail where the cascade in POLICY is worse than it promised
 	$(CASCADE) check '$(POLICY)' --cache '$(CACHE)' $(FROM) $(ARGS)
 
 report: $(STAMP) ## Write the page OUT (report.html)
-	$(CASCADE) report $(COMMON) $(FROM) $(PAIR) --output '$(OUT)' $(PRICE) $(ARGS)
+	$(CASCADE) report $(COMMON) $(FROM) --output '$(OUT)' $(PRICE) $(ARGS)
 
 reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=cifar10
 	$(CASCADE) reproduce $(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(filter-out digits,$(DATASET))) $(FROM) $(ARGS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import prices
+from cascade_cli import prices, questions
 from cascade_cli.output import print_json, progress, say
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def report(
             "-s", "--scorefn", help="maxp, difference, entropy or a package's. [default: the best]"
         ),
     ] = None,
+    min_accuracy: questions.MinAccuracy = None,
+    max_cost: questions.MaxCost = None,
+    match: questions.Match = None,
+    best_accuracy: questions.BestAccuracy = False,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
@@ -57,18 +62,20 @@ def report(
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Write a page to explore all models and their cascades; it opens with this pair, or the best.
+    """Write a page to explore all models and cascades; it opens with the pair given, or the answer.
 
     With --data it also shows the images that a cascade saves and loses.
 
     \b
-    cascade report -d digits -m1 digits_wide -m2 digits_residual --output report.html
+    cascade report -d digits --match digits_residual --output report.html
     """
     from cache import Store
     from cascade_cli import asking, gather
     from stages import report as stage
     from stages.certify import Limits
+    from stages.report.searched import priced
 
+    question = questions.only(questions.given(min_accuracy, max_cost, match, best_accuracy))
     limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
     if scorefn is not None:
@@ -80,12 +87,13 @@ def report(
         say(note)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = prices.of_all(store, reported, asked)
+    most = questions.limit(max_cost, priced(pricer))
+    question = questions.bounded(question, most, reported.models)
     source = None if data is None else _images(store, reported, images)
     pair = (model_1, model_2)
     with progress("comparing cascades") as tell:
-        facts = stage.run(
-            store, reported, fitted, pair, scorefn, output, figures, tell, pricer, limits, source
-        )
+        written = partial(stage.run, store, reported, fitted, pair, scorefn, output, figures, tell)
+        facts = written(pricer, limits, source, question)
     if as_json:
         print_json(facts)
         return
@@ -109,8 +117,11 @@ def _images(store: Store, reported: ScoreSet, images: Images) -> Source:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    if facts["answered"]:
+    from stages.questions import ONE_SE
+
+    if facts["answered"] or facts["question"] != ONE_SE:
         print(facts["sentence"])
+    if facts["answered"]:
         if facts["cost"] is not None:
             print(prices.counted(facts))
         if prices.lacks_energy(facts):

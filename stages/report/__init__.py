@@ -22,6 +22,7 @@ from stages.costs import some_macs
 from stages.datasets import Source
 from stages.fitting import FitPlan
 from stages.pricing import Pricer
+from stages.questions import Question
 from stages.report import content, explorer, packing, page
 from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.costs import Costs
@@ -45,21 +46,24 @@ def run(
     pricer: Pricer | None = None,
     limits: Limits | None = None,
     source: Source | None = None,
+    question: Question | None = None,
 ) -> dict[str, Any]:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
-    `pair` and `score` say which cascade it is about; None is the search's answer. `pricer` says
-    what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
-    `source` holds the images to show, by default none. Returns the key figures, with the search's
-    `sentence` and whether they are about its answer (`answered`), `output`, `figures` (files),
-    `steps` and `corners_drawn` of the figure's curve.
+    `question` is what the search answers, by default what is cheapest within a standard error of
+    the best; `pair` and `score` say which cascade the page is about, None is that answer. `pricer`
+    says what costs are, by default multiply-adds; `limits` what a certified λ promises against B
+    alone; `source` holds the images to show, by default none. Returns the key figures, with the
+    search's `question` and `sentence` and whether they are about its answer (`answered`), `output`,
+    `figures` (files), `steps` and `corners_drawn` of the figure's curve.
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
     check(reported, pair, score)
     costs = Costs(pricer or Pricer(reported, some_macs(reported.macs)))
     shown_costs = Costs(priced(costs.pricer))
-    searched = Searched.of(reported, plan, shown_costs.pricer, names_with(score))
+    asked, names = question or Question(), names_with(score)
+    searched = Searched.of(reported, plan, shown_costs.pricer, names, asked)
     points = gather(reported, plan, pair, score, searched.answer, progress)
     about = answers(pair, score, searched.answer)
     subject = Subject(store, reported, plan, points, pair, score, costs, about)
@@ -74,7 +78,7 @@ def run(
     if figures is not None:
         files = save_figures(content.figures(subject, drawn), Path(figures))
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
-    facts |= {"answered": about, "sentence": searched.sentence}
+    facts |= {"answered": about, "question": str(asked), "sentence": searched.sentence}
     facts |= {"page_corners": found.corners, "page_off": found.off}
     return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
 

@@ -142,7 +142,14 @@ def accuracy_cost(
     line = alt.Chart(alt.NamedData("frontier")).mark_line(
         interpolate="step-after", color=_INK, strokeWidth=1, opacity=0.5
     )
-    layers = [line.encode(**place), _dots(dots, costs), _ring(dots), *([_names(dots)] * labelled)]
+    line = line.transform_calculate(name="'nothing cheaper reaches it'")
+    solid = alt.StrokeDash("name:N", scale=alt.Scale(range=[[1, 0]]), legend=_key("stroke"))
+    layers = [
+        line.encode(**place, strokeDash=solid),
+        _dots(dots, costs),
+        _ring(dots),
+        *([_names(dots)] * labelled),
+    ]
     steps = [{"cost": cost, "accuracy": value} for cost, value in front]
     data = {"points": list(points), "frontier": steps}
     return Drawing(alt.layer(*layers).properties(height=360), data)
@@ -212,7 +219,15 @@ def _dots(dots: alt.Chart, costs: Costs) -> alt.Chart:
 
 def _ring(dots: alt.Chart) -> alt.Chart:
     chosen = dots.transform_filter("datum.chosen")
-    return chosen.mark_point(size=220, strokeWidth=2, filled=False, color=_INK, tooltip=None)
+    ring = chosen.mark_point(size=220, strokeWidth=2, filled=False, color=_INK, tooltip=None)
+    full = alt.Opacity("ring:N", scale=alt.Scale(range=[1]), legend=_key("circle"))
+    return ring.transform_calculate(ring="'the chosen cascade'").encode(opacity=full)
+
+
+def _key(symbol: str) -> alt.Legend:
+    """Of a layer that has one look only."""
+    look: dict[str, Any] = {"symbolType": symbol, "symbolStrokeColor": _INK, "symbolSize": 100}
+    return alt.Legend(title=None, orient="top", labelLimit=0, **look)
 
 
 def _names(dots: alt.Chart) -> alt.Chart:

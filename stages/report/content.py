@@ -10,6 +10,7 @@ import numpy as np
 
 from cache.provenance import versions
 from stages.heterogeneity import matrix
+from stages.questions import ACCURACY, BEST, COST, MATCH, ONE_SE, Question
 from stages.report import corners, tables
 from stages.report.costs import Costs
 from stages.report.page import Number, Page, Tile
@@ -74,6 +75,7 @@ def build(subject: Subject, searched: Searched, data: str) -> Page:
     best = subject.points.best_of_pairs[:TOP]
     return Page(
         title=f"Cascades on {subject.where}",
+        asked=_asked(searched.question, subject),
         summary=searched.sentence,
         tiles=_tiles(searched.answer, subject.costs),
         tables=(
@@ -86,6 +88,19 @@ def build(subject: Subject, searched: Searched, data: str) -> Page:
         notes=subject.plan.notes,
         foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",
     )
+
+
+def _asked(question: Question, subject: Subject) -> str:
+    """The question, in words."""
+    value = question.value or 0.0
+    words = {
+        ONE_SE: "the cheapest within one standard error of the most accurate",
+        BEST: "the most accurate",
+        ACCURACY: f"the cheapest that is right on at least {100 * value:.6g}%",
+        COST: f"the most accurate for at most {subject.costs.number(value).text} a request",
+        MATCH: f"the cheapest as accurate as {question.model}",
+    }
+    return f"Asked for: {words[question.kind]}, on {subject.plan.split}."
 
 
 def figures(subject: Subject, drawn: Curve) -> list[Figure]:

@@ -93,6 +93,13 @@ class Costs:
         return "unknown" if value is None else self.number(value)
 
     def number(self, value: float) -> Number:
-        kind = self.kind
-        digits = f"{value * kind.scale:,.2f}" if kind.short == "M" else f"{value * kind.scale:,.4g}"
-        return Number(value, f"{digits} {kind.short}")
+        return Number(value, f"{significant(value * self.kind.scale)} {self.kind.short}")
+
+
+def significant(value: float) -> str:
+    """Four digits of it, never as a power of ten where it is large.
+
+    >>> significant(0.105698), significant(123456.0)
+    ('0.1057', '123,500')
+    """
+    return f"{float(f'{value:.4g}'):,.12g}"

@@ -10,6 +10,7 @@ import numpy as np
 
 import cache
 from cache import Partition, Store
+from stages.commands import IMPORTED
 from stages.costs import NORMAL
 from stages.datasets import Source
 from stages.heterogeneity import measures
@@ -57,6 +58,7 @@ def explore(
         "off": off,
         "search": searched.about(),
         "pick": key_of(reported, subject.points.chosen)._asdict(),
+        "pick_mark": curves.ANSWER if subject.answered else curves.BEST,
         "classes": classes,
         "order": clustered(arrays["metric_heterogeneity"].reshape(models, models)),
         "live": live_runs(subject.store, reported),
@@ -86,6 +88,7 @@ def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
         "kinds": curves.KINDS,
         "normal": NORMAL,
         "reference": reference,
+        "imported": {m.partition.keys["runtime"] for m in reported.manifests} == {IMPORTED},
         "cost": _cost(costs),
         "certificate": {
             "epsilon": limits.epsilon,
@@ -128,7 +131,8 @@ def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:
     batches of several requests, how many of each size B gets at each number of images sent on."""
     size, models = pricer.batch_size, pricer.scores.models
     nobody = np.zeros(len(pricer.scores.labels), bool)
-    tables = np.stack([by_size(pricer.prices.forward[model], size) for model in models])
+    largest = min(size, len(nobody))
+    tables = np.stack([by_size(pricer.prices.forward[model], largest) for model in models])
     alone = [pricer.bill(model, None, nobody).total for model in models]
     out = {
         **{f"batch_{name}": tables[:, i] for i, name in enumerate(("value", "low", "high"))},

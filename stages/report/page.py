@@ -51,10 +51,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """`tiles` are the key figures; `notes` are warnings and remarks; `data` is
-    what the script reads, as `packing.pack` gives it."""
+    """`asked` is the question that `summary` answers; `tiles` are the key figures; `notes` are
+    warnings and remarks; `data` is what the script reads, as `packing.pack` gives it."""
 
     title: str
+    asked: str
     summary: str
     tiles: Sequence[Tile]
     tables: Sequence[Table]
@@ -78,6 +79,7 @@ def render(page: Page) -> str:
         style=_resource("page.css"),
         script="\n".join(_resource("js", name) for name in SCRIPTS),
         title=escape(page.title),
+        asked=escape(page.asked),
         summary=_words(page.summary),
         tiles="".join(map(_tile, page.tiles)),
         notes=f'<ul class="notes">{notes}</ul>' if notes else "",

@@ -13,11 +13,10 @@ from stages.found import Space
 from stages.pricing import Pricer
 from stages.questions import Question
 from stages.report.curves import ANSWER, FRONTIER, HULL, Key, Mark
-from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.search import Search
 from stages.spending import counted_runs
-from stages.verdict import sentence
+from stages.verdict import missed, sentence
 
 Row = dict[str, Any]
 # Of a frontier of many points so many are shown, evenly, and all corners of its hull.
@@ -35,10 +34,10 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class Searched:
-    """`answer` is what is cheapest within one paired standard error of the most accurate;
-    `frontier` (of all its `found` points) and `baselines` are rows as `cascade search --json` has
-    them."""
+    """`answer`, to the `question`, `frontier` (of all its `found` points) and `baselines` are rows
+    as `cascade search --json` has them; `sentence` tells of the answer."""
 
+    question: Question
     answer: Row
     sentence: str
     verdict: str
@@ -49,15 +48,20 @@ class Searched:
 
     @classmethod
     def of(
-        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, names: tuple[str, ...] = LABEL_FREE
+        cls,
+        reported: ScoreSet,
+        plan: FitPlan,
+        pricer: Pricer,
+        names: tuple[str, ...],
+        question: Question,
     ) -> Searched:
-        space, question = Space(tuple(rules(names))), Question()
-        search = Search(reported, plan, pricer, space, question)
+        search = Search(reported, plan, pricer, Space(tuple(rules(names))), question)
         answer, found = search.answer(search.point, search.fitted(search.row))
         alone = [search.judge.single(model) for model in reported.models]
         return cls(
+            question,
             answer,
-            sentence(search.point, answer, found),
+            sentence(search.point, answer, found, question) + missed(question, answer),
             found.word,
             found.rival,
             [*alone, *search.judge.baselines(answer, search.point)],

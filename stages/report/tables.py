@@ -11,6 +11,7 @@ import cache
 from cache import Manifest, Partition, Store
 from stages.costs import read
 from stages.fitting import trained_splits
+from stages.report.costs import significant
 from stages.report.page import Cell, Number, Table
 from stages.report.points import Row, Subject
 
@@ -152,7 +153,7 @@ def limit(row: Mapping[str, Any]) -> Number:
 
 
 def macs(value: float | None) -> Cell:
-    return "unknown" if value is None else Number(value, f"{value / 1e6:,.2f} M")
+    return "unknown" if value is None else Number(value, f"{significant(value / 1e6)} M")
 
 
 def _bound(value: float | None) -> Cell:

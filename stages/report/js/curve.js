@@ -55,10 +55,9 @@ class Curve {
   }
 
   jumps() {
-    const words = {best: "best", "1se": "1se", certified: "certified", answer: "answer"};
-    const there = Object.keys(words).filter((kind) => this.marked(kind) >= 0);
+    const there = FLAGS.filter((kind) => this.marked(kind) >= 0);
     $("jumps").replaceChildren(...there.map((kind) => {
-      const button = element("button", {type: "button", "data-jump": kind}, words[kind]);
+      const button = element("button", {type: "button", "data-jump": kind}, kind);
       button.addEventListener("click", () => this.go(this.marked(kind)));
       return button;
     }));
@@ -142,25 +141,28 @@ class Curve {
       ...alone.map((v, i) => shape("path", {class: i ? "b" : "a", d: polyline([[plot.x(0), plot.y(v)], [plot.x(1), plot.y(v)]])})),
       shape("path", {class: "line", d: polyline(at("value"))}),
     );
-    this.flags(plot);
     this.cursor = shape("path", {class: "cursor", d: ""});
+    plot.svg.append(this.cursor);
+    this.flags(plot);
     this.dot = shape("circle", {class: "now", r: 5, cx: -9, cy: -9});
-    plot.svg.append(this.cursor, this.dot);
+    plot.svg.append(this.dot);
     this.point();
     this.caption();
   }
 
-  /** The named λ, on the line. */
+  /** The named λ, on the line; those in one place share a label. */
   flags(plot) {
-    ["best", "1se", "certified", "answer"].forEach((kind, place) => {
-      const i = this.marked(kind);
-      if (i < 0) return;
-      const step = this.steps[i], x = plot.x(step.k / this.cascades.n);
-      const end = x > plot.right - 60 ? "end" : "start", label = {x: x + (end === "end" ? -6 : 6)};
+    const named = this.steps.flatMap((step) => {
+      const kinds = FLAGS.filter((kind) => step.marks.some((mark) => mark.kind === kind));
+      return kinds.length ? [{step, kinds}] : [];
+    });
+    named.forEach(({step, kinds}, place) => {
+      const x = plot.x(step.k / this.cascades.n), y = plot.bottom - 8 - 15 * place;
+      const end = x > plot.right - 160 ? "end" : "start";
       plot.svg.append(
-        shape("circle", {class: `flag ${kind === "1se" ? "onese" : kind}`, r: 4, cx: x, cy: plot.y(step.right / this.cascades.n)}),
-        shape("text", {class: "label", ...label, y: plot.bottom - 8 - 14 * place, "text-anchor": end}, kind),
-        shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${plot.bottom - 12 - 14 * place}`}),
+        shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${y - 4}`}),
+        shape("circle", {class: `flag ${kinds[0] === "1se" ? "onese" : kinds[0]}`, r: 4, cx: x, cy: plot.y(step.right / this.cascades.n)}),
+        shape("text", {class: "label", x: x + (end === "end" ? -6 : 6), y, "text-anchor": end}, kinds.join(" = ")),
       );
     });
   }
@@ -190,3 +192,6 @@ class Curve {
     this.go(best);
   }
 }
+
+// The λ that have names.
+const FLAGS = ["answer", "best", "1se", "certified"];

@@ -66,9 +66,9 @@ class Details {
       $("images-text").textContent = "Not stored for this cascade.";
       return;
     }
-    const {cascades} = this, any = Object.keys(cascades.facts.images.thumbnails).length;
+    const {cascades} = this, {imported, images} = cascades.facts, any = Object.keys(images.thumbnails).length;
     prose("images-text", `Against A alone, ${this.where(found)}; those of which B is surest first. `
-      + (any ? "" : "Give the images with `--data` to see them."));
+      + (any || imported ? "" : "Give the images with `--data` to see them."));
     ["saved", "lost"].forEach((kind, place) => {
       const all = cascades[`detail_${kind}`][found.d], at = found.d * 2 + place;
       const from = cascades.example_start[at], to = cascades.example_start[at + 1];
@@ -92,11 +92,13 @@ class Details {
 
   /** Rows of results/live beside what the costs had predicted. */
   live() {
-    const {live} = this.cascades.facts;
+    const {live, imported} = this.cascades.facts;
     $("live-scroll").hidden = !live.length;
     prose("live-text", live.length
       ? "What `cascade live` measured, and what the costs in the cache had predicted for the same requests."
-      : "No live run of these models is in the cache: `cascade live` makes one, and this page then shows what it measured.");
+      : `No live run of these models is in the cache: ${imported
+        ? "their logits were imported, and `cascade live` runs only models that it has."
+        : "`cascade live` makes one, and this page then shows what it measured."}`);
     const scaled = (name, v, f, unit) => (v === null ? "unknown" : number(name, v, `${short(v * f)} ${unit}`));
     const gap = (name, v) => number(`${name}_gap`, v, `${v < 0 ? "" : "+"}${percent(v, 1)}`);
     /** What was measured, and below it what had been predicted and how far off that was. */

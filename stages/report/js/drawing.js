@@ -35,16 +35,15 @@ function logarithmic(values) {
   return {low: low - room, high: high + room, at: Math.log10, ticks: decades};
 }
 
-/** 1, 2 and 5 times powers of ten where few are inside, else powers alone. */
+/** Powers of ten, times 1, 2 and 5 or 1 to 9 where few are inside, else round values. */
 function decades(low, high) {
-  const factors = high - low < 2.5 ? [1, 2, 5] : [1], out = [];
-  for (let p = Math.floor(low); p <= high; p++) {
-    for (const f of factors) {
-      const at = p + Math.log10(f);
-      if (at >= low && at <= high) out.push(at);
-    }
+  for (const factors of [[1], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]]) {
+    const out = [];
+    for (let p = Math.floor(low); p <= high; p++) out.push(...factors.map((f) => p + Math.log10(f)));
+    const inside = out.filter((at) => at >= low && at <= high);
+    if (inside.length > 3) return inside;
   }
-  return out.length > 1 ? out : [low, high];
+  return ticks(10 ** low, 10 ** high, 4).map(Math.log10).filter((at) => at >= low && at <= high);
 }
 
 /** An empty chart that fills `box`: axes, and functions from values to pixels. */
@@ -59,19 +58,20 @@ function frame(box, {x, y, height, xTitle, yTitle, xText, yText}) {
     const place = {class: "tick", x: MARGIN.left - 6, y: up(v) + 4, "text-anchor": "end"};
     svg.append(shape("text", place, yText(v)));
   }
-  let free = -Infinity;
+  box.replaceChildren(svg);  // before texts are measured
+  let free = 0;
   for (const v of x.ticks(x.low, x.high)) {
-    if (across(v) - free < 34) continue;
-    free = across(v);
-    svg.append(shape("line", {class: "axis", x1: free, x2: free, y1: bottom, y2: bottom + 4}));
-    svg.append(shape("text", {class: "tick", x: free, y: bottom + 17, "text-anchor": "middle"}, xText(v)));
+    const at = across(v), text = shape("text", {class: "tick", x: at, y: bottom + 17, "text-anchor": "middle"}, xText(v));
+    svg.append(shape("line", {class: "axis", x1: at, x2: at, y1: bottom, y2: bottom + 4}), text);
+    const half = text.getComputedTextLength() / 2;
+    if (at - half < free || at + half > width) text.remove();
+    else free = at + half + 8;
   }
   svg.append(shape("line", {class: "axis", x1: MARGIN.left, x2: right, y1: bottom, y2: bottom}));
   const middle = (MARGIN.left + right) / 2, half = (MARGIN.top + bottom) / 2;
   svg.append(shape("text", {class: "title", x: middle, y: height - 6, "text-anchor": "middle"}, xTitle));
   const turned = `rotate(-90 12 ${half})`;
   svg.append(shape("text", {class: "title", x: 12, y: half, "text-anchor": "middle", transform: turned}, yTitle));
-  box.replaceChildren(svg);
   return {svg, width, height, bottom, right, x: (v) => across(x.at(v)), y: (v) => up(y.at(v))};
 }
 

@@ -4,13 +4,15 @@ class Memory {
   constructor(cascades) {
     this.cascades = cascades;
     this.box = $("memory-chart");
-    const {hashes, cost} = cascades.facts;
+    const {hashes, cost, imported} = cascades.facts;
     this.known = hashes.length > 0;
     this.box.hidden = !this.known;
     if (this.known) legend("memory-legend", [["line", "with a memory"], ["chance", "without"]]);
     prose("memory-text", this.known
       ? "A hit costs a hash, a miss a hash and the cascade. Hashing pays where the share of hits is above this:"
-      : `What a hash costs in ${cost.noun} is not in the cache: \`cascade hash\` measures its latency, and joules where a sensor answers.`);
+      : `What a hash costs in ${cost.noun} is not in the cache${imported
+        ? ", and takes the images to measure."
+        : ": `cascade hash` measures its latency, and joules where a sensor answers."}`);
     if (this.known) fitted(this.box, () => this.draw());
   }
 

@@ -16,7 +16,7 @@ function theme() {
 
 function start(data) {
   $("explorer").hidden = false;
-  const cascades = new Cascades(data), {pick} = data.facts;
+  const cascades = new Cascades(data), {pick, pick_mark: kind} = data.facts;
   let front = null, matrix = null, pending = 0;
   const details = new Details(cascades), memory = new Memory(cascades);
   const changed = (curve) => {
@@ -34,8 +34,7 @@ function start(data) {
   matrix = new Matrix(cascades, (a, b) => choose({...curve.pick, a, b}));
   const score = cascades.facts.scores.findIndex((each) => each.name === pick.score);
   const first = {a: pick.a, b: pick.b, score, post: pick.postcheck};
-  const answer = cascades.marks(cascades.number(first)).find((mark) => mark.kind === "answer");
-  choose(first, answer);
+  choose(first, cascades.marks(cascades.number(first)).find((mark) => mark.kind === kind));
   document.documentElement.dataset.ready = "true";
 }
 

@@ -30,12 +30,7 @@ const whole = (value) => minus(value.toLocaleString("en"));
 const short = (value) =>
   minus(value.toLocaleString("en", {maximumSignificantDigits: 4, useGrouping: true}));
 
-function costText(cost, value) {
-  const scaled = value * cost.scale;
-  const digits = cost.short === "M" ? minus(scaled.toLocaleString("en", FIXED)) : short(scaled);
-  return `${digits} ${cost.short}`;
-}
-const FIXED = {minimumFractionDigits: 2, maximumFractionDigits: 2};
+const costText = (cost, value) => `${short(value * cost.scale)} ${cost.short}`;
 
 function limitText({mode, limit}, digits = 6) {
   return mode === ALWAYS ? "always" : mode === NEVER ? "never" : decimal(limit, digits);

@@ -1,0 +1,73 @@
+"""The options of `search` and `report` that ask for a cascade, and the question they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stages.pricing import Pricer
+    from stages.questions import Question
+
+MinAccuracy = Annotated[
+    float | None,
+    typer.Option("--min-accuracy", min=0, max=1, help="The cheapest this accurate, 0 to 1."),
+]
+MaxCost = Annotated[
+    str | None,
+    typer.Option("--max-cost", help="The most accurate within a cost: 0.5mJ, 12ms, 150M, 3e6."),
+]
+Match = Annotated[
+    str | None, typer.Option("--match", help="The cheapest as accurate as this model.")
+]
+BestAccuracy = Annotated[
+    bool,
+    typer.Option(
+        "--best-accuracy",
+        help="The most accurate. [default: the cheapest within a standard error of it]",
+    ),
+]
+
+
+def given(
+    min_accuracy: float | None, max_cost: str | None, match: str | None, best_accuracy: bool
+) -> dict[str, Question]:
+    """The questions asked, by flag; how much `--max-cost` is, is known with the costs."""
+    from stages.questions import ACCURACY, BEST, COST, MATCH, Question
+
+    asked = {
+        "--min-accuracy": (min_accuracy, Question(ACCURACY, min_accuracy)),
+        "--max-cost": (max_cost, Question(COST)),
+        "--match": (match, Question(MATCH, model=match)),
+        "--best-accuracy": (best_accuracy or None, Question(BEST)),
+    }
+    return {flag: question for flag, (value, question) in asked.items() if value is not None}
+
+
+def only(asked: Mapping[str, Question]) -> Question:
+    """The one question; InputError where there are several."""
+    from cache import InputError
+    from stages.questions import Question
+
+    if len(asked) > 1:
+        raise InputError(f"one question at a time: {' and '.join(asked)} are {len(asked)}")
+    return next(iter(asked.values()), Question())
+
+
+def limit(max_cost: str | None, pricer: Pricer) -> float | None:
+    """`--max-cost` in the pricer's unit."""
+    from cascade_cli.budgets import parse_cost
+
+    return None if max_cost is None else parse_cost(max_cost, pricer.prices)
+
+
+def bounded(question: Question, most: float | None, models: Sequence[str]) -> Question:
+    """The question with its budget; InputError where its model is none of those searched."""
+    from cache.errors import one_of
+    from stages.questions import COST, Question
+
+    if question.model is not None and question.model not in models:
+        raise one_of("model to match", question.model, models)
+    return Question(COST, most) if question.kind == COST else question
