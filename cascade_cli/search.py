@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli import policies, prices
+from cascade_cli import policies, prices, questions
 from cascade_cli.output import check_table_file, print_json, say, write_rows
 from cascade_cli.search_shown import show
 
@@ -34,24 +34,10 @@ def search(
     models: Annotated[
         str | None, typer.Option("--models", help="Search these only, separated by commas.")
     ] = None,
-    min_accuracy: Annotated[
-        float | None,
-        typer.Option("--min-accuracy", min=0, max=1, help="The cheapest this accurate, 0 to 1."),
-    ] = None,
-    max_cost: Annotated[
-        str | None,
-        typer.Option("--max-cost", help="The most accurate within a cost: 0.5mJ, 12ms, 150M, 3e6."),
-    ] = None,
-    match: Annotated[
-        str | None, typer.Option("--match", help="The cheapest as accurate as this model.")
-    ] = None,
-    best_accuracy: Annotated[
-        bool,
-        typer.Option(
-            "--best-accuracy",
-            help="The most accurate. [default: the cheapest within a standard error of it]",
-        ),
-    ] = False,
+    min_accuracy: questions.MinAccuracy = None,
+    max_cost: questions.MaxCost = None,
+    match: questions.Match = None,
+    best_accuracy: questions.BestAccuracy = False,
     certify: Annotated[
         str | None,
         typer.Option(
@@ -111,7 +97,7 @@ def search(
     from stages.found import Space
 
     check_table_file(output)
-    question = _question(min_accuracy, max_cost, match, best_accuracy, certify)
+    question = _question(questions.given(min_accuracy, max_cost, match, best_accuracy), certify)
     if certify is None:
         parts = ("bound", "reference", "max_usage")
         asking.refuse(context, parts, "belongs to --certify EPSILON,DELTA: give that too")
@@ -127,11 +113,10 @@ def search(
     fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, wanted is not None, asked)
-    limit = _limit(max_cost, pricer)
+    limit = questions.limit(max_cost, pricer)
     promise = _promise(certify, bound, reference, max_usage, limit)
-    asking_for = stage.Search(
-        reported, fitted, pricer, space, _bounded(question, limit, reported.models)
-    )
+    question = questions.bounded(question, limit, reported.models)
+    asking_for = stage.Search(reported, fitted, pricer, space, question)
     for note in fitted.notes:
         say(note)
     found = stage.run(store, asking_for, resamples if optimism else None, promise)
@@ -182,34 +167,17 @@ def _deployed(
     return policies.deploy(store, scores, cascade, fit, how, folder, found["certificate"])
 
 
-def _question(
-    min_accuracy: float | None,
-    max_cost: str | None,
-    match: str | None,
-    best_accuracy: bool,
-    certify: str | None,
-) -> Question:
-    """The one question asked; how much `--max-cost` is, is known with the costs."""
+def _question(asked: Mapping[str, Question], certify: str | None) -> Question:
+    """The one question asked; --certify is one of its own, which may have a budget."""
     from cache import InputError
-    from stages.questions import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
+    from stages.questions import CERTIFY, Question
 
-    asked = {
-        "--min-accuracy": (min_accuracy, Question(ACCURACY, min_accuracy)),
-        "--max-cost": (max_cost, Question(COST)),
-        "--match": (match, Question(MATCH, model=match)),
-        "--best-accuracy": (best_accuracy or None, Question(BEST)),
-    }
-    given = {flag: question for flag, (value, question) in asked.items() if value is not None}
-    if certify is not None:
-        others = [flag for flag in given if flag != "--max-cost"]
-        if others:
-            raise InputError(
-                f"--certify is a question of its own: leave out {others[0]}, or --certify"
-            )
-        return Question(CERTIFY)
-    if len(given) > 1:
-        raise InputError(f"one question at a time: {' and '.join(given)} are {len(given)}")
-    return next(iter(given.values()), Question())
+    if certify is None:
+        return questions.only(asked)
+    others = [flag for flag in asked if flag != "--max-cost"]
+    if others:
+        raise InputError(f"--certify is a question of its own: leave out {others[0]}, or --certify")
+    return Question(CERTIFY)
 
 
 def _one_by_one(certify: str | None, stages: int, optimism: bool, batch_size: int) -> None:
@@ -247,26 +215,10 @@ def _pricer(store: Store, reported: ScoreSet, some: bool, asked: prices.Asked) -
     return Pricer(everyone, counted, asked.batch_size, baseline=asked.baseline)
 
 
-def _limit(max_cost: str | None, pricer: Pricer) -> float | None:
-    from cascade_cli.budgets import parse_cost
-
-    return None if max_cost is None else parse_cost(max_cost, pricer.prices)
-
-
 def _calibrating(plan: FitPlan) -> FitPlan:
     from stages.guarantee import calibrating
 
     return calibrating(plan)
-
-
-def _bounded(question: Question, limit: float | None, models: Sequence[str]) -> Question:
-    """The question with its budget; InputError where its model is none of those searched."""
-    from cache.errors import one_of
-    from stages.questions import COST, Question
-
-    if question.model is not None and question.model not in models:
-        raise one_of("model to match", question.model, models)
-    return Question(COST, limit) if question.kind == COST else question
 
 
 def _promise(
