@@ -44,15 +44,14 @@ def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] =
         return dataset_for(None, given[0])
     except InputError:
         names = [each for each in by_name(*given)[0] if each]
-        found = _dataset_with(store, names)
-        if found is None:
-            _check_spelling(store, names)
+        known = _known(store, names)
+        if not known:
             raise
-        return found
+        return _dataset_with(store, known)  # what it lacks of the others is told later
 
 
-def _check_spelling(store: Store, names: Sequence[str]) -> None:
-    """InputError for a name that no dataset of the cache has, but one much like it."""
+def _known(store: Store, names: Sequence[str]) -> list[str]:
+    """Those that the cache has; InputError for one that it has not, but one much like it."""
     from cache.errors import nearest, one_of
     from cache.held import datasets, models
 
@@ -60,6 +59,7 @@ def _check_spelling(store: Store, names: Sequence[str]) -> None:
     for name in names:
         if name not in there and nearest(name, there):
             raise one_of("model", name, there)
+    return [name for name in names if name in there]
 
 
 def _only_dataset(store: Store) -> str:
@@ -79,8 +79,8 @@ def _only_dataset(store: Store) -> str:
     return there[0]
 
 
-def _dataset_with(store: Store, models: Sequence[str]) -> str | None:
-    """The only dataset in the cache that has these models, None where none has them."""
+def _dataset_with(store: Store, models: Sequence[str]) -> str:
+    """The only dataset in the cache that has these models."""
     from cache import InputError
     from cache.held import datasets_with
 
@@ -90,7 +90,7 @@ def _dataset_with(store: Store, models: Sequence[str]) -> str | None:
             f"the cache has {names} on {', '.join(there)}: choose a dataset with --dataset"
         )
     if not there:
-        return None
+        raise InputError(f"the cache has {names} on no dataset together: see `cascade cache ls`")
     say(f"dataset {there[0]}, the only one in {store.root} with {names}")
     return there[0]
 

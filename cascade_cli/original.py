@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from cascade_cli.output import say
@@ -30,19 +31,33 @@ SECTIONS: dict[str, Any] = {
     "dataset_path": _TEXT,
     "root_password": None,
 }
+# Numbers as YAML 1.2 and Python write them; the YAML 1.1 that PyYAML reads wants 1.0e-3.
+_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 def applied(context: typer.Context, path: str) -> dict[str, Any]:
     """The options of `live` with what the file says in place of what was not given."""
     from cascade_cli.asking import given
 
-    said = {name: value for name, value in _options(path).items() if value is not None}
+    found = _read(path)
+    _check_memory(path, found, given(context, "memory"))
+    said = {name: value for name, value in _options(path, found).items() if value is not None}
     kept = {name: value for name, value in said.items() if not given(context, name)}
     return context.params | kept | {"config": None}
 
 
-def _options(path: str) -> dict[str, Any]:
-    found = _read(path)
+def _check_memory(path: str, found: dict[str, Any], by_flag: bool) -> None:
+    """InputError where a memory is enabled that would not run."""
+    from cache.errors import InputError
+
+    second, memory = (found[key] or {} for key in ("second_model", "memory"))
+    if memory.get("enable") and not second.get("enable"):
+        raise InputError(f"{path} enables memory without second_model: enable both or neither")
+    if memory.get("enable") and not memory.get("method") and not by_flag:
+        raise InputError(f"{path} enables memory without a method: write method: dhash, say")
+
+
+def _options(path: str, found: dict[str, Any]) -> dict[str, Any]:
     first, second, memory = (found[key] or {} for key in ("first_model", "second_model", "memory"))
     if found["root_password"]:
         say(f"{path}: root_password is not used; to shut down at the end give --end shutdown")
@@ -76,10 +91,10 @@ def _read(path: str) -> dict[str, Any]:
 
     try:
         with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file)
+            found = yaml.load(file, _loader())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check --config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no YAML ({type(error).__name__}): check --config") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no sections: write first_model, second_model and so on")
@@ -88,6 +103,17 @@ def _read(path: str) -> dict[str, Any]:
             raise one_of(f"key in {path}", section, SECTIONS)
         _check(path, section, value)
     return dict.fromkeys(SECTIONS) | found
+
+
+def _loader() -> Any:
+    """PyYAML's safe loader, to which 1e-3 is a number too."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+    return Loader
 
 
 def _check(path: str, section: str, value: Any) -> None:

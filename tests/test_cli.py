@@ -396,6 +396,16 @@ def test_models_of_one_dataset_among_several(tmp_path):
     assert cascade(*given, "--json").json["dataset"] == "trees"
 
 
+def test_the_model_that_no_dataset_has_is_blamed(tmp_path):
+    root = held(tmp_path, "trees")
+    held(tmp_path, "digits", models=("tiny", "huge"))
+    for pair in (("small", "teacher"), ("teacher", "small")):
+        line = cascade("simulate", "-m1", pair[0], "-m2", pair[1], "--cache", root).refusal
+        assert "no logits of model teacher on trees/test (it has large, small)" in line
+    line = cascade("simulate", "-m1", "small", "-m2", "tiny", "--cache", root).refusal
+    assert "small and tiny on no dataset together" in line
+
+
 NEAR = {
     "dataset": (("threshold", "-d", "tree"), "the cache holds trees; did you mean trees?"),
     "other dataset": (("threshold", "-d", "cifar10"), "(the cache holds trees)"),

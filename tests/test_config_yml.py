@@ -80,6 +80,22 @@ def test_threshold_left_empty_is_fitted(live):
     assert found["fit_method"] == "other-split"
 
 
+@pytest.mark.parametrize("text", ["1e-3", "+.1e-2", "1.0e-3", "1E-03"])
+def test_a_number_as_yaml_1_2_writes_it(live, text):
+    assert live(WHOLE.replace("threshold: 0.25", f"threshold: {text}")).json["threshold"] == 1e-3
+
+
+def test_a_flag_says_how_where_the_file_only_enables_the_memory(live):
+    text = WHOLE.replace("enable: false", "enable: true").replace("  method: dhash\n", "")
+    assert "without a method" in live(text).refusal
+    assert live(text, "--memory", "dhash").json["memory"] == "dhash"
+
+
+def test_a_memory_without_a_second_model_is_refused(live):
+    text = WHOLE.replace("enable: true", "enable: -").replace("enable: false", "enable: true")
+    assert "without second_model" in live(text.replace("enable: -", "enable: false")).refusal
+
+
 def test_a_password_is_never_used(live):
     done = live(WHOLE.replace("root_password:", "root_password: secret"))
     assert "--end shutdown" in done.err
@@ -94,6 +110,8 @@ def test_a_password_is_never_used(live):
         ("score_fn: entropy", "score_fn: entropie", "did you mean 'entropy'"),
         ("threshold: 0.25", "threshold: 2.5", "no threshold of entropy"),
         (WHOLE, "[1, 2", "is no YAML"),
+        (WHOLE, "[" * 3000, "is no YAML"),
+        (WHOLE, "first_model: 2001-02-30", "is no YAML"),
         (WHOLE, "just words", "holds no sections"),
         (WHOLE, "memory: dhash", "memory holds no keys"),
     ],
@@ -111,6 +129,7 @@ def test_missing_file_and_two_sources(root, tmp_path):
 @pytest.mark.parametrize(
     ("line", "instead", "told"),
     [
+        ("threshold: 0.25", 'threshold: "1e-3"', "threshold in second_model is '1e-3', not a"),
         ("postcheck: true", 'postcheck: "false"', "postcheck in second_model is 'false', not true"),
         ("postcheck: true", "postcheck: 7", "postcheck in second_model is 7, not true or false"),
         ("enable: true", 'enable: "no"', "enable in second_model is 'no', not true or false"),

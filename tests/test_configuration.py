@@ -191,6 +191,7 @@ def test_config_tells_where_each_value_stands(desk, monkeypatch):
         ("scorefn = 'maxp'\n", "unknown section"),
         ("threshold = 'maxp'\n", "is no section"),
         ("[threshold\n", "is no TOML"),
+        ("a = " + "[" * 3000, "is no TOML"),
         ("[threshold]\nobjective = 'bst'\n", "did you mean 'best'"),
     ],
 )
