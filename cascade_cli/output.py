@@ -66,10 +66,10 @@ def write_rows(rows: Sequence[dict[str, Any]], path: str) -> None:
 def write_file(path: str, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:
     """By the writer of the name's ending; InputError where the file cannot be written."""
     from cache import InputError
+    from cache.files import write_whole
 
     try:
-        with open(path, "wb") as file:
-            writers[Path(path).suffix](file)
+        write_whole({Path(path): writers[Path(path).suffix]})
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write {path}: {reason}; check --output") from error

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import cache
 from cache import InputError, Manifest, Partition, Store
+from cache.files import write_whole
 from cache.provenance import now, versions
 from stages import memory
 from stages.costs import KINDS
@@ -221,14 +223,19 @@ def write(folder: str | os.PathLike[str], policy: dict[str, Any]) -> list[str]:
     """Write both files into the folder, made where it is missing; their paths."""
     import tomli_w
 
-    texts = {FILE: tomli_w.dumps(policy), CODE: code(policy)}
+    # policy.toml last: it is what a folder is known by.
+    texts = {CODE: code(policy), FILE: tomli_w.dumps(policy)}
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            Path(folder, name).write_text(text, encoding="utf-8")
+        write_whole(
+            {
+                Path(folder, name): methodcaller("write", text.encode())
+                for name, text in texts.items()
+            }
+        )
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}; check --policy") from error
-    return [str(Path(folder, name)) for name in texts]
+    return [str(Path(folder, name)) for name in (FILE, CODE)]
 
 
 def read(place: str | os.PathLike[str]) -> Deployment:

@@ -225,12 +225,13 @@ class Pricer:
 
     def _forward(self, model: str, chosen: np.ndarray) -> Estimate:
         """What a model costs in all on the requests where bool [N] holds."""
-        if model not in self._tables:
-            self._tables[model] = by_size(self.prices.forward[model], self.batch_size)
-        return _summed(self._tables[model], batches(chosen, self.batch_size))
+        key = model, min(self.batch_size, len(chosen))
+        if key not in self._tables:
+            self._tables[key] = by_size(self.prices.forward[model], key[1])
+        return _summed(self._tables[key], batches(chosen, self.batch_size))
 
     @cached_property
-    def _tables(self) -> dict[str, np.ndarray]:
+    def _tables(self) -> dict[tuple[str, int], np.ndarray]:
         return {}
 
     @cached_property

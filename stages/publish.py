@@ -249,9 +249,7 @@ def top10(logits: pa.Table) -> pa.Table:
     p = np.exp(x - x.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     k = min(_TOP, p.shape[1])
-    largest = np.sort(np.argpartition(-p, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(p, largest, 1), axis=1, kind="stable")
-    classes = np.take_along_axis(largest, order, 1)
+    classes = _largest(x, k)
     offsets = pa.array(np.arange(0, len(p) * k + 1, k, dtype=np.int32))
     columns = [
         pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)))
@@ -261,6 +259,17 @@ def top10(logits: pa.Table) -> pa.Table:
         )
     ]
     return pa.table([logits.column("sample_id"), *columns], schema=TOP10)
+
+
+def _largest(x: np.ndarray, k: int) -> np.ndarray:
+    """intp [N, k]: where each row of float64 [N, K] is largest, the lower index first of equals."""
+    some = np.sort(np.argpartition(-x, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(x, some, 1)
+    found = np.take_along_axis(some, np.argsort(-values, axis=1, kind="stable"), 1)
+    # A partition keeps any of the values that are equal to the k-th.
+    tied = np.count_nonzero(x >= values.min(axis=1, keepdims=True), axis=1) > k
+    found[tied] = np.argsort(-x[tied], axis=1, kind="stable")[:, :k]
+    return found
 
 
 def _costs(copy: _Copy, models: set[str]) -> None:

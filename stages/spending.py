@@ -30,7 +30,7 @@ def counted_runs(models: Sequence[str]) -> Prices:
 def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> Costs:
     """What the models cost on average on n requests, of which B runs on 0 to n."""
     curves = [pricer.prices.forward[model] for model in models]
-    size = pricer.batch_size
+    size = min(pricer.batch_size, n)
     alone = np.array([float(curve.at(size)) / size for curve in curves])
     if size == 1:
         return Costs.linear(alone, n)

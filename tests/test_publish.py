@@ -172,6 +172,16 @@ def test_top10_is_softmax_sorted(whole, copies):
         assert (classes[:, 0] == logits.argmax(axis=1)).all()
 
 
+@pytest.mark.parametrize("classes", [3, 10, 11, 200])
+def test_of_equal_logits_the_lower_class_comes_first(classes):
+    from helpers import logits_table
+
+    logits = np.random.default_rng(classes).integers(0, 3, (300, classes)).astype(np.float32)
+    logits[:20], logits[20:40, :-1] = 0, -1e4  # constant, and so far off that all round to zero
+    ranked = [sorted(range(classes), key=lambda c: (-row[c], c))[:10] for row in logits.tolist()]
+    assert publish.top10(logits_table(logits)).column("classes").to_pylist() == ranked
+
+
 def test_fewer_classes_than_ten():
     from helpers import logits_table
 

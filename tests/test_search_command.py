@@ -547,3 +547,11 @@ def test_images_that_test_have_no_say_in_what_is_tested(store):
     assert made.reference == again.reference
     assert made.certificate.order.tolist() == again.certificate.order.tolist()
     assert made.certificate.p_values.tolist() != again.certificate.p_values.tolist()
+
+
+def test_a_batch_holds_no_more_than_all_requests(digits):
+    asked = ("--cost", "macs", "--best-accuracy", "--json")
+    whole, more = (_search(digits, *asked, "--batch-size", size).json for size in (500, 10**12))
+    assert more["answer"] == whole["answer"] | {
+        "cost_batch_size": more["answer"]["cost_batch_size"]
+    }
