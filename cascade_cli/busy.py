@@ -10,7 +10,7 @@ FACTOR = 2.0
 Timed = tuple[str, float, float]
 
 
-def warn(timed: Iterable[Timed]) -> None:
+def warn(timed: Iterable[Timed], mend: str = "measure again") -> None:
     """A note on stderr where a mean is above FACTOR times its median: (what, mean, median), in ms.
 
     It shows the worst and counts the others.
@@ -22,7 +22,7 @@ def warn(timed: Iterable[Timed]) -> None:
     others = f" (and {len(far) - 1} more)" if len(far) > 1 else ""
     say(
         f"note: {what}: mean {mean:.3g} ms against a median of {median:.3g} ms{others}: the "
-        "machine was busy, measure again"
+        f"machine was busy, {mend}"
     )
 
 

@@ -86,7 +86,6 @@ def profile(
     chosen = gather.choose_models(Store(cache), dataset, wanted, model or [], images)
     sizes = _sizes(batch_sizes)
     rows = measure(Store(cache), dataset, chosen, images, sizes, quick, meter)
-    busy.warn(_timed(row) for row in rows if row["component"] == "forward")
     if as_json:
         print_json({"dataset": dataset, "rows": rows})
         return
@@ -150,7 +149,8 @@ def measure(
     quick: bool,
     meter: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Profile the models and merge the rows into the cache's costs."""
+    """Profile the models and merge the rows into the cache's costs; a note where the machine had
+    other work."""
     from stages import profile as stage
     from stages.costs import merge
     from stages.inference import open_device, runtime_name
@@ -168,8 +168,10 @@ def measure(
     runtime = runtime_name(device, images.precision)
     for name, rows in found.items():
         merge(store, dataset, runtime, name, rows)
-    about = {"runtime": runtime}
-    return [{"model": name} | about | row for name, rows in found.items() for row in rows]
+    out = [{"model": m, "runtime": runtime} | row for m, rows in found.items() for row in rows]
+    forward = (_timed(row) for row in out if row["component"] == "forward")
+    busy.warn(forward, f"measure again: `cascade profile -d {dataset}`")
+    return out
 
 
 def _meters(device: torch.device, prefer: str | None) -> list[Meter]:

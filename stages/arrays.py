@@ -35,6 +35,23 @@ def read_array(path: str, words: Collection[str] = ()) -> np.ndarray:
         raise InputError(f"cannot read {path} ({reason[:120]}): check the file") from error
 
 
+def columns_of(path: str) -> list[str]:
+    """What the columns of a csv or parquet are called, but `sample_id`; empty without names."""
+    readers = {".csv": _header, ".parquet": _fields}
+    reader = readers.get(Path(path).suffix.lower())
+    return [] if reader is None else [name for name in reader(path) if name != "sample_id"]
+
+
+def _header(path: str) -> list[str]:
+    return _first_line(path) if _has_header(path, ()) else []
+
+
+def _fields(path: str) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return list(pq.read_schema(path).names)
+
+
 def _numpy(path: str) -> np.ndarray:
     with open(path, "rb") as file:
         value = np.load(file, allow_pickle=False)
@@ -67,10 +84,14 @@ def _csv(path: str, words: Collection[str]) -> np.ndarray:
 
 def _has_header(path: str, words: Collection[str]) -> bool:
     """Whether the first line is no data: words, or 0, 1, 2 …, as pandas heads nameless columns."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        cells = next(csv.reader(file), [])
+    cells = _first_line(path)
     counted = len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
     return counted or not all(cell in words or _is_number(cell) for cell in cells)
+
+
+def _first_line(path: str) -> list[str]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _is_number(text: str) -> bool:

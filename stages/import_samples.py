@@ -15,7 +15,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import SAMPLES
-from stages.arrays import read_array
+from stages.arrays import columns_of, read_array
 from stages.datasets import ArraySource, fingerprint
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def checked(store: Store, request: Request, logits: np.ndarray) -> Labels:
     names = read_names(request.class_names, classes)
     partition = Partition.of("samples", dataset=request.dataset, split=request.split)
     known = cache.load(store, partition)
+    _in_order(request.logits, names or (known and known.provenance.get(_NAMES)) or ())
     given = None
     if request.labels is not None:
         values = read_array(request.labels, names)
@@ -80,6 +81,11 @@ def as_labels(
     """int32 [n] in [0, classes), or an InputError naming the row; words where they are `names`."""
     values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
     _told_apart(where, names)
+    if values.dtype.kind in "OSU" and values.ndim == 2:
+        told = f" ({', '.join(columns_of(where))})" if columns_of(where) else ""
+        raise InputError(
+            f"{where} has {values.shape[1]} columns{told}: keep that of the labels only"
+        )
     if values.dtype.kind in "OSU":
         values = _numbered(values, where, classes, names)
     if values.ndim != 1 or values.dtype.kind not in "fiu":
@@ -163,6 +169,22 @@ def _new(
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, partition, table, identity, about)
     return Labels(labels, identity["dataset_fingerprint"], keep)
+
+
+def _in_order(where: str, names: Sequence[str]) -> None:
+    """InputError where the logits' columns are called as the classes are, in another order.
+
+    0, 1, 2 … says nothing, as that is how pandas heads nameless columns.
+    """
+    columns = columns_of(where)
+    if set(columns) != set(names) or columns == [str(k) for k in range(len(names))]:
+        return
+    for number, (column, name) in enumerate(zip(columns, names, strict=True)):
+        if column != name:
+            raise InputError(
+                f"{where}: column {number} is headed {column!r}, class {number} is {name!r}: put "
+                "the class names, and the numbers of the labels, in the order of the columns"
+            )
 
 
 def _same_names(request: Request, known: Manifest, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
-from stages.arrays import read_array
+from stages.arrays import columns_of, read_array
 from stages.import_samples import Labels, checked
 from stages.models.choice import check_name
 
@@ -129,11 +129,26 @@ def as_logits(values: np.ndarray, where: str) -> np.ndarray:
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
         raise InputError(f"{where} has shape {values.shape}: logits are N × K, with K of 2 or more")
     if values.dtype.kind not in "fiu":
-        raise InputError(f"{where} holds {values.dtype}, not numbers")
+        raise InputError(f"{where} holds {values.dtype}, not numbers{_told_words(values, where)}")
     finite = np.isfinite(values).all(axis=1)
     with np.errstate(over="ignore"):
         logits = np.ascontiguousarray(values, dtype=np.float32)
     finite &= np.isfinite(logits).all(axis=1)
     if not finite.all():
-        raise InputError(f"{where}: row {int(finite.argmin())} has a NaN or infinite logit")
+        row = int(finite.argmin())
+        what = f"{where}: row {row} has a NaN or infinite logit"
+        raise InputError(f"{what}{_CLIP if np.isneginf(logits[row]).any() else ''}")
     return logits
+
+
+_CLIP = ": where these are logarithms of probabilities, take log(max(p, 1e-12))"
+
+
+def _told_words(values: np.ndarray, where: str) -> str:
+    """Which column is none of a class, where others hold numbers."""
+    words = [column for column, cell in enumerate(values[0]) if isinstance(cell, str)]
+    if not 0 < len(words) < values.shape[1]:
+        return ""
+    names = columns_of(where)
+    name = f"{names[words[0]]!r}" if names else str(words[0])
+    return f": column {name} has words such as {values[0, words[0]][:40]!r}, leave it out"

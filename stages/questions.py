@@ -26,9 +26,6 @@ class Question:
         return " ".join(str(x) for x in (self.kind, self.value, self.model) if x is not None)
 
 
-DEFAULT = Question()
-
-
 @dataclass(frozen=True)
 class Choices:
     """A Pareto frontier by ascending cost on n fitting images: `cost` float64 and `right` int64

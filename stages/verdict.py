@@ -16,7 +16,7 @@ from stages.amounts import amount, figures, told_in
 from stages.bootstrap import Interval, deployed
 from stages.operating import OperatingPoint
 from stages.pricing import Bill, Estimate, Pricer
-from stages.questions import ACCURACY, BEST, CERTIFY, COST, DEFAULT, ONE_SE, Question
+from stages.questions import ACCURACY, BEST, CERTIFY, COST, ONE_SE, Question
 
 Row = dict[str, Any]
 
@@ -70,7 +70,7 @@ _NO_CASCADE = {
 _NONE_CHEAPER = "none that reaches this accuracy costs less"
 
 
-def sentence(point: OperatingPoint, row: Row, found: Verdict, question: Question = DEFAULT) -> str:
+def sentence(point: OperatingPoint, row: Row, found: Verdict, question: Question) -> str:
     """What the answer does, what it saves, and whether that is worth it."""
     does = (
         f"{point} is right on {row['accuracy']:.2%} of {row['split']} ({_chosen_by(row)}) at "

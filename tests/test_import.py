@@ -326,7 +326,8 @@ def changed(values, row, value):
 
 BAD_LOGITS = {
     "NaN": (changed(LOGITS, 17, np.nan), "row 17 has a NaN or infinite logit"),
-    "infinite": (changed(LOGITS, (5, 2), -np.inf), "row 5 has a NaN or infinite logit"),
+    "logarithm of 0": (changed(LOGITS, (5, 2), -np.inf), "take log(max(p, 1e-12))"),
+    "infinite": (changed(LOGITS, (5, 2), np.inf), "row 5 has a NaN or infinite logit"),
     "too large for float32": (changed(LOGITS.astype(float), 3, 1e39), "row 3 has a NaN or inf"),
     "too short": (LOGITS[:-1], "labels but there are 89 rows"),
     "too long": (np.vstack([LOGITS, LOGITS[:1]]), "90 labels but there are 91 rows"),
@@ -526,6 +527,39 @@ def test_class_names(labels, named):
     assert read_table(Store(named), samples).column("label").to_pylist() == LABELS.tolist()
     assert bring(named, named / "logits.npy", None, "other").status == 0
     assert names_in(named) == NAMES
+
+
+@pytest.mark.parametrize("save", ["csv", "parquet"])
+def test_a_header_of_class_names_in_another_order_is_refused(save, named):
+    """Else every answer would be called by another class's name."""
+    names = ("--class-names", named / "names.txt")
+
+    def headed(order):
+        table, path = pl.DataFrame(LOGITS, schema=order), named / f"headed.{save}"
+        getattr(table, f"write_{save}")(path)
+        return path, named / "y.npy", "big", "test"
+
+    told = bring(named / "a", *headed(NAMES[::-1]), *names).refusal
+    assert "column 0 is headed 'a frog', class 0 is 'cat': put the class names" in told
+    assert not list((named / "a").rglob("*.parquet"))
+    for order in (NAMES, [*NAMES[:-1], "other"], [f"c{k}" for k in range(K)], list("0123")):
+        assert bring(named / order[3], *headed(order), *names).status == 0, order
+    later = (named / "a frog", headed(NAMES[1:] + NAMES[:1])[0], None, "second")
+    assert "is headed 'dog', class 0 is 'cat'" in bring(*later).refusal
+
+
+def test_a_column_that_is_no_class_is_named(named):
+    table = pl.DataFrame(
+        {"image": [f"{i}.png" for i in range(N)]} | dict(zip(NAMES, LOGITS.T, strict=True))
+    )
+    table.write_csv(named / "logits.csv")
+    told = bring(named, named / "logits.csv", named / "labels.npy").refusal
+    assert told.endswith("column 'image' has words such as '0.png', leave it out")
+    table.select("image", label=pl.lit("cat")).write_csv(named / "labels.csv")
+    for names in ((), ("--class-names", named / "names.txt")):
+        given = (named / "logits.npy", named / "labels.csv", "big", "test", *names)
+        told = bring(named, *given).refusal
+        assert told.endswith("has 2 columns (image, label): keep that of the labels only")
 
 
 def test_class_names_come_later(named):

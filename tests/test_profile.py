@@ -327,20 +327,23 @@ def test_profile_writes_what_it_prints(tmp_path, blind, one_thread):
     assert len(stored(tmp_path / "cache", DIGITS[:2])[DIGITS[0]]) == 3
 
 
-def test_a_busy_machine_is_told(tmp_path, monkeypatch):
-    shown = {"model": "a", "component": "forward", "latency_p50_ms": 1.0}
+@pytest.mark.parametrize("command", ["profile", "extract"])
+def test_a_busy_machine_is_told(tmp_path, monkeypatch, command):
+    shown = {"component": "forward", "latency_p50_ms": 1.0, "meter": "none", "energy_j": None}
     rows = [shown | {"batch_size": size, "latency_ms": mean} for size, mean in ((1, 1.9), (8, 9.0))]
     rows += [rows[1], shown | {"batch_size": 4, "latency_ms": 2.1}]
     rows.append(shown | {"component": "preprocess", "batch_size": 1, "latency_ms": 99.0})
-    monkeypatch.setattr("cascade_cli.costs.measure", lambda *given: rows[:quiet])
-    args = ("profile", "-d", "digits", "--models", PAIR, "--cache", tmp_path, "--json")
+    monkeypatch.setattr("stages.profile.run", lambda *given: {"a": rows[:quiet]})
+    monkeypatch.setattr("stages.costs.merge", lambda *given: None)
+    args = (command, "-d", "digits", "--models", PAIR, "--cache", tmp_path, "--json")
     quiet = 1
-    assert cascade(*args).err == ""
+    assert "note: " not in cascade(*args, profile=True).err
     quiet = None
-    assert cascade(*args).err == (
+    notes = [line for line in cascade(*args, profile=True).err.splitlines() if "note: " in line]
+    assert notes == [
         "note: a in batches of 8: mean 9 ms against a median of 1 ms (and 1 more): the machine was "
-        "busy, measure again\n"
-    )
+        "busy, measure again: `cascade profile -d digits`"
+    ]
 
 
 @pytest.mark.parametrize("sizes", ["0", "-1", "1,x", "2.5", "65537", "", ",", "1e3", "²"])

@@ -141,7 +141,8 @@ def test_a_range_of_costs_runs_from_less_to_more(low, high, words):
     row |= {"saved_low": low, "saved_high": high, "crossfit_accuracy": None}
     some = Interval(0.0, 0.0, 0.0)
     point = OperatingPoint(("small", "large"), "maxp", False, ((0.5, None, None),))
-    said = sentence(point, row, Verdict(UNKNOWN, "large", some, Estimate(0.0, 0.0)))
+    judged = Verdict(UNKNOWN, "large", some, Estimate(0.0, 0.0))
+    said = sentence(point, row, judged, Question())
     assert f"than large alone {words}, accuracy" in said
 
 
