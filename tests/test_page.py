@@ -179,6 +179,112 @@ def test_the_key_figures_are_the_searchs_answer(desk, visit):
     assert tiles == [found["answer"][f"{name}{end}"] for name in names for end in ends]
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--match", "digits_plain"), "the cheapest as accurate as digits_plain"),
+        (("--min-accuracy", "0.97"), "the cheapest that is right on at least 97%"),
+        (("--max-cost", "0.4ms"), "the most accurate for at most 0.4 ms a request"),
+        (("--best-accuracy",), "the most accurate"),
+    ],
+)
+def test_the_page_answers_what_search_answers_to_the_same_question(desk, browser, asked, words):
+    found = told(desk, "search", *asked)
+    answer = found["answer"]
+    with visiting(browser, written(desk, "asked.html", *asked)) as visit:
+        assert visit.text("#asked") == f"Asked for: {words}, on val."
+        assert visit.text(".summary") == with_minus(found["sentence"])
+        accuracy = visit.page.get_attribute("header .tiles data", "value")
+        assert float(accuracy) == answer["accuracy"]
+        shown = agrees(desk, visit)
+    names = ("model_1", "model_2", "score", "postcheck", "threshold", "accuracy", "usage")
+    assert {name: shown[name] for name in names} == {name: answer[name] for name in names}
+
+
+def test_a_pair_asked_for_opens_at_the_threshold_that_is_printed(desk, browser):
+    """Its best λ, also where the search answers with another λ of the same cascade."""
+    answer = told(desk, "search", "--min-accuracy", "0.97")["answer"]
+    pair = ("-m1", answer["model_1"], "-m2", answer["model_2"], "-s", answer["score"])
+    asked = (*pair, "--min-accuracy", "0.97")
+    facts = told(desk, "report", *asked, "-o", desk[0] / "pair.html")
+    assert facts["postcheck"] == answer["postcheck"]
+    assert facts["threshold"] != answer["threshold"]
+    with visiting(browser, desk[0] / "pair.html") as visit:
+        assert float(visit.page.get_attribute("#lambda", "data-value")) == facts["threshold"]
+        shown = visit.figures()
+    assert [shown[name] for name in ("accuracy", "cost")] == [facts["accuracy"], facts["cost"]]
+
+
+def overlapping(visit, selector):
+    """How many of the elements there are, and whether any two overlap or leave the chart."""
+    boxes = visit.page.eval_on_selector_all(
+        selector,
+        """all => all.map((e) => {
+            const text = e.getBoundingClientRect();
+            const chart = e.ownerSVGElement.getBoundingClientRect();
+            return [text.left, text.right, text.top, text.bottom,
+                    text.left < chart.left || text.right > chart.right];
+        })""",
+    )
+    apart = all(
+        p[1] < q[0] or q[1] < p[0] or p[3] - 3 < q[2] or q[3] - 3 < p[2]
+        for i, p in enumerate(boxes)
+        for q in boxes[:i]
+    )
+    return len(boxes), not apart or any(box[4] for box in boxes)
+
+
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_ticks_and_labels_stand_apart(desk, browser, page, width):
+    for file in (page, written(desk, "macs.html", "--cost", "macs")):
+        with visiting(browser, file, width=width) as visit:
+            count, bad = overlapping(visit, "#front .tick[text-anchor=middle]")
+            assert count >= 3
+            assert not bad
+            labels = visit.page.query_selector_all("#curve .label")
+            assert labels
+            assert not overlapping(visit, "#curve .label")[1]
+            places = [label.get_attribute("x") for label in labels]
+            assert len(set(places)) == len(places)  # one label for one λ
+
+
+@pytest.mark.parametrize("span", [(0.2311, 0.9176), (0.83, 0.836), (4, 21), (0.3, 2.6), (1, 1e6)])
+def test_a_logarithmic_axis_has_round_ticks_inside(visit, span):
+    low, high = np.log10(span).tolist()
+    found = 10 ** np.array(visit.page.evaluate("([low, high]) => decades(low, high)", [low, high]))
+    assert len(found) >= 3
+    assert span[0] * 0.999 < found[0] < found[-1] < span[1] * 1.001
+    for value in found.tolist():
+        assert float(f"{value:.3g}") == pytest.approx(value, rel=1e-12)
+
+
+def test_its_words_are_explained(visit):
+    assert "bootstrap" in visit.text("header")
+    visit.page.click("#words summary")
+    said = visit.text("#words dl")
+    there = [word in said for word in ("λ", "1se", "post-check", "oracle", "certified")]
+    assert there == [True] * len(there)
+
+
+def test_imported_models_get_no_advice_that_cannot_work(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    root = ("--cache", tmp_path / "cache")
+    for split in ("val", "test"):
+        labels = rng.integers(0, 3, 80)
+        np.save(tmp_path / "labels.npy", labels)
+        for model in ("small", "large"):
+            np.save(tmp_path / "logits.npy", rng.standard_normal((80, 3)) + 2 * np.eye(3)[labels])
+            args = ("-d", "mine", "--split", split, "--model", model, "--macs", "1M", *root)
+            files = ("--logits", tmp_path / "logits.npy", "--labels", tmp_path / "labels.npy")
+            assert cascade("import", *args, *files).status == 0
+    assert cascade("report", "-d", "mine", *root, "-o", tmp_path / "p.html").status == 0
+    with visiting(browser, tmp_path / "p.html") as visit:
+        visit.page.wait_for_selector("#h-saved data")
+        said = visit.text("#explorer")
+    found = [advice in said for advice in ("--data", "cascade hash", "makes one")]
+    assert found == [False] * len(found)
+
+
 def with_minus(text):
     return re.sub(r"(^|[ (])-(\d)", r"\1−\2", text)
 

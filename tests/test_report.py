@@ -443,6 +443,13 @@ def test_figures_are_png_and_svg_in_black_on_white(made):
             assert len(list(ET.fromstring(text).iter("{http://www.w3.org/2000/svg}path"))) > 3
 
 
+def test_the_legend_of_accuracy_and_cost_names_all_that_is_drawn(made):
+    [file] = [file for file in made[2]["figures"] if file.endswith("accuracy-cost.svg")]
+    text = "{http://www.w3.org/2000/svg}text"
+    words = {e.text for e in ET.fromstring(Path(file).read_text(encoding="utf-8")).iter(text)}
+    assert {"nothing cheaper reaches it", "the chosen cascade", *charts.KINDS} <= words
+
+
 def test_without_another_split_the_expected_figures_are_the_cross_fitted(tmp_path):
     store = write_cache(tmp_path / "cache", {"test": 90})
     reported, facts = make(store, tmp_path / "p.html")

@@ -150,21 +150,24 @@ class Curve {
     this.caption();
   }
 
-  /** The named λ, on the line; those in one place share a label. */
+  /** The named λ, on the line; those that send the same images on share a label. */
   flags(plot) {
-    const named = this.steps.flatMap((step) => {
-      const kinds = FLAGS.filter((kind) => step.marks.some((mark) => mark.kind === kind));
-      return kinds.length ? [{step, kinds}] : [];
-    });
-    named.forEach(({step, kinds}, place) => {
+    const named = new Map(), drops = [], labels = [];
+    for (const kind of FLAGS.filter((each) => this.marked(each) >= 0)) {
+      const step = this.steps[this.marked(kind)];
+      if (!named.has(step.k)) named.set(step.k, {step, kinds: []});
+      named.get(step.k).kinds.push(kind);
+    }
+    [...named.values()].sort((p, q) => p.step.k - q.step.k).forEach(({step, kinds}, place) => {
       const x = plot.x(step.k / this.cascades.n), y = plot.bottom - 8 - 15 * place;
       const end = x > plot.right - 160 ? "end" : "start";
-      plot.svg.append(
+      drops.push(
         shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${y - 4}`}),
         shape("circle", {class: `flag ${kinds[0] === "1se" ? "onese" : kinds[0]}`, r: 4, cx: x, cy: plot.y(step.right / this.cascades.n)}),
-        shape("text", {class: "label", x: x + (end === "end" ? -6 : 6), y, "text-anchor": end}, kinds.join(" = ")),
       );
+      labels.push(shape("text", {class: "label", x: x + (end === "end" ? -6 : 6), y, "text-anchor": end}, kinds.join(", ")));
     });
+    plot.svg.append(...drops, ...labels);
   }
 
   point() {

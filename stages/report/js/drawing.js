@@ -43,7 +43,7 @@ function decades(low, high) {
     const inside = out.filter((at) => at >= low && at <= high);
     if (inside.length > 3) return inside;
   }
-  return ticks(10 ** low, 10 ** high, 4).map(Math.log10).filter((at) => at >= low && at <= high);
+  return ticks(10 ** low, 10 ** high, 6).map(Math.log10).filter((at) => at >= low && at <= high);
 }
 
 /** An empty chart that fills `box`: axes, and functions from values to pixels. */
