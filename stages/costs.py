@@ -25,15 +25,15 @@ from cache.schema import COSTS
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
 KINDS = tuple(UNITS)
 _MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
-# From least to most trusted for what a model itself draws; others count as the first.
-_METERS = ("none", "manual", "rapl", "ina3221", "nvml_power", "nvml_counter")
+# From least to most trusted; any other was brought in on purpose and comes before all of these.
+_METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
 KEY = ("device", "component", "batch_size", "meter", "source")
 
 NORMAL = 1.959964  # two-sided 95 % of the normal distribution
 
 Row = dict[str, Any]
 Macs = Mapping[str, int | None]
-Place = tuple[str, str | None]  # device, runtime
+Place = tuple[str, str | None, str | None]  # device, runtime, meter of joules
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,10 @@ def known(
     """Whatever all `required` models can be priced with: kind by kind, device by device.
 
     Within a device, costs measured in one runtime come first, `runtime` before others, then those
-    of each model in a runtime of its own.
+    of each model in a runtime of its own; within these, joules of one meter.
     """
     for kind in kinds:
-        places = [None] if kind == "macs" else _places(rows, required, device, runtime)
+        places = [None] if kind == "macs" else _places(kind, rows, required, device, runtime)
         for place in places:
             found = _prices(kind, place, rows, macs)
             if set(required) <= found.forward.keys():
@@ -225,17 +225,23 @@ def _lacking(
 
 
 def _places(
-    rows: dict[str, list[Row]], required: Sequence[str], device: str | None, runtime: str | None
-) -> list[Place | None]:
-    """Where to look for costs: one runtime of a device for all models, else any of each."""
-    found = {
-        (row["device"], row.get("runtime"))
-        for model in required
-        for row in rows[model]
-        if device in (None, row["device"])
-    }
+    kind: str,
+    rows: dict[str, list[Row]],
+    required: Sequence[str],
+    device: str | None,
+    runtime: str | None,
+) -> Iterator[Place | None]:
+    """Where to look for costs: one runtime of a device for all models, else any of each; and there
+    joules of one meter, the most trusted first, else any of each."""
+    all_rows = [row for model in required for row in rows[model]]
+    here = [row for row in all_rows if device in (None, row["device"])]
+    found = {(row["device"], row.get("runtime")) for row in here}
     one = sorted(found, key=lambda place: (place[1] != runtime, place[0], str(place[1])))
-    return [*one, *((name, None) for name in sorted({name for name, _ in found}))]
+    for name, ran in [*one, *((name, None) for name in sorted({name for name, _ in found}))]:
+        if kind == "joules":
+            there = {row["meter"] for row in here if row["device"] == name}
+            yield from ((name, ran, meter) for meter in sorted(there, key=_trust, reverse=True))
+        yield name, ran, None
 
 
 def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Macs) -> Prices:
@@ -243,19 +249,31 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Ma
         flat = {model: _flat(count) for model, count in macs.items() if count}
         return Prices("macs", UNITS["macs"], None, UNITS["macs"], flat, {})
     here = {model: _at(place, found) for model, found in rows.items()}
-    forward = {model: _chosen(found, kind, "forward") for model, found in here.items()}
     preprocess = {model: _chosen(found, kind, "preprocess") for model, found in here.items()}
-    idle = [row["idle_w"] for chosen in forward.values() for row in chosen if row["idle_w"]]
+    forward = {model: _chosen(rows, kind, "forward", place[2]) for model, rows in here.items()}
+    used = [row for chosen in forward.values() for row in chosen]
+    idle = [row["idle_w"] for row in used if row["idle_w"]]
     return Prices(
         kind,
         UNITS[kind],
         place[0],
-        f"{kind} of all models on {place[0]}",
+        f"{kind} of all models on {place[0]}{_how(kind, used)}",
         {model: _curve(chosen, kind) for model, chosen in forward.items() if chosen},
         {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
-        _prices("latency", place, rows, macs) if kind == "joules" else None,
+        _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
         float(np.median(idle)) if idle and kind == "joules" else None,
     )
+
+
+def _how(kind: str, rows: Sequence[Row]) -> str:
+    """What else there is to know about costs of these rows."""
+    meters = f" by {' and '.join(sorted({row['meter'] for row in rows}))}"
+    notes = []
+    if len({row.get("runtime") for row in rows}) > 1:
+        notes.append("each in a runtime of its own")
+    if any(_error_of(kind, row) is None for row in rows):
+        notes.append("the error of measuring is not known of all")
+    return (meters if kind == "joules" else "") + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
@@ -263,19 +281,20 @@ def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
     here = [row for row in rows if row["device"] == place[0]]
     if not here:
         return []
-    newest = max(here, key=lambda row: row["measured"] or "")
+    newest = max(here, key=_age)
     runtime = place[1] or newest.get("runtime")
     return [row for row in here if row.get("runtime") == runtime]
 
 
-def _chosen(rows: Sequence[Row], kind: str, component: str) -> list[Row]:
-    """One row per batch size, ascending: joules by the best meter, and of equals the newest."""
+def _chosen(rows: Sequence[Row], kind: str, component: str, meter: str | None = None) -> list[Row]:
+    """One row per batch size, ascending, the newest: joules of one meter, else of the best."""
     column = _MEASURED[kind]
-    known: dict[int, Row] = {}
-    for row in sorted(rows, key=_trust if kind == "joules" else _age):
-        beside = kind == "joules" and _of_the_host(row)
-        if row["component"] == component and row[column] is not None and not beside:
-            known[row["batch_size"]] = row
+    some = [row for row in rows if row["component"] == component and row[column] is not None]
+    if kind == "joules":
+        some = [row for row in some if not _of_the_host(row)]
+        wanted = meter or max((row["meter"] for row in some), key=_trust, default=None)
+        some = [row for row in some if row["meter"] == wanted]
+    known = {row["batch_size"]: row for row in sorted(some, key=_age)}
     return [known[size] for size in sorted(known)]
 
 
@@ -293,27 +312,35 @@ def _curve(rows: Sequence[Row], kind: str) -> Curve:
 
 
 def _joules(row: Row) -> tuple[float, float, float]:
-    value = row["energy_j"]
-    ends = (value if row[name] is None else row[name] for name in ("energy_low_j", "energy_high_j"))
-    low, high = ends
-    size = row["batch_size"]
+    value, size = row["energy_j"], row["batch_size"]
+    low, high = _error_of("joules", row) or (value, value)
     return size * value, size * max(0.0, low), size * high
 
 
 def _latency(row: Row) -> tuple[float, float, float]:
-    """The mean with its 95 % interval, mean ± z·SD/√runs."""
+    mean = row["latency_ms"]
+    low, high = _error_of("latency", row) or (mean, mean)
+    return mean, max(0.0, low), high
+
+
+def _error_of(kind: str, row: Row) -> tuple[float, float] | None:
+    """The ends of a row's 95 % interval, of latencies mean ± z·SD/√runs; None where not known."""
+    if kind == "joules":
+        low, high = row["energy_low_j"], row["energy_high_j"]
+        return None if low is None or high is None else (low, high)
     mean, sd, runs = row["latency_ms"], row["latency_sd_ms"], row["runs"]
-    half = NORMAL * sd / sqrt(runs) if sd and runs else 0.0
-    return mean, max(0.0, mean - half), mean + half
+    if sd is None or not runs:
+        return None
+    half = NORMAL * sd / sqrt(runs)
+    return mean - half, mean + half
 
 
 def _age(row: Row) -> str:
     return row["measured"] or ""
 
 
-def _trust(row: Row) -> tuple[int, str]:
-    rank = _METERS.index(row["meter"]) if row["meter"] in _METERS else 0
-    return rank, _age(row)
+def _trust(meter: str) -> tuple[int, str]:
+    return (_METERS.index(meter) if meter in _METERS else len(_METERS)), meter
 
 
 def _flat(per_image: float) -> Curve:

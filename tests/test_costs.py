@@ -134,7 +134,7 @@ def test_joules_come_before_latency_and_latency_before_multiply_adds():
     found = costs.choose(rows, MACS, ["a", "b"])
     assert (found.kind, found.device, found.unit) == ("macs", None, "multiply-adds")
     assert "for want of costs" in found.why
-    rows = both(latency_ms=3.0)
+    rows = both(latency_ms=3.0, latency_sd_ms=0.1, runs=9)
     found = costs.choose(rows, MACS, ["a", "b"])
     assert (found.kind, found.device, found.unit) == ("latency", "desk", "ms")
     assert found.why == "latency of all models on desk, for want of joules"
@@ -190,20 +190,45 @@ def test_a_device_asked_for_is_not_answered_with_multiply_adds():
         costs.choose({"a": [], "b": []}, MACS, ["a", "b"], None, "nano")
 
 
+METERS = ("joulescope", "manual", "nvml_counter", "nvml_power", "ina3221", "rapl")
+
+
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_most_trusted_meter_of_a_size_counts_and_of_equals_the_newest(order):
-    rows = [
-        row(size=1, energy_j=1.0, meter="elsewhere"),
-        row(size=1, energy_j=2.0, meter="nvml_power"),
-        row(size=1, energy_j=3.0, meter="nvml_counter"),
-        row(size=1, energy_j=9.0, meter="nvml_counter", measured="2024-01-01T00:00:00+00:00"),
-        row(size=2, energy_j=4.0, meter="manual"),
-        row(size=2, energy_j=5.0, meter="ina3221"),
-        row(size=4, energy_j=6.0, meter="rapl"),
-        row(size=4, energy_j=None, meter="nvml_counter"),
-    ]
-    curve = costs.choose({"m": rows[::order]}, {}, ["m"], "joules").forward["m"]
-    assert (curve.values / curve.sizes).tolist() == [3.0, 5.0, 6.0]
+@pytest.mark.parametrize("best", METERS)
+def test_what_was_brought_in_comes_before_what_is_read_and_one_curve_has_one_meter(best, order):
+    known = METERS[METERS.index(best) :]
+    rows = [row(size=4, energy_j=None, meter="nvml_counter")]
+    for rank, meter in enumerate(known, 1):
+        rows += [row(size=size, energy_j=float(rank), meter=meter) for size in (1, 1 + rank)]
+    rows.append(row(energy_j=9.0, meter=best, measured="2024-01-01T00:00:00+00:00"))
+    found = costs.choose({"m": rows[::order]}, {}, ["m"], "joules")
+    curve = found.forward["m"]
+    assert dict(zip(curve.sizes.tolist(), (curve.values / curve.sizes).tolist(), strict=True)) == {
+        1: 1.0,
+        2: 1.0,
+    }
+    assert f"joules of all models on desk by {best}" in found.why
+
+
+def test_joules_of_several_models_are_of_one_meter_where_that_can_be():
+    of = {"joulescope": 7.0, "rapl": 5.0}
+    both = [row(energy_j=value, meter=meter) for meter, value in of.items()]
+    found = costs.choose({"a": both, "b": both[1:]}, {}, ["a", "b"], "joules")
+    assert (found.model("a"), found.model("b")) == (5.0, 5.0)
+    found = costs.choose({"a": both[:1], "b": both[1:]}, {}, ["a", "b"], "joules")
+    assert (found.model("a"), found.model("b")) == (7.0, 5.0)
+    assert "by joulescope and rapl" in found.why
+
+
+def test_why_tells_what_a_cost_lacks():
+    rows = {
+        "a": [row(latency_ms=1.0, latency_sd_ms=0.1, runs=9, runtime="trt")],
+        "b": [row(latency_ms=2.0)],
+    }
+    why = costs.choose(rows, {}, ["a", "b"], "latency").why
+    lacks = "each in a runtime of its own; the error of measuring is not known of all"
+    assert why == f"latency of all models on desk ({lacks}), as asked"
+    assert "(" not in costs.choose({"a": rows["a"]}, {}, ["a"], "latency").why
 
 
 def test_the_newest_latency_counts_whatever_sensor_ran_beside_it():
