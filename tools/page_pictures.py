@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-SIZES = {"": (1000, 1300), "-narrow": (390, 1300)}
+SIZES = {"": (1000, 1440), "-narrow": (390, 1800)}
 SCHEMES = {"": "light", "-dark": "dark"}
 COLOURS = 128
 
@@ -54,7 +54,7 @@ def shot(browser: Browser, page: Path, size: tuple[int, int], scheme: str) -> Im
 
 def small(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").quantize(
-        COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
     )
 
 
