@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,9 +44,24 @@ def config(
         return
     print(f"file: {path or 'none'}")
     if rows:
-        print_table(rows, COLUMNS)
+        print_table(_grouped(rows), COLUMNS)
     else:
         say("nothing is configured: every option has the default that its --help tells")
 
 
+def _grouped(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for commands that share a setting; where these are many, their number."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(str([row[key] for key in COLUMNS if key != "command"]), []).append(row)
+    return [
+        same[0] | {"command": _named([row["command"] for row in same])} for same in groups.values()
+    ]
+
+
+def _named(commands: Sequence[str]) -> str:
+    return ", ".join(commands) if len(commands) <= NAMED else f"{len(commands)} commands"
+
+
+NAMED = 3
 COLUMNS = {"command": "command", "option": "option", "value": "value", "source": "from"}

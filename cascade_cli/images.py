@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Annotated
 
@@ -162,6 +163,9 @@ def extract(
     print(f"{dataset}: {len(rows)} partitions in {Store(cache).root}, {seconds:.1f} s")
     if waiting:
         print(f"{waiting} of them wait for the parts of other shards")
+    elif len({row["model"] for row in rows}) > 1:
+        where = "" if cache is None else f" --cache {shlex.quote(cache)}"
+        print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")
 
 
 def import_logits(

@@ -10,7 +10,9 @@ from cascade_cli import options as opt
 from cascade_cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from cache import Store
+    from collections.abc import Sequence
+
+    from cache import Manifest, Store
 
 MODEL_COLUMNS = {
     "name": "name",
@@ -55,20 +57,34 @@ def models(
     from cache import Store
     from stages.models import listing
 
-    splits = _cached(Store(cache), "logits", ("dataset", "model"))
+    there = _cached(Store(cache), "logits", ("dataset", "model"))
     rows = [
-        row | {"cached": splits.pop((row["dataset"], row["name"]), [])}
+        _filled(row, there.pop((row["dataset"], row["name"]), ()))
         for row in listing(dataset, weights)
     ]
     rows += [
-        {"name": name, "dataset": of, "cached": there}
-        for (of, name), there in splits.items()
+        _filled({"name": name, "dataset": of}, found)
+        for (of, name), found in there.items()
         if dataset in (None, of)
     ]
+    rows.sort(key=lambda row: not row["cached"])
     if as_json:
         print_json({"models": rows})
         return
-    print_table(rows, MODEL_COLUMNS)
+    known = [row for row in rows if row["cached"] or row["weights"] or row["parameters"]]
+    print_table(known or rows, MODEL_COLUMNS)
+    if known and len(known) < len(rows):
+        print(f"{len(rows) - len(known)} more architectures take weights of your own: see --json")
+
+
+def _filled(row: dict[str, Any], manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """The row, with what the cache tells of the model where the row does not."""
+    facts = manifests[0].provenance if manifests else {}
+    trained_on = facts.get("trained_on") or {}
+    told = {key: facts.get(key) for key in ("parameters", "macs")}
+    told |= {"trained_on": trained_on.get("splits"), "weights": None}
+    own = {key: value for key, value in row.items() if value is not None}
+    return row | told | own | {"cached": _splits(manifests)}
 
 
 def datasets(data: opt.Data = None, cache: opt.Cache = None, as_json: opt.Json = False) -> None:
@@ -80,23 +96,27 @@ def datasets(data: opt.Data = None, cache: opt.Cache = None, as_json: opt.Json =
     from cache import Store
     from stages.datasets import listing
 
-    splits = _cached(Store(cache), "samples", ("dataset",))
-    rows = [row | {"cached": splits.pop((row["name"],), [])} for row in listing(data)]
-    rows += [{"name": name, "cached": there} for (name,), there in splits.items()]
+    there = _cached(Store(cache), "samples", ("dataset",))
+    rows = [row | {"cached": _splits(there.pop((row["name"],), ()))} for row in listing(data)]
+    rows += [{"name": name, "cached": _splits(found)} for (name,), found in there.items()]
     if as_json:
         print_json({"datasets": rows})
         return
     print_table(rows, DATASET_COLUMNS)
 
 
-def _cached(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[Any, ...], list[str]]:
-    """Splits in the cache, by these keys of a table's partitions."""
+def _cached(
+    store: Store, table: str, keys: tuple[str, ...]
+) -> dict[tuple[Any, ...], list[Manifest]]:
+    """What is in the cache, by these keys of a table's partitions."""
     from cache import find
 
-    splits: dict[tuple[Any, ...], list[str]] = {}
+    there: dict[tuple[Any, ...], list[Manifest]] = {}
     for manifest in find(store, table):
-        found = manifest.partition.keys
-        there = splits.setdefault(tuple(found[key] for key in keys), [])
-        if found["split"] not in there:
-            there.append(found["split"])
-    return splits
+        found = tuple(manifest.partition.keys[key] for key in keys)
+        there.setdefault(found, []).append(manifest)
+    return there
+
+
+def _splits(manifests: Sequence[Manifest]) -> list[str]:
+    return list(dict.fromkeys(manifest.partition.keys["split"] for manifest in manifests))

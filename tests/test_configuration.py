@@ -177,6 +177,14 @@ def test_config_tells_where_each_value_stands(desk, monkeypatch):
     assert "$CASCADE_RUNTIME" in shown
     assert str(file) in shown
     assert "did you mean 'check'" in cascade("config", "chek").refusal
+    lines = cascade("config").out.splitlines()[2:]
+    many = [line.split() for line in lines if line.endswith("$CASCADE_RUNTIME")]
+    assert many == [[many[0][0], "commands", "runtime", "torch-fp32-cuda", "$CASCADE_RUNTIME"]]
+    every = [
+        row for row in cascade("config", "--json").json["settings"] if row["option"] == "runtime"
+    ]
+    assert int(many[0][0]) == len(every) > 10
+    assert [line.split()[:2] for line in lines if "[check]" in line] == [["check", "split"]]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ CASES = {
         "no joules for T: dead",
         "manual",
     ),
-    "nothing": ({"meters": []}, "joules will be null", "wattmeter"),
+    "nothing": ({"meters": []}, "joules will be null", "`cascade profile --meter manual`"),
 }
 
 

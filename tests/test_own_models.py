@@ -62,6 +62,24 @@ def test_changed_model_code_is_noticed(desk, code):
     assert extract(desk, "--json").json["models"][0]["resumed_rows"] == N
 
 
+def test_ones_own_models_are_listed_first_with_what_is_known_of_them(desk):
+    line = extract(desk).out.splitlines()[-1]
+    assert not line.startswith("next: ")  # one model is no cascade
+    given = ("-d", "marks", "-f", desk / "images", "--cache", desk / "c")
+    both = ("--model", alias(desk, "small"), "--model", alias(desk, "big"))
+    line = cascade("extract", *given, *both).out.splitlines()[-1]
+    assert line.startswith("next: `cascade search -d marks")
+    assert cascade(*shlex.split(line.split("`")[1])[1:]).status == 0
+    args = ("models", "-d", "marks", "--cache", desk / "c")
+    first, second, *others = cascade(*args, "--json").json["models"]
+    assert {first["name"], second["name"]} == {"small", "big"}
+    assert {first["macs"], second["macs"]} >= {MACS}
+    assert first["trained_on"] is not None
+    shown = cascade(*args).out.splitlines()
+    assert [line.split()[0] for line in shown[1:3]] == [first["name"], second["name"]]
+    assert shown[3:] == [f"{len(others)} more architectures take weights of your own: see --json"]
+
+
 def test_splits_of_other_model_code_are_not_mixed(desk, code):
     for model in ("small", "big"):
         assert extract(desk, "--split", "val", model=model).status == 0

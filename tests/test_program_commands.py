@@ -47,6 +47,9 @@ def test_programs_run_wherever_models_do(nets, tmp_path):
         "extract", "-d", "digits", *about, *cache, "--models", f"{small},{large},digits_plain"
     )
     assert {row["model"] for row in done["models"]} == {"small", "large", "digits_plain"}
+    told = {row["name"]: row for row in run("models", "-d", "digits", *cache)["models"]}
+    assert told["small"]["parameters"] == told["digits_plain"]["parameters"] > 0
+    assert told["small"]["trained_on"] == ["train"]
     ids, own = logits_of(tmp_path, "test", "digits_plain")
     others, program = logits_of(tmp_path, "test", "small")
     np.testing.assert_array_equal(ids, others)

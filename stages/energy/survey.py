@@ -25,7 +25,7 @@ CUDA_TORCH = "pip install --force-reinstall torch torchvision (a CUDA build, see
 DRIVER = "install the NVIDIA driver; in a container start it with --gpus all"
 UTILITY = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility; else reinstall the driver"
 KERNEL = "see `dmesg | grep -i rapl`"
-WATTMETER = "use an external wattmeter: --meter manual"
+WATTMETER = "use an external wattmeter: `cascade profile --meter manual`"
 
 
 def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> dict[str, Any]:
