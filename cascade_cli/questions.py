@@ -20,7 +20,8 @@ MaxCost = Annotated[
     typer.Option("--max-cost", help="The most accurate within a cost: 0.5mJ, 12ms, 150M, 3e6."),
 ]
 Match = Annotated[
-    str | None, typer.Option("--match", help="The cheapest as accurate as this model.")
+    str | None,
+    typer.Option("--match", help="The cheapest as accurate as this model, held against it."),
 ]
 BestAccuracy = Annotated[
     bool,

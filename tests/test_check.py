@@ -231,7 +231,7 @@ def test_other_images_of_the_same_kind_pass(toy, promised):
     assert done.status == 0
     assert "nothing worse" in done.out
     assert [line.split("  ")[0] for line in done.out.splitlines()[1:4]] == [
-        *("accuracy", "use of B", "cost")
+        *("accuracy", "use of B", "cost, ms")
     ]
 
 
