@@ -268,7 +268,7 @@ def _cascade(
 ) -> dict[str, Any]:
     from cascade_cli import gather
     from stages import simulate as stage
-    from stages.live import record
+    from stages.live import first, record
 
     images, store = request.images, request.store
     pair = (request.models[0], request.models[1])
@@ -278,10 +278,14 @@ def _cascade(
     gather.same_weights(store, scores, request.dataset, pair, images)
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(prices.with_references(store, scores), shown, made)
-    asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
     recall = requests.recall(store, shown, made, policy, request.batch_size, images)
+    every = len(shown.labels)
+    n = min(every, request.limit or every)
+    some = {"stream": name} | ({} if n == every else {"limit": n})
+    shown, everyone, recall = first(shown, n), first(everyone, n), recall and recall.first(n)
+    asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
     pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
-    expected = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
+    expected = stage.run(store, shown, cascade, fit, pricer, recall, some)
     rivals = [*pair, expected["baseline"]] if request.alone else []
     live = request.serve(
         {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals if rival},

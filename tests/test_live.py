@@ -418,6 +418,8 @@ def test_a_limit(limit, n, batched):
     assert found["agreement"]["simulated"]["accuracy"] == expected.correct[:n].mean()
     assert found["escalated"] == expected.escalated[:n].sum()
     assert found["accuracy_1"] == pytest.approx(scores_in(batched).correct[0, :n].mean())
+    macs = scores_in(batched).macs
+    assert found["macs_per_request"] == pytest.approx(macs[A] + macs[B] * found["usage"])
 
 
 @pytest.mark.parametrize("threshold", ["always", "never", "0", "1"])
