@@ -209,10 +209,10 @@ def with_hash(pricer: Any, store: Store, scores: ScoreSet, policy: Policy | None
     if pricer is None or policy is None:
         return pricer
     kind, device = pricer.prices.kind, pricer.prices.device
-    cost = hash_cost(store, scores, policy.algorithm, kind, device)
+    cost, time = (hash_cost(store, scores, policy.algorithm, k, device) for k in (kind, "latency"))
     known = cost is not None or kind == "macs"
     why = None if known else _unhashed(store, scores, policy.algorithm, kind, device)
-    return replace(pricer, hash_cost=cost, hash_reason=why)
+    return replace(pricer, hash_cost=cost, hash_reason=why, hash_ms=time)
 
 
 _OTHER = {"joules": "latency", "latency": "joules"}

@@ -8,6 +8,7 @@ made it would be optimistic twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -124,10 +125,10 @@ def procedure(
     """Choose in each resample of the N fitting images, judge on those it does not contain.
 
     baseline: bool [N], the single model compared with is right. A choice's score out of bag is
-    unbiased for that choice, and the mean over the resamples varies no more than one such score
+    unbiased for that choice, and the mean over endless resamples varies no more than one such score
     would on all N images. So the interval is the mean ± z·SE with the standard error of one cascade
-    judged on N images: exact where every resample chooses alike, else on the wide side. Memory does
-    not grow with the resamples.
+    judged on N images: exact where every resample chooses alike, else on the wide side. Few
+    resamples add (e − 1)/R of the variance. Memory does not grow with them.
     """
     n = len(baseline)
     rng = np.random.default_rng(seed)
@@ -177,7 +178,9 @@ def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[s
 
 def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -> Interval:
     value = float(found[name].mean())
-    error = float(np.sqrt(found[f"{name}_variance"].mean() / n))
+    # A resample lacks N/e images: its score's variance is e·v/N, of which v/N is all resamples'.
+    few = 1 + (math.e - 1) / len(found[name])
+    error = float(np.sqrt(found[f"{name}_variance"].mean() / n * few))
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Interval(value, value - reach, value + reach)
 

@@ -75,9 +75,9 @@ class Pricer:
     `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
     power (joules only). `baseline` names the model to compare with, None for the default. With a
-    memory each request costs `hash_cost` and the hits nothing else; where that is not known,
-    `hash_reason` says why, and a cascade's cost is unknown, but in multiply-adds, which hashing has
-    none of.
+    memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
+    that is not known, `hash_reason` says why, and a cascade's cost is unknown, but in multiply-adds,
+    which hashing has none of.
     """
 
     scores: ScoreSet
@@ -88,6 +88,7 @@ class Pricer:
     baseline: str | None = None
     hash_cost: float | None = None
     hash_reason: str | None = None
+    hash_ms: float | None = None
 
     def __post_init__(self) -> None:
         prices = self.prices
@@ -145,7 +146,8 @@ class Pricer:
             raise ValueError("an arrival rate needs latencies and idle power")
         for name in filter(None, (a, b)):
             _of(name, busy.forward, "latency")
-        latency = Pricer(self.scores, busy, self.batch_size, self.preprocess)
+        how = (self.batch_size, self.preprocess)
+        latency = Pricer(self.scores, busy, *how, hash_cost=self.hash_ms)
         seconds = latency.request(a, b, escalated, hit).value / 1e3
         return idle_w * max(0.0, 1 / rate - seconds)
 

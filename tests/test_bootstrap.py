@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from stages.bootstrap import Candidate, Choice, choice, deployed, procedure
@@ -157,6 +158,21 @@ def test_procedure_judges_on_images_that_the_bag_lacks():
     )
     assert {int(row.sum()) for row in bags} == {60}
     assert np.mean([(row == 0).mean() for row in bags]) == pytest.approx(1 / np.e, abs=0.02)
+
+
+@pytest.mark.parametrize("resamples", [2, 10])
+def test_few_resamples_are_as_honest_as_many(resamples):
+    """One cascade that is right with chance 0.8: nothing is chosen, so the interval is exact."""
+    rng, n, covered, draws = np.random.default_rng(7), 200, 0, 1000
+    for seed in range(draws):
+        right = rng.random(n) < 0.8
+
+        def choose(weights, right=right):
+            return [Choice(0, 0.0, right, right) for _ in weights]
+
+        found = procedure(choose, right, resamples, seed=seed).accuracy
+        covered += found.low <= 0.8 <= found.high
+    assert binom.ppf(0.001, draws, 0.94) <= covered <= binom.ppf(0.999, draws, 0.95)
 
 
 def test_memory_is_bounded_by_chunks_and_changes_nothing(monkeypatch):

@@ -126,6 +126,16 @@ def test_a_device_that_waits_draws_its_idle_power():
     assert found.value == pytest.approx(3 + 0.25 + 0.065 * 8)
 
 
+def test_a_device_that_hashes_waits_less():
+    """Two of ten requests hit: 0.8 · 1 + 0.5 · 4 J, 0.1 J of hashing, 28 ms and 2 ms of hashing."""
+    busy = prices(flat(small=10.0, large=40.0))
+    escalated, hit = np.arange(10) < 5, np.arange(10) >= 8
+    what = {"kind": "joules", "busy": busy, "idle_w": 8.0, "hash_cost": 0.1, "hash_ms": 2.0}
+    made = pricer(flat(small=1.0, large=4.0), arrival_rate=10.0, **what)
+    found = made.request("small", "large", escalated, hit)
+    assert found.value == pytest.approx(0.8 + 2 + 0.1 + 0.07 * 8)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
