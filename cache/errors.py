@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -14,6 +15,12 @@ class InputError(Exception):
 
 
 _FEW = 8
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether the system refused to write because the disk is full, or the user's quota."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def one_of(what: str, found: object, choices: object, listing: str = "") -> InputError:

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cache.claims import claimed
-from cache.errors import InputError
+from cache.errors import InputError, no_room
 from cache.holder import BusyError, Holder, Told, busy, waiting
 from cache.store import Store
 
@@ -34,7 +34,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _held: dict[tuple[int, int, str, str], bool] = {}
 _descriptors: set[int] = set()
 
-__all__ = ["BusyError", "lock", "lock_all"]
+__all__ = ["BusyError", "lock", "lock_all", "lock_to_delete"]
 
 
 def _say(message: str) -> None:
@@ -77,6 +77,19 @@ def lock_all(
     with ExitStack() as stack:
         for name in sorted(set(names)):
             stack.enter_context(lock(store, name, shared, wait, told))
+        yield
+
+
+@contextmanager
+def lock_to_delete(store: Store, name: str, wait: bool = True, told: Told = _say) -> Iterator[None]:
+    """As `lock`, alone; but who makes room on a full disk, which has none for the lock's file, goes
+    on without: nobody else held the lock, or its file would be there."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(store, name, False, wait, told))
+        except InputError as error:
+            if fcntl is None or not no_room(error.__cause__):
+                raise
         yield
 
 
@@ -157,8 +170,13 @@ def _lies_at(path: Path, descriptor: int) -> bool:
 
 
 def _sign(descriptor: int) -> None:
+    """Say who holds it; unsigned, where the disk is full, it holds all the same."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, Holder.this_process().to_json().encode(), 0)
+    try:
+        os.pwrite(descriptor, Holder.this_process().to_json().encode(), 0)
+    except OSError as error:
+        if not no_room(error):
+            raise
 
 
 def _content(descriptor: int) -> bytes:

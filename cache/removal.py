@@ -11,7 +11,7 @@ from cache import claims, locks, receipts
 from cache import manifest as manifests
 from cache.errors import InputError
 from cache.holder import BusyError
-from cache.locks import lock
+from cache.locks import lock_to_delete
 from cache.partition import Partition
 from cache.store import Entry, Store
 from cache.survey import Selection, survey
@@ -72,7 +72,7 @@ def remove(
 ) -> None:
     """Withdraw each partition, then delete its files; a reader meanwhile is told."""
     for each in going:
-        with lock(store, each.partition.guard, told=told):
+        with lock_to_delete(store, each.partition.guard, told=told):
             manifests.withdraw(store, each.partition)
             for folder in (receipts.folder_of(each.partition), each.partition.path):
                 for path in store.files(folder):
@@ -129,7 +129,7 @@ def _collected(store: Store, waste: Waste) -> Waste:
         store.delete(waste.path)
         return waste
     try:
-        with lock(store, partition.guard, wait=False):
+        with lock_to_delete(store, partition.guard, wait=False):
             if _needed(store, partition, waste.path):
                 return Waste(waste.path, waste.why, waste.size_bytes, "it is in use by now")
             store.delete(waste.path)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, Store
-from cache.errors import one_of
+from cache.errors import no_room, one_of
 from cache.fingerprint import fingerprint_of
 from cache.manifest import FOLDER
 from cache.partition import KEYS
@@ -120,9 +120,14 @@ def _whole(target: Store) -> Iterator[None]:
     there = target.local and target.local_path("").is_dir()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         with suppress(InputError, OSError):  # what is being raised matters more
             _clear(target, there)
+        if isinstance(error, InputError) and no_room(error.__cause__):
+            raise InputError(
+                f"no space left for the copy {target.root}, and half of it is removed again: free "
+                "some and run the same command again, it begins anew"
+            ) from error
         raise
 
 

@@ -51,7 +51,7 @@ def save(
     store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
 ) -> Manifest | None:
     """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again;
-    None where the cache may only be read.
+    None where the cache cannot be written.
 
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.

@@ -128,7 +128,7 @@ def _checked(path: str, ids: np.ndarray, names: list[str], n: int) -> Stream:
 
 
 def save(store: Store, scores: ScoreSet, stream: Stream, about: dict[str, Any]) -> str:
-    """Write the stream to the cache, unless that may only be read, and return its name there, a
+    """Write the stream to the cache, unless that cannot be written, and return its name there, a
     digest of its rows."""
     table = pa.table(
         [np.arange(len(stream)), stream.sample_ids, [_NAMES[code] for code in stream.variants]],

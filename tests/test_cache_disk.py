@@ -7,18 +7,20 @@ import itertools
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from full_cache import KEYS, LABELS, N, everything, full_cache, logits_of, write_model
-from helpers import RUNTIME, fingerprint_of, write_samples
+from helpers import RUNTIME, fingerprint_of, make_cache, write_samples
 from running import cascade
 
 import cache.store
-from cache import InputError, Partition, Store, find, load, read_table, write_partition
+from cache import InputError, Partition, Store, find, load, lock, read_table, write_partition
 from cache.removal import collect
 from cache.verify import verify
+from stages import telling
 
 PLACE = Partition.of("logits", **KEYS, runtime=RUNTIME, model="small")
 
@@ -91,6 +93,78 @@ def test_a_disk_that_fills_at_any_byte(disk):
         assert published(store) == published(whole)
         shutil.rmtree(disk / str(free))
     assert 5 < failed < 24
+
+
+def fill(disk, files=False):
+    """Not a byte is left; with `files`, nor room for another file, not even an empty one."""
+    (disk / f"filler{files}").write_bytes(bytes(shutil.disk_usage(disk).free))
+    found = os.statvfs(disk)
+    if files:
+        limit = f"remount,nr_inodes={found.f_files - found.f_ffree}"
+        subprocess.run(["mount", "-o", limit, str(disk)], check=True)
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_what_deletes_needs_no_room(disk, files):
+    store = full_cache(disk / "cache")
+    before = everything(store)
+    strays = [f"{PLACE.path}/part-0000{i}.parquet" for i in (8, 9)]
+    for path in strays:
+        store.local_path(path).write_bytes(b"")
+    if files:
+        shutil.rmtree(disk / "cache" / ".tmp")
+    fill(disk, files)
+    with pytest.raises(InputError, match="No space left on device"):
+        store.write("more", b"more")
+    done = cascade("cache", "rm", "--model", "large", "--yes", "--cache", store.root)
+    assert done.status == 0, done.err
+    done = cascade("cache", "gc", "--older-than", "0", "--cache", store.root, "--json")
+    assert [each["path"] for each in done.json["removed"]] == strays
+    assert everything(store) == {p: data for p, data in before.items() if "model=large" not in p}
+    assert verify(store).damage == []
+
+
+def test_a_lock_that_a_full_disk_left_unsigned_holds(disk):
+    store = full_cache(disk / "cache")
+    stray = store.local_path(f"{PLACE.path}/part-00009.parquet")
+    stray.write_bytes(b"half")
+    fill(disk)
+    with lock(store, PLACE.guard), ThreadPoolExecutor(1) as other:
+        [kept] = other.submit(collect, store, -60).result()
+    assert "is being written by another process" in kept.kept
+    assert stray.exists()
+
+
+QUESTIONS = (
+    ("threshold", "-d", "toy"),
+    ("search", "-d", "toy"),
+    ("heterogeneity", "-d", "toy"),
+    ("calibrate", "-d", "toy"),
+    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
+)
+
+
+def test_a_full_disk_answers_and_tells_that_it_keeps_nothing(disk, tmp_path):
+    made, roomy = (make_cache(folder / "cache", n=80) for folder in (disk, tmp_path))
+    fill(disk)
+    before = everything(made)
+    for question in QUESTIONS:
+        expected = cascade(*question, "--cache", roomy.root, "--json")
+        telling.once.cache_clear()
+        found = cascade(*question, "--cache", made.root, "--json")
+        assert found.json == expected.json
+        assert found.err.count("has no space left: results are not stored there") == 1
+    assert everything(made) == before
+
+
+def test_a_copy_that_a_full_disk_refuses_begins_anew(disk, tmp_path):
+    store = make_cache(tmp_path / "cache", n=80)
+    fill(disk)
+    publish = ("export", "--publish", disk / "copy", "-d", "toy", "--cache", store.root)
+    line = cascade(*publish).refusal
+    assert f"no space left for the copy {disk / 'copy'}" in line
+    assert "resumes" not in line
+    assert not (disk / "copy").exists()
 
 
 def test_a_read_only_disk(disk):

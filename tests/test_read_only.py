@@ -1,4 +1,4 @@
-"""A cache that may only be read answers every question; nothing else that fails is passed over."""
+"""A cache that cannot be written answers every question; nothing else that fails is passed over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from helpers import make_cache
+from helpers import MODELS, make_cache
 from running import cascade
 from sealing import sealed
 
@@ -84,12 +84,19 @@ def test_scores_in_memory_are_those_that_would_be_stored(bare, tmp_path):
     assert [each.rows for each in held.manifests] == [80, 80, 80]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_other_failures_are_told(tmp_path, number):
+def test_other_failures_are_told(tmp_path):
     store = make_cache(tmp_path / "cache")
-    fails = mock.patch("os.replace", side_effect=OSError(number, os.strerror(number)))
-    with fails, pytest.raises(InputError, match=os.strerror(number)):
+    fails = mock.patch("os.replace", side_effect=OSError(errno.EIO, os.strerror(errno.EIO)))
+    with fails, pytest.raises(InputError, match=os.strerror(errno.EIO)):
         score.load(store, "toy", "test")
+
+
+def test_a_quota_used_up_is_a_full_disk(tmp_path, capsys):
+    store = make_cache(tmp_path / "cache")
+    with mock.patch("os.replace", side_effect=OSError(errno.EDQUOT, "quota")):
+        assert score.load(store, "toy", "test").models == tuple(sorted(MODELS))
+    assert f"{store.root} has no space left" in capsys.readouterr().err
+    assert store.files("scores") == []
 
 
 def test_refusals_of_object_stores_count_too():
