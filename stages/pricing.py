@@ -76,8 +76,8 @@ class Pricer:
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
     power (joules only). `baseline` names the model to compare with, None for the default. With a
     memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
-    that is not known, `hash_reason` says why, and a cascade's cost is unknown, but in multiply-adds,
-    which hashing has none of.
+    that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
+    multiply-adds, which hashing has none of.
     """
 
     scores: ScoreSet
