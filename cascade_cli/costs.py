@@ -29,9 +29,9 @@ COST_COLUMNS = {
     "latency_ms": "ms per batch:.3f",
     "latency_p50_ms": "p50:.3f",
     "latency_p99_ms": "p99:.3f",
-    "millijoules": "mJ per image:.4g",
-    "millijoules_half": "±:.2g",
-    "above_idle": "above idle:.4g",
+    "millijoules": "mJ per image",
+    "half": "±",
+    "above_idle": "above idle",
     "meter": "sensor",
     "windows": "windows",
 }
@@ -277,25 +277,25 @@ def _preprocessing(
 
 def show_costs(rows: Sequence[dict[str, Any]]) -> None:
     """The costs table, with joules in mJ, and what is missing from it."""
-    shown = []
-    for row in rows:
-        energy, high, above = (
-            row[name] for name in ("energy_j", "energy_high_j", "energy_above_idle_j")
-        )
-        shown.append(
-            row
-            | {
-                "millijoules": None if energy is None else 1e3 * energy,
-                "millijoules_half": None if high is None else 1e3 * (high - energy),
-                "above_idle": None if above is None else 1e3 * above,
-            }
-        )
-    print_table(shown, COST_COLUMNS)
+    print_table([row | _millijoules(row) for row in rows], COST_COLUMNS)
     for warning in sorted({row["warnings"] for row in rows if row["warnings"]}):
         say(f"warning: {warning}")
     if all(row["energy_j"] is None for row in rows):
         blind = all(row["meter"] == "none" for row in rows)
         print(prices.NO_SENSOR if blind else f"joules unknown: {rows[0]['reason']}")
+
+
+def _millijoules(row: dict[str, Any]) -> dict[str, str]:
+    """What is known of an image's joules, as the table tells them."""
+    from stages.amounts import figures
+
+    energy, high, above = (row[n] for n in ("energy_j", "energy_high_j", "energy_above_idle_j"))
+    if energy is None:
+        return {}
+    half = None if high is None else high - energy
+    known = {"millijoules": energy, "half": half, "above_idle": above}
+    known = {name: value for name, value in known.items() if value is not None}
+    return dict(zip(known, figures("J", *known.values()), strict=True))
 
 
 def compare(

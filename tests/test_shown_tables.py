@@ -6,6 +6,7 @@ import pytest
 from helpers import make_cache
 from running import cascade
 
+from cascade_cli.costs import show_costs
 from cascade_cli.output import print_table
 from stages import amounts, costs
 
@@ -82,4 +83,16 @@ def test_written_numbers_stand_at_the_right_of_a_table(capsys):
     assert capsys.readouterr().out.splitlines() == [
         *("name     cost  limit", "a       8,832  never", "bb    123,930  0.5"),
         "c           –  –",
+    ]
+
+
+def test_joules_are_told_with_their_error_in_the_same_decimals(capsys):
+    row = dict.fromkeys(("latency_ms", "latency_p50_ms", "latency_p99_ms"), 1.0)
+    row |= {"model": "a", "component": "forward", "warnings": None, "windows": 5, "meter": "nvml"}
+    known = ((12.3, None, None), (3.626e-3, 3.64e-3, 2e-3), (None, None, None))
+    names = ("energy_j", "energy_high_j", "energy_above_idle_j")
+    show_costs([row | dict(zip(names, values, strict=True)) for values in known])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[-5:-2] for line in lines] == [
+        *(["12,300", "–", "–"], ["3.626", "0.014", "2.000"], ["–", "–", "–"])
     ]
