@@ -9,14 +9,14 @@ script shows, `packing` carries it, `content` words, `page` is HTML, js/ the scr
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import InputError, Store
+from cache.files import write_whole
 from stages.certify import Limits
 from stages.costs import some_macs
 from stages.datasets import Source
@@ -59,7 +59,7 @@ def run(
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
-    check(reported, pair, score)
+    check(store, reported, pair, score)
     costs = Costs(pricer or Pricer(reported, some_macs(reported.macs)))
     shown_costs = Costs(priced(costs.pricer))
     asked, names = question or Question(), names_with(score)
@@ -84,15 +84,9 @@ def run(
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file or nothing."""
     try:
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole({path: methodcaller("write", text.encode())})
     except (OSError, ValueError) as error:
         raise _refused(path, error) from error
 

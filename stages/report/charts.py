@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import numpy as np
 
+from cache.files import write_whole
 from stages.report.costs import Costs
 
 Row = dict[str, Any]
@@ -161,8 +163,10 @@ def save(figure: Figure, folder: Path) -> list[Path]:
 
     spec, version = figure.spec(), vega_lite_version()
     png, svg = (folder / f"{figure.name}{suffix}" for suffix in (".png", ".svg"))
-    png.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
-    svg.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+    picture = vl_convert.vegalite_to_png(spec, vl_version=version, scale=2)
+    drawing = vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
+    files = {png: picture, svg: drawing}
+    write_whole({file: methodcaller("write", data) for file, data in files.items()})
     return [png, svg]
 
 
