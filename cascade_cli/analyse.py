@@ -160,7 +160,7 @@ def threshold(
     fit_split = asking.or_train(context, "fit_split", fit_split, train)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     pairs = [(0, 1)] if pair else stage.all_pairs(reported.models)
-    gather.enough_models(pairs, reported)
+    gather.enough_models(store, pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     everyone = prices.with_references(store, reported) if wanted else reported
     priced = prices.pricer(store, everyone, reported.models, asked)
@@ -311,9 +311,8 @@ def _predicted(
 ) -> None:
     from cascade_cli import gather
     from stages import predicting
-    from stages.threshold import all_pairs
 
-    gather.enough_models(all_pairs(reported.models), reported)
+    gather.enough_models(store, reported.models[1:], reported)
     rows, gains = predicting.run(store, reported, fitted)
     for note in fitted.notes:
         say(note)

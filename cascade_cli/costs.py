@@ -333,7 +333,7 @@ def compare(
     store, images = Store(cache), gather.Images()
     names = asking.deployable_scores(store, scorefn)
     reported = gather.reported(store, dataset, split, None, images, runtime)
-    gather.enough_models(reported.models[1:], reported)
+    gather.enough_models(store, reported.models[1:], reported)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note)

@@ -127,12 +127,11 @@ def have_images(dataset: str, images: Images) -> bool:
     )
 
 
-def enough_models(pairs: Sequence[object], scores: ScoreSet) -> None:
-    from cache import InputError
+def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> None:
+    from stages.lacking import another
 
     if not pairs:
-        where = f"{scores.dataset}/{scores.split}"
-        raise InputError(f"{where} has one model only ({scores.models[0]}): extract another")
+        raise another(store, (scores.dataset, scores.split), scores.models[0])
 
 
 def reported(

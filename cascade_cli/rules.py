@@ -112,7 +112,7 @@ def rules(
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     question = _question(reported, pair, listed, teams, chosen)
-    gather.enough_models(question.pairs, reported)
+    gather.enough_models(store, question.pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     everyone = prices.with_references(store, reported) if wanted else reported
     pricer = prices.pricer(store, everyone, reported.models, asked)

@@ -108,7 +108,7 @@ def search(
     space = Space(_table(store, scorefn, postcheck), stages)
     images = gather.Images(data, weights)
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
-    gather.enough_models(reported.models[1:], reported)
+    gather.enough_models(store, reported.models[1:], reported)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)

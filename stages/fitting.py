@@ -127,7 +127,9 @@ def _differing(told: Mapping[str, list[_Told]]) -> tuple[str, ...]:
 def folds(n: int, count: int = FOLDS) -> np.ndarray:
     """int [n]: each image's fold, balanced, by a seeded shuffle."""
     if n < count:
-        raise InputError(f"{n} images are too few for {count} folds: give --fit-split")
+        raise InputError(
+            f"{n} images are too few for {count} folds: give a --fit-split of {count} or more"
+        )
     return np.random.default_rng(_SEED).permutation(n) % count
 
 

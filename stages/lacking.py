@@ -68,6 +68,18 @@ def samples(store: Store, logits: Partition) -> MissingError:
     return MissingError(message, models, command)
 
 
+def another(store: Store, where: Where, model: str) -> InputError:
+    """For a cascade of one model: what else there is to ask for, else what brings it in."""
+    place, tables = "/".join(where), ("logits", "scores")
+    found = [one for table in tables for one in find(store, table, *where, "identity")]
+    others = sorted({one.partition.keys["model"] for one in found} - {model})
+    if others:
+        also = ", ".join(others)
+        return InputError(f"one model only is asked for, {model}: {place} also has {also}")
+    command = _command(store, where, ["NAME"], "identity", None)
+    return InputError(f"{place} has one model only, {model}: run `{command}`")
+
+
 def _command(
     store: Store, where: Where, models: Sequence[str], variant: str, runtime: str | None
 ) -> str:

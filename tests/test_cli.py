@@ -396,6 +396,23 @@ def test_models_of_one_dataset_among_several(tmp_path):
     assert cascade(*given, "--json").json["dataset"] == "trees"
 
 
+@pytest.mark.parametrize("name", ["threshold", "search", "report", "rules"])
+def test_one_model_is_told_what_brings_in_another(tmp_path, name):
+    store, labels = Store(tmp_path / "held"), np.arange(40) % 4
+    write_samples(store, "test", labels, "trees")
+    logits = tied_logits(np.random.default_rng(0), 40)
+    write_logits(store, "test", "small", labels, logits, dataset="trees", runtime="import")
+    lines = "trees/test has one model only, small: run `cascade import --dataset trees --split test"
+    assert lines in cascade(name, "-d", "trees", "--cache", store.root).refusal
+    write_logits(store, "test", "large", labels, logits, dataset="trees")
+    if name != "report":
+        asked = (name, "-d", "trees", "--models", "small", "--cache", store.root)
+        assert "small: trees/test also has large" in cascade(*asked).refusal
+    cascade("cache", "rm", "--model", "small", "--yes", "--cache", store.root)
+    line = cascade(name, "-d", "trees", "--cache", store.root).refusal
+    assert "run `cascade extract --dataset trees --data DIR --split test --models NAME" in line
+
+
 def test_the_model_that_no_dataset_has_is_blamed(tmp_path):
     root = held(tmp_path, "trees")
     held(tmp_path, "digits", models=("tiny", "huge"))

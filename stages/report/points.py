@@ -14,6 +14,7 @@ from typing import Any
 from cache import InputError, Store
 from cache.errors import one_of
 from stages.fitting import FitPlan
+from stages.lacking import another
 from stages.report.costs import Costs
 from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
@@ -140,13 +141,11 @@ def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]
     return out
 
 
-def check(reported: ScoreSet, pair: Wanted, score: str | None) -> None:
+def check(store: Store, reported: ScoreSet, pair: Wanted, score: str | None) -> None:
     """InputError for models that are not there, or a score without λ."""
     where = f"{reported.dataset}/{reported.split}"
     if len(reported.models) < 2:
-        raise InputError(
-            f"a report needs two models, {where} has {reported.models[0]} only: extract another"
-        )
+        raise another(store, (reported.dataset, reported.split), reported.models[0])
     for model in pair:
         if model is not None and model not in reported.models:
             raise one_of(f"model on {where}", model, reported.models)
