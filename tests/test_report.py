@@ -507,7 +507,7 @@ def test_a_wrong_request_is_one_line(tmp_path, made, pair, name, expected):
 
 def test_one_model_is_too_few(tmp_path):
     store = write_cache(tmp_path / "cache", {"test": 50}, names=("alone",), macs=(5,))
-    with pytest.raises(InputError, match="alone only: extract another") as caught:
+    with pytest.raises(InputError, match="one model only, alone: run `cascade import") as caught:
         make(store, tmp_path / "p.html")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "p.html").exists()
