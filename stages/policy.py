@@ -256,7 +256,7 @@ def read(place: str | os.PathLike[str]) -> Deployment:
             f"cannot read the policy {where}: {error.strerror}; write one with `cascade export "
             "--policy DIR`"
         ) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"[:100]
         raise InputError(f"{where} is no policy ({reason}): export it again") from error
 

@@ -446,6 +446,7 @@ def test_a_folder_that_is_none(toy, tmp_path):
         ("right = ", "right = -"),
         ("[rule]", "[rules]"),
         ("[rule]", "[rule"),
+        pytest.param("schema_version = 1", "schema_version = " + 5000 * "[", id="deep"),
     ],
 )
 def test_damaged_policy_is_told_in_one_line(toy, tmp_path, old, new):
