@@ -32,7 +32,8 @@ def test_the_page_shows_three_commands():
 
 
 @pytest.mark.parametrize(("command", "text"), SHOWN, ids=lambda text: text.split()[1])
-def test_tables_are_those_of_the_page(cifar_zoo, command, text):
+def test_tables_are_those_of_the_page(cifar_zoo, command, text, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # where sentences wrap
     done = cascade(*shlex.split(command)[1:], "--cache", cifar_zoo[0] / "cache")
     assert done.status == 0, done.err
     shown, found = text.splitlines(), done.out.splitlines()
