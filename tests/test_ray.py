@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -179,3 +181,27 @@ def test_records_that_never_fit(cluster, tmp_path, monkeypatch):
 def test_more_workers_than_cpus(cluster, tmp_path):
     with pytest.raises(InputError, match=r"has 2 CPUs for 3 workers: give --ray-workers 2 or less"):
         ray_run(tmp_path, ray_workers=3)
+
+
+LAST_WORDS = """
+import threading
+from ray._private import worker
+from stages.extract.ray_cluster import connected
+
+word = {"lines": ["lost"], "pid": "raylet", "is_err": False, "ip": "", "job": ""}
+with connected(lambda note: None):
+    for _ in range(2):  # the second is held back until Ray ends
+        said = threading.Thread(target=worker.print_to_stdstream, args=(word, False))
+        said.start()
+        said.join()
+print("ours")
+"""
+
+
+def test_what_ray_says_at_its_end_is_not_the_result():
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS], env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "ours\n"), done.stderr

@@ -66,7 +66,8 @@ def connected(note: Callable[[str], None]) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            with redirect_stdout(io.StringIO()):  # its last words, which it holds back till now
+                ray.shutdown()
 
 
 def share(device: torch.device, wanted: int | None) -> Share:
