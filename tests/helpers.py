@@ -130,3 +130,16 @@ def random_scores(rng, n, levels=16, models=MODELS, split="test", classes=3, see
         for name in ("maxp", "difference", "entropy")
     }
     return score_set(labels, answers, scores, models, split, seen)
+
+
+# Commands that the cache of `make_cache` answers, and keep their answers there.
+QUESTIONS = (
+    ("score", "-d", "toy"),
+    ("threshold", "-d", "toy"),
+    ("search", "-d", "toy"),
+    ("heterogeneity", "-d", "toy"),
+    ("rules", "-d", "toy", "-m1", "small", "-m2", "large"),
+    ("calibrate", "-d", "toy"),
+    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
+    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "--duplicates", "1"),
+)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from full_cache import KEYS, LABELS, N, everything, full_cache, logits_of, write_model
-from helpers import RUNTIME, fingerprint_of, make_cache, write_samples
+from helpers import QUESTIONS, RUNTIME, fingerprint_of, make_cache, write_samples
 from running import cascade
 
 import cache.store
@@ -133,15 +133,6 @@ def test_a_lock_that_a_full_disk_left_unsigned_holds(disk):
         [kept] = other.submit(collect, store, -60).result()
     assert "is being written by another process" in kept.kept
     assert stray.exists()
-
-
-QUESTIONS = (
-    ("threshold", "-d", "toy"),
-    ("search", "-d", "toy"),
-    ("heterogeneity", "-d", "toy"),
-    ("calibrate", "-d", "toy"),
-    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
-)
 
 
 def test_a_full_disk_answers_and_tells_that_it_keeps_nothing(disk, tmp_path):

@@ -10,23 +10,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from helpers import MODELS, make_cache
+from helpers import MODELS, QUESTIONS, make_cache
 from running import cascade
 from sealing import sealed
 
 from cache import InputError, Store
 from stages import read_only, results, score, telling
-
-QUESTIONS = (
-    ("score", "-d", "toy"),
-    ("threshold", "-d", "toy"),
-    ("search", "-d", "toy"),
-    ("heterogeneity", "-d", "toy"),
-    ("rules", "-d", "toy", "-m1", "small", "-m2", "large"),
-    ("calibrate", "-d", "toy"),
-    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
-    ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "--duplicates", "1"),
-)
 
 
 @pytest.fixture
