@@ -44,7 +44,7 @@ def file_in_force() -> str | None:
         return named or None
     here = Path.cwd()
     found = (folder / FILE for folder in (here, *here.parents))
-    return next((str(path) for path in found if path.is_file()), None)
+    return next((str(path) for path in found if os.path.isfile(path)), None)
 
 
 def asked() -> bool:

@@ -6,6 +6,7 @@ import pytest
 import typer
 from helpers import make_cache
 from running import cascade
+from sealing import modes_hold
 
 from cascade_cli import configuration
 
@@ -245,3 +246,18 @@ def test_every_option_of_every_command_can_be_set():
     assert {"filepath", "data", "n-threshold-values", "json"} <= set(found["threshold"])
     assert "help" not in found["threshold"]
     assert "policy" not in found["check"]  # an argument
+
+
+def test_folders_that_may_not_be_read_hold_no_file(tmp_path, monkeypatch):
+    shut = tmp_path / "shut"
+    (shut / "here").mkdir(parents=True)
+    (shut / "cascade.toml").write_text("[search]\n")
+    monkeypatch.chdir(shut / "here")
+    monkeypatch.delenv(configuration.VARIABLE, raising=False)
+    assert configuration.file_in_force() == str(shut / "cascade.toml")
+    shut.chmod(0)
+    try:
+        with modes_hold():
+            assert configuration.file_in_force() is None
+    finally:
+        shut.chmod(0o755)
