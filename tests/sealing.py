@@ -28,7 +28,7 @@ def sealed(root):
 
 @contextlib.contextmanager
 def modes_hold():
-    """For root too: without the capabilities to override them, in this thread and those it starts."""
+    """For root too, in this thread and those it starts: without the capabilities to override."""
     if os.geteuid() != 0:
         yield
         return
