@@ -56,6 +56,7 @@ TOP10 = pa.schema(
     ]
 )
 
+QUICK = "quick:"  # in the warnings of costs that were measured in short windows
 COSTS = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SCALES: dict[str, dict[str, float]] = {
     "joules": {"J": 1, "mJ": 1e-3, "µJ": 1e-6, "μJ": 1e-6, "uJ": 1e-6},
     "latency": {"s": 1e3, "ms": 1, "µs": 1e-3, "μs": 1e-3, "us": 1e-3},
-    "macs": {"M": 1e6, "G": 1e9},
+    "macs": {"k": 1e3, "M": 1e6, "G": 1e9},
 }
 _MOST_MACS = 10**18
 

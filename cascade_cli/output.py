@@ -120,7 +120,7 @@ def _cell(value: Any, style: str) -> str:
     return format(value, style) if style and not isinstance(value, str) else str(value)
 
 
-_FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?%?|inf|nan)")
+_FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?( ?[kMG]|%)?|inf|nan)")
 
 
 def _plain(value: Any) -> Any:

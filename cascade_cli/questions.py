@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,13 +22,21 @@ MaxCost = Annotated[
 ]
 Match = Annotated[
     str | None,
-    typer.Option("--match", help="The cheapest as accurate as this model, held against it."),
-]
-BestAccuracy = Annotated[
-    bool,
     typer.Option(
-        "--best-accuracy",
-        help="The most accurate. [default: the cheapest within a standard error of it]",
+        "--match",
+        help="The cheapest no worse than this model. [default: than the best single model]",
+    ),
+]
+BestAccuracy = Annotated[bool, typer.Option("--best-accuracy", help="The most accurate.")]
+Within = Annotated[
+    float | None,
+    typer.Option("--within", help="How much less accurate still matches. [default: 0.01]"),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        "--confidence",
+        help="Test the answer, to be this sure that it does what is asked: 0.95, as --match is.",
     ),
 ]
 
@@ -47,14 +56,27 @@ def given(
     return {flag: question for flag, (value, question) in asked.items() if value is not None}
 
 
-def only(asked: Mapping[str, Question]) -> Question:
-    """The one question; InputError where there are several."""
+def only(
+    asked: Mapping[str, Question], within: float | None = None, confidence: float | None = None
+) -> Question:
+    """The one question, with its margin and confidence; InputError where there are several."""
     from cache import InputError
-    from stages.questions import Question
+    from stages.questions import BEST, MATCH, WITHIN, Question
 
     if len(asked) > 1:
         raise InputError(f"one question at a time: {' and '.join(asked)} are {len(asked)}")
-    return next(iter(asked.values()), Question())
+    question = next(iter(asked.values()), Question())
+    if within is not None and question.kind != MATCH:
+        raise InputError(
+            f"--within is the margin of --match: leave out one of it and {next(iter(asked))}"
+        )
+    if within is not None and not 0 < within < 1:
+        raise InputError(f"--within {within}: give a share between 0 and 1, 0.01 for one point")
+    if confidence is not None and question.kind == BEST:
+        raise InputError("--best-accuracy has no limit to be sure of: leave out --confidence")
+    if confidence is not None and not 0.5 <= confidence < 1:
+        raise InputError(f"--confidence {confidence}: give a probability of 0.5 to below 1, 0.95")
+    return replace(question, within=within or WITHIN, confidence=confidence)
 
 
 def limit(max_cost: str | None, pricer: Pricer) -> float | None:
@@ -67,8 +89,8 @@ def limit(max_cost: str | None, pricer: Pricer) -> float | None:
 def bounded(question: Question, most: float | None, models: Sequence[str]) -> Question:
     """The question with its budget; InputError where its model is none of those searched."""
     from cache.errors import one_of
-    from stages.questions import COST, Question
+    from stages.questions import COST
 
     if question.model is not None and question.model not in models:
         raise one_of("model to match", question.model, models)
-    return Question(COST, most) if question.kind == COST else question
+    return replace(question, value=most) if question.kind == COST else question

@@ -10,7 +10,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import policies, prices, questions
-from cascade_cli.output import check_table_file, print_json, say, write_rows
+from cascade_cli.output import check_table_file, print_json, progress, say, write_rows
 from cascade_cli.search_shown import show
 
 if TYPE_CHECKING:
@@ -38,10 +38,13 @@ def search(
     max_cost: questions.MaxCost = None,
     match: questions.Match = None,
     best_accuracy: questions.BestAccuracy = False,
+    within: questions.Within = None,
+    confidence: questions.Confidence = None,
     certify: Annotated[
         str | None,
         typer.Option(
-            "--certify", help="EPSILON,DELTA: the most accuracy lost, and the risk of it."
+            "--certify",
+            help="MAX_LOSS,RISK: 0.03,0.1 loses at most 3 points; wrong at most 1 time in 10.",
         ),
     ] = None,
     bound: Annotated[
@@ -97,12 +100,18 @@ def search(
     from stages.found import Space
 
     check_table_file(output)
-    question = _question(questions.given(min_accuracy, max_cost, match, best_accuracy), certify)
+    given = questions.given(min_accuracy, max_cost, match, best_accuracy)
+    question = _question(given, certify, within, confidence)
     if certify is None:
         parts = ("bound", "reference", "max_usage")
         asking.refuse(context, parts, "belongs to --certify EPSILON,DELTA: give that too")
     if not optimism:
         asking.refuse(context, ("resamples",), "belongs to --optimism: give that too")
+    elif question.tested:
+        raise InputError(
+            "an answer that other images test has no optimism: leave out --optimism, or ask for "
+            "--best-accuracy, --min-accuracy or --max-cost"
+        )
     _one_by_one(certify, stages, optimism, batch_size)
     store, wanted = Store(cache), asking.names(models)
     space = Space(_table(store, scorefn, postcheck), stages)
@@ -112,20 +121,20 @@ def search(
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
-    pricer = _pricer(store, reported, wanted is not None, asked)
+    pricer = _pricer(store, reported, asked)
     limit = questions.limit(max_cost, pricer)
     promise = _promise(certify, bound, reference, max_usage, limit)
     question = questions.bounded(question, limit, reported.models)
-    asking_for = stage.Search(reported, fitted, pricer, space, question)
-    for note in fitted.notes:
-        say(note)
-    found = stage.run(store, asking_for, resamples if optimism else None, promise)
+    with progress("searching again on folds") as tell:
+        asking_for = stage.Search.of(reported, fitted, pricer, space, question, tell)
+        for note in asking_for.plan.notes:
+            say(note)
+        found = stage.run(store, asking_for, resamples if optimism else None, promise)
     refused = None
     if policy is not None:
         try:
-            held = replace(asked, baseline=baseline or match)
-            how = policies.How(images, runtime, costs=held)
-            found["policy"] = _deployed(store, found, how, policy)
+            how = policies.How(images, runtime, costs=asked)
+            found["policy"] = _deployed(store, found, asking_for.reported, how, policy)
         except InputError as error:
             refused = error  # the answer is no less of one
     if output is not None:
@@ -141,12 +150,12 @@ def search(
 
 
 def _deployed(
-    store: Store, found: dict[str, Any], how: policies.How, folder: str
+    store: Store, found: dict[str, Any], reported: ScoreSet, how: policies.How, folder: str
 ) -> dict[str, Any]:
-    """The answer as `export --policy` would write it, fitted as the search did."""
+    """The answer as `export --policy` would write it, fitted as the search did, promised of the
+    images that it was told of."""
     from cache import InputError
-    from cascade_cli import gather
-    from stages.simulate import NO_FIT, Cascade
+    from stages.simulate import HONEST, NO_FIT, Cascade
 
     answer = found["answer"]
     if answer is None:
@@ -160,21 +169,29 @@ def _deployed(
             f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
         )
     pair = (answer["model_1"], answer["model_2"])
-    scores = gather.scores(store, found["dataset"], found["split"], pair, how.images, how.runtime)
     cascade = Cascade(*pair, answer["score"], answer["threshold"], answer["postcheck"])
-    fit = NO_FIT | {key: answer[key] for key in NO_FIT if key in answer}
+    keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
+    fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
     fit["objective"] = f"search: {found['question']}"
-    return policies.deploy(store, scores, cascade, fit, how, folder, found["certificate"])
+    how = replace(how, costs=replace(how.costs, baseline=answer["baseline"]))
+    return policies.deploy(store, reported, cascade, fit, how, folder, found["certificate"])
 
 
-def _question(asked: Mapping[str, Question], certify: str | None) -> Question:
+def _question(
+    asked: Mapping[str, Question],
+    certify: str | None,
+    within: float | None,
+    confidence: float | None,
+) -> Question:
     """The one question asked; --certify is one of its own, which may have a budget."""
     from cache import InputError
     from stages.questions import CERTIFY, Question
 
     if certify is None:
-        return questions.only(asked)
+        return questions.only(asked, within, confidence)
     others = [flag for flag in asked if flag != "--max-cost"]
+    others += ["--within"] if within is not None else []
+    others += ["--confidence"] if confidence is not None else []
     if others:
         raise InputError(f"--certify is a question of its own: leave out {others[0]}, or --certify")
     return Question(CERTIFY)
@@ -201,12 +218,14 @@ def _table(store: Store, scorefn: str, postcheck: bool | None) -> tuple[Rule, ..
     return tuple(rules(names, (False, True) if postcheck is None else (postcheck,)))
 
 
-def _pricer(store: Store, reported: ScoreSet, some: bool, asked: prices.Asked) -> Pricer:
-    """Prices of the models, or the runs of any model where no cost is known."""
+def _pricer(store: Store, reported: ScoreSet, asked: prices.Asked) -> Pricer:
+    """Prices of the models, or the runs of any model where no cost is known; another model comes
+    along only to be compared with."""
     from stages.pricing import Pricer
     from stages.spending import counted_runs
 
-    everyone = prices.with_references(store, reported) if some else reported
+    elsewhere = asked.baseline is not None and asked.baseline not in reported.models
+    everyone = prices.with_references(store, reported) if elsewhere else reported
     found = prices.pricer(store, everyone, reported.models, asked)
     if found is not None:
         return found

@@ -1,98 +1,130 @@
-"""What `search` prints: the sentence, the answer beside what it is held against, the hull."""
+"""What `search` prints: the verdict, the answer beside what it is held against, other choices."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cascade_cli.output import print_table, print_text
-from cascade_cli.prices import against, explain, interval, told
+from cascade_cli.prices import counted, interval, told
 
 SHOWN = 12
-COLUMNS = {
+NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
+COMPARED = {
+    "kind": "",
     "model_1": "A",
     "model_2": "B",
-    "score": "score",
-    "postcheck": "post-check",
-    "threshold": "λ:.4g",
-    "accuracy": "accuracy:.2%",
+    "model_3": "C",
+    "accuracy": "accuracy:.1%",
     "usage": "use of B:.1%",
-    "fit_accuracy": "fitted:.2%",
+    "cost": "cost",
+}
+OTHERS = {
+    "model_1": "A",
+    "model_2": "B",
+    "model_3": "C",
+    "rule": "rule",
+    "threshold": "λ:.4g",
+    "threshold_2": "λ of B:.4g",
+    "accuracy": "accuracy:.1%",
     "cost": "cost",
     "saved": "saved:.1%",
 }
-THIRD = {"model_3": "C", "threshold_2": "λ of B:.4g", "usage_2": "use of C:.1%"}
-FIGURES = (
-    ("accuracy", "accuracy", ".2%"),
-    ("usage", "use of B", ".1%"),
-    ("saved", "saved", ".1%"),
-)
-NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 
 
 def show(found: dict[str, Any]) -> None:
-    """The sentence, the answer beside what it is held against, and the hull."""
-    print_text(found["sentence"])
+    """The sentences, one more about the most accurate, the answer beside what it is held against,
+    and the hull."""
+    first, *more = found["sentences"]
+    print_text(first)
+    if more:
+        print_text(" ".join(more))
     if found["answer"] is not None:
+        print_text(most_accurate(found["most_accurate"], found["answer"]))
         _show_answer(found)
-    _show_more(found)
-    hull = found["hull"]
-    shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
-    rows = hull if len(hull) <= SHOWN else shown
-    print(f"\n{extent(len(rows), len(hull), len(found['frontier']))}:")
-    third = THIRD if any(row["model_3"] for row in rows) else {}
-    print_table([_plain(row) for row in rows], COLUMNS | against(rows) | third)
+    _show_optimism(found["optimism"])
+    _show_hull(found)
+    row = found["baselines"][0]
     print(
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
         f"reported on {found['split']} ({found['n']} images)"
     )
-    explain(rows)
+    print_text(
+        f"{counted(row)}; saved against {row['baseline']}. In brackets are 95% intervals; each "
+        "holds by itself, not all at once."
+    )
 
 
-def extent(shown: int, corners: int, points: int) -> str:
-    """How many of the frontier's points are shown."""
-    several = [
-        f"{n} {word}{'s' * (n != 1)}" for n, word in ((corners, "corner"), (points, "point"))
-    ]
-    told = f"{several[0]} of the upper hull of the frontier of {several[1]}"
-    return told if shown == corners else f"{shown} of {told} (--output FILE has all)"
+def most_accurate(row: dict[str, Any], answer: dict[str, Any]) -> str:
+    """The most accurate on the fitting images, and its price."""
+    from stages.amounts import amount
+
+    models = [row[f"model_{i}"] for i in (1, 2, 3) if row[f"model_{i}"]]
+    if len(models) == 1:
+        return f"No cascade looks more accurate than {models[0]} alone."
+    same = all(row[key] == answer[key] for key in ("model_1", "model_2", "score", "threshold"))
+    if same:
+        return "It is the most accurate cascade, too."
+    return (
+        f"The most accurate cascade: {' → '.join(models)}, {row['accuracy']:.1%} at "
+        f"{amount(row['cost'], row['cost_unit'])}."
+    )
 
 
 def _show_answer(found: dict[str, Any]) -> None:
     row = found["answer"]
-    compared = [row, *found["baselines"]]
-    print()
-    for name, title, style in FIGURES:
+    if row["model_2"] is not None:
+        limits = [row["threshold"], *([row["threshold_2"]] if row["model_3"] else [])]
+        numbers = ", ".join(x if isinstance(x, str) or x is None else f"{x:.4g}" for x in limits)
+        print(f"\n  {'rule':<10} {rule(row)}, λ = {numbers}")
+    for name, title in (("accuracy", "accuracy"), ("usage", "use of B")):
         low, high = row[f"{name}_low"], row[f"{name}_high"]
-        print(f"  {title:<22} {row[name]:{style}} ({low:{style}} to {high:{style}})")
-    print(f"  {'cost':<22} {interval(row)}")
-    if row["crossfit_accuracy"] is not None:
-        print(f"  {'cross-fitted':<22} {row['crossfit_accuracy']:.2%}")
-    print()
-    third = {"model_3": "C"} if row["model_3"] else {}
-    columns = {key: COLUMNS[key] for key in ("accuracy", "usage", "cost")}
-    names = {"kind": "", "model_1": "A", "model_2": "B"} | third
-    print_table([_plain(each) for each in compared], names | columns)
+        print(f"  {title:<10} {row[name]:.1%} ({low:.1%} to {high:.1%})")
+    print(f"  {'cost':<10} {interval(row)}\n")
+    rows = [row, *found["baselines"]]
+    print_table([_plain(each) for each in rows], _used(COMPARED, rows))
 
 
-def _show_more(found: dict[str, Any]) -> None:
-    from stages.amounts import amount
+def rule(row: dict[str, Any]) -> str | None:
+    """The score, and whether the surer answer counts."""
+    return row["score"] and row["score"] + (" with post-check" if row["postcheck"] else "")
 
-    mixture, optimism = found["mixture"], found["optimism"]
-    if mixture is not None:
+
+def _show_optimism(found: dict[str, Any] | None) -> None:
+    if found is not None:
         print()
         print_text(
-            f"mixed at random, {mixture['share']:.1%} of the requests by {mixture['second']}, "
-            f"the others by {mixture['first']}: {mixture['accuracy']:.2%} at "
-            f"{amount(mixture['cost'], found['cost']['unit'])}"
+            f"Searched again in {found['resamples']} resamples of {found['split']}: "
+            f"{found['accuracy']:.2%} ({found['accuracy_low']:.2%} to {found['accuracy_high']:.2%})"
+            f" on the images left out; choosing flatters by {100 * found['optimism']:.2f} points; "
+            f"the same models in {found['same_models']:.0%}."
         )
-    if optimism is not None:
-        print()
-        print_text(
-            f"chosen anew in {optimism['resamples']} resamples of {optimism['split']} and judged "
-            f"out of bag: {optimism['accuracy']:.2%} ({optimism['accuracy_low']:.2%} to "
-            f"{optimism['accuracy_high']:.2%}), {100 * optimism['optimism']:.2f} points below what "
-            f"it looked like; the same models in {optimism['same_models']:.0%}"
-        )
+
+
+def _show_hull(found: dict[str, Any]) -> None:
+    hull = found["hull"]
+    shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+    rows = hull if len(hull) <= SHOWN else shown
+    print(f"\n{extent(len(rows), len(hull))}:")
+    told = [_plain(row) | {"rule": _short(row)} for row in rows]
+    print_table(told, _used(OTHERS, rows))
+
+
+def _short(row: dict[str, Any]) -> str | None:
+    return row["score"] and row["score"] + (" -p" if row["postcheck"] else "")
+
+
+def extent(shown: int, corners: int) -> str:
+    """How many of the good choices are shown."""
+    more = "" if shown == corners else f" ({shown} of {corners}; --output FILE has all)"
+    return f"Good choices, cheapest first{more}"
+
+
+def _used(columns: dict[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
+    third = any(row["model_3"] for row in rows)
+    return {key: title for key, title in columns.items() if third or key not in _THIRD}
+
+
+_THIRD = ("model_3", "threshold_2")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

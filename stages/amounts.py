@@ -1,11 +1,14 @@
-"""Costs as they are told: whole multiply-adds, else four digits, of joules those of millijoules."""
+"""Costs as they are told: in four digits, of joules those of millijoules, of multiply-adds those of
+thousands, millions or billions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, log10
 
 _DIGITS = 4
-_WHOLE = "multiply-adds"
+_COUNTED = "multiply-adds"
+_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 # How a unit is told, and how many of that one of it is.
 _TOLD = {"J": ("mJ", 1e3)}
 
@@ -23,12 +26,22 @@ def figures(unit: str, value: float, *others: float) -> list[str]:
     """A cost and others beside it, such as the ends of its interval, in as many decimals as it.
 
     >>> figures("multiply-adds", 123929.6, 98765.4), figures("J", 0.0036258, 0.012)
-    (['123,930', '98,765'], ['3.626', '12.000'])
+    (['123.9 k', '98.8 k'], ['3.626', '12.000'])
     """
-    scaled = [_TOLD.get(unit, (unit, 1.0))[1] * each for each in (value, *others)]
-    size = abs(scaled[0])
-    decimals = _DIGITS - 1 - floor(log10(size)) if size and unit != _WHOLE else 0
-    return [f"{each:,.{max(decimals, 0)}f}" for each in scaled]
+    scale, prefix = _scale(unit, value)
+    return [f"{each}{prefix}" for each in _rounded([x / scale for x in (value, *others)])]
+
+
+def _scale(unit: str, value: float) -> tuple[float, str]:
+    if unit == _COUNTED:
+        return next(((s, name) for s, name in _PREFIXES if abs(value) >= s), (1.0, ""))
+    return 1 / _TOLD.get(unit, (unit, 1.0))[1], ""
+
+
+def _rounded(values: Sequence[float]) -> list[str]:
+    size = abs(values[0])
+    decimals = _DIGITS - 1 - floor(log10(size)) if size else 0
+    return [f"{each:,.{max(decimals, 0)}f}" for each in values]
 
 
 def figure(value: float, unit: str) -> str:
@@ -45,7 +58,7 @@ def interval(value: float, low: float, high: float, unit: str) -> str:
     """A cost and the ends of its interval, without the unit.
 
     >>> interval(105698, 87410.9, 123985.1, "multiply-adds")
-    '105,698 (87,411 to 123,985)'
+    '105.7 k (87.4 k to 124.0 k)'
     """
     told, least, most = figures(unit, value, low, high)
     return f"{told} ({least} to {most})"

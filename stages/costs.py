@@ -19,7 +19,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.errors import one_of
 from cache.provenance import digest, now, versions
-from cache.schema import COSTS
+from cache.schema import COSTS, QUICK
 
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
@@ -106,7 +106,8 @@ class Prices:
     """The curves that a question is answered with, and why these.
 
     `forward` by model; `preprocess` by model, per image, or empty. `busy` are the latencies beside
-    joules, `idle_w` the device's idle power where a sensor told it.
+    joules, `idle_w` the device's idle power where a sensor told it; `quick`, some were measured in
+    short windows, where latency tells more of the machine's other work than of a network.
     """
 
     kind: str
@@ -117,6 +118,7 @@ class Prices:
     preprocess: dict[str, Curve]
     busy: Prices | None = None
     idle_w: float | None = None
+    quick: bool = False
 
     def model(self, name: str, batch_size: int = 1) -> float:
         """Cost per image of a model alone, at this batch size."""
@@ -143,7 +145,7 @@ def hash_cost(
 _WANTING = {
     "joules": "",
     "latency": ", for want of joules",
-    "macs": ", for want of costs measured on one device",
+    "macs": ", for want of joules and of a full profile",
 }
 
 
@@ -176,7 +178,8 @@ def choose(
     device: str | None = None,
     runtime: str | None = None,
 ) -> Prices | None:
-    """The best costs that all `required` models have on one device: joules, latency, else macs.
+    """The best costs that all `required` models have on one device: joules, latency, macs, else
+    latency measured in short windows.
 
     Curves of other models come along where they are known. A kind or device that is asked for and
     not there for all of them is an InputError; None where nothing is known and nothing was asked.
@@ -187,12 +190,22 @@ def choose(
     if device is not None and devices and device not in devices:
         raise one_of("cost device", device, devices)
     wanted = [kind] if kind else tuple(_MEASURED) if device else KINDS
-    found = next(known(rows, macs, required, wanted, device, runtime), None)
+    found = _preferred(known(rows, macs, required, wanted, device, runtime))
     if found is not None:
         return replace(found, why=found.why + (", as asked" if kind else _WANTING[found.kind]))
     if kind is None and device is None:
         return None
     raise InputError(_lacking(rows, macs, required, kind, device))
+
+
+def _preferred(found: Iterator[Prices]) -> Prices | None:
+    """The first, but for quick latencies, which come last."""
+    later = None
+    for prices in found:
+        if not (prices.quick and prices.kind == "latency"):
+            return prices
+        later = later or prices
+    return later
 
 
 def some_macs(macs: Macs) -> Prices:
@@ -262,6 +275,7 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Ma
         {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
         _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
         float(np.median(idle)) if idle and kind == "joules" else None,
+        any(QUICK in str(row["warnings"]) for row in used),
     )
 
 

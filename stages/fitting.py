@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from cache import InputError, Manifest, Store
 from stages.datasets import split_name
 from stages.score import ScoreSet, load, models_of, splits_of
 
-FOLDS = 5
+# Cross-fitting: folds by image, and how often all of it is repeated with others.
+FOLDS, REPEATS = 5, 10
+# The share of the images of one split that names what the others test.
+NAMING = 0.3
 _SEED = 20240901
 
 # Model → (splits its weights have seen, how that is known).
@@ -32,10 +35,11 @@ class _Told:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """`method` is other-split, cross-fit, or same-split; `scores` are those of the fitting images.
+    """`method` is other-split, cross-fit, hold-out or same-split; `scores` are those of the fitting
+    images.
 
     Under cross-fit the reported split is cut into FOLDS folds by image and each is decided with the
-    λ fitted on the others.
+    λ fitted on the others; under hold-out a part of it fits, and only the rest is reported.
     """
 
     method: str
@@ -124,13 +128,35 @@ def _differing(told: Mapping[str, list[_Told]]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def folds(n: int, count: int = FOLDS) -> np.ndarray:
-    """int [n]: each image's fold, balanced, by a seeded shuffle."""
+def folds(n: int, count: int = FOLDS, repeat: int = 0) -> np.ndarray:
+    """int [n]: each image's fold, balanced, by a shuffle seeded for each repeat."""
     if n < count:
         raise InputError(
             f"{n} images are too few for {count} folds: give a --fit-split of {count} or more"
         )
-    return np.random.default_rng(_SEED).permutation(n) % count
+    return np.random.default_rng(_SEED + repeat).permutation(n) % count
+
+
+def cross_fits(n: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(repeat, rows that fit, rows that these decide) of every fold of every repeat."""
+    for repeat in range(REPEATS):
+        fold = folds(n, repeat=repeat)
+        for f in range(FOLDS):
+            yield repeat, np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+
+
+def held_out(plan: FitPlan) -> tuple[FitPlan, ScoreSet]:
+    """(the plan, what it reports) where a part of the one split names what the rest tests."""
+    n = len(plan.scores.labels)
+    count = round(NAMING * n)
+    if not 0 < count < n:
+        raise InputError(f"{n} images cannot both name a cascade and test it: give more")
+    shuffled = np.random.default_rng(_SEED).permutation(n)
+    naming, testing = (np.sort(rows) for rows in (shuffled[:count], shuffled[count:]))
+    note = f"{count} images of {plan.split} name what the other {n - count} test"
+    part = plan.scores.of_images(naming)
+    held = replace(plan, method="hold-out", scores=part, notes=(note, *plan.notes[1:]))
+    return held, plan.scores.of_images(testing)
 
 
 def _clean_split(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,9 @@ import numpy as np
 from stages.allpairs import Costs, Rule, frontier
 from stages.chains import Chain, ChainSolver, chain_candidates
 from stages.frontier import Points, pareto, upper_hull
-from stages.operating import OperatingPoint, outcome
+from stages.operating import OperatingPoint
 from stages.prefetch import default_workers
-from stages.questions import Choices, Question, answer, nearest
+from stages.questions import MATCH, Choices, Question, answer, most_accurate, nearest
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.sweep import Ordering
@@ -32,17 +32,29 @@ class Space:
 @dataclass(frozen=True)
 class Found:
     """The Pareto frontier on N fitting images, by ascending cost: `points` [F], `cost` float64 and
-    `right` int64 [F]."""
+    `right` int64 [F]; `prices` float64 [M], what each model costs alone."""
 
     scores: ScoreSet
     points: tuple[OperatingPoint, ...]
     cost: np.ndarray
     right: np.ndarray
+    prices: np.ndarray
 
     @cached_property
-    def choices(self) -> Choices:
-        alone = dict(zip(self.scores.models, self.scores.correct.sum(axis=1).tolist(), strict=True))
-        return Choices(len(self.scores.labels), self.cost, self.right, alone, self._differing)
+    def alone(self) -> np.ndarray:
+        """int64 [M]: the right answers of each model."""
+        return self.scores.correct.sum(axis=1)
+
+    def choices(self, question: Question) -> Choices:
+        matched = None
+        if question.kind == MATCH:
+            matched = (
+                most_accurate(self.alone, self.prices)
+                if question.model is None
+                else self.scores.index(question.model)
+            )
+        n = len(self.scores.labels)
+        return Choices(n, self.cost, self.right, self.alone, self.prices, matched)
 
     @cached_property
     def hull(self) -> np.ndarray:
@@ -50,23 +62,17 @@ class Found:
         return upper_hull(self.cost, self.right)
 
     def answer(self, question: Question) -> int | None:
-        return answer(question, self.choices)
+        return answer(question, self.choices(question))
 
     def nearest(self, question: Question) -> int:
-        return nearest(question, self.choices)
-
-    @cached_property
-    def _best(self) -> np.ndarray:
-        return outcome(self.scores, self.points[-1]).correct
-
-    def _differing(self, row: int) -> int:
-        return int((outcome(self.scores, self.points[row]).correct != self._best).sum())
+        return nearest(question, self.choices(question))
 
 
 def find(scores: ScoreSet, costs: Costs, space: Space, threads: int | None = None) -> Found:
     """Everything on these images that nothing else beats: models, cascades and chains."""
     points = frontier(scores, costs, space.table, threads).points
-    found = Found(scores, _deployable(scores, points, space.table), points.cost, points.right)
+    deployable = _deployable(scores, points, space.table)
+    found = Found(scores, deployable, points.cost, points.right, costs.alone)
     return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
 
 
@@ -106,7 +112,7 @@ def _with_chains(found: Found, costs: Costs, table: Sequence[Rule], threads: int
     cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
     right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
     kept = pareto(cost, right)
-    return Found(scores, tuple(points[i] for i in kept), cost[kept], right[kept])
+    return replace(found, points=tuple(points[i] for i in kept), cost=cost[kept], right=right[kept])
 
 
 def _hull(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from stages.bootstrap import deployed
 from stages.costs import NORMAL
 from stages.fitting import FitPlan
+from stages.intervals import Interval, change, paired, share, with_ends
 from stages.operating import Limit, OperatingPoint, Outcome, outcome
 from stages.pricing import Pricer
 from stages.rule import NEVER
@@ -31,12 +30,34 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Honest:
+    """Of folds decided by the others: accuracy, and its change against the model that one would
+    deploy instead, chosen on those too."""
+
+    accuracy: Interval
+    change: Interval
+
+
+@dataclass(frozen=True)
 class Judge:
-    """Rows of results/search, on the reported images."""
+    """Rows of results/search, on the reported images. Costs are saved against `baseline`; accuracy
+    is held against `matched`, where a model was to be matched, else against the baseline too."""
 
     reported: ScoreSet
     plan: FitPlan
     pricer: Pricer
+    baseline: str
+    matched: str | None = None
+
+    @property
+    def known(self) -> ScoreSet:
+        """The reported images with every model that may be compared with."""
+        return self.pricer.scores
+
+    def change(self, correct: np.ndarray, model: str | None = None) -> Interval:
+        """Of accuracy, against a model alone: by default the one to match, else the baseline."""
+        name = model or self.matched or self.baseline
+        return change(paired(correct, self.known.correct[self.known.index(name)]))
 
     def row(
         self,
@@ -44,24 +65,22 @@ class Judge:
         point: OperatingPoint,
         fitted: Fitted | None = None,
         found: Outcome | None = None,
+        honest: Honest | None = None,
     ) -> Row:
-        """A point's figures; `found` where the outcome is not the rule's, as an oracle's."""
+        """A point's figures; `found` where the outcome is not the rule's, as an oracle's; `honest`
+        where these images chose the point."""
         found = found or outcome(self.reported, point)
         bill = self.pricer.staged(point.models, found.stage)
         n = len(found.correct)
-        low, high = wilson(int(found.correct.sum()), n)
-        usage_low, usage_high = wilson(int((found.stage >= 1).sum()), n)
+        told = honest or Honest(share(int(found.correct.sum()), n), self.change(found.correct))
         return {
             "kind": kind,
-            **_about(point),
-            "accuracy": found.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "usage": found.usage(),
-            "usage_low": usage_low,
-            "usage_high": usage_high,
+            **about(point),
+            **with_ends("accuracy", told.accuracy),
+            **with_ends("usage", share(int((found.stage >= 1).sum()), n)),
             "usage_2": found.usage(2) if len(point.models) > 2 else None,
-            **self.pricer.against(bill, found.correct),
+            **self.pricer.against(bill, self.baseline, told.change),
+            "matched": self.matched,
             "n": n,
             "split": self.reported.split,
             "fit_accuracy": None if fitted is None else fitted.accuracy,
@@ -71,20 +90,9 @@ class Judge:
             "fit_n": len(self.plan.scores.labels),
         }
 
-    def bootstrapped(self, row: Row, point: OperatingPoint) -> Row:
-        """The row with intervals by bootstrap over the reported images."""
-        found = outcome(self.reported, point)
-        baseline = self.pricer.scores.correct[self.pricer.scores.index(row["baseline"])]
-        intervals = deployed(found.correct, found.stage >= 1, baseline)
-        ends: Row = {}
-        for name, interval in intervals.items():
-            ends |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-        return row | ends
-
     def single(self, model: str) -> Row:
         """A model alone."""
-        point = OperatingPoint((model,))
-        return self.bootstrapped(self.row("single", point), point)
+        return self.row("single", OperatingPoint((model,)))
 
     def baselines(self, answer: Row, point: OperatingPoint) -> list[Row]:
         """Of a cascade: sending as many images on at random, and the oracle, which sends an image
@@ -101,7 +109,7 @@ class Judge:
         stage = outcome(self.reported, point).stage
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
-        baseline = self.pricer.scores.correct[self.pricer.scores.index(answer["baseline"])]
+        held = self.known.correct[self.known.index(self.matched or self.baseline)]
         return answer | {
             "kind": "random",
             "score": None,
@@ -110,7 +118,7 @@ class Judge:
             **dict.fromkeys(("threshold_low", "threshold_high", "fit_accuracy", "fit_cost")),
             **dict.fromkeys(_SECOND),
             **_mean("accuracy", expected),
-            **_mean("accuracy_change", expected - baseline),
+            **_mean("accuracy_change", expected - held),
         }
 
 
@@ -123,7 +131,7 @@ def _oracle(correct: np.ndarray) -> Outcome:
 _SECOND = ("threshold_2", "threshold_2_low", "threshold_2_high", "mode_2")
 
 
-def _about(point: OperatingPoint) -> Row:
+def about(point: OperatingPoint) -> Row:
     """Models and rule. λ of A stands in `threshold`, as everywhere; B's as a number or null, with
     `mode_2`."""
     names = (*point.models, None, None)
@@ -143,14 +151,6 @@ def _about(point: OperatingPoint) -> Row:
         "threshold_2_high": None if second is None else second[2],
         "mode_2": mode,
     }
-
-
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927)."""
-    share, z = count / n, NORMAL**2 / n
-    half = NORMAL * sqrt(share * (1 - share) / n + z / (4 * n))
-    low = (share + z / 2 - half) / (1 + z) if count else 0.0
-    return low, (share + z / 2 + half) / (1 + z) if count < n else 1.0
 
 
 def _mean(name: str, values: np.ndarray) -> Row:

@@ -25,7 +25,6 @@ from stages.deployed import read_policy
 from stages.fitting import trained_splits
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
-from stages.judged import wilson
 from stages.rule import SCORES, parse_threshold
 from stages.score import ScoreSet
 from stages.scores import named, own, undeployable
@@ -146,16 +145,14 @@ def _memory(kept: memory.Policy) -> dict[str, Any]:
 
 
 def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
-    """Shares with their 95 % intervals (Wilson's), and the counts they are made of.
+    """Shares with their 95 % intervals, and the counts they are made of.
 
     Where λ was cross-fitted on these very images, the accuracy is the cross-fitted one: that of
     the λ fitted on them all flatters. Use of B and cost are this λ's own: as a quantile of n scores
     it errs as a count of n fresh images does, however many were chosen to go on.
     """
-    crossfit = row["crossfit_accuracy"] is not None and row["memory"] is None
-    n, right = row["n"], round((row["crossfit_accuracy" if crossfit else "accuracy"]) * row["n"])
-    sent = row["escalated"]
-    ends = ("low", "high")
+    n, sent = row["n"], row["escalated"]
+    right = round(row["accuracy"] * n)
     return {
         "dataset": scores.dataset,
         "split": scores.split,
@@ -163,10 +160,12 @@ def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
         "images": n,
         "right": right,
         "accuracy": right / n,
-        **{f"accuracy_{end}": x for end, x in zip(ends, wilson(right, n), strict=True)},
+        "accuracy_low": row["accuracy_low"],
+        "accuracy_high": row["accuracy_high"],
         "escalated": sent,
         "usage": sent / n,
-        **{f"usage_{end}": x for end, x in zip(ends, wilson(sent, n), strict=True)},
+        "usage_low": row["usage_low"],
+        "usage_high": row["usage_high"],
         **{key: row[key] for key in ("accuracy_1", "accuracy_2")},
         **({} if row["cost"] is None else {key: row[key] for key in _COST}),
         **({} if row["memory"] is None else {key: row[key] for key in _MEMORY}),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from cache import InputError
 from cache.errors import one_of
 from stages.costs import NORMAL, Curve, Prices
+from stages.intervals import Interval, with_ends
 from stages.score import ScoreSet
 
 
@@ -36,6 +36,10 @@ class Estimate:
     def high(self) -> float:
         return self.value + self.half
 
+    @property
+    def ends(self) -> Interval:
+        return Interval(self.value, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Bill:
@@ -47,9 +51,13 @@ class Bill:
 
     @cached_property
     def total(self) -> Estimate:
-        halves = [part.half for part in self.parts.values()]
         value = sum(part.value for part in self.parts.values())
-        return Estimate(value, float(np.hypot(np.linalg.norm(halves), self.drawn)))
+        return Estimate(value, float(np.hypot(self.measured, self.drawn)))
+
+    @property
+    def measured(self) -> float:
+        """The half-width of the total that comes from measuring."""
+        return float(np.linalg.norm([part.half for part in self.parts.values()]))
 
     def saved(self, reference: Bill) -> Estimate:
         """The share of the reference's cost that is saved.
@@ -74,7 +82,7 @@ class Pricer:
 
     `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
-    power (joules only). `baseline` names the model to compare with, None for the default. With a
+    power (joules only). `baseline` names the model to compare with, where one was asked for. With a
     memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
     that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
     multiply-adds, which hashing has none of.
@@ -101,6 +109,13 @@ class Pricer:
             raise InputError("--arrival-rate needs joules and idle power: run `cascade profile`")
         if self.baseline is not None and self.baseline not in self._priced:
             raise one_of("baseline", self.baseline, self._priced)
+
+    @property
+    def compared_with(self) -> np.ndarray | None:
+        """bool [N]: the baseline that was asked for is right; None where none was."""
+        if self.baseline is None:
+            return None
+        return self.scores.correct[self.scores.index(self.baseline)]
 
     def request(
         self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
@@ -170,30 +185,27 @@ class Pricer:
         a: str,
         b: str,
         escalated: np.ndarray,
-        correct: np.ndarray,
+        baseline: str,
+        change: Interval,
         hit: np.ndarray | None = None,
     ) -> dict[str, Any]:
-        """The flat cost fields of a cascade: its cost, the baseline's, what is saved and lost."""
+        """The flat cost fields of a cascade: as `against`, and what each model costs alone."""
         alone = {"cost_1": self.model(a).value, "cost_2": self.model(b).value}
         unknown = hit is not None and self.hash_cost is None and self.prices.kind != "macs"
         bill = None if unknown else self.bill(a, b, escalated, hit)
-        return self.against(bill, correct) | alone
+        return self.against(bill, baseline, change) | alone
 
-    def against(self, bill: Bill | None, correct: np.ndarray) -> dict[str, Any]:
-        """The same of any bill, None where unknown, and its answers' correctness, bool [N]."""
+    def against(self, bill: Bill | None, baseline: str, change: Interval) -> dict[str, Any]:
+        """Its cost, None where unknown, the baseline's, what is saved, and the `change` of accuracy
+        against it."""
         joules = self.prices.kind == "joules"
-        baseline = self.baseline or self._baseline(float(correct.mean()))
-        m = self.scores.index(baseline)
         reference = self._alone(baseline)
-        gained = _gained(correct, self.scores.correct[m])
         return {
             **self.about(),
-            **_flat("cost", None if bill is None else bill.total),
-            "baseline": baseline,
+            **with_ends("cost", None if bill is None else bill.total.ends),
             "baseline_cost": reference.total.value,
-            "baseline_accuracy": float(self.scores.accuracy[m]),
-            **_flat("saved", None if bill is None else bill.saved(reference)),
-            **_flat("accuracy_change", gained),
+            **held_against(self.scores, baseline, change),
+            **with_ends("saved", None if bill is None else bill.saved(reference).ends),
             "energy_j_per_request": bill and bill.total.value if joules else None,
         }
 
@@ -208,22 +220,6 @@ class Pricer:
             "cost_arrival_rate": self.arrival_rate,
             "cost_why": self.prices.why,
         }
-
-    def _baseline(self, accuracy: float) -> str:
-        """The cheapest single model at least as accurate, else the most accurate one."""
-        names, reached = self._ladder
-        return names[min(int(np.searchsorted(reached, accuracy)), len(names) - 1)]
-
-    @cached_property
-    def _ladder(self) -> tuple[list[str], np.ndarray]:
-        """Models by ascending cost, each more accurate than all before; and their accuracies."""
-        names: list[str] = []
-        reached: list[float] = []
-        for model in sorted(self._priced, key=lambda model: self.model(model).value):
-            accuracy = float(self.scores.accuracy[self.scores.index(model)])
-            if not reached or accuracy > reached[-1]:
-                names, reached = [*names, model], [*reached, accuracy]
-        return names, np.array(reached)
 
     def _forward(self, model: str, chosen: np.ndarray) -> Estimate:
         """What a model costs in all on the requests where bool [N] holds."""
@@ -258,17 +254,21 @@ class Pricer:
         return self._bills[name]
 
 
-def _flat(name: str, found: Estimate | None) -> dict[str, float | None]:
-    ends = (None, None, None) if found is None else (found.value, found.low, found.high)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+def held_against(scores: ScoreSet, baseline: str, change: Interval) -> dict[str, Any]:
+    """The model that one would deploy alone, and the `change` of accuracy against it."""
+    accuracy = float(scores.accuracy[scores.index(baseline)])
+    return {
+        "baseline": baseline,
+        "baseline_accuracy": accuracy,
+        **with_ends("accuracy_change", change),
+    }
 
 
 NO_COST: dict[str, Any] = dict.fromkeys(
     (
         "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_preprocess",
         "cost_arrival_rate", "cost_why", "cost", "cost_low", "cost_high", "cost_1", "cost_2",
-        "baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high",
-        "accuracy_change", "accuracy_change_low", "accuracy_change_high", "energy_j_per_request",
+        "baseline_cost", "saved", "saved_low", "saved_high", "energy_j_per_request",
     )
 )  # fmt: skip
 
@@ -296,14 +296,6 @@ def _summed(costs: np.ndarray, counts: np.ndarray) -> Estimate:
     """Total cost of counts[k] batches of k images; measuring errs alike at all sizes."""
     value, low, high = (costs[:, : len(counts)] @ counts).tolist()
     return Estimate(value, (high - low) / 2)
-
-
-def _gained(correct: np.ndarray, reference: np.ndarray) -> Estimate:
-    """The mean paired difference of bool [N], in {−1, 0, 1} per image, with its 95 % interval."""
-    n = len(correct)
-    won, lost = np.count_nonzero(correct > reference), np.count_nonzero(correct < reference)
-    mean = (won - lost) / n
-    return Estimate(mean, NORMAL * sqrt(((won + lost) / n - mean * mean) / n))
 
 
 def _of(model: str, curves: dict[str, Curve], what: str) -> Curve:

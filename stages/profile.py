@@ -20,7 +20,7 @@ import torch
 
 from cache import InputError
 from cache.provenance import now
-from cache.schema import COSTS
+from cache.schema import COSTS, QUICK
 from stages.energy.meter import Idle, Meter, Reading
 from stages.energy.windows import idle_of, per_image
 from stages.inference import Runner, device_name, synchroniser
@@ -242,7 +242,7 @@ def _energy(readings: Sequence[Reading], images: Sequence[int], quick: bool) -> 
     first = readings[0]
     warnings = sorted({warning for reading in readings for warning in reading.warnings})
     if quick:
-        warnings.append(f"quick: {len(readings)} windows")
+        warnings.append(f"{QUICK} {len(readings)} windows")
     row: Row = {
         "meter": first.sensor.source,
         "scope": first.sensor.scope,

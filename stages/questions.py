@@ -1,4 +1,5 @@
-"""What is asked of a frontier of accuracy against cost, and which of its points answers."""
+"""What is asked of a frontier of accuracy against cost, which of its points answers by its
+estimate, and which single model one would deploy instead."""
 
 from __future__ import annotations
 
@@ -7,42 +8,63 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ONE_SE, BEST, ACCURACY = "1se", "best-accuracy", "min-accuracy"
-COST, MATCH, CERTIFY = "max-cost", "match", "certify"
+BEST, ACCURACY, COST = "best-accuracy", "min-accuracy", "max-cost"
+MATCH, CERTIFY = "match", "certify"
+# How much less accurate still matches, and how sure that must be.
+WITHIN, CONFIDENCE = 0.01, 0.95
 
 
 @dataclass(frozen=True)
 class Question:
-    """`kind`: `1se`, the cheapest within one paired standard error of the most accurate;
-    `best-accuracy`; `min-accuracy`, the cheapest that reaches `value`; `max-cost`, the most
-    accurate for at most `value` per request; `match`, the cheapest as accurate as `model`.
-    `certify` is answered by `guarantee`, not here."""
+    """`kind`: `match`, the cheapest no worse than `model` (None: the best single one) by the margin
+    `within`; `min-accuracy`, the cheapest that reaches `value`; `max-cost`, the most accurate for
+    at most `value` per request; `best-accuracy`. `confidence` is how sure that must be: an answer
+    is then tested on images without a part in the choice, as one to `match` always is. `certify` is
+    answered by `guarantee`, not here."""
 
-    kind: str = ONE_SE
+    kind: str = MATCH
     value: float | None = None
     model: str | None = None
+    within: float = WITHIN
+    confidence: float | None = None
+
+    @property
+    def tested(self) -> bool:
+        return self.kind == MATCH or self.confidence is not None
+
+    @property
+    def sure(self) -> float:
+        return CONFIDENCE if self.confidence is None else self.confidence
 
     def __str__(self) -> str:
-        return " ".join(str(x) for x in (self.kind, self.value, self.model) if x is not None)
+        what = [self.kind, *(str(x) for x in (self.value, self.model) if x is not None)]
+        if self.kind == MATCH:
+            what += [] if self.model else ["the best single model"]
+            what += ["within", f"{self.within:g}"]
+        if self.confidence is not None:
+            what += ["with confidence", f"{self.confidence:g}"]
+        return " ".join(what)
 
 
 @dataclass(frozen=True)
 class Choices:
     """A Pareto frontier by ascending cost on n fitting images: `cost` float64 and `right` int64
-    [F]. `alone` maps each model to its right answers; `differing` counts the images that exactly
-    one of a point, by its row, and the most accurate gets right."""
+    [F]; `alone` int64 [M] and `prices` float64 [M], right answers and cost of each model alone, and
+    `matched`, the row of the one to match."""
 
     n: int
     cost: np.ndarray
     right: np.ndarray
-    alone: dict[str, int]
-    differing: Callable[[int], int]
+    alone: np.ndarray
+    prices: np.ndarray
+    matched: int | None = None
 
 
 def answer(question: Question, choices: Choices) -> int | None:
-    """The row that answers, None where no point does what is asked.
+    """The row that answers by its estimate, None where no point does what is asked.
 
-    >>> found = Choices(10, np.array([1.0, 2.0]), np.array([7, 9]), {}, lambda row: 4)
+    >>> ends = np.array([1.0, 2.0]), np.array([7, 9])
+    >>> found = Choices(10, *ends, ends[1], ends[0])
     >>> [answer(Question("min-accuracy", goal), found) for goal in (0.6, 0.8, 1.0)]
     [0, 1, None]
     """
@@ -57,15 +79,35 @@ def nearest(question: Question, choices: Choices) -> int:
     return 0 if question.kind == COST else len(choices.cost) - 1
 
 
-def _one_se(question: Question, choices: Choices) -> int:
-    """D right answers fewer, m images that one of the two gets right: D/n ≤ SE as D² ≤ m."""
-    best = len(choices.right) - 1
-    short = choices.right[best] - choices.right
-    # m is at most n, which spares most points the count.
-    for i in np.flatnonzero(short * short <= choices.n).tolist():
-        if short[i] ** 2 <= choices.differing(i):
-            return int(i)
-    return best
+def affordable(cost: np.ndarray, budget: np.ndarray | float) -> np.ndarray:
+    """The row of the most accurate of a frontier within each budget, −1 where there is none.
+
+    >>> affordable(np.array([1.0, 2.0]), np.array([0.5, 1.0, 9.0])).tolist()
+    [-1, 0, 1]
+    """
+    return np.searchsorted(cost, budget, side="right") - 1
+
+
+def single(question: Question, choices: Choices) -> tuple[int, bool]:
+    """The model that one would deploy alone for the same question, by its row, and whether it does
+    what is asked; where none does, the most accurate. Of equals the cheaper one."""
+    if choices.matched is not None:
+        return choices.matched, True
+    right, prices = choices.alone, choices.prices
+    fit = np.ones(len(right), bool)
+    if question.kind == ACCURACY:
+        fit = right / choices.n >= _number(question)
+    elif question.kind == COST:
+        fit = prices <= _number(question)
+    rows = np.flatnonzero(fit) if fit.any() else np.arange(len(right))
+    # The cheapest that reaches an accuracy, else the most accurate.
+    keys = (-right, prices) if question.kind == ACCURACY and fit.any() else (prices, -right)
+    return int(rows[np.lexsort([key[rows] for key in keys])[0]]), bool(fit.any())
+
+
+def most_accurate(alone: np.ndarray, prices: np.ndarray) -> int:
+    """The row of the best single model, of equals the cheapest: int64 [M], float64 [M]."""
+    return int(np.lexsort((prices, -alone))[0])
 
 
 def _best(question: Question, choices: Choices) -> int:
@@ -81,12 +123,13 @@ def _accurate(question: Question, choices: Choices) -> int | None:
 
 
 def _matching(question: Question, choices: Choices) -> int | None:
-    return _reaching(choices, choices.right >= choices.alone[str(question.model)])
+    matched = choices.matched
+    return _reaching(choices, choices.right >= choices.alone[0 if matched is None else matched])
 
 
 def _affordable(question: Question, choices: Choices) -> int | None:
-    cheap = int(np.searchsorted(choices.cost, _number(question), side="right"))
-    return cheap - 1 if cheap else None
+    row = int(affordable(choices.cost, _number(question)))
+    return None if row < 0 else row
 
 
 def _number(question: Question) -> float:
@@ -96,7 +139,6 @@ def _number(question: Question) -> float:
 
 
 _ANSWERS: dict[str, Callable[[Question, Choices], int | None]] = {
-    ONE_SE: _one_se,
     BEST: _best,
     ACCURACY: _accurate,
     COST: _affordable,

@@ -26,7 +26,8 @@ _BLOCK = 32
 
 @dataclass(frozen=True)
 class Resampling:
-    """A search: its fitting images, what a request costs, its rules, and what is asked.
+    """A search: its fitting images, what a request costs, its rules, and what is asked, which is
+    not to match a model.
 
     Candidates are numbered: rule + R · (B + M · A), and M² R + A for A alone.
     """
@@ -70,13 +71,7 @@ class Resampling:
 
     def _choice(self, points: Points, weight: np.ndarray, alone: np.ndarray) -> Choice:
         """The question, put to the frontier of one resample."""
-        best = self._correct(points, len(points) - 1)
-
-        def differing(row: int) -> int:
-            return int(weight @ (self._correct(points, row) != best))
-
-        models = dict(zip(self.scores.models, alone.tolist(), strict=True))
-        asked = Choices(int(weight.sum()), points.cost, points.right, models, differing)
+        asked = Choices(int(weight.sum()), points.cost, points.right, alone, self.costs.alone)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
         size, correct = len(self.scores.models), self.scores.correct
@@ -86,15 +81,6 @@ class Resampling:
         candidate = Candidate(self.ordering(a, rule), self.gain(a, b, rule), correct[a])
         number = rule + len(self.table) * (b + size * a)
         return choice(number, candidate, weight, int(points.k[row]))
-
-    def _correct(self, points: Points, row: int) -> np.ndarray:
-        a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
-        if rule < 0:
-            return self.scores.correct[a]
-        sent = self.ordering(a, rule).order[: points.k[row]]
-        right = self.scores.correct[a].copy()
-        right[sent] = (right.view(np.int8)[sent] + self.gain(a, b, rule)[sent]).astype(bool)
-        return right
 
     def gain(self, a: int, b: int, rule: int) -> np.ndarray:
         """int8 [N], as `sweep.gains`."""

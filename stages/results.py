@@ -23,13 +23,14 @@ _NAMES = (
     "mode_2",
     "fit_split",
     "objective",
+    "matched",
     "mode",
     "memory",
     "hash_reason",
     "stream",
 )
 _TYPES = {
-    **dict.fromkeys(("postcheck", "cost_preprocess", "hash_counted"), pa.bool_()),
+    **dict.fromkeys(("postcheck", "cost_preprocess", "hash_counted", "selected"), pa.bool_()),
     **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
     **dict.fromkeys(

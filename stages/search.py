@@ -5,7 +5,6 @@ Searched on the fitting images, told about the reported ones. From the cache alo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,23 +12,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache import InputError, Store
+from stages.amounts import amount
 from stages.bootstrap import procedure
-from stages.fitting import FOLDS, FitPlan, folds
+from stages.crossfit_search import CrossFitted, Progress, cross_fitted
+from stages.fitting import FitPlan, held_out
 from stages.found import Found, Space, find
 from stages.judged import Fitted, Judge, Row
-from stages.operating import OperatingPoint, Outcome, outcome
+from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer, asked
-from stages.questions import ACCURACY, CERTIFY, COST, MATCH, Question
+from stages.questions import ACCURACY, COST, MATCH, Question, single
 from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
 from stages.spending import costs_of
-from stages.verdict import Verdict, amount, missed, sentence, verdict
+from stages.tested import Test
+from stages.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
 
 if TYPE_CHECKING:
     from stages.guarantee import Certified, Promise
 
-CROSSFIT = ("crossfit_accuracy", "crossfit_usage", "crossfit_cost")
+
+@dataclass(frozen=True)
+class Answer:
+    """What is deployed, what it did on the fitting images, and whether it does what was asked,
+    which `reached` says of the baseline. `selected`: the reported images had a part in the choice.
+    The rest as in `Verdict`."""
+
+    point: OperatingPoint
+    fitted: Fitted
+    target: str | None
+    baseline: str
+    matched: str | None = None
+    reached: bool = True
+    selected: bool = False
+    needed: int | None = None
+    chose: bool = False
+    near: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,20 @@ class Search:
     space: Space
     question: Question
     threads: int | None = None
+    progress: Progress = lambda done, total: None
+    given: Answer | None = None
+
+    @classmethod
+    def of(
+        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, space: Space, question: Question,
+        progress: Progress = lambda done, total: None,
+    ) -> Search:  # fmt: skip
+        """An answer that is to be tested has images held out for that where there is one split."""
+        if question.tested and plan.method == "cross-fit":
+            plan, reported = held_out(plan)
+            rows = np.isin(pricer.scores.sample_ids, reported.sample_ids)
+            pricer = replace(pricer, scores=pricer.scores.of_images(rows))
+        return cls(reported, plan, pricer, space, question, progress=progress)
 
     @cached_property
     def found(self) -> Found:
@@ -52,70 +84,147 @@ class Search:
         costs = costs_of(self.pricer, scores.models, len(scores.labels))
         return find(scores, costs, self.space, self.threads)
 
-    @cached_property
-    def judge(self) -> Judge:
-        """Held against the model to match, unless another baseline was asked for."""
-        baseline = self.pricer.baseline or self.question.model
-        return Judge(self.reported, self.plan, replace(self.pricer, baseline=baseline))
-
-    @cached_property
-    def row(self) -> int:
-        """The row of the frontier that answers; InputError with what is reachable where none."""
-        found = self.found.answer(self.question)
-        if found is None:
-            raise InputError(_unreachable(self.question, self.found, self.pricer))
-        return found
-
     @property
     def point(self) -> OperatingPoint:
-        return self.found.points[self.row]
+        return self.decided.point
+
+    @cached_property
+    def decided(self) -> Answer:
+        """InputError with what is reachable where nothing does what was asked."""
+        if self.given is not None:
+            return self.given
+        found = self._tested() if self.question.tested else self._estimated()
+        return replace(found, baseline=self.pricer.baseline or found.baseline)
+
+    def _estimated(self) -> Answer:
+        """The answer by its estimate on the fitting images."""
+        row = self._row()
+        alone, reached = single(self.question, self.found.choices(self.question))
+        return Answer(
+            self.found.points[row],
+            self.fitted(row),
+            None,
+            self.reported.models[alone],
+            reached=reached,
+            near=self._near_accuracy(alone, reached),
+        )
+
+    def _row(self) -> int:
+        row = self.found.answer(self.question)
+        if row is None:
+            raise InputError(_unreachable(self.question, self.found, self.pricer))
+        return row
+
+    def _near_accuracy(self, alone: int, reached: bool) -> tuple[str, float] | None:
+        """The most accurate model cheaper than the baseline, where it nearly reaches the goal."""
+        found, goal = self.found, self.question.value or 0.0
+        cheaper = np.flatnonzero(found.prices < found.prices[alone])
+        if self.question.kind != ACCURACY or not reached or not len(cheaper):
+            return None
+        next_one = cheaper[found.alone[cheaper].argmax()]
+        short = goal - found.alone[next_one] / len(found.scores.labels)
+        return (found.scores.models[next_one], float(short)) if short <= NEAR else None
+
+    def _tested(self) -> Answer:
+        """The last of a path that passes before the first that fails; where none does, the answer
+        by its estimate."""
+        test = self.test
+        alone, reached = single(self.question, self.found.choices(self.question))
+        baseline, near = self.reported.models[alone], self._near_accuracy(alone, reached)
+        matched = baseline if self.question.kind == MATCH else None
+        if matched is not None:
+            baseline, near = test.matching_too(self.found.prices, NEAR)
+        chose = self.plan.method == "same-split"
+        needed, selected = None, test.passed > 0
+        if selected:
+            point = test.path[test.passed - 1]
+            word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
+        else:
+            row = self._row()
+            point, fitted = self.found.points[row], self.fitted(row)
+            word, needed = (MEETS, None) if point.models == (matched,) else test.short(point)
+        about = (matched, reached, selected, needed, chose, near)
+        return Answer(point, fitted, word, baseline, *about)
+
+    @cached_property
+    def test(self) -> Test:
+        scores = self.plan.scores
+        costs = costs_of(self.pricer, scores.models, len(scores.labels))
+        chains = tuple(point for point in self.found.points if len(point.models) == 3)
+        matched = self.found.choices(self.question).matched
+        how = (self.space.table, self.question, matched, chains, self.threads)
+        return Test(scores, self.reported, self.pricer, costs, *how)
+
+    # --- rows ------------------------------------------------------------------------------------
+
+    @cached_property
+    def judge(self) -> Judge:
+        decided = self.decided
+        return Judge(self.reported, self.plan, self.pricer, decided.baseline, decided.matched)
 
     @cached_property
     def frontier(self) -> list[Row]:
         """A row for each point of the frontier, by ascending cost on the fitting images."""
-        corners = set(self.found.hull.tolist())
-        return [
-            self.judge.row("hull" if i in corners else "point", point, self.fitted(i))
-            for i, point in enumerate(self.found.points)
-        ]
+        return [self.frontier_row(i) for i in range(len(self.found.points))]
 
-    def fitted(self, row: int) -> Fitted:
-        return Fitted(self.found.right[row] / self.found.choices.n, float(self.found.cost[row]))
+    def frontier_row(self, i: int) -> Row:
+        kind = "hull" if i in self._corners else "point"
+        honest = self.crossfitted.frontier[i] if self.crossfitted else None
+        return self.judge.row(kind, self.found.points[i], self.fitted(i), honest=honest)
 
     @cached_property
-    def crossfitted(self) -> tuple[Outcome, float] | None:
-        """Each fold decided by a search of the others, and its cost; None unless cross-fitted."""
-        if self.plan.method != "cross-fit" or self.question.kind == CERTIFY:
-            return None
-        scores, fold = self.reported, folds(len(self.reported.labels))
-        stage, correct = np.zeros(len(fold), np.int8), np.zeros(len(fold), bool)
-        cost = 0.0
-        for f in range(FOLDS):
-            others = self._find(scores.of_images(fold != f))
-            point = others.points[others.nearest(self.question)]
-            inside = np.flatnonzero(fold == f)
-            here = outcome(scores.of_images(inside), point)
-            stage[inside], correct[inside] = here.stage, here.correct
-            cost += self.pricer.staged(point.models, here.stage).total.value * len(inside)
-        return Outcome(stage, correct), cost / len(fold)
+    def _corners(self) -> frozenset[int]:
+        return frozenset(self.found.hull.tolist())
 
-    def answer(self, point: OperatingPoint, fitted: Fitted | None) -> tuple[Row, Verdict]:
-        """The full row of what is deployed, and whether that is worth it."""
-        row = self.judge.bootstrapped(self.judge.row("answer", point, fitted), point)
-        row |= dict.fromkeys(CROSSFIT)
-        found = outcome(self.reported, point)
+    def fitted(self, row: int) -> Fitted:
+        return Fitted(
+            self.found.right[row] / len(self.plan.scores.labels), float(self.found.cost[row])
+        )
+
+    def did(self, point: OperatingPoint) -> Fitted:
+        """On the fitting images."""
+        found = outcome(self.plan.scores, point)
         bill = self.pricer.staged(point.models, found.stage)
-        if self.crossfitted is not None:
-            found, cost = self.crossfitted
-            row |= dict(zip(CROSSFIT, (found.accuracy, found.usage(), cost), strict=True))
-        return row, verdict(self.pricer, point, bill, found.stage, found.correct)
+        return Fitted(found.accuracy, bill.total.value)
+
+    @cached_property
+    def crossfitted(self) -> CrossFitted | None:
+        """What folds decided by searches of the others say; None unless cross-fitted."""
+        if self.plan.method != "cross-fit":
+            return None
+        how = (self.found.cost, self.pricer.compared_with, self.progress)
+        return cross_fitted(self.reported, self._find, self.question, *how)
+
+    def answer(self) -> tuple[Row, Verdict]:
+        """The row of what is deployed, and what it is worth."""
+        decided = self.decided
+        honest = self.crossfitted.answer if self.crossfitted else None
+        row = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
+        row["selected"] = decided.selected
+        target = decided.target or target_of(self.question, row, len(decided.point.models) == 1)
+        how = {name: getattr(decided, name) for name in ("reached", "needed", "chose", "near")}
+        rival = self._rival(row)
+        return row, Verdict(self.question, decided.point, row, target, rival=rival, **how)
+
+    def _rival(self, row: Row) -> str | None:
+        """The most accurate single model that costs no more and was no worse, if any."""
+        scores, names = self.reported, self.reported.models
+        alone = {name: float(scores.accuracy[m]) for m, name in enumerate(names)}
+        costs = {name: self.pricer.model(name).value for name in names}
+        found = [
+            name for name in names if costs[name] <= row["cost"] and alone[name] >= row["accuracy"]
+        ]
+        return max(found, key=lambda name: (alone[name], -costs[name]), default=None)
 
     def mixture(self) -> Row | None:
         """Two corners of the hull, and the share of requests that the second should get at random
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
         corners = self.found.hull
-        cost, right = self.found.cost[corners], self.found.right[corners] / self.found.choices.n
+        cost, right = (
+            self.found.cost[corners],
+            self.found.right[corners] / len(self.plan.scores.labels),
+        )
         values, goal = (cost, self.question.value) if self.question.kind == COST else (right, None)
         goal = self._target() if goal is None else goal
         j = int(np.searchsorted(values, goal))
@@ -132,21 +241,17 @@ class Search:
 
     def _target(self) -> float:
         """The accuracy on the fitting images that a mixture must have."""
-        targets = {ACCURACY: self.question.value}
-        if self.question.kind == MATCH:
-            targets[MATCH] = (
-                self.found.choices.alone[str(self.question.model)] / self.found.choices.n
-            )
-        return targets.get(self.question.kind) or self.fitted(self.row).accuracy
+        if self.question.kind == ACCURACY:
+            return self.question.value or 0.0
+        return self.decided.fitted.accuracy
 
-    def optimism(self, resamples: int, answer: Row) -> Row:
+    def optimism(self, resamples: int, baseline: str) -> Row:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
         costs = costs_of(self.pricer, scores.models, len(scores.labels))
         again = Resampling(scores, costs, self.space.table, self.question)
-        baseline = (
-            answer["baseline"] if answer["baseline"] in scores.models else self._most_accurate
-        )
+        if baseline not in scores.models:
+            baseline = scores.models[int(scores.accuracy.argmax())]
         found = procedure(again.chooser(), scores.correct[scores.index(baseline)], resamples)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
         out: Row = {"resamples": resamples, "split": scores.split, "baseline": baseline}
@@ -159,9 +264,9 @@ class Search:
             }
         return out | {"optimism": found.optimism, "same_models": float(np.mean(same))}
 
-    @property
-    def _most_accurate(self) -> str:
-        return self.plan.scores.models[int(self.plan.scores.accuracy.argmax())]
+
+# By how little a cheaper model must miss for that to be said.
+NEAR = 0.01
 
 
 def run(
@@ -170,32 +275,32 @@ def run(
     """The answer with everything around it, as `cascade search --json` prints it; its rows are also
     written to results/search. `optimism` is a number of resamples."""
     certified = None if promise is None else _certified(store, search, promise)
-    point, fitted = _chosen(search, certified)
-    out = _head(search)
-    refused = "" if certified is None else _refused(search, certified)
-    found: Row = {"answer": None, "sentence": refused, "verdict": None, "rival": None}
+    if certified is not None:
+        search = replace(search, given=_promised(search, certified))
     baselines = [search.judge.single(model) for model in search.reported.models]
-    if point is not None:
-        answer, judged = search.answer(point, fitted)
-        words = sentence(point, answer, judged, search.question) + missed(search.question, answer)
-        found = {
-            "answer": answer,
-            "sentence": words if certified is None else f"{_promised(certified)} {words}",
-            "verdict": judged.word,
-            "rival": judged.rival,
-        }
-        baselines += search.judge.baselines(answer, point)
-    found |= {"baselines": baselines, "frontier": search.frontier}
-    rows = _tidy(rows_of(found), search)
-    save(store, "search", search.reported, _request(search, promise), rows)
+    found: Row = {"target": CANNOT_TELL, "worth": CANNOT_TELL, "answer": None}
+    if certified is not None and certified.point is None:
+        told = [_refused(search, certified)]
+    else:
+        answer, judged = search.answer()
+        told = sentences(judged)
+        if certified is not None:
+            told.insert(1, _risk(certified))
+        found = {"target": judged.target, "worth": judged.worth, "answer": answer}
+        baselines += search.judge.baselines(answer, search.point)
     frontier = search.frontier
+    found |= {"sentence": " ".join(told), "sentences": told}
+    found |= {"baselines": baselines, "frontier": frontier}
+    rows = [row | {"question": str(search.question)} for row in rows_of(found)]
+    save(store, "search", search.reported, _request(search, promise), rows)
     return {
-        **out,
+        **_head(search),
         **found,
         "hull": [row for row in frontier if row["kind"] == "hull"],
+        "most_accurate": frontier[-1],
         "mixture": None if certified else search.mixture(),
         "certificate": certified and certified.about(),
-        "optimism": optimism and search.optimism(optimism, found["answer"]),
+        "optimism": optimism and search.optimism(optimism, found["answer"]["baseline"]),
         "chains": [row for row in frontier if row["model_3"]] if search.space.stages == 3 else None,
     }
 
@@ -203,8 +308,7 @@ def run(
 def rows_of(found: dict[str, Any]) -> list[Row]:
     """All rows of a result: the answer's, the frontier's and the baselines'."""
     answer = [] if found["answer"] is None else [found["answer"]]
-    rows = [*answer, *found["frontier"], *found["baselines"]]
-    return [row | {name: row.get(name) for name in CROSSFIT} for row in rows]
+    return [{"selected": False} | row for row in (*answer, *found["frontier"], *found["baselines"])]
 
 
 def _head(search: Search) -> dict[str, Any]:
@@ -234,10 +338,6 @@ def _request(search: Search, promise: Promise | None) -> dict[str, Any]:
     }
 
 
-def _tidy(rows: Sequence[Row], search: Search) -> list[Row]:
-    return [row | {"question": str(search.question)} for row in rows]
-
-
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     from stages.guarantee import guarantee  # and with it scipy
 
@@ -248,23 +348,22 @@ def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     return guarantee(store, scores, costs, search.space, promise)
 
 
-def _chosen(
-    search: Search, certified: Certified | None
-) -> tuple[OperatingPoint | None, Fitted | None]:
-    """What answers, and what it did on the fitting images."""
-    if certified is None:
-        return search.point, search.fitted(search.row)
-    point, deployment = certified.point, certified.deployment
-    if point is None or deployment is None:
-        return None, None
-    return point, Fitted(outcome(search.plan.scores, point).accuracy, deployment.cost)
+def _promised(search: Search, certified: Certified) -> Answer:
+    """What is certified, held against the reference; where nothing is, the reference itself."""
+    point, reference = certified.point, certified.reference
+    if point is None or certified.deployment is None:
+        point = OperatingPoint((reference,))
+        return Answer(point, search.did(point), CANNOT_TELL, reference)
+    found = outcome(search.plan.scores, point)
+    return Answer(point, Fitted(found.accuracy, certified.deployment.cost), MEETS, reference)
 
 
-def _promised(certified: Certified) -> str:
+def _risk(certified: Certified) -> str:
     limits = certified.promise.limits
     return (
-        f"With probability {1 - limits.delta:g} over the calibration images this loses at most "
-        f"{limits.epsilon:.2%} accuracy against {certified.reference} alone."
+        f"With probability {1 - limits.delta:g} over the calibration images it loses at most "
+        f"{limits.epsilon:.2%} accuracy against {certified.reference} alone. That holds of one "
+        "certificate, not of the first that passes of several tries."
     )
 
 
@@ -288,7 +387,7 @@ def _unreachable(question: Question, found: Found, pricer: Pricer) -> str:
     """What was asked for, what there is, and what can be asked for instead."""
     row = 0 if question.kind == COST else -1
     has = (
-        f"{found.points[row]} reaches {found.right[row] / found.choices.n:.2%} for "
+        f"{found.points[row]} reaches {found.right[row] / len(found.scores.labels):.2%} for "
         f"{amount(float(found.cost[row]), pricer.prices.unit)}"
     )
     if question.kind == COST:

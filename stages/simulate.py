@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
+from stages.intervals import Interval, change, paired, share, with_ends
 from stages.memory import Policy, Remembered, remember, size_bytes
-from stages.pricing import NO_COST, Pricer, asked
+from stages.pricing import NO_COST, Pricer, asked, held_against
 from stages.results import save
 from stages.rule import ORACLE_THRESHOLD, Threshold, takes_b, trusted
 from stages.score import ScoreSet
@@ -143,15 +144,34 @@ def figures(
 ) -> dict[str, Any]:
     """The summary of one simulated cascade.
 
-    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them.
+    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them, and where
+    λ was cross-fitted, what is to be told of each image once (HONEST).
     """
     plain = outcome = simulate(scores, cascade)
     memory = NO_MEMORY
     if recall is not None:
         outcome, found = recalled(scores, cascade, plain, recall)
         memory = _memory_row(scores, cascade, plain, outcome, found, recall, pricer)
-    row = summary(scores, cascade, outcome) | memory | (fit or NO_FIT)
-    return row | priced(cascade, outcome, pricer)
+    about = NO_FIT | (fit or {})
+    told = {key: about.pop(key) for key in HONEST if key in about}
+    baseline = about.pop("baseline") or _more_accurate(scores, cascade)
+    known = scores if pricer is None else pricer.scores
+    if pricer is not None and pricer.baseline is not None:
+        baseline = pricer.baseline
+    against = change(paired(outcome.correct, known.correct[known.index(baseline)]))
+    row = summary(scores, cascade, outcome) | memory | about
+    row |= held_against(known, baseline, against)
+    once = recall is None and len(np.unique(scores.sample_ids)) == len(scores.sample_ids)
+    if once and about["fit_n"] == len(scores.sample_ids):
+        row |= told
+    ends = (row[f"accuracy_change{end}"] for end in ("", "_low", "_high"))
+    return row | priced(cascade, outcome, pricer, baseline, Interval(*ends))
+
+
+def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:
+    """What one would deploy alone where λ was given: of equals A."""
+    pair = (cascade.model_1, cascade.model_2)
+    return max(pair, key=lambda name: float(scores.accuracy[scores.index(name)]))
 
 
 NO_MEMORY: dict[str, Any] = {
@@ -219,12 +239,19 @@ def _memory_row(
     }
 
 
-def priced(cascade: Cascade, outcome: Simulation, pricer: Pricer | None) -> dict[str, Any]:
-    """The cost fields of a simulated cascade, all null where no cost is known."""
+def priced(
+    cascade: Cascade,
+    outcome: Simulation,
+    pricer: Pricer | None,
+    baseline: str,
+    change: Interval,
+) -> dict[str, Any]:
+    """The cost fields of a simulated cascade, all null where no cost is known, against the model
+    that one would deploy alone."""
     if pricer is None:
         return NO_COST
     models = (cascade.model_1, cascade.model_2)
-    return pricer.compared(*models, outcome.escalated, outcome.correct, outcome.hit)
+    return pricer.compared(*models, outcome.escalated, baseline, change, outcome.hit)
 
 
 NO_FIT: dict[str, Any] = {
@@ -234,11 +261,14 @@ NO_FIT: dict[str, Any] = {
     "objective": None,
     "fit_accuracy": None,
     "fit_usage": None,
-    "crossfit_accuracy": None,
-    "crossfit_usage": None,
     "threshold_low": None,
     "threshold_high": None,
+    "baseline": None,
 }
+# What cross-fitting says of images that had no part in the choice.
+HONEST = tuple(
+    f"{name}{end}" for name in ("accuracy", "accuracy_change") for end in ("", "_low", "_high")
+)
 
 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str, Any]:
@@ -253,8 +283,8 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "threshold": cascade.threshold,
         "postcheck": cascade.postcheck,
         "n": len(scores.labels),
-        "accuracy": outcome.accuracy,
-        "usage": outcome.usage,
+        **with_ends("accuracy", share(int(outcome.correct.sum()), len(scores.labels))),
+        **with_ends("usage", share(int(outcome.escalated.sum()), len(scores.labels))),
         "escalated": int(outcome.escalated.sum()),
         "took_b": int(outcome.took_b.sum()),
         "accuracy_1": float(scores.accuracy[a]),

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from cache import Store
-from stages.fitting import FOLDS, FitPlan, folds
+from stages.crossfit_pairs import Decided, Folds
+from stages.fitting import FitPlan
+from stages.intervals import Interval, Paired, change, share, with_ends
 from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
-from stages.rule import LABEL_FREE, Score, Threshold, trusted
+from stages.rule import LABEL_FREE, Score, Threshold
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.simulate import Cascade, priced, simulate
+from stages.simulate import HONEST, Cascade, priced, simulate
 from stages.sweep import Fit, Ordering, fit, gains
 
 Row = dict[str, Any]
@@ -41,9 +43,10 @@ def run(
     pricer: Pricer | None = None,
 ) -> list[Row]:
     """The rows of `operating_points` with their costs, also written to results/threshold."""
+    baseline = None if pricer is None else pricer.compared_with
     rows = [
         row | cost_of(row, reported, pricer)
-        for row in operating_points(reported, plan, pairs, question)
+        for row in operating_points(reported, plan, pairs, question, baseline)
     ]
     request = {
         "pairs": [[reported.models[m] for m in pair] for pair in pairs],
@@ -60,7 +63,9 @@ def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
     if pricer is None:
         return NO_COST
     cascade = cascade_of(row)
-    return priced(cascade, simulate(reported, cascade), pricer)
+    found = Interval(*(row[f"accuracy_change{end}"] for end in ("", "_low", "_high")))
+    baseline = pricer.baseline or row["baseline"]
+    return priced(cascade, simulate(reported, cascade), pricer, baseline, found)
 
 
 def cascade_of(row: Row) -> Cascade:
@@ -82,25 +87,34 @@ def fitted_point(
     score: str,
     postcheck: bool,
     objective: str,
+    baseline: np.ndarray | None = None,
 ) -> tuple[Threshold, Row]:
-    """One pair's fitted λ, and the fields that say how it came about."""
+    """One pair's fitted λ, and the fields that say how it came about; where it was cross-fitted
+    also what images without a part in it say."""
     question = Question((score,), (postcheck,), (objective,))
     indices = (reported.index(pair[0]), reported.index(pair[1]))
-    row = next(operating_points(reported, plan, [indices], question))
+    row = next(operating_points(reported, plan, [indices], question, baseline))
     about = ("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage")
-    more = ("crossfit_accuracy", "crossfit_usage", "threshold_low", "threshold_high")
-    return row["threshold"], {key: row[key] for key in (*about, *more)}
+    names = [*about, "threshold_low", "threshold_high", "baseline"]
+    names += HONEST if plan.method == "cross-fit" else ()
+    return row["threshold"], {key: row[key] for key in names}
 
 
 def operating_points(
-    reported: ScoreSet, plan: FitPlan, pairs: Sequence[Pair], question: Question
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: Question,
+    baseline: np.ndarray | None = None,
 ) -> Iterator[Row]:
     """One row per pair, score, post-check and objective.
 
-    `threshold` is a number, "always", "never", or None for the oracle; `accuracy` and `usage` are
-    those of this λ on the reported split, `fit_accuracy` and `fit_usage` on the fitting images, and
-    `crossfit_accuracy` and `crossfit_usage` (cross-fit only) those of folds decided with the λ of
-    the others, which unlike `accuracy` are not optimistic.
+    `threshold` is a number, "always", "never", or None for the oracle. `fit_accuracy` and
+    `fit_usage` are those of this λ on the fitting images, `usage` that on the reported ones.
+    `accuracy`, and `accuracy_change` against the model that one would deploy instead, the more
+    accurate of the two where λ was fitted, are those of this λ on the reported images; where it
+    was cross-fitted, of folds decided with the λ of the others. `baseline`, bool [N], is right
+    where another model to compare with is.
     """
     seconds: dict[int, list[int]] = {}
     for a, b in pairs:
@@ -110,7 +124,19 @@ def operating_points(
             first = _First.of(named(name), a, reported, plan, question.grid)
             for b in partners:
                 for postcheck in question.postchecks if name != "oracle" else (False,):
-                    yield from first.rows(b, postcheck, question)
+                    for row, _ in first.rows(b, postcheck, question, baseline):
+                        yield row
+
+
+def cross_fitted_points(
+    reported: ScoreSet, plan: FitPlan, pairs: Sequence[Pair], question: Question
+) -> Iterator[tuple[Row, Decided | None]]:
+    """The same, with what each fold decided, None unless cross-fitted."""
+    for a, b in pairs:
+        for name in question.scores:
+            first = _First.of(named(name), a, reported, plan, question.grid)
+            for postcheck in question.postchecks:
+                yield from first.rows(b, postcheck, question, None)
 
 
 @dataclass(frozen=True)
@@ -123,7 +149,7 @@ class _First:
     plan: FitPlan
     fitting: Ordering
     reporting: Ordering
-    held_out: tuple[tuple[Ordering, np.ndarray], ...]
+    held_out: Folds | None
     grid: np.ndarray | None
 
     @classmethod
@@ -135,34 +161,41 @@ class _First:
         exact = Ordering.of(score, plan.scores.score(score.name, a))
         same = plan.scores is reported
         reporting = exact if same else Ordering.of(score, reported.score(score.name, a))
-        held_out = []
-        if plan.method == "cross-fit":
-            fold = folds(len(reported.labels))
-            for f in range(FOLDS):
-                others = _on_grid(exact.subset(fold != f), values)
-                held_out.append((others, np.flatnonzero(fold == f)))
+        crossfit = plan.method == "cross-fit" and not score.needs_label
+        held_out = Folds.of(exact, values) if crossfit else None
         fitting = _on_grid(exact, values)
-        return cls(score, a, reported, plan, fitting, reporting, tuple(held_out), values)
+        return cls(score, a, reported, plan, fitting, reporting, held_out, values)
 
-    def rows(self, b: int, postcheck: bool, question: Question) -> Iterator[Row]:
+    def rows(
+        self, b: int, postcheck: bool, question: Question, baseline: np.ndarray | None
+    ) -> Iterator[tuple[Row, Decided | None]]:
         gain = self._gain(self.plan.scores, b, postcheck)
         same = self.plan.scores is self.reported
         reported_gain = gain if same else self._gain(self.reported, b, postcheck)
+        alone = self._alone(b) if baseline is None else (None, baseline)
         if self.score.needs_label:
-            yield self._oracle_row(b, reported_gain)
+            yield self._oracle_row(b, reported_gain, *alone), None
             return
-        crossfit = self._crossfit(gain, question.objectives)
+        pair = [self.reported.correct[m] for m in (self.a, b)]
+        decided: dict[str, Decided] = {}
+        if self.held_out is not None:
+            baselines = np.stack(pair if baseline is None else [baseline])
+            decided = self.held_out.decide(gain, pair[0], baselines, question.objectives)
         for objective, point in fit(self.fitting, gain, question.objectives).items():
             threshold, low, high = self._threshold(self.fitting, point)
             k = self.reporting.escalated(threshold)
-            gained = int(reported_gain[self.reporting.order[:k]].sum())
-            yield self._row(b, postcheck, objective, k, gained) | {
+            row = self._row(b, postcheck, objective, reported_gain, k, *alone) | {
                 "threshold": threshold,
                 "threshold_low": low,
                 "threshold_high": high,
                 **_shares("fit_", self.plan.scores, self.a, point.k, point.gain),
-                **crossfit.get(objective, _NO_CROSSFIT),
             }
+            yield row | honest(decided.get(objective)), decided.get(objective)
+
+    def _alone(self, b: int) -> tuple[str, np.ndarray]:
+        """The more accurate of the two on the fitting images, A of equals."""
+        chosen = max(self.a, b, key=lambda m: (self.plan.scores.accuracy[m], m == self.a))
+        return self.reported.models[chosen], self.reported.correct[chosen]
 
     def _gain(self, scores: ScoreSet, b: int, postcheck: bool) -> np.ndarray:
         name, correct = self.score.name, scores.correct
@@ -178,25 +211,20 @@ class _First:
         first = (fitting.escalated_by(self.grid) == point.k).argmax()
         return float(self.grid[first]), low, high
 
-    def _crossfit(self, gain: np.ndarray, objectives: tuple[str, ...]) -> dict[str, Row]:
-        """Accuracy and usage with each fold decided by the λ of the others."""
-        if not self.held_out:
-            return {}
-        totals = {objective: [0, 0] for objective in objectives}
-        s_a = self.reported.score(self.score.name, self.a)
-        for others, fold in self.held_out:
-            for objective, point in fit(others, gain, objectives).items():
-                threshold, _, _ = self._threshold(others, point)
-                to_b = fold[~trusted(self.score, s_a[fold], threshold)]
-                totals[objective][0] += len(to_b)
-                totals[objective][1] += int(gain[to_b].sum())
-        return {
-            objective: _shares("crossfit_", self.reported, self.a, k, gained)
-            for objective, (k, gained) in totals.items()
-        }
-
-    def _row(self, b: int, postcheck: bool, objective: str, k: int, gained: int) -> Row:
-        accuracy = self.reported.accuracy
+    def _row(
+        self,
+        b: int,
+        postcheck: bool,
+        objective: str,
+        gain: np.ndarray,
+        k: int,
+        baseline: str | None,
+        alone: np.ndarray,
+    ) -> Row:
+        """B runs on the k least sure of the reported images."""
+        accuracy, n = self.reported.accuracy, len(self.reported.labels)
+        found = self._change(gain, k, alone)
+        right = int(alone.sum()) + round(found.value * n)
         return {
             "model_1": self.reported.models[self.a],
             "model_2": self.reported.models[b],
@@ -206,24 +234,43 @@ class _First:
             "threshold": None,
             "threshold_low": None,
             "threshold_high": None,
-            **_shares("", self.reported, self.a, k, gained),
+            **with_ends("accuracy", share(right, n)),
+            **with_ends("usage", share(k, n)),
+            "baseline": baseline,
+            "baseline_accuracy": float(alone.mean()),
+            **with_ends("accuracy_change", change(found)),
             "accuracy_1": float(accuracy[self.a]),
             "accuracy_2": float(accuracy[b]),
             "points": len(self.fitting.ends),
-            "n": len(self.reported.labels),
+            "n": n,
             "split": self.reported.split,
             "fit_split": self.plan.split,
             "fit_method": self.plan.method,
             "fit_n": len(self.plan.scores.labels),
         }
 
-    def _oracle_row(self, b: int, gain: np.ndarray) -> Row:
-        wrong = ~self.reported.correct[self.a]
-        row = self._row(b, False, "best", int(wrong.sum()), int(gain[wrong].sum()))
-        return row | {"fit_accuracy": None, "fit_usage": None, "points": 1} | _NO_CROSSFIT
+    def _change(self, gain: np.ndarray, k: int, alone: np.ndarray) -> Paired:
+        """Against a model alone, bool [N]."""
+        trusted = self.reported.correct[self.a].view(np.int8) - alone.view(np.int8)
+        sent = self.reporting.order[:k]
+        before, gained = trusted[sent], gain[sent]
+        difference = int(trusted.sum()) + int(gained.sum())
+        differing = np.count_nonzero(trusted) + np.count_nonzero(before + gained)
+        differing -= np.count_nonzero(before)
+        won = (differing + difference) // 2
+        return Paired(won, won - difference, len(alone))
+
+    def _oracle_row(self, b: int, gain: np.ndarray, baseline: str | None, alone: np.ndarray) -> Row:
+        k = int((~self.reported.correct[self.a]).sum())
+        row = self._row(b, False, "best", gain, k, baseline, alone)
+        return row | {"fit_accuracy": None, "fit_usage": None, "points": 1}
 
 
-_NO_CROSSFIT: Row = {"crossfit_accuracy": None, "crossfit_usage": None}
+def honest(decided: Decided | None) -> Row:
+    """What folds decided by the others say, instead of the images that chose."""
+    if decided is None:
+        return {}
+    return with_ends("accuracy", decided.accuracy) | with_ends("accuracy_change", decided.change)
 
 
 def _shares(prefix: str, scores: ScoreSet, a: int, k: int, gained: int) -> Row:

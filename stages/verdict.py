@@ -1,157 +1,301 @@
-"""Is the cascade worth it, against every single model, on the reported images?
-
-Rivals are the single models that do not surely cost more. The cascade is worth it where it is
-surely more accurate than the most accurate rival, not worth it where it surely is not, and else
-these images cannot tell: "surely" by paired 95 % intervals over the images.
-"""
+"""Two words say what an answer is. *target*: does it do what was asked? *worth*: is it better than
+the single model that one would deploy instead? And the sentences that begin with them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from stages.amounts import amount, figures, told_in
-from stages.bootstrap import Interval, deployed
+from stages.amounts import amount, interval
 from stages.operating import OperatingPoint
-from stages.pricing import Bill, Estimate, Pricer
-from stages.questions import ACCURACY, BEST, CERTIFY, COST, ONE_SE, Question
+from stages.questions import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
 
 Row = dict[str, Any]
 
-WORTH, NOT_WORTH, UNKNOWN = "worth it", "not worth it", "cannot tell"
+MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
+WORTH, NOT_WORTH = "WORTH IT", "NOT WORTH IT"
 # A change of cost that rounds to 0.0%.
 UNSEEN = 5e-4
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`word` is one of the three; `rival` the model that decides, against which `change` is the
-    accuracy that the cascade gains and `saved` the share of cost."""
+    """`target` and `worth` are the two words. What they were made of: the `row` of the answer,
+    whose cascade is `point`; `reached`, the baseline does what was asked; `rival`, a single model
+    that costs no more and was no worse, if any; `needed`, about how many images would tell, where
+    these cannot; `chose`, the images that would test are those that chose; `near`, the next cheaper
+    single model and by how much it misses, where that is little."""
 
-    word: str
-    rival: str
-    change: Interval
-    saved: Estimate
+    question: Question
+    point: OperatingPoint
+    row: Row
+    target: str
+    reached: bool = True
+    rival: str | None = None
+    needed: int | None = None
+    chose: bool = False
+    near: tuple[str, float] | None = None
+
+    @property
+    def alone(self) -> bool:
+        return len(self.point.models) == 1
+
+    @property
+    def model(self) -> str:
+        """The one that accuracy is held against."""
+        return str(self.row["matched"] or self.row["baseline"])
+
+    @property
+    def worth(self) -> str:
+        """Never WORTH IT unless the target is met, nor where a single model is no dearer and no
+        worse on the reported images; a single model is no cascade."""
+        row = self.row
+        if self.alone or self.rival or self.target == MISSES:
+            return NOT_WORTH
+        better, no_better = row["accuracy_change_low"] > 0, row["accuracy_change_high"] <= 0
+        cheaper, no_cheaper = row["saved_low"] > 0, row["saved_high"] <= 0
+        if self.question.kind in (COST, BEST):
+            cheaper, no_cheaper = False, True
+        if self.target == MEETS and (better or cheaper):
+            return WORTH
+        return NOT_WORTH if no_better and no_cheaper else CANNOT_TELL
 
 
-def verdict(
-    pricer: Pricer, point: OperatingPoint, bill: Bill, stage: np.ndarray, correct: np.ndarray
-) -> Verdict:
-    """From what the cascade costs, and per reported image which models ran and whether it is right.
-
-    A single model is no cascade: it is its own rival.
-    """
-    scores = pricer.scores
-    nobody = np.zeros(len(correct), np.int8)
-    saved = {
-        model: bill.saved(pricer.staged((model,), nobody))
-        for model in scores.models
-        if model in pricer.prices.forward
-    }
-    rivals = [model for model in saved if saved[model].low <= 0]
-    if len(point.models) == 1:
-        rivals = list(point.models)
-    rival = max(rivals, key=lambda m: (float(scores.accuracy[scores.index(m)]), -saved[m].value))
-    right = scores.correct[scores.index(rival)]
-    change = deployed(correct, stage >= 1, right)["accuracy_change"]
-    word = WORTH if change.low > 0 else NOT_WORTH if change.high <= 0 else UNKNOWN
-    return Verdict(word, rival, change, saved[rival])
+def target_of(question: Question, row: Row, alone: bool) -> str:
+    """By the interval on the reported images, of an answer that was not tested there."""
+    if question.kind == BEST and alone:
+        return MEETS
+    name, goal, sign = {
+        ACCURACY: ("accuracy", question.value, 1),
+        COST: ("cost", question.value, -1),
+        BEST: ("accuracy_change", 0.0, 1),
+    }[question.kind]
+    least, most = sorted(
+        sign * (row[f"{name}_{end}"] - float(goal or 0)) for end in ("low", "high")
+    )
+    if question.kind == BEST:  # more accurate, not as accurate
+        return MEETS if least > 0 else MISSES if most < 0 else CANNOT_TELL
+    return MEETS if least >= 0 else MISSES if most < 0 else CANNOT_TELL
 
 
-# Where a single model answers: why it is no cascade, by the kind of question.
-_NO_CASCADE = {
-    ONE_SE: "none within a standard error of the most accurate costs less",
-    BEST: "none is more accurate",
-    COST: "none that costs no more than allowed is more accurate",
-    CERTIFY: "none that is certified costs less",
+# --- in words ------------------------------------------------------------------------------------
+
+
+def sentences(found: Verdict) -> list[str]:
+    """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
+    told = [_verdict(found), *_figures(found), _how(found)]
+    if found.near is not None:
+        name, misses = found.near
+        told.append(f"The next cheaper model, {name}, misses by {100 * misses:.1f} points.")
+    return [each for each in told if each]
+
+
+def _verdict(found: Verdict) -> str:
+    dearer = found.row["saved"] < -UNSEEN and found.question.kind != COST
+    told = _VERDICTS[found.question.kind](found)
+    return f"COSTS MORE than {found.row['baseline']} alone. {told}" if dearer else told
+
+
+def _match(found: Verdict) -> str:
+    question, row, m = found.question, found.row, found.model
+    sure, margin = f"{question.sure:.0%} sure", _margin(question.within)
+    if found.alone and found.point.models[0] == m:
+        return f"NOTHING SAVES: no cascade looks as accurate as {m} for less."
+    if found.target == MEETS:
+        what = "with one model" if found.alone else ""
+        met = f"at most {margin} less accurate than {m} ({sure})"
+        return _met(found, f"MEETS {what}".strip(), met)
+    if found.target == MISSES:
+        return f"MISSES, NOT WORTH IT: {margin} or more less accurate than {m} ({sure})."
+    asked = f"CANNOT TELL whether it matches {m} within {margin}"
+    if found.chose:
+        return f"{asked}: the images that chose it cannot test it, give another --fit-split."
+    if found.needed is not None and found.needed > row["n"]:
+        return (
+            f"{asked}: {row['n']:,} images are too few, about {_round(found.needed):,} would tell."
+        )
+    return f"{asked}: it may be {-100 * row['accuracy_change_low']:.1f} points less accurate."
+
+
+def _accuracy(found: Verdict) -> str:
+    goal = f"{100 * (found.question.value or 0):.6g}%"
+    sure = "" if found.question.confidence is None else f" ({found.question.sure:.0%} sure)"
+    if found.target == MEETS:
+        what = " with one model" if found.alone else ""
+        best = (
+            f"cheaper than {found.row['baseline']}, the cheapest single model that reaches it"
+            if found.reached
+            else "no single model reaches it"
+        )
+        return _met(found, f"MEETS your {goal}{what}{sure}", best)
+    asked = f"whether it reaches {goal}"
+    return _short(found, f"your {goal}", asked, f"{_share_of(found.row)}")
+
+
+def _cost(found: Verdict) -> str:
+    row = found.row
+    goal = amount(found.question.value or 0.0, row["cost_unit"])
+    if found.target == MEETS:
+        return _met(found, f"MEETS your {goal}", f"more accurate than {row['baseline']}, the best "
+                    "single model at this price")  # fmt: skip
+    cost = interval(*(row[f"cost{end}"] for end in ("", "_low", "_high")), row["cost_unit"])
+    spent = f"costs {cost} on {row['split']}"
+    return _short(found, f"your {goal}", f"whether it costs {goal} or less", spent)
+
+
+def _best(found: Verdict) -> str:
+    best = f"{found.row['baseline']}, the best single model"
+    if found.alone:
+        return f"NOT WORTH IT: no cascade looks more accurate than {found.point.models[0]} alone."
+    if found.target == MEETS:
+        return _met(found, "MEETS", f"more accurate than {best}")
+    if found.target == MISSES:
+        return f"MISSES, NOT WORTH IT: less accurate than {best}."
+    return _worth(found, f"CANNOT TELL whether it is more accurate than {best}")
+
+
+def _certified(found: Verdict) -> str:
+    return _met(found, "MEETS its promise", f"cheaper than {found.row['baseline']}")
+
+
+_VERDICTS: dict[str, Callable[[Verdict], str]] = {
+    MATCH: _match,
+    ACCURACY: _accuracy,
+    COST: _cost,
+    BEST: _best,
+    CERTIFY: _certified,
 }
-_NONE_CHEAPER = "none that reaches this accuracy costs less"
 
 
-def sentence(point: OperatingPoint, row: Row, found: Verdict, question: Question) -> str:
-    """What the answer does, what it saves, and whether that is worth it."""
-    does = (
-        f"{point} is right on {row['accuracy']:.2%} of {row['split']} ({_chosen_by(row)}) at "
-        f"{amount(row['cost'], row['cost_unit'])} a request"
-    )
-    if len(point.models) == 1:
-        why = _NO_CASCADE.get(question.kind, _NONE_CHEAPER)
-        return f"{does}. A cascade is not worth it here: {why}."
-    return (
-        f"{does}: {_relative(-row['saved'])} than {row['baseline']} alone "
-        f"({_between(-row['saved_high'], -row['saved_low'])}), accuracy "
-        f"{_points(row, 'accuracy_change')}. {_because(found)}"
-    )
+def _met(found: Verdict, met: str, why: str) -> str:
+    """A target that is met, and whether that is worth it."""
+    if found.worth == WORTH:
+        cheaper = found.question.kind == MATCH
+        return f"{met}, WORTH IT: {why}{', and cheaper' if cheaper else ''}."
+    if found.question.kind == MATCH:
+        met = f"{met}: {why}"
+    return _worth(found, met)
 
 
-def missed(question: Question, row: Row) -> str:
-    """A sentence where images without a part in the choice miss the accuracy or cost asked for.
+def _worth(found: Verdict, told: str) -> str:
+    """What is said of a cascade that is not, or not surely, worth it."""
+    if found.worth == CANNOT_TELL and found.target == CANNOT_TELL:
+        return f"{told}."
+    if found.worth == CANNOT_TELL:
+        return f"{told}. CANNOT TELL whether it is worth it."
+    if found.alone:
+        return f"{told}. NOT WORTH IT: no cascade that does so is cheaper."
+    if found.rival:
+        return f"{told}. NOT WORTH IT: {found.rival} alone costs no more and was no worse."
+    return f"{told}. NOT WORTH IT: neither cheaper nor more accurate than {found.row['baseline']}."
 
-    Empty where they do not, or where neither was asked for.
-    """
-    name, sign, told = _GOALS.get(question.kind, ("", 0, None))
-    if told is None or question.value is None:
+
+def _short(found: Verdict, goal: str, asked: str, reached: str) -> str:
+    tested = found.question.confidence is not None
+    more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
+    if found.target == MISSES:
+        return f"MISSES {goal}, NOT WORTH IT: {reached}.{more}"
+    return f"{_worth(found, f'CANNOT TELL {asked}: {reached}')}{more}"
+
+
+def _share_of(row: Row) -> str:
+    low, high = (f"{row[f'accuracy_{end}']:.1%}" for end in ("low", "high"))
+    return f"{row['accuracy']:.1%} of {_images(row)} ({low} to {high})"
+
+
+def _images(row: Row) -> str:
+    """Which images say so."""
+    n = f"{row['n']:,}"
+    if row["fit_method"] == "hold-out":
+        return f"the {n} {row['split']} images that tested it"
+    if row["fit_method"] == "cross-fit":
+        return f"{n} {row['split']} images, cross-fitted"
+    return f"{n} {row['split']} images"
+
+
+def _figures(found: Verdict) -> list[str]:
+    """What it saves and how accurate it is, each with its interval."""
+    row = found.row
+    against = "" if row["matched"] in (None, row["baseline"]) else f" than {row['matched']}"
+    accuracy = f"{row['accuracy']:.1%} of {_images(row)}"
+    if found.alone and found.point.models[0] == found.model:
+        return [f"{found.point.models[0]} alone: {accuracy} are right, at "
+                f"{amount(row['cost'], row['cost_unit'])} a request."]  # fmt: skip
+    # Where these images tested that difference, the verdict says what is known of it.
+    tested = found.question.tested and found.target == MEETS and found.question.kind == MATCH
+    change = _change(row, against, "" if tested else _chance(row))
+    baseline = row["baseline"]
+    if not found.reached:
+        baseline += ", the most accurate single model"
+    elif against:
+        baseline += ", the cheapest single model that matches"
+    saved = f"{_saved(row, baseline)}"
+    if row["fit_method"] == "cross-fit":
+        saved += f" (this λ on all {row['n']:,})"
+    if against:
+        return [f"{saved}.", f"Accuracy: {accuracy}, {change}."]
+    return [f"{saved}; accuracy {accuracy}, {change}."]
+
+
+def _saved(row: Row, baseline: str) -> str:
+    """With the interval that it has."""
+    saved, low, high = (row[f"saved{end}"] for end in ("", "_low", "_high"))
+    if abs(saved) < UNSEEN:
+        return f"Costs as much as {baseline}"
+    sign = 1 if saved > 0 else -1
+    ends = sorted((sign * low, sign * high))
+    told = " to ".join(_percent(each) for each in ends)
+    if ends[0] < -UNSEEN:
+        told = f"from {_percent(-ends[0])} {'more' if sign > 0 else 'less'}, to {_percent(ends[1])}"
+    if sign > 0:
+        return f"{_percent(saved)} cheaper than {baseline} ({told})"
+    return f"Costs {_percent(-saved)} more than {baseline} ({told})"
+
+
+def _change(row: Row, than: str, chance: str) -> str:
+    points = 100 * row["accuracy_change"]
+    if abs(points) < 0.05:
+        return f"as accurate{than and than.replace('than', 'as')}{chance}"
+    return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'}{than}{chance}"
+
+
+def _chance(row: Row) -> str:
+    """The interval of the change, and whether it could be none."""
+    low, high = (100 * row[f"accuracy_change_{end}"] for end in ("low", "high"))
+    if low <= 0 <= high:
+        return f" (could be chance: {low:+.1f} to {high:+.1f})".replace("-", "−")
+    least, most = sorted((abs(low), abs(high)))
+    return f" ({least:.1f} to {most:.1f})"
+
+
+def _how(found: Verdict) -> str:
+    """Which model answers what."""
+    if found.alone:
         return ""
-    crossfit = row[f"crossfit_{name}"]
-    reached = row[name] if crossfit is None else crossfit
-    return told(question.value, reached, row) if sign * (reached - question.value) < 0 else ""
+    first, second, *third = found.point.models
+    told = f"{first} answers every image, {second} the {_percent(found.row['usage'])} where it is "
+    told += "unsure"
+    if third:
+        told += f", {third[0]} the {_percent(found.row['usage_2'])} where that is unsure too"
+    return told + (", and the surer answer counts." if found.point.postcheck else ".")
 
 
-def _less_accurate(asked: float, reached: float, row: Row) -> str:
-    chosen = f"Chosen on {row['fit_split']}; on {row['split']}"
-    how = chosen if row["crossfit_accuracy"] is None else "Cross-fitted,"
-    return f" {how} it misses the {100 * asked:.6g}% asked."
+def _percent(share: float) -> str:
+    """In two or three digits.
+
+    >>> _percent(0.8724), _percent(0.068)
+    ('87%', '6.8%')
+    """
+    return f"{share:.0%}" if abs(share) >= 0.0995 else f"{share:.1%}"
 
 
-def _dearer(asked: float, reached: float, row: Row) -> str:
-    unit = row["cost_unit"]
-    most, spent, fitted = figures(unit, asked, reached, row["fit_cost"])
-    chosen = f"Chosen on {row['fit_split']}, where it costs {fitted}; on {row['split']}"
-    how = chosen if row["crossfit_cost"] is None else "Cross-fitted,"
-    return f" {how} it costs {spent}, more than the {most} {told_in(unit)} allowed."
+def _margin(within: float) -> str:
+    points = 100 * within
+    return f"{points:g} point{'' if points == 1 else 's'}"
 
 
-# By the kind of question: the figure that it limits, 1 where more is better, and what is said.
-_GOALS = {ACCURACY: ("accuracy", 1, _less_accurate), COST: ("cost", -1, _dearer)}
-
-
-def _chosen_by(row: Row) -> str:
-    """How the accuracy looked where the choice was made, or looks where it was not."""
-    if row["crossfit_accuracy"] is not None:
-        return f"cross-fitted {row['crossfit_accuracy']:.2%}"
-    return f"{row['fit_accuracy']:.2%} of {row['fit_split']}, where it was chosen"
-
-
-def _because(found: Verdict) -> str:
-    change = {"c": found.change.value, "c_low": found.change.low, "c_high": found.change.high}
-    gain = _points(change, "c")
-    dearer = found.saved.value / (1 - found.saved.value)
-    rival = f"{found.rival} alone, which costs {_relative(dearer)}"
-    return {
-        WORTH: f"Worth it: it is surely more accurate than {rival}, by {gain}, and no other single "
-        "model that costs no more is better than that.",
-        NOT_WORTH: f"Not worth it: it is surely no more accurate than {rival}: {gain}.",
-        UNKNOWN: "These images cannot tell whether it is worth it: its accuracy against that of "
-        f"{rival}, is {gain}.",
-    }[found.word]
-
-
-def _relative(change: float) -> str:
-    """A change of cost in words."""
-    if abs(change) < UNSEEN:
-        return "as much"
-    return f"{abs(change):.1%} {'more' if change > 0 else 'less'}"
-
-
-def _between(low: float, high: float) -> str:
-    """An interval of such changes, the smaller one first where both go one way."""
-    if low < -UNSEEN and high > UNSEEN:
-        return f"between {_relative(low)} and {_relative(high)}"
-    return " to ".join(map(_relative, sorted((low, high), key=abs)))
-
-
-def _points(row: Row, name: str) -> str:
-    low, high = (100 * row[f"{name}_{end}"] for end in ("low", "high"))
-    return f"{100 * row[name]:+.2f} points ({low:+.2f} to {high:+.2f})"
+def _round(count: int) -> int:
+    """To two digits, upwards."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step

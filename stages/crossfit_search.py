@@ -1,0 +1,64 @@
+"""A whole search done again on four folds of the images, deciding the fifth, ten times over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.fitting import FOLDS, REPEATS, cross_fits
+from stages.found import Found
+from stages.intervals import Paired, paired, repeated_change, repeated_share
+from stages.judged import Honest
+from stages.operating import outcome
+from stages.questions import Question, affordable, nearest, single
+from stages.score import ScoreSet
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """What images without a part in the choice say of the answer, and of each point of the frontier
+    [F]: of the most accurate within its cost."""
+
+    answer: Honest
+    frontier: tuple[Honest, ...]
+
+
+def cross_fitted(
+    scores: ScoreSet,
+    find: Callable[[ScoreSet], Found],
+    question: Question,
+    budgets: np.ndarray,
+    fixed: np.ndarray | None = None,
+    progress: Progress = lambda done, total: None,
+) -> CrossFitted:
+    """The question, and the most accurate within each of `budgets` float64 [F], asked of a search
+    on the images that fit, with the single model that one would deploy instead; `fixed` bool [N] is
+    right where another baseline is."""
+    n, total = len(scores.labels), REPEATS * FOLDS
+    counts = np.zeros((3, REPEATS, 1 + len(budgets)), np.int64)
+    for done, (repeat, fitting, held) in enumerate(cross_fits(n)):
+        progress(done, total)
+        found = find(scores.of_images(fitting))
+        choices = found.choices(question)
+        within = np.maximum(affordable(found.cost, budgets), 0)
+        rows = np.concatenate(([nearest(question, choices)], within))
+        alone = scores.correct[single(question, choices)[0]] if fixed is None else fixed
+        images = scores.of_images(held)
+        for row in np.unique(rows):
+            right = outcome(images, found.points[row]).correct
+            against = paired(right, alone[held])
+            figures = np.array([right.sum(), against.won, against.lost])
+            counts[:, repeat, rows == row] += figures[:, None]
+    answer, *frontier = _honest(counts, n)
+    return CrossFitted(answer, tuple(frontier))
+
+
+def _honest(counts: np.ndarray, n: int) -> Iterator[Honest]:
+    """From int64 [3, REPEATS, F]: right, won and lost."""
+    for right, won, lost in counts.transpose(2, 0, 1).tolist():
+        pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
+        yield Honest(repeated_share(right, n), repeated_change(pairs))

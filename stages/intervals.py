@@ -1,0 +1,162 @@
+"""How sure is a figure? One interval for each kind: a share, a paired difference, and both where
+folds decided the images.
+
+Limits of a share are Wilson's. Those of a paired difference are normal, and exact where few images
+differ: there the normal ones are too narrow, and none at all where no image differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, hypot, log, sqrt
+from statistics import NormalDist, fmean, stdev
+
+import numpy as np
+
+LEVEL = 0.95
+# Fewer differing images than this have exact limits.
+FEW = 30
+# Of the chance of error on a side, the part spent on the images that count against the limit; the
+# rest on those that count for it.
+_AGAINST = 0.9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def with_ends(name: str, found: Interval | None) -> dict[str, float | None]:
+    """As the columns of a table.
+
+    >>> with_ends("usage", None)
+    {'usage': None, 'usage_low': None, 'usage_high': None}
+    """
+    ends = (None, None, None) if found is None else (found.value, found.low, found.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Of n images, those that only the first of two gets right, `won`, and only the second,
+    `lost`; means over repeats where folds decided, so not always whole."""
+
+    won: float
+    lost: float
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The first one's accuracy minus the second one's."""
+        return (self.won - self.lost) / self.n
+
+    @property
+    def differing(self) -> float:
+        """The share of images that exactly one of the two gets right."""
+        return (self.won + self.lost) / self.n
+
+
+def paired(correct: np.ndarray, other: np.ndarray) -> Paired:
+    """bool [N] each."""
+    won, lost = np.count_nonzero(correct > other), np.count_nonzero(correct < other)
+    return Paired(int(won), int(lost), len(correct))
+
+
+def z_of(level: float) -> float:
+    """The normal quantile of a two-sided interval.
+
+    >>> round(z_of(0.95), 4)
+    1.96
+    """
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def share(count: float, n: int, level: float = LEVEL) -> Interval:
+    """A share of n images by Wilson's score interval (Wilson 1927).
+
+    >>> share(0, 10)
+    Interval(value=0.0, low=0.0, high=0.27753279986288...)
+    """
+    value, z = count / n, z_of(level)
+    z2 = z * z / n
+    half = z * sqrt(max(value * (1 - value), 0.0) / n + z2 / (4 * n))
+    low = (value + z2 / 2 - half) / (1 + z2) if count > 0 else 0.0
+    return Interval(value, low, (value + z2 / 2 + half) / (1 + z2) if count < n else 1.0)
+
+
+def change(found: Paired, level: float = LEVEL) -> Interval:
+    """A paired difference: value ± z·√(variance/n); from fewer than FEW differing images
+    Clopper–Pearson limits of the two shares it is the difference of, which hold at any n."""
+    if found.won + found.lost < FEW:
+        return _exact(found, level)
+    half = z_of(level) * sqrt((found.differing - found.value**2) / found.n)
+    return Interval(found.value, found.value - half, found.value + half)
+
+
+def _exact(found: Paired, level: float) -> Interval:
+    """By Bonferroni: each side may be wrong with (1 − level)/2, most of it spent on the images that
+    count against that side, of which even none must be allowed for."""
+    error = (1 - level) / 2
+    against, beside = _AGAINST * error, (1 - _AGAINST) * error
+    n = found.n
+    low = least(found.won, n, beside) - most(found.lost, n, against)
+    high = most(found.won, n, against) - least(found.lost, n, beside)
+    return Interval(found.value, low, high)
+
+
+def least(count: float, n: int, error: float) -> float:
+    """The lower limit of a share, wrong with probability `error` at most (Clopper & Pearson 1934).
+
+    >>> round(least(10, 10, 0.05), 4)
+    0.7411
+    """
+    from scipy.special import betaincinv
+
+    return float(betaincinv(count, n - count + 1, error)) if count > 0 else 0.0
+
+
+def most(count: float, n: int, error: float) -> float:
+    """The upper limit: 1 − that of the images which do not count."""
+    return 1 - least(n - count, n, error)
+
+
+def repeated_share(counts: Sequence[int], n: int, level: float = LEVEL) -> Interval:
+    """A share that R repeats of cross-fitting counted on the same n images.
+
+    The interval of one repeat, widened by the variance s² between them: a repeat chooses by images
+    that another one decides. ± z·√(v/n + s²), v the variance of an image's outcome.
+    """
+    return _widened(share(fmean(counts), n, level), [count / n for count in counts], level)
+
+
+def repeated_change(repeats: Sequence[Paired], level: float = LEVEL) -> Interval:
+    """The same of a paired difference."""
+    mean = Paired(fmean(r.won for r in repeats), fmean(r.lost for r in repeats), repeats[0].n)
+    return _widened(change(mean, level), [each.value for each in repeats], level)
+
+
+def _widened(found: Interval, values: Sequence[float], level: float) -> Interval:
+    spread = z_of(level) * stdev(values) if len(values) > 1 else 0.0
+    value = found.value
+    return Interval(
+        value,
+        value - hypot(value - found.low, spread),
+        value + hypot(found.high - value, spread),
+    )
+
+
+def images_needed(differing: float, margin: float, error: float = 0.05) -> int:
+    """About how many images would show, four times in five, that what is no worse is within the
+    margin: (z_error + z_0.2)²·ρ/margin², ρ the share of images on which the two differ in being
+    right; and no fewer than are needed where none is lost. Infinite without a margin.
+
+    >>> images_needed(0.05, 0.01), images_needed(0.0, 0.01)
+    (3092, 299)
+    """
+    z = NormalDist().inv_cdf(1 - error) + NormalDist().inv_cdf(0.8)
+    return max(ceil(z * z * differing / margin**2), ceil(log(error) / log(1 - margin)))

@@ -1,0 +1,115 @@
+"""An answer that is tested: on images without a part in what names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stages import path
+from stages.allpairs import Costs, Rule
+from stages.intervals import Paired, change, images_needed, least, most, paired
+from stages.operating import OperatingPoint, Outcome, outcome
+from stages.pricing import Pricer
+from stages.questions import ACCURACY, COST, MATCH, Question
+from stages.score import ScoreSet
+from stages.verdict import CANNOT_TELL, MISSES
+
+
+@dataclass(frozen=True)
+class Test:
+    """A question that `naming` names an ordered path for, which `testing` tests: the same models on
+    other images. `matched` is the row of the model to match."""
+
+    naming: ScoreSet
+    testing: ScoreSet
+    pricer: Pricer
+    costs: Costs
+    table: Sequence[Rule]
+    question: Question
+    matched: int | None = None
+    chains: Sequence[OperatingPoint] = ()
+    threads: int | None = None
+
+    @property
+    def _value(self) -> float:
+        return self.question.value or 0.0
+
+    @cached_property
+    def path(self) -> list[OperatingPoint]:
+        m, n = self.matched or 0, len(self.naming.labels)
+        right, below = self.naming.correct[m], float(self.costs.alone[m])
+        aims: dict[str, Callable[[], path.Aim]] = {
+            MATCH: lambda: path.matching(right, self.question.within, below),
+            ACCURACY: lambda: path.reaching(self._value, n),
+            COST: lambda: path.within(self._value, n),
+        }
+        aim = aims[self.question.kind]()
+        return path.path(self.naming, self.costs, self.table, aim, self.chains, self.threads)
+
+    @cached_property
+    def passed(self) -> int:
+        """How many of the path pass before the first that fails."""
+        for count, point in enumerate(self.path):
+            if not self._passes(point):
+                return count
+        return len(self.path)
+
+    def _passes(self, point: OperatingPoint) -> bool:
+        found, sure = outcome(self.testing, point), self.question.sure
+        if self.question.kind == MATCH:
+            return self._no_worse(found.correct)
+        if self.question.kind == ACCURACY:
+            return least(int(found.correct.sum()), len(found.correct), 1 - sure) >= self._value
+        return self._most_cost(point, found) <= self._value
+
+    def against(self, correct: np.ndarray) -> Paired:
+        """The model to match."""
+        return paired(correct, self.testing.correct[self.matched or 0])
+
+    def _no_worse(self, correct: np.ndarray) -> bool:
+        """The one-sided limit of the difference lies above −margin."""
+        limit = change(self.against(correct), 2 * self.question.sure - 1).low
+        return limit > -self.question.within
+
+    def _most_cost(self, point: OperatingPoint, found: Outcome) -> float:
+        """The upper limit of its cost: of how often B runs, exactly, and of measuring."""
+        sure, n = self.question.sure, len(found.stage)
+        bill = self.pricer.staged(point.models, found.stage)
+        if len(point.models) == 2:
+            ran = int((found.stage > 0).sum())
+            more = (most(ran, n, 1 - sure) - ran / n) * self.pricer.model(point.models[1]).value
+            return bill.total.value + float(np.hypot(more, bill.measured))
+        return bill.total.high
+
+    def short(self, point: OperatingPoint) -> tuple[str, int | None]:
+        """Whether what passed no test surely misses, else about how many images would tell."""
+        found, sure = outcome(self.testing, point), self.question.sure
+        if self.question.kind == MATCH:
+            against, within = self.against(found.correct), self.question.within
+            if change(against, 2 * sure - 1).high <= -within:
+                return MISSES, None
+            return CANNOT_TELL, images_needed(against.differing, within, 1 - sure)
+        if self.question.kind == ACCURACY:
+            right, n = int(found.correct.sum()), len(found.correct)
+            misses = most(right, n, 1 - sure) < self._value
+        else:
+            misses = self.pricer.staged(point.models, found.stage).total.low > self._value
+        return (MISSES if misses else CANNOT_TELL), None
+
+    def matching_too(self, prices: np.ndarray, near: float) -> tuple[str, tuple[str, float] | None]:
+        """(the cheapest single model that matches by the same test; the next cheaper one and by how
+        much it misses, where that is at most `near`), from the costs of all alone, float64 [M]."""
+        names, right = self.testing.models, self.testing.correct
+        baseline = self.matched or 0
+        for m in np.argsort(-prices, kind="stable").tolist():
+            if prices[m] < prices[baseline] and self._no_worse(right[m]):
+                baseline = m
+        under = np.flatnonzero(prices < prices[baseline])
+        if not len(under):
+            return names[baseline], None
+        after = under[right[under].sum(axis=1).argmax()]
+        misses = -self.against(right[after]).value - self.question.within
+        return names[baseline], ((names[after], misses) if 0 < misses <= near else None)
