@@ -1,9 +1,8 @@
-"""How sure is a cascade's accuracy? Bootstrap over images, seeded.
+"""What does *choosing* a cascade yield? Bootstrap over images, seeded.
 
-`deployed` takes the cascade as given and resamples the reported images. `procedure` asks what
-*choosing* a cascade yields: it chooses again in each resample of the fitting images and judges
-the choice on the images that this resample does not contain. Scoring a choice in the resample that
-made it would be optimistic twice.
+`procedure` chooses again in each resample of the fitting images and judges the choice on the images
+that this resample does not contain. Scoring a choice in the resample that made it would be
+optimistic twice.
 """
 
 from __future__ import annotations
@@ -11,62 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
+from stages.intervals import LEVEL, Interval, z_of
 from stages.sweep import Ordering
 
-RESAMPLES, LEVEL, SEED = 10_000, 0.95, 0
+SEED = 0
 _CHUNK_BYTES = 1 << 22  # of one array over resamples and images
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def deployed(
-    correct: np.ndarray,
-    escalated: np.ndarray,
-    baseline: np.ndarray,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = SEED,
-) -> dict[str, Interval]:
-    """Percentile intervals of a fixed cascade on the N reported images; all bool [N].
-
-    `correct`: the cascade is right; `escalated`: B ran; `baseline`: the single model it is
-    compared with is right. Keys: accuracy, usage, accuracy_change (paired).
-
-    An image is one of eight patterns, and resampling N images draws the patterns' counts from a
-    multinomial: the same distribution as weights per image, at no cost in N.
-    """
-    n = len(correct)
-    pattern = correct * 4 + escalated * 2 + baseline * 1
-    counts = np.bincount(pattern, minlength=8)
-    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
-    found, again = _measures(counts[None] / n), _measures(drawn / n)
-    return {name: _percentile(float(found[name][0]), again[name], level) for name in found}
-
-
-def _measures(shares: np.ndarray) -> dict[str, np.ndarray]:
-    """float64 [R] each, from the patterns' shares [R, 8]."""
-    right, ran, baseline = ((np.arange(8) >> bit) & 1 for bit in (2, 1, 0))
-    return {
-        "accuracy": shares @ right,
-        "usage": shares @ ran,
-        "accuracy_change": shares @ (right - baseline),
-    }
-
-
-def _percentile(value: float, drawn: np.ndarray, level: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -103,8 +54,10 @@ class Procedure:
     """What choosing among candidates yields on images that had no part in the choice.
 
     `accuracy`, `usage` and `accuracy_change` (against the baseline, paired) are means over the
-    resamples, out of bag; `optimism` is how much higher the accuracy looked in the bag. `chosen`
-    intp [R] and `thresholds` float64 [R] tell how stable the choice is.
+    resamples, out of bag. `optimism` is by how much choosing flatters: how much more accurate a
+    choice looks in its bag than on the N images themselves (Efron 1983); out of bag it would be
+    overstated, for a bag holds 63 % of the images only. `chosen` intp [R] and `thresholds` float64
+    [R] tell how stable the choice is.
     """
 
     accuracy: Interval
@@ -145,7 +98,7 @@ def procedure(
         accuracy=accuracy,
         usage=usage,
         accuracy_change=change,
-        optimism=float(found["in_bag"].mean()) - accuracy.value,
+        optimism=float((found["in_bag"] - found["whole"]).mean()),
         chosen=found["chosen"].astype(np.intp),
         thresholds=found["threshold"],
     )
@@ -170,6 +123,7 @@ def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[s
         "change": choice.correct[out].view(np.int8) - baseline[out].view(np.int8),
     }
     row = {"in_bag": float(choice.correct @ weights / len(weights))}
+    row["whole"] = float(choice.correct.mean())
     row |= {"chosen": choice.candidate, "threshold": choice.threshold}
     for name, score in scores.items():
         row |= {name: float(score.mean()), f"{name}_variance": float(score.var(ddof=1))}
@@ -181,7 +135,7 @@ def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -
     # A resample lacks N/e images: its score's variance is e·v/N, of which v/N is all resamples'.
     few = 1 + (math.e - 1) / len(found[name])
     error = float(np.sqrt(found[f"{name}_variance"].mean() / n * few))
-    reach = NormalDist().inv_cdf((1 + level) / 2) * error
+    reach = z_of(level) * error
     return Interval(value, value - reach, value + reach)
 
 

@@ -20,7 +20,7 @@ from stages.found import Found, Space, find
 from stages.judged import Fitted, Judge, Row
 from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer, asked
-from stages.questions import ACCURACY, COST, MATCH, Question, single
+from stages.questions import ACCURACY, COST, Question, single
 from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
@@ -129,11 +129,9 @@ class Search:
         """The last of a path that passes before the first that fails; where none does, the answer
         by its estimate."""
         test = self.test
-        alone, reached = single(self.question, self.found.choices(self.question))
-        baseline, near = self.reported.models[alone], self._near_accuracy(alone, reached)
-        matched = baseline if self.question.kind == MATCH else None
-        if matched is not None:
-            baseline, near = test.matching_too(self.found.prices, NEAR)
+        alone, reached = test.single()
+        baseline, near = self.reported.models[alone], test.near(alone, NEAR)
+        matched = None if test.matched is None else self.reported.models[test.matched]
         chose = self.plan.method == "same-split"
         needed, selected = None, test.passed > 0
         if selected:

@@ -99,17 +99,27 @@ class Test:
             misses = self.pricer.staged(point.models, found.stage).total.low > self._value
         return (MISSES if misses else CANNOT_TELL), None
 
-    def matching_too(self, prices: np.ndarray, near: float) -> tuple[str, tuple[str, float] | None]:
-        """(the cheapest single model that matches by the same test; the next cheaper one and by how
-        much it misses, where that is at most `near`), from the costs of all alone, float64 [M]."""
-        names, right = self.testing.models, self.testing.correct
-        baseline = self.matched or 0
-        for m in np.argsort(-prices, kind="stable").tolist():
-            if prices[m] < prices[baseline] and self._no_worse(right[m]):
-                baseline = m
-        under = np.flatnonzero(prices < prices[baseline])
-        if not len(under):
-            return names[baseline], None
-        after = under[right[under].sum(axis=1).argmax()]
-        misses = -self.against(right[after]).value - self.question.within
-        return names[baseline], ((names[after], misses) if 0 < misses <= near else None)
+    def single(self) -> tuple[int, bool]:
+        """The model that one would deploy alone, by its row, and whether it passes the test: the
+        cheapest that does (within a cost, the most accurate); where none does, the one to match, or
+        the most accurate. Of equals the cheaper one."""
+        prices, right = self.costs.alone, self.testing.correct.sum(axis=1)
+        models = [OperatingPoint((name,)) for name in self.testing.models]
+        passing = np.array([m == self.matched or self._passes(p) for m, p in enumerate(models)])
+        rows = np.flatnonzero(passing) if passing.any() else np.arange(len(models))
+        most = self.question.kind == COST or not passing.any()
+        keys = (prices, -right) if most else (-right, prices)
+        return int(rows[np.lexsort([key[rows] for key in keys])[0]]), bool(passing.any())
+
+    def near(self, single: int, most: float) -> tuple[str, float] | None:
+        """The most accurate model that is cheaper than this one, and by how much it misses on the
+        testing images, where that is little."""
+        under = np.flatnonzero(self.costs.alone < self.costs.alone[single])
+        if not len(under) or self.question.kind == COST:
+            return None
+        after = under[self.testing.correct[under].sum(axis=1).argmax()]
+        right = self.testing.correct[after]
+        misses = self._value - float(right.mean())
+        if self.question.kind == MATCH:
+            misses = -self.against(right).value - self.question.within
+        return (self.testing.models[after], misses) if 0 < misses <= most else None

@@ -1,4 +1,4 @@
-"""Bootstrap against resampling by loops, and its intervals against known truths in simulation."""
+"""Choices in resamples against loops, and the intervals of choosing against known truths."""
 
 from __future__ import annotations
 
@@ -7,77 +7,11 @@ import tracemalloc
 import naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import binom
-from scipy.stats import bootstrap as scipy_bootstrap
 
-from stages.bootstrap import Candidate, Choice, choice, deployed, procedure
+from stages.bootstrap import Candidate, Choice, choice, procedure
 from stages.rule import SCORES
 from stages.sweep import Ordering
-
-BITS = st.lists(st.tuples(*[st.booleans()] * 3), min_size=4, max_size=40)
-
-
-def drawn(rng, n, accuracy=0.9, baseline=0.88, usage=0.3):
-    """(correct, escalated, baseline) with correctness dependent between the two."""
-    hard = rng.random(n)
-    noise = rng.random((3, n)) * 0.3
-    correct, base = hard + noise[0] < accuracy + 0.15, hard + noise[1] < baseline + 0.15
-    return correct, rng.random(n) < usage, base
-
-
-def truth(accuracy=0.9, baseline=0.88):
-    big = drawn(np.random.default_rng(99), 2_000_000, accuracy, baseline)
-    return big[0].mean(), big[0].mean() - big[2].mean()
-
-
-@given(BITS)
-@settings(max_examples=50)
-def test_values_are_those_of_the_images(bits):
-    correct, escalated, baseline = np.array(bits).T
-    found = deployed(correct, escalated, baseline, resamples=50)
-    n = len(bits)
-    right, ran, base = (sum(column) / n for column in zip(*bits, strict=True))
-    expected = {"accuracy": right, "usage": ran, "accuracy_change": right - base}
-    assert {name: x.value for name, x in found.items()} == pytest.approx(expected)
-    assert all(x.low <= x.high for x in found.values())
-
-
-def test_intervals_are_those_of_scipys_bootstrap_over_images():
-    """To one image: the resampled means are multiples of 1/400."""
-    correct, escalated, baseline = drawn(np.random.default_rng(3), 400)
-    found = deployed(correct, escalated, baseline, resamples=40_000)
-    columns = {
-        "accuracy": correct,
-        "usage": escalated,
-        "accuracy_change": correct.astype(int) - baseline,
-    }
-    for name, column in columns.items():
-        theirs = scipy_bootstrap(
-            (column,), np.mean, n_resamples=40_000, method="percentile", rng=1, batch=2000
-        ).confidence_interval
-        assert found[name].low == pytest.approx(theirs.low, abs=1.01 / 400), name
-        assert found[name].high == pytest.approx(theirs.high, abs=1.01 / 400), name
-
-
-def test_deployed_is_seeded():
-    data = drawn(np.random.default_rng(3), 100)
-    assert deployed(*data) == deployed(*data)
-    assert deployed(*data) != deployed(*data, seed=1)
-
-
-def test_deployed_intervals_cover_the_truth_at_their_level():
-    accuracy, change = truth()
-    rng = np.random.default_rng(0)
-    covered = np.zeros(3)
-    for _ in range(1500):
-        found = deployed(*drawn(rng, 500), resamples=1000)
-        for i, (name, value) in enumerate(
-            {"accuracy": accuracy, "accuracy_change": change, "usage": 0.3}.items()
-        ):
-            covered[i] += found[name].low <= value <= found[name].high
-    assert np.all(abs(covered / 1500 - 0.95) < 0.02), covered / 1500
 
 
 def candidate(rng, n, levels=6, name="maxp"):
@@ -152,7 +86,7 @@ def test_procedure_judges_on_images_that_the_bag_lacks():
 
     found = procedure(choose, baseline, resamples=40)
     assert (found.accuracy.value, found.usage.value) == (1, 0)
-    assert found.optimism == -1
+    assert found.optimism == pytest.approx(-np.mean([(row == 0).mean() for row in bags]))
     assert found.accuracy_change.value == pytest.approx(
         np.mean([1 - baseline[row == 0].mean() for row in bags])
     )
@@ -211,7 +145,7 @@ def test_the_best_of_500_equal_candidates_is_no_better_than_any():
         covered += found.accuracy.low <= 0.9 <= found.accuracy.high
         low, high = np.quantile(seen, [0.025, 0.975])
         naive_covered += low <= 0.9 <= high
-        assert found.optimism > 0.04
+        assert found.optimism > 0.02  # of so many that have nothing in common, half of the truth
     assert naive_covered == 0
     assert covered >= 54  # 57 are expected; 53 or fewer of a 95 % interval: 3 %
 
@@ -229,14 +163,21 @@ def test_procedure_covers_what_a_fitted_cascade_yields():
     order = np.argsort(sure)
     gain = np.append(0, np.cumsum(right_b[order].astype(int) - right_a[order]))
     covered = change_covered = 0
+    told, flattered = [], []
     for seed in range(150):
         s, a, b = images(250)
         one = Candidate(Ordering.of(SCORES["maxp"], s), b.view(np.int8) - a.view(np.int8), a)
+        own = np.append(0, np.cumsum(one.gain[one.ordering.order]))
+        k = int(np.searchsorted(sure[order], one.ordering.values[max(own.argmax() - 1, 0)]))
+        flattered.append((a.sum() + own.max()) / 250 - (right_a.sum() + gain[k]) / 400_000)
         found = procedure(most_accurate([one]), b, resamples=60, seed=seed)
         k = np.searchsorted(sure[order], found.thresholds)
         expected = (right_a.sum() + gain[k]).mean() / 400_000
+        told.append(found.optimism)
         covered += found.accuracy.low <= expected <= found.accuracy.high
         change = expected - right_b.mean()
         change_covered += found.accuracy_change.low <= change <= found.accuracy_change.high
     assert 0.90 <= covered / 150 <= 1
     assert 0.90 <= change_covered / 150 <= 1
+    error = np.std(flattered) / np.sqrt(len(flattered))
+    assert np.mean(told) == pytest.approx(np.mean(flattered), abs=3 * error)

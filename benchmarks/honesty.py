@@ -1,0 +1,330 @@
+"""Does each answer mean what it says? Searches on draws from populations whose truth is known.
+
+    python -m benchmarks.honesty --draws 2000        # an hour on one core
+    python -m benchmarks.honesty --draws 100 --only few
+
+Images are drawn with replacement under fresh keys; what is true of the deployed cascade, or of a
+difference, is computed on the whole population. Tolerances are three standard errors of the draws.
+The figures are told in docs/methods.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from cache import Manifest, Partition
+from stages.allpairs import rules
+from stages.costs import Curve, Prices
+from stages.fitting import FitPlan
+from stages.found import Space
+from stages.intervals import Paired, change
+from stages.operating import OperatingPoint, Outcome, outcome
+from stages.pricing import Pricer
+from stages.questions import ACCURACY, BEST, COST, Question
+from stages.score import ScoreSet
+from stages.search import Search
+from stages.verdict import MEETS, MISSES, WORTH, Verdict
+
+OUTPUTS = Path(__file__).parents[2] / "shared/data/outputs/imagenet_top2.parquet"
+SPACE = Space(tuple(rules(("maxp", "difference"))))
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Population:
+    """Models on all images there are, and what each costs per request, float64 [M]."""
+
+    name: str
+    scores: ScoreSet
+    costs: np.ndarray
+
+    def drawn(self, rng: np.random.Generator, n: int, split: str) -> ScoreSet:
+        """n images, with replacement, under fresh keys."""
+        found = self.scores.of_images(rng.integers(0, len(self.scores.labels), n))
+        return ScoreSet(**{**vars(found), "split": split, "sample_ids": np.arange(n)})
+
+
+def latent(name: str, accuracies: Sequence[float], costs: Sequence[float], n: int) -> Population:
+    """Whether a model is right is a normal variable of each image, correlated 0.8 between models,
+    below the quantile of its accuracy; how sure it is, the same with noise."""
+    rng = np.random.default_rng(20240903)
+    shared = rng.standard_normal(n)
+    right, sure = np.empty((2, len(accuracies), n))
+    for m, accuracy in enumerate(accuracies):
+        each = sqrt(0.8) * shared + sqrt(0.2) * rng.standard_normal(n)
+        right[m] = each < NormalDist().inv_cdf(accuracy)
+        sure[m] = 1 / (1 + np.exp(each + 0.7 * rng.standard_normal(n)))
+    names = tuple(f"model_{m}" for m in range(len(accuracies)))
+    answers = (1 - right).astype(np.int32)  # the label is 0
+    labels = np.zeros(n, np.int32)
+    return Population(name, score_set(names, labels, answers, sure, sure**2), np.array(costs))
+
+
+def imagenet() -> Population | None:
+    """Five networks on ImageNet's validation set, by what they answered; costs in G multiply-adds
+    (torchvision's, Keras Applications' and NASNet's papers'). None where the file is not there."""
+    import pyarrow.parquet as pq
+
+    costs = {
+        "alexnet_pytorch": 0.7, "mobilenet_keras": 0.57, "resnet18_pytorch": 1.8,
+        "resnet50_pytorch": 4.1, "nasnetlarge_keras": 23.8,
+    }  # fmt: skip
+    if not OUTPUTS.exists():
+        return None
+    columns = [f"{name}.{what}" for name in costs for what in ("class_1", "p_1", "p_2")]
+    table = pq.read_table(OUTPUTS, columns=["label", *columns])
+    answers, first, second = (
+        np.stack([table[f"{name}.{what}"].to_numpy() for name in costs])
+        for what in ("class_1", "p_1", "p_2")
+    )
+    sure = first.astype(np.float64)
+    labels = table["label"].to_numpy().astype(np.int32)
+    scores = score_set(tuple(costs), labels, answers.astype(np.int32), sure, sure - second)
+    return Population("five ImageNet models", scores, np.array(list(costs.values())))
+
+
+def score_set(
+    names: tuple[str, ...],
+    labels: np.ndarray,
+    answers: np.ndarray,
+    maxp: np.ndarray,
+    difference: np.ndarray,
+) -> ScoreSet:
+    """int32 [N], int32 and float64 [M, N]; from no cache."""
+    keys = {"dataset": "drawn", "split": "test", "variant": "identity", "runtime": "import"}
+    manifests = tuple(
+        Manifest(Partition.of("scores", **keys, model=name), (), {}, {}) for name in names
+    )
+    about = (np.arange(len(labels)), labels, answers, answers == labels)
+    both = {"maxp": maxp, "difference": difference}
+    return ScoreSet("drawn", "test", names, *about, both, manifests)
+
+
+# --- one draw ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search on a draw: its answer and verdict, and what is true of it on the population."""
+
+    row: dict[str, Any]
+    verdict: Verdict
+    truth: dict[str, float]
+
+
+def ask(
+    population: Population, rng: np.random.Generator, n: int, question: Question, splits: int
+) -> Asked:
+    """Of n images, or n that fit and n others that are reported."""
+    reported = population.drawn(rng, n, "test")
+    plan = FitPlan("cross-fit", "test", reported, ("one split",))
+    if splits == 2:
+        plan = FitPlan("other-split", "val", population.drawn(rng, n, "val"), ())
+    names = population.scores.models
+    pricer = Pricer(reported, prices(names, population.costs))
+    search = Search.of(reported, plan, pricer, SPACE, question)
+    row, verdict = search.answer()
+    return Asked(row, verdict, truth(population, search.point, row, verdict))
+
+
+def prices(names: Sequence[str], costs: np.ndarray) -> Prices:
+    curves = {}
+    for name, cost in zip(names, costs, strict=True):
+        once = np.array([cost])
+        curves[name] = Curve(np.array([1]), once, once, once)
+    return Prices("macs", "multiply-adds", None, "", curves, {})
+
+
+def truth(
+    population: Population, point: OperatingPoint, row: dict[str, Any], verdict: Verdict
+) -> dict[str, float]:
+    scores = population.scores
+    found = outcome(scores, point)
+    cost, baseline = spent(population, point, found), scores.index(row["baseline"])
+    return {
+        "accuracy": found.accuracy,
+        "usage": found.usage(),
+        "cost": cost,
+        "saved": 1 - cost / float(population.costs[baseline]),
+        "accuracy_change": found.accuracy - float(scores.accuracy[scores.index(verdict.model)]),
+    }
+
+
+def spent(population: Population, point: OperatingPoint, found: Outcome) -> float:
+    costs = (float(population.costs[population.scores.index(name)]) for name in point.models)
+    return sum(cost * found.usage(j) for j, cost in enumerate(costs))
+
+
+# --- what must hold ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """A share of the draws, and between what it must lie; None where it is only shown."""
+
+    what: str
+    share: float
+    draws: int
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def error(self) -> float:
+        """Three standard errors."""
+        limit = self.share if self.least is None and self.most is None else self.least or self.most
+        return 3 * sqrt(max((limit or 0) * (1 - (limit or 0)), 0) / max(self.draws, 1))
+
+    @property
+    def holds(self) -> bool:
+        low = self.least is None or self.share >= self.least - self.error
+        return low and (self.most is None or self.share <= self.most + self.error)
+
+    def __str__(self) -> str:
+        limits = [f"{w} {x:.1%}" for w, x in (("≥", self.least), ("≤", self.most)) if x is not None]
+        told = f"  ({', '.join(limits)})" if limits else ""
+        failed = "" if self.holds else "  BROKEN"
+        return f"  {self.what:<58} {self.share:6.1%} of {self.draws:5}{told}{failed}"
+
+
+FIGURES = ("accuracy", "accuracy_change", "usage", "cost", "saved")
+
+
+def coverage(
+    population: Population, n: int, question: Question, draws: int, seed: int
+) -> Iterator[Line]:
+    """One split: how often the interval of each figure holds what is true of the deployed cascade.
+
+    The saving of a model alone, and what never varies, has an interval without width.
+    """
+    rng = np.random.default_rng(seed)
+    found = [ask(population, rng, n, question, 1) for _ in range(draws)]
+    for name in FIGURES:
+        inside = [
+            each.row[f"{name}_low"] - 1e-12 <= each.truth[name] <= each.row[f"{name}_high"] + 1e-12
+            for each in found
+        ]
+        yield Line(f"{question.kind}: the interval of {name}", np.mean(inside), draws, 0.93, 0.99)
+    yield Line(
+        f"{question.kind}: WORTH IT beside a target that is not met",
+        np.mean([e.verdict.worth == WORTH and e.verdict.target != MEETS for e in found]),
+        draws,
+        most=0.0,
+    )
+    yield from sure_of(f"{question.kind}: ", found)
+
+
+def sure_of(what: str, found: Sequence[Asked]) -> Iterator[Line]:
+    """How often a change of accuracy is told to be surely of one sign, and is not."""
+    for side, wrong in (
+        ("higher", lambda e: e.row["accuracy_change_low"] > 0 >= e.truth["accuracy_change"]),
+        ("lower", lambda e: e.row["accuracy_change_high"] < 0 <= e.truth["accuracy_change"]),
+    ):
+        share = float(np.mean([wrong(each) for each in found]))
+        yield Line(f"{what}surely {side}, and is not", share, len(found), most=0.025)
+
+
+def matching(population: Population, n: int, splits: int, draws: int, seed: int) -> Iterator[Line]:
+    """`match` the best single model within a point: false promises, and how often it can tell."""
+    rng = np.random.default_rng(seed)
+    found = [ask(population, rng, n, Question(), splits) for _ in range(draws)]
+    told = f"n = {n:5,}, {splits} split{'s' * (splits > 1)}: "
+    meets = [each for each in found if each.verdict.target == MEETS]
+    false = [each for each in meets if each.truth["accuracy_change"] <= -MARGIN]
+    saves = [each for each in meets if each.truth["saved"] > 0]
+    yield Line(f"{told}MEETS, and is a point worse", len(false) / draws, draws, most=0.05)
+    power = 0.8 if n == 2000 else None
+    yield Line(f"{told}MEETS with something cheaper", len(saves) / draws, draws, least=power)
+    wrong = [e for e in found if e.verdict.target == MISSES]
+    wrong = [e for e in wrong if e.truth["accuracy_change"] > -MARGIN]
+    yield Line(f"{told}MISSES, and does not", len(wrong) / draws, draws, most=0.05)
+    beside = [e for e in found if e.verdict.worth == WORTH and e.verdict.target != MEETS]
+    yield Line(f"{told}WORTH IT beside a miss", len(beside) / draws, draws, most=0.0)
+    saved = np.median([each.truth["saved"] for each in meets]) if meets else 0.0
+    yield Line(f"{told}the median saving of what MEETS", float(saved), len(meets))
+
+
+def sure_limits(draws: int, seed: int) -> Iterator[Line]:
+    """The limits of a paired difference where few images differ, won and lost at these rates."""
+    rng = np.random.default_rng(seed)
+    for n, won, lost in ((500, 0.004, 0.004), (500, 0.001, 0.004), (2000, 0.005, 0.005),
+                         (500, 0.02, 0.02), (300, 0.05, 0.03), (500, 0.0, 0.002)):  # fmt: skip
+        counts = rng.multinomial(n, [won, lost, 1 - won - lost], draws)
+        limits = [change(Paired(int(w), int(x), n)) for w, x, _ in counts]
+        about = f"n = {n:5,}, {won:.1%} won, {lost:.1%} lost: "
+        for side, wrong in (
+            ("above", np.mean([each.low > won - lost for each in limits])),
+            ("below", np.mean([each.high < won - lost for each in limits])),
+        ):
+            yield Line(f"{about}the limits lie {side} the truth", float(wrong), draws, most=0.025)
+
+
+# --- all of it -----------------------------------------------------------------------------------
+
+SIX = ("six equal models", [0.8] * 6, [1.0] * 6)
+UNLIKE = ("three unlike models", [0.8, 0.86, 0.9], [1.0, 3.0, 10.0])
+PEOPLE = 200_000
+Section = Callable[[int], Iterator[Line]]
+
+
+def sections(only: Sequence[str]) -> Iterator[tuple[str, Section]]:
+    """(title, lines of so many draws) of each group asked for."""
+    if "covers" in only:
+        six, unlike = latent(*SIX, PEOPLE), latent(*UNLIKE, PEOPLE)
+        yield f"{six.name}, n = 300", lambda d: coverage(six, 300, Question(BEST), d, 1)
+        for question in (Question(BEST), Question(COST, 4.0), Question(ACCURACY, 0.87)):
+            yield (
+                f"{unlike.name}, n = 500",
+                lambda d, question=question: coverage(unlike, 500, question, d, 2),  # type: ignore[misc]
+            )
+    if "matches" in only:
+        yield from _matching(latent(*UNLIKE, PEOPLE), (500, 2000))
+        real = imagenet()
+        if real is None:
+            print(f"{OUTPUTS.name} is not there: the ImageNet models are left out")
+        else:
+            yield from _matching(real, (500, 2000, 5000))
+    if "few" in only:
+        yield "limits of a difference", lambda d: sure_limits(d, 5)
+
+
+def _matching(population: Population, sizes: Sequence[int]) -> Iterator[tuple[str, Section]]:
+    for n in sizes:
+        for splits in (1, 2):
+            yield (
+                f"{population.name}: match the best single model within a point",
+                lambda d, n=n, splits=splits: matching(population, n, splits, d, 3),  # type: ignore[misc]
+            )
+
+
+GROUPS = ("covers", "matches", "few", "certificates")
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.honesty", description=__doc__)
+    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--only", nargs="*", choices=GROUPS, default=GROUPS)
+    asked = parser.parse_args(words)
+    broken = 0
+    title = None
+    for heading, lines in sections(asked.only):
+        if heading != title:
+            print(heading, flush=True)
+            title = heading
+        for line in lines(asked.draws):
+            print(line, flush=True)
+            broken += not line.holds
+    print(f"{broken} broken" if broken else "all hold")
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
