@@ -17,6 +17,7 @@ from stages.intervals import LEVEL, Interval, z_of
 from stages.sweep import Ordering
 
 SEED = 0
+_SEEN = 0.632  # of the images, by a resample
 _CHUNK_BYTES = 1 << 22  # of one array over resamples and images
 
 
@@ -54,9 +55,9 @@ class Procedure:
     """What choosing among candidates yields on images that had no part in the choice.
 
     `accuracy`, `usage` and `accuracy_change` (against the baseline, paired) are means over the
-    resamples, out of bag. `optimism` is by how much choosing flatters: how much more accurate a
-    choice looks in its bag than on the N images themselves (Efron 1983); out of bag it would be
-    overstated, for a bag holds 63 % of the images only. `chosen` intp [R] and `thresholds` float64
+    resamples, out of bag. `optimism` is by how much choosing flatters: 0.632 of how much more
+    accurate the choice on all images looks there than choices do out of bag, which have seen 63.2 %
+    of the images only (Efron 1983). `chosen` intp [R] and `thresholds` float64
     [R] tell how stable the choice is.
     """
 
@@ -91,6 +92,7 @@ def procedure(
         choices = choose(weights)
         rows += [_judged(*both, baseline) for both in zip(choices, weights, strict=True)]
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    [looked] = choose(np.ones((1, n), np.int32))
     accuracy, usage, change = (
         _out_of_bag(found, name, n, level) for name in ("accuracy", "usage", "change")
     )
@@ -98,7 +100,7 @@ def procedure(
         accuracy=accuracy,
         usage=usage,
         accuracy_change=change,
-        optimism=float((found["in_bag"] - found["whole"]).mean()),
+        optimism=_SEEN * (float(looked.correct.mean()) - accuracy.value),
         chosen=found["chosen"].astype(np.intp),
         thresholds=found["threshold"],
     )
@@ -122,9 +124,7 @@ def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[s
         "usage": choice.escalated[out].astype(np.int8),
         "change": choice.correct[out].view(np.int8) - baseline[out].view(np.int8),
     }
-    row = {"in_bag": float(choice.correct @ weights / len(weights))}
-    row["whole"] = float(choice.correct.mean())
-    row |= {"chosen": choice.candidate, "threshold": choice.threshold}
+    row: dict[str, float] = {"chosen": choice.candidate, "threshold": choice.threshold}
     for name, score in scores.items():
         row |= {name: float(score.mean()), f"{name}_variance": float(score.var(ddof=1))}
     return row
