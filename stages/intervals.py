@@ -1,8 +1,8 @@
 """How sure is a figure? One interval for each kind: a share, a paired difference, and both where
 folds decided the images.
 
-Limits of a share are Wilson's. Those of a paired difference are normal, and exact where few images
-differ: there the normal ones are too narrow, and none at all where no image differs.
+Limits of a share are Wilson's. Those of a paired difference are normal, and made of exact ones where
+few images differ: there the normal ones are too narrow, and none at all where no image differs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ import numpy as np
 LEVEL = 0.95
 # Fewer differing images than this have exact limits.
 FEW = 30
-# Of the chance of error on a side, the part spent on the images that count against the limit; the
-# rest on those that count for it.
-_AGAINST = 0.9
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,8 @@ def share(count: float, n: int, level: float = LEVEL) -> Interval:
 
 
 def change(found: Paired, level: float = LEVEL) -> Interval:
-    """A paired difference: value ± z·√(variance/n); from fewer than FEW differing images
-    Clopper–Pearson limits of the two shares it is the difference of, which hold at any n."""
+    """A paired difference: value ± z·√(variance/n); from fewer than FEW differing images by the
+    Clopper–Pearson limits of the two shares it is the difference of."""
     if found.won + found.lost < FEW:
         return _exact(found, level)
     half = z_of(level) * sqrt((found.differing - found.value**2) / found.n)
@@ -99,14 +96,13 @@ def change(found: Paired, level: float = LEVEL) -> Interval:
 
 
 def _exact(found: Paired, level: float) -> Interval:
-    """By Bonferroni: each side may be wrong with (1 − level)/2, most of it spent on the images that
-    count against that side, of which even none must be allowed for."""
-    error = (1 - level) / 2
-    against, beside = _AGAINST * error, (1 - _AGAINST) * error
-    n = found.n
-    low = least(found.won, n, beside) - most(found.lost, n, against)
-    high = most(found.won, n, against) - least(found.lost, n, beside)
-    return Interval(found.value, low, high)
+    """The distances of the two shares from their limits, squared and added (Newcombe 1998; Zou &
+    Donner 2008): where no image is won, the limit of those that are lost."""
+    error, n, value = (1 - level) / 2, found.n, found.value
+    won, lost = found.won / n, found.lost / n
+    low = hypot(won - least(found.won, n, error), most(found.lost, n, error) - lost)
+    high = hypot(most(found.won, n, error) - won, lost - least(found.lost, n, error))
+    return Interval(value, value - low, value + high)
 
 
 def least(count: float, n: int, error: float) -> float:
