@@ -1,8 +1,8 @@
 """How sure is a figure? One interval for each kind: a share, a paired difference, and both where
 folds decided the images.
 
-Limits of a share are Wilson's. Those of a paired difference are normal, and made of exact ones where
-few images differ: there the normal ones are too narrow, and none at all where no image differs.
+Limits of a share are Wilson's. Those of a paired difference are normal, and made of exact ones
+where few images differ: there normal ones are too narrow, and none at all where no image differs.
 """
 
 from __future__ import annotations

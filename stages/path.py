@@ -116,9 +116,10 @@ def path(
         a, name = task
         return list(_pairs(scores, costs, aim, a, name, by_score[name]))
 
+    # First, so that a model alone is told as such, not as a cascade whose B never runs.
+    found = [_alone(scores, costs, aim, m) for m in range(len(scores.models))]
     with ThreadPoolExecutor(threads or usual) as pool:
-        found = [each for several in pool.map(search, tasks) for each in several]
-    found += [_alone(scores, costs, aim, m) for m in range(len(scores.models))]
+        found += [each for several in pool.map(search, tasks) for each in several]
     found += [_chain(scores, costs, aim, point) for point in chains]
     return _ordered(found)
 
