@@ -29,7 +29,9 @@ def figures(unit: str, value: float, *others: float) -> list[str]:
     (['123.9 k', '98.8 k'], ['3.626', '12.000'])
     """
     scale, prefix = _scale(unit, value)
-    return [f"{each}{prefix}" for each in _rounded([x / scale for x in (value, *others)])]
+    scaled = [x / scale for x in (value, *others)]
+    told = [f"{x:,.0f}" for x in scaled] if (unit, prefix) == (_COUNTED, "") else _rounded(scaled)
+    return [f"{each}{prefix}" for each in told]
 
 
 def _scale(unit: str, value: float) -> tuple[float, str]:
@@ -47,6 +49,16 @@ def _rounded(values: Sequence[float]) -> list[str]:
 def figure(value: float, unit: str) -> str:
     """One cost without its unit."""
     return figures(unit, value)[0]
+
+
+def budget(value: float, unit: str) -> str:
+    """A cost that somebody named, as shortly as they may have.
+
+    >>> budget(100_000, "multiply-adds"), budget(0.0005, "J")
+    ('100 k multiply-adds', '0.5 mJ')
+    """
+    scale, prefix = _scale(unit, value)
+    return f"{value / scale:.4g}{prefix} {told_in(unit)}"
 
 
 def amount(value: float, unit: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache import InputError, Store
-from stages.amounts import amount
+from stages.amounts import amount, budget
 from stages.bootstrap import procedure
 from stages.crossfit_search import CrossFitted, Progress, cross_fitted
 from stages.fitting import FitPlan, held_out
@@ -389,7 +389,7 @@ def _unreachable(question: Question, found: Found, pricer: Pricer) -> str:
         f"{amount(float(found.cost[row]), pricer.prices.unit)}"
     )
     if question.kind == COST:
-        limit = amount(question.value or 0.0, pricer.prices.unit)
+        limit = budget(question.value or 0.0, pricer.prices.unit)
         where = found.scores.split
         return f"nothing costs {limit} or less on {where}; the cheapest, {has}: allow more"
     return (

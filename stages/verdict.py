@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.amounts import amount, interval
+from stages.amounts import amount, budget, interval
 from stages.operating import OperatingPoint
 from stages.questions import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
 
@@ -135,7 +135,7 @@ def _accuracy(found: Verdict) -> str:
 
 def _cost(found: Verdict) -> str:
     row = found.row
-    goal = amount(found.question.value or 0.0, row["cost_unit"])
+    goal = budget(found.question.value or 0.0, row["cost_unit"])
     if found.target == MEETS:
         return _met(found, f"MEETS your {goal}", f"more accurate than {row['baseline']}, the best "
                     "single model at this price")  # fmt: skip
