@@ -139,7 +139,7 @@ def _cost(found: Verdict) -> str:
     if found.target == MEETS:
         return _met(found, f"MEETS your {goal}", f"more accurate than {row['baseline']}, the best "
                     "single model at this price")  # fmt: skip
-    cost = interval(*(row[f"cost{end}"] for end in ("", "_low", "_high")), row["cost_unit"])
+    cost = interval(row["cost"], row["cost_low"], row["cost_high"], row["cost_unit"])
     spent = f"costs {cost} on {row['split']}"
     return _short(found, f"your {goal}", f"whether it costs {goal} or less", spent)
 
@@ -185,7 +185,8 @@ def _worth(found: Verdict, told: str) -> str:
     if found.worth == CANNOT_TELL:
         return f"{told}. CANNOT TELL whether it is worth it."
     if found.alone:
-        return f"{told}. NOT WORTH IT: no cascade that does so is cheaper."
+        better = "more accurate" if found.question.kind == COST else "cheaper"
+        return f"{told}. NOT WORTH IT: no cascade that does so is {better}."
     if found.rival:
         return f"{told}. NOT WORTH IT: {found.rival} alone costs no more and was no worse."
     return f"{told}. NOT WORTH IT: neither cheaper nor more accurate than {found.row['baseline']}."
@@ -216,26 +217,31 @@ def _images(row: Row) -> str:
 
 def _figures(found: Verdict) -> list[str]:
     """What it saves and how accurate it is, each with its interval."""
-    row = found.row
-    against = "" if row["matched"] in (None, row["baseline"]) else f" than {row['matched']}"
+    row, first = found.row, found.point.models[0]
     accuracy = f"{row['accuracy']:.1%} of {_images(row)}"
-    if found.alone and found.point.models[0] == found.model:
-        return [f"{found.point.models[0]} alone: {accuracy} are right, at "
-                f"{amount(row['cost'], row['cost_unit'])} a request."]  # fmt: skip
-    # Where these images tested that difference, the verdict says what is known of it.
-    tested = found.question.tested and found.target == MEETS and found.question.kind == MATCH
-    change = _change(row, against, "" if tested else _chance(row))
-    baseline = row["baseline"]
-    if not found.reached:
-        baseline += ", the most accurate single model"
-    elif against:
-        baseline += ", the cheapest single model that matches"
-    saved = f"{_saved(row, baseline)}"
+    if found.alone and first == found.model:
+        cost = amount(row["cost"], row["cost_unit"])
+        return [f"{first} alone: {accuracy} are right, at {cost} a request."]
+    saved = _saved(row, _baseline(found))
     if row["fit_method"] == "cross-fit":
         saved += f" (this λ on all {row['n']:,})"
-    if against:
-        return [f"{saved}.", f"Accuracy: {accuracy}, {change}."]
-    return [f"{saved}; accuracy {accuracy}, {change}."]
+    if found.alone:
+        saved = f"{first} alone: {saved[0].lower()}{saved[1:]}"
+    if row["matched"] not in (None, row["baseline"]):
+        return [f"{saved}.", f"Accuracy: {accuracy}, {_change(found)}."]
+    if found.question.kind == ACCURACY and found.target != MEETS:  # the verdict tells it
+        return [f"{saved}; {_change(found)}."]
+    return [f"{saved}; accuracy {accuracy}, {_change(found)}."]
+
+
+def _baseline(found: Verdict) -> str:
+    """What is saved against, and what that model is."""
+    name, matched = str(found.row["baseline"]), found.row["matched"]
+    if not found.reached:
+        return f"{name}, the most accurate single model"
+    if matched not in (None, name):
+        return f"{name}, the cheapest single model that matches"
+    return name
 
 
 def _saved(row: Row, baseline: str) -> str:
@@ -253,11 +259,17 @@ def _saved(row: Row, baseline: str) -> str:
     return f"Costs {_percent(-saved)} more than {baseline} ({told})"
 
 
-def _change(row: Row, than: str, chance: str) -> str:
+def _change(found: Verdict) -> str:
+    """Of accuracy. Where these images tested it, the verdict says how sure that is."""
+    row = found.row
+    tested = found.question.kind == MATCH and found.target == MEETS
+    chance = "" if tested else _chance(row)
+    than = "" if row["matched"] in (None, row["baseline"]) else f" {row['matched']}"
     points = 100 * row["accuracy_change"]
     if abs(points) < 0.05:
-        return f"as accurate{than and than.replace('than', 'as')}{chance}"
-    return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'}{than}{chance}"
+        return f"as accurate{than and f' as{than}'}{chance}"
+    more = "higher" if points > 0 else "lower"
+    return f"{abs(points):.1f} points {more}{than and f' than{than}'}{chance}"
 
 
 def _chance(row: Row) -> str:

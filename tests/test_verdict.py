@@ -1,0 +1,193 @@
+"""What is said of an answer: the verdict first, then what it saves and how sure, then how."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.operating import OperatingPoint
+from stages.questions import ACCURACY, BEST, CERTIFY, COST, Question
+from stages.verdict import CANNOT_TELL, MEETS, MISSES, Verdict, sentences, target_of
+
+PAIR = OperatingPoint(("small", "large"), "maxp", True, ((0.5, None, None),))
+CHAIN = OperatingPoint(("small", "mid", "large"), "maxp", False, ((0.5, None, None),) * 2)
+SMALL, LARGE = OperatingPoint(("small",)), OperatingPoint(("large",))
+ROW = {
+    **dict(zip(("accuracy", "accuracy_low", "accuracy_high"), (0.972, 0.968, 0.976), strict=True)),
+    "accuracy_change": -0.004,
+    "accuracy_change_low": -0.014,
+    "accuracy_change_high": 0.006,
+    **dict(zip(("saved", "saved_low", "saved_high"), (0.872, 0.85, 0.895), strict=True)),
+    **dict(zip(("cost", "cost_low", "cost_high"), (105_698, 87_410, 123_985), strict=True)),
+    "cost_unit": "multiply-adds",
+    "usage": 0.068,
+    "usage_2": 0.012,
+    "baseline": "large",
+    "matched": None,
+    "n": 5000,
+    "split": "test",
+    "fit_split": "val",
+    "fit_method": "other-split",
+}
+MATCHED = {"matched": "large"}
+DEARER = {"saved": -0.1, "saved_low": -0.2, "saved_high": -0.05}
+BETTER = {"accuracy_change": 0.01, "accuracy_change_low": 0.005, "accuracy_change_high": 0.015}
+WORSE = {"accuracy_change": -0.03, "accuracy_change_low": -0.04, "accuracy_change_high": -0.02}
+MATCH, ACCURATE = Question(), Question(ACCURACY, 0.98)
+SURE = Question(ACCURACY, 0.98, confidence=0.95)
+CHEAP, ACCURATEST = Question(COST, 1e5), Question(BEST)
+
+FIRST = {
+    (MATCH, PAIR, MEETS): "MEETS, WORTH IT: at most 1 point less accurate than large (95% "
+    "sure), and "
+    "cheaper.",
+    (MATCH, SMALL, MEETS): "MEETS with one model: at most 1 point less accurate than large (95% "
+    "sure). NOT WORTH IT: no cascade that does so is cheaper.",
+    (MATCH, LARGE, MEETS): "NOTHING SAVES: no cascade looks as accurate as large for less.",
+    (MATCH, PAIR, MISSES): "MISSES, NOT WORTH IT: 1 point or more less accurate than large (95% "
+    "sure).",
+    (ACCURATE, PAIR, MEETS): "MEETS your 98%, WORTH IT: cheaper than large, the cheapest single "
+    "model that reaches it.",
+    (ACCURATE, SMALL, MEETS): "MEETS your 98% with one model. NOT WORTH IT: no cascade that "
+    "does so "
+    "is cheaper.",
+    (ACCURATE, PAIR, MISSES): "MISSES your 98%, NOT WORTH IT: 97.2% of 5,000 test images (96.8% to "
+    "97.6%). For assurance add --confidence 0.95.",
+    (ACCURATE, PAIR, CANNOT_TELL): "CANNOT TELL whether it reaches 98%: 97.2% of 5,000 test images "
+    "(96.8% to 97.6%). For assurance add --confidence 0.95.",
+    (SURE, PAIR, MEETS): "MEETS your 98% (95% sure), WORTH IT: cheaper than large, the cheapest "
+    "single model that reaches it.",
+    (SURE, PAIR, MISSES): "MISSES your 98%, NOT WORTH IT: 97.2% of 5,000 test images (96.8% to "
+    "97.6%). No cascade passed the test.",
+    (CHEAP, PAIR, MEETS): "MEETS your 100 k multiply-adds. CANNOT TELL whether it is worth it.",
+    (CHEAP, SMALL, MEETS): "MEETS your 100 k multiply-adds. NOT WORTH IT: no cascade that "
+    "does so is "
+    "more accurate.",
+    (CHEAP, PAIR, MISSES): "MISSES your 100 k multiply-adds, NOT WORTH IT: costs 105.7 k "
+    "(87.4 k to "
+    "124.0 k) on test. For assurance add --confidence 0.95.",
+    (ACCURATEST, PAIR, CANNOT_TELL): "CANNOT TELL whether it is more accurate than large, the best "
+    "single model.",
+    (ACCURATEST, LARGE, MEETS): "NOT WORTH IT: no cascade looks more accurate than large alone.",
+    (Question(CERTIFY), PAIR, MEETS): "MEETS its promise, WORTH IT: cheaper than large.",
+}  # fmt: skip
+
+
+def _said(question, point, target, row=None, **how):
+    about = ROW | (MATCHED if question == MATCH else {}) | (row or {})
+    return sentences(Verdict(question, point, about, target, **how))
+
+
+@pytest.mark.parametrize(("asked", "said"), FIRST.items(), ids=lambda x: str(x)[:60])
+def test_the_verdict_comes_first(asked, said):
+    assert _said(*asked)[0] == said
+
+
+@pytest.mark.parametrize(
+    ("asked", "row", "how", "said"),
+    [
+        ((CHEAP, PAIR, MEETS), BETTER, {}, "MEETS your 100 k multiply-adds, WORTH IT: more "
+        "accurate "
+         "than large, the best single model at this price."),
+        ((ACCURATEST, PAIR, MEETS), BETTER, {}, "MEETS, WORTH IT: more accurate than large, "
+        "the best "
+         "single model."),
+        ((ACCURATEST, PAIR, MISSES), WORSE, {}, "MISSES, NOT WORTH IT: less accurate than "
+        "large, the "
+         "best single model."),
+        ((ACCURATE, PAIR, MEETS), DEARER | BETTER, {"reached": False}, "COSTS MORE than large "
+        "alone. "
+         "MEETS your 98%, WORTH IT: no single model reaches it."),
+        ((ACCURATEST, PAIR, CANNOT_TELL), DEARER, {}, "COSTS MORE than large alone. CANNOT TELL "
+         "whether it is more accurate than large, the best single model."),
+        ((MATCH, PAIR, MEETS), {}, {"rival": "small"}, "MEETS: at most 1 point less accurate than "
+         "large (95% sure). NOT WORTH IT: small alone costs no more and was no worse."),
+        ((MATCH, PAIR, CANNOT_TELL), {}, {"needed": 9123}, "CANNOT TELL whether it matches large "
+         "within 1 point: 5,000 images are too few, about 9,200 would tell."),
+        ((MATCH, PAIR, CANNOT_TELL), {}, {"needed": 100}, "CANNOT TELL whether it matches large "
+         "within 1 point: it may be 1.4 points less accurate."),
+        ((MATCH, PAIR, CANNOT_TELL), {}, {"chose": True}, "CANNOT TELL whether it matches large "
+         "within 1 point: the images that chose it cannot test it, give another --fit-split."),
+        ((ACCURATEST, PAIR, CANNOT_TELL), DEARER | {"accuracy_change_high": 0.0}, {}, "COSTS MORE "
+         "than large alone. CANNOT TELL whether it is more accurate than large, the best single "
+         "model. NOT WORTH IT: neither cheaper nor more accurate than large."),
+    ],
+)  # fmt: skip
+def test_what_decides_the_first_words(asked, row, how, said):
+    assert _said(*asked, row, **how)[0] == said
+
+
+def test_figures_have_one_interval_each_and_no_number_twice():
+    told = " ".join(_said(ACCURATE, PAIR, CANNOT_TELL)[1:])
+    assert told == (
+        "87% cheaper than large (85% to 90%); 0.4 points lower (could be chance: −1.4 to +0.6). "
+        "small answers every image, large the 6.8% where it is unsure, and the surer answer counts."
+    )
+    told = _said(MATCH, PAIR, MEETS)[1]  # what is known of the difference is in the verdict
+    assert told == (
+        "87% cheaper than large (85% to 90%); accuracy 97.2% of 5,000 test images, 0.4 points "
+        "lower."
+    )
+    told = _said(CHEAP, PAIR, MEETS, BETTER)[1]
+    assert told.endswith("1.0 points higher (0.5 to 1.5).")
+
+
+def test_saving_and_accuracy_may_be_against_two_models():
+    _, saved, accuracy, _ = _said(MATCH, PAIR, MEETS, {"baseline": "mid"})
+    assert saved == "87% cheaper than mid, the cheapest single model that matches (85% to 90%)."
+    assert accuracy == "Accuracy: 97.2% of 5,000 test images, 0.4 points lower than large."
+
+
+def test_which_images_say_so():
+    told = _said(ACCURATEST, PAIR, MEETS, BETTER | {"fit_method": "cross-fit"})[1]
+    assert "(this λ on all 5,000); accuracy 97.2% of 5,000 test images, cross-fitted" in told
+    told = _said(MATCH, PAIR, MEETS, {"fit_method": "hold-out"})[1]
+    assert "97.2% of the 5,000 test images that tested it" in told
+
+
+@pytest.mark.parametrize(
+    ("saved", "low", "high", "said"),
+    [
+        (0.1, -0.686, 0.837, "10% cheaper than large (from 69% more, to 84%)"),
+        (-0.02, -0.023, -0.016, "Costs 2.0% more than large (1.6% to 2.3%)"),
+        (0.02, 0.016, 0.023, "2.0% cheaper than large (1.6% to 2.3%)"),
+        (0.0001, -0.02, 0.02, "Costs as much as large"),
+    ],
+)
+def test_what_is_saved(saved, low, high, said):
+    row = {"saved": saved, "saved_low": low, "saved_high": high}
+    assert _said(CHEAP, PAIR, MEETS, row)[1].startswith(f"{said};")
+
+
+def test_one_model_and_three():
+    assert _said(MATCH, LARGE, MEETS)[1] == (
+        "large alone: 97.2% of 5,000 test images are right, at 105.7 k multiply-adds a request."
+    )
+    assert _said(MATCH, SMALL, MEETS)[1].startswith("small alone: 87% cheaper than large")
+    assert _said(MATCH, CHAIN, MEETS)[2] == (
+        "small answers every image, mid the 6.8% where it is unsure, large the 1.2% where that is "
+        "unsure too."
+    )
+
+
+def test_the_next_cheaper_model_is_told_where_it_nearly_does():
+    told = _said(MATCH, PAIR, MEETS, near=("mid", 0.0042))[-1]
+    assert told == "The next cheaper model, mid, misses by 0.4 points."
+
+
+@pytest.mark.parametrize(
+    ("question", "row", "word"),
+    [
+        (ACCURATE, {"accuracy_low": 0.98}, MEETS),
+        (ACCURATE, {"accuracy_high": 0.98}, CANNOT_TELL),
+        (ACCURATE, {"accuracy_high": 0.9799}, MISSES),
+        (CHEAP, {"cost_high": 1e5}, MEETS),
+        (CHEAP, {"cost_low": 1e5}, CANNOT_TELL),
+        (CHEAP, {"cost_low": 100_001}, MISSES),
+        (ACCURATEST, BETTER, MEETS),
+        (ACCURATEST, {}, CANNOT_TELL),
+        (ACCURATEST, WORSE, MISSES),
+    ],
+)
+def test_the_target_follows_from_the_interval(question, row, word):
+    whole = ROW | {"accuracy_low": 0.97, "accuracy_high": 0.99, "cost_low": 9e4, "cost_high": 2e5}
+    assert target_of(question, whole | row, alone=False) == word
