@@ -27,7 +27,7 @@ OTHERS = {
     "threshold_2": "λ of B:.4g",
     "accuracy": "accuracy:.1%",
     "cost": "cost",
-    "saved": "saved:.1%",
+    "saved": "saved",
 }
 
 
@@ -49,8 +49,7 @@ def show(found: dict[str, Any]) -> None:
         f"reported on {found['split']} ({found['n']} images)"
     )
     print_text(
-        f"{counted(row)}; saved against {row['baseline']}. In brackets are 95% intervals; each "
-        "holds by itself, not all at once."
+        f"{counted(row)}. In brackets are 95% intervals; each holds by itself, not all at once."
     )
 
 
@@ -105,12 +104,17 @@ def _show_hull(found: dict[str, Any]) -> None:
     shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = hull if len(hull) <= SHOWN else shown
     print(f"\n{extent(len(rows), len(hull))}:")
-    told = [_plain(row) | {"rule": _short(row)} for row in rows]
-    print_table(told, _used(OTHERS, rows))
+    against = rows[0]["baseline"]
+    print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
-def _short(row: dict[str, Any]) -> str | None:
-    return row["score"] and row["score"] + (" -p" if row["postcheck"] else "")
+def _other(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the hull; one model has no λ."""
+    from stages.amounts import relative
+
+    name = row["score"] and row["score"] + (" -p" if row["postcheck"] else "")
+    limit = row["threshold"] if row["model_2"] else None
+    return _plain(row) | {"rule": name, "threshold": limit, "saved": relative(row["saved"])}
 
 
 def extent(shown: int, corners: int) -> str:

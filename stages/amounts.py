@@ -51,6 +51,18 @@ def figure(value: float, unit: str) -> str:
     return figures(unit, value)[0]
 
 
+def relative(saved: float) -> str:
+    """A share that is saved, as what is paid.
+
+    >>> relative(0.824), relative(-0.086), relative(0.0)
+    ('82% less', '8.6% more', 'as much')
+    """
+    share = abs(saved)
+    if share < 5e-4:
+        return "as much"
+    return f"{share:.{0 if share >= 0.0995 else 1}%} {'less' if saved > 0 else 'more'}"
+
+
 def budget(value: float, unit: str) -> str:
     """A cost that somebody named, as shortly as they may have.
 
