@@ -252,6 +252,23 @@ def matching(population: Population, n: int, splits: int, draws: int, seed: int)
     yield Line(f"{told}the median saving of what MEETS", float(saved), len(meets))
 
 
+def assured(
+    population: Population, n: int, question: Question, splits: int, draws: int, seed: int
+) -> Iterator[Line]:
+    """An accuracy or a cost asked for with confidence: how often it is told to be met and is not."""
+    rng = np.random.default_rng(seed)
+    name, sign = ("accuracy", 1) if question.kind == ACCURACY else ("cost", -1)
+    meets = false = 0
+    for _ in range(draws):
+        each = ask(population, rng, n, question, splits)
+        meets += each.verdict.target == MEETS
+        short = sign * (each.truth[name] - float(question.value or 0)) < 0
+        false += each.verdict.target == MEETS and short
+    told = f"n = {n:5,}, {splits} split{'s' * (splits > 1)}, {question.kind}: "
+    yield Line(f"{told}MEETS, and does not", false / draws, draws, most=0.05)
+    yield Line(f"{told}MEETS", meets / draws, draws)
+
+
 def sure_limits(draws: int, seed: int) -> Iterator[Line]:
     """The limits of a paired difference where few images differ, won and lost at these rates."""
     rng = np.random.default_rng(seed)
@@ -292,6 +309,17 @@ def sections(only: Sequence[str]) -> Iterator[tuple[str, Section]]:
             print(f"{OUTPUTS.name} is not there: the ImageNet models are left out")
         else:
             yield from _matching(real, (500, 2000, 5000))
+    if "assured" in only:
+        unlike = latent(*UNLIKE, PEOPLE)
+        for question in (
+            Question(ACCURACY, 0.85, confidence=0.95),
+            Question(COST, 4.0, confidence=0.95),
+        ):
+            for splits in (1, 2):
+                yield (
+                    f"{unlike.name}: with confidence 0.95",
+                    lambda d, q=question, s=splits: assured(unlike, 1000, q, s, d, 4),  # type: ignore[misc]
+                )
     if "few" in only:
         yield "limits of a difference", lambda d: sure_limits(d, 5)
 
@@ -305,7 +333,7 @@ def _matching(population: Population, sizes: Sequence[int]) -> Iterator[tuple[st
             )
 
 
-GROUPS = ("covers", "matches", "few", "certificates")
+GROUPS = ("covers", "matches", "assured", "few")
 
 
 def main(words: Sequence[str]) -> int:
