@@ -116,6 +116,31 @@ def operating_points(
     was cross-fitted, of folds decided with the λ of the others. `baseline`, bool [N], is right
     where another model to compare with is.
     """
+    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
+        yield row
+
+
+def cross_fitted_points(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: Question,
+    baseline: np.ndarray | None = None,
+) -> Iterator[tuple[Row, Decided | None]]:
+    """The same, with what each fold decided, None unless cross-fitted."""
+    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
+        yield row
+
+
+def cross_fitted_points(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: Question,
+    baseline: np.ndarray | None = None,
+) -> Iterator[tuple[Row, Decided | None]]:
+    """The same, by first model, score and second model, each with what its folds decided, None
+    unless cross-fitted."""
     seconds: dict[int, list[int]] = {}
     for a, b in pairs:
         seconds.setdefault(a, []).append(b)
@@ -124,19 +149,7 @@ def operating_points(
             first = _First.of(named(name), a, reported, plan, question.grid)
             for b in partners:
                 for postcheck in question.postchecks if name != "oracle" else (False,):
-                    for row, _ in first.rows(b, postcheck, question, baseline):
-                        yield row
-
-
-def cross_fitted_points(
-    reported: ScoreSet, plan: FitPlan, pairs: Sequence[Pair], question: Question
-) -> Iterator[tuple[Row, Decided | None]]:
-    """The same, with what each fold decided, None unless cross-fitted."""
-    for a, b in pairs:
-        for name in question.scores:
-            first = _First.of(named(name), a, reported, plan, question.grid)
-            for postcheck in question.postchecks:
-                yield from first.rows(b, postcheck, question, None)
+                    yield from first.rows(b, postcheck, question, baseline)
 
 
 @dataclass(frozen=True)
