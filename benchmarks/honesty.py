@@ -255,7 +255,7 @@ def matching(population: Population, n: int, splits: int, draws: int, seed: int)
 def assured(
     population: Population, n: int, question: Question, splits: int, draws: int, seed: int
 ) -> Iterator[Line]:
-    """An accuracy or a cost asked for with confidence: how often it is told to be met and is not."""
+    """An accuracy or a cost asked for with confidence: how often it is told as met, and is not."""
     rng = np.random.default_rng(seed)
     name, sign = ("accuracy", 1) if question.kind == ACCURACY else ("cost", -1)
     meets = false = 0
