@@ -127,18 +127,6 @@ def cross_fitted_points(
     question: Question,
     baseline: np.ndarray | None = None,
 ) -> Iterator[tuple[Row, Decided | None]]:
-    """The same, with what each fold decided, None unless cross-fitted."""
-    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
-        yield row
-
-
-def cross_fitted_points(
-    reported: ScoreSet,
-    plan: FitPlan,
-    pairs: Sequence[Pair],
-    question: Question,
-    baseline: np.ndarray | None = None,
-) -> Iterator[tuple[Row, Decided | None]]:
     """The same, by first model, score and second model, each with what its folds decided, None
     unless cross-fitted."""
     seconds: dict[int, list[int]] = {}
