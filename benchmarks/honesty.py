@@ -178,15 +178,13 @@ class Line:
     most: float | None = None
 
     @property
-    def error(self) -> float:
-        """Three standard errors."""
-        limit = self.share if self.least is None and self.most is None else self.least or self.most
-        return 3 * sqrt(max((limit or 0) * (1 - (limit or 0)), 0) / max(self.draws, 1))
-
-    @property
     def holds(self) -> bool:
-        low = self.least is None or self.share >= self.least - self.error
-        return low and (self.most is None or self.share <= self.most + self.error)
+        """Within three standard errors of the draws."""
+        low = self.least is None or self.share >= self.least - self._error(self.least)
+        return low and (self.most is None or self.share <= self.most + self._error(self.most))
+
+    def _error(self, limit: float) -> float:
+        return 3 * sqrt(limit * (1 - limit) / max(self.draws, 1))
 
     def __str__(self) -> str:
         limits = [f"{w} {x:.1%}" for w, x in (("≥", self.least), ("≤", self.most)) if x is not None]
