@@ -1,13 +1,16 @@
-"""The decision rule and its sweep as a reader of DESIGN.md §4 would write them: one image at a
-time, one threshold at a time, in plain Python with exact fractions. Slow on purpose, shares nothing
-with the package.
+"""The decision rule, its sweep and cross-fitting as a reader of DESIGN.md §4 would write them: one
+image at a time, one threshold at a time, in plain Python with exact fractions, and intervals by
+their formulas. Slow on purpose, shares nothing with the package.
 """
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
+
+from scipy.stats import beta
 
 SCORES = ("maxp", "difference", "entropy")
 ALL_SCORES = (*SCORES, "oracle")
@@ -135,3 +138,109 @@ def interval(name, images, sent):
         return "always", low, high
     middle = float((Fraction(low) + Fraction(high)) / 2)
     return (included if middle == excluded else middle), low, high
+
+
+class Held(NamedTuple):
+    """What one fitting of λ did on its own images, and then on those of the fold it decides."""
+
+    fit_right: int
+    fit_sent: int
+    right: int
+    won: int
+    lost: int
+
+
+def cross_fit(name, images, postcheck, objective, repeats, alone=None, thresholds=None):
+    """[Held of each fold] of each of the `repeats`, the folds of the images: the λ fitted on the
+    others decides a fold. It is held against A or B, the more accurate on those others, of equals
+    A; or against what `alone` says of each image."""
+    return [
+        [
+            _held(name, images, postcheck, objective, fold_of, fold, alone, thresholds)
+            for fold in sorted(set(fold_of))
+        ]
+        for fold_of in repeats
+    ]
+
+
+def _held(name, images, postcheck, objective, fold_of, fold, alone, thresholds):
+    others = [image for image, f in zip(images, fold_of, strict=True) if f != fold]
+    points = all_points(name, others, postcheck, thresholds)
+    chosen = CHOOSE[objective](points)
+    threshold = points[chosen]
+    if thresholds is None:
+        threshold = interval(name, others, chosen.sent)[0]
+    rivals = more_accurate(others, images) if alone is None else alone
+    right = won = lost = 0
+    for i, image in enumerate(images):
+        if fold_of[i] == fold:
+            is_right = decide(name, image, threshold, postcheck)[2] == image.label
+            right += is_right
+            won += is_right and not rivals[i]
+            lost += rivals[i] and not is_right
+    return Held(chosen.hits, chosen.usage, right, won, lost)
+
+
+def more_accurate(fitting, images):
+    """Whether the one of A and B that is right more often on the `fitting` images, of equals A, is
+    right on each."""
+    right_a = sum(image.answer_a == image.label for image in fitting)
+    right_b = sum(image.answer_b == image.label for image in fitting)
+    return [
+        (image.answer_b if right_b > right_a else image.answer_a) == image.label for image in images
+    ]
+
+
+Z = 1.959963984540054
+
+
+def wilson(count, n):
+    """(value, low, high) of a share of n images, whole or a mean of several counts."""
+    p = count / n
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return p, middle - half if count else 0.0, middle + half if count < n else 1.0
+
+
+def paired_change(won, lost, n):
+    """(value, low, high): normal limits, or where fewer than 30 differ Clopper and Pearson's of
+    the two shares, squared and added."""
+    value = (won - lost) / n
+    if won + lost >= 30:
+        half = Z * math.sqrt(((won + lost) / n - value**2) / n)
+        return value, value - half, value + half
+    (low_w, high_w), (low_l, high_l) = (_clopper_pearson(count, n) for count in (won, lost))
+    below = math.sqrt((won / n - low_w) ** 2 + (high_l - lost / n) ** 2)
+    above = math.sqrt((high_w - won / n) ** 2 + (lost / n - low_l) ** 2)
+    return value, value - below, value + above
+
+
+def _clopper_pearson(count, n):
+    low = beta.ppf(0.025, count, n - count + 1) if count else 0.0
+    return low, beta.ppf(0.975, count + 1, n - count) if count < n else 1.0
+
+
+def repeated(values, around):
+    """`around`, (value, low, high), widened by the variance between the repeats' values."""
+    value, low, high = around
+    mean = sum(values) / len(values)
+    spread = Z**2 * sum((x - mean) ** 2 for x in values) / (len(values) - 1)
+    return (
+        value,
+        value - math.sqrt((value - low) ** 2 + spread),
+        value + math.sqrt((high - value) ** 2 + spread),
+    )
+
+
+def honest(decided, n):
+    """((accuracy, low, high), (change, low, high)) of what `cross_fit` gives."""
+    right, won, lost = (
+        [sum(getattr(held, name) for held in repeat) for repeat in decided]
+        for name in ("right", "won", "lost")
+    )
+    means = [sum(counts) / len(counts) for counts in (right, won, lost)]
+    changes = [(w - x) / n for w, x in zip(won, lost, strict=True)]
+    return (
+        repeated([count / n for count in right], wilson(means[0], n)),
+        repeated(changes, paired_change(means[1], means[2], n)),
+    )

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import math
+
 import naive
 import numpy as np
 import polars as pl
 import pytest
 from helpers import MODELS, fingerprint_of, make_cache, random_scores, tied_logits, write_logits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cache import find, read_table
 from stages import threshold as stage
-from stages.fitting import FOLDS, FitPlan, folds, plan
-from stages.rule import Threshold
+from stages.crossfit_pairs import Decided, Folds, best_of
+from stages.fitting import FOLDS, REPEATS, FitPlan, cross_fits, folds, plan
+from stages.rule import SCORES
 from stages.score import load
 from stages.simulate import Cascade, simulate
-from stages.threshold import Question, all_pairs, curve, operating_points
+from stages.sweep import Ordering, gains
+from stages.threshold import (
+    Question,
+    all_pairs,
+    cross_fitted_points,
+    curve,
+    operating_points,
+)
 
 SEEDS = range(6)
 EVERYTHING = Question(scores=naive.ALL_SCORES)
 PAIRS = [(a, b) for a in range(3) for b in range(3) if a != b]
 
 
-def _sets(seed, levels=16):
+def _sets(seed, levels=16, n=41):
     """(reported, fitting) on different images."""
     rng = np.random.default_rng(seed)
     return (
-        random_scores(rng, 41, levels),
+        random_scores(rng, n, levels),
         random_scores(rng, 30, levels, split="val"),
     )
 
@@ -35,8 +47,8 @@ def _plan(method, reported, fitting):
     return FitPlan(method, scores.split, scores, ())
 
 
-def _rows(reported, plan, question=EVERYTHING):
-    return list(operating_points(reported, plan, PAIRS, question))
+def _rows(reported, plan, question=EVERYTHING, baseline=None):
+    return list(operating_points(reported, plan, PAIRS, question, baseline))
 
 
 def _models(reported, row):
@@ -94,19 +106,43 @@ def test_exact_rows(method, seed):
         assert limits == naive.interval(row["score"], images, chosen.sent)
         assert (row["fit_accuracy"], row["fit_usage"]) == _shares(chosen)
         assert row["points"] == count
-        _check_reported(reported, row)
+        _check_reported(reported, fitted, row)
         _check_about(reported, fitted, method, row)
 
 
-def _check_reported(reported, row):
-    """Accuracy and use on the reported split: one image at a time, and through `simulate`."""
+def _check_reported(reported, fitted, row, alone=None):
+    """Accuracy, use of B and what is gained on the reported split: one image at a time, and through
+    `simulate`. Where folds decided, accuracy and gain are checked elsewhere."""
     a, b = _models(reported, row)
     images = naive.images_of(reported, a, b, row["score"])
     point = naive.point(row["score"], images, row["threshold"], row["postcheck"])
-    assert (row["accuracy"], row["usage"]) == _shares(point)
     pair = (row["model_1"], row["model_2"])
     outcome = simulate(reported, Cascade(*pair, row["score"], row["threshold"], row["postcheck"]))
-    assert (row["accuracy"], row["usage"]) == (outcome.accuracy, outcome.usage)
+    assert outcome.usage == point.usage / len(images)
+    assert _told(row, "usage") == pytest.approx(naive.wilson(point.usage, len(images)))
+    if fitted.method != "cross-fit":
+        assert outcome.accuracy == point.hits / len(images)
+        assert _told(row, "accuracy") == pytest.approx(naive.wilson(point.hits, len(images)))
+        expected = _change(reported, fitted, row, point.right, alone)
+        assert _told(row, "accuracy_change") == pytest.approx(expected)
+
+
+def _told(row, name):
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+
+
+def _change(reported, fitted, row, right, alone):
+    """Of a cascade that is `right` on these images; checks what it is held against."""
+    a, b = _models(reported, row)
+    images = naive.images_of(reported, a, b, row["score"])
+    chosen = naive.images_of(fitted.scores, a, b, row["score"])
+    rivals = naive.more_accurate(chosen, images) if alone is None else alone.tolist()
+    if alone is None:
+        is_b = sum(naive.more_accurate(chosen, chosen)) > sum(i.answer_a == i.label for i in chosen)
+        assert row["baseline"] == row["model_2" if is_b else "model_1"]
+    assert row["baseline_accuracy"] == sum(rivals) / len(rivals)
+    both = list(zip(right, rivals, strict=True))
+    return naive.paired_change(both.count((True, False)), both.count((False, True)), len(both))
 
 
 def _check_about(reported, fitted, method, row):
@@ -126,37 +162,101 @@ def test_fitted_on_the_reported_split_the_figures_are_the_sweeps_own(seed):
         if row["score"] != "oracle":
             assert row["accuracy"] == row["fit_accuracy"]
             assert row["usage"] == row["fit_usage"]
-            assert row["crossfit_accuracy"] is None
-            assert row["crossfit_usage"] is None
-
-
-def _cross_fitted(reported, row, fold_of, thresholds=None):
-    """(accuracy, usage) with each fold decided by the λ of the others."""
-    images = naive.images_of(reported, *_models(reported, row), row["score"])
-    hits = sent = 0
-    for fold in set(fold_of):
-        others = [image for image, f in zip(images, fold_of, strict=True) if f != fold]
-        points = naive.all_points(row["score"], others, row["postcheck"], thresholds)
-        chosen = naive.CHOOSE[row["objective"]](points)
-        limit: Threshold = points[chosen]
-        if thresholds is None:
-            limit = naive.interval(row["score"], others, chosen.sent)[0]
-        held_out = [image for image, f in zip(images, fold_of, strict=True) if f == fold]
-        point = naive.point(row["score"], held_out, limit, row["postcheck"])
-        hits, sent = hits + point.hits, sent + point.usage
-    return hits / len(images), sent / len(images)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("grid", [None, 9])
-def test_cross_fit(seed, grid):
+@pytest.mark.parametrize("method", ["other-split", "same-split"])
+def test_held_against_another_model(method, seed):
     reported, fitting = _sets(seed)
-    question = Question(grid=grid)
-    fold_of = folds(len(reported.labels)).tolist()
-    for row in _rows(reported, _plan("cross-fit", reported, fitting), question):
-        found = (row["crossfit_accuracy"], row["crossfit_usage"])
+    fitted = _plan(method, reported, fitting)
+    alone = reported.correct[2]
+    for row in _rows(reported, fitted, baseline=alone):
+        assert row["baseline"] is None
+        _check_reported(reported, fitted, row, alone)
+
+
+def _repeats(n):
+    return [folds(n, repeat=r).tolist() for r in range(REPEATS)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("grid", [None, 5])
+@pytest.mark.parametrize("given", [False, True])
+def test_cross_fit(seed, grid, given):
+    """Ten repeats of five folds, each decided by the others, that choose the baseline, too."""
+    reported, _ = _sets(seed, levels=8, n=31)
+    fitted = _plan("cross-fit", reported, reported)
+    alone = reported.correct[2] if given else None
+    scores = ("maxp", "entropy") if given or grid else naive.SCORES
+    question = Question(scores, grid=grid)
+    rows = list(cross_fitted_points(reported, fitted, PAIRS[1:4], question, alone))
+    assert len(rows) == 3 * len(scores) * 4
+    for row, decided in rows:
+        images = naive.images_of(reported, *_models(reported, row), row["score"])
+        how = (row["score"], images, row["postcheck"], row["objective"], _repeats(31))
         thresholds = None if grid is None else _grid(grid, row["score"])
-        assert found == _cross_fitted(reported, row, fold_of, thresholds)
+        expected = naive.cross_fit(*how, None if alone is None else alone.tolist(), thresholds)
+        assert decided.n == 31
+        assert _by_fold(decided) == [held for repeat in expected for held in repeat]
+        accuracy, change = naive.honest(expected, 31)
+        assert _told(row, "accuracy") == pytest.approx(accuracy)
+        assert _told(row, "accuracy_change") == pytest.approx(change)
+        _check_reported(reported, fitted, row)
+
+
+def _by_fold(decided):
+    """As `naive.cross_fit` lists them."""
+    columns = (getattr(decided, name).tolist() for name in naive.Held._fields)
+    return [naive.Held(*held) for held in zip(*columns, strict=True)]
+
+
+# Neighbouring doubles, so that midpoints round and images of a fold lie between those that fit.
+POOL = [0.0, 0.25, math.nextafter(0.25, 1), math.nextafter(math.nextafter(0.25, 1), 1), 0.5, 1.0]
+IMAGE = st.builds(naive.Image, *[st.integers(0, 2)] * 3, *[st.sampled_from(POOL)] * 2)
+
+
+@pytest.mark.parametrize("name", naive.SCORES)
+@given(st.lists(IMAGE, min_size=5, max_size=14), st.booleans(), st.sampled_from([None, 2, 5]))
+@settings(max_examples=20)
+def test_folds_of_any_images(name, images, postcheck, grid):
+    labels, answer_a, answer_b, *scores = (np.array(column) for column in zip(*images, strict=True))
+    values = None if grid is None else np.array(_grid(grid, name))
+    right = np.stack([answer_a == labels, answer_b == labels])
+    gain = gains(SCORES[name], *right, *scores, postcheck)
+    found = Folds.of(Ordering.of(SCORES[name], scores[0]), values)
+    decided = found.decide(gain, right[0], right, ("best", "1se"))
+    for objective in ("best", "1se"):
+        how = (name, images, postcheck, objective, _repeats(len(images)), None)
+        expected = naive.cross_fit(*how, None if values is None else values.tolist())
+        assert _by_fold(decided[objective]) == [held for repeat in expected for held in repeat]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_of_several_is_chosen_anew_in_each_fold(seed):
+    """By the most right answers where it was fitted, then the least use of B, then the first."""
+    reported, _ = _sets(seed, levels=4, n=30)
+    fitted = _plan("cross-fit", reported, reported)
+    question = Question(objectives=("best",))
+    several = [held for _, held in cross_fitted_points(reported, fitted, [(0, 1)], question)]
+    expected = [
+        min(fold, key=lambda held: (-held.fit_right, held.fit_sent))
+        for fold in zip(*map(_by_fold, several), strict=True)
+    ]
+    chosen = best_of(several)
+    assert (chosen.n, _by_fold(chosen)) == (30, expected)
+    assert len({_by_fold(one)[0] for one in several}) > 1
+    repeats = [expected[i : i + FOLDS] for i in range(0, len(expected), FOLDS)]
+    accuracy, change = naive.honest(repeats, 30)
+    told = [(each.value, each.low, each.high) for each in (chosen.accuracy, chosen.change)]
+    assert told == [pytest.approx(accuracy), pytest.approx(change)]
+
+
+def test_the_first_of_equals_is_best():
+    one = np.zeros(50, np.int64)
+    first, second = (Decided(10, one, one, one + right, one, one) for right in (1, 2))
+    assert best_of([first, second]).right.tolist() == [1] * 50
+    used = Decided(10, one, one + 1, one, one, one)
+    assert best_of([used, second]).right.tolist() == [2] * 50
 
 
 def test_folds_are_balanced_shuffled_and_repeatable():
@@ -167,6 +267,15 @@ def test_folds_are_balanced_shuffled_and_repeatable():
         assert max(sizes) - min(sizes) <= 1
         assert fold_of.tolist() == folds(n).tolist()
     assert folds(1000).tolist() != [i % FOLDS for i in range(1000)]
+    assert len({tuple(folds(40, repeat=r)) for r in range(REPEATS)}) == REPEATS
+
+
+def test_cross_fits_are_every_fold_of_every_repeat():
+    found = list(cross_fits(23))
+    assert [repeat for repeat, *_ in found] == [r for r in range(REPEATS) for _ in range(FOLDS)]
+    for i, (repeat, fitting, held) in enumerate(found):
+        assert held.tolist() == np.flatnonzero(folds(23, repeat=repeat) == i % FOLDS).tolist()
+        assert sorted([*fitting, *held]) == list(range(23))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -181,7 +290,7 @@ def test_grid(method, grid, seed):
         assert row["threshold"] == first
         assert (row["fit_accuracy"], row["fit_usage"]) == _shares(chosen)
         assert row["points"] == count
-        _check_reported(reported, row)
+        _check_reported(reported, fitted, row)
 
 
 def test_a_fine_grid_on_scores_of_any_size():
