@@ -24,7 +24,10 @@ from cache import Partition, Store, write_partition
 from cache.schema import SAMPLES, logits_schema
 from stages.allpairs import Costs, frontier, rules
 from stages.bootstrap import procedure
-from stages.questions import Question
+from stages.crossfit_search import cross_fitted
+from stages.found import Found, Space, find
+from stages.path import matching, path
+from stages.questions import BEST, Question
 from stages.resampled import Resampling
 from stages.rule import SCORES, scores_of
 from stages.score import ScoreSet
@@ -46,6 +49,9 @@ def main(words: list[str]) -> int:
     growth()
     cold_start(19, 10_000)
     optimism(19, 5_000)
+    for models, images in ((6, 10_000), (19, 10_000), (40, 50_000)):
+        cross_fitting(models, images)
+        path_to_test(models, images)
     return 0
 
 
@@ -91,9 +97,35 @@ def cold_start(models: int, images: int) -> None:
 
 def optimism(models: int, images: int) -> None:
     scores = models_of(models, images)
-    search = Resampling(scores, costs_of(scores), TABLE, Question())
+    search = Resampling(scores, costs_of(scores), TABLE, Question(BEST))
     took = seconds(lambda: procedure(search.chooser(), scores.correct[-1], 200))
     print(f"searched again in 200 resamples of {models} models × {images} images: {took:.1f} s")
+
+
+def cross_fitting(models: int, images: int) -> None:
+    """Fifty searches on folds, with what they decide, against one plain sweep of all pairs."""
+    scores = models_of(models, images)
+
+    def search(some: ScoreSet) -> Found:
+        return find(some, costs_of(some), Space(TABLE), 1)
+
+    budgets = search(scores).cost
+    plain = min(cpu_seconds(lambda: searched(scores, 1)) for _ in range(3))
+    took = cpu_seconds(lambda: cross_fitted(scores, search, Question(BEST), budgets))
+    print(
+        f"fifty searches of {models} models × {images} images and {len(budgets)} points decided: "
+        f"{took:.2f} s, {took / plain:.1f}× one plain sweep ({plain:.2f} s)"
+    )
+
+
+def path_to_test(models: int, images: int) -> None:
+    """The path of `match`, against one plain sweep of all pairs."""
+    scores = models_of(models, images)
+    costs = costs_of(scores)
+    aim = matching(scores.correct[-1], 0.01, float(costs.alone[-1]))
+    plain = min(cpu_seconds(lambda: searched(scores, 1)) for _ in range(3))
+    took = min(cpu_seconds(lambda: path(scores, costs, TABLE, aim, threads=1)) for _ in range(2))
+    print(f"the path to test: {took:.2f} s, {took / plain:.1f}× one plain sweep")
 
 
 def searched(scores: ScoreSet, threads: int | None = None) -> None:

@@ -47,14 +47,19 @@ def cross_fitted(
         within = np.maximum(affordable(found.cost, budgets), 0)
         rows = np.concatenate(([nearest(question, choices)], within))
         alone = scores.correct[single(question, choices)[0]] if fixed is None else fixed
-        images = scores.of_images(held)
-        for row in np.unique(rows):
-            right = outcome(images, found.points[row]).correct
-            against = paired(right, alone[held])
-            figures = np.array([right.sum(), against.won, against.lost])
-            counts[:, repeat, rows == row] += figures[:, None]
+        images, alone = scores.of_images(held), alone[held]
+        points, which = np.unique(rows, return_inverse=True)
+        rights = (outcome(images, found.points[row]).correct for row in points)
+        figures = np.array([_figures(right, alone) for right in rights])
+        counts[:, repeat] += figures[which].T
     answer, *frontier = _honest(counts, n)
     return CrossFitted(answer, tuple(frontier))
+
+
+def _figures(right: np.ndarray, alone: np.ndarray) -> tuple[int, int, int]:
+    """Right, won and lost, from bool [N] each."""
+    against = paired(right, alone)
+    return int(np.count_nonzero(right)), int(against.won), int(against.lost)
 
 
 def _honest(counts: np.ndarray, n: int) -> Iterator[Honest]:

@@ -60,8 +60,9 @@ class Paired:
 
 def paired(correct: np.ndarray, other: np.ndarray) -> Paired:
     """bool [N] each."""
-    won, lost = np.count_nonzero(correct > other), np.count_nonzero(correct < other)
-    return Paired(int(won), int(lost), len(correct))
+    won = int(np.count_nonzero(correct & ~other))
+    lost = won - int(np.count_nonzero(correct)) + int(np.count_nonzero(other))
+    return Paired(won, lost, len(correct))
 
 
 def z_of(level: float) -> float:
