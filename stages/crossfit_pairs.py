@@ -6,15 +6,18 @@ images alone: what it chooses is what `sweep.fit` chooses on the four folds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 
-from stages.fitting import FOLDS, cross_fits
+from stages.fitting import FOLDS, REPEATS, cross_fits
 from stages.intervals import Interval, Paired, repeated_change, repeated_share
 from stages.sweep import Ordering
+
+
+_ROOT = 46340  # of the largest int32
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,19 @@ def _by_repeat(counts: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Fold:
-    """`fits` bool [N], in the order of the images by how sure A is; `index` intp [n], where the n
-    images that fit stand in it; `ends` int64 [N], how many of these are no surer than each."""
-
-    fits: np.ndarray
-    index: np.ndarray
-    ends: np.ndarray
-
-
-@dataclass(frozen=True)
 class Folds:
-    """The images by how sure A is, least first, and the folds that fit them: `keys` float64 [N] in
-    that order, larger is surer; on a grid of λ, the number of its values that trust an image, of
-    which `most` trust it all."""
+    """The N images by how sure A is, least first, and which of them each of F fittings sees.
+
+    `keys` float64 [N + 1] in that `order`, larger is surer, then infinity; on a grid of λ, how many
+    of its values trust an image, at `most` all. `fits` bool [F, N]; int32 [F, N + 1] `count`, how
+    many of the first k fit, and `after`, where the next one from k on stands.
+    """
 
     order: np.ndarray
     keys: np.ndarray
-    folds: tuple[_Fold, ...]
+    fits: np.ndarray
+    count: np.ndarray
+    after: np.ndarray
     most: int | None = None
 
     @classmethod
@@ -90,8 +88,16 @@ class Folds:
         if grid is not None:
             limits = np.sort(ordering.score.sign * grid)
             keys = np.searchsorted(limits, keys, side="right").astype(np.float64)
-        found = tuple(_folds(ordering.order, keys))
-        return cls(ordering.order, keys, found, None if grid is None else len(grid))
+        n = len(keys)
+        fits = np.zeros((REPEATS * FOLDS, n), bool)
+        for row, (_, fitting, _) in zip(fits, cross_fits(n), strict=True):
+            row[fitting] = True
+        fits = fits[:, ordering.order]
+        where = np.full((len(fits), n + 1), n, np.int32)
+        np.copyto(where[:, :n], np.arange(n, dtype=np.int32), where=fits)
+        after = np.minimum.accumulate(where[:, ::-1], axis=1)[:, ::-1]
+        most = None if grid is None else len(grid)
+        return cls(ordering.order, np.append(keys, np.inf), fits, _sums(fits), after, most)
 
     def decide(
         self,
@@ -102,95 +108,94 @@ class Folds:
     ) -> dict[str, Decided]:
         """By objective. int8 [N] `gain` as `sweep.gains` gives it; bool [N] `right` where A is;
         `baselines` bool [B, N], the models one of which would be deployed alone, the most accurate
-        on the images that fit."""
-        trusted = right.astype(np.int8) - baselines.astype(np.int8)
-        at = np.flatnonzero(((gain != 0) | (trusted != 0).any(axis=0))[self.order])
-        images = self.order[at]
-        events = _Events(at, gain[images].astype(np.int64), trusted[:, images].astype(np.int64))
-        by_order = right[self.order], baselines[:, self.order]
-        rows: dict[str, list[tuple[int, ...]]] = {objective: [] for objective in objectives}
-        for fold in self.folds:
-            for objective, row in self._fitted(fold, events, *by_order, objectives):
-                rows[objective].append(row)
-        return {
-            objective: Decided(len(right), *np.array(found, np.int64).T)
-            for objective, found in rows.items()
-        }
-
-    def _fitted(
-        self,
-        fold: _Fold,
-        events: _Events,
-        right: np.ndarray,
-        baselines: np.ndarray,
-        objectives: Sequence[str],
-    ) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """(objective, the columns of `Decided` but n) of one fold."""
-        fits = fold.fits[events.at]
-        base = int(baselines[:, fold.fits].sum(axis=1).argmax())
-        ends, total, touched = _sweep(fold.ends[events.at[fits]], events.gain[fits])
-        if self.most is not None:  # what every λ of the grid trusts is never sent
-            reachable = ends <= np.count_nonzero(self.keys[fold.index] < self.most)
-            ends, total, touched = ends[reachable], total[reachable], touched[reachable]
-        best = int(total.argmax())
-        held, alone = right[~fold.fits].sum(), right[fold.fits].sum()
+        on the images that fit, the first of equals."""
+        trusted = right.view(np.int8) - baselines.view(np.int8)
+        events = self._events(gain, trusted)
+        # A's right answers less a model's, so the least is the most accurate.
+        base = (events.trusted.astype(np.float32) @ events.fits.T).argmin(axis=0)
+        alone = np.count_nonzero(self.fits & right[self.order], axis=1)
+        held = np.count_nonzero(right) - alone
+        out = {}
         for objective in objectives:
-            end = best
-            if objective == "1se":
-                short = total[best] - total[: best + 1]
-                end = int((short**2 <= touched[best] - touched[: best + 1]).argmax())
-            sent = int(np.searchsorted(self.keys, self._cut(fold, int(ends[end])), side="left"))
-            mine = ~fits
-            gained = np.where(events.at[mine] < sent, events.gain[mine], 0)
-            change = events.trusted[base, mine] + gained
-            yield (
-                objective,
-                (
-                    int(alone + total[end]),
-                    int(ends[end]),
-                    int(held + gained.sum()),
-                    int((change > 0).sum()),
-                    int((change < 0).sum()),
-                ),
-            )
+            gained, end = events.fitted(objective)
+            sent = self._sent(end)
+            before = np.searchsorted(events.at, sent)
+            more = events.all[before] - events.total[self._each, before]
+            changes = events.held_changes(base, before)
+            won, lost = (np.count_nonzero(some, axis=1) for some in (changes > 0, changes < 0))
+            used = self.count[self._each, end]
+            out[objective] = Decided(len(right), alone + gained, used, held + more, won, lost)
+        return out
 
-    def _cut(self, fold: _Fold, k: int) -> float:
-        """λ that sends the k least sure of the images that fit, as `Ordering.interval` has it, or
-        the grid's first value from never towards always."""
-        less = self.keys[fold.index[k - 1]] if k else -np.inf
-        surer = self.keys[fold.index[k]] if k < len(fold.index) else np.inf
-        if self.most is not None:
-            return float(less) + 0.5
-        if not (k and k < len(fold.index)):
-            return -np.inf if not k else np.inf
-        middle = (less + surer) / 2
-        return float(surer if middle == less else middle)
+    @property
+    def _each(self) -> np.ndarray:
+        return np.arange(len(self.fits))
+
+    def _events(self, gain: np.ndarray, trusted: np.ndarray) -> _Events:
+        at = np.flatnonzero(((gain != 0) | (trusted != 0).any(axis=0))[self.order])
+        images, keys = self.order[at], self.keys[at]
+        last = np.flatnonzero(keys != np.append(keys[1:], np.inf))
+        if self.most is not None:  # what every λ of the grid trusts is never sent
+            last = last[keys[last] < self.most]
+        ends = np.searchsorted(self.keys, keys[last], side="right")
+        counts = np.concatenate(([0], last + 1)), np.concatenate(([0], ends))
+        return _Events(at, gain[images], trusted[:, images], self.fits[:, at], *counts)
+
+    def _sent(self, end: np.ndarray) -> np.ndarray:
+        """How many of all images are sent by the λ, as `Ordering.interval` has it, that sends those
+        of the first `end` int64 [F] that fit; on a grid, by its first value from never towards
+        always that does."""
+        less, surer = self.keys[end - 1], self.keys[self.after[self._each, end]]
+        middle = (less + surer) / 2 if self.most is None else less + 0.5
+        cuts = np.where(middle == less, surer, middle)
+        return np.searchsorted(self.keys[:-1], np.where(end > 0, cuts, -np.inf), side="left")
 
 
 @dataclass(frozen=True)
 class _Events:
-    """The E images at which anything changes, in order: `at` intp [E]; int64 `gain` [E], and
-    `trusted` [B, E], A's correctness minus that of each baseline."""
+    """The E images at which anything changes, `at` intp [E] in order: int8 [E] `gain`, and
+    `trusted` [B, E], A's correctness minus that of each baseline; bool [F, E] `fits`. At each of P
+    numbers of images that some λ sends, int64 [P]: how many events are among them, `counts`, and
+    how many images, `ends`."""
 
     at: np.ndarray
     gain: np.ndarray
     trusted: np.ndarray
+    fits: np.ndarray
+    counts: np.ndarray
+    ends: np.ndarray
+
+    @cached_property
+    def all(self) -> np.ndarray:
+        """int32 [E + 1]: right answers gained by the first events."""
+        return _sums(self.gain)
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """int32 [F, E + 1]: the same of those that fit."""
+        return _sums(self.fits * self.gain)
+
+    def fitted(self, objective: str) -> tuple[np.ndarray, np.ndarray]:
+        """(right answers gained where it was fitted, how many of all images that is) int64 [F]."""
+        total = self.total.take(self.counts, axis=1)
+        best = total.argmax(axis=1)[:, None]
+        chosen = best
+        if objective == "1se":
+            touched = _sums(self.fits * np.abs(self.gain)).take(self.counts, axis=1)
+            short, more = (np.take_along_axis(x, best, axis=1) - x for x in (total, touched))
+            short = np.minimum(short, _ROOT)  # its square stays an int32
+            chosen = (short * short <= more).argmax(axis=1)[:, None]
+        return np.take_along_axis(total, chosen, axis=1)[:, 0], self.ends[chosen[:, 0]]
+
+    def held_changes(self, base: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """int8 [F, E]: correctness minus the baseline's, by its row `base` int64 [F], of the images
+        that do not fit; B runs on the first `before` int64 [F] events."""
+        sent = np.arange(len(self.at)) < before[:, None]
+        return (self.trusted[base] + sent * self.gain) * ~self.fits
 
 
-def _folds(order: np.ndarray, keys: np.ndarray) -> Iterator[_Fold]:
-    n = len(order)
-    last = np.append(np.flatnonzero(keys[1:] != keys[:-1]), n - 1)
-    group = np.repeat(last, np.diff(last, prepend=-1))
-    for _, fitting, _ in cross_fits(n):
-        fits = np.zeros(n, bool)
-        fits[fitting] = True
-        fits = fits[order]
-        yield _Fold(fits, np.flatnonzero(fits), np.cumsum(fits)[group])
-
-
-def _sweep(ends: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(k, right answers gained, images changed) at no image, and where each group of equals ends
-    that changes any: int64 [P]."""
-    last = np.flatnonzero(np.diff(ends, append=-1))
-    columns = (ends[last], gain.cumsum()[last], np.abs(gain).cumsum()[last])
-    return tuple(np.concatenate(([0], column)) for column in columns)  # type: ignore[return-value]
+def _sums(values: np.ndarray) -> np.ndarray:
+    """int32 [..., n + 1]: the sums of the first 0 to n along the last axis."""
+    out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
+    np.cumsum(values, axis=-1, dtype=np.int32, out=out[..., 1:])
+    return out
