@@ -16,7 +16,6 @@ from stages.fitting import FOLDS, REPEATS, cross_fits
 from stages.intervals import Interval, Paired, repeated_change, repeated_share
 from stages.sweep import Ordering
 
-
 _ROOT = 46340  # of the largest int32
 
 
