@@ -32,7 +32,7 @@ COLUMNS = {
     "objective": "point",
     "threshold": "λ:.6g",
     "shown_accuracy": "accuracy",
-    "shown_usage": "use of last:.1%",
+    "usage": "use of last:.1%",
     "shown_gain": "gain over maxp",
 }
 COST_COLUMNS = {"cost": "cost", "saved": "saved:.1%"}
@@ -215,18 +215,29 @@ def _show(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -
     costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
     costs = costs and costs | prices.against(rows)
     print_table([_shown(row) for row in rows], COLUMNS | costs)
-    how = "decided with the λ of the other folds" if fitted.method == "cross-fit" else "reported"
-    print(
-        f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), {how} "
-        f"on {reported.split} ({len(reported.labels)} images); intervals of 95 %, the gain paired, "
-        "in points, over plain maxp answered by B"
-    )
+    print_text(decided_by(reported, fitted))
     candidates = max(row["candidates"] for row in rows)
     if candidates > 1:
         print(f"each the best of up to {candidates} cascades by its accuracy on {fitted.split}")
     if costs:
         prices.explain(rows)
     print_text(better(rows))
+
+
+def decided_by(reported: ScoreSet, fitted: FitPlan) -> str:
+    """Which images fitted λ, and which tell how accurate it is."""
+    from stages.fitting import FOLDS, REPEATS
+
+    images = f"{fitted.split} ({len(fitted.scores.labels)} images, {fitted.method})"
+    if fitted.method == "cross-fit":
+        told = (
+            "accuracy and gain are those of images that had no part in the choice: "
+            f"{REPEATS} × {FOLDS} folds of {images}, each decided by what the others choose; λ, "
+            "use and costs are those of the choice on all"
+        )
+    else:
+        told = f"λ fitted on {images}, reported on {reported.split} ({len(reported.labels)} images)"
+    return f"{told}; intervals of 95 %, the gain paired, in points, over plain maxp answered by B"
 
 
 def better(rows: Sequence[dict[str, Any]]) -> str:
@@ -255,13 +266,11 @@ def _cascade(row: dict[str, Any]) -> str:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """What the table shows: cross-fitted figures where there are such, with their intervals."""
-    honest = "accuracy" if row["crossfit_accuracy"] is None else "crossfit_accuracy"
+    """What the table shows, with intervals."""
     low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
     least, most = (f"{100 * row[f'gain_{end}']:+.2f}" for end in ("low", "high"))
     return prices.told(row) | {
         "cascade": _cascade(row),
-        "shown_accuracy": f"{row[honest]:.2%} ({low} to {high})",
-        "shown_usage": row[honest.replace("accuracy", "usage")],
+        "shown_accuracy": f"{row['accuracy']:.2%} ({low} to {high})",
         "shown_gain": f"{100 * row['gain']:+.2f} ({least} to {most})",
     }

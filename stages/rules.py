@@ -1,41 +1,45 @@
 """logits → every deferral rule in one table, each held against plain maxp, with intervals.
 
 The best pair of each rule is chosen, and its λ fitted, on the fitting images; everything else is
-about the reported ones.
+about the reported ones. Where these are the same, accuracy is that of folds whose images had no
+part in the choice: all of it, pair, temperatures, learned deferral and λ, is made anew on the
+others, ten times over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cache import InputError, Store
-from stages.bootstrap import Interval, deployed
 from stages.deferral import (
     FINALS,
     RULES,
     Best,
     Decided,
     agreement,
-    best_agreement,
+    best_agreements,
     committee,
     decide,
     rule_of,
 )
-from stages.deferral.decided import Objective
+from stages.deferral.decided import Objective, fitting_images
 from stages.deferral.inputs import Sides
 from stages.deferral.rules import SCORES_ONLY
-from stages.fitting import FOLDS, FitPlan, folds
-from stages.pricing import NO_COST, Pricer, asked
+from stages.fitting import FitPlan
+from stages.intervals import Interval, with_ends
+from stages.pricing import NO_COST, Pricer, asked, held_against
 from stages.results import save
 from stages.score import ScoreSet
 from stages.sweep import OBJECTIVES
 
 Row = dict[str, Any]
 Team = tuple[int, ...]
+Key = tuple[str, str]  # rule, final answer
 Progress = Callable[[int, int], None]
 PLAIN = ("maxp", "b")
 BEST = "best"
@@ -115,9 +119,8 @@ def table(
     """The cascades in the order of the question, and plain maxp by objective."""
     wanted = {(rule, final): Best() for rule in question.rules for final in question.finals}
     plain = wanted.get(PLAIN, Best())
-    for done, pair in enumerate(question.pairs):
-        progress(done, len(question.pairs))
-        for key, candidate in _answers(sides, pair, question):
+    for pair, tell in zip(question.pairs, _each(len(question.pairs), progress), strict=True):
+        for key, candidate in _answers(sides, pair, question, tell).items():
             wanted.get(key, plain).offer(candidate)
     entries = [
         Entry(decided, best.candidates)
@@ -128,20 +131,29 @@ def table(
     return [*entries, *_teams(sides, question)], plain.decided
 
 
+def _each(count: int, progress: Progress) -> Iterator[Progress]:
+    """For each of several tasks, what tells of its parts as parts of all."""
+
+    def part_of(task: int, part: int, parts: int) -> None:
+        progress(task * parts + part, count * parts)
+
+    for task in range(count):
+        progress(task, count)
+        yield partial(part_of, task)
+
+
 def _answers(
-    sides: Sides, pair: tuple[int, int], question: Question
-) -> Iterator[tuple[tuple[str, str], dict[Objective, Decided]]]:
-    """((rule, final answer), its cascades by objective) of one pair, plain maxp among them."""
-    fitting, reporting = sides.pair(*pair)
+    sides: Sides, pair: tuple[int, int], question: Question, progress: Progress
+) -> dict[Key, dict[Objective, Decided]]:
+    """The cascades of one pair by objective, plain maxp among them."""
     models = tuple(sides.reported.models[m] for m in pair)
     objectives = tuple(dict.fromkeys((BEST, *question.objectives)))
-    for rule, finals in _possible(sides.known(*pair), question).items():
-        answers: dict[str, dict[Objective, Decided]] = {}
-        for one in decide(fitting, reporting, rule, finals, objectives):
-            by_objective = answers.setdefault(one.about["final"], {})
-            by_objective[one.about["objective"]] = replace(one, models=models)
-        for final, by_objective in answers.items():
-            yield (rule, final), by_objective
+    rules = _possible(sides.known(*pair), question)
+    out: dict[Key, dict[Objective, Decided]] = {}
+    for one in decide(*sides.pair(*pair), rules, objectives, progress):
+        by_objective = out.setdefault((one.about["rule"], one.about["final"]), {})
+        by_objective[one.about["objective"]] = replace(one, models=models)
+    return out
 
 
 def _possible(known: frozenset[str], question: Question) -> dict[str, list[str]]:
@@ -182,55 +194,64 @@ def _best_trio(sides: Sides) -> Entry:
     """The trio with the best fit; where cross-fitted, chosen anew in each fold."""
     fit, m = sides.plan.scores, len(sides.reported.models)
     kept = [np.ones(len(fit.labels), bool)]
-    if sides.plan.method == "cross-fit":
-        fold = folds(len(fit.labels))
-        kept += [fold != f for f in range(FOLDS)]
-    trios = [best_agreement(fit.predictions[:, keep], fit.correct[:, keep]) for keep in kept]
-    best = Best(by=None)
-    for trio in dict.fromkeys(trios):
-        models = tuple(sides.reported.models[i] for i in trio)
-        best.offer({None: replace(agreement(*sides.ballot(trio[:2], trio[2])), models=models)})
-    return Entry(best.decided[None], m * (m - 1) * (m - 2) // 2)
+    kept += fitting_images(len(fit.labels)) if sides.plan.method == "cross-fit" else ()
+    trios = best_agreements(fit.predictions, fit.correct, np.stack(kept))
+    of = {trio: agreement(*sides.ballot(trio[:2], trio[2])) for trio in set(trios)}
+    whole, *folds = (of[trio].parts[i] for i, trio in enumerate(trios))
+    models = tuple(sides.reported.models[i] for i in trios[0])
+    decided = Decided(of[trios[0]].about, whole, tuple(folds), models)
+    return Entry(decided, m * (m - 1) * (m - 2) // 2)
 
 
 def _row(
     entry: Entry, plain: Mapping[Objective, Decided], sides: Sides, pricer: Pricer | None
 ) -> Row:
-    """Intervals and gains are those of the cross-fitted decisions where there are such."""
-    decided, honest = entry.decided, entry.decided.honest
+    decided = entry.decided
     *first, last = decided.models
-    against = plain[decided.about["objective"] or BEST].honest
-    found = deployed(honest.correct, honest.escalated, against.correct)
     return (
         {"model_1": ",".join(first), "model_2": last}
         | decided.row
         | {name: decided.about.get(name) for name in ("temperature_1", "temperature_2")}
-        | _interval("accuracy", found["accuracy"])
-        | _interval("usage", found["usage"])
-        | {"gain": found["accuracy_change"].value}
-        | _interval("gain", found["accuracy_change"])
+        | with_ends("gain", _gain(decided, plain[decided.about["objective"] or BEST]))
         | {
             "candidates": entry.candidates,
             "split": sides.reported.split,
             "fit_split": sides.plan.split,
             "fit_method": sides.plan.method,
         }
-        | _cost(decided, pricer)
+        | _compared(decided, sides.reported, pricer)
     )
 
 
-def _interval(name: str, found: Interval) -> Row:
-    return {f"{name}_low": found.low, f"{name}_high": found.high}
+def _gain(decided: Decided, plain: Decided) -> Interval:
+    if (decided.about["rule"], decided.about["final"]) == PLAIN:
+        return Interval(0.0, 0.0, 0.0)
+    return decided.change([part.correct for part in plain.judged])
 
 
-def _cost(decided: Decided, pricer: Pricer | None) -> Row:
-    """The cost is that of the λ in the row: in other folds other models may have been chosen."""
+def _compared(decided: Decided, reported: ScoreSet, pricer: Pricer | None) -> Row:
+    """With the model that one would deploy instead, or the one asked for, and what both cost.
+
+    The cost is that of the λ in the row: in other folds other models may have been chosen.
+    """
+    baseline = decided.models[decided.whole.baseline]
     if pricer is None:
-        return NO_COST
+        return NO_COST | held_against(reported, baseline, decided.change(_alone(decided, None)))
+    change = decided.change(_alone(decided, pricer.compared_with))
     *first, last = decided.models
     stage = len(first) - 1 + decided.whole.escalated.astype(np.int8)
     alone = {
         "cost_1": sum(pricer.model(name).value for name in first),
         "cost_2": pricer.model(last).value,
     }
-    return pricer.against(pricer.staged(decided.models, stage), decided.honest.correct) | alone
+    bill = pricer.staged(decided.models, stage)
+    return pricer.against(bill, pricer.baseline or baseline, change) | alone
+
+
+def _alone(decided: Decided, fixed: np.ndarray | None) -> list[np.ndarray]:
+    """Where the baseline is right, of the images of each part: chosen by each fold, or `fixed`."""
+    if fixed is None:
+        return [part.alone for part in decided.judged]
+    if not decided.folds:
+        return [fixed]
+    return [fixed[~fits] for fits in fitting_images(len(fixed))]

@@ -16,12 +16,12 @@ from stages.deferral import (
     Best,
     Decided,
     agreement,
-    best_agreement,
+    best_agreements,
     committee,
     votes,
 )
 from stages.deferral.decided import Part
-from stages.fitting import folds
+from stages.fitting import REPEATS, folds
 
 BALLOTS = st.integers(1, 5).flatmap(
     lambda m: st.lists(
@@ -99,18 +99,26 @@ def test_agreement_is_the_vote_share_of_two():
     assert 0.5 < swept["threshold"] <= 1
 
 
+def best_trio(answers, labels, kept):
+    """Of all trios, image by image: the most accurate, then the least use of C, then the first."""
+    value = {}
+    for a, b, c in product(range(len(answers)), repeat=3):
+        if a < b and c not in (a, b):
+            agree = [x == y for x, y in zip(answers[a, kept], answers[b, kept], strict=True)]
+            final = np.where(agree, answers[a, kept], answers[c, kept])
+            value[a, b, c] = (final == labels[kept]).sum(), sum(agree)
+    return max(value, key=value.get)
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_best_agreement_against_all_triples(seed):
+def test_best_agreements_against_all_triples(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, 30)
     answers = np.where(rng.random((5, 30)) < 0.6, labels, rng.integers(0, 3, (5, 30)))
-    value = {}
-    for a, b, c in product(range(5), repeat=3):
-        if a < b and c not in (a, b):
-            agree = answers[a] == answers[b]
-            final = np.where(agree, answers[a], answers[c])
-            value[a, b, c] = ((final == labels).sum(), agree.sum())
-    assert best_agreement(answers, answers == labels) == max(value, key=value.get)
+    fits = np.vstack([np.ones((1, 30), bool), rng.random((20, 30)) < 0.5])
+    expected = [best_trio(answers, labels, kept) for kept in fits]
+    assert best_agreements(answers, answers == labels, fits) == expected
+    assert len(set(expected)) > 1
 
 
 def test_cross_fitted_committees_answer_each_fold_with_the_others_lambda():
@@ -118,20 +126,55 @@ def test_cross_fitted_committees_answer_each_fold_with_the_others_lambda():
     labels = rng.integers(0, 4, 80)
     answers = np.where(rng.random((4, 80)) < 0.5, labels, rng.integers(0, 4, (4, 80)))
     ballot = Ballot(answers[:3], answers[3], labels)
-    [found] = committee(ballot, ballot, ["best"])
-    fold, right = folds(80), 0
-    for f in range(5):
-        [part] = committee(ballot.subset(fold != f), ballot.subset(fold == f), ["best"])
-        assert part.whole.correct.tolist() == found.honest.correct[fold == f].tolist()
-        right += part.whole.correct.sum()
-    assert found.row["crossfit_accuracy"] == right / 80
-    sent = found.honest.escalated
-    final = np.where(sent, answers[3], votes(answers[:3])[0])
-    assert found.honest.correct.tolist() == (final == labels).tolist()
+    voters = images(ballot)
+    repeats = [folds(80, repeat=r).tolist() for r in range(REPEATS)]
+    for found in committee(ballot, ballot):
+        objective, n = found.about["objective"], 80
+        each = naive.cross_fit("maxp", voters, False, objective, repeats)
+        accuracy, _ = naive.honest(each, n)
+        assert ends(found.accuracy) == pytest.approx(accuracy)
+        assert [found.row[f"accuracy{end}"] for end in ("", "_low", "_high")] == pytest.approx(
+            accuracy
+        )
+        assert [part.correct.sum() for part in found.folds] == [
+            held.right for repeat in each for held in repeat
+        ]
+        final = np.where(found.whole.escalated, answers[3], votes(answers[:3])[0])
+        assert found.whole.correct.tolist() == (final == labels).tolist()
+        assert ends(found.usage) == pytest.approx(naive.wilson(found.whole.escalated.sum(), n))
+
+
+def ends(interval):
+    return interval.value, interval.low, interval.high
+
+
+def test_a_committee_is_held_against_its_most_accurate_model_where_it_was_fitted():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 4, 70)
+    answers = np.where(rng.random((4, 70)) < 0.6, labels, rng.integers(0, 4, (4, 70)))
+    ballot, right = Ballot(answers[:3], answers[3], labels), answers == labels
+    found = agreement(ballot, ballot)
+    assert found.whole.baseline == max(range(4), key=lambda m: right[m].sum())
+    won, lost, chosen = [0] * REPEATS, [0] * REPEATS, set()
+    agree = (answers[:3] == answers[0]).all(axis=0)
+    final = np.where(agree, answers[0], answers[3]) == labels
+    for r in range(REPEATS):
+        fold = folds(70, repeat=r)
+        for f in range(5):
+            alone = max(range(4), key=lambda m: right[m, fold != f].sum())
+            chosen.add(alone)
+            won[r] += (final & ~right[alone])[fold == f].sum()
+            lost[r] += (~final & right[alone])[fold == f].sum()
+    changes = [(w - x) / 70 for w, x in zip(won, lost, strict=True)]
+    change = naive.paired_change(np.mean(won), np.mean(lost), 70)
+    assert ends(found.change([part.alone for part in found.folds])) == pytest.approx(
+        naive.repeated(changes, change)
+    )
+    assert len(chosen) > 1
 
 
 def test_the_best_of_several_is_chosen_anew_in_each_fold():
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(7)
     labels = rng.integers(0, 4, 60)
     answers = np.where(rng.random((6, 60)) < 0.5, labels, rng.integers(0, 4, (6, 60)))
     ballots = [Ballot(answers[[i, i + 1]], answers[i + 2], labels) for i in range(4)]
@@ -142,20 +185,25 @@ def test_the_best_of_several_is_chosen_anew_in_each_fold():
         best.offer(candidate)
     found = best.decided[None]
     assert best.candidates == 4
-    fold = folds(60)
     right = np.array([c[None].whole.correct for c in candidates])
-    assert found.whole.correct.sum() == right.sum(axis=1).max()
-    for f in range(5):
-        winner = right[:, fold != f].sum(axis=1).argmax()
-        ties = right[:, fold != f].sum(axis=1) == right[winner, fold != f].sum()
-        options = [row[fold == f].tolist() for row in right[ties]]
-        assert found.honest.correct[fold == f].tolist() in options
+    spared = ~np.array([c[None].whole.escalated for c in candidates])
+    parts, chosen = iter(found.folds), set()
+    for r in range(REPEATS):
+        fold = folds(60, repeat=r)
+        for f in range(5):
+            value = [(right[i, fold != f].sum(), spared[i, fold != f].sum()) for i in range(4)]
+            winner = value.index(max(value))
+            chosen.add(winner)
+            assert next(parts).correct.tolist() == right[winner, fold == f].tolist()
+    assert len(chosen) > 1
+    value = [(right[i].sum(), spared[i].sum()) for i in range(4)]
+    assert found.whole.correct.tolist() == right[value.index(max(value))].tolist()
 
 
 def test_of_equal_fits_the_one_that_asks_less_is_better():
     def fitted(accuracy, usage, name):
         nothing = np.zeros(1, bool)
-        part = Part(accuracy, usage, np.arange(1), nothing, nothing)
+        part = Part(accuracy, usage, nothing, nothing, 0, nothing)
         return {"best": Decided({}, part, models=(name,))}
 
     best = Best()

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from stages.calibration import fit_temperature
 from stages.deferral import FINALS, RULES, Outputs, Pair, compare
 from stages.deferral.learned import features, predicted_gains
-from stages.fitting import FitPlan, folds
+from stages.fitting import REPEATS, FitPlan, folds
 from stages.logits import together, whole
 from stages.rule import NonFiniteError, scores_of
 from stages.threshold import Question, operating_points
@@ -89,11 +89,42 @@ def test_outputs_of_a_subset_are_the_subset_of_the_outputs():
     keep = np.random.default_rng(0).random(90) < 0.5
     part = Outputs.of(in_parts(logits, [20, 50]), labels).subset(keep)
     again = Outputs.of(whole(logits[keep]), labels[keep])
+    assert np.array_equal(part.top, again.top)
     for temperature in (1.0, 3.0):
         one, other = part.at(temperature), again.at(temperature)
-        assert np.array_equal(one.top, other.top)
         assert np.array_equal(one.prediction, other.prediction)
-    assert part.tempered == fit_temperature(whole(logits[keep]), labels[keep]).value
+        for name in SCALAR:
+            assert np.array_equal(one.scalars[name], other.scalars[name])
+    assert part.tempered == again.tempered
+    exact = fit_temperature(whole(logits[keep]), labels[keep]).value
+    assert part.tempered == pytest.approx(exact, rel=0.01)
+
+
+@given(st.integers(0, 10_000), st.sampled_from((0.02, 0.3, 1.0, 4.0, 60.0)))
+@settings(max_examples=30, deadline=None)
+def test_temperatures_are_the_best_of_all_in_three_digits(seed, scale):
+    z, _, labels = drawn(seed, n=40)
+    z = (z * scale).astype(np.float32)
+    grid = np.array([m * 10.0**e for e in range(-4, 0) for m in range(100, 1000)] + [100.0])
+    x = z.astype(np.float64) / grid[:, None, None]
+    nll = (logsumexp(x, axis=2) - x[:, np.arange(40), labels]).mean(axis=1)
+    found = Outputs.of(whole(z), labels).tempered
+    assert found == float(f"{found:.3g}")
+    assert found == pytest.approx(grid[int(np.argmin(nll))], rel=1e-9)
+    # A part of the images finds its own, from wherever the whole one's lies.
+    keep = np.random.default_rng(seed).random(40) < 0.7
+    part = Outputs.of(whole(z), labels).subset(keep)
+    assert part.tempered == Outputs.of(whole(z[keep]), labels[keep]).tempered
+
+
+@pytest.mark.parametrize("temperatures", [(1.0, 1.0), (0.5, 3.0)])
+def test_an_ensemble_of_a_part_is_the_part_of_the_ensemble(temperatures):
+    z_a, z_b, labels = drawn(4)
+    keep = np.random.default_rng(1).random(90) < 0.5
+    part = pair_of(z_a, z_b, labels).subset(keep).at(*temperatures)
+    again = Pair(*(Outputs.of(whole(z[keep]), labels[keep]) for z in (z_a, z_b)))
+    assert part.ensemble.tolist() == again.at(*temperatures).ensemble.tolist()
+    assert len(part) == keep.sum()
 
 
 @given(st.data())
@@ -202,18 +233,82 @@ def test_old_rules_give_the_rows_of_the_threshold_stage(method):
         assert {key: row[key] for key in shared} == {key: other[key] for key in shared}
 
 
-@pytest.mark.parametrize("rule", ["maxp_t", "learned"])
-def test_cross_fitting_decides_each_fold_with_the_rule_of_the_others(rule):
-    z_a, z_b, labels = drawn(30, n=150)
+def ends(row, name):
+    return [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+
+
+@pytest.mark.parametrize("final", ["b", "postcheck", "ensemble"])
+@pytest.mark.parametrize("rule", ["maxp", "entropy", "maxp_t"])
+def test_cross_fitting_decides_each_fold_with_the_rule_of_the_others(rule, final):
+    """On few and coarse logits, so that scores and fits are often equal."""
+    z_a, z_b, labels = drawn(30, n=60, step=1)
     pair = pair_of(z_a, z_b, labels)
-    [row] = compare(pair, pair, [rule], ["b"], ["best"])
-    fold, sent, right = folds(150), 0, 0
-    for f in range(5):
-        others, own = (pair_of(z_a[k], z_b[k], labels[k]) for k in (fold != f, fold == f))
-        [part] = compare(others, own, [rule], ["b"], ["best"])
-        sent += round(part["usage"] * part["n"])
-        right += round(part["accuracy"] * part["n"])
-    assert (row["crossfit_usage"], row["crossfit_accuracy"]) == (sent / 150, right / 150)
+    rows = list(compare(pair, pair, [rule], [final]))
+    for row in rows:
+        counts = []
+        for r in range(REPEATS):
+            fold, right = folds(60, repeat=r), 0
+            for f in range(5):
+                others, own = (
+                    pair_of_few(z_a[k], z_b[k], labels[k]) for k in (fold != f, fold == f)
+                )
+                [part] = compare(others, own, [rule], [final], [row["objective"]])
+                right += round(part["accuracy"] * part["n"])
+            counts.append(right)
+        assert ends(row, "accuracy") == pytest.approx(repeated_share(counts, 60))
+        assert ends(row, "usage") == pytest.approx(naive.wilson(row["usage"] * 60, 60))
+        whole_images = images(rule, final, pair, pair)
+        points = naive.all_points(as_naive(rule), whole_images, False)
+        chosen = naive.CHOOSE[row["objective"]](points)
+        assert (row["fit_accuracy"], row["fit_usage"]) == (chosen.hits / 60, chosen.usage / 60)
+        assert row["usage"] == row["fit_usage"]
+
+
+def pair_of_few(z_a, z_b, labels):
+    return Pair(*(Outputs.of(whole(z), labels) for z in (z_a, z_b)))
+
+
+def repeated_share(counts, n):
+    return naive.repeated([count / n for count in counts], naive.wilson(np.mean(counts), n))
+
+
+def test_learned_deferral_is_cross_fitted_within_the_images_that_fit():
+    """Nested: scikit-learn's own cross-fitting of four folds chooses λ, the model of these four
+    decides the fifth, and nobody has seen that one."""
+    n = 60
+    z_a, z_b, labels = drawn(31, n=n, step=1)
+    pair = pair_of_few(z_a, z_b, labels)
+    right_a, right_b = (z.argmax(axis=1) == labels for z in (z_a, z_b))
+    x, target = features(pair.a), right_b.astype(int) - right_a
+    counts = []
+    for r in range(REPEATS):
+        fold, right = folds(n, repeat=r), 0
+        for f in range(5):
+            fits = np.flatnonzero(fold != f)
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+            inner = PredefinedSplit(folds(len(fits)))
+            known = [x[fits], target[fits]]
+            chances = cross_val_predict(model, *known, cv=inner, method="predict_proba")
+            right += decided_right(chances, model.fit(*known), x, fold == f, right_a, right_b)
+        counts.append(right)
+    [row] = compare(pair, pair, ["learned"], ["b"], ["best"])
+    assert ends(row, "accuracy") == pytest.approx(repeated_share(counts, n))
+
+
+def decided_right(chances, model, x, held, right_a, right_b):
+    """λ on what the other images are predicted to gain, each by the model of others, and how many
+    of the held ones it then answers rightly."""
+    gains = -(chances @ model.classes_), -(model.predict_proba(x[held]) @ model.classes_)
+    sides = [
+        [naive.Image(1, int(a), int(b), s, 0.0) for a, b, s in zip(*columns, strict=True)]
+        for columns in (
+            (right_a[~held], right_b[~held], gains[0].tolist()),
+            (right_a[held], right_b[held], gains[1].tolist()),
+        )
+    ]
+    points = naive.all_points("maxp", sides[0], False)
+    threshold = naive.interval("maxp", sides[0], naive.best(points).sent)[0]
+    return naive.point("maxp", sides[1], threshold, False).hits
 
 
 def test_learned_gains_against_scikit_learns_own_cross_fitting():
@@ -260,7 +355,8 @@ def test_a_b_that_never_differs_is_never_asked():
     z_a, _, labels = drawn(50)
     pair = pair_of(z_a, z_a, labels)
     [row] = compare(pair, pair, ["learned"], ["b"], ["best"])
-    assert (row["threshold"], row["usage"], row["crossfit_usage"]) == ("never", 0, 0)
+    assert (row["threshold"], row["usage"]) == ("never", 0)
+    assert row["accuracy"] == pytest.approx(row["accuracy_1"])
 
 
 def _without_logits(side):

@@ -8,7 +8,7 @@ reporting = Pair(Outputs.of(whole(test_a), labels), Outputs.of(whole(test_b), la
 rows = list(compare(fitting, reporting))
 """
 
-from stages.deferral.committee import Ballot, agreement, best_agreement, committee, votes
+from stages.deferral.committee import Ballot, agreement, best_agreements, committee, votes
 from stages.deferral.compare import compare, decide
 from stages.deferral.decided import Best, Decided
 from stages.deferral.outputs import Outputs, Pair
@@ -25,7 +25,7 @@ __all__ = [
     "Pair",
     "Rule",
     "agreement",
-    "best_agreement",
+    "best_agreements",
     "committee",
     "compare",
     "decide",

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
 
-from stages.deferral.decided import Decided, Part, Row, Swept
-from stages.fitting import FOLDS, folds
+from stages.deferral.decided import (
+    Decided,
+    Part,
+    Row,
+    Swept,
+    cross_fitted,
+    most_accurate,
+)
 from stages.rule import Score
 from stages.sweep import OBJECTIVES, Ordering
 
@@ -42,6 +48,14 @@ class Ballot:
     last: np.ndarray
     labels: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """bool [M + 1, N]: each member is right, then the last model."""
+        return np.vstack([self.predictions, self.last]) == self.labels
+
     @cached_property
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
         return votes(self.predictions)
@@ -54,7 +68,7 @@ class Ballot:
     @property
     def gain(self) -> np.ndarray:
         """int8 [N] of asking the last model."""
-        return (self.last == self.labels).view(np.int8) - self.right.view(np.int8)
+        return self.correct[-1].view(np.int8) - self.right.view(np.int8)
 
     @cached_property
     def ordering(self) -> Ordering:
@@ -63,15 +77,6 @@ class Ballot:
     def subset(self, keep: np.ndarray) -> Ballot:
         return Ballot(self.predictions[:, keep], self.last[keep], self.labels[keep])
 
-    @cached_property
-    def folds(self) -> list[tuple[np.ndarray, Ballot, Ballot]]:
-        """(rows intp of a fold, the other folds, that fold), for each."""
-        fold = folds(len(self.labels))
-        return [
-            (np.flatnonzero(fold == f), self.subset(fold != f), self.subset(fold == f))
-            for f in range(FOLDS)
-        ]
-
 
 def agreement(fitting: Ballot, reporting: Ballot) -> Decided:
     """The members' answer where all agree, else that of the last model; nothing is fitted.
@@ -79,17 +84,13 @@ def agreement(fitting: Ballot, reporting: Ballot) -> Decided:
     `usage` is the share of images that the last model runs on; every member runs on all of them.
     Give the same Ballot twice to cross-fit what chooses among such committees.
     """
+    return next(cross_fitted(_agreement, fitting, reporting))
 
-    def part(fitting: Ballot, reporting: Ballot) -> tuple[Row, Part]:
-        return _swept(fitting, reporting).at(AGREEMENT, fitting.gain, reporting.gain)
 
-    row, whole = part(fitting, reporting)
+def _agreement(fitting: Ballot, reporting: Ballot) -> Iterator[tuple[Row, Part]]:
+    row, part = _swept(fitting, reporting).at(AGREEMENT, fitting.gain, reporting.gain)
     about = {"objective": None, "threshold_low": None, "threshold_high": None, "points": 1}
-    return Decided(
-        {"rule": "agreement"} | _about(reporting) | row | about,
-        whole,
-        tuple(part(others, own)[1].at(rows) for rows, others, own in _folds(fitting, reporting)),
-    )
+    yield {"rule": "agreement"} | _about(reporting) | row | about, part
 
 
 def committee(
@@ -100,48 +101,51 @@ def committee(
     λ is swept exactly over the shares that occur on the fitting images, and cross-fitted where both
     splits are the same Ballot.
     """
+    return cross_fitted(partial(_committee, objectives=objectives), fitting, reporting)
 
-    def parts(fitting: Ballot, reporting: Ballot) -> Iterator[tuple[Row, Part]]:
-        swept = _swept(fitting, reporting)
-        return swept.fitted(fitting.gain, reporting.gain, objectives)
 
-    held_out = [
-        [part.at(rows) for _, part in parts(others, own)]
-        for rows, others, own in _folds(fitting, reporting)
-    ]
-    for i, (row, whole) in enumerate(parts(fitting, reporting)):
-        about = {"rule": VOTE_SHARE.name} | _about(reporting) | row
-        yield Decided(about, whole, tuple(fold[i] for fold in held_out))
+def _committee(
+    fitting: Ballot, reporting: Ballot, objectives: Sequence[str]
+) -> Iterator[tuple[Row, Part]]:
+    swept = _swept(fitting, reporting)
+    for row, part in swept.fitted(fitting.gain, reporting.gain, objectives):
+        yield {"rule": VOTE_SHARE.name} | _about(reporting) | row, part
 
 
 def _swept(fitting: Ballot, reporting: Ballot) -> Swept:
-    return Swept(fitting.ordering, reporting.ordering, (fitting.right, reporting.right))
-
-
-def _folds(fitting: Ballot, reporting: Ballot) -> list[tuple[np.ndarray, Ballot, Ballot]]:
-    return fitting.folds if reporting is fitting else []
+    alone = most_accurate(fitting.correct, reporting.correct)
+    right = (fitting.right, reporting.right)
+    return Swept(fitting.ordering, reporting.ordering, right, alone)
 
 
 def _about(reporting: Ballot) -> Row:
     return {
         "final": "b",
         "accuracy_1": float(reporting.right.mean()),
-        "accuracy_2": float((reporting.last == reporting.labels).mean()),
+        "accuracy_2": float(reporting.correct[-1].mean()),
     }
 
 
-def best_agreement(predictions: np.ndarray, correct: np.ndarray) -> tuple[int, int, int]:
-    """(A, B, C) of the most accurate agreement of two models with a third, then the least use of C.
+def best_agreements(
+    predictions: np.ndarray, correct: np.ndarray, fits: np.ndarray
+) -> list[tuple[int, int, int]]:
+    """(A, B, C) of the most accurate agreement of two models with a third, then the least use of C,
+    on each of F sets of images.
 
-    predictions int [M, N], correct bool [M, N], M ≥ 3; the first of equals.
+    predictions int [M, N], correct bool [M, N], M ≥ 3, fits bool [F, N]; the first of equals.
     """
-    best, chosen = (-1, 0), (0, 1, 2)
+    inside = np.ascontiguousarray(fits.T, np.float64)  # of which sums count exactly
+    alone = correct @ inside
+    best = np.full((2, len(fits)), -np.inf)
+    chosen = [(0, 1, 2)] * len(fits)
     for a, b in combinations(range(len(correct)), 2):
         differ = predictions[a] != predictions[b]
-        right = correct[:, differ].sum(axis=1) + int((correct[a] & ~differ).sum())
+        right = correct[:, differ] @ inside[differ]
+        right += alone[a] - right[a]
         right[[a, b]] = -1
-        c = int(right.argmax())
-        value = int(right[c]), -int(differ.sum())
-        if value > best:
-            best, chosen = value, (a, b, c)
+        values = np.stack([right.max(axis=0), -inside[differ].sum(axis=0)])
+        better = (values[0] > best[0]) | ((values[0] == best[0]) & (values[1] > best[1]))
+        best[:, better] = values[:, better]
+        for f in np.flatnonzero(better):
+            chosen[f] = (a, b, int(right[:, f].argmax()))
     return chosen

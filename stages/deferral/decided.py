@@ -5,49 +5,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from stages.fitting import FOLDS, cross_fits
+from stages.intervals import (
+    Interval,
+    Paired,
+    change,
+    paired,
+    repeated_change,
+    repeated_share,
+    share,
+    with_ends,
+)
 from stages.rule import Threshold
 from stages.sweep import Ordering, fit
 
 Row = dict[str, Any]
 Objective = str | None
+Alone = tuple[int, np.ndarray]
+Correct = Sequence[np.ndarray] | np.ndarray
 
 
 @dataclass(frozen=True)
 class Part:
-    """One fitting, applied to some of the N reported images.
+    """One fitting, applied to n images.
 
-    `rows` intp [n], which images; `escalated`, the last model ran, and `correct`, bool [n].
+    bool [n]: `escalated`, the last model ran; `correct`; `alone`, the model that one would deploy
+    instead is right. That is the `baseline`-th of the cascade's models, as `most_accurate` says.
     """
 
     fit_accuracy: float
     fit_usage: float
-    rows: np.ndarray
     escalated: np.ndarray
     correct: np.ndarray
+    baseline: int
+    alone: np.ndarray
 
     @property
     def rank(self) -> tuple[float, float]:
         """Larger is the better fit: more accurate, then less use of the last model."""
         return self.fit_accuracy, -self.fit_usage
 
-    def at(self, rows: np.ndarray) -> Part:
-        """The same, the images being `rows` of the reported ones."""
-        return replace(self, rows=rows)
+
+def most_accurate(fitting: Correct, reporting: Correct) -> Alone:
+    """(which model is the most accurate on the fitting images, the first of equals; where it is
+    right on the reported ones), from the models' correctness on both, bool [N] each."""
+    right = [int(np.count_nonzero(correct)) for correct in fitting]
+    best = right.index(max(right))
+    return best, reporting[best]
 
 
 @dataclass(frozen=True)
 class Decided:
     """`about`: the columns of the fitted cascade that its images do not tell.
 
-    `whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, and
-    applied to images that had no part in its fitting. `models` all run, but for the last one.
+    `whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, of
+    every repeat in the order of `stages.fitting.cross_fits`, and applied to images that had no part
+    in its fitting. `models` all run, but for the last one.
     """
 
     about: Row
@@ -59,32 +78,98 @@ class Decided:
     def parts(self) -> tuple[Part, ...]:
         return (self.whole, *self.folds)
 
-    @cached_property
-    def honest(self) -> Part:
-        """What is to be reported of all N images: the folds' decisions where cross-fitted."""
+    @property
+    def judged(self) -> tuple[Part, ...]:
+        """What tells how accurate the cascade is: the folds where cross-fitted."""
+        return self.folds or (self.whole,)
+
+    @property
+    def accuracy(self) -> Interval:
+        n, right = len(self.whole.correct), [part.correct.sum() for part in self.judged]
         if not self.folds:
-            return self.whole
-        escalated, correct = np.empty((2, len(self.whole.rows)), bool)
-        for part in self.folds:
-            escalated[part.rows], correct[part.rows] = part.escalated, part.correct
-        return replace(self.whole, escalated=escalated, correct=correct)
+            return share(int(right[0]), n)
+        return repeated_share([int(sum(each)) for each in _by_repeat(right)], n)
+
+    @property
+    def usage(self) -> Interval:
+        """Of the last model, at the λ that is deployed."""
+        return share(int(self.whole.escalated.sum()), len(self.whole.escalated))
+
+    def change(self, others: Sequence[np.ndarray]) -> Interval:
+        """Of accuracy, against other answers: bool [n], right, for each of `judged`."""
+        pairs = [
+            paired(part.correct, other) for part, other in zip(self.judged, others, strict=True)
+        ]
+        if not self.folds:
+            return change(pairs[0])
+        return repeated_change([_together(each) for each in _by_repeat(pairs)])
 
     @property
     def row(self) -> Row:
-        crossfit = shares("crossfit_", self.honest) if self.folds else NO_CROSSFIT
-        return self.about | shares("", self.whole) | crossfit
+        fitted = {"fit_accuracy": self.whole.fit_accuracy, "fit_usage": self.whole.fit_usage}
+        shown = with_ends("accuracy", self.accuracy) | with_ends("usage", self.usage)
+        return self.about | shown | fitted
 
 
-NO_CROSSFIT: Row = {"crossfit_accuracy": None, "crossfit_usage": None}
+T = TypeVar("T")
+
+
+def _by_repeat(folds: Sequence[T]) -> list[Sequence[T]]:
+    return [folds[i : i + FOLDS] for i in range(0, len(folds), FOLDS)]
+
+
+def _together(pairs: Sequence[Paired]) -> Paired:
+    return Paired(*(sum(getattr(each, name) for each in pairs) for name in ("won", "lost", "n")))
+
+
+class Images(Protocol):
+    """What a cascade knows of N images, and of those where `keep` (bool [N]) holds."""
+
+    def __len__(self) -> int: ...
+
+    def subset(self: T, keep: np.ndarray) -> T: ...
+
+
+def fitting_images(n: int) -> Iterator[np.ndarray]:
+    """bool [n]: those that fit, for every fold of every repeat; they decide the others."""
+    for _, rows, _ in cross_fits(n):
+        keep = np.zeros(n, bool)
+        keep[rows] = True
+        yield keep
+
+
+Known = TypeVar("Known", bound=Images)
+Progress = Callable[[int, int], None]
+
+
+def cross_fitted(
+    fitted: Callable[[Known, Known], Iterable[tuple[Row, Part]]],
+    fitting: Known,
+    reporting: Known,
+    progress: Progress = lambda done, total: None,
+) -> Iterator[Decided]:
+    """The cascades that `fitted` fits on one set of images and applies to another; where both are
+    the same, all of it is done again for every fold, on the others alone."""
+    cascades = list(fitted(fitting, reporting))
+    folds = []
+    kept = list(fitting_images(len(fitting))) if reporting is fitting else []
+    for done, keep in enumerate(kept):
+        progress(done, len(kept))
+        again = fitted(fitting.subset(keep), fitting.subset(~keep))
+        folds.append([part for _, part in again])
+    for i, (about, whole) in enumerate(cascades):
+        yield Decided(about, whole, tuple(fold[i] for fold in folds))
 
 
 @dataclass(frozen=True)
 class Swept:
-    """Fitting and reported images by how sure the first answer is; `right` bool [N] of each."""
+    """Fitting and reported images by how sure the first answer is; `right` bool [N] of each, and
+    the model that one would deploy instead."""
 
     fitting: Ordering
     reporting: Ordering
     right: tuple[np.ndarray, np.ndarray]
+    alone: Alone
 
     def fitted(
         self, fit_gain: np.ndarray, gain: np.ndarray, objectives: Sequence[str]
@@ -101,14 +186,8 @@ class Swept:
         """A given λ."""
         sides = (self.fitting, fit_gain, self.right[0]), (self.reporting, gain, self.right[1])
         (fit_to, fit_right), (escalated, right) = (_sent(threshold, *side) for side in sides)
-        part = Part(_mean(fit_right), _mean(fit_to), np.arange(len(right)), escalated, right)
-        return {
-            "threshold": threshold,
-            "fit_accuracy": part.fit_accuracy,
-            "fit_usage": part.fit_usage,
-            "n": len(right),
-            "fit_n": len(fit_right),
-        }, part
+        part = Part(_mean(fit_right), _mean(fit_to), escalated, right, *self.alone)
+        return {"threshold": threshold, "n": len(right), "fit_n": len(fit_right)}, part
 
 
 def _sent(
@@ -124,10 +203,6 @@ def _mean(values: np.ndarray) -> float:
     return int(values.sum()) / len(values)
 
 
-def shares(prefix: str, part: Part) -> Row:
-    return {f"{prefix}accuracy": _mean(part.correct), f"{prefix}usage": _mean(part.escalated)}
-
-
 class Best:
     """The candidate with the best fit at objective `by`, all its objectives along.
 
@@ -138,24 +213,24 @@ class Best:
     def __init__(self, by: Objective = "best") -> None:
         self.by = by
         self.candidates = 0
-        self._chosen: list[Mapping[Objective, Decided]] = []
+        self._whole: Mapping[Objective, Decided] = {}
+        self._parts: list[dict[Objective, Part]] = []
 
     def offer(self, candidate: Mapping[Objective, Decided]) -> None:
         self.candidates += 1
-        parts = candidate[self.by].parts
-        self._chosen = self._chosen or [candidate] * len(parts)
-        for i, part in enumerate(parts):
-            if part.rank > self._chosen[i][self.by].parts[i].rank:
-                self._chosen[i] = candidate
+        for i, part in enumerate(candidate[self.by].parts):
+            if i < len(self._parts) and part.rank <= self._parts[i][self.by].rank:
+                continue
+            if not i:
+                self._whole = candidate
+            mine = {objective: each.parts[i] for objective, each in candidate.items()}
+            self._parts[i : i + 1] = [mine]
 
     @property
     def decided(self) -> dict[Objective, Decided]:
         """By objective; empty without candidates."""
-        objectives = self._chosen[0] if self._chosen else {}
-        return {each: _joined([chosen[each] for chosen in self._chosen]) for each in objectives}
-
-
-def _joined(chosen: Sequence[Decided]) -> Decided:
-    """The first fitted on all images, the others each in its own fold."""
-    folds = (one.parts[i] for i, one in enumerate(chosen) if i)
-    return replace(chosen[0], folds=tuple(folds))
+        folds = self._parts[1:]
+        return {
+            objective: replace(each, folds=tuple(fold[objective] for fold in folds))
+            for objective, each in self._whole.items()
+        }

@@ -42,8 +42,9 @@ def predicted_gains(
     """The expected target, float64 on the fitting and on the reported images of A.
 
     target: int8 [N] in {−1, 0, 1} on the fitting images. They are predicted by the model of the
-    other folds, reported ones by that of all fitting images; where both are the same images, by the
-    other folds too.
+    other folds of them, reported ones by that of all fitting images; where both are the same
+    images, by the other folds too. Where λ is cross-fitted this is nested: the fitting images are
+    then four outer folds, cut into folds anew, and nothing of the fifth is seen.
     """
     inputs = features(fitting)
     out = np.empty(len(target))

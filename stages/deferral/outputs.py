@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.calibration import fit_temperature
-from stages.fitting import FOLDS, folds
+from stages.calibration import Judged, fit_temperature
+from stages.deferral.temperature import least
 from stages.logits import Parts, blocks, scaled, scored, subset, together
 
 TOP = 10
@@ -20,8 +20,9 @@ class Outputs:
     """One model on N images of K classes, its logits divided by `temperature`.
 
     labels and prediction int32 [N]; `scalars` float64 [N] by name; `top` float64 [N, min(10, K)],
-    the largest probabilities, descending. `parts` gives the logits again; where only scores are
-    cached it is None, as are margin, energy and `top`.
+    the largest probabilities, descending, at temperature 1. `parts` gives the logits again; where
+    only scores are cached it is None, as are margin, energy and `top`. Images that are a `part_of`
+    others, and which, take from there what needs another pass over the logits.
     """
 
     labels: np.ndarray
@@ -31,6 +32,10 @@ class Outputs:
     classes: int
     parts: Parts | None = field(repr=False)
     temperature: float = 1.0
+    part_of: tuple[Outputs, np.ndarray] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @classmethod
     def of(cls, parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Outputs:
@@ -69,13 +74,35 @@ class Outputs:
 
     @cached_property
     def tempered(self) -> float:
-        """The temperature that these images' labels ask for."""
-        return fit_temperature(self.logits, self.labels).value
+        """The temperature that these images' labels ask for, in three digits."""
+        if self.part_of is None:
+            start = fit_temperature(self.logits, self.labels).value
+        else:
+            start = self.part_of[0].tempered
+        return least(lambda t: float(self.nll(t).mean()), start)
+
+    def nll(self, temperature: float) -> np.ndarray:
+        """float64 [N] of the labels, in nats, with logits z/T; a pass over the logits, once a T."""
+        if self.part_of is not None:
+            whole, keep = self.part_of
+            return whole.nll(temperature)[keep]
+        if temperature not in self._nll:
+            self._nll[temperature] = Judged.of(self.logits, self.labels, temperature).nll
+        return self._nll[temperature]
+
+    @cached_property
+    def _nll(self) -> dict[float, np.ndarray]:
+        return {}
 
     def at(self, temperature: float) -> Outputs:
-        """The same images with logits z/T; one more pass over the logits, once per T."""
-        if temperature not in self._at:
-            self._at[temperature] = Outputs.of(self.logits, self.labels, temperature)
+        """The same images with logits z/T, without `top`; a pass over the logits, once a T."""
+        if temperature in self._at:
+            return self._at[temperature]
+        if self.part_of is not None:
+            whole, keep = self.part_of
+            return whole.at(temperature).subset(keep)
+        made = Outputs.of(self.logits, self.labels, temperature)
+        self._at[temperature] = replace(made, top=None)
         return self._at[temperature]
 
     @cached_property
@@ -98,16 +125,8 @@ class Outputs:
             scalars={name: value[keep] for name, value in self.scalars.items()},
             top=None if self.top is None else self.top[keep],
             parts=None if self.parts is None else subset(self.parts, keep),
+            part_of=(self, keep),
         )
-
-    @cached_property
-    def folds(self) -> list[tuple[np.ndarray, Outputs, Outputs]]:
-        """(rows intp of a fold, the other folds, that fold), for each: what cross-fitting needs."""
-        fold = folds(len(self.labels))
-        return [
-            (np.flatnonzero(fold == f), self.subset(fold != f), self.subset(fold == f))
-            for f in range(FOLDS)
-        ]
 
 
 def _reduce(
@@ -128,25 +147,32 @@ def _reduce(
 
 @dataclass(frozen=True)
 class Pair:
-    """A and B on the same images."""
+    """A and B on the same images, which may be a `part_of` another pair's."""
 
     a: Outputs
     b: Outputs
+    part_of: tuple[Pair, np.ndarray] | None = field(default=None, repr=False)
 
-    @cached_property
-    def folds(self) -> list[tuple[np.ndarray, Pair, Pair]]:
-        """(rows intp of a fold, the other folds, that fold), for each."""
-        return [
-            (rows, Pair(others_a, others_b), Pair(own_a, own_b))
-            for (rows, others_a, own_a), (_, others_b, own_b) in zip(
-                self.a.folds, self.b.folds, strict=True
-            )
-        ]
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def correct(self) -> tuple[np.ndarray, np.ndarray]:
+        """bool [N] of each."""
+        return self.a.correct, self.b.correct
+
+    def subset(self, keep: np.ndarray) -> Pair:
+        """The images where `keep` (bool [N]) holds."""
+        return Pair(self.a.subset(keep), self.b.subset(keep), (self, keep))
 
     def at(self, t_a: float, t_b: float) -> Pair:
         """The same images with A's logits divided by t_a and B's by t_b."""
-        if (t_a, t_b) not in self._at:
-            self._at[t_a, t_b] = Pair(self.a.at(t_a), self.b.at(t_b))
+        if (t_a, t_b) in self._at:
+            return self._at[t_a, t_b]
+        if self.part_of is not None:
+            whole, keep = self.part_of
+            return whole.at(t_a, t_b).subset(keep)
+        self._at[t_a, t_b] = Pair(self.a.at(t_a), self.b.at(t_b))
         return self._at[t_a, t_b]
 
     @cached_property
@@ -156,6 +182,9 @@ class Pair:
     @cached_property
     def ensemble(self) -> np.ndarray:
         """int32 [N]: the first largest of the mean of A's and B's probabilities; one joint pass."""
+        if self.part_of is not None:
+            whole, keep = self.part_of
+            return whole.ensemble[keep]
         answer = np.empty(len(self.a.labels), np.int32)
         for rows, z_a, z_b in together(self.a.logits, self.b.logits):
             p = softmax(scaled(z_a, self.a.temperature))
