@@ -9,7 +9,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices, questions
-from cascade_cli.output import print_json, progress, say
+from cascade_cli.output import print_json, print_text, progress, say
 
 if TYPE_CHECKING:
     from cache import Store
@@ -38,6 +38,8 @@ def report(
     max_cost: questions.MaxCost = None,
     match: questions.Match = None,
     best_accuracy: questions.BestAccuracy = False,
+    within: questions.Within = None,
+    confidence: questions.Confidence = None,
     split: opt.Split = None,
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
@@ -50,7 +52,7 @@ def report(
         str | None,
         typer.Option(
             "--certify",
-            help="EPSILON,DELTA of the certified λ: lost against B alone. [default: 0.01,0.1]",
+            help="MAX_LOSS,RISK of the certified λ, against B alone. [default: 0.01,0.1]",
         ),
     ] = None,
     output: Annotated[
@@ -75,7 +77,8 @@ def report(
     from stages.certify import Limits
     from stages.report.searched import priced
 
-    question = questions.only(questions.given(min_accuracy, max_cost, match, best_accuracy))
+    given = questions.given(min_accuracy, max_cost, match, best_accuracy)
+    question = questions.only(given, within, confidence)
     limits = None if certify is None else Limits(*asking.risks(certify))
     store, images = Store(cache), gather.Images(data, weights)
     if scorefn is not None:
@@ -83,8 +86,6 @@ def report(
     dataset = asking.dataset_in(store, dataset, (model_1, model_2))
     reported = gather.reported(store, dataset, split, None, images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
-    for note in fitted.notes:
-        say(note)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = prices.of_all(store, reported, asked)
     most = questions.limit(max_cost, priced(pricer))
@@ -94,6 +95,8 @@ def report(
     with progress("comparing cascades") as tell:
         written = partial(stage.run, store, reported, fitted, pair, scorefn, output, figures, tell)
         facts = written(pricer, limits, source, question)
+    for note in facts["notes"]:
+        say(note)
     if as_json:
         print_json(facts)
         return
@@ -117,23 +120,27 @@ def _images(store: Store, reported: ScoreSet, images: Images) -> Source:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from stages.questions import ONE_SE
-
-    if facts["answered"] or facts["question"] != ONE_SE:
-        print(facts["sentence"])
-    if facts["answered"]:
-        if facts["cost"] is not None:
-            print(prices.counted(facts))
-        if prices.lacks_energy(facts):
-            print(f"energy unknown: {prices.NO_SENSOR}")
-    else:
-        check = " with post-check" if facts["postcheck"] else ""
-        pair = f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}"
-        print(f"{pair}: {facts['chosen_by']}")
-        print(
-            f"{facts['expected_accuracy']:.2%} right, {facts['expected_usage']:.1%} to B; "
-            f"{facts['best_single']} alone {facts['best_single_accuracy']:.2%}"
-        )
-        prices.show(facts)
+    """What the search answers, and of the cascade that was asked for instead."""
+    first, *more = facts["sentences"]
+    print_text(first)
+    print_text(" ".join(more))
+    if not facts["answered"]:
+        print()
+        _show_chosen(facts)
+    elif facts["cost"] is not None:
+        print(prices.counted(facts))
+    if facts["answered"] and prices.lacks_energy(facts):
+        print(f"energy unknown: {prices.NO_SENSOR}")
     for file in (facts["output"], *facts["figures"]):
         print(f"wrote {file}")
+
+
+def _show_chosen(facts: dict[str, Any]) -> None:
+    check = " with post-check" if facts["postcheck"] else ""
+    pair = f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}"
+    print_text(f"{pair}: {facts['chosen_by']}")
+    print(
+        f"{facts['accuracy']:.2%} right, {facts['usage']:.1%} to B; "
+        f"{facts['baseline']} alone {facts['baseline_accuracy']:.2%}"
+    )
+    prices.show(facts)

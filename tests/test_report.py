@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
+import naive as naive_rules
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -24,7 +25,8 @@ from running import cascade
 import cache
 from cache import InputError, Partition, Store
 from cache.schema import SAMPLES, logits_schema
-from stages import costs, fitting, report, score, threshold
+from stages import costs, fitting, report, score
+from stages.questions import Question
 from stages.report import charts, corners, packing, points
 
 ROOT = Path(__file__).parents[1]
@@ -234,7 +236,7 @@ def test_the_points_table_says_what_a_naive_loop_says(tmp_path, made, name):
 
 
 def test_the_best_is_chosen_on_the_fitting_images_and_reported_on_the_others(made):
-    store, reported, facts, page = made
+    store, reported, _, page = made
     val = score.load(store, "toy", "val")
     best = -1.0
     for a in range(3):
@@ -249,16 +251,23 @@ def test_the_best_is_chosen_on_the_fitting_images_and_reported_on_the_others(mad
     accuracy, usage = naive(reported, a, b, first[2], limit, first[3] == "yes")
     assert [float(cell) for cell in first[5:8]] == [best, accuracy, usage]
     assert float(first[8]) == MACS[NAMES.index(first[0])] + usage * MACS[NAMES.index(first[1])]
-    assert facts["sentence"] in page.text
+
+
+def test_the_verdict_comes_first_and_the_other_sentences_follow(made):
+    _, _, facts, page = made
+    verdict, *more = facts["sentences"]
+    assert facts["sentence"] == " ".join(facts["sentences"])
+    assert page.text.index(verdict) < page.text.index(" ".join(more))
+    assert facts["target"] in ("MEETS", "CANNOT TELL", "MISSES")
+    assert facts["worth"] in ("WORTH IT", "CANNOT TELL", "NOT WORTH IT")
 
 
 @pytest.mark.parametrize("asked", [(), ("-m1", "small", "-m2", "large", "-s", "entropy")])
 def test_all_of_it_is_about_the_cascade_that_it_opens_with(tmp_path, made, asked):
     """The one asked for, else the search's answer: in the tables, the figure and the terminal."""
-    where = ("-d", "toy", "--cost", "macs", "--cache", made[0].root)
-    search = ("search", *where) + (("--models", "small,large") if asked else ())
+    where = ("-d", "toy", "--cost", "macs", "--best-accuracy", "--cache", made[0].root)
     keys = ("model_1", "model_2", "score")
-    answer = tuple(cascade(*search, "--json").json["answer"][key] for key in keys)
+    answer = tuple(cascade("search", *where, "--json").json["answer"][key] for key in keys)
     a, b, name = ("small", "large", "entropy") if asked else answer
     command = ("report", *where, *asked, "-o", tmp_path / "p.html", "--figures", tmp_path)
     with drawn() as specs:
@@ -267,12 +276,49 @@ def test_all_of_it_is_about_the_cascade_that_it_opens_with(tmp_path, made, asked
     page = read(tmp_path / "p.html")
     pick, models = page.data()["pick"], page.data()["models"]
     assert (models[pick["a"]]["name"], models[pick["b"]]["name"], pick["score"]) == (a, b, name)
-    assert f"Operating points of {a} → {b} by {name} on toy/test" in page.text
+    assert f"Operating points of {a} → {b} by {name} on test" in page.text
     assert specs["threshold"]["title"]["text"] == f"{a} → {b}, {name}, on toy/test"
-    [chosen] = [d for d in specs["accuracy-cost"]["datasets"]["points"] if d.get("chosen")]
-    assert chosen["name"] == f"{a} → {b}"
-    told = cascade(*command).out.splitlines()[0]
-    assert told.startswith(f"{a} → {b}") if asked else told == facts["sentence"]
+    [ring] = specs["accuracy-cost"]["datasets"]["ring"]
+    figures = {key: facts[key] for key in ("cost", "accuracy", "usage")}
+    assert {key: ring[key] for key in figures} == pytest.approx(figures)
+    assert ring["name"] == f"{a} → {b}"
+    told = " ".join(cascade(*command).out.split())
+    assert told.startswith(facts["sentence"])
+    assert (f"{a} → {b}, {name}" in told) == bool(asked)
+
+
+QUESTIONS = {
+    "match": ("--match", "large"),
+    "within": ("--within", "0.2"),
+    "best": ("--best-accuracy",),
+    "accuracy": ("--min-accuracy", "0.7"),
+    "sure": ("--min-accuracy", "0.7", "--confidence", "0.9"),
+    "cost": ("--max-cost", "4M"),
+}
+
+
+@pytest.mark.parametrize("asked", QUESTIONS)
+@pytest.mark.parametrize("splits", [("test", "val"), ("test",)])
+def test_the_figure_rings_what_search_answers(tmp_path, asked, splits):
+    """Its λ and cost, whether it is a cascade or one model alone."""
+    store = write_cache(tmp_path / "cache", dict.fromkeys(splits, 90))
+    args = ("-d", "toy", "--cost", "macs", *QUESTIONS[asked], "--cache", store.root)
+    answer = cascade("search", *args, "--json").json["answer"]
+    out = ("-o", tmp_path / "p.html", "--figures", tmp_path)
+    with drawn() as specs:
+        facts = cascade("report", *args, *out, "--json").json
+    [ring] = specs["accuracy-cost"]["datasets"]["ring"]
+    names = [answer[key] for key in ("model_1", "model_2") if answer[key]]
+    assert ring["name"] == " → ".join(names)
+    for key in ("cost", "accuracy", "usage"):
+        assert ring[key] == pytest.approx(answer[key], rel=1e-12)
+    assert "'the answer'" in json.dumps(specs["accuracy-cost"])
+    assert facts["answered"] == (len(names) == 2)
+    if facts["answered"]:
+        assert {key: facts[key] for key in answer} == answer
+        marks = specs["threshold"]["datasets"]["points"]
+        [mark] = [mark for mark in marks if mark["objective"] == "answer"]
+        assert (mark["accuracy"], mark["usage"]) == (answer["accuracy"], answer["usage"])
 
 
 def test_the_heat_map_says_who_covers_whose_mistakes(made, specs):
@@ -314,7 +360,7 @@ def test_the_drawn_curve_is_the_cascade_at_every_threshold(tmp_path, made, name)
 
 
 def test_accuracy_and_cost_name_every_model_and_cascade(made, specs):
-    _, _, facts, _ = made
+    _, _, facts, page = made
     spec = specs["accuracy-cost"]
     dots = spec["datasets"]["points"]
     singles = {dot["name"]: dot for dot in dots if dot["kind"] == "single model"}
@@ -323,12 +369,13 @@ def test_accuracy_and_cost_name_every_model_and_cascade(made, specs):
     )
     cascades = {dot["name"] for dot in dots if dot["kind"] == "cascade, best"}
     assert cascades == {f"{a} → {b}" for a in NAMES for b in NAMES if a != b}
-    [chosen] = [dot for dot in dots if dot.get("chosen")]
-    assert chosen["name"] == f"{facts['model_1']} → {facts['model_2']}"
-    assert chosen["cost"] == facts["macs_per_request"]
+    [ring] = spec["datasets"]["ring"]
+    opened = facts if facts["answered"] else page.data()["search"]["answer"]
+    assert ring["name"] == " → ".join(opened[k] for k in ("model_1", "model_2") if opened[k])
+    assert ring["cost"] == pytest.approx(opened["cost"])
     assert '"field":"name"' in json.dumps(spec, separators=(",", ":"))
     for cost, accuracy in ((f["cost"], f["accuracy"]) for f in spec["datasets"]["frontier"]):
-        assert not [d for d in dots if d["cost"] < cost and d["accuracy"] >= accuracy]
+        assert not [d for d in [*dots, ring] if d["cost"] < cost and d["accuracy"] >= accuracy]
 
 
 TIMES = {"small": 2.0, "large": 11.0, HOSTILE: 5.0}
@@ -371,9 +418,8 @@ def test_measured_costs_are_drawn_and_named(tmp_path, joules):
     a, b = facts["model_1"], facts["model_2"]
     assert (facts["cost_kind"], facts["cost_unit"]) == (kind, unit)
     assert facts["cost"] == pytest.approx(scale * (TIMES[a] + facts["usage"] * TIMES[b]))
-    assert facts["cost_ratio"] == pytest.approx(
-        facts["expected_cost"] / (scale * TIMES[facts["best_single"]])
-    )
+    base = scale * TIMES[facts["baseline"]]
+    assert facts["saved"] == pytest.approx(1 - facts["cost"] / base)
     shown = cascade(*args).out
     assert f"{kind} of all models on desk, 2 threads" in shown
     assert ("run `cascade doctor`" in shown) is not joules
@@ -385,7 +431,7 @@ def test_another_cost_batch_size_and_baseline_can_be_asked_for(tmp_path):
     macs = cascade(*args, "--cost", "macs", "--baseline", "small").json
     assert (macs["cost_kind"], macs["cost_why"]) == ("macs", "multiply-adds, as asked")
     assert (macs["baseline"], macs["baseline_cost"]) == ("small", MACS[0])
-    assert macs["expected_cost"] == macs["macs_per_request"]
+    assert macs["cost"] == pytest.approx(macs["macs_per_request"])
     wanted = ("--cost", "latency", "--cost-device", "desk, 2 threads", "--cost-batch-size", "8")
     facts = cascade(*args, *wanted, "-m1", "small", "-m2", "large").json
     reported = score.load(store, "toy", "test")
@@ -447,26 +493,95 @@ def test_the_legend_of_accuracy_and_cost_names_all_that_is_drawn(made):
     [file] = [file for file in made[2]["figures"] if file.endswith("accuracy-cost.svg")]
     text = "{http://www.w3.org/2000/svg}text"
     words = {e.text for e in ET.fromstring(Path(file).read_text(encoding="utf-8")).iter(text)}
-    assert {"nothing cheaper reaches it", "the chosen cascade", *charts.KINDS} <= words
+    assert {"nothing cheaper reaches it", "the answer", *charts.KINDS} <= words
 
 
-def test_without_another_split_the_expected_figures_are_the_cross_fitted(tmp_path):
-    store = write_cache(tmp_path / "cache", {"test": 90})
-    reported, facts = make(store, tmp_path / "p.html")
+RULES = [(name, post) for name in naive_rules.SCORES for post in (False, True)]
+
+
+def nested(reported, a: int, b: int):
+    """(accuracy, low, high) where each fold is decided by the best rule and λ of the others."""
+    repeats = [fitting.folds(len(reported.labels), repeat=r) for r in range(10)]
+    by_rule = [
+        naive_rules.cross_fit(name, naive_rules.images_of(reported, a, b, name), p, "best", repeats)
+        for name, p in RULES
+    ]
+    decided = [
+        [min(held, key=lambda h: (-h.fit_right, h.fit_sent)) for held in zip(*folds, strict=True)]
+        for folds in zip(*by_rule, strict=True)
+    ]
+    return naive_rules.honest(decided, len(reported.labels))[0]
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """One split, and a question that nothing tests: all of it is cross-fitted."""
+    folder = tmp_path_factory.mktemp("folded")
+    store = write_cache(folder / "cache", {"test": 45})
+    asked = Question("best-accuracy")
+    with drawn() as specs:
+        out = {"figures": folder / "figures", "question": asked}
+        reported, facts = make(store, folder / "page.html", **out)
+    return reported, facts, read(folder / "page.html"), specs
+
+
+def test_without_another_split_accuracies_are_those_of_folds_that_had_no_part(folded):
+    reported, facts, page, _ = folded
     assert facts["fit_method"] == "cross-fit"
-    page = read(tmp_path / "p.html")
     assert facts["notes"][0] in page.text
-    rows = threshold.operating_points(
-        reported, fitting.plan(store, reported), threshold.all_pairs(NAMES), threshold.Question()
-    )
-    keys = ("model_1", "model_2", "score", "postcheck")
-    known = {tuple(row[key] for key in keys): row for row in rows if row["objective"] == "best"}
-    shown = [known[(*row[:3], row[3] == "yes")] for row in page.tables[1][1:]]
-    honest = [row["crossfit_accuracy"] for row in shown]
-    assert [float(row[5]) for row in page.tables[1][1:]] == honest
-    assert honest != [row["accuracy"] for row in shown]
-    assert honest == sorted(honest, reverse=True)
-    assert honest[0] == max(row["crossfit_accuracy"] for row in known.values())
+    head, *rows = page.tables[1]
+    assert head[5:7] == ["fit accuracy", "accuracy"]
+    for row in (rows[0], rows[-1]):
+        a, b = (reported.index(name) for name in row[:2])
+        assert float(row[6]) == pytest.approx(nested(reported, a, b)[0])
+        limit = number(row[4], row[2])
+        told = naive(reported, a, b, row[2], limit, row[3] == "yes")
+        assert (float(row[5]), float(row[7])) == pytest.approx(told)
+    in_sample = [float(row[5]) for row in rows]
+    assert in_sample == sorted(in_sample, reverse=True)
+    assert sum(float(row[6]) for row in rows) < sum(in_sample)
+
+
+def test_marks_of_folds_stand_where_the_folds_say(folded):
+    _, _, page, specs = folded
+    marks = [m for m in specs["threshold"]["datasets"]["points"] if m["objective"] != "answer"]
+    assert [float(row[5]) for row in page.tables[0][1:]] == [mark["accuracy"] for mark in marks]
+    assert "marks are cross-fitted" in specs["threshold"]["description"]
+    dots = specs["accuracy-cost"]["datasets"]["points"]
+    for row in page.tables[1][1:]:
+        [dot] = [d for d in dots if d["name"] == f"{row[0]} → {row[1]}" and "best" in d["kind"]]
+        assert dot["accuracy"] == float(row[6])
+
+
+def test_a_pair_asked_for_has_the_accuracy_of_folds_that_chose_its_rule(tmp_path):
+    store = write_cache(tmp_path / "cache", {"test": 45})
+    asked = {"question": Question("best-accuracy")}
+    reported, facts = make(store, tmp_path / "p.html", ("small", "large"), **asked)
+    a, b = reported.index("small"), reported.index("large")
+    found = [facts[f"accuracy{end}"] for end in ("", "_low", "_high")]
+    assert found == pytest.approx(nested(reported, a, b))
+
+
+def test_one_split_that_tests_its_answer_is_cut_in_two(tmp_path):
+    """All of the page is about the images that did not name the answer."""
+    store = write_cache(tmp_path / "cache", {"test": 200})
+    whole, facts = make(store, tmp_path / "p.html", ("small", "large"), "maxp")
+    assert (facts["fit_method"], facts["fit_n"], facts["n"]) == ("hold-out", 60, 140)
+    page = read(tmp_path / "p.html")
+    assert "Chosen on 60 images of test, shown on 140 others of test." in page.text
+    plan, shown = fitting.held_out(fitting.plan(store, whole))
+    a, b = shown.index("small"), shown.index("large")
+    for check, objective, limit, _, _, accuracy, usage in page.tables[0][1:]:
+        told = naive(shown, a, b, "maxp", number(limit, "maxp"), check == "yes")
+        assert (float(accuracy), float(usage)) == told
+        if objective == "best":
+            limits = {-1.0, 2.0, *plan.scores.scores["maxp"][a]}
+            most = max(naive(plan.scores, a, b, "maxp", x, check == "yes")[0] for x in limits)
+            fit = naive(plan.scores, a, b, "maxp", number(limit, "maxp"), check == "yes")
+            assert fit[0] == most
+    for model, top1, *_ in page.tables[2][1:]:
+        m = shown.index(model)
+        assert float(top1) == sum(shown.predictions[m] == shown.labels) / 140
 
 
 def test_fitting_on_the_reported_images_is_said(tmp_path, made):
@@ -487,7 +602,7 @@ def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
     assert set(specs) == {"threshold", "heterogeneity"}
     assert page.data()["cost"]["noun"] == "model runs"
     assert "No cost of all these models is known" in page.data()["cost"]["why"]
-    assert (facts["macs_per_request"], facts["macs_ratio"]) == (None, None)
+    assert facts["macs_per_request"] is None
 
 
 @pytest.mark.parametrize(

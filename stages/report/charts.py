@@ -17,7 +17,7 @@ from stages.report.costs import Costs
 Row = dict[str, Any]
 BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
 LINES = {"accuracy": BLUE, "accuracy with post-check": ORANGE, "use of B": GREY}
-SHAPES = {"best": "circle", "1se": "diamond"}
+SHAPES = {"best": "circle", "1se": "diamond", "answer": "square"}
 KINDS = {"single model": PURPLE, "cascade, best": BLUE, "cascade, 1se": ORANGE}
 _INK = "black"
 _SHARE, _AXIS_SHARE = ".2%", ".2~%"
@@ -106,7 +106,7 @@ def threshold_curve(
     path: dict[str, Any] = {"x": x, "color": color, "order": "i:Q"}
     solid = alt.Chart(alt.NamedData("accuracy")).mark_line(strokeWidth=1.5)
     dashed = alt.Chart(alt.NamedData("use")).mark_line(strokeWidth=1.5, strokeDash=[5, 3])
-    accuracy = alt.layer(solid.encode(y=left, **path), _marks(color))
+    accuracy = alt.layer(solid.encode(y=left, **path), _marks(color, points))
     chart = alt.layer(accuracy, dashed.encode(y=right, **path)).resolve_scale(y="independent")
     *solid_names, use = LINES
     data = {
@@ -118,12 +118,17 @@ def threshold_curve(
 
 
 def accuracy_cost(
-    points: Sequence[Row], front: Sequence[tuple[float, float]], costs: Costs
+    points: Sequence[Row],
+    front: Sequence[tuple[float, float]],
+    ring: Sequence[Row],
+    ringed: str,
+    costs: Costs,
 ) -> Drawing:
     """Accuracy over the cost per request.
 
-    `points` have `name`, `kind` (of KINDS), `cost`, `accuracy`, and for cascades `how`, `usage`
-    and `chosen`; `front` are the (cost, accuracy) that nothing cheaper reaches.
+    `points` have `name`, `kind` (of KINDS), `cost`, `accuracy`, and for cascades `how` and `usage`;
+    `front` are the (cost, accuracy) that nothing cheaper reaches; around those of `ring`, at most
+    one, is a ring, which stands for what `ringed` says.
     """
     labelled = sum(point["kind"] == "single model" for point in points) <= 8
     place: dict[str, Any] = {
@@ -149,11 +154,11 @@ def accuracy_cost(
     layers = [
         line.encode(**place, strokeDash=solid),
         _dots(dots, costs),
-        _ring(dots),
+        _ring(place, ringed),
         *([_names(dots)] * labelled),
     ]
     steps = [{"cost": cost, "accuracy": value} for cost, value in front]
-    data = {"points": list(points), "frontier": steps}
+    data = {"points": list(points), "frontier": steps, "ring": list(ring)}
     return Drawing(alt.layer(*layers).properties(height=360), data)
 
 
@@ -180,9 +185,10 @@ def _line(name: str, x: np.ndarray, y: np.ndarray) -> list[Row]:
     return [{"line": name, "i": i, "x": a, "y": b} for i, (a, b) in enumerate(pairs)]
 
 
-def _marks(color: alt.Color) -> alt.Chart:
-    """The chosen operating points, on their lines."""
-    scale = alt.Scale(domain=list(SHAPES), range=list(SHAPES.values()))
+def _marks(color: alt.Color, points: Sequence[Row]) -> alt.Chart:
+    """The chosen operating points, in the colours of their lines."""
+    shapes = {name: SHAPES[name] for name in dict.fromkeys(row["objective"] for row in points)}
+    scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
     legend = alt.Legend(title=None, orient="bottom", symbolFillColor=_INK, symbolStrokeColor=_INK)
     marks = alt.Chart(alt.NamedData("points")).mark_point(
         filled=True, size=110, opacity=1, stroke=_INK, strokeWidth=1
@@ -221,11 +227,12 @@ def _dots(dots: alt.Chart, costs: Costs) -> alt.Chart:
     )
 
 
-def _ring(dots: alt.Chart) -> alt.Chart:
-    chosen = dots.transform_filter("datum.chosen")
-    ring = chosen.mark_point(size=220, strokeWidth=2, filled=False, color=_INK, tooltip=None)
+def _ring(place: dict[str, Any], ringed: str) -> alt.Chart:
+    ring = alt.Chart(alt.NamedData("ring")).mark_point(
+        size=220, strokeWidth=2, filled=False, color=_INK, tooltip=None
+    )
     full = alt.Opacity("ring:N", scale=alt.Scale(range=[1]), legend=_key("circle"))
-    return ring.transform_calculate(ring="'the chosen cascade'").encode(opacity=full)
+    return ring.transform_calculate(ring=f"'{ringed}'").encode(**place, opacity=full)
 
 
 def _key(symbol: str) -> alt.Legend:

@@ -10,9 +10,8 @@ import numpy as np
 
 from cache.provenance import versions
 from stages.heterogeneity import matrix
-from stages.questions import ACCURACY, BEST, COST, MATCH, ONE_SE, Question
-from stages.report import corners, tables
-from stages.report.costs import Costs
+from stages.report import corners, packing, tables, words
+from stages.report.explorer import Explorer
 from stages.report.page import Number, Page, Tile
 from stages.report.points import Row, Subject, frontier
 from stages.report.searched import Searched
@@ -44,68 +43,58 @@ class Curve:
     off: float
 
 
-def summary(subject: Subject) -> Row:
-    """The report's key figures, JSON-ready."""
+def summary(subject: Subject, searched: Searched) -> Row:
+    """What the page opens with, and what the search answers; JSON-ready."""
     reported, chosen = subject.reported, subject.points.chosen
-    cheaper = subject.points.other(chosen, "1se")
-    single = reported.models[int(reported.accuracy.argmax())]
-    facts = {
+    costs: Row = {} if subject.answered else subject.costs.compared(chosen, reported)
+    macs = [reported.macs[chosen[name]] for name in ("model_1", "model_2")]
+    return {
         "dataset": reported.dataset,
         **chosen,
+        **costs,
         "models": list(reported.models),
         "chosen_by": how_chosen(subject),
-        **{f"{key}_1se": cheaper[key] for key in ("threshold", "accuracy", "usage")},
-        **{f"{key}_1se": cheaper[key] for key in ("expected_accuracy", "expected_usage")},
-        "best_single": single,
-        "best_single_accuracy": float(reported.accuracy.max()),
-        "best_single_macs": reported.macs[single],
+        "macs_per_request": _expected(macs, chosen["usage"]),
         "notes": list(subject.plan.notes),
+        "answered": subject.answered,
+        "question": str(searched.question),
+        "target": searched.target,
+        "worth": searched.worth,
+        "sentence": " ".join(searched.sentences),
+        "sentences": searched.sentences,
     }
-    facts["gain"] = facts["expected_accuracy"] - facts["best_single_accuracy"]
-    facts["macs_ratio"] = _ratio(facts["macs_per_request"], facts["best_single_macs"])
-    costs = subject.costs
-    facts |= costs.compared(chosen) | {"expected_cost": costs.of(chosen)}
-    facts["cost_ratio"] = _ratio(facts["expected_cost"], costs.alone(single))
-    return facts
 
 
-def build(subject: Subject, searched: Searched, data: str) -> Page:
+def _expected(macs: Sequence[int | None], usage: float) -> float | None:
+    first, second = macs
+    return None if first is None or second is None else first + usage * second
+
+
+def build(subject: Subject, searched: Searched, found: Explorer) -> Page:
     """The page, with what its script reads."""
     chosen = subject.points.chosen
-    best = subject.points.best_of_pairs[:TOP]
+    best = [row for row, _ in subject.points.pairs[:TOP]]
     return Page(
         title=f"Cascades on {subject.where}",
-        asked=_asked(searched.question, subject),
-        summary=searched.sentence,
-        tiles=_tiles(searched.answer, subject.costs),
+        asked=words.asked(searched, subject.costs),
+        sentences=searched.sentences,
+        tiles=_tiles(subject, searched),
+        basis=words.basis(subject, searched.answer["selected"]),
         tables=(
             tables.operating_points(subject, subject.points.alike(chosen)),
             tables.best_cascades(subject, best),
             tables.models(subject),
         ),
         inputs=[t for t in (tables.inputs(subject), tables.cost_inputs(subject)) if t is not None],
-        data=data,
+        data=packing.pack(found.facts, found.arrays),
         notes=subject.plan.notes,
         foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",
     )
 
 
-def _asked(question: Question, subject: Subject) -> str:
-    """The question, in words."""
-    value = question.value or 0.0
-    words = {
-        ONE_SE: "the cheapest within one standard error of the most accurate",
-        BEST: "the most accurate",
-        ACCURACY: f"the cheapest that is right on at least {100 * value:.6g}%",
-        COST: f"the most accurate for at most {subject.costs.number(value).text} a request",
-        MATCH: f"the cheapest as accurate as {question.model}",
-    }
-    return f"Asked for: {words[question.kind]}, on {subject.plan.split}."
-
-
-def figures(subject: Subject, drawn: Curve) -> list[Figure]:
+def figures(subject: Subject, searched: Searched, drawn: Curve) -> list[Figure]:
     """For a paper: the chosen cascade's sweep, accuracy and cost, and the heterogeneity."""
-    found = (_curve(subject, drawn), _cost(subject), _heterogeneity(subject))
+    found = (_curve(subject, drawn), _cost(subject, searched), _heterogeneity(subject))
     return [figure for figure in found if figure is not None]
 
 
@@ -126,29 +115,52 @@ def draw(subject: Subject) -> Curve:
 def how_chosen(subject: Subject) -> str:
     """In words, why it is this cascade."""
     if subject.answered:
-        return "the search's answer, at its most accurate λ"
+        return "the search's answer"
     count = len(subject.reported.models)
     first, second = (name or "any other model" for name in subject.pair)
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
     rules = subject.score or "maxp, difference and entropy"
-    return f"highest {subject.ranked_by}, of {pairs} with {rules}, with and without post-check"
+    return (
+        f"the most accurate on {subject.fitted_on}, where λ is fitted, of {pairs} with {rules}, "
+        "with and without post-check"
+    )
 
 
-def _tiles(answer: Row, costs: Costs) -> list[Tile]:
+def _tiles(subject: Subject, searched: Searched) -> list[Tile]:
     """The key figures of what the search answers; a single model has none against itself."""
-    baseline, pair = answer["baseline"], answer["model_2"] is not None
-    shown: list[tuple[str, str, Callable[[float], Number]]] = [
-        ("accuracy", "accuracy", tables.share),
-        ("accuracy_change", f"accuracy against {baseline}", tables.points),
-        ("usage", "use of B", tables.share),
-        ("cost", f"{costs.kind.noun} per request", costs.number),
-        ("saved", f"saved against {baseline}", lambda value: Number(value, f"{value:.1%}")),
-    ]
-    return [
-        Tile(label, say(answer[name]), (say(answer[f"{name}_low"]), say(answer[f"{name}_high"])))
-        for name, label, say in shown
-        if pair or name in ("accuracy", "cost")
-    ]
+    answer, costs = searched.answer, subject.costs
+    folds = ", cross-fitted" if subject.cross_fitted else ""
+    name = answer["model_1"] if answer["model_2"] is None else None
+    tiles = [_shares(answer, "accuracy", f"accuracy{folds}", tables.share)]
+    if name != searched.against:
+        label = f"accuracy against {searched.against}{folds}"
+        tiles.append(_shares(answer, "accuracy_change", label, tables.points))
+    if name is None:
+        tiles.append(_shares(answer, "usage", "use of B", tables.share))
+    cost, low, high = costs.numbers(*_ends(answer, "cost"))
+    tiles.append(Tile(f"{costs.kind.noun} per request", cost, (low, high)))
+    if name != answer["baseline"]:
+        tiles.append(_saved(answer))
+    return tiles
+
+
+def _ends(row: Row, name: str) -> tuple[float, float, float]:
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+
+
+def _shares(row: Row, name: str, label: str, say: Callable[[float], Number]) -> Tile:
+    value, low, high = map(say, _ends(row, name))
+    return Tile(label, value, (low, high))
+
+
+def _saved(row: Row) -> Tile:
+    """What is saved, or how much more it costs: never a negative saving."""
+    value, low, high = _ends(row, "saved")
+    if value >= 0:
+        told = [Number(each, f"{each:.1%}") for each in (value, low, high)]
+        return Tile(f"cheaper than {row['baseline']}", told[0], (told[1], told[2]))
+    told = [Number(each, f"{-each:.1%}") for each in (value, high, low)]
+    return Tile(f"costs more than {row['baseline']}", told[0], (told[1], told[2]))
 
 
 def _curve(subject: Subject, drawn: Curve) -> Figure:
@@ -156,12 +168,14 @@ def _curve(subject: Subject, drawn: Curve) -> Figure:
 
     chosen = subject.points.chosen
     rows = subject.points.alike(chosen)
+    if subject.answered:
+        rows = [*rows, chosen | {"objective": "answer"}]
     title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}, on {subject.where}"
     caption = (
         f"Accuracy (left) and B's share of all requests (right) over λ: "
         f"{drawn.steps:,} steps, {_thinned(drawn)}. Marked are the operating points fitted on "
-        f"{subject.plan.split}: best (highest accuracy there) and 1se (least use of B within one "
-        "standard error of it)."
+        f"{subject.fitted_on}: best (highest accuracy there) and 1se (least use of B within one "
+        f"standard error of it){', and the answer' * subject.answered}. {words.drawn(subject)}"
     )
     chart = charts.threshold_curve(drawn.lines, [_mark(row) for row in rows])
     return charts.Figure("threshold", title, caption, chart)
@@ -185,19 +199,21 @@ def _thinned(drawn: Curve) -> str:
     )
 
 
-def _cost(subject: Subject) -> Figure | None:
+def _cost(subject: Subject, searched: Searched) -> Figure | None:
     """None where no cost is known."""
     from stages.report import charts
 
-    dots = [*_single_dots(subject), *_cascade_dots(subject, subject.points.best_of_pairs)]
+    dots = [*_single_dots(subject), *_cascade_dots(subject)]
     if not dots:
         return None
-    front = frontier((d["cost"], d["accuracy"]) for d in dots)
+    ring = _ring(subject, searched)
+    front = frontier((dot["cost"], dot["accuracy"]) for dot in (*dots, *ring))
+    name = "the answer" if _nothing_asked(subject) else "the chosen cascade"
     caption = (
-        "Each model alone, and each pair's best cascade at its two operating points; the line is "
-        "what nothing cheaper reaches, the ring the chosen cascade."
+        "Each model alone, and each pair's best cascade at its two fitted λ; the line is what "
+        f"nothing cheaper reaches, the ring {name}. {words.basis(subject)}"
     )
-    chart = charts.accuracy_cost(dots, front, subject.costs)
+    chart = charts.accuracy_cost(dots, front, ring, name, subject.costs)
     title = f"Accuracy and cost on {subject.where}"
     return charts.Figure("accuracy-cost", title, caption, chart)
 
@@ -211,28 +227,36 @@ def _single_dots(subject: Subject) -> list[Row]:
     ]
 
 
-def _cascade_dots(subject: Subject, best: Sequence[Row]) -> list[Row]:
-    """Both points of each cascade, one where they are the same; the chosen one is among them."""
-    dots, chosen = [], subject.points.chosen
-    for row in best if any(row is chosen for row in best) else [*best, chosen]:
-        cheaper = subject.points.other(row, "1se")
-        both = [row] if cheaper["threshold"] == row["threshold"] else [row, cheaper]
-        costs = [subject.costs.of(r) for r in both]
-        dots += [_dot(r, cost, r is chosen) for r, cost in zip(both, costs, strict=True) if cost]
+def _cascade_dots(subject: Subject) -> list[Row]:
+    """Both points of each pair's best cascade, one where they are the same."""
+    dots = []
+    for best, one_se in subject.points.pairs:
+        for row in (best,) if one_se["threshold"] == best["threshold"] else (best, one_se):
+            dots += [dot | {"kind": f"cascade, {row['objective']}"} for dot in _dot(subject, row)]
     return dots
 
 
-def _dot(row: Row, cost: float, chosen: bool) -> Row:
+def _ring(subject: Subject, searched: Searched) -> list[Row]:
+    """Around what the page is about: the search's answer, unless another cascade was asked for."""
+    return _dot(subject, searched.answer if _nothing_asked(subject) else subject.points.chosen)
+
+
+def _nothing_asked(subject: Subject) -> bool:
+    return not any((*subject.pair, subject.score))
+
+
+def _dot(subject: Subject, row: Row) -> list[Row]:
+    """None where its cost is unknown."""
+    cost = subject.costs.of(row, subject.reported)
     check = " with post-check" if row["postcheck"] else ""
-    return {
-        "name": f"{row['model_1']} → {row['model_2']}",
-        "kind": f"cascade, {row['objective']}",
+    dot = {
+        "name": " → ".join(filter(None, (row["model_1"], row["model_2"]))),
         "cost": cost,
-        "accuracy": row["expected_accuracy"],
-        "usage": row["expected_usage"],
+        "accuracy": row["accuracy"],
+        "usage": row["usage"],
         "how": f"{row['score']}{check}, λ = {tables.limit(row).text}",
-        "chosen": chosen,
     }
+    return [dot] if cost else []
 
 
 def _heterogeneity(subject: Subject) -> Figure:
@@ -247,7 +271,3 @@ def _heterogeneity(subject: Subject) -> Figure:
         "(their answers differ and one is right); the most accurate model first."
     )
     return charts.Figure("heterogeneity", "Heterogeneity", caption, chart)
-
-
-def _ratio(cost: float | None, single: float | None) -> float | None:
-    return cost / single if cost is not None and single else None

@@ -5,33 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from stages.amounts import figures
 from stages.pricing import Pricer
 from stages.report.page import Cell, Number
-from stages.simulate import priced, simulate
+from stages.score import ScoreSet
+from stages.simulate import simulate
 from stages.spending import RUNS
-from stages.threshold import cascade_of
+from stages.threshold import cascade_of, cost_of
 
 Row = dict[str, Any]
+
+
+Steps = tuple[tuple[float, str], ...]
+_COUNTED: Steps = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, ""))
 
 
 @dataclass(frozen=True)
 class Kind:
     """How a kind of cost is written: `noun` in running text, `unit` on an axis, d3's formats of
-    the axis and of a single figure, and for the tables a factor and its unit."""
+    the axis and of a single figure; for the page's script, as `amounts` tells it, the unit `short`
+    that stands behind a number, and in which `steps` that is told."""
 
     noun: str
     unit: str
     axis: str
     figure: str
-    scale: float
     short: str
+    steps: Steps = ((1.0, ""),)
 
 
 KINDS = {
-    "joules": Kind("joules", "J", "~s", ".4s", 1e3, "mJ"),
-    "latency": Kind("latency", "ms", ".3~g", ".4~g", 1.0, "ms"),
-    "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", 1e-6, "M"),
-    RUNS: Kind("model runs", "model runs", "~g", ".4~g", 1.0, "runs"),
+    "joules": Kind("joules", "J", "~s", ".4s", " mJ", ((1e-3, ""),)),
+    "latency": Kind("latency", "ms", ".3~g", ".4~g", " ms"),
+    "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", "", _COUNTED),
+    RUNS: Kind("model runs", "model runs", "~g", ".4~g", " runs"),
 }
 
 
@@ -68,38 +75,32 @@ class Costs:
         known = model in self.pricer.prices.forward
         return self.pricer.model(model).value if known else None
 
-    def of(self, row: Row) -> float | None:
-        """An operating point's, for the use of B that is expected of it."""
-        a, b = row["model_1"], row["model_2"]
-        if not {a, b} <= self.pricer.prices.forward.keys():
+    def of(self, row: Row, reported: ScoreSet) -> float | None:
+        """An operating point's, of one model or two."""
+        if row["model_2"] is None:
+            return self.alone(row["model_1"])
+        if not self._known(row):
             return None
-        size = self.pricer.batch_size
-        to_b = simulate(self.pricer.scores, cascade_of(row)).escalated
-        parts = self.pricer.bill(a, b, to_b).parts
-        seen, usage = parts["forward", b].value, float(to_b.mean())
-        # Cross-fitted, the expected use of B is another than at this λ.
-        each = seen / usage if usage else self.pricer.prices.model(b, size)
-        return parts["forward", a].value + row["expected_usage"] * each
+        escalated = simulate(reported, cascade_of(row)).escalated
+        return self.pricer.request(row["model_1"], row["model_2"], escalated).value
 
-    def compared(self, row: Row) -> Row:
-        """The cost fields of an operating point against the baseline, all None where unknown."""
-        cascade = cascade_of(row)
-        known = {row["model_1"], row["model_2"]} <= self.pricer.prices.forward.keys()
-        return priced(
-            cascade, simulate(self.pricer.scores, cascade), self.pricer if known else None
-        )
+    def compared(self, row: Row, reported: ScoreSet) -> Row:
+        """The cost fields of an operating point against its baseline, all None where unknown."""
+        return cost_of(row, reported, self.pricer if self._known(row) else None)
+
+    def _known(self, row: Row) -> bool:
+        return {row["model_1"], row["model_2"]} <= self.pricer.prices.forward.keys()
 
     def cell(self, value: float | None) -> Cell:
         return "unknown" if value is None else self.number(value)
 
     def number(self, value: float) -> Number:
-        return Number(value, f"{significant(value * self.kind.scale)} {self.kind.short}")
+        return self.numbers(value)[0]
 
-
-def significant(value: float) -> str:
-    """Four digits of it, never as a power of ten where it is large.
-
-    >>> significant(0.105698), significant(123456.0)
-    ('0.1057', '123,500')
-    """
-    return f"{float(f'{value:.4g}'):,.12g}"
+    def numbers(self, value: float, *others: float) -> list[Number]:
+        """A cost and others beside it, in as many decimals as it."""
+        told = figures(self.pricer.prices.unit, value, *others)
+        return [
+            Number(each, f"{text}{self.kind.short}")
+            for each, text in zip((value, *others), told, strict=True)
+        ]

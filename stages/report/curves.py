@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,13 +28,17 @@ BEST, ONE_SE, CERTIFIED, FRONTIER, HULL, ANSWER = KINDS
 
 
 class Mark(NamedTuple):
-    """A λ of a cascade that has a name; accuracies are of the fitting images and cross-fitted."""
+    """A λ of a cascade that has a name: its accuracy, of folds decided by the others where λ is
+    cross-fitted, and that on the images which fitted it."""
 
     kind: str
     threshold: Threshold
+    accuracy: float = np.nan
     fit_accuracy: float = np.nan
-    crossfit_accuracy: float = np.nan
-    crossfit_usage: float = np.nan
+
+    @classmethod
+    def of(cls, kind: str, row: Mapping[str, Any]) -> Mark:
+        return cls(kind, row["threshold"], row["accuracy"], row["fit_accuracy"])
 
 
 class Key(NamedTuple):
@@ -214,7 +218,7 @@ def _marks(marks: Sequence[Mark], counts: Sequence[np.ndarray]) -> dict[str, np.
         "mark_limit": np.array(limits, np.float64),
         "mark_mode": np.array([modes.get(str(mark.threshold), 0) for mark in marks], np.int64),
     }
-    for name in ("fit_accuracy", "crossfit_accuracy", "crossfit_usage"):
+    for name in ("accuracy", "fit_accuracy"):
         out[f"mark_{name}"] = np.array([getattr(mark, name) for mark in marks], np.float64)
     k, right, won = np.concatenate([*counts, np.zeros((3, 0), np.int64)], axis=1)
     return out | {"mark_k": k, "mark_right": right, "mark_won": won}

@@ -14,8 +14,9 @@ from stages.commands import IMPORTED
 from stages.costs import NORMAL
 from stages.datasets import Source
 from stages.heterogeneity import measures
+from stages.intervals import FEW, LEVEL, least, most, z_of
 from stages.pricing import Pricer, batches, by_size
-from stages.report import curves, details, thumbnails
+from stages.report import curves, details, thumbnails, words
 from stages.report.certified import Certifying
 from stages.report.costs import Costs
 from stages.report.curves import Group, Key, Mark, Marks
@@ -41,19 +42,18 @@ def explore(
 ) -> Explorer:
     """`source` are the images to show, None where they were not given."""
     reported, pricer = subject.reported, subject.costs.pricer
-    reference = reported.index(searched.answer["baseline"])
+    reference = reported.index(searched.against)
     models, names = len(reported.models), subject.names
     limit = curves.corners(models, names)
     marks = _marks(subject, searched)
     groups = list(curves.groups(reported, reference, marks, certifying, limit, names))
     arrays = curves.arrays(groups, models) | _prices(pricer, groups) | _metrics(reported)
-    best = [curves.number(key_of(reported, r), models, names) for r in subject.points.best_of_pairs]
-    arrays["best_of_pairs"] = np.array(best, np.int64)
+    arrays |= _best_of_pairs(subject)
     classes = class_names(subject.store, reported)
     known, found = _details(subject, groups, len(classes))
     arrays |= details.arrays(reported, found, known, len(classes))
     off = float(arrays["off"].max() / len(reported.labels))
-    facts = _facts(subject, reference, certifying) | {
+    facts = _facts(subject, searched, certifying) | {
         "corners": limit,
         "off": off,
         "search": searched.about(),
@@ -68,10 +68,10 @@ def explore(
     return Explorer(facts, arrays, limit, off)
 
 
-def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
-    reported, plan, costs = subject.reported, subject.plan, subject.costs
-    macs = reported.macs
-    limits = certifying.limits
+def _facts(subject: Subject, searched: Searched, certifying: Certifying) -> Row:
+    reported, plan = subject.reported, subject.plan
+    macs, limits = reported.macs, certifying.limits
+    reference = reported.index(searched.against)
     return {
         "dataset": reported.dataset,
         "split": reported.split,
@@ -79,6 +79,10 @@ def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
         "fit_split": plan.split,
         "fit_method": plan.method,
         "fit_n": len(plan.scores.labels),
+        "fitted_on": subject.fitted_on,
+        "shown_on": subject.shown_on,
+        "fitted_here": subject.fitted_here,
+        "drawn": words.drawn(subject),
         "models": [
             {"name": name, "right": int(right.sum()), "macs": macs[name]}
             for name, right in zip(reported.models, reported.correct, strict=True)
@@ -86,16 +90,28 @@ def _facts(subject: Subject, reference: int, certifying: Certifying) -> Row:
         "overlap": _overlap(reported, reference),
         "scores": [{"name": name, "sign": named(name).sign} for name in subject.names],
         "kinds": curves.KINDS,
-        "normal": NORMAL,
+        "normal": z_of(LEVEL),
+        "limits": _exact_limits(len(reported.labels)),
         "reference": reference,
+        "baseline": reported.index(searched.answer["baseline"]),
         "imported": {m.partition.keys["runtime"] for m in reported.manifests} == {IMPORTED},
-        "cost": _cost(costs),
+        "cost": _cost(subject.costs),
         "certificate": {
             "epsilon": limits.epsilon,
             "delta": limits.delta,
-            "split": plan.split,
+            "split": subject.fitted_on,
             "why": certifying.why,
         },
+    }
+
+
+def _exact_limits(n: int) -> Row:
+    """Clopper–Pearson limits of 0 to FEW − 1 of n images: what intervals of differences that small
+    are made of."""
+    error, counts = (1 - LEVEL) / 2, range(min(FEW, n + 1))
+    return {
+        "least": [least(count, n, error) for count in counts],
+        "most": [most(count, n, error) for count in counts],
     }
 
 
@@ -106,24 +122,40 @@ def _overlap(reported: ScoreSet, reference: int) -> list[int]:
 
 def _cost(costs: Costs) -> Row:
     kind = costs.kind
-    about = {name: getattr(kind, name) for name in ("noun", "unit", "scale", "short")}
-    return about | {"axis": costs.axis, "why": costs.why, "batch_size": costs.pricer.batch_size}
+    return {
+        "noun": kind.noun,
+        "unit": kind.unit,
+        "short": kind.short,
+        "steps": kind.steps,
+        "normal": NORMAL,
+        "axis": costs.axis,
+        "why": costs.why,
+        "batch_size": costs.pricer.batch_size,
+    }
 
 
 def _marks(subject: Subject, searched: Searched) -> Marks:
     """The fitted λ of every cascade, and those of the search."""
     out: dict[Key, list[Mark]] = {}
     for row in subject.points.rows:
-        extra = [row[name] for name in ("fit_accuracy", "crossfit_accuracy", "crossfit_usage")]
-        mark = Mark(row["objective"], row["threshold"], *(_number(value) for value in extra))
+        mark = Mark.of(row["objective"], row)
         out.setdefault(key_of(subject.reported, row), []).append(mark)
-    for key, marks in searched.marks(subject.reported).items():
+    for key, marks in searched.marks().items():
         out[key] += marks
     return out
 
 
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
+def _best_of_pairs(subject: Subject) -> dict[str, np.ndarray]:
+    """The number of each pair's best cascade, and its accuracy at its two fitted λ: where folds
+    fitted them, of folds that chose the cascade too."""
+    reported, pairs = subject.reported, subject.points.pairs
+    keys = [key_of(reported, best) for best, _ in pairs]
+    numbers = [curves.number(key, len(reported.models), subject.names) for key in keys]
+    return {
+        "best_of_pairs": np.array(numbers, np.int64),
+        "pair_best": np.array([best["accuracy"] for best, _ in pairs], np.float64),
+        "pair_1se": np.array([one_se["accuracy"] for _, one_se in pairs], np.float64),
+    }
 
 
 def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:

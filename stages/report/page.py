@@ -51,13 +51,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """`asked` is the question that `summary` answers; `tiles` are the key figures; `notes` are
-    warnings and remarks; `data` is what the script reads, as `packing.pack` gives it."""
+    """`asked` is the question that the `sentences` answer, the verdict first; `tiles` are the key
+    figures, `basis` tells of which images; `notes` are warnings and remarks; `data` is what the
+    script reads, as `packing.pack` gives it."""
 
     title: str
     asked: str
-    summary: str
+    sentences: Sequence[str]
     tiles: Sequence[Tile]
+    basis: str
     tables: Sequence[Table]
     inputs: Sequence[Table]
     data: str
@@ -80,8 +82,10 @@ def render(page: Page) -> str:
         script="\n".join(_resource("js", name) for name in SCRIPTS),
         title=escape(page.title),
         asked=escape(page.asked),
-        summary=_words(page.summary),
+        verdict=_words(page.sentences[0]),
+        summary=_words(" ".join(page.sentences[1:])),
         tiles="".join(map(_tile, page.tiles)),
+        basis=_words(page.basis),
         notes=f'<ul class="notes">{notes}</ul>' if notes else "",
         tables="\n".join(map(_table, page.tables)),
         inputs="\n".join(map(_table, page.inputs)),

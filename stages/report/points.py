@@ -1,25 +1,28 @@
-"""Which cascades a report is about: the operating points of all pairs, with costs, and the choice.
+"""Which cascades a report is about: the operating points of all pairs, and the choice.
 
-The choice never looks at what is reported: cascades are ranked by their accuracy on the fitting
-images, or, cross-fitted, by that of folds decided with the λ of the others.
+The choice never looks at what is reported: of several cascades the most accurate where λ was fitted
+is taken. Where folds fitted it, each of them makes that choice too, so that the accuracy told is
+that of images without a part in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from cache import InputError, Store
 from cache.errors import one_of
+from stages.crossfit_pairs import Decided, best_of
 from stages.fitting import FitPlan
 from stages.lacking import another
 from stages.report.costs import Costs
 from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named, own
-from stages.threshold import Question, all_pairs, operating_points
+from stages.threshold import Question, all_pairs, cross_fitted_points, honest
 
 Row = dict[str, Any]
 Wanted = tuple[str | None, str | None]
@@ -27,35 +30,33 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Points:
-    """`rows` are `operating_points` of all pairs, each with `expected_accuracy`,
-    `expected_usage` (cross-fitted ones where λ is cross-fitted), `rank_accuracy` and
-    `macs_per_request` (None where unknown); `chosen` is the best of those asked for, where nothing
-    was, the best of the cascade that the search answers with."""
+class Fitted:
+    """A cascade at its two fitted λ, and what the folds decided of both, None unless
+    cross-fitted."""
 
-    rows: list[Row]
-    chosen: Row
+    best: Row
+    one_se: Row
+    decided: tuple[Decided, Decided] | None
 
     @property
-    def best_of_pairs(self) -> list[Row]:
-        """One row per pair, the best first."""
-        best: dict[tuple[str, str], Row] = {}
-        for row in sorted((row for row in self.rows if row["objective"] == "best"), key=_rank):
-            best.setdefault((row["model_1"], row["model_2"]), row)
-        return list(best.values())
+    def rank(self) -> tuple[float, float]:
+        """The most accurate where it was fitted, then the least use of B."""
+        return -self.best["fit_accuracy"], self.best["fit_usage"]
 
-    def other(self, row: Row, objective: str) -> Row:
-        """The same cascade's other operating point."""
-        key = (*_cascade(row), objective)
-        return self._by_name[key]
+
+@dataclass(frozen=True)
+class Points:
+    """`rows` are `operating_points` of all pairs; `pairs` the two rows of each pair's best cascade,
+    the best pair first; `chosen` is what the page opens with: the search's answer, or the best of
+    what was asked for."""
+
+    rows: list[Row]
+    pairs: list[tuple[Row, Row]]
+    chosen: Row
 
     def alike(self, row: Row) -> list[Row]:
         """The points of the same pair and score: with and without post-check, best and 1se."""
-        return [other for other in self.rows if _cascade(other)[:3] == _cascade(row)[:3]]
-
-    @cached_property
-    def _by_name(self) -> dict[tuple[Any, ...], Row]:
-        return {(*_cascade(row), row["objective"]): row for row in self.rows}
+        return [other for other in self.rows if _alike(other) == _alike(row)]
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,30 @@ class Subject:
         return names_with(self.score)
 
     @property
-    def ranked_by(self) -> str:
-        """In words, what the choice goes by."""
-        return {
-            "cross-fit": "cross-fitted accuracy",
-            "same-split": f"accuracy on {self.plan.split} itself",
-            "other-split": f"accuracy on {self.plan.split}, where λ is fitted",
-        }[self.plan.method]
+    def cross_fitted(self) -> bool:
+        return self.plan.method == "cross-fit"
+
+    @property
+    def fitted_here(self) -> bool:
+        """Whether λ was fitted on the images that are shown."""
+        return self.plan.method in ("cross-fit", "same-split")
+
+    @property
+    def fitted_on(self) -> str:
+        """The images that fit λ, in words."""
+        n = len(self.plan.scores.labels)
+        return f"{n:,} images of {self.plan.split}" if self.held_out else self.plan.split
+
+    @property
+    def shown_on(self) -> str:
+        """The images that are reported, in words."""
+        n = len(self.reported.labels)
+        return f"{n:,} others of {self.reported.split}" if self.held_out else self.reported.split
+
+    @property
+    def held_out(self) -> bool:
+        """Whether one split is cut into images that fit and those that are shown."""
+        return self.plan.method == "hold-out"
 
 
 def gather(
@@ -98,24 +116,48 @@ def gather(
     score: str | None,
     answer: Row,
     progress: Progress,
+    baseline: np.ndarray | None = None,
 ) -> Points:
-    """Every pair's operating points, and the best with these models and this score; None is any.
-
-    Where all are None, the best of `answer`, unless that is a single model.
-    """
+    """Every pair's operating points, each pair's best cascade, and what the page opens with: the
+    `answer` where it is asked about, else the best with these models and this score; None is any.
+    `baseline` bool [N] is right where a model is that was asked for to compare with."""
     pairs, question = all_pairs(reported.models), Question(names_with(score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
-    macs = reported.macs
-    rows = []
-    for row in operating_points(reported, plan, pairs, question):
-        row |= _expected(row, plan)
-        rows.append(row | {"macs_per_request": _cost(row, macs)})
+    rows, fitted = [], []
+    found = cross_fitted_points(reported, plan, pairs, question, baseline)
+    for (best, decided), (one_se, also) in zip(found, found, strict=True):
+        folds = None if decided is None or also is None else (decided, also)
+        fitted.append(Fitted(best, one_se, folds))
+        rows += [best, one_se]
         progress(len(rows), total)
-    wanted = {"model_1": pair[0], "model_2": pair[1], "score": score, "objective": "best"}
     if answers(pair, score, answer):
-        wanted |= {key: answer[key] for key in ("model_1", "model_2", "score", "postcheck")}
-    fitting = [r for r in rows if all(v in (None, r[k]) for k, v in wanted.items())]
-    return Points(rows, min(fitting, key=_rank))
+        return Points(rows, _best_of_pairs(fitted), answer)
+    wanted = {"model_1": pair[0], "model_2": pair[1], "score": score}
+    some = [f for f in fitted if all(v in (None, f.best[k]) for k, v in wanted.items())]
+    return Points(rows, _best_of_pairs(fitted), best_among(some)[0])
+
+
+def _best_of_pairs(fitted: Sequence[Fitted]) -> list[tuple[Row, Row]]:
+    by_pair: dict[tuple[str, str], list[Fitted]] = {}
+    for each in fitted:
+        by_pair.setdefault((each.best["model_1"], each.best["model_2"]), []).append(each)
+    ranked = sorted(by_pair.values(), key=lambda several: min(each.rank for each in several))
+    return [best_among(several) for several in ranked]
+
+
+def best_among(several: Sequence[Fitted]) -> tuple[Row, Row]:
+    """The rows of the best by the fit; where folds fitted it, with the accuracy of folds each of
+    which is decided by the best of the others."""
+    first = min(several, key=lambda each: each.rank)
+    folds = [each.decided for each in several if each.decided is not None]
+    if not folds:
+        return first.best, first.one_se
+    best = best_of([best for best, _ in folds])
+    # The 1se λ of the cascade whose best λ is the best.
+    chosen_alike = [
+        replace(one_se, fit_right=best.fit_right, fit_sent=best.fit_sent) for best, one_se in folds
+    ]
+    return first.best | honest(best), first.one_se | honest(best_of(chosen_alike))
 
 
 def answers(pair: Wanted, score: str | None, answer: Row) -> bool:
@@ -155,27 +197,5 @@ def check(store: Store, reported: ScoreSet, pair: Wanted, score: str | None) -> 
         raise InputError(f"the oracle has no λ to draw: choose {', '.join(LABEL_FREE)}")
 
 
-def _expected(row: Row, plan: FitPlan) -> Row:
-    prefix = "crossfit_" if plan.method == "cross-fit" else ""
-    return {
-        "expected_accuracy": row[f"{prefix}accuracy"],
-        "expected_usage": row[f"{prefix}usage"],
-        "rank_accuracy": row["crossfit_accuracy" if prefix else "fit_accuracy"],
-        "rank_usage": row["crossfit_usage" if prefix else "fit_usage"],
-    }
-
-
-def _cost(row: Row, macs: dict[str, int | None]) -> float | None:
-    first, second = macs[row["model_1"]], macs[row["model_2"]]
-    if first is None or second is None:
-        return None
-    return first + row["expected_usage"] * second
-
-
-def _rank(row: Row) -> tuple[float, float]:
-    """The most accurate, then the least use of B."""
-    return -row["rank_accuracy"], row["rank_usage"]
-
-
-def _cascade(row: Row) -> tuple[str, str, str, bool]:
-    return row["model_1"], row["model_2"], row["score"], row["postcheck"]
+def _alike(row: Row) -> tuple[str, str, str]:
+    return row["model_1"], row["model_2"], row["score"]

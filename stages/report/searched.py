@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from stages.allpairs import rules
 from stages.fitting import FitPlan
-from stages.found import Space
 from stages.pricing import Pricer
 from stages.questions import Question
 from stages.report.curves import ANSWER, FRONTIER, HULL, Key, Mark
 from stages.score import ScoreSet
 from stages.search import Search
 from stages.spending import counted_runs
-from stages.verdict import missed, sentence
+from stages.verdict import sentences
 
 Row = dict[str, Any]
 # Of a frontier of many points so many are shown, evenly, and all corners of its hull.
@@ -26,64 +24,65 @@ _SHOWN = (
     *("kind", "model_1", "model_2", "score", "postcheck", "threshold"),
     *("threshold_low", "threshold_high"),
     *(f"{name}{end}" for name in ("accuracy", "usage", "cost") for end in ("", "_low", "_high")),
-    *("saved", "saved_low", "saved_high", "baseline", "fit_accuracy", "fit_cost"),
+    *("saved", "saved_low", "saved_high", "baseline", "matched", "fit_accuracy", "fit_cost"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
-    *("crossfit_accuracy", "crossfit_usage", "crossfit_cost"),
 )
 
 
 @dataclass(frozen=True)
 class Searched:
     """`answer`, to the `question`, `frontier` (of all its `found` points) and `baselines` are rows
-    as `cascade search --json` has them; `sentence` tells of the answer."""
+    as `cascade search --json` has them; `target` and `worth` are its two words, and `sentences`
+    tell of the answer, on the images `reported`, as chosen by `plan`."""
 
+    reported: ScoreSet
+    plan: FitPlan
     question: Question
     answer: Row
-    sentence: str
-    verdict: str
-    rival: str
+    target: str
+    worth: str
+    sentences: list[str]
     baselines: list[Row]
     frontier: list[Row]
     found: int
 
     @classmethod
-    def of(
-        cls,
-        reported: ScoreSet,
-        plan: FitPlan,
-        pricer: Pricer,
-        names: tuple[str, ...],
-        question: Question,
-    ) -> Searched:
-        search = Search(reported, plan, pricer, Space(tuple(rules(names))), question)
-        answer, found = search.answer(search.point, search.fitted(search.row))
-        alone = [search.judge.single(model) for model in reported.models]
+    def of(cls, search: Search) -> Searched:
+        answer, verdict = search.answer()
+        alone = [search.judge.single(model) for model in search.reported.models]
         return cls(
-            question,
+            search.reported,
+            search.plan,
+            search.question,
             answer,
-            sentence(search.point, answer, found, question) + missed(question, answer),
-            found.word,
-            found.rival,
+            verdict.target,
+            verdict.worth,
+            sentences(verdict),
             [*alone, *search.judge.baselines(answer, search.point)],
             _frontier(search),
             len(search.found.points),
         )
 
-    def marks(self, reported: ScoreSet) -> dict[Key, list[Mark]]:
+    @property
+    def against(self) -> str:
+        """The model that accuracy is held against; costs are against the answer's baseline."""
+        return self.answer["matched"] or self.answer["baseline"]
+
+    def marks(self) -> dict[Key, list[Mark]]:
         """The λ of all cascades on the frontier, and of the answer."""
         out: dict[Key, list[Mark]] = {}
         for row in (self.answer, *self.frontier):
             if row["model_2"] is not None:
-                mark = Mark(_KINDS[row["kind"]], row["threshold"], row["fit_accuracy"])
-                out.setdefault(key_of(reported, row), []).append(mark)
+                mark = Mark.of(_KINDS[row["kind"]], row)
+                out.setdefault(key_of(self.reported, row), []).append(mark)
         return out
 
     def about(self) -> Row:
         """JSON-ready."""
         return {
             "answer": shown(self.answer),
-            "verdict": self.verdict,
-            "rival": self.rival,
+            "target": self.target,
+            "worth": self.worth,
             "baselines": [shown(row) for row in self.baselines],
             "frontier": [shown(row) for row in self.frontier],
             "found": self.found,
@@ -95,12 +94,9 @@ _KINDS = {"answer": ANSWER, "hull": HULL, "point": FRONTIER}
 
 def _frontier(search: Search) -> list[Row]:
     """By ascending cost on the fitting images."""
-    points, corners = search.found.points, set(search.found.hull.tolist())
-    even = np.linspace(0, len(points) - 1, min(SHOWN, len(points))).round().astype(int).tolist()
-    return [
-        search.judge.row("hull" if i in corners else "point", points[i], search.fitted(i))
-        for i in sorted({*corners, *even})
-    ]
+    count, corners = len(search.found.points), search.found.hull.tolist()
+    even = np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist()
+    return [search.frontier_row(i) for i in sorted({*corners, *even})]
 
 
 def key_of(reported: ScoreSet, row: Row) -> Key:

@@ -9,18 +9,16 @@ import numpy as np
 
 import cache
 from cache import Manifest, Partition, Store
-from stages.costs import read
+from stages.amounts import figure
+from stages.costs import UNITS, read
 from stages.fitting import trained_splits
-from stages.report.costs import significant
 from stages.report.page import Cell, Number, Table
 from stages.report.points import Row, Subject
 
 
 def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
-    """The points of one pair and score, as fitted; what is cross-fitted stands beside it."""
-    crossfit = subject.plan.method == "cross-fit"
-    head = ["post-check", "point", "λ", "from", "to", "accuracy", "use of B"]
-    more = ["crossfit_accuracy", "crossfit_usage"] if crossfit else []
+    """The fitted points of one pair and score."""
+    head = ["post-check", "point", "λ", "from", "to", _accuracy_of(subject), "use of B"]
     body = [
         [
             _yes(row["postcheck"]),
@@ -28,41 +26,51 @@ def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
             limit(row),
             _bound(row["threshold_low"]),
             _bound(row["threshold_high"]),
-            *(share(row[key]) for key in ["accuracy", "usage", *more]),
+            *(share(row[key]) for key in ("accuracy", "usage")),
         ]
         for row in rows
     ]
-    head += ["cross-fitted accuracy", "its use of B"] if crossfit else []
     a, b, score = (rows[0][key] for key in ("model_1", "model_2", "score"))
+    folds = " Accuracy is cross-fitted." if subject.cross_fitted else ""
     caption = (
-        f"Operating points of {a} → {b} by {score} on {subject.where}; between “from” and “to” no "
-        f"decision changes on {subject.plan.split}."
+        f"Operating points of {a} → {b} by {score} on {subject.shown_on}; between “from” and “to” "
+        f"no decision changes on {subject.fitted_on}.{folds}"
     )
     return Table(caption, head, body)
 
 
 def best_cascades(subject: Subject, rows: Sequence[Row]) -> Table:
-    """The first of all pairs."""
-    columns = {
-        "cross-fit": {"expected_accuracy": "cross-fitted accuracy"},
-        "same-split": {"expected_accuracy": "accuracy"},
-        "other-split": {
-            "rank_accuracy": f"on {subject.plan.split}",
-            "expected_accuracy": f"on {subject.reported.split}",
-        },
-    }[subject.plan.method] | {"expected_usage": "use of B"}
-    head = ["A", "B", "score", "post-check", "λ", *columns.values(), subject.costs.kind.noun]
+    """The best of each of the first pairs."""
+    columns = {"accuracy": _accuracy_of(subject), "usage": "use of B"}
+    if subject.plan.method != "same-split":
+        columns = {"fit_accuracy": _fit_accuracy_of(subject)} | columns
+    costs = subject.costs
+    head = ["A", "B", "score", "post-check", "λ", *columns.values(), costs.kind.noun]
     body = [
         [
             *(row[key] for key in ("model_1", "model_2", "score")),
             _yes(row["postcheck"]),
             limit(row),
             *(share(row[key]) for key in columns),
-            subject.costs.cell(subject.costs.of(row)),
+            costs.cell(costs.of(row, subject.reported)),
         ]
         for row in rows
     ]
-    return Table(f"The best cascades, one per pair, by {subject.ranked_by}.", head, body)
+    folds = " Accuracy is cross-fitted, and so is the choice of the rule." * subject.cross_fitted
+    caption = (
+        f"One cascade of each pair, the best on {subject.fitted_on}, where λ is fitted; the pairs "
+        f"in that order.{folds}"
+    )
+    return Table(caption, head, body)
+
+
+def _accuracy_of(subject: Subject) -> str:
+    """The images of an accuracy, where others fitted λ, for the head of a column."""
+    return "accuracy" if subject.fitted_here else f"on {subject.shown_on}"
+
+
+def _fit_accuracy_of(subject: Subject) -> str:
+    return "fit accuracy" if subject.cross_fitted else f"on {subject.fitted_on}"
 
 
 def models(subject: Subject) -> Table:
@@ -80,7 +88,8 @@ def models(subject: Subject) -> Table:
         ]
         for m in np.argsort(-reported.accuracy, kind="stable")
     ]
-    return Table(f"Alone, on {reported.split} ({len(reported.labels):,} images).", head, body)
+    count = "" if subject.held_out else f" ({len(reported.labels):,} images)"
+    return Table(f"Alone, on {subject.shown_on}{count}.", head, body)
 
 
 def inputs(subject: Subject) -> Table:
@@ -149,15 +158,15 @@ def points(change: float) -> Number:
 def limit(row: Mapping[str, Any]) -> Number:
     """λ: a number, or that B always or never runs."""
     value = row["threshold"]
-    return Number(value, value if isinstance(value, str) else f"{value:.4f}")
+    return Number(value, value if isinstance(value, str) else f"{value:.4g}")
 
 
 def macs(value: float | None) -> Cell:
-    return "unknown" if value is None else Number(value, f"{significant(value / 1e6)} M")
+    return "unknown" if value is None else Number(value, figure(value, UNITS["macs"]))
 
 
 def _bound(value: float | None) -> Cell:
-    return "unbounded" if value is None else Number(value, f"{value:.6f}")
+    return "unbounded" if value is None else Number(value, f"{value:.6g}")
 
 
 def _count(value: int | None) -> Cell:

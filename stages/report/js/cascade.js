@@ -53,9 +53,8 @@ class Cascades {
         k: this.mark_k[m],
         right: this.mark_right[m],
         won: this.mark_won[m],
+        accuracy: this.mark_accuracy[m],
         fit: this.mark_fit_accuracy[m],
-        crossfit: this.mark_crossfit_accuracy[m],
-        crossfitUse: this.mark_crossfit_usage[m],
       });
     }
     return out;
@@ -95,16 +94,28 @@ class Cascades {
 
   /** Everything about one step, with intervals of 95 %. */
   figures(pick, step) {
-    const {right, won, k} = step, {normal, reference, models} = this.facts;
-    const bill = this.bill(pick, k), lost = models[reference].right - (right - won);
-    const mean = (won - lost) / this.n;
-    const half = normal * Math.sqrt(((won + lost) / this.n - mean * mean) / this.n);
+    const {right, won, k} = step, {reference, models} = this.facts;
+    const bill = this.bill(pick, k);
     return {
       accuracy: this.share(right),
       usage: this.share(k),
       cost: around(bill.value, bill.half),
       saved: this.saved(pick, bill),
-      accuracy_change: around(mean, half),
+      accuracy_change: this.change(won, models[reference].right - (right - won)),
+    };
+  }
+
+  /** The paired difference of accuracy, from the images that only one of the two gets right. */
+  change(won, lost) {
+    const {n} = this, {normal, limits} = this.facts, mean = (won - lost) / n;
+    if (won + lost >= limits.least.length) {
+      return around(mean, normal * Math.sqrt(((won + lost) / n - mean * mean) / n));
+    }
+    const {least, most} = limits, p = won / n, q = lost / n;
+    return {
+      value: mean,
+      low: mean - Math.hypot(p - least[won], most[lost] - q),
+      high: mean + Math.hypot(most[won] - p, q - least[lost]),
     };
   }
 
@@ -126,7 +137,7 @@ class Cascades {
       const row = this[`batch_${name}`], at = pick.b * counts.length;
       return counts.reduce((sum, count, size) => sum + count * row[at + size], 0);
     });
-    const drawn = (this.facts.normal * (value / Math.max(k, 1)) * Math.sqrt(k * (1 - k / n))) / n;
+    const drawn = (this.facts.cost.normal * (value / Math.max(k, 1)) * Math.sqrt(k * (1 - k / n))) / n;
     const parts = new Map([
       [pick.a, this.alone_half[pick.a]],
       [pick.b, (high - low) / 2 / n],
@@ -145,12 +156,12 @@ class Cascades {
     return Array.from(this.sent_batches.subarray(row * (size + 1), (row + 1) * (size + 1)));
   }
 
-  /** The share of the reference's cost that is saved; errors of parts that both share cancel. */
+  /** The share of the baseline's cost that is saved; errors of parts that both share cancel. */
   saved(pick, bill) {
-    const {reference} = this.facts, other = this.alone_value[reference];
+    const {baseline} = this.facts, other = this.alone_value[baseline];
     const errors = [pick.a, pick.b].map((m) => bill.parts.get(m) / bill.value);
-    const theirs = this.alone_half[reference] / other;
-    const shared = [pick.a, pick.b].indexOf(reference);
+    const theirs = this.alone_half[baseline] / other;
+    const shared = [pick.a, pick.b].indexOf(baseline);
     if (shared < 0) errors.push(-theirs);
     else errors[shared] -= theirs;
     const ratio = bill.value / other;

@@ -57,10 +57,15 @@ class Curve {
   jumps() {
     const there = FLAGS.filter((kind) => this.marked(kind) >= 0);
     $("jumps").replaceChildren(...there.map((kind) => {
-      const button = element("button", {type: "button", "data-jump": kind}, kind);
+      const button = element("button", {type: "button", "data-jump": kind}, kind === "certified" ? this.certified() : kind);
       button.addEventListener("click", () => this.go(this.marked(kind)));
       return button;
     }));
+  }
+
+  certified() {
+    const {epsilon, delta} = this.cascades.facts.certificate;
+    return `certified: loses at most ${exact(100 * epsilon)}\u00a0%, risk ${exact(100 * delta)}\u00a0%`;
   }
 
   go(i, tell = true) {
@@ -80,41 +85,46 @@ class Curve {
   }
 
   tiles(found) {
-    const {cost, models, reference} = this.cascades.facts, to = models[reference].name;
-    const money = (v) => costText(cost, v), share = (v) => percent(v), one = (v) => percent(v, 1);
+    const {cost, models, reference, baseline, fit_method: method} = this.cascades.facts;
+    const here = method === "cross-fit" ? " on these images" : "";
     $("figures").replaceChildren(
-      figureTile("accuracy", "accuracy", found.accuracy, share),
-      figureTile("usage", "use of B", found.usage, one),
-      figureTile("cost", `${cost.noun} per request`, found.cost, money),
-      figureTile("saved", `saved against ${to}`, found.saved, one),
-      figureTile("accuracy_change", `accuracy against ${to}`, found.accuracy_change, signed),
+      figureTile("accuracy", `accuracy${here}`, found.accuracy, each((v) => percent(v))),
+      figureTile("usage", "use of B", found.usage, each((v) => percent(v, 1))),
+      figureTile("cost", `${cost.noun} per request`, found.cost, (...values) => costTexts(cost, ...values)),
+      savedTile(found.saved, models[baseline].name),
+      figureTile("accuracy_change", `accuracy against ${models[reference].name}${here}`, found.accuracy_change, each(signed)),
     );
   }
 
-  /** What is special about this λ, and where it was fitted. */
+  /** How many images that is, and what is known of a λ that has a name. */
   note() {
-    const {facts} = this.cascades, {step} = this, said = [];
-    for (const mark of step.marks) {
-      if (mark.kind === "certified") said.push(this.promise());
-      else if (mark.kind === "frontier" || mark.kind === "hull") said.push("λ of a point on the search's frontier");
-      else if (mark.kind === "answer") said.push("λ that the search answers");
-      else {
-        const fit = `${mark.kind} λ (${percent(mark.fit)} on ${facts.fit_split}, where it was fitted`;
-        said.push(Number.isNaN(mark.crossfit) ? `${fit})` : `${fit}; cross-fitted ${percent(mark.crossfit)})`);
-      }
+    const {facts} = this.cascades, {step} = this;
+    for (const chip of $("jumps").children) {
+      const here = step.marks.some((mark) => mark.kind === chip.dataset.jump);
+      chip.setAttribute("aria-pressed", String(here));
     }
-    const where = `${whole(step.right)} of ${whole(facts.n)} images of ${facts.split} are right, ${whole(step.k)} go to B`;
-    const none = this.marked("certified") < 0 ? ` ${this.refused()}` : "";
-    const which = said.length ? ` This is the ${[...new Set(said)].join("; the ")}.` : "";
-    prose("cascade-note", `${where}.${which}${none}`);
+    const said = [`${whole(step.right)} of ${whole(facts.n)} images are right, ${whole(step.k)} go to B.`];
+    const known = FLAGS.flatMap((kind) => step.marks.filter((mark) => mark.kind === kind && kind !== "certified"));
+    if (known.length) said.push(this.fitted(known));
+    if (step.marks.some(({kind}) => kind === "certified")) said.push(this.promise());
+    if (this.marked("certified") < 0) said.push(this.refused());
+    prose("cascade-note", said.join(" "));
+  }
+
+  /** What the images say of a named λ that fitted it: those of the folds, or of another split. */
+  fitted(marks) {
+    const {fit_method: method, fitted_on: where} = this.cascades.facts;
+    if (method === "cross-fit") {
+      return `Cross-fitted: ${marks.map(({kind, accuracy}) => `${percent(accuracy)} (${kind})`).join(", ")}.`;
+    }
+    return `On ${where}, where it was chosen, ${percent(marks[0].fit)} (${marks.map(({kind}) => kind).join(", ")}).`;
   }
 
   promise() {
     const {certificate} = this.cascades.facts;
-    return `certified λ: with probability ${exact(1 - certificate.delta)} over the images of `
-      + `${certificate.split} at most ${exact(100 * certificate.epsilon)}% of all images are mistakes `
-      + "that B alone would not make (of one cascade, named before looking; `cascade search --certify` "
-      + "promises for whichever it picks)";
+    return `The certified λ: with probability ${exact(1 - certificate.delta)} over ${certificate.split} at most `
+      + `${exact(100 * certificate.epsilon)}% of all images are mistakes that B alone would not make. That holds of `
+      + "one cascade, named before looking; `cascade search --certify` promises for whichever it picks.";
   }
 
   refused() {
@@ -128,7 +138,8 @@ class Curve {
     const {cascades, pick, steps} = this, n = cascades.n;
     const shares = steps.map((step) => cascades.share(step.right));
     const alone = [cascades.accuracy(pick.a), cascades.accuracy(pick.b)];
-    const y = linear([...shares.flatMap((s) => [s.low, s.high]), ...alone]);
+    const flags = this.flagged().map(({mark}) => mark.accuracy);
+    const y = linear([...shares.flatMap((s) => [s.low, s.high]), ...alone, ...flags]);
     const plot = frame(this.box, {
       x: fixed(0, 1), y, height: 300, xTitle: "use of B", yTitle: "accuracy",
       xText: (v) => percent(v, 0), yText: (v) => percent(v, y.high - y.low < 0.06 ? 1 : 0),
@@ -150,24 +161,31 @@ class Curve {
     this.caption();
   }
 
-  /** The named λ, on the line; those that send the same images on share a label. */
+  /** The λ that have names, with their accuracy: of folds where these fitted it. */
+  flagged() {
+    return FLAGS.filter((kind) => this.marked(kind) >= 0).map((kind) => {
+      const step = this.steps[this.marked(kind)], mark = step.marks.find((each) => each.kind === kind);
+      const known = Number.isNaN(mark.accuracy) ? step.right / this.cascades.n : mark.accuracy;
+      return {kind, step, mark: {...mark, accuracy: known}};
+    });
+  }
+
+  /** Those that send the same images on share a label. */
   flags(plot) {
-    const named = new Map(), drops = [], labels = [];
-    for (const kind of FLAGS.filter((each) => this.marked(each) >= 0)) {
-      const step = this.steps[this.marked(kind)];
+    const named = new Map(), drops = [], labels = [], circles = [];
+    for (const {kind, step, mark} of this.flagged()) {
       if (!named.has(step.k)) named.set(step.k, {step, kinds: []});
       named.get(step.k).kinds.push(kind);
+      const look = `flag ${kind === "1se" ? "onese" : kind}`;
+      circles.unshift(shape("circle", {class: look, r: 4, cx: plot.x(step.k / this.cascades.n), cy: plot.y(mark.accuracy)}));
     }
     [...named.values()].sort((p, q) => p.step.k - q.step.k).forEach(({step, kinds}, place) => {
       const x = plot.x(step.k / this.cascades.n), y = plot.bottom - 8 - 15 * place;
       const end = x > plot.right - 160 ? "end" : "start";
-      drops.push(
-        shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${y - 4}`}),
-        shape("circle", {class: `flag ${kinds[0] === "1se" ? "onese" : kinds[0]}`, r: 4, cx: x, cy: plot.y(step.right / this.cascades.n)}),
-      );
+      drops.push(shape("path", {class: "drop", d: `M${x} ${plot.bottom}V${y - 4}`}));
       labels.push(shape("text", {class: "label", x: x + (end === "end" ? -6 : 6), y, "text-anchor": end}, kinds.join(", ")));
     });
-    plot.svg.append(...drops, ...labels);
+    plot.svg.append(...drops, ...circles, ...labels);
   }
 
   point() {
@@ -183,8 +201,7 @@ class Curve {
     const drawn = far ? `${whole(this.steps.length)} of its steps are kept, each exact; the line `
       + `between them is off by ${(100 * far).toFixed(3)} points at most` : "every step of λ is drawn";
     const name = (m) => this.cascades.name(m);
-    $("curve-caption").textContent = `${name(this.pick.a)} → ${name(this.pick.b)} on ${facts.dataset}/`
-      + `${facts.split}: ${drawn}. Intervals are of 95 %: Wilson's for shares, paired for differences.`;
+    $("curve-caption").textContent = `${name(this.pick.a)} → ${name(this.pick.b)}: ${drawn}. ${facts.drawn}`;
   }
 
   click(event) {

@@ -33,7 +33,8 @@ class Details {
   }
 
   where(found) {
-    return `at λ = ${limitText(found.step, 4)}`;
+    const flatters = this.cascades.facts.fitted_here ? ", on the images that fitted it" : "";
+    return `at λ = ${limitText(found.step, 4)}${flatters}`;
   }
 
   classes(pick, found) {
@@ -99,21 +100,21 @@ class Details {
       : `No live run of these models is in the cache: ${imported
         ? "their logits were imported, and `cascade live` runs only models that it has."
         : "`cascade live` makes one, and this page then shows what it measured."}`);
-    const scaled = (name, v, f, unit) => (v === null ? "unknown" : number(name, v, `${short(v * f)} ${unit}`));
+    const told = (name, v, unit) => (v === null ? "unknown" : number(name, v, costText(unit, v)));
     const gap = (name, v) => number(`${name}_gap`, v, `${v < 0 ? "" : "+"}${percent(v, 1)}`);
     /** What was measured, and below it what had been predicted and how far off that was. */
-    const held = (name, got, said, ...unit) => {
+    const held = (name, got, said, unit) => {
       const off = got === null || said === null ? [] : [", off by ", gap(name, got / said - 1)];
-      const below = element("small", {}, "predicted ", scaled(`predicted_${name}`, said, ...unit), ...off);
-      return element("span", {}, scaled(name, got, ...unit), said === null ? "" : below);
+      const below = element("small", {}, "predicted ", told(`predicted_${name}`, said, unit), ...off);
+      return element("span", {}, told(name, got, unit), said === null ? "" : below);
     };
     const row = (r) => [
       r.model_2 ? `${r.model_1} → ${r.model_2}` : r.model_1,
-      r.threshold === null ? (r.mode ?? "–") : number("threshold", r.threshold, decimal(r.threshold, 4)),
+      r.threshold === null ? (r.mode ?? "–") : number("threshold", r.threshold, limitText({mode: NUMBER, limit: r.threshold}, 4)),
       `${r.device}, ${r.precision}, batch ${r.batch_size}`,
       number("n", r.n, whole(r.n)), number("accuracy", r.accuracy, percent(r.accuracy)),
-      held("latency", r.latency_ms, r.predicted_latency_ms, 1, "ms"),
-      held("energy", r.energy_j, r.predicted_energy_j, 1e3, "mJ"),
+      held("latency", r.latency_ms, r.predicted_latency_ms, MS),
+      held("energy", r.energy_j, r.predicted_energy_j, MJ),
       r.made,
     ];
     const head = ["cascade", "λ", "ran on", "requests", "accuracy", "latency", "energy", "when"];

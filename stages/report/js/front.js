@@ -18,8 +18,7 @@ class Front {
 
   gathered() {
     const {search} = this.cascades.facts;
-    const rows = search.frontier.map((row) => this.row(row, row.model_2 ? "frontier" : "single"));
-    const out = [...this.pairs(), ...rows];
+    const out = [...this.pairs(), ...search.frontier.map((row) => this.row(row, "frontier"))];
     for (const row of search.baselines) out.push(this.row(row, row.kind));
     out.push(this.row(search.answer, "answer"));
     return out;
@@ -27,17 +26,14 @@ class Front {
 
   /** Each pair's best cascade, at its two fitted λ. */
   pairs() {
-    const out = [], {cascades} = this;
-    for (const number of cascades.best_of_pairs) {
-      const pick = cascades.at(number);
-      for (const mark of cascades.marks(number)) {
-        if (mark.kind !== "best" && mark.kind !== "1se") continue;
-        const crossfit = !Number.isNaN(mark.crossfit), cost = cascades.bill(pick, mark.k).value;
-        const accuracy = crossfit ? mark.crossfit : mark.right / cascades.n;
-        const usage = crossfit ? mark.crossfitUse : mark.k / cascades.n;
-        out.push({kind: mark.kind, cost, accuracy, usage, pick, where: mark});
+    const out = [], {cascades} = this, {n} = cascades;
+    cascades.best_of_pairs.forEach((number, i) => {
+      const pick = cascades.at(number), accuracy = {best: cascades.pair_best[i], "1se": cascades.pair_1se[i]};
+      for (const mark of cascades.marks(number).filter(({kind}) => kind in accuracy)) {
+        const cost = cascades.bill(pick, mark.k).value;
+        out.push({kind: mark.kind, cost, accuracy: accuracy[mark.kind], usage: mark.k / n, pick, where: mark});
       }
-    }
+    });
     return out;
   }
 
@@ -56,16 +52,16 @@ class Front {
   }
 
   words() {
-    const {facts} = this.cascades, {cost, search} = facts;
-    const crossfit = facts.fit_method === "cross-fit";
-    const honest = crossfit ? "cross-fitted" : `λ fitted on ${facts.fit_split}`;
-    prose("front-text", `${cost.why} Each pair stands with its best cascade (${honest}); `
-      + `the line is the frontier of ${whole(search.found)} operating points that `
-      + "`cascade search` found" + (search.found > search.frontier.length ? ` (${whole(search.frontier.length)} of them here)` : "") + (crossfit ? " on these same images, which flatters it. " : ". ")
-      + (facts.fit_split === facts.split ? "" : `It was chosen on ${facts.fit_split} and is drawn at its values on ${facts.split}, so it may zigzag. `)
-      + "Hover names a point, a click opens it below; so do the arrow keys and Enter.");
+    const {cost, search, fit_method: method, fitted_on: fitted, shown_on: shown} = this.cascades.facts;
+    const drawn = {
+      "cross-fit": `Chosen on ${fitted}, drawn at cross-fitted accuracy.`,
+      "same-split": `Chosen and drawn on ${fitted}, which flatters.`,
+    }[method] ?? `Chosen on ${fitted}, drawn on ${shown}.`;
+    const some = search.found > search.frontier.length
+      ? ` ${whole(search.frontier.length)} of the frontier's ${whole(search.found)} points are here.` : "";
+    prose("front-text", `${drawn} Click a point to open it. ${cost.why}${some}`);
     legend("front-legend", [
-      ["single", "one model alone"], ["best", "a pair, best λ"], ["onese", "a pair, 1se λ"],
+      ["single", "one model alone"], ["best", "a pair's best cascade"], ["onese", "its 1se λ"],
       ["frontier", "frontier of the search"], ["answer", "its answer"],
       ["random", "sent on at random"], ["oracle", "oracle"],
     ]);
@@ -79,7 +75,7 @@ class Front {
     const digits = y.high - y.low < 0.05 ? 1 : 0;
     const plot = frame(this.box, {
       x, y, height: 380, xTitle: `${cost.axis} (log scale)`, yTitle: "accuracy",
-      xText: (v) => costText(cost, 10 ** v), yText: (v) => percent(v, digits),
+      xText: (v) => costTick(cost, 10 ** v), yText: (v) => percent(v, digits),
     });
     const place = (p) => [plot.x(p.cost), plot.y(p.accuracy)];
     this.places = points.map(place);
@@ -95,7 +91,7 @@ class Front {
       shape("path", {class: "dot oracle", d: dots(of("oracle"), 4.5)}),
       shape("path", {class: "ring answer", d: dots(of("answer"), 8)}),
     );
-    const singles = points.filter((p) => p.kind === "single" && !this.onFront(p));
+    const singles = points.filter((p) => p.kind === "single");
     if (singles.length <= 12) for (const p of singles) this.label(plot, p);
     this.ring = shape("path", {class: "ring", d: ""});
     this.cursor = shape("path", {class: "ring picked", d: ""});
@@ -104,7 +100,7 @@ class Front {
   }
 
   onFront(point) {
-    return point.row !== undefined && ["hull", "point"].includes(point.row.kind);
+    return point.kind === "frontier";
   }
 
   label(plot, point) {
@@ -189,7 +185,10 @@ class Front {
   named(point) {
     const {cascades} = this, cost = costText(cascades.facts.cost, point.cost);
     const figures = `${percent(point.accuracy)} at ${cost}`;
-    if (point.single !== undefined) return `${cascades.name(point.single)} alone: ${figures}`;
+    if (point.single !== undefined) {
+      const what = point.kind === "single" ? "" : ` (${LABELS[point.kind]})`;
+      return `${cascades.name(point.single)} alone${what}: ${figures}`;
+    }
     const [a, b] = point.pair ?? [point.pick.a, point.pick.b];
     const pair = `${cascades.name(a)} → ${cascades.name(b)}`;
     const use = `, B on ${percent(point.usage, 1)}`;
@@ -202,4 +201,4 @@ class Front {
 }
 
 const same = (p, q) => p.mode === q.mode && (p.mode !== NUMBER || p.limit === q.limit);
-const LABELS = {best: "best λ", "1se": "1se λ", frontier: "frontier", answer: "the search's answer"};
+const LABELS = {best: "best λ", "1se": "1se λ", frontier: "frontier", answer: "the answer"};

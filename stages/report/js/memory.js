@@ -31,7 +31,7 @@ class Memory {
     const {hashes, cost} = this.cascades.facts, top = this.cost + Math.max(...hashes.map((h) => h.cost));
     const plot = frame(this.box, {
       x: fixed(0, 1), y: fixed(0, top * 1.05), height: 220, xTitle: "share of hits",
-      yTitle: "cost per request", xText: (v) => percent(v, 0), yText: (v) => costText(cost, v),
+      yTitle: "cost per request", xText: (v) => percent(v, 0), yText: (v) => costTick(cost, v),
     });
     const line = (from, to) => polyline([[plot.x(0), plot.y(from)], [plot.x(1), plot.y(to)]]);
     plot.svg.append(

@@ -27,13 +27,37 @@ const percent = (value, digits = 2) => `${decimal(100 * value, digits)}%`;
 const exact = (value) => String(Number(value.toPrecision(12)));
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pt`;
 const whole = (value) => minus(value.toLocaleString("en"));
-const short = (value) =>
-  minus(value.toLocaleString("en", {maximumSignificantDigits: 4, useGrouping: true}));
+const grouped = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+const DIGITS = 4;
+const MS = {steps: [[1, ""]], short: " ms"}, MJ = {steps: [[1e-3, ""]], short: " mJ"};
 
-const costText = (cost, value) => `${short(value * cost.scale)} ${cost.short}`;
+/** In which step a cost is told: how many of its unit, and the letter for that. */
+const step = (steps, value) => steps.find(([size]) => Math.abs(value) >= size) ?? steps[steps.length - 1];
 
+/** A cost and others beside it, in as many decimals as it; as stages/amounts.py tells them. */
+function costTexts({steps, short}, value, ...others) {
+  const [scale, letter] = step(steps, value), size = Math.abs(value / scale);
+  const power = Number(size.toExponential().split("e")[1]);
+  const few = steps.length > 1 && !letter;  // counts below a thousand are whole
+  const decimals = few ? 0 : Math.max(DIGITS - 1 - (size ? power : DIGITS - 1), 0);
+  return [value, ...others].map((each) => {
+    const [whole, part] = (each / scale).toFixed(decimals).split(".");
+    return minus(`${grouped(whole)}${part ? `.${part}` : ""}${letter}${short}`);
+  });
+}
+
+const costText = (cost, value) => costTexts(cost, value)[0];
+
+/** A round cost, for an axis. */
+function costTick({steps, short}, value) {
+  const [scale, letter] = step(steps, value * (1 + 1e-9));
+  return `${exact(value / scale)}${letter}${short}`;
+}
+
+/** In so many digits, without zeros at the end. */
 function limitText({mode, limit}, digits = 6) {
-  return mode === ALWAYS ? "always" : mode === NEVER ? "never" : decimal(limit, digits);
+  if (mode !== NUMBER) return mode === ALWAYS ? "always" : "never";
+  return minus(String(Number(limit.toPrecision(digits))));
 }
 
 /** An exact value and how it is shown. */
@@ -45,11 +69,22 @@ function tile(label, ...shown) {
   return element("div", {}, element("dt", {}, label), element("dd", {}, ...shown));
 }
 
-/** A tile with a figure and its interval below. */
+/** A tile with a figure and its interval below; `say` tells a figure and others beside it. */
 function figureTile(name, label, {value, low, high}, say) {
-  const ends = [number(`${name}_low`, low, say(low)), " to ", number(`${name}_high`, high, say(high))];
-  const range = element("small", {}, ...ends);
-  return tile(label, number(name, value, say(value)), range);
+  const [told, ...ends] = say(value, low, high);
+  const range = element("small", {}, number(`${name}_low`, low, ends[0]), " to ", number(`${name}_high`, high, ends[1]));
+  return tile(label, number(name, value, told), range);
+}
+
+const each = (say) => (...values) => values.map((value) => say(value));
+
+/** What is saved against a model, or how much more it costs: never a negative saving. */
+function savedTile(found, model) {
+  const {value, low, high} = found, share = each((v) => percent(v, 1));
+  if (value >= 0) return figureTile("saved", `cheaper than ${model}`, found, share);
+  const [told, least, most] = share(-value, -high, -low);
+  const range = element("small", {}, number("saved_high", high, least), " to ", number("saved_low", low, most));
+  return tile(`costs more than ${model}`, number("saved", value, told), range);
 }
 
 function table(target, caption, head, rows) {

@@ -1,0 +1,47 @@
+"""What a page says of its question and of the images behind its numbers."""
+
+from __future__ import annotations
+
+from stages.amounts import budget
+from stages.fitting import FOLDS, REPEATS
+from stages.questions import ACCURACY, BEST, COST, MATCH
+from stages.report.costs import Costs
+from stages.report.points import Subject
+from stages.report.searched import Searched
+
+
+def asked(searched: Searched, costs: Costs) -> str:
+    """The question."""
+    question = searched.question
+    value, points = question.value or 0.0, f"{100 * question.within:g}"
+    model = question.model or f"{searched.answer['matched']}, the best single model"
+    words = {
+        BEST: "the most accurate",
+        ACCURACY: f"the cheapest that is right on at least {100 * value:.6g}%",
+        COST: f"the most accurate for at most {budget(value, costs.pricer.prices.unit)} a request",
+        MATCH: f"the cheapest within {points} point{'s' * (points != '1')} of {model}",
+    }
+    sure = "" if question.confidence is None else f", {question.confidence:.0%} sure"
+    return f"Asked for: {words[question.kind]}{sure}."
+
+
+def basis(subject: Subject, selected: bool = False) -> str:
+    """The images behind the figures; `selected`, those shown had a part in the choice."""
+    n, split = f"{len(subject.reported.labels):,}", subject.reported.split
+    also = " Those shown tested which cascade passes, so its accuracy is selected." * selected
+    return {
+        "cross-fit": f"Accuracy is cross-fitted on the {n} images of {split}: each fold is decided "
+        f"by a choice on the other {FOLDS - 1} of {FOLDS}, {REPEATS} times over. Use of B, cost "
+        "and what it saves are of this λ on all of them.",
+        "same-split": f"Chosen and shown on the same {n} images of {split}, which flatters.",
+        "hold-out": f"Chosen on {subject.fitted_on}, shown on {subject.shown_on}.{also}",
+        "other-split": f"Chosen on {subject.fitted_on}, shown on {split} ({n} images).{also}",
+    }[subject.plan.method]
+
+
+def drawn(subject: Subject) -> str:
+    """What a curve over λ shows where the images shown chose λ, and how far its marks stand off."""
+    if not subject.fitted_here:
+        return f"Chosen on {subject.fitted_on}, drawn on {subject.shown_on}."
+    line = "The lines show each λ on the images that fitted it, which flatters"
+    return f"{line}; marks are cross-fitted." if subject.cross_fitted else f"{line}."
