@@ -9,6 +9,7 @@ import re
 from itertools import product
 from pathlib import Path
 
+import naive
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,7 +22,7 @@ from scipy.stats import binom
 
 from cache import Partition, Store, write_partition
 from cache.schema import SAMPLES
-from stages import costs, report, score
+from stages import costs, fitting, report, score
 from stages.certify import Limits
 from stages.costs import some_macs
 from stages.datasets import fingerprint, open_split
@@ -124,7 +125,7 @@ def test_every_corner_is_the_cascade_at_its_threshold(made):
 def test_the_page_says_what_simulate_says(made):
     store, _, facts, arrays = made
     rng, all_ = np.random.default_rng(0), list(sweeps(facts, arrays))
-    n, normal = facts["n"], facts["normal"]
+    n = facts["n"]
     for i in rng.choice(len(all_), 12, replace=False):
         (a, b, name, post), corners, _ = all_[i]
         limit, k, right, won = corners[rng.integers(len(corners))]
@@ -135,19 +136,17 @@ def test_the_page_says_what_simulate_says(made):
             *("--baseline", base["name"]),
         ).json
         assert (told["accuracy"], told["usage"]) == (right / n, k / n)
-        change = (right - base["right"]) / n
-        lost = won - (right - base["right"])
-        half = normal * math.sqrt(((won + lost) / n - change**2) / n)
-        assert told["accuracy_change"] == pytest.approx(change)
-        assert told["accuracy_change_low"] == pytest.approx(change - half)
+        change = naive.paired_change(won, won - (right - base["right"]), n)
+        ends = [told[f"accuracy_change{end}"] for end in ("", "_low", "_high")]
+        assert ends == pytest.approx(change)
         row = [model["name"] for model in facts["models"]].index(b)
         first = [model["name"] for model in facts["models"]].index(a)
         to_b = k / n * arrays["batch_value"].reshape(-1, 2)[row, 1]
         assert told["cost"] == pytest.approx(arrays["alone_value"][first] + to_b)
 
 
-def test_fitted_points_are_those_of_threshold(made):
-    store, _, facts, arrays = made
+def fitted_marks_agree(store, facts, arrays):
+    """Each λ of `threshold`, with its accuracy where it was fitted and that of other images."""
     told = cascade("threshold", "-d", "toy", "--all-pairs", "--cache", store.root, "--json").json
     rows = {
         (*(row[key] for key in ("model_1", "model_2", "score", "postcheck")), row["objective"]): row
@@ -156,21 +155,66 @@ def test_fitted_points_are_those_of_threshold(made):
     kinds, n = facts["kinds"], facts["n"]
     for pick, _, marks in sweeps(facts, arrays):
         for mark in marks:
-            row = rows.get((*pick, kinds[mark["kind"]]))
+            row = rows.pop((*pick, kinds[mark["kind"]]), None)
             if row is not None:
                 assert threshold_of(mark) == row["threshold"]
-                shares = (mark["right"] / n, mark["k"] / n, mark["fit_accuracy"])
-                assert shares == tuple(row[key] for key in ("accuracy", "usage", "fit_accuracy"))
-                del rows[(*pick, row["objective"])]
+                assert mark["k"] / n == row["usage"]
+                assert (mark["accuracy"], mark["fit_accuracy"]) == (
+                    row["accuracy"],
+                    row["fit_accuracy"],
+                )
+                yield mark
     assert not rows
 
 
-def test_the_answer_and_the_frontier_are_those_of_search(made):
-    store, told, facts, arrays = made
-    found = cascade("search", "-d", "toy", "--cache", store.root, "--json").json
-    assert told["sentence"] == found["sentence"]
+def test_fitted_points_are_those_of_threshold(made):
+    store, _, facts, arrays = made
+    for mark in fitted_marks_agree(store, facts, arrays):
+        assert mark["accuracy"] == mark["right"] / facts["n"]
+
+
+def test_fitted_points_of_one_split_are_those_of_threshold_too(folded):
+    store, _, facts, arrays = folded
+    for mark in fitted_marks_agree(store, facts, arrays):
+        assert mark["fit_accuracy"] == mark["right"] / facts["n"]
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """One split, and a question that nothing tests."""
+    folder = tmp_path_factory.mktemp("folded")
+    store = priced(folder / "cache", splits=("test",))
+    args = ("-d", "toy", "--cache", store.root, "-o", folder / "p.html", "--json")
+    told = cascade("report", *args, "--best-accuracy").json
+    return store, told, *read(folder / "p.html")
+
+
+ASKED = {
+    "nothing": (),
+    "a match": ("--match", "large", "--within", "0.15"),
+    "the best": ("--best-accuracy",),
+    "an accuracy": ("--min-accuracy", "0.5"),
+    "with confidence": ("--min-accuracy", "0.4", "--confidence", "0.9"),
+    "a cost": ("--max-cost", "5J"),
+    "another baseline": ("--match", "large", "--baseline", "other"),
+    "the same images": ("--best-accuracy", "--fit-split", "test"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("splits", [("test", "val"), ("test",)])
+def test_the_answer_and_the_frontier_are_those_of_search(tmp_path, asked, splits):
+    store = priced(tmp_path / "cache", splits=splits)
+    args = ("-d", "toy", "--cache", store.root, *ASKED[asked], "--json")
+    found = cascade("search", *args).json
+    told = cascade("report", *args, "-o", tmp_path / "p.html").json
+    facts, arrays = read(tmp_path / "p.html")
+    for name in ("sentence", "sentences", "target", "worth", "question", "notes"):
+        assert told[name] == found[name], name
+    for name in ("n", "fit_n", "split", "fit_split", "fit_method"):
+        assert facts[name] == found[name], name
     page = facts["search"]
-    assert (page["verdict"], page["rival"]) == (found["verdict"], found["rival"])
+    assert (page["target"], page["worth"]) == (found["target"], found["worth"])
     assert page["found"] == len(found["frontier"]) == len(page["frontier"])
     pairs = [(page["answer"], found["answer"])]
     pairs += zip(page["frontier"], found["frontier"], strict=True)
@@ -178,13 +222,68 @@ def test_the_answer_and_the_frontier_are_those_of_search(made):
     for shown, row in pairs:
         assert {key: row[key] for key in shown} == shown
     marks = {
-        (*pick, threshold_of(mark)): mark["right"]
+        (facts["kinds"][mark["kind"]], *pick, threshold_of(mark)): mark
         for pick, _, known in sweeps(facts, arrays)
         for mark in known
     }
-    for row in (row for row in found["frontier"] if row["model_2"]):
+    kinds = {"point": "frontier"}
+    for row in (row for row in (found["answer"], *found["frontier"]) if row["model_2"]):
         key = [row[name] for name in ("model_1", "model_2", "score", "postcheck", "threshold")]
-        assert marks[tuple(key)] == round(row["accuracy"] * facts["n"])
+        mark = marks[(kinds.get(row["kind"], row["kind"]), *key)]
+        assert mark["k"] / facts["n"] == row["usage"]
+        assert (mark["accuracy"], mark["fit_accuracy"]) == (row["accuracy"], row["fit_accuracy"])
+        if found["fit_method"] != "cross-fit":
+            assert mark["right"] == round(row["accuracy"] * facts["n"])
+    names = [model["name"] for model in facts["models"]]
+    answer = found["answer"]
+    assert names[facts["baseline"]] == answer["baseline"]
+    assert names[facts["reference"]] == (answer["matched"] or answer["baseline"])
+
+
+def nested(reported, pair, objective):
+    """The accuracy of folds each of which is decided by the rule that is best on the others, at the
+    λ of this objective."""
+    repeats = [fitting.folds(len(reported.labels), repeat=r) for r in range(10)]
+    by_rule = []
+    for name, post in product(NAMES, (False, True)):
+        images = naive.images_of(reported, *pair, name)
+        both = [naive.cross_fit(name, images, post, o, repeats) for o in ("best", objective)]
+        by_rule.append([list(zip(*folds, strict=True)) for folds in zip(*both, strict=True)])
+    right = 0
+    for folds in zip(*by_rule, strict=True):
+        for held in zip(*folds, strict=True):
+            best = min(held, key=lambda two: (-two[0].fit_right, two[0].fit_sent))
+            right += best[1].right
+    return right / (10 * len(reported.labels))
+
+
+def test_a_pairs_best_cascade_has_the_accuracy_of_folds_that_chose_it_too(tmp_path):
+    store = make_cache(tmp_path / "cache", splits=("test",), n=40)
+    args = ("-d", "toy", "--cache", store.root, "--best-accuracy", "-o", tmp_path / "p.html")
+    assert cascade("report", *args, "--json").json["fit_method"] == "cross-fit"
+    facts, arrays = read(tmp_path / "p.html")
+    reported = score.load(store, "toy", "test")
+    picks = [pick for pick, _, _ in sweeps(facts, arrays)]
+    for i in (0, 5):
+        a, b, *_ = picks[arrays["best_of_pairs"][i]]
+        pair = reported.index(a), reported.index(b)
+        for objective in ("best", "1se"):
+            expected = nested(reported, pair, objective)
+            assert arrays[f"pair_{objective}"][i] == pytest.approx(expected)
+
+
+def test_pairs_are_ranked_and_represented_by_their_fit(made, folded):
+    for _, _, facts, arrays in (made, folded):
+        fits, pairs = [], {}
+        for (a, b, *_), _, marks in sweeps(facts, arrays):
+            [best] = [mark for mark in marks if facts["kinds"][mark["kind"]] == "best"]
+            fits.append(best["fit_accuracy"])
+            pairs.setdefault((a, b), []).append(len(fits) - 1)
+        shown = arrays["best_of_pairs"].tolist()
+        assert [fits[i] for i in shown] == sorted((fits[i] for i in shown), reverse=True)
+        for numbers in pairs.values():
+            [i] = set(numbers) & set(shown)
+            assert fits[i] == max(fits[n] for n in numbers)
 
 
 @pytest.mark.parametrize("asked", [(), ("-m1", "small"), ("-s", "entropy")])
@@ -200,10 +299,11 @@ def test_what_is_told_to_open_is_what_the_page_opens_with(made, tmp_path, asked)
         "score": pick["score"],
         "postcheck": pick["postcheck"],
     }
-    told = cascade(*command).out
+    told = " ".join(cascade(*command).out.split())
     check = " with post-check" if first["postcheck"] else ""
     pair = f"{first['model_1']} → {first['model_2']}"
-    assert told.startswith(f"{pair}, {first['score']}{check}" if asked else f"{pair} by ")
+    assert told.startswith(first["sentence"])
+    assert (f"{pair}, {first['score']}{check}" in told) == (not first["answered"])
 
 
 def test_the_matrix_is_that_of_heterogeneity(made):
@@ -271,7 +371,7 @@ def test_images_that_a_model_saw_certify_nothing_and_the_page_says_so(tmp_path):
     facts, arrays = read(tmp_path / "p.html")
     assert "was trained on test" in facts["certificate"]["why"]
     assert facts["kinds"].index("certified") not in arrays["mark_kind"]
-    assert not np.isnan(arrays["mark_crossfit_accuracy"][arrays["mark_kind"] == 0]).any()
+    assert not np.isnan(arrays["mark_accuracy"][arrays["mark_kind"] == 0]).any()
     assert "0.5,0.2" not in cascade(*args, "--certify", "0.5,0.2").json
     assert read(tmp_path / "p.html")[0]["certificate"]["epsilon"] == 0.5
     assert "EPSILON,DELTA" in cascade(*args, "--certify", "much").refusal
