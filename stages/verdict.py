@@ -87,7 +87,8 @@ def sentences(found: Verdict) -> list[str]:
     told = [_verdict(found), *_figures(found), _how(found)]
     if found.near is not None:
         name, misses = found.near
-        told.append(f"The next cheaper model, {name}, misses by {100 * misses:.1f} points.")
+        points = f"{100 * misses:.{1 if misses >= 0.0005 else 3}f}"
+        told.append(f"The next cheaper model, {name}, misses by {points} points.")
     return [each for each in told if each]
 
 

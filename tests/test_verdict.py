@@ -172,6 +172,8 @@ def test_one_model_and_three():
 def test_the_next_cheaper_model_is_told_where_it_nearly_does():
     told = _said(MATCH, PAIR, MEETS, near=("mid", 0.0042))[-1]
     assert told == "The next cheaper model, mid, misses by 0.4 points."
+    told = _said(MATCH, PAIR, MEETS, near=("mid", 0.0002))[-1]
+    assert told == "The next cheaper model, mid, misses by 0.020 points."
 
 
 @pytest.mark.parametrize(
