@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 
+import naive
 import numpy as np
 import pytest
 from browser import chromium, visiting
 from running import DIGITS, cascade
 
 from cache import Store
-from stages import costs
-from stages.judged import wilson
+from stages import amounts, costs
 
 pytestmark = pytest.mark.slow
 PAIR = ("digits_separable", "digits_residual")
@@ -46,6 +47,16 @@ def page(desk):
     return written(desk, "page.html", "-m1", PAIR[0], "-m2", PAIR[1], "-s", "maxp")
 
 
+@pytest.fixture(scope="module")
+def alone(desk):
+    """The same with one split only."""
+    folder, root, ran = desk
+    shutil.copytree(root, folder / "one")
+    removed = ("cache", "rm", "--split", "val", "--yes", "--cache", folder / "one")
+    assert cascade(*removed).status == 0
+    return folder, folder / "one", ran
+
+
 def written(desk, name, *options):
     folder, root, _ = desk
     args = ("-d", "digits", "--cost-device", "nano", "--cost", "latency", "--cache", root)
@@ -70,15 +81,17 @@ def told(desk, *command):
     return cascade(*command, "--dataset", "digits", "--cache", desk[1], *args, "--json").json
 
 
-def simulated(desk, visit, *more):
-    """What `simulate` says of the cascade that the page shows, against the page's own baseline."""
+def simulated(desk, visit, *more, against="saved"):
+    """What `simulate` says of the cascade that the page shows, against the page's own baseline, or
+    the model that accuracy is held against."""
     a, b, score = (
         visit.page.eval_on_selector(f"#pick-{name}", "e => e.selectedOptions[0].text")
         for name in ("a", "b", "score")
     )
     check = ["-p"] if visit.page.is_checked("#pick-post") else []
     limit = visit.page.get_attribute("#lambda", "data-value")
-    base = visit.text("#figures dt:has-text('saved against')").split()[-1]
+    tile = f"#figures div:has(data[data-name={against}]) dt"
+    base = visit.text(tile).removesuffix(" on these images").split()[-1]
     asked = ("-m1", a, "-m2", b, "-s", score, "-t", limit, *check, "--baseline", base)
     return told(desk, "simulate", *asked, *more)
 
@@ -86,6 +99,8 @@ def simulated(desk, visit, *more):
 def agrees(desk, visit, *more):
     """Every figure that is shown is the one that `simulate` prints."""
     found, shown = simulated(desk, visit, *more), visit.figures()
+    held = simulated(desk, visit, *more, against="accuracy_change")
+    found |= {key: held[key] for key in held if key.startswith("accuracy_change")}
     assert (shown["accuracy"], shown["usage"]) == (found["accuracy"], found["usage"])
     names = [
         f"{name}{end}"
@@ -94,9 +109,9 @@ def agrees(desk, visit, *more):
     ]
     for name in names:
         assert shown[name] == pytest.approx(found[name], rel=1e-12, abs=1e-12), name
-    low, high = wilson(round(found["accuracy"] * found["n"]), found["n"])
-    ends = (shown["accuracy_low"], shown["accuracy_high"])
-    assert ends == pytest.approx((low, high), rel=1e-12)
+    for name in ("accuracy", "usage"):
+        ends = [shown[f"{name}{end}"] for end in ("", "_low", "_high")]
+        assert ends == pytest.approx(naive.wilson(round(found[name] * found["n"]), found["n"]))
     return found
 
 
@@ -141,7 +156,11 @@ def test_the_named_thresholds_are_those_of_threshold(desk, visit, kind):
     [row] = [row for row in rows if (row["objective"], row["postcheck"]) == (kind, post)]
     assert float(visit.page.get_attribute("#lambda", "data-value")) == row["threshold"]
     assert visit.figures()["accuracy"] == row["accuracy"]
-    assert f"{kind} λ" in visit.text("#cascade-note")
+    assert re.search(
+        rf"On val, where it was chosen, {row['fit_accuracy']:.2%} \([^)]*{kind}",
+        visit.text("#cascade-note"),
+    )
+    assert visit.page.get_attribute(f"[data-jump='{kind}']", "aria-pressed") == "true"
     agrees(desk, visit)
 
 
@@ -152,6 +171,8 @@ def test_the_promise_is_no_looser_than_asked(desk, browser):
         with visiting(browser, file) as visit:
             if visit.page.query_selector("[data-jump='certified']"):
                 visit.page.click("[data-jump='certified']")
+                chip = visit.text("[data-jump='certified']").replace("\xa0", " ")
+                assert chip == f"certified: loses at most {told[0][:-1]} %, risk 7 %"
             note = visit.text("#cascade-note")
         assert "certified" in note
         assert [text in note for text in told] == [True] * len(told), note
@@ -168,21 +189,58 @@ def test_the_picker_shows_another_cascade(desk, visit):
     assert (found["model_1"], found["model_2"]) == (PAIR[1], "digits_wide")
 
 
+def tiles(visit):
+    """The key figures as they stand: (label, [value, low, high])."""
+    return visit.page.eval_on_selector_all(
+        "header .tiles div",
+        """all => all.map((e) => [e.querySelector("dt").innerText,
+            [...e.querySelectorAll("data")].map((d) => Number(d.value))])""",
+    )
+
+
+def expected_tiles(answer, folds=""):
+    """By what they are of: a saving below 0 is told as more."""
+    against = answer["matched"] or answer["baseline"]
+    labels = {
+        "accuracy": f"accuracy{folds}",
+        "accuracy_change": f"accuracy against {against}{folds}",
+        "usage": "use of B",
+        "cost": "ms per request",
+        "saved": f"cheaper than {answer['baseline']}",
+    }
+    ends = ("", "_low", "_high")
+    if answer["saved"] < 0:
+        labels["saved"] = f"costs more than {answer['baseline']}"
+    found = [[labels[name], [answer[f"{name}{end}"] for end in ends]] for name in labels]
+    if answer["saved"] < 0:
+        found[-1][1][1:] = found[-1][1][:0:-1]
+    return [[label.replace("ms", "latency"), values] for label, values in found]
+
+
+def sentences_shown(visit, found):
+    verdict, *more = found["sentences"]
+    assert visit.text(".verdict") == with_minus(verdict)
+    assert visit.text(".summary") == with_minus(" ".join(more))
+
+
 def test_the_key_figures_are_the_searchs_answer(desk, visit):
     found = told(desk, "search")
-    assert visit.text(".summary") == with_minus(found["sentence"])
-    tiles = visit.page.eval_on_selector_all(
-        "header .tiles data", "all => all.map((e) => Number(e.value))"
-    )
-    names = ("accuracy", "accuracy_change", "usage", "cost", "saved")
-    ends = ("", "_low", "_high")
-    assert tiles == [found["answer"][f"{name}{end}"] for name in names for end in ends]
+    sentences_shown(visit, found)
+    assert tiles(visit) == expected_tiles(found["answer"])
+    said = visit.text("#basis")
+    assert said.startswith("Chosen on val, shown on test (500 images).")
+    assert ("selected" in said) == found["answer"]["selected"]
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (("--match", "digits_plain"), "the cheapest as accurate as digits_plain"),
+        ((), "the cheapest within 1 point of digits_residual, the best single model"),
+        (("--match", "digits_plain"), "the cheapest within 1 point of digits_plain"),
+        (
+            ("--match", "digits_plain", "--within", "0.025", "--confidence", "0.9"),
+            "the cheapest within 2.5 points of digits_plain, 90% sure",
+        ),
         (("--min-accuracy", "0.97"), "the cheapest that is right on at least 97%"),
         (("--max-cost", "0.4ms"), "the most accurate for at most 0.4 ms a request"),
         (("--best-accuracy",), "the most accurate"),
@@ -192,13 +250,94 @@ def test_the_page_answers_what_search_answers_to_the_same_question(desk, browser
     found = told(desk, "search", *asked)
     answer = found["answer"]
     with visiting(browser, written(desk, "asked.html", *asked)) as visit:
-        assert visit.text("#asked") == f"Asked for: {words}, on val."
-        assert visit.text(".summary") == with_minus(found["sentence"])
-        accuracy = visit.page.get_attribute("header .tiles data", "value")
-        assert float(accuracy) == answer["accuracy"]
+        assert visit.text("#asked") == f"Asked for: {words}."
+        sentences_shown(visit, found)
+        assert tiles(visit) == expected_tiles(answer)
         shown = agrees(desk, visit)
     names = ("model_1", "model_2", "score", "postcheck", "threshold", "accuracy", "usage")
     assert {name: shown[name] for name in names} == {name: answer[name] for name in names}
+
+
+def test_one_split_shows_what_folds_say_and_says_so(alone, browser):
+    """Accuracy and change are cross-fitted; the slider shows each λ on the images that fitted it,
+    and says that."""
+    asked = ("--max-cost", "0.6ms")
+    answer = told(alone, "search", *asked)["answer"]
+    rows = told(alone, "threshold", "-m1", answer["model_1"], "-m2", answer["model_2"])["rows"]
+    with visiting(browser, written(alone, "folds.html", *asked)) as visit:
+        assert tiles(visit) == expected_tiles(answer, ", cross-fitted")
+        assert "Accuracy is cross-fitted on the 500 images of test" in visit.text("#basis")
+        said = visit.text("#front-text")
+        assert said.startswith("Chosen on test, drawn at cross-fitted accuracy.")
+        note = f"Cross-fitted: {answer['accuracy']:.2%} (answer"
+        assert note in visit.text("#cascade-note")
+        assert "accuracy on these images" in visit.text("#figures")
+        assert visit.figures()["accuracy"] != answer["accuracy"]
+        assert "on the images that fitted it, which flatters" in visit.text("#curve-caption")
+        shown = agrees(alone, visit)
+        assert shown["usage"] == answer["usage"]
+        for kind in ("best", "1se"):
+            visit.page.click(f"[data-jump='{kind}']")
+            keys = {"objective": kind, "score": answer["score"], "postcheck": answer["postcheck"]}
+            [row] = [r for r in rows if all(r[key] == value for key, value in keys.items())]
+            assert f"{row['accuracy']:.2%} ({kind}" in visit.text("#cascade-note")
+        low, high = flag_heights(visit, "answer")
+        assert low > high + 1  # below the line, by what choosing flatters
+
+
+def flag_heights(visit, kind):
+    """Where a named λ stands, and the line at the same place, in pixels from the top."""
+    visit.page.click(f"[data-jump='{kind}']")
+    return tuple(
+        float(visit.page.get_attribute(f"#curve circle.{name}", "cy"))
+        for name in (f"flag.{kind}", "now")
+    )
+
+
+def test_an_answer_that_one_split_tests_is_shown_on_the_part_that_tests(alone, browser):
+    found = told(alone, "search")
+    assert (found["fit_n"], found["n"]) == (150, 350)
+    with visiting(browser, written(alone, "part.html")) as visit:
+        sentences_shown(visit, found)
+        assert tiles(visit) == expected_tiles(found["answer"])
+        assert visit.text("#basis").startswith("Chosen on 150 images of test, shown on 350 others")
+        said = visit.text("#front-text")
+        assert said.startswith("Chosen on 150 images of test, drawn on 350 others of test.")
+        answer, shown = found["answer"], visit.figures()
+        for name in ("accuracy", "usage", "cost", "saved", "accuracy_change"):
+            for end in ("", "_low", "_high"):
+                key = f"{name}{end}"
+                assert shown[key] == pytest.approx(answer[key], rel=1e-12, abs=1e-12)
+
+
+COSTS = (0.00052, 0.0999, 1.0, 7.25, 431, 999.96, 8832, 105698, 1234567.8, 4.1e9, 2.5e12)
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("macs", "multiply-adds"), ("latency", "ms")])
+def test_costs_are_told_as_the_terminal_tells_them(desk, browser, page, kind, unit):
+    file = page if kind == "latency" else written(desk, "macs.html", "--cost", "macs")
+    with visiting(browser, file) as visit:
+        script = """async (values) => {
+            const {facts} = await unpack($("data").textContent);
+            return values.map(([value, other]) => costTexts(facts.cost, value, other));
+        }"""
+        pairs = [(value, 0.87 * value) for value in COSTS]
+        shown = visit.page.evaluate(script, [list(pair) for pair in pairs])
+        assert "multiply-adds" in visit.text("main")
+    suffix = " ms" if kind == "latency" else ""
+    expected = [[f"{text}{suffix}" for text in amounts.figures(unit, *pair)] for pair in pairs]
+    assert shown == expected
+
+
+@pytest.mark.parametrize("won", [0, 1, 7, 20])
+@pytest.mark.parametrize("lost", [0, 2, 9, 40])
+def test_differences_have_the_limits_of_the_few_and_of_the_many(visit, won, lost):
+    script = """async ([won, lost]) => {
+        const found = new Cascades(await unpack($("data").textContent)).change(won, lost);
+        return [found.value, found.low, found.high];
+    }"""
+    found = visit.page.evaluate(script, [won, lost])
+    assert found == pytest.approx(naive.paired_change(won, lost, 500), rel=1e-9, abs=1e-12)
 
 
 def test_a_pair_asked_for_opens_at_the_threshold_that_is_printed(desk, browser):
@@ -259,7 +398,9 @@ def test_a_logarithmic_axis_has_round_ticks_inside(visit, span):
 
 
 def test_its_words_are_explained(visit):
-    assert "bootstrap" in visit.text("header")
+    assert visit.text("#intervals summary") == "Small numbers are 95 % intervals"
+    visit.page.click("#intervals summary")
+    assert "Wilson" in visit.text("#intervals")
     visit.page.click("#words summary")
     said = visit.text("#words dl")
     there = [word in said for word in ("λ", "1se", "post-check", "oracle", "certified")]
@@ -300,7 +441,7 @@ def test_there_is_one_minus_sign(desk, visit):
 
 def test_the_frontier_says_on_which_images_it_was_chosen(visit):
     said = visit.text("#front-text")
-    assert "It was chosen on val and is drawn at its values on test, so it may zigzag." in said
+    assert said.startswith("Chosen on val, drawn on test. Click a point to open it.")
     title = visit.page.text_content("#front svg text.title")
     assert title == "ms per request on nano, batch size 1 (log scale)"
 
