@@ -5,17 +5,18 @@ from __future__ import annotations
 import shutil
 from itertools import permutations
 
+import naive
 import numpy as np
 import polars as pl
 import pytest
 from helpers import tied_logits, write_logits, write_samples
 from running import cascade
-from scipy.stats import bootstrap
+from scipy.special import logsumexp
 
 from cache import Store
 from cascade_cli.rules import better
 from stages.deferral import FINALS, RULES, Outputs, Pair, compare
-from stages.fitting import folds
+from stages.fitting import REPEATS, folds
 from stages.logits import whole
 
 MODELS = ("small", "middle", "large")
@@ -24,15 +25,15 @@ MACS = {"small": 10, "middle": 40, "large": 100}
 N = 80
 
 
-def make(root, splits=("test", "val"), models=MODELS, seed=3):
+def make(root, splits=("test", "val"), models=MODELS, seed=3, n=N):
     """(the cache's folder, {(split, model): logits}, {split: labels})."""
     rng, store, logits, labels = np.random.default_rng(seed), Store(root), {}, {}
     for split in splits:
-        labels[split] = rng.integers(0, 4, N).astype(np.int32)
+        labels[split] = rng.integers(0, 4, n).astype(np.int32)
         write_samples(store, split, labels[split])
         for model in models:
-            z = tied_logits(rng, N, spread=1.0)
-            z[np.arange(N), labels[split]] += SKILL[model]
+            z = tied_logits(rng, n, spread=1.0)
+            z[np.arange(n), labels[split]] += SKILL[model]
             logits[split, model] = z
             about = {"macs": MACS[model], "trained_on": {"splits": [], "source": "stated"}}
             write_logits(store, split, model, labels[split], z, part_rows=33, provenance=about)
@@ -48,11 +49,13 @@ def ask(root, *args):
     return cascade("rules", "-d", "toy", "--cache", root, *args, "--json")
 
 
-def pair_of(toy, split, a, b, keep=None):
+def pair_of(toy, split, a, b):
     _, logits, labels = toy
-    keep = np.ones(N, bool) if keep is None else keep
-    sides = [Outputs.of(whole(logits[split, m][keep]), labels[split][keep]) for m in (a, b)]
-    return Pair(*sides)
+    return Pair(*(Outputs.of(whole(logits[split, m]), labels[split]) for m in (a, b)))
+
+
+def ends(row, name):
+    return [row[f"{name}{end}"] for end in ("", "_low", "_high")]
 
 
 def test_a_pair_has_every_rule_final_and_objective(toy):
@@ -72,7 +75,7 @@ def test_a_pair_has_every_rule_final_and_objective(toy):
 
 
 def test_gain_is_paired_against_plain_maxp(toy):
-    """From λ alone, with scipy's bootstrap of the paired differences."""
+    """From λ alone."""
     _, logits, labels = toy
     rows = ask(toy[0], "-m1", "small", "-m2", "large", "--rules", "maxp,margin").json["rows"]
     z_a, z_b = (logits["test", m] for m in ("small", "large"))
@@ -89,15 +92,19 @@ def test_gain_is_paired_against_plain_maxp(toy):
         next(r for r in rows if (r["rule"], r["final"], r["objective"]) == (rule, "b", "1se"))
         for rule in ("maxp", "margin")
     )
-    gains = right(row).astype(int) - right(plain)
-    assert gains.any()
-    assert row["gain"] == pytest.approx(gains.mean())
-    assert plain["gain"] == plain["gain_low"] == plain["gain_high"] == 0
-    drawn = bootstrap((gains,), np.mean, method="percentile", n_resamples=9999, rng=1)
-    assert row["gain_low"] == pytest.approx(drawn.confidence_interval.low, abs=0.02)
-    assert row["gain_high"] == pytest.approx(drawn.confidence_interval.high, abs=0.02)
-    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
-    assert row["usage_low"] < row["usage"] < row["usage_high"]
+    won, lost = (right(row) & ~right(plain)).sum(), (right(plain) & ~right(row)).sum()
+    assert won + lost
+    assert ends(row, "gain") == pytest.approx(naive.paired_change(won, lost, N), abs=1e-9)
+    assert ends(plain, "gain") == [0, 0, 0]
+    assert ends(row, "accuracy") == pytest.approx(naive.wilson(right(row).sum(), N))
+    assert ends(row, "usage") == pytest.approx(naive.wilson(round(row["usage"] * N), N))
+    alone = {m: logits["val", m].argmax(axis=1) == labels["val"] for m in ("small", "large")}
+    assert row["baseline"] == max(alone, key=lambda m: alone[m].sum()) == "large"
+    alone = z_b.argmax(axis=1) == labels["test"]
+    won, lost = (right(row) & ~alone).sum(), (alone & ~right(row)).sum()
+    change = naive.paired_change(won, lost, N)
+    assert ends(row, "accuracy_change") == pytest.approx(change, abs=1e-9)
+    assert row["baseline_accuracy"] == alone.mean()
 
 
 def test_costs_count_every_model_that_ran(toy):
@@ -133,9 +140,9 @@ def test_agreement_and_votes_image_by_image(toy):
         assert row["accuracy"] == values.get(row["threshold"], right.mean())
 
 
-def best_pair(toy, split, rule, final, keep=None):
+def best_pair(toy, split, rule, final):
     def fitted(a, b):
-        pair = pair_of(toy, split, a, b, keep)
+        pair = pair_of(toy, split, a, b)
         [row] = compare(pair, Pair(pair.a, pair.b), [rule], [final], ["best"])
         return row["fit_accuracy"], -row["fit_usage"]
 
@@ -165,37 +172,171 @@ def test_models_limit_the_pairs(toy):
     }
 
 
-def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others(tmp_path):
-    toy = make(tmp_path / "cache", splits=("test",), seed=4)
-    result = ask(toy[0], *ALL, "--objective", "best")
+class Naive:
+    """The whole choice by plain loops: every pair, temperatures in three digits, every λ."""
+
+    FEW = 40
+    GRID = np.array([m / e for e in (1000, 100) for m in range(100, 1000)])
+
+    def __init__(self, logits, labels):
+        self.labels, self.n = labels, len(labels)
+        self.logits = {model: logits["test", model] for model in MODELS}
+        self.answers = {model: z.argmax(axis=1) for model, z in self.logits.items()}
+        self.right = {model: answer == labels for model, answer in self.answers.items()}
+        self.nll = {model: self._nll(z) for model, z in self.logits.items()}
+        self.outputs, self.ensembles = {}, {}
+
+    def _nll(self, z):
+        x = z.astype(np.float64) / self.GRID[:, None, None]
+        return logsumexp(x, axis=2) - x[:, np.arange(self.n), self.labels]
+
+    def at(self, model, t):
+        if (model, t) not in self.outputs:
+            self.outputs[model, t] = Outputs.of(whole(self.logits[model]), self.labels, t)
+        return self.outputs[model, t]
+
+    def images(self, pair, rule, final, keep):
+        """All images as the rule sees them, fitted where `keep` holds."""
+        t = [1.0, 1.0]
+        if rule.endswith("_t"):
+            t = [float(self.GRID[self.nll[m][:, keep].mean(axis=1).argmin()]) for m in pair]
+        key, (a, b) = (*pair, *t), (self.at(m, each) for m, each in zip(pair, t, strict=True))
+        second = self.answers[pair[1]]
+        if final == "ensemble":
+            second = self.ensembles.setdefault(key, Pair(a, b).ensemble)
+        s = a.scalars[rule.removesuffix("_t")]
+        columns = self.labels, self.answers[pair[0]], second, s, np.zeros(self.n)
+        return [naive.Image(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+    def chosen(self, rule, final, keep, pairs):
+        """(pair, all its images, those that fit, its points) with the best fit, first of equals."""
+        found = []
+        for pair in pairs:
+            images = self.images(pair, rule, final, keep)
+            fit = [image for image, kept in zip(images, keep, strict=True) if kept]
+            limits = ["never", "always", *sorted({image.s_a for image in fit})]
+            points = naive.all_points("maxp", fit, False, limits)
+            top = naive.best(points)
+            found.append(((top.hits, -top.usage), pair, images, fit, points))
+        return max(found, key=lambda each: each[0])[1:]
+
+    def decided(self, rule, final, objective, keep, pairs):
+        """(pair; bool [N] each: it answers rightly, the model one would deploy instead does)."""
+        pair, images, fit, points = self.chosen(rule, final, keep, pairs)
+        sent = naive.CHOOSE[objective](points).sent
+        threshold = naive.interval("maxp", fit, sent)[0]
+        right = np.array(naive.point("maxp", images, threshold, False).right)
+        return pair, right, self.right[max(pair, key=lambda m: self.right[m][keep].sum())]
+
+    def trio(self, keep):
+        """The same of the best agreement of two with a third."""
+        best, names = (-1, 0), sorted(MODELS)  # as the cache lists them
+        for a in range(3):
+            for b in range(a + 1, 3):
+                [c] = {0, 1, 2} - {a, b}
+                x, y, z = (self.answers[names[m]] for m in (a, b, c))
+                right = np.where(x == y, x, z) == self.labels
+                value = right[keep].sum(), -(x != y)[keep].sum()
+                if value > best:
+                    best, chosen, models = value, right, [names[m] for m in (a, b, c)]
+        return models, chosen, self.right[max(models, key=lambda m: self.right[m][keep].sum())]
+
+
+def told(decided, others, n):
+    """(accuracy, change) with their ends, from what is right by repeat: bool [REPEATS, N]."""
+    won, lost = ((one & ~two).sum(axis=1) for one, two in ((decided, others), (others, decided)))
+    accuracies, changes = decided.mean(axis=1).tolist(), ((won - lost) / n).tolist()
+    share = naive.wilson(decided.sum(axis=1).mean(), n)
+    change = naive.paired_change(won.mean(), lost.mean(), n)
+    return naive.repeated(accuracies, share), naive.repeated(changes, change)
+
+
+def anew(choose, n):
+    """What `choose` makes of every fold's others, put together by repeat: bool [REPEATS, n] right
+    and the baseline right; and how many different cascades it took."""
+    (right, alone), models = np.zeros((2, REPEATS, n), bool), set()
+    for r in range(REPEATS):
+        fold = folds(n, repeat=r)
+        for f in range(5):
+            held = fold == f
+            names, cascade_right, other_right = choose(~held)
+            right[r, held], alone[r, held] = cascade_right[held], other_right[held]
+            models.add(tuple(names))
+    return right, alone, len(models)
+
+
+@pytest.mark.parametrize("objective", ["best", "1se"])
+@pytest.mark.parametrize("pairs", ["all", "one"])
+def test_without_another_split_each_fold_is_answered_by_the_choice_of_the_others(
+    tmp_path, pairs, objective
+):
+    toy = make(tmp_path / "cache", splits=("test",), seed=4, n=Naive.FEW)
+    plain, n = Naive(toy[1], toy[2]["test"]), Naive.FEW
+    chosen = ("--all-pairs",) if pairs == "all" else ("-m1", "middle", "-m2", "large")
+    result = ask(
+        *(toy[0], *chosen, "--rules", "maxp,margin,maxp_t", "--finals", "b,ensemble"),
+        *("--objective", objective),
+    )
     assert result.json["fit_method"] == "cross-fit"
     assert "cross-fitted on test" in result.err
-    fold = folds(N)
-    plain = result.json["rows"][0]
-    assert (plain["rule"], plain["final"]) == ("maxp", "b")
-    assert plain["accuracy"] != plain["crossfit_accuracy"]
-    assert plain["gain_low"] == plain["gain_high"] == 0
-    for row in result.json["rows"][:-1]:
-        names, right = (row["rule"], row["final"]), 0
-        for f in range(5):
-            a, b = best_pair(toy, "test", *names, fold != f)
-            others, own = (pair_of(toy, "test", a, b, k) for k in (fold != f, fold == f))
-            [part] = compare(others, own, [names[0]], [names[1]], ["best"])
-            right += round(part["accuracy"] * part["n"])
-        assert row["crossfit_accuracy"] == right / N, names
-        assert row["accuracy_low"] <= row["crossfit_accuracy"] <= row["accuracy_high"]
-        assert row["cost"] == MACS[row["model_1"]] + row["usage"] * MACS[row["model_2"]]
-        assert row["gain"] == pytest.approx(row["crossfit_accuracy"] - plain["crossfit_accuracy"])
-        assert row["accuracy_change"] == pytest.approx(
-            row["crossfit_accuracy"] - row["baseline_accuracy"]
-        )
+    among = list(permutations(sorted(MODELS), 2)) if pairs == "all" else [("middle", "large")]
+    everyone, maxp, differing = np.ones(n, bool), None, []
+    for row in result.json["rows"]:
+
+        def choose(keep, row=row):
+            if row["rule"] == "agreement":
+                return plain.trio(keep)
+            return plain.decided(row["rule"], row["final"], objective, keep, among)
+
+        right, alone, kinds = anew(choose, n)
+        if maxp is None:
+            assert (row["rule"], row["final"]) == ("maxp", "b")
+            maxp = right
+            best_of_maxp, _, _ = anew(lambda k: plain.decided("maxp", "b", "best", k, among), n)
+        accuracy, change = told(right, alone, n)
+        _, gain = told(right, best_of_maxp if row["rule"] == "agreement" else maxp, n)
+        assert ends(row, "accuracy") == pytest.approx(accuracy)
+        assert ends(row, "accuracy_change") == pytest.approx(change)
+        expected = (0, 0, 0) if (row["rule"], row["final"]) == ("maxp", "b") else gain
+        assert ends(row, "gain") == pytest.approx(expected)
+        models, in_sample, other = choose(everyone)
+        assert [*row["model_1"].split(","), row["model_2"]] == list(models)
+        assert row["fit_accuracy"] == in_sample.mean()
+        assert row["baseline_accuracy"] == other.mean()
+        assert ends(row, "usage") == pytest.approx(naive.wilson(round(row["usage"] * n), n))
+        assert row["usage"] == row["fit_usage"]
+        differing.append((kinds, row["accuracy"] != row["fit_accuracy"]))
+    assert max(differing)[0] == 1 if pairs == "one" else max(differing)[0] > 1
+    assert any(differs for _, differs in differing)
+    assert not any("crossfit" in key for row in result.json["rows"] for key in row)
+
+
+def test_cost_and_saving_are_those_of_the_deployed_cascade(tmp_path):
+    """Cross-fitted or not, and a baseline that is asked for is the same in every fold."""
+    toy = make(tmp_path / "cache", splits=("test",), seed=4)
+    args = ("-m1", "small", "-m2", "large", "--rules", "maxp,margin", "--finals", "b")
+    rows = {name: ask(toy[0], *args, *asked).json["rows"] for name, asked in BASELINES.items()}
+    answers = {m: toy[1]["test", m].argmax(axis=1) == toy[2]["test"] for m in MODELS}
+    for row, other in zip(*rows.values(), strict=True):
+        assert row["cost"] == MACS["small"] + row["usage"] * MACS["large"]
+        assert (row["baseline"], other["baseline"]) == ("large", "middle")
+        for each in (row, other):
+            alone = answers[each["baseline"]].mean()
+            assert each["baseline_accuracy"] == alone
+            assert each["saved"] == pytest.approx(1 - each["cost"] / MACS[each["baseline"]])
+            assert each["accuracy_change"] == pytest.approx(each["accuracy"] - alone)
+        same = ("accuracy", "usage", "gain", "threshold", "fit_accuracy", "cost")
+        assert {key: row[key] for key in same} == {key: other[key] for key in same}
+
+
+BASELINES = {"most accurate": (), "asked for": ("--baseline", "middle")}
 
 
 def test_the_reported_split_may_fit_when_asked(toy):
     result = ask(toy[0], "-m1", "small", "-m2", "large", "--fit-split", "test")
     assert "this is optimistic" in result.err
     for row in result.json["rows"]:
-        assert (row["accuracy"], row["crossfit_accuracy"]) == (row["fit_accuracy"], None)
+        assert (row["accuracy"], row["usage"]) == (row["fit_accuracy"], row["fit_usage"])
 
 
 @pytest.fixture
@@ -249,8 +390,26 @@ def test_the_table_says_what_it_shows(toy):
     head, first, *_ = result.out.splitlines()
     assert head.split()[:3] == ["cascade", "rule", "final"]
     assert "+0.00 (+0.00 to +0.00)" in first
-    assert "λ fitted on val (80 images, other-split), reported on test (80 images)" in result.out
+    said = " ".join(result.out.split())
+    assert "λ fitted on val (80 images, other-split), reported on test (80 images)" in said
     assert "each the best of up to 6 cascades by its accuracy on val" in result.out
+
+
+def test_the_table_says_whose_accuracy_it_shows(tmp_path):
+    toy = make(tmp_path / "cache", splits=("test",), n=30)
+    args = ("rules", "-d", "toy", "--cache", toy[0], "--all-pairs", "--rules", "maxp")
+    rows, result = cascade(*args, "--json").json["rows"], cascade(*args)
+    said = " ".join(result.out.split())
+    assert (
+        "accuracy and gain are those of images that had no part in the choice: 10 × 5 folds of "
+        "test (30 images, cross-fit), each decided by what the others choose; λ, use and costs are "
+        "those of the choice on all; intervals of 95 %"
+    ) in said
+    for row, line in zip(rows, result.out.splitlines()[1:], strict=False):
+        low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
+        assert f"{row['accuracy']:.2%} ({low} to {high})" in line
+        assert f" {row['usage']:.1%} " in line
+    assert "cross-fitted" not in result.out.splitlines()[0]
 
 
 def _row(rule, final, low):
