@@ -635,6 +635,18 @@ def test_it_is_accessible_and_fits(browser, page, width, scheme):
         assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("asked", [(), ("--max-cost", "0.6ms"), ("--match", "digits_wide")])
+def test_pages_of_one_split_are_accessible_and_fit(alone, browser, asked):
+    """A part of it held out, folds of it, and one model alone as the answer."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    file = written(alone, "one.html", *asked)
+    for width, scheme in ((360, "dark"), (1100, "light")):
+        with visiting(browser, file, width=width, scheme=scheme) as visit:
+            found = axe.Axe().run(visit.page)
+            assert found.violations_count == 0, found.generate_report()
+            assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_hostile_names_are_text(browser, tmp_path):
     from helpers import make_cache
 

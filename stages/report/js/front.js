@@ -114,8 +114,9 @@ class Front {
     this.current = shown;
     if (!this.places || !shown) return;
     const {cascades} = this, number = cascades.number(shown.pick);
-    const i = this.points.findIndex((p) =>
-      p.pick && cascades.number(p.pick) === number && same(p.where, shown.step));
+    const there = this.points.flatMap((p, i) =>
+      (p.pick && cascades.number(p.pick) === number && same(p.where, shown.step) ? [i] : []));
+    const i = there.sort((p, q) => this.rank(q) - this.rank(p))[0] ?? -1;
     this.cursor.setAttribute("d", i < 0 ? "" : dots([this.places[i]], 6));
   }
 
