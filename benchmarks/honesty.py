@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from cache import Manifest, Partition
+from cache import InputError, Manifest, Partition
 from stages.allpairs import rules
 from stages.costs import Curve, Prices
 from stages.fitting import FitPlan
@@ -196,6 +196,16 @@ class Line:
 FIGURES = ("accuracy", "accuracy_change", "usage", "cost", "saved")
 
 
+def answered(call: Callable[..., Asked], *how: Any, draws: int) -> Iterator[Asked]:
+    """Those of so many draws that have an answer: an accuracy that nothing reaches on the images that
+    choose is refused."""
+    for _ in range(draws):
+        try:
+            yield call(*how)
+        except InputError:
+            continue
+
+
 def coverage(
     population: Population, n: int, question: Question, draws: int, seed: int
 ) -> Iterator[Line]:
@@ -204,7 +214,8 @@ def coverage(
     The saving of a model alone, and what never varies, has an interval without width.
     """
     rng = np.random.default_rng(seed)
-    found = [ask(population, rng, n, question, 1) for _ in range(draws)]
+    found = list(answered(ask, population, rng, n, question, 1, draws=draws))
+    draws = len(found)
     for name in FIGURES:
         inside = [
             each.row[f"{name}_low"] - 1e-12 <= each.truth[name] <= each.row[f"{name}_high"] + 1e-12
@@ -257,8 +268,7 @@ def assured(
     rng = np.random.default_rng(seed)
     name, sign = ("accuracy", 1) if question.kind == ACCURACY else ("cost", -1)
     meets = false = 0
-    for _ in range(draws):
-        each = ask(population, rng, n, question, splits)
+    for each in answered(ask, population, rng, n, question, splits, draws=draws):
         meets += each.verdict.target == MEETS
         short = sign * (each.truth[name] - float(question.value or 0)) < 0
         false += each.verdict.target == MEETS and short
