@@ -197,8 +197,8 @@ FIGURES = ("accuracy", "accuracy_change", "usage", "cost", "saved")
 
 
 def answered(call: Callable[..., Asked], *how: Any, draws: int) -> Iterator[Asked]:
-    """Those of so many draws that have an answer: an accuracy that nothing reaches on the images that
-    choose is refused."""
+    """Those of so many draws that have an answer: an accuracy that nothing reaches on the images
+    that choose is refused."""
     for _ in range(draws):
         try:
             yield call(*how)
