@@ -28,7 +28,7 @@ def asked(searched: Searched, costs: Costs) -> str:
 def basis(subject: Subject, selected: bool = False) -> str:
     """The images behind the figures; `selected`, those shown had a part in the choice."""
     n, split = f"{len(subject.reported.labels):,}", subject.reported.split
-    also = " Those shown tested which cascade passes, so its accuracy is selected." * selected
+    also = " These also selected it, by the test, which flatters its accuracy a little." * selected
     return {
         "cross-fit": f"Accuracy is cross-fitted on the {n} images of {split}: each fold is decided "
         f"by a choice on the other {FOLDS - 1} of {FOLDS}, {REPEATS} times over. Use of B, cost "
