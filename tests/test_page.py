@@ -269,6 +269,7 @@ def test_one_split_shows_what_folds_say_and_says_so(alone, browser):
         assert "Accuracy is cross-fitted on the 500 images of test" in visit.text("#basis")
         said = visit.text("#front-text")
         assert said.startswith("Chosen on test, drawn at cross-fitted accuracy.")
+        assert middle_of(visit, "answer") == pytest.approx(middle_of(visit, "picked"), abs=0.2)
         note = f"Cross-fitted: {answer['accuracy']:.2%} (answer"
         assert note in visit.text("#cascade-note")
         assert "accuracy on these images" in visit.text("#figures")
@@ -283,6 +284,12 @@ def test_one_split_shows_what_folds_say_and_says_so(alone, browser):
             assert f"{row['accuracy']:.2%} ({kind}" in visit.text("#cascade-note")
         low, high = flag_heights(visit, "answer")
         assert low > high + 1  # below the line, by what choosing flatters
+
+
+def middle_of(visit, ring):
+    """Where a ring stands among the points."""
+    box = visit.page.locator(f"#front path.ring.{ring}").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def flag_heights(visit, kind):
@@ -448,10 +455,10 @@ def test_the_frontier_says_on_which_images_it_was_chosen(visit):
 
 def test_the_answer_can_be_opened_from_the_frontier(desk, visit):
     found = told(desk, "search")["answer"]
-    box = visit.page.locator("#front path.ring.answer").bounding_box()
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    middle = middle_of(visit, "answer")
     visit.page.mouse.move(*middle)
     tip = visit.text("#tip")
+    assert "(the answer)" in tip
     assert found["model_1"] in tip
     assert f"{found['accuracy']:.2%}" in tip
     visit.page.mouse.click(*middle)

@@ -88,11 +88,11 @@ class Curve {
     const {cost, models, reference, baseline, fit_method: method} = this.cascades.facts;
     const here = method === "cross-fit" ? " on these images" : "";
     $("figures").replaceChildren(
-      figureTile("accuracy", `accuracy${here}`, found.accuracy, each((v) => percent(v))),
-      figureTile("usage", "use of B", found.usage, each((v) => percent(v, 1))),
+      figureTile("accuracy", `accuracy${here}`, found.accuracy, eachOf((v) => percent(v))),
+      figureTile("usage", "use of B", found.usage, eachOf((v) => percent(v, 1))),
       figureTile("cost", `${cost.noun} per request`, found.cost, (...values) => costTexts(cost, ...values)),
       savedTile(found.saved, models[baseline].name),
-      figureTile("accuracy_change", `accuracy against ${models[reference].name}${here}`, found.accuracy_change, each(signed)),
+      figureTile("accuracy_change", `accuracy against ${models[reference].name}${here}`, found.accuracy_change, eachOf(signed)),
     );
   }
 

@@ -133,7 +133,7 @@ class Front {
   }
 
   rank(i) {
-    return ["answer", "frontier", "single"].indexOf(this.points[i].kind) + 1;
+    return ["single", "frontier", "answer"].indexOf(this.points[i].kind) + 1;
   }
 
   hover(event) {

@@ -32,11 +32,11 @@ const DIGITS = 4;
 const MS = {steps: [[1, ""]], short: " ms"}, MJ = {steps: [[1e-3, ""]], short: " mJ"};
 
 /** In which step a cost is told: how many of its unit, and the letter for that. */
-const step = (steps, value) => steps.find(([size]) => Math.abs(value) >= size) ?? steps[steps.length - 1];
+const stepOf = (steps, value) => steps.find(([size]) => Math.abs(value) >= size) ?? steps[steps.length - 1];
 
 /** A cost and others beside it, in as many decimals as it; as stages/amounts.py tells them. */
 function costTexts({steps, short}, value, ...others) {
-  const [scale, letter] = step(steps, value), size = Math.abs(value / scale);
+  const [scale, letter] = stepOf(steps, value), size = Math.abs(value / scale);
   const power = Number(size.toExponential().split("e")[1]);
   const few = steps.length > 1 && !letter;  // counts below a thousand are whole
   const decimals = few ? 0 : Math.max(DIGITS - 1 - (size ? power : DIGITS - 1), 0);
@@ -50,7 +50,7 @@ const costText = (cost, value) => costTexts(cost, value)[0];
 
 /** A round cost, for an axis. */
 function costTick({steps, short}, value) {
-  const [scale, letter] = step(steps, value * (1 + 1e-9));
+  const [scale, letter] = stepOf(steps, value * (1 + 1e-9));
   return `${exact(value / scale)}${letter}${short}`;
 }
 
@@ -76,11 +76,11 @@ function figureTile(name, label, {value, low, high}, say) {
   return tile(label, number(name, value, told), range);
 }
 
-const each = (say) => (...values) => values.map((value) => say(value));
+const eachOf = (say) => (...values) => values.map((value) => say(value));
 
 /** What is saved against a model, or how much more it costs: never a negative saving. */
 function savedTile(found, model) {
-  const {value, low, high} = found, share = each((v) => percent(v, 1));
+  const {value, low, high} = found, share = eachOf((v) => percent(v, 1));
   if (value >= 0) return figureTile("saved", `cheaper than ${model}`, found, share);
   const [told, least, most] = share(-value, -high, -low);
   const range = element("small", {}, number("saved_high", high, least), " to ", number("saved_low", low, most));
