@@ -11,6 +11,8 @@ from cascade_cli.asking import DEFAULT_DATASET
 from cascade_cli.output import progress, say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cache import Store
     from stages.datasets import Source
     from stages.fitting import FitPlan
@@ -165,6 +167,16 @@ def fit_plan(
     return plan(store, reported, split, runtime=runtime)
 
 
+def decided_by_folds(n: int) -> str:
+    """Which images say how accurate a cascade is whose λ was cross-fitted on n."""
+    from stages.fitting import REPEATS
+
+    return (
+        f"Accuracy and its change are those of folds decided by the λ of the others, {REPEATS} "
+        f"times over; use of B and cost are those of this λ on all {n:,} images."
+    )
+
+
 def decided(
     store: Store,
     reported: ScoreSet,
@@ -174,10 +186,12 @@ def decided(
     fit_split: str | None,
     images: Images,
     runtime: str | None,
+    baseline: np.ndarray | None = None,
 ) -> tuple[Cascade, dict[str, Any]]:
     """The cascade with its λ, given or fitted, and how it came about.
 
-    `rule` is (score, λ or None, post-check).
+    `rule` is (score, λ or None, post-check); `baseline` bool [N] is right where a model is that was
+    asked for to compare with.
     """
     from cache.errors import InputError, one_of
     from stages.extra_scores import named_in
@@ -205,7 +219,7 @@ def decided(
     fitted = fit_plan(store, reported, fit_split, images, runtime, pair)
     for note in fitted.notes:
         say(note)
-    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective)
+    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective, baseline)
     return Cascade(*pair, name, limit, postcheck), fit
 
 

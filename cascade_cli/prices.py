@@ -11,6 +11,8 @@ import typer
 from cascade_cli.output import say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cache import Store
     from stages.costs import Prices
     from stages.pricing import Pricer
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 Cost = Annotated[
     str | None,
-    typer.Option("--cost", help="joules, latency or macs. [default: the first known of these]"),
+    typer.Option(
+        "--cost",
+        help="joules, latency or macs. [default: the first known; --quick latency comes last]",
+    ),
 ]
 CostDevice = Annotated[
     str | None,
@@ -34,7 +39,7 @@ Baseline = Annotated[
     str | None,
     typer.Option(
         "--baseline",
-        help="Model to compare with. [default: the cheapest at least as accurate, else the best]",
+        help="Model to compare with. [default: the one that one would deploy alone]",
     ),
 ]
 ArrivalRate = Annotated[
@@ -71,12 +76,28 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
         raise InputError(f"--arrival-rate {asked.arrival_rate}: give requests per second, above 0")
     rows = read(store, scores.dataset, scores.models)
     prices = choose(rows, scores.macs, models, asked.kind, asked.device, scores.runtime)
+    if prices is None and asked.baseline is not None:
+        raise InputError(
+            "the cost of these models is unknown, so there is no --baseline: run `cascade profile` "
+            "or `cascade import-costs`"
+        )
     if prices is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
         return None
     return Pricer(
         scores, prices, asked.batch_size, asked.preprocess, asked.arrival_rate, asked.baseline
     )
+
+
+def right(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
+    """bool [N]: where the model to compare with is right; None where none was asked for."""
+    from cache.errors import one_of
+
+    if baseline is None:
+        return None
+    if baseline not in everyone.models:
+        raise one_of("baseline", baseline, everyone.models)
+    return everyone.correct[everyone.index(baseline)]
 
 
 def known(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
@@ -210,25 +231,44 @@ NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
 
 def show(row: dict[str, Any]) -> None:
-    """What one cascade costs and why it is counted so, what it saves, and what is not known."""
-    from stages.amounts import figures, told_in
+    """What one cascade costs and why it is counted so, what it saves and how much more accurate it
+    is than the model that one would deploy alone, and what is not known."""
+    from stages.amounts import figure, told_in
 
     if row["cost"] is not None:
-        unit, base = row["cost_unit"], row["baseline"]
+        unit = row["cost_unit"]
         why = f"{row['cost_why']}{without_hash(row)}"
         print(f"  cost per request           {interval(row)} ({why})")
-        alone = " and ".join(figures(unit, row["cost_1"], row["cost_2"]))
+        alone = " and ".join(figure(row[name], unit) for name in ("cost_1", "cost_2"))
         print(f"  A alone, B alone           {alone} {told_in(unit)}")
-        print(
-            f"  saved against {base}: {row['saved']:.1%} "
-            f"({row['saved_low']:.1%} to {row['saved_high']:.1%}), accuracy "
-            f"{100 * row['accuracy_change']:+.2f} points ({100 * row['accuracy_change_low']:+.2f} "
-            f"to {100 * row['accuracy_change_high']:+.2f})"
-        )
+    if row["baseline"] is not None:
+        print(f"  {saved(row)}accuracy {change(row)}")
     if row.get("hash_reason"):
         print(f"  cost per request           unknown: {row['hash_reason']}")
     elif lacks_energy(row):
         print(f"  energy                     unknown: {NO_SENSOR}")
+
+
+def saved(row: dict[str, Any]) -> str:
+    """What it is held against, and what it saves or costs more, where that is known."""
+    base, value = row["baseline"], row["saved"]
+    if value is None:
+        return f"against {base}: "
+    sign = 1 if value >= 0 else -1
+    low, high = sorted(sign * row[f"saved_{end}"] for end in ("low", "high"))
+    told = f"{abs(value):.1%} ({low:.1%} to {high:.1%}), "
+    return f"saved against {base}: {told}" if sign > 0 else f"costs more than {base}: {told}"
+
+
+def change(row: dict[str, Any]) -> str:
+    """Of accuracy, in points, with its interval."""
+    value, low, high = (100 * row[f"accuracy_change{end}"] for end in ("", "_low", "_high"))
+    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
+
+
+def number(threshold: float | str | None) -> str:
+    """λ in six digits, which tell it from the scores around it; --json gives all."""
+    return f"{threshold:.6g}" if isinstance(threshold, float) else str(threshold)
 
 
 def lacks_energy(row: dict[str, Any]) -> bool:

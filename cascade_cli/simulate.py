@@ -8,7 +8,9 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices, requests
-from cascade_cli.output import print_json
+from cascade_cli.gather import decided_by_folds
+from cascade_cli.output import print_json, print_text
+from cascade_cli.prices import number
 
 SIMULATION = (
     ("accuracy", "accuracy", ".2%"),
@@ -23,10 +25,10 @@ SIMULATION = (
     ("accuracy_without_memory", "accuracy without it", ".2%"),
     ("memory_bytes", "memory in bytes", ",d"),
     ("break_even_rate", "hits that pay for hashing", ".2%"),
-    ("crossfit_accuracy", "cross-fitted accuracy", ".2%"),
-    ("macs_per_request", "multiply-adds per request", ",.0f"),
 )
 _OF_MEMORY = ("hits", "false_hits")
+_WITH_ENDS = ("accuracy", "usage")
+MACS = "multiply-adds per request"
 
 
 def register(app: typer.Typer) -> None:
@@ -88,11 +90,12 @@ def simulate(
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
         gather.same_weights(store, scores, dataset, told, images)
-    cascade, fit = gather.decided(
-        store, scores, pair, (scorefn, threshold, postcheck), objective, fit_split, images, runtime
-    )
     asked = prices.Asked(cost, cost_device, batch_size, baseline, arrival_rate, with_preprocess)
     everyone = prices.with_references(store, scores)
+    rule, alone = (scorefn, threshold, postcheck), prices.right(everyone, baseline)
+    cascade, fit = gather.decided(
+        store, scores, pair, rule, objective, fit_split, images, runtime, alone
+    )
     wanted = requests.Asked(
         duplicates, rotations, order, seed, stream, memory, memory_size, memory_radius, memory_trust
     )
@@ -110,14 +113,28 @@ def simulate(
 
 
 def print_simulation(row: dict[str, Any]) -> None:
-    """The cascade and its figures, one a line."""
+    """The cascade and its figures, one a line, and which images tell them."""
+    from stages.amounts import figure
+
     check = " with post-check" if row["postcheck"] else ""
     how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
-    limit = "" if row["score"] == "oracle" else f" at λ = {row['threshold']} ({how})"
+    limit = "" if row["score"] == "oracle" else f" at λ = {number(row['threshold'])} ({how})"
     print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
     print(f"{row['split']}: {row['n']} {'requests' if row['stream'] else 'images'}")
     for key, title, style in SIMULATION:
         if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
-            after = " without hashing" if row["memory"] and key == "macs_per_request" else ""
-            print(f"  {title:<26} {row[key]:{style}}{after}")
+            print(f"  {title:<26} {row[key]:{style}}{_ends(row, key, style)}")
+    if row["macs_per_request"] is not None and row["cost_kind"] != "macs":
+        after = " without hashing" if row["memory"] else ""
+        print(f"  {MACS:<26} {figure(row['macs_per_request'], 'multiply-adds')}{after}")
     prices.show(row)
+    if row["fit_method"] == "cross-fit":
+        print_text(decided_by_folds(row["fit_n"]))
+
+
+def _ends(row: dict[str, Any], key: str, style: str) -> str:
+    """The ends of a figure's interval, where it has one."""
+    if key not in _WITH_ENDS:
+        return ""
+    low, high = (f"{row[f'{key}_{end}']:{style}}" for end in ("low", "high"))
+    return f" ({low} to {high})"

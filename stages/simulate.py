@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
-from stages.intervals import Interval, change, paired, share, with_ends
+from stages.intervals import Interval, Paired, change, paired, share, with_ends
 from stages.memory import Policy, Remembered, remember, size_bytes
 from stages.pricing import NO_COST, Pricer, asked, held_against
 from stages.results import save
@@ -145,7 +145,8 @@ def figures(
     """The summary of one simulated cascade.
 
     `fit` says how λ came about: fit_split, fit_method, objective and what goes with them, and where
-    λ was cross-fitted, what is to be told of each image once (HONEST).
+    λ was cross-fitted, what is to be told of each image once (HONEST). Of other requests, and with
+    a memory, the accuracy is less than this λ's by as much as it flatters each image once.
     """
     plain = outcome = simulate(scores, cascade)
     memory = NO_MEMORY
@@ -158,14 +159,21 @@ def figures(
     known = scores if pricer is None else pricer.scores
     if pricer is not None and pricer.baseline is not None:
         baseline = pricer.baseline
-    against = change(paired(outcome.correct, known.correct[known.index(baseline)]))
+    against = _change(scores, outcome.correct, known.correct[known.index(baseline)])
     row = summary(scores, cascade, outcome) | memory | about
     row |= held_against(known, baseline, against)
-    once = recall is None and len(np.unique(scores.sample_ids)) == len(scores.sample_ids)
-    if once and about["fit_n"] == len(scores.sample_ids):
-        row |= told
+    if told:
+        once = recall is None and len(np.unique(scores.sample_ids)) == about["fit_n"] == row["n"]
+        row |= told if once else _less(row, about["fit_accuracy"] - told["accuracy"])
     ends = (row[f"accuracy_change{end}"] for end in ("", "_low", "_high"))
     return row | priced(cascade, outcome, pricer, baseline, Interval(*ends))
+
+
+def _less(row: dict[str, Any], flattery: float) -> dict[str, Any]:
+    """The accuracies without what a λ has of the images that chose it."""
+    names = [name for name in (*HONEST, "accuracy_without_memory") if row[name] is not None]
+    least = {name: -1.0 if "change" in name else 0.0 for name in names}
+    return {name: min(max(row[name] - flattery, least[name]), 1.0) for name in names}
 
 
 def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:
@@ -283,8 +291,8 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "threshold": cascade.threshold,
         "postcheck": cascade.postcheck,
         "n": len(scores.labels),
-        **with_ends("accuracy", share(int(outcome.correct.sum()), len(scores.labels))),
-        **with_ends("usage", share(int(outcome.escalated.sum()), len(scores.labels))),
+        **with_ends("accuracy", _share(scores, outcome.correct)),
+        **with_ends("usage", _share(scores, outcome.escalated)),
         "escalated": int(outcome.escalated.sum()),
         "took_b": int(outcome.took_b.sum()),
         "accuracy_1": float(scores.accuracy[a]),
@@ -293,6 +301,28 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "macs_2": macs_2,
         "macs_per_request": _expected(macs_1, macs_2, outcome),
     }
+
+
+def _share(scores: ScoreSet, holds: np.ndarray) -> Interval:
+    """Of the requests, bool [N]."""
+    count, n, worth = int(holds.sum()), len(holds), _worth(scores)
+    found = share(count * worth / n, worth)
+    return Interval(count / n, found.low, found.high)
+
+
+def _change(scores: ScoreSet, correct: np.ndarray, other: np.ndarray) -> Interval:
+    """Of accuracy between two that answer the same requests, bool [N] each."""
+    found, worth = paired(correct, other), _worth(scores)
+    each = worth / found.n
+    ends = change(Paired(found.won * each, found.lost * each, worth))
+    return Interval(found.value, ends.low, ends.high)
+
+
+def _worth(scores: ScoreSet) -> int:
+    """How many images, each asked once, tell as much as these requests do: n²/Σw², w being how
+    often an image is asked (Kish 1965)."""
+    times = np.unique(scores.sample_ids, return_counts=True)[1]
+    return max(1, round(int(times.sum()) ** 2 / int((times**2).sum())))
 
 
 def _expected(cost_1: float | None, cost_2: float | None, outcome: Simulation) -> float | None:

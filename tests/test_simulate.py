@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 
 from cache import InputError, find, read_table
 from stages import simulate as stage
+from stages.costs import some_macs
+from stages.fitting import REPEATS, FitPlan, folds
+from stages.intervals import Interval
+from stages.pricing import Pricer
 from stages.score import load
 from stages.simulate import Cascade, priced, simulate, summary
+from stages.threshold import fitted_point
 
 POOL = [0.0, 0.25, math.nextafter(0.25, 1), 0.5, 1.0]
 A_SCORE = st.sampled_from(POOL)
@@ -23,6 +28,10 @@ IMAGES = st.lists(
     st.tuples(*[st.integers(0, 2)] * 3, A_SCORE, A_SCORE), min_size=1, max_size=20
 ).map(lambda rows: [naive.Image(*row) for row in rows])
 LIMITS = st.sampled_from([*POOL, 0.1, 0.9, "always", "never"])
+
+
+def _told(row, name):
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
 
 
 @pytest.mark.parametrize("name", naive.ALL_SCORES)
@@ -45,6 +54,8 @@ def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
     row = summary(scores, cascade, found)
     n = len(images)
     assert (row["accuracy"], row["usage"]) == (sum(right) / n, sum(escalated) / n)
+    assert _told(row, "accuracy") == pytest.approx(naive.wilson(sum(right), n))
+    assert _told(row, "usage") == pytest.approx(naive.wilson(sum(escalated), n))
     assert (row["escalated"], row["took_b"], row["n"]) == (sum(escalated), sum(took_b), n)
 
 
@@ -89,7 +100,8 @@ def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
     outcome = simulate(scores, cascade)
     row = summary(scores, cascade, outcome)
     assert row["macs_per_request"] is None
-    assert priced(cascade, outcome, None)["energy_j_per_request"] is None
+    nothing = priced(cascade, outcome, None, "small", Interval(0.0, 0.0, 0.0))
+    assert set(nothing.values()) == {None}
     for manifest, macs in zip(scores.manifests, (100, 1000, 1), strict=True):
         manifest.provenance["macs"] = macs
     row = summary(scores, cascade, outcome)
@@ -104,6 +116,74 @@ def test_the_contracts_keys(small_cache):
     assert set(contract.split(", ")) <= set(row)
     assert row["usage"] == row["escalated"] / row["n"]
     assert (row["hits"], row["false_hits"], row["hit_rate"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("known", [None, "other"])
+def test_of_a_cross_fitted_threshold_folds_that_the_others_decide_tell(known):
+    """Each image once: accuracy and its change are theirs, use of B is that of the λ of all."""
+    scores = random_scores(np.random.default_rng(4), 40)
+    alone = None if known is None else scores.correct[2]
+    cascade, fit = _fitted(scores, alone)
+    row = stage.figures(scores, cascade, fit, known and _pricer(scores, known))
+    repeats = [folds(40, repeat=r).tolist() for r in range(REPEATS)]
+    images = naive.images_of(scores, 0, 1, "maxp")
+    held = naive.cross_fit("maxp", images, False, "best", repeats, known and alone.tolist())
+    accuracy, change = naive.honest(held, 40)
+    assert _told(row, "accuracy") == pytest.approx(accuracy)
+    assert _told(row, "accuracy_change") == pytest.approx(change)
+    more_accurate = "small" if scores.accuracy[0] >= scores.accuracy[1] else "large"
+    assert row["baseline"] == (known or more_accurate)
+    sent = naive.point("maxp", images, cascade.threshold, False)
+    assert (row["usage"], row["fit_accuracy"]) == (sent.usage / 40, sent.hits / 40)
+    assert row["fit_accuracy"] != row["accuracy"]
+
+
+def test_of_other_requests_a_cross_fitted_threshold_is_told_less_what_it_flatters():
+    """By as much as it does each image once; copies of an image tell no more than one."""
+    scores = random_scores(np.random.default_rng(4), 40)
+    cascade, fit = _fitted(scores)
+    flattery = fit["fit_accuracy"] - fit["accuracy"]
+    assert flattery > 0
+    for picks, worth in (
+        ([*range(40)] * 2, 40),
+        ([*range(40), *range(20)], 36),
+        ([*range(30)], 30),
+    ):
+        shown = scores.of_images(np.array(picks))
+        row = stage.figures(shown, cascade, fit)
+        images = naive.images_of(shown, 0, 1, "maxp")
+        right = naive.point("maxp", images, cascade.threshold, False).right
+        share = sum(right) / len(picks)
+        expected = [x - flattery for x in (share, *naive.wilson(share * worth, worth)[1:])]
+        assert _told(row, "accuracy") == pytest.approx(tuple(expected))
+        rivals = shown.correct[shown.index(fit["baseline"])].tolist()
+        both = list(zip(right, rivals, strict=True))
+        won, lost = (both.count(each) * worth / len(picks) for each in ((1, 0), (0, 1)))
+        expected = [x - flattery for x in naive.paired_change(won, lost, worth)]
+        assert _told(row, "accuracy_change") == pytest.approx(tuple(expected))
+
+
+def test_a_given_threshold_is_held_against_the_more_accurate_of_the_two():
+    labels, right, wrong = [0] * 4, [0] * 4, [0, 0, 1, 1]
+    score = {"maxp": [[0.5] * 4] * 2}
+    for answers, baseline in (((right, wrong), "small"), ((wrong, right), "large")):
+        scores = score_set(labels, answers, score)
+        row = stage.figures(scores, Cascade("small", "large", "maxp", "never"))
+        assert (row["baseline"], row["baseline_accuracy"]) == (baseline, 1.0)
+        assert row["accuracy_change"] == (0.0 if baseline == "small" else -0.5)
+    scores = score_set(labels, (right, right), score)
+    assert stage.figures(scores, Cascade("small", "large", "maxp", 0.5))["baseline"] == "small"
+
+
+def _fitted(scores, alone=None):
+    plan = FitPlan("cross-fit", "test", scores, ())
+    pair = ("small", "large")
+    limit, fit = fitted_point(scores, plan, pair, "maxp", False, "best", alone)
+    return Cascade(*pair, "maxp", limit), fit
+
+
+def _pricer(scores, baseline):
+    return Pricer(scores, some_macs(dict.fromkeys(scores.models, 1000)), baseline=baseline)
 
 
 def test_run_stores_each_cascade_once(tmp_path):
