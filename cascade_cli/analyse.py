@@ -8,7 +8,14 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices
-from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
+from cascade_cli.output import (
+    check_table_file,
+    print_json,
+    print_table,
+    print_text,
+    say,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     from cache import Store
@@ -17,23 +24,15 @@ if TYPE_CHECKING:
     from stages.threshold import Question
 
 SHOWN = 20
+PAIR_COLUMNS = {"model_1": "A", "model_2": "B"}
 POINT_COLUMNS = {
-    "model_1": "A",
-    "model_2": "B",
-    "score": "score",
-    "postcheck": "post-check",
+    "rule": "score",
     "objective": "point",
-    "threshold": "λ",
+    "threshold": "λ:.6g",
     "accuracy": "accuracy:.2%",
     "usage": "use of B:.1%",
-    "accuracy_1": "A alone:.2%",
-    "accuracy_2": "B alone:.2%",
 }
-COST_COLUMNS = {
-    "cost": "cost",
-    "saved": "saved:.1%",
-    "accuracy_change": "change of accuracy:+.2%",
-}
+COST_COLUMNS = {"cost": "cost", "saved": "compared", "points": "points"}
 PREDICTOR_COLUMNS = {
     "metric": "metric",
     "spearman_ordered": "ρ ordered:+.2f",
@@ -43,10 +42,6 @@ PREDICTOR_COLUMNS = {
     "picked": "picks",
     "picked_gain": "whose gain is:+.2%",
     "best_gain": "of at best:+.2%",
-}
-CROSSFIT_COLUMNS = {
-    "crossfit_accuracy": "cross-fitted:.2%",
-    "crossfit_usage": "its use of B:.1%",
 }
 
 
@@ -200,25 +195,55 @@ def _show_points(
     if as_json:
         print_json(_about(reported, fitted) | {"rows": rows})
         return
-    honest = "crossfit_accuracy" if fitted.method == "cross-fit" else "accuracy"
-    rows = sorted(rows, key=lambda row: -(row[honest] or row["accuracy"]))
-    extra = CROSSFIT_COLUMNS if fitted.method == "cross-fit" else {}
+    rows = sorted(rows, key=lambda row: -row["accuracy"])
     cascades = [row for row in rows if row["threshold"] != "never"]
     several = len({(row["model_1"], row["model_2"]) for row in rows}) > 1
     rows, left = (cascades, len(rows) - len(cascades)) if several and cascades else (rows, 0)
-    costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
-    costs = costs and costs | prices.against(rows[:SHOWN])
-    print_table([prices.told(row) for row in rows[:SHOWN]], POINT_COLUMNS | extra | costs)
+    _print_points(rows[:SHOWN], several)
     if len(rows) > SHOWN:
         print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
     if left:
         print(f"{left} more have λ never, which is A alone: --json or --output FILE gives them")
-    print(
-        f"λ fitted on {fitted.split} ({len(fitted.scores.labels)} images, {fitted.method}), "
-        f"reported on {reported.split} ({len(reported.labels)} images)"
-    )
-    if costs:
-        prices.explain(rows[:SHOWN], "saved, and at which change of accuracy,")
+    print_text(_decided_by(reported, fitted))
+    if rows[0]["cost"] is not None:
+        prices.explain(rows[:SHOWN], "compared, also in points of accuracy, with")
+
+
+def _print_points(rows: list[dict[str, Any]], several: bool) -> None:
+    """A pair stands above its table, which then has room for the interval of the accuracy."""
+    columns = (PAIR_COLUMNS if several else {}) | POINT_COLUMNS
+    if any(row["cost"] is not None for row in rows):
+        columns |= COST_COLUMNS | prices.against(rows)
+    elif not several:
+        columns |= {"ends": "95% interval"}
+    if not several:
+        row = rows[0]
+        alone = " and ".join(f"{row[name]:.2%}" for name in ("accuracy_1", "accuracy_2"))
+        print(f"{row['model_1']} → {row['model_2']}, alone {alone}")
+    print_table([_shown(row) for row in rows], columns)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    from stages.amounts import relative
+
+    low, high = (f"{row[f'accuracy_{end}']:.2%}" for end in ("low", "high"))
+    return prices.told(row) | {
+        "rule": row["score"] + (" -p" if row["postcheck"] else ""),
+        "ends": f"{low} to {high}",
+        "saved": row["saved"] is not None and relative(row["saved"]),
+        "points": f"{100 * row['accuracy_change']:+.2f}",
+    }
+
+
+def _decided_by(reported: ScoreSet, fitted: FitPlan) -> str:
+    """Which images fitted λ, and which tell how accurate it is."""
+    from cascade_cli.gather import decided_by_folds
+
+    n = len(fitted.scores.labels)
+    told = f"λ fitted on {fitted.split} ({n} images, {fitted.method})"
+    if fitted.method == "cross-fit":
+        return f"{told}. {decided_by_folds(n)}"
+    return f"{told}, reported on {reported.split} ({len(reported.labels)} images)"
 
 
 def _about(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade_cli.output import say
+from cascade_cli.output import print_text, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -292,9 +292,9 @@ def baseline(rows: Sequence[dict[str, Any]]) -> str:
     return "the model that its row names" if against(rows) else rows[0]["baseline"]
 
 
-def explain(rows: Sequence[dict[str, Any]], what: str = "saved") -> None:
+def explain(rows: Sequence[dict[str, Any]], what: str = "saved against") -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    print(f"{counted(rows[0])}; {what} against {baseline(rows)}")
+    print_text(f"{counted(rows[0])}; {what} {baseline(rows)}")
 
 
 def counted(row: dict[str, Any]) -> str:

@@ -35,28 +35,67 @@ def test_threshold_counts_the_pairs_that_are_no_cascade(where):
     head, *lines = shown.splitlines()
     assert not [line for line in lines[:20] if "  never  " in line]
     assert f"{never} more have λ never" in shown
-    assert ("against" in cells(head)[-1]) == ("against the model that its row names" in shown)
+    baselines = {row["baseline"] for row in rows}
+    assert ("against" in cells(head)[-1]) == (len(baselines) > 1)
+    assert ("with the model that its row names" in _joined(shown)) == (len(baselines) > 1)
     pair = cascade("threshold", "-m1", "large", "-m2", "small", *where)
     assert "more have λ never" not in pair.out
 
 
-def test_the_hull_names_what_each_row_saves_against(where):
-    found = cascade("search", *where, "--best-accuracy", "--json").json
-    baselines = [row["baseline"] for row in found["hull"]]
-    assert len(set(baselines)) > 1
-    shown = cascade("search", *where, "--best-accuracy").out
-    table = shown.partition("upper hull")[2].splitlines()[1:]
-    assert cells(table[0])[-1].strip() == "against"
-    said = [cells(line)[-1].strip() for line in table[1 : 1 + len(baselines)]]
-    assert said == baselines
-    assert "saved against the model that its row names" in shown
+def _joined(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("alone", [None, "other"])
+def test_a_pairs_points(where, alone):
+    """The pair above, each accuracy once; what they are compared with below."""
+    asked = ("threshold", "-m1", "small", "-m2", "large", *where, "-s", "maxp,difference")
+    asked += ("--baseline", alone) if alone else ()
+    rows = {_name(row): row for row in cascade(*asked, "--json").json["rows"]}
+    shown = cascade(*asked).out
+    title, head, *lines = shown.splitlines()
+    one = next(iter(rows.values()))
+    assert title == f"small → large, alone {one['accuracy_1']:.2%} and {one['accuracy_2']:.2%}"
+    names = ["score", "point", "λ", "accuracy", "use of B", "cost", "compared", "points"]
+    assert [cell.strip() for cell in cells(head)] == names
+    assert len(rows) == 8
+    for line in lines[:8]:
+        rule, point, limit, accuracy, usage, _, compared, points = map(str.strip, cells(line))
+        row = rows[rule, point]
+        number = (
+            row["threshold"] if isinstance(row["threshold"], str) else f"{row['threshold']:.6g}"
+        )
+        assert (limit, accuracy, usage) == (number, f"{row['accuracy']:.2%}", f"{row['usage']:.1%}")
+        assert compared == amounts.relative(row["saved"])
+        assert points == f"{100 * row['accuracy_change']:+.2f}"
+        assert row["baseline"] == (alone or one["baseline"])
+    assert f"in points of accuracy, with {alone or one['baseline']}" in _joined(shown)
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def _name(row):
+    return row["score"] + (" -p" if row["postcheck"] else ""), row["objective"]
+
+
+def test_without_costs_a_pairs_accuracy_has_its_interval(tmp_path):
+    store = make_cache(tmp_path, splits=("test",), n=60)
+    asked = ("threshold", "-m1", "small", "-m2", "large", "-s", "maxp", "--cache", store.root)
+    rows = cascade(*asked, "--json").json["rows"]
+    shown = cascade(*asked).out
+    for row in rows:
+        ends = f"{row['accuracy_low']:.2%} to {row['accuracy_high']:.2%}"
+        assert f"{row['accuracy']:.2%}" in shown
+        assert ends in shown
+    assert "crossfit" not in " ".join(rows[0])
+    assert "decided by the λ of the others, 10 times over" in _joined(shown)
+    assert max(map(len, shown.splitlines()[:6])) <= 80
 
 
 @pytest.mark.parametrize(
     ("value", "unit", "told"),
     [
-        (123929.6, "multiply-adds", "123,930 multiply-adds"),
-        (8832, "multiply-adds", "8,832 multiply-adds"),
+        (123929.6, "multiply-adds", "123.9 k multiply-adds"),
+        (8832, "multiply-adds", "8.832 k multiply-adds"),
         (3.6258e-3, "J", "3.626 mJ"),
         (12.3456, "J", "12,346 mJ"),
         (4.2e-6, "J", "0.004200 mJ"),
@@ -73,7 +112,7 @@ def test_a_cost_is_told_in_digits_that_can_be_read(value, unit, told):
 def test_an_interval_has_the_decimals_of_its_value():
     assert amounts.interval(4.003e-3, 9.9e-4, 0.0141, "J") == "4.003 (0.990 to 14.100)"
     macs = amounts.interval(105698, 87410.9, 123985.1, "multiply-adds")
-    assert macs == "105,698 (87,411 to 123,985)"
+    assert macs == "105.7 k (87.4 k to 124.0 k)"
 
 
 def test_written_numbers_stand_at_the_right_of_a_table(capsys):
