@@ -351,8 +351,18 @@ def _predicted(
         for row in rows
     ]
     print_table(picks, PREDICTOR_COLUMNS)
-    print(
-        f"rank correlation of each metric on {fitted.split} with what the best cascade gains over "
-        f"the better model on {reported.split} ({fitted.method}), over {rows[0]['pairs']} ordered "
-        "pairs, and unordered in their better direction; picked is the pair that differs most"
+    print_text(_asked(reported, fitted, rows[0]["pairs"]))
+
+
+def _asked(reported: ScoreSet, fitted: FitPlan, pairs: int) -> str:
+    """What the ranks of metrics answer, and which images tell."""
+    told = (
+        f"Does a metric, measured on {fitted.split}, tell which pairs gain on {reported.split}? "
+        f"1 = perfectly, 0 = not at all: Spearman's ρ and Kendall's τ over {pairs} ordered pairs, "
+        "and unordered in their better direction. `picks` is the pair that it would choose; a gain "
+        "is that of the pair's best cascade over the better of its models, both chosen on "
     )
+    how = f"{fitted.split} ({fitted.method})."
+    if fitted.method == "cross-fit":
+        how = f"four folds of {fitted.split} and told of the fifth, ten times over."
+    return told + how

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cache import Store
+from stages.crossfit_pairs import Decided, best_of
+from stages.intervals import Interval, from_ends
 from stages.results import save
 from stages.score import ScoreSet
 
@@ -131,31 +133,52 @@ def measures(correct: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarr
     return {name: formula(counts) for name, formula in METRICS.items()}
 
 
-def cascade_gains(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> np.ndarray:
-    """float64 [M, M]: what the cascade A → B gains over the better of the two, NaN without one.
+@dataclass(frozen=True)
+class Gained:
+    """What a pair's best cascade does: its accuracy, and what it gains over the more accurate of
+    the two, by the images that fit λ."""
 
-    `rows` are operating points as `stages.threshold` gives them. Of a pair's rows the one with the
-    best fit counts, with its accuracy on the reported images (cross-fitted where it was).
+    accuracy: Interval
+    change: Interval
+
+
+def best_cascades(
+    points: Iterable[tuple[Mapping[str, Any], Decided | None]],
+) -> dict[tuple[str, str], Gained]:
+    """By (A, B). `points` are operating points with what folds decided of them, as
+    `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
+
+    Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
+    first; where folds decided, each by the best of the others.
     """
-    best: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for row in rows:
-        pair = row["model_1"], row["model_2"]
-        fit = row["fit_accuracy"]
-        if fit is not None and (pair not in best or fit > best[pair]["fit_accuracy"]):
-            best[pair] = row
+    several: dict[tuple[str, str], list[tuple[Mapping[str, Any], Decided | None]]] = {}
+    for row, decided in points:
+        if row["fit_accuracy"] is not None:
+            several.setdefault((row["model_1"], row["model_2"]), []).append((row, decided))
+    return {pair: _best(found) for pair, found in several.items()}
+
+
+def _best(points: Sequence[tuple[Mapping[str, Any], Decided | None]]) -> Gained:
+    folds = [decided for _, decided in points if decided is not None]
+    if folds:
+        found = best_of(folds)
+        return Gained(found.accuracy, found.change)
+    row, _ = min(points, key=lambda point: (-point[0]["fit_accuracy"], point[0]["fit_usage"]))
+    return Gained(*(from_ends(name, row) for name in ("accuracy", "accuracy_change")))
+
+
+def gains_of(found: Mapping[tuple[str, str], Gained], models: Sequence[str]) -> np.ndarray:
+    """float64 [M, M]: what the cascade A → B gains, NaN without one."""
     out = np.full((len(models), len(models)), np.nan)
-    for (first, second), row in best.items():
-        honest = row["crossfit_accuracy"]
-        accuracy = row["accuracy"] if honest is None else honest
-        alone = max(row["accuracy_1"], row["accuracy_2"])
-        out[models.index(first), models.index(second)] = accuracy - alone
+    for (first, second), each in found.items():
+        out[models.index(first), models.index(second)] = each.change.value
     return out
 
 
 def predictors(metrics: Mapping[str, np.ndarray], gains: np.ndarray) -> list[dict[str, Any]]:
     """How well each metric ranks the pairs by what their cascade gains.
 
-    metrics: float64 [M, M] by name; gains as `cascade_gains` gives them, NaN leaves a pair out.
+    metrics: float64 [M, M] by name; gains as `gains_of` gives them, NaN leaves a pair out.
     Per metric Spearman's ρ and Kendall's τ-b over the `ordered` pairs, and over the `unordered`
     ones in the better of their two directions; None where either side is constant.
     """

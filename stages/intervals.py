@@ -7,10 +7,11 @@ where few images differ: there normal ones are too narrow, and none at all where
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, hypot, log, sqrt
 from statistics import NormalDist, fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,11 @@ def with_ends(name: str, found: Interval | None) -> dict[str, float | None]:
     """
     ends = (None, None, None) if found is None else (found.value, found.low, found.high)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def from_ends(name: str, row: Mapping[str, Any]) -> Interval:
+    """What `with_ends` wrote."""
+    return Interval(*(row[key] for key in (name, f"{name}_low", f"{name}_high")))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import numpy as np
 
 from cache import Store
 from stages.fitting import FitPlan
-from stages.heterogeneity import cascade_gains, measures, or_none, predictors
+from stages.heterogeneity import best_cascades, gains_of, measures, or_none, predictors
+from stages.intervals import with_ends
 from stages.results import save
 from stages.score import ScoreSet
-from stages.threshold import Question, all_pairs, operating_points
+from stages.threshold import Question, all_pairs, cross_fitted_points
 
 Row = dict[str, Any]
 # Whose small values mean that two models differ.
@@ -27,14 +28,16 @@ def run(store: Store, reported: ScoreSet, plan: FitPlan) -> tuple[list[Row], lis
 
     Also written to results/predictors and results/gains.
     """
-    pairs = all_pairs(reported.models)
-    points = operating_points(reported, plan, pairs, Question(objectives=("best",)))
-    gains = cascade_gains(list(points), reported.models)
+    pairs, names = all_pairs(reported.models), reported.models
+    points = cross_fitted_points(reported, plan, pairs, Question(objectives=("best",)))
+    best = best_cascades(points)
     values = measures(plan.scores.correct, plan.scores.predictions)
     where = {"split": reported.split, "fit_split": plan.split, "fit_method": plan.method}
-    rows = [row | where for row in summary(values, gains, reported.models)]
-    found = [
-        {"model_1": reported.models[a], "model_2": reported.models[b], "gain": float(gains[a, b])}
+    rows = [row | where for row in summary(values, gains_of(best, names), names)]
+    found: list[Row] = [
+        {"model_1": names[a], "model_2": names[b]}
+        | with_ends("gain", best[names[a], names[b]].change)
+        | with_ends("accuracy", best[names[a], names[b]].accuracy)
         | {_column(name): or_none(value[a, b]) for name, value in values.items()}
         | where
         for a, b in pairs

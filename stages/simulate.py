@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
-from stages.intervals import Interval, Paired, change, paired, share, with_ends
+from stages.intervals import Interval, Paired, change, from_ends, paired, share, with_ends
 from stages.memory import Policy, Remembered, remember, size_bytes
 from stages.pricing import NO_COST, Pricer, asked, held_against
 from stages.results import save
@@ -165,8 +165,7 @@ def figures(
     if told:
         once = recall is None and len(np.unique(scores.sample_ids)) == about["fit_n"] == row["n"]
         row |= told if once else _less(row, about["fit_accuracy"] - told["accuracy"])
-    ends = (row[f"accuracy_change{end}"] for end in ("", "_low", "_high"))
-    return row | priced(cascade, outcome, pricer, baseline, Interval(*ends))
+    return row | priced(cascade, outcome, pricer, baseline, from_ends("accuracy_change", row))
 
 
 def _less(row: dict[str, Any], flattery: float) -> dict[str, Any]:

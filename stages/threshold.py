@@ -11,7 +11,7 @@ import numpy as np
 from cache import Store
 from stages.crossfit_pairs import Decided, Folds
 from stages.fitting import FitPlan
-from stages.intervals import Interval, Paired, change, share, with_ends
+from stages.intervals import Paired, change, from_ends, share, with_ends
 from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
 from stages.rule import LABEL_FREE, Score, Threshold
@@ -63,7 +63,7 @@ def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
     if pricer is None:
         return NO_COST
     cascade = cascade_of(row)
-    found = Interval(*(row[f"accuracy_change{end}"] for end in ("", "_low", "_high")))
+    found = from_ends("accuracy_change", row)
     baseline = pricer.baseline or row["baseline"]
     return priced(cascade, simulate(reported, cascade), pricer, baseline, found)
 

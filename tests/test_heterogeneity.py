@@ -20,10 +20,10 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from cache import Store, find, read_table
 from stages import heterogeneity as stage
-from stages.fitting import FitPlan
+from stages.fitting import REPEATS, FitPlan, folds
 from stages.heterogeneity import METRICS, matrix
 from stages.score import load
-from stages.threshold import Question, all_pairs, operating_points
+from stages.threshold import Question, all_pairs, cross_fitted_points
 
 # Metric → what it is, from the images that A and B get right out of n.
 BY_SETS = {
@@ -168,12 +168,16 @@ def test_an_undefined_measure_is_null(tmp_path):
     assert rows == [None, None, None, 1.0]
 
 
+BEST = Question(objectives=("best",))
+ENDS = ("", "_low", "_high")
+RULES = [(name, check) for name in naive.SCORES for check in (False, True)]
+
+
 def _brute_gain(scores, a, b):
     """The best cascade's accuracy less that of the better model, over every threshold."""
     found = [
         p.hits
-        for name in naive.SCORES
-        for check in (False, True)
+        for name, check in RULES
         for p in naive.all_points(name, naive.images_of(scores, a, b, name), check)
     ]
     return max(found) / len(scores.labels) - max(scores.accuracy[[a, b]])
@@ -183,8 +187,8 @@ def test_predictors_against_scipy_over_lists_of_pairs():
     models = ("p", "q", "r", "s")
     scores = random_scores(np.random.default_rng(3), 60, models=models)
     plan = FitPlan("same-split", "test", scores, ())
-    rows = list(operating_points(scores, plan, all_pairs(models), Question()))
-    gains = stage.cascade_gains(rows, models)
+    points = cross_fitted_points(scores, plan, all_pairs(models), BEST)
+    gains = stage.gains_of(stage.best_cascades(points), models)
     ordered = [(a, b) for a in range(4) for b in range(4) if a != b]
     for a, b in ordered:
         assert gains[a, b] == pytest.approx(_brute_gain(scores, a, b), abs=1e-12)
@@ -212,15 +216,42 @@ def _tau_b(x, y):
     return above / math.sqrt(sum(a != 0 for a, _ in signs) * sum(b != 0 for _, b in signs))
 
 
-def test_cascade_gains_believe_the_honest_figure():
-    head = {"model_1": "p", "model_2": "q", "accuracy_1": 0.5, "accuracy_2": 0.6}
-    rows = [
-        head | {"fit_accuracy": 0.7, "accuracy": 0.9, "crossfit_accuracy": None},
-        head | {"fit_accuracy": 0.8, "accuracy": 0.7, "crossfit_accuracy": 0.65},
-        head | {"fit_accuracy": None, "accuracy": 1.0, "crossfit_accuracy": None},  # the oracle
+def test_where_folds_decide_each_is_by_the_best_rule_of_the_others():
+    scores = random_scores(np.random.default_rng(2), 30, levels=4, models=("p", "q", "r"))
+    plan = FitPlan("cross-fit", "test", scores, ())
+    points = cross_fitted_points(scores, plan, [(0, 1), (2, 1)], BEST)
+    found = stage.best_cascades(points)
+    assert set(found) == {("p", "q"), ("r", "q")}
+    repeats = [folds(30, repeat=r).tolist() for r in range(REPEATS)]
+    for a, b in ((0, 1), (2, 1)):
+        by_rule = [
+            naive.cross_fit(name, naive.images_of(scores, a, b, name), check, "best", repeats)
+            for name, check in RULES
+        ]
+        chosen = [
+            [
+                min(fold, key=lambda held: (-held.fit_right, held.fit_sent))
+                for fold in zip(*each, strict=True)
+            ]
+            for each in zip(*by_rule, strict=True)
+        ]
+        got = found[scores.models[a], scores.models[b]]
+        told = [(each.value, each.low, each.high) for each in (got.accuracy, got.change)]
+        assert told == [pytest.approx(each) for each in naive.honest(chosen, 30)]
+
+
+def test_of_equal_fits_the_least_use_of_b_counts_then_the_first():
+    def point(fit, used, change):
+        row = {"model_1": "p", "model_2": "q", "fit_accuracy": fit, "fit_usage": used}
+        ends = {f"{name}{end}": change for name in ("accuracy", "accuracy_change") for end in ENDS}
+        return row | ends, None
+
+    points = [
+        *(point(0.7, 0.1, 0.3), point(0.8, 0.5, 0.1), point(0.8, 0.2, -0.1)),
+        *(point(0.8, 0.2, 0.2), point(None, None, 1.0)),  # the oracle counts nothing
     ]
-    gains = stage.cascade_gains(rows, ("p", "q"))
-    assert gains[0, 1] == pytest.approx(0.05)
+    gains = stage.gains_of(stage.best_cascades(points), ("p", "q"))
+    assert gains[0, 1] == -0.1
     assert np.isnan(gains[[0, 1, 1], [0, 0, 1]]).all()
 
 

@@ -28,12 +28,28 @@ def test_gains_are_those_of_the_best_fitted_cascade(toy):
     rows = cascade("threshold", "-d", "toy", "--cache", toy[0], "--json").json["rows"]
     found = ask(toy[0], "--predict").json
     assert (found["fit_split"], found["fit_method"]) == ("val", "other-split")
-    gains = {(row["model_1"], row["model_2"]): row["gain"] for row in found["gains"]}
+    gains = {(row["model_1"], row["model_2"]): row for row in found["gains"]}
     assert set(gains) == set(permutations(MODELS, 2))
-    for pair, gain in gains.items():
+    for pair, row in gains.items():
         own = [r for r in rows if (r["model_1"], r["model_2"], r["objective"]) == (*pair, "best")]
-        best = max(own, key=lambda row: row["fit_accuracy"])
-        assert gain == best["accuracy"] - max(best["accuracy_1"], best["accuracy_2"])
+        best = min(own, key=lambda row: (-row["fit_accuracy"], row["fit_usage"]))
+        for end in ("", "_low", "_high"):
+            assert row[f"gain{end}"] == best[f"accuracy_change{end}"]
+            assert row[f"accuracy{end}"] == best[f"accuracy{end}"]
+        alone = best["accuracy_1" if best["baseline"] == pair[0] else "accuracy_2"]
+        assert row["gain"] == pytest.approx(row["accuracy"] - alone)
+
+
+def test_with_one_split_folds_decided_by_the_others_gain_less(tmp_path):
+    root, *_ = make(tmp_path / "cache")
+    cascade("cache", "rm", "--split", "val", "-y", "--cache", root)
+    found = ask(root, "--predict").json
+    flattered = ask(root, "--predict", "--fit-split", "test").json
+    assert (found["fit_method"], flattered["fit_method"]) == ("cross-fit", "same-split")
+    means = [np.mean([row["gain"] for row in each["gains"]]) for each in (found, flattered)]
+    assert means[0] < means[1]
+    shown = cascade("heterogeneity", "-d", "toy", "--cache", root, "--predict").out
+    assert "and told of the fifth, ten times over" in " ".join(shown.split())
 
 
 def test_measures_are_of_the_fitting_images(toy):
@@ -88,7 +104,9 @@ def test_output_and_refusals(toy, tmp_path):
         tables = [pl.read_parquet(file, hive_partitioning=True)[columns] for file in files]
         assert rows in [table.to_dicts() for table in tables]
     shown = cascade("heterogeneity", "-d", "toy", "--cache", toy[0], "--predict")
-    assert "over 6 ordered pairs" in shown.out
+    told = " ".join(shown.out.split())
+    assert "Does a metric, measured on val, tell which pairs gain on test?" in told
+    assert "over 6 ordered pairs" in told
     assert "give --predict too" in ask(toy[0], "--fit-split", "val").refusal
     assert "--predict ranks all" in ask(toy[0], "--predict", "--metric", "kappa").refusal
     assert "--train is --split train" in ask(toy[0], "--split", "val", "-t").refusal
