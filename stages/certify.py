@@ -3,13 +3,14 @@ cascade loses at most ε accuracy against a reference.
 
 Learn then test, in a fixed sequence: one part of the images proposes candidates and puts them in
 order, safest first; the other part tests them in that order at level δ and stops at the first that
-fails. The cheapest that passed is deployed; where none passed there is no answer, and a reason.
+fails. The cheapest that passed is deployed, unless the reference, which loses nothing by definition
+and needs no test, costs less; where none passed there is a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,10 +68,6 @@ class Certificate:
     images: int | None = None
     safest: tuple[int, Threshold] | None = None
 
-    @property
-    def feasible(self) -> bool:
-        return self.chosen is not None
-
 
 def check_calibration(
     split: str, keys: Sequence[object], trained: Mapping[str, tuple[Sequence[str], str]]
@@ -112,20 +109,20 @@ def in_sequence(
     """
     p_values = _until_failure(p_of, order, limits.delta)
     passed = int((p_values <= limits.delta).sum())
-    safest = differences(order[:1])[0]
+    first = differences(order[:1])
     chosen = int(order[np.argmin(costs[order[:passed]])]) if passed else None
-    about = (order, p_values, passed, limits.delta, len(safest), chosen)
-    if passed:
-        return Certificate(*about)
-    images = BOUNDS[limits.bound](safest, limits.epsilon, limits.delta)
-    return Certificate(*about, _why(safest, float(p_values[0]), images, limits), images)
+    made = Certificate(order, p_values, passed, limits.delta, first.shape[1], chosen)
+    if passed or not len(order):
+        return made
+    images = BOUNDS[limits.bound](first[0], limits.epsilon, limits.delta)
+    return replace(made, why=_why(first[0], float(p_values[0]), images, limits), images=images)
 
 
 def _until_failure(
     p_of: Callable[[np.ndarray], np.ndarray], order: np.ndarray, delta: float
 ) -> np.ndarray:
     """The p-values up to the first that fails."""
-    seen: list[np.ndarray] = []
+    seen = [np.zeros(0)]
     for start in range(0, len(order), _BLOCK):
         p = p_of(order[start : start + _BLOCK])
         failed = np.flatnonzero(p > delta)

@@ -1,8 +1,13 @@
-"""The cheapest certified λ among all λ of any number of pairs and rules."""
+"""The cheapest certified λ among all λ of any number of pairs and rules.
+
+The reference alone needs no test: where it is among the sweeps and within the caps, it is the
+answer unless something cheaper passes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,19 +16,15 @@ import numpy as np
 from cache import InputError
 from stages.bounds import betting, binomial
 from stages.certify import SAFEST, Certificate, Limits, in_sequence
-from stages.proposing import Candidates, Part, Sweep, propose, sent
-from stages.rule import Threshold
+from stages.proposing import Candidates, Part, Sweep, lost, propose, sent
+from stages.rule import NEVER, Threshold
 
 # The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
 SHARE = 0.3
 MOST = 200
 _SEED = 20240902
-
-Loss = Callable[[np.ndarray], np.ndarray]
-_LOSSES: Mapping[str, Loss] = {
-    "binomial": lambda d: (d > 0).astype(np.int8),
-    "betting": lambda d: d,
-}
+# By so many standard errors a signed estimate must be safer than one of the losses alone.
+_LUCK = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,23 @@ def certify_sweeps(
 ) -> tuple[Certificate, Deployment | None]:
     """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
 
-    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test.
+    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test. Of
+    what passed and the reference alone the cheapest is deployed, None where there is neither.
     """
     n = len(sweeps[0].trusted)
     proposing, testing = parts(n, share, seed)
     part = Part.of(np.isin(np.arange(n), proposing))
     caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
-    loss = _LOSSES[limits.bound]
-    found = propose(sweeps, part, loss, _slack(limits, caps, len(proposing)), most)
+    untested = [s for s, sweep in enumerate(sweeps) if sweep.is_reference and caps[s] >= 0]
+    below = min((sweeps[s].cost_1 for s in untested), default=math.inf)
+    found = propose(sweeps, part, _slack(limits, caps, len(proposing)), most, below)
     test = _Test(sweeps, found, limits, caps, proposing, testing)
     made = in_sequence(test.p_values, test.costs, np.arange(len(found)), limits, test.differences)
-    if made.chosen is None:
-        first = made.order[0]
-        s, cut = int(found.sweep[first]), found.cuts[first]
-        safest = (s, _deployed(sweeps[s], s, part, cut).threshold)
-        return replace(test.blaming_the_cap(made), safest=safest), None
-    s, cut = int(found.sweep[made.chosen]), found.cuts[made.chosen]
-    return made, _deployed(sweeps[s], s, part, cut)
+    if not made.passed:
+        made = test.explained(made, part)
+    if made.chosen is not None and test.costs[made.chosen] < below:
+        return made, test.deployed(made.chosen, part)
+    return made, _deployed(sweeps[untested[0]], untested[0], part, -math.inf) if untested else None
 
 
 def parts(n: int, share: float = SHARE, seed: int = _SEED) -> tuple[np.ndarray, np.ndarray]:
@@ -80,21 +81,38 @@ def parts(n: int, share: float = SHARE, seed: int = _SEED) -> tuple[np.ndarray, 
     return shuffled[:count], shuffled[count:]
 
 
-def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[..., np.ndarray]:
-    """Distance from the nearer limit in standard errors at that limit, from n images."""
+def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[[Candidates], np.ndarray]:
+    """Distance from the nearer limit in standard errors, as estimated from n images."""
 
-    def errors(found: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
-        variance = np.clip(limit * (1 - np.asarray(limit)), 1 / n, None)
-        return (limit - found) / np.sqrt(variance / n)
-
-    def slack(sweep: np.ndarray, usage: np.ndarray, risk: np.ndarray) -> np.ndarray:
-        within = errors(risk, limits.epsilon)
+    def slack(found: Candidates) -> np.ndarray:
+        within = _within(found, limits, n)
         if not limits.capped:
             return within
-        cap = caps[sweep]
-        return np.minimum(within, np.where(cap >= 1, np.inf, errors(usage, cap)))
+        cap = caps[found.sweep]
+        return np.minimum(within, np.where(cap >= 1, np.inf, _errors(found.usage, cap, n)))
 
     return slack
+
+
+def _within(found: Candidates, limits: Limits, n: int) -> np.ndarray:
+    """How far the risk is below ε in standard errors: float64 [C].
+
+    Of many λ on few images the one with the lowest signed estimate is mostly the luckiest, so that
+    none counts as below 0: those are ranked by their standard error, the share of images where
+    either is wrong alone. A λ that is as safe by its losses alone goes first: it needs no gains.
+    """
+    losses = _errors(found.lost, limits.epsilon, n)
+    if limits.bound == "binomial":
+        return losses
+    risk = np.maximum(found.lost - found.won, 0)
+    signed = (limits.epsilon - risk) / np.sqrt((found.lost + found.won + 1 / n) / n)
+    return np.maximum(losses, signed - _LUCK)
+
+
+def _errors(found: np.ndarray, limit: np.ndarray | float, n: int) -> np.ndarray:
+    """Distance of these shares of n images from the limit, in standard errors at the limit."""
+    variance = np.clip(limit * (1 - np.asarray(limit)), 1 / n, None)
+    return (limit - found) / np.sqrt(variance / n)
 
 
 @dataclass(frozen=True)
@@ -144,7 +162,7 @@ class _Test:
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
             used[mine] = sent(part.ordering(self.sweeps[s]), self.found.cuts[mine])
-            errors[mine] = part.totals(self.sweeps[s], _LOSSES["binomial"])[used[mine]]
+            errors[mine] = part.totals(self.sweeps[s], lost)[used[mine]]
         return errors, used
 
     @property
@@ -164,8 +182,22 @@ class _Test:
             out[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
         return out
 
-    def blaming_the_cap(self, made: Certificate) -> Certificate:
-        """The same, with a reason that names the cap where it is what was not kept."""
+    def deployed(self, row: int, part: Part) -> Deployment:
+        s = int(self.found.sweep[row])
+        return _deployed(self.sweeps[s], s, part, self.found.cuts[row])
+
+    def explained(self, made: Certificate, part: Part) -> Certificate:
+        """The same where nothing passed, with what was tested first; without a candidate only the
+        reference is there."""
+        if len(self.found):
+            first = self.deployed(0, part)
+            safest = (first.sweep, first.threshold)
+            return replace(self._blaming_the_cap(made), safest=safest)
+        why = f"{SAFEST} costs more than the cap: a larger cap helps"
+        return made if self.caps.max() >= 0 else replace(made, why=why, safest=(0, NEVER))
+
+    def _blaming_the_cap(self, made: Certificate) -> Certificate:
+        """With a reason that names the cap where it is what was not kept."""
         first = made.order[:1]
         used, cap = self._sent[first[0]] / len(self.testing), self.caps[self.found.sweep[first[0]]]
         p_risk, p_cap = float(self._risk(first)[0]), float(self._usage(first)[0])
@@ -189,13 +221,5 @@ def _deployed(sweep: Sweep, index: int, part: Part, cut: float) -> Deployment:
     threshold, low, high = ordering.interval(int(sent(ordering, np.array([cut]))[0]))
     d = sweep.differences(cut)
     usage = sweep.usage(np.array([cut]))
-    return Deployment(
-        index,
-        threshold,
-        low,
-        high,
-        float(usage[0]),
-        float(sweep.cost(usage)[0]),
-        float((d > 0).mean()),
-        float(d.mean()),
-    )
+    estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())
+    return Deployment(index, threshold, low, high, *map(float, estimates))

@@ -1,10 +1,10 @@
 """A certified cascade out of all pairs and rules: the part of the calibration images that proposes
-narrows them down to those on its frontier, and picks the reference; the rest only test.
+narrows them down to those on its frontier, and picks the reference; the rest only test. The
+reference alone loses nothing, so that only a cap on the cost can leave no answer.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,6 @@ from stages.found import Found, Space, find
 from stages.operating import Limit, OperatingPoint
 from stages.proposing import Sweep
 from stages.repeats import keys_of
-from stages.rule import NEVER
 from stages.score import ScoreSet
 from stages.scores import named
 from stages.sweep import Ordering, gains
@@ -38,8 +37,8 @@ class Promise:
 
 @dataclass(frozen=True)
 class Certified:
-    """What came of it: `point` and `deployment` are None where nothing passed, and `safest` is
-    then the first that was tested."""
+    """What came of it. Where nothing passed, `safest` is what was tested first, and `point` is the
+    reference alone, or None, as is `deployment`, where a cap excludes that too."""
 
     promise: Promise
     reference: str
@@ -53,7 +52,7 @@ class Certified:
         """Flat fields, for JSON."""
         limits, made = self.promise.limits, self.certificate
         out = {
-            "feasible": made.feasible,
+            "feasible": self.deployment is not None,
             "epsilon": limits.epsilon,
             "delta": limits.delta,
             "bound": limits.bound,
@@ -77,21 +76,46 @@ def guarantee(
 ) -> Certified:
     """Certify on these images, which no model may have seen and none of which may repeat."""
     check_calibration(scores.split, keys_of(store, scores), trained_splits(store, scores))
-    proposing, _ = parts(len(scores.labels))
-    part = scores.of_images(proposing)
-    reference = promise.reference or part.models[int(part.accuracy.argmax())]
-    if reference not in scores.models:
-        raise one_of("reference", reference, scores.models)
-    narrowed = find(part, Costs.linear(costs.alone, len(proposing)), space)
-    points = _shortlist(narrowed, reference)
-    sweeps = _sweeps(scores, costs, points, reference)
-    certificate, deployment = certify_sweeps(sweeps, promise.limits)
-    about = (promise, reference, len(proposing), certificate)
-    if deployment is None:
-        sweep, threshold = certificate.safest or (0, NEVER)
-        return Certified(*about, None, None, _point(points[sweep], (threshold, None, None)))
-    limit = (deployment.threshold, deployment.low, deployment.high)
-    return Certified(*about, _point(points[deployment.sweep], limit), deployment)
+    return Shortlist.of(scores, costs.alone, space, promise.reference).certified(promise)
+
+
+Tried = tuple[tuple[str, ...], "Rule | None"]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """What the `proposing` images leave to be tested: models and rule of each of `tried` [S],
+    and all its λ on all images, `sweeps` [S]."""
+
+    reference: str
+    proposing: int
+    tried: Sequence[Tried]
+    sweeps: Sequence[Sweep]
+
+    @classmethod
+    def of(
+        cls, scores: ScoreSet, alone: np.ndarray, space: Space, reference: str | None = None
+    ) -> Shortlist:
+        """`alone` float64 [M] is what a request by each model costs."""
+        proposing, _ = parts(len(scores.labels))
+        part = scores.of_images(proposing)
+        reference = reference or part.models[int(part.accuracy.argmax())]
+        if reference not in scores.models:
+            raise one_of("reference", reference, scores.models)
+        tried = _tried(find(part, Costs.linear(alone, len(proposing)), space), reference)
+        return cls(reference, len(proposing), tried, _sweeps(scores, alone, tried, reference))
+
+    def certified(self, promise: Promise) -> Certified:
+        certificate, deployment = certify_sweeps(self.sweeps, promise.limits)
+        point = safest = None
+        if deployment is not None:
+            limit = (deployment.threshold, deployment.low, deployment.high)
+            point = _point(self.tried[deployment.sweep], limit)
+        if certificate.safest is not None:
+            sweep, threshold = certificate.safest
+            safest = _point(self.tried[sweep], (threshold, None, None))
+        about = (promise, self.reference, self.proposing, certificate)
+        return Certified(*about, point, deployment, safest)
 
 
 def _point(tried: Tried, limit: Limit) -> OperatingPoint:
@@ -110,12 +134,9 @@ def calibrating(plan: FitPlan) -> FitPlan:
     return replace(plan, method="same-split", notes=(note, *plan.notes[1:]))
 
 
-Tried = tuple[tuple[str, ...], "Rule | None"]
-
-
-def _shortlist(found: Found, reference: str) -> list[Tried]:
-    """The reference alone, which loses nothing, the pairs and rules on the frontier, and beside
-    each the pair that hands over to the reference."""
+def _tried(found: Found, reference: str) -> list[Tried]:
+    """The reference alone, which loses nothing, the models, pairs and rules on the frontier, and
+    beside each pair the one that hands over to the reference."""
     tried: dict[Tried, None] = {((reference,), None): None}
     for point in found.points:
         rule = None if point.score is None else Rule(point.score, point.postcheck)
@@ -125,7 +146,9 @@ def _shortlist(found: Found, reference: str) -> list[Tried]:
     return list(tried)
 
 
-def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: str) -> list[Sweep]:
+def _sweeps(
+    scores: ScoreSet, alone: np.ndarray, tried: Sequence[Tried], reference: str
+) -> list[Sweep]:
     """Every λ of each; sweeps of one first model and score share its ordering."""
     wanted = scores.correct[scores.index(reference)]
     orderings: dict[tuple[int, str | None], Ordering] = {}
@@ -138,11 +161,10 @@ def _sweeps(scores: ScoreSet, costs: Costs, tried: Sequence[Tried], reference: s
             sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
             orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
         final = _final(scores, a, b, rule)
-        prices = (float(costs.alone[a]), float(costs.alone[b]) if rule else 0.0)
-        lossless = math.inf
-        if models[-1] == reference and not (rule and rule.postcheck):
-            lossless = sum(prices)
-        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, lossless))
+        prices = (float(alone[a]), float(alone[b]) if rule else 0.0)
+        last = rule is not None and models[-1] == reference and not rule.postcheck
+        kind = (last, models == (reference,))
+        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, *kind))
     return out
 
 

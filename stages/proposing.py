@@ -39,8 +39,8 @@ class Sweep:
 
     `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
     answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs: 0
-    of a model alone, which has no B. Where a request costs `lossless` the reference has the last
-    word on every image; ∞ where it never has.
+    of a model alone, which has no B. `to_reference`: once B has run the answer is the reference's;
+    `is_reference`: the reference alone, which loses nothing by definition and needs no test.
     """
 
     ordering: Ordering
@@ -48,7 +48,8 @@ class Sweep:
     escalated: np.ndarray
     cost_1: float = 0.0
     cost_2: float = 1.0
-    lossless: float = math.inf
+    to_reference: bool = False
+    is_reference: bool = False
 
     @classmethod
     def of(
@@ -58,11 +59,13 @@ class Sweep:
         correct_final: np.ndarray,
         reference: np.ndarray,
         costs: tuple[float, float] = (0.0, 1.0),
-        lossless: float = math.inf,
+        to_reference: bool = False,
+        is_reference: bool = False,
     ) -> Sweep:
         """From bool [N] each; `correct_final` is that of the answer once B has run."""
         wanted = reference.astype(np.int8)
-        return cls(ordering, wanted - correct_1, wanted - correct_final, *costs, lossless)
+        differences = (wanted - correct_1, wanted - correct_final)
+        return cls(ordering, *differences, *costs, to_reference, is_reference)
 
     def cost(self, usage: np.ndarray) -> np.ndarray:
         """Per request, at these shares of images that B runs on."""
@@ -90,13 +93,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Candidates:
-    """In testing order: `sweep` intp [C]; `cuts` float64 [C], λ on the axis where larger is surer
-    (±∞: B always, never runs); and as estimated on the proposing part, `usage` and `risk` [C]."""
+    """λ of several sweeps: `sweep` intp [C]; `cuts` float64 [C], λ on the axis where larger is
+    surer (±∞: B always, never runs); and as estimated on the proposing part, float64 [C] each,
+    `usage` of B, `cost`, and the shares `lost` and `won` of the images that the reference alone and
+    the cascade alone gets right."""
 
     sweep: np.ndarray
     cuts: np.ndarray
     usage: np.ndarray
-    risk: np.ndarray
+    cost: np.ndarray
+    lost: np.ndarray
+    won: np.ndarray
 
     def __len__(self) -> int:
         return len(self.sweep)
@@ -104,8 +111,24 @@ class Candidates:
     def take(self, rows: np.ndarray) -> Candidates:
         return Candidates(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        names = cls.__dataclass_fields__
+        empty = cls(np.zeros(0, np.intp), *np.zeros((len(names) - 1, 0)))
+        return cls(*(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names))
+
 
 Loss = Callable[[np.ndarray], np.ndarray]
+
+
+def lost(difference: np.ndarray) -> np.ndarray:
+    """int8: 1 where the reference alone is right."""
+    return (difference > 0).astype(np.int8)
+
+
+def won(difference: np.ndarray) -> np.ndarray:
+    """int8: 1 where the cascade alone is right."""
+    return (difference < 0).astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -140,99 +163,74 @@ class Part:
 def propose(
     sweeps: Sequence[Sweep],
     part: Part,
-    loss: Loss,
-    slack: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    slack: Callable[[Candidates], np.ndarray],
     most: int,
+    below: float = math.inf,
 ) -> Candidates:
-    """At most `most` candidates from the Pareto front of cost and estimated risk of all sweeps.
+    """At most `most` candidates that cost less than `below`, in testing order: from the Pareto
+    front of cost and lost images of all sweeps but the reference alone.
 
     The front alone jumps from one lost image to the next, and its safest point is the luckiest; so
     between two of its points the costlier λ of the same sweep are stepping stones, and beyond its
-    end those that lead to the reference itself. `slack` (sweep, usage, risk) → float64 is the
-    distance from the limits in standard errors; largest first.
+    end those of a sweep that leads to the reference. `slack` (candidates → float64) is the distance
+    from the limits in standard errors; largest first.
     """
-    front = _to_the_reference(sweeps, part, loss, _front(sweeps, part, loss))
-    found = _joined(list(_stones(sweeps, part, loss, front)))
-    spare = slack(found.sweep, found.usage, found.risk)
-    cost = np.array([sweeps[s].cost(u) for s, u in zip(found.sweep, found.usage, strict=True)])
-    hopeful = np.flatnonzero(spare >= min(-_HOPELESS, spare.max()))
-    order = hopeful[np.lexsort((-cost[hopeful], -spare[hopeful]))]
+    curves = [
+        _curve(s, sweep, part, below) for s, sweep in enumerate(sweeps) if not sweep.is_reference
+    ]
+    front = _to_the_reference(sweeps, curves, _front(curves))
+    found = Candidates.joined(list(_stones(curves, front)))
+    spare = slack(found)
+    hopeful = np.flatnonzero(spare >= min(-_HOPELESS, spare.max(initial=-np.inf)))
+    order = hopeful[np.lexsort((-found.cost[hopeful], -spare[hopeful]))]
     chosen = np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(np.intp)
     return found.take(order[chosen])
 
 
-def _points(sweep: Sweep, part: Part, loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(cost, risk, ends) of every λ, cheapest first."""
+def _curve(s: int, sweep: Sweep, part: Part, below: float) -> Candidates:
+    """Every λ of a sweep that costs less than `below`, cheapest first."""
     ordering = part.ordering(sweep)
     n = max(len(ordering.order), 1)
     ends = ordering.ends if sweep.cost_2 else ordering.ends[:1]
-    return sweep.cost(ends / n), part.totals(sweep, loss)[ends] / n, ends
+    ends = ends[sweep.cost(ends / n) < below]
+    shares = [part.totals(sweep, loss)[ends] / n for loss in (lost, won)]
+    cost = sweep.cost(ends / n)
+    return Candidates(np.full(len(ends), s), cuts_at(ordering, ends), ends / n, cost, *shares)
 
 
 def _falling(risk: np.ndarray) -> np.ndarray:
     """Where the risk is below that of everything before."""
     least = np.minimum.accumulate(risk)
-    return np.flatnonzero(np.concatenate(([True], risk[1:] < least[:-1])))
+    return np.flatnonzero(risk < np.concatenate(([np.inf], least[:-1])))
 
 
-def _front(sweeps: Sequence[Sweep], part: Part, loss: Loss) -> np.ndarray:
-    """float64 [F, 3]: (cost, risk, sweep) of what nothing else beats, cheapest first."""
-    kept = []
-    for s, sweep in enumerate(sweeps):
-        cost, risk, _ = _points(sweep, part, loss)
-        rows = _falling(risk)
-        kept.append(np.column_stack((cost[rows], risk[rows], np.full(len(rows), float(s)))))
-    points = np.concatenate(kept)
-    points = points[np.lexsort((points[:, 1], points[:, 0]))]
-    return points[_falling(points[:, 1])]
+def _front(curves: Sequence[Candidates]) -> Candidates:
+    """What nothing else beats, cheapest first."""
+    points = Candidates.joined([c.take(_falling(c.lost)) for c in curves])
+    points = points.take(np.lexsort((points.lost, points.cost)))
+    return points.take(_falling(points.lost))
 
 
 def _to_the_reference(
-    sweeps: Sequence[Sweep], part: Part, loss: Loss, front: np.ndarray
-) -> np.ndarray:
-    """The front, then what looks as safe and costs more, until nothing can be lost: the cheapest of
-    the sweeps that end there, and the cheapest of their ends."""
-    ending = [s for s, sweep in enumerate(sweeps) if sweep.lossless < math.inf]
-    cost, risk, last = front[-1]
-    if not ending or cost >= sweeps[int(last)].lossless:
+    sweeps: Sequence[Sweep], curves: Sequence[Candidates], front: Candidates
+) -> Candidates:
+    """The front and, where its last sweep does not lead to the reference, the cheapest λ that loses
+    no more of one that does."""
+    if not len(front) or sweeps[front.sweep[-1]].to_reference:
         return front
-    more = [min(_first_within(sweeps[s], part, loss, max(risk, 0.0), s) for s in ending)]
-    more += [min((sweeps[s].lossless, 0.0, float(s)) for s in ending)]
-    return np.array([*front, *more[int(last) in ending :]])
+    within = [c.take(np.flatnonzero(c.lost <= front.lost[-1])[:1]) for c in curves]
+    more = Candidates.joined([c for c in within if len(c) and sweeps[c.sweep[0]].to_reference])
+    return Candidates.joined([front, more.take(np.argsort(more.cost, kind="stable")[:1])])
 
 
-def _first_within(
-    sweep: Sweep, part: Part, loss: Loss, most: float, s: int
-) -> tuple[float, float, float]:
-    """A row of `_front`: the cheapest λ of a sweep that has one with at most this risk."""
-    cost, risk, _ = _points(sweep, part, loss)
-    row = int((risk <= most).argmax())
-    return float(cost[row]), float(risk[row]), float(s)
-
-
-def _stones(
-    sweeps: Sequence[Sweep], part: Part, loss: Loss, front: np.ndarray
-) -> Iterator[Candidates]:
+def _stones(curves: Sequence[Candidates], front: Candidates) -> Iterator[Candidates]:
     """Each point of the front, and its sweep's λ that cost more than it and less than the next
-    costlier point of the front, unless they look riskier."""
-    next_cost = np.append(front[1:, 0], np.inf)
-    for s in np.unique(front[:, 2]).astype(int):
-        cost, risk, ends = _points(sweeps[s], part, loss)
-        ordering = part.ordering(sweeps[s])
-        mine = front[:, 2] == s
-        low, high = front[mine, 0], next_cost[mine]
-        owner = np.searchsorted(low, cost, side="right") - 1
-        inside = (owner >= 0) & (cost < high[owner]) & (risk <= front[mine, 1][owner])
-        inside &= cost <= sweeps[s].lossless
-        rows = np.flatnonzero(inside)
-        yield Candidates(
-            np.full(len(rows), s),
-            cuts_at(ordering, ends[rows]),
-            ends[rows] / max(len(ordering.order), 1),
-            risk[rows],
-        )
-
-
-def _joined(parts: Sequence[Candidates]) -> Candidates:
-    names = Candidates.__dataclass_fields__
-    return Candidates(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+    costlier point of the front, unless they lose more."""
+    next_cost = np.append(front.cost[1:], np.inf)
+    for curve in curves:
+        mine = np.isin(front.sweep, curve.sweep[:1])
+        if mine.any():
+            owner = np.searchsorted(front.cost[mine], curve.cost, side="right") - 1
+            inside = (owner >= 0) & (curve.cost < next_cost[mine][owner])
+            inside &= curve.lost <= front.lost[mine][owner]
+            yield curve.take(np.flatnonzero(inside))
