@@ -158,7 +158,7 @@ def threshold(
     gather.enough_models(store, pairs, reported)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     everyone = prices.with_references(store, reported) if wanted else reported
-    priced = prices.pricer(store, everyone, reported.models, asked)
+    priced = prices.of_cascades(store, everyone, reported.models, asked)
     rows = stage.run(store, reported, fitted, pairs, question, priced)
     _show_points(reported, fitted, rows, output, as_json)
 

@@ -10,7 +10,7 @@ import typer
 from cascade_cli import options as opt
 from cascade_cli import prices, requests
 from cascade_cli.ending import NOT_AS_PROMISED
-from cascade_cli.output import print_json, print_table, say
+from cascade_cli.output import print_json, print_table, print_text, say
 from cascade_cli.policies import How, recorded, simulated
 
 if TYPE_CHECKING:
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from stages.score import ScoreSet
 
 COLUMNS = {
-    "figure": "figure",
+    "name": "figure",
     "promised": "promised:.2%",
     "found": "found:.2%",
-    "p_value": "p:.2g",
+    "p": "p:.2g",
     "worse": "worse",
-    "method": "test",
+    "test": "test",
 }
 # How the rate of alarms holds where λ was fitted on the promised images, without a memory and with
 # one, whose promise is not cross-fitted.
 RATES = {
     "cross-fit": ("about", "perhaps more than"),
+    "hold-out": ("about", "perhaps more than"),
     "same-split": ("perhaps more than", "perhaps more than"),
 }
 
@@ -90,17 +91,18 @@ def _checked(
     for note in seen(scores, trained_splits(store, scores), "check"):
         say(note)
     row = simulated(store, scores, cascade, {}, _as_promised(store, scores, deployed, how))
-    verdicts = [asdict(each) for each in stage.check(promise, row, alpha)]
+    figures = stage.check(promise, row, alpha)
     return {
         "policy": deployed.where,
         "dataset": deployed.dataset,
         "split": split,
         "n": row["n"],
+        "target": stage.target_of(figures),
+        "figures": [asdict(each) for each in figures],
         "same_fingerprint": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
         "fit_method": deployed.fitted,
         "alpha": alpha,
-        "regressions": [each["figure"] for each in verdicts if each["worse"]],
-        "tests": verdicts,
+        "regressions": [each.name for each in figures if each.worse],
         "models": _models(scores, deployed),
         "simulated": row,
     }
@@ -141,31 +143,47 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     return out
 
 
-def _words(figure: str) -> str:
-    return "use of B" if figure == "usage" else figure
+def _words(name: str) -> str:
+    return "use of B" if name == "usage" else name
 
 
-def _shown(test: dict[str, Any], unit: str) -> dict[str, Any]:
+def _shown(figure: dict[str, Any], unit: str) -> dict[str, Any]:
     """A row of the table; of a cost with its unit."""
     from stages.amounts import figures, told_in
 
-    if test["figure"] != "cost":
-        return test | {"figure": _words(test["figure"])}
-    known = [test[name] for name in ("promised", "found") if test[name] is not None]
+    if figure["name"] != "cost":
+        return figure | {"name": _words(figure["name"])}
+    known = [figure[name] for name in ("promised", "found") if figure[name] is not None]
     costs = dict(zip(("promised", "found"), figures(unit, *known), strict=False))
-    return test | {"figure": f"cost, {told_in(unit)}"} | costs
+    return figure | {"name": f"cost, {told_in(unit)}"} | costs
 
 
 def _show(found: dict[str, Any], unit: str, rate: str) -> None:
-    print_table([_shown(each, unit) for each in found["tests"]], COLUMNS)
-    where = f"{found['n']} images of {found['dataset']}/{found['split']}"
-    new = [model["name"] for model in found["models"] if model["same_weights"] is False]
-    weights = f", new weights of {', '.join(new)}" if new else ""
-    worse = ", ".join(map(_words, found["regressions"]))
-    print(f"{where}{weights}: {f'worse in {worse}' if worse else 'nothing worse'}")
+    print_text(_verdict(found))
+    print_table([_shown(each, unit) for each in found["figures"]], COLUMNS)
     print(f"false alarms in {rate} {found['alpha']:.2g} of such checks")
     if found["same_fingerprint"]:
         say(
             "these images have the names and labels of the promised ones; the policy holds no "
             "answers, so they count as a second sample of their kind"
         )
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    """The word, why, and which images and weights say so."""
+    untested = [_words(each["name"]) for each in found["figures"] if each["p"] is None]
+    worse = [_words(name) for name in found["regressions"]]
+    why = f"worse in {', '.join(worse)}" if worse else "nothing worse"
+    if untested:
+        why += f", {', '.join(untested)} not tested"
+    new = [model["name"] for model in found["models"] if model["same_weights"] is False]
+    weights = f", new weights of {', '.join(new)}" if new else ""
+    where = f"{found['n']} images of {found['dataset']}/{found['split']}{weights}"
+    return f"{found['target']} {_PROMISE[found['target']]}: {why} ({where})."
+
+
+_PROMISE = {
+    "MEETS": "its promise",
+    "MISSES": "its promise",
+    "CANNOT TELL": "whether it meets its promise",
+}

@@ -150,7 +150,12 @@ def _policy(
 
     split = gather.report_split(store, *where)
     scores = gather.scores(store, where[0], split, pair, how.images, how.runtime)
-    cascade, how_fitted = gather.decided(store, scores, pair, rule, *fit, how.images, how.runtime)
+    baseline = how.costs.baseline
+    references = scores if baseline is None else prices.with_references(store, scores)
+    alone = prices.right(references, baseline)
+    cascade, how_fitted = gather.decided(
+        store, scores, pair, rule, *fit, how.images, how.runtime, alone
+    )
     return deploy(store, scores, cascade, how_fitted, how, folder)
 
 

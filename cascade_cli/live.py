@@ -274,17 +274,23 @@ def _cascade(
     pair = (request.models[0], request.models[1])
     runtime, policy = gather.runtime_of(images), wanted.policy()
     scores = gather.scores(store, request.dataset, request.split, pair, images, runtime)
-    cascade, fit = gather.decided(store, scores, pair, rule, objective, fit_split, images, runtime)
+    references = prices.with_references(store, scores)
+    alone = prices.right(references, baseline)
+    cascade, fit = gather.decided(
+        store, scores, pair, rule, objective, fit_split, images, runtime, alone
+    )
     gather.same_weights(store, scores, request.dataset, pair, images)
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
-    everyone = requests.references(prices.with_references(store, scores), shown, made)
+    everyone = requests.references(references, shown, made)
     recall = requests.recall(store, shown, made, policy, request.batch_size, images)
     every = len(shown.labels)
     n = min(every, request.limit or every)
     some = {"stream": name} | ({} if n == every else {"limit": n})
     shown, everyone, recall = first(shown, n), first(everyone, n), recall and recall.first(n)
     asked = prices.Asked(batch_size=request.batch_size, baseline=baseline)
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
+    pricer = requests.with_hash(
+        prices.of_cascades(store, everyone, pair, asked), store, scores, policy
+    )
     expected = stage.run(store, shown, cascade, fit, pricer, recall, some)
     rivals = [*pair, expected["baseline"]] if request.alone else []
     live = request.serve(

@@ -39,7 +39,7 @@ def simulated(
     pair, policy = (cascade.model_1, cascade.model_2), how.memory.policy()
     shown, made, _ = requests.streamed(store, scores, pair, how.memory, how.images, how.runtime)
     everyone = prices.with_references(store, scores)
-    pricer = prices.pricer(store, everyone, pair, how.costs) if how.priced else None
+    pricer = prices.of_cascades(store, everyone, pair, how.costs) if how.priced else None
     recall = requests.recall(store, shown, made, policy, how.costs.batch_size, how.images)
     pricer = requests.with_hash(pricer, store, scores, policy)
     return stage.run(store, shown, cascade, fit, pricer, recall, {"stream": None})

@@ -76,17 +76,24 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
         raise InputError(f"--arrival-rate {asked.arrival_rate}: give requests per second, above 0")
     rows = read(store, scores.dataset, scores.models)
     prices = choose(rows, scores.macs, models, asked.kind, asked.device, scores.runtime)
-    if prices is None and asked.baseline is not None:
-        raise InputError(
-            "the cost of these models is unknown, so there is no --baseline: run `cascade profile` "
-            "or `cascade import-costs`"
-        )
     if prices is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
         return None
     return Pricer(
         scores, prices, asked.batch_size, asked.preprocess, asked.arrival_rate, asked.baseline
     )
+
+
+def of_cascades(
+    store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked
+) -> Pricer | None:
+    """The same; InputError where a baseline is asked for and no cost is known."""
+    from cache import InputError
+
+    found = pricer(store, scores, models, asked)
+    if found is None and asked.baseline is not None:
+        raise InputError("--baseline compares costs, and none is known: leave it out")
+    return found
 
 
 def right(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
@@ -219,12 +226,17 @@ def split_devices(text: str, known: Sequence[str]) -> list[str]:
 
 
 def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
-    """The same split with all models of the same runtime, any of which could be the baseline."""
+    """The same images with all models of the same runtime, any of which could be the baseline."""
+    import numpy as np
+
     from stages.score import load
 
     if scores.runtime is None:
         return scores
-    return load(store, scores.dataset, scores.split, runtime=scores.runtime)
+    found = load(store, scores.dataset, scores.split, runtime=scores.runtime)
+    if len(found.labels) == len(scores.labels):
+        return found
+    return found.of_images(np.isin(found.sample_ids, scores.sample_ids))
 
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"

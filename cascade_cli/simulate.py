@@ -103,7 +103,9 @@ def simulate(
     shown, made, name = requests.streamed(store, scores, pair, wanted, images, runtime)
     everyone = requests.references(everyone, shown, made)
     recall = requests.recall(store, shown, made, policy, batch_size, images)
-    pricer = requests.with_hash(prices.pricer(store, everyone, pair, asked), store, scores, policy)
+    pricer = requests.with_hash(
+        prices.of_cascades(store, everyone, pair, asked), store, scores, policy
+    )
     row = stage.run(store, shown, cascade, fit, pricer, recall, {"stream": name})
     row = {"dataset": dataset} | row | {"stream": name} | wanted.about()
     if as_json:

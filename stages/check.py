@@ -9,32 +9,34 @@ nearly so where λ was cross-fitted on the promised images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cache import InputError
 from stages.costs import NORMAL
+from stages.verdict import CANNOT_TELL, MEETS, MISSES
 
 Row = dict[str, Any]
 FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One figure: promised, found, and the chance `p_value` of such a loss where nothing got worse,
-    None where it could not be tested, and `method` says why; `implied_by` names the figure whose
-    test is this one's, too. `worse` is Holm's decision."""
+class Checked:
+    """One figure: promised, found, and the chance `p` of such a loss where nothing got worse, None
+    where it could not be tested, and `test` says why; `implied_by` names the figure whose test is
+    this one's, too. `worse` is Holm's decision."""
 
-    figure: str
+    name: str
     promised: float
     found: float | None
-    p_value: float | None
-    method: str
+    p: float | None
+    test: str
     implied_by: str | None = None
     worse: bool = False
 
 
-def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Verdict]:
+def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Checked]:
     """Accuracy, use of B, and cost where one was promised.
 
     `promise` as in the policy, `row` as `simulate` gives it.
@@ -45,6 +47,14 @@ def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Verdict]:
     if "cost" in promise:
         found.append(_cost(promise, row, found[-1]))
     return _holm(found, alpha)
+
+
+def target_of(figures: Sequence[Checked]) -> str:
+    """MISSES where any figure is significantly worse; else CANNOT TELL where one that was promised
+    could not be tested."""
+    if any(each.worse for each in figures):
+        return MISSES
+    return CANNOT_TELL if any(each.p is None for each in figures) else MEETS
 
 
 def fewer(count: int, n: int, before: int, n_before: int) -> float:
@@ -58,29 +68,30 @@ def fewer(count: int, n: int, before: int, n_before: int) -> float:
     return float(hypergeom.cdf(count, n + n_before, count + before, n))
 
 
-def _accuracy(promise: Row, row: Row) -> Verdict:
+def _accuracy(promise: Row, row: Row) -> Checked:
     n, right = row["n"], round(row["accuracy"] * row["n"])
     p = fewer(right, n, promise["right"], promise["images"])
-    return Verdict("accuracy", promise["right"] / promise["images"], right / n, p, FISHER)
+    promised = promise.get("accuracy", promise["right"] / promise["images"])
+    return Checked("accuracy", promised, row["accuracy"], p, FISHER)
 
 
-def _usage(promise: Row, row: Row) -> Verdict:
+def _usage(promise: Row, row: Row) -> Checked:
     """More use of B is fewer requests that end with A."""
     n, sent, before, images = row["n"], row["escalated"], promise["escalated"], promise["images"]
     p = fewer(n - sent, n, images - before, images)
-    return Verdict("usage", before / images, sent / n, p, FISHER)
+    return Checked("usage", before / images, sent / n, p, FISHER)
 
 
-def _cost(promise: Row, row: Row, usage: Verdict) -> Verdict:
+def _cost(promise: Row, row: Row, usage: Checked) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     value = promise["cost"]
     if row["cost"] is None:
         what = f"{promise['cost_kind']} of both models are not known here"
-        return Verdict("cost", value, None, None, row.get("hash_reason") or what)
+        return Checked("cost", value, None, None, row.get("hash_reason") or what)
     if "hits" not in promise and all(_close(promise[key], row[key]) for key in _ALONE):
-        return Verdict("cost", value, row["cost"], usage.p_value, FISHER, "usage")
+        return Checked("cost", value, row["cost"], usage.p, FISHER, "usage")
     error = ((promise["cost_high"] - value) ** 2 + (row["cost_high"] - row["cost"]) ** 2) ** 0.5
-    return Verdict("cost", value, row["cost"], _above(row["cost"] - value, error), NORMAL_TEST)
+    return Checked("cost", value, row["cost"], _above(row["cost"] - value, error), NORMAL_TEST)
 
 
 _ALONE = ("cost_1", "cost_2")
@@ -99,14 +110,14 @@ def _above(difference: float, half: float) -> float:
     return float(norm.sf(difference * NORMAL / half))
 
 
-def _holm(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
+def _holm(figures: list[Checked], alpha: float) -> list[Checked]:
     """Smallest p-value first, each against α over how many are left, until one passes."""
-    tested = [each for each in verdicts if each.p_value is not None and each.implied_by is None]
+    tested = [each for each in figures if each.p is not None and each.implied_by is None]
     worse: set[str] = set()
     for left, each in zip(
-        range(len(tested), 0, -1), sorted(tested, key=lambda one: one.p_value or 0.0), strict=True
+        range(len(tested), 0, -1), sorted(tested, key=lambda one: one.p or 0.0), strict=True
     ):
-        if each.p_value is None or each.p_value > alpha / left:
+        if each.p is None or each.p > alpha / left:
             break
-        worse.add(each.figure)
-    return [replace(each, worse=(each.implied_by or each.figure) in worse) for each in verdicts]
+        worse.add(each.name)
+    return [replace(each, worse=(each.implied_by or each.name) in worse) for each in figures]

@@ -25,6 +25,7 @@ from stages.deployed import read_policy
 from stages.fitting import trained_splits
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
+from stages.intervals import from_ends, with_ends
 from stages.rule import SCORES, parse_threshold
 from stages.score import ScoreSet
 from stages.scores import named, own, undeployable
@@ -40,6 +41,7 @@ _COST = (
     *("cost", "cost_low", "cost_high", "cost_1", "cost_2", "cost_kind", "cost_unit"),
     *("cost_device", "cost_batch_size", "cost_why"),
     *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
+    *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
 )
 _COUNTS = ("images", "right", "escalated")
 _MEMORY = (
@@ -147,25 +149,21 @@ def _memory(kept: memory.Policy) -> dict[str, Any]:
 def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
     """Shares with their 95 % intervals, and the counts they are made of.
 
-    Where λ was cross-fitted on these very images, the accuracy is the cross-fitted one: that of
-    the λ fitted on them all flatters. Use of B and cost are this λ's own: as a quantile of n scores
-    it errs as a count of n fresh images does, however many were chosen to go on.
+    Where λ was cross-fitted on these very images, accuracy and its change are those of folds
+    decided by the λ of the others, and `right` is their mean, rounded: that of the λ fitted on them
+    all flatters. Use of B and cost are this λ's own: as a quantile of n scores it errs as a count
+    of n fresh images does, however many were chosen to go on.
     """
     n, sent = row["n"], row["escalated"]
-    right = round(row["accuracy"] * n)
     return {
         "dataset": scores.dataset,
         "split": scores.split,
         "dataset_fingerprint": scores.manifests[0].fingerprint,
         "images": n,
-        "right": right,
-        "accuracy": right / n,
-        "accuracy_low": row["accuracy_low"],
-        "accuracy_high": row["accuracy_high"],
+        "right": round(row["accuracy"] * n),
+        **with_ends("accuracy", from_ends("accuracy", row)),
         "escalated": sent,
-        "usage": sent / n,
-        "usage_low": row["usage_low"],
-        "usage_high": row["usage_high"],
+        **with_ends("usage", from_ends("usage", row)),
         **{key: row[key] for key in ("accuracy_1", "accuracy_2")},
         **({} if row["cost"] is None else {key: row[key] for key in _COST}),
         **({} if row["memory"] is None else {key: row[key] for key in _MEMORY}),
@@ -290,6 +288,9 @@ def _check_promise(promise: dict[str, Any]) -> None:
     """KeyError or ValueError for a promise that nothing could be held against."""
     wrong = [key for key in ("dataset", "split") if not isinstance(promise[key], str)]
     wrong += [key for key in _COUNTS if type(promise[key]) is not int]
+    wrong += [
+        key for key in promise.keys() & {"accuracy"} if type(promise[key]) not in (int, float)
+    ]
     if wrong:
         raise ValueError(f"promise.{wrong[0]} = {promise[wrong[0]]!r}")
     images, right, sent = (promise[key] for key in _COUNTS)
