@@ -276,7 +276,7 @@ def test_learned_deferral_is_cross_fitted_within_the_images_that_fit():
     """Nested: scikit-learn's own cross-fitting of four folds chooses λ, the model of these four
     decides the fifth, and nobody has seen that one."""
     n = 60
-    z_a, z_b, labels = drawn(31, n=n, step=1)
+    z_a, z_b, labels = drawn(35, n=n, step=1)
     pair = pair_of_few(z_a, z_b, labels)
     right_a, right_b = (z.argmax(axis=1) == labels for z in (z_a, z_b))
     x, target = features(pair.a), right_b.astype(int) - right_a
@@ -293,6 +293,11 @@ def test_learned_deferral_is_cross_fitted_within_the_images_that_fit():
         counts.append(right)
     [row] = compare(pair, pair, ["learned"], ["b"], ["best"])
     assert ends(row, "accuracy") == pytest.approx(repeated_share(counts, n))
+    # Use of B is that of the model and λ which are deployed.
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+    gains = model.fit(x, target).predict_proba(x) @ model.classes_
+    assert ends(row, "usage") == pytest.approx(naive.wilson((-gains < row["threshold"]).sum(), n))
+    assert row["usage"] != row["fit_usage"]
 
 
 def decided_right(chances, model, x, held, right_a, right_b):
@@ -321,9 +326,10 @@ def test_learned_gains_against_scikit_learns_own_cross_fitting():
     np.testing.assert_allclose(out_of_fold, chances[:, 2] - chances[:, 0], atol=1e-12)
     chances = model.fit(x, target).predict_proba(features(reporting.a))
     np.testing.assert_allclose(reported, chances[:, 2] - chances[:, 0], atol=1e-12)
-    same, again = predicted_gains(fitting.a, target, fitting.a)
+    same, deployed = predicted_gains(fitting.a, target, fitting.a)
     assert np.array_equal(same, out_of_fold)
-    assert np.array_equal(again, out_of_fold)
+    chances = model.predict_proba(x)
+    np.testing.assert_allclose(deployed, chances[:, 2] - chances[:, 0], atol=1e-12)
 
 
 def test_features_are_those_of_a_alone():

@@ -336,7 +336,9 @@ def test_the_reported_split_may_fit_when_asked(toy):
     result = ask(toy[0], "-m1", "small", "-m2", "large", "--fit-split", "test")
     assert "this is optimistic" in result.err
     for row in result.json["rows"]:
-        assert (row["accuracy"], row["usage"]) == (row["fit_accuracy"], row["fit_usage"])
+        # Learned deferral fits λ on predictions of the other folds.
+        if row["rule"] != "learned":
+            assert (row["accuracy"], row["usage"]) == (row["fit_accuracy"], row["fit_usage"])
 
 
 @pytest.fixture

@@ -41,10 +41,11 @@ def predicted_gains(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The expected target, float64 on the fitting and on the reported images of A.
 
-    target: int8 [N] in {−1, 0, 1} on the fitting images. They are predicted by the model of the
-    other folds of them, reported ones by that of all fitting images; where both are the same
-    images, by the other folds too. Where λ is cross-fitted this is nested: the fitting images are
-    then four outer folds, cut into folds anew, and nothing of the fifth is seen.
+    target: int8 [N] in {−1, 0, 1} on the fitting images. These are predicted by the model of the
+    other folds of them, so that λ is not chosen on what was learned by heart; reported ones, even
+    the same images, by that of all fitting images, which is deployed with this λ. Where λ is
+    cross-fitted this is nested: the fitting images are then four outer folds, cut into folds anew,
+    and nothing of the fifth is seen.
     """
     inputs = features(fitting)
     out = np.empty(len(target))
@@ -52,8 +53,6 @@ def predicted_gains(
     for f in range(FOLDS):
         held_out = fold == f
         out[held_out] = _gain(_fitted(inputs[~held_out], target[~held_out]), inputs[held_out])
-    if reporting is fitting:
-        return out, out
     return out, _gain(_fitted(inputs, target), features(reporting))
 
 

@@ -106,7 +106,7 @@ def _learned(fitting: Pair, reporting: Pair, final: Final) -> Judged:
     """Surest where least is predicted to be gained; λ = −μ·cost defers what is worth its price."""
     views = (_view(fitting, "maxp"), _view(reporting, "maxp"))
     target = final.gain(views[0], SCORES["maxp"])
-    gains = predicted_gains(fitting.a, target, fitting.a if reporting is fitting else reporting.a)
+    gains = predicted_gains(fitting.a, target, reporting.a)
     fitted, reported = (replace(v, score=-g) for v, g in zip(views, gains, strict=True))
     return Judged(fitted, reported)
 
