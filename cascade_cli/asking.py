@@ -257,6 +257,6 @@ def risks(certify: str) -> tuple[float, float]:
         epsilon, delta = map(float, certify.split(","))
     except ValueError as error:
         raise InputError(
-            f"--certify {certify!r} is not understood: give EPSILON,DELTA, as 0.01,0.1"
+            f"--certify {certify!r} is not understood: give MAX_LOSS,RISK, as 0.01,0.1"
         ) from error
     return epsilon, delta

@@ -104,7 +104,7 @@ def search(
     question = _question(given, certify, within, confidence)
     if certify is None:
         parts = ("bound", "reference", "max_usage")
-        asking.refuse(context, parts, "belongs to --certify EPSILON,DELTA: give that too")
+        asking.refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
     if not optimism:
         asking.refuse(context, ("resamples",), "belongs to --optimism: give that too")
     elif question.tested:
@@ -160,8 +160,8 @@ def _deployed(
     answer = found["answer"]
     if answer is None:
         raise InputError(
-            "nothing was certified, so there is no policy to write: ask for a larger EPSILON or "
-            "DELTA, or without --policy"
+            "nothing was certified, so there is no policy to write: ask for a larger MAX_LOSS or "
+            "RISK, or without --policy"
         )
     if answer["model_2"] is None or answer["model_3"] is not None:
         what = "a chain of three" if answer["model_3"] else f"{answer['model_1']} alone"

@@ -374,7 +374,7 @@ def test_images_that_a_model_saw_certify_nothing_and_the_page_says_so(tmp_path):
     assert not np.isnan(arrays["mark_accuracy"][arrays["mark_kind"] == 0]).any()
     assert "0.5,0.2" not in cascade(*args, "--certify", "0.5,0.2").json
     assert read(tmp_path / "p.html")[0]["certificate"]["epsilon"] == 0.5
-    assert "EPSILON,DELTA" in cascade(*args, "--certify", "much").refusal
+    assert "MAX_LOSS,RISK" in cascade(*args, "--certify", "much").refusal
 
 
 def test_thinned_sweeps_are_off_by_what_they_say():

@@ -453,7 +453,7 @@ BAD = {
     ),
     "wrong unit": (("--max-cost", "3mJ"), "'3mJ' is no cost in multiply-adds"),
     "no number": (("--max-cost", "much"), "'much' is no cost"),
-    "certify": (("--certify", "0.1"), "give EPSILON,DELTA"),
+    "certify": (("--certify", "0.1"), "give MAX_LOSS,RISK"),
     "epsilon": (("--certify", "2,0.1"), "epsilon must lie between 0 and 1"),
     "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
     "cap alone": (("--max-usage", "0.1"), "--max-usage belongs to --certify"),
