@@ -246,6 +246,79 @@ def test_other_images_of_the_same_kind_pass(toy, promised):
     ]
 
 
+# As this program wrote it before accuracies had intervals of their own.
+OLDER = """\
+schema_version = 1
+models = [
+    { name = "small", runtime = "torch-fp32-cpu" },
+    { name = "large", runtime = "torch-fp32-cpu" },
+]
+
+[rule]
+score = "maxp"
+threshold = 0.8617800692577712
+threshold_low = 0.8617800692577711
+threshold_high = 0.8617800692577713
+postcheck = true
+
+[fit]
+objective = "best"
+split = "test"
+method = "cross-fit"
+n = 400
+accuracy = 0.63
+usage = 0.6675
+
+[promise]
+dataset = "toy"
+split = "test"
+dataset_fingerprint = "b85ade3d896ec61a4ec327ca2522342191b7b2ae7a871fefb476bef6b88a89d8"
+images = 400
+right = 242
+accuracy = 0.605
+accuracy_low = 0.5563126553440182
+accuracy_high = 0.6516897628145659
+escalated = 267
+usage = 0.6675
+usage_low = 0.6199313391990592
+usage_high = 0.7118820421491584
+accuracy_1 = 0.545
+accuracy_2 = 0.5275
+cost = 3.67
+cost_low = 3.4853286389733764
+cost_high = 3.8546713610266234
+cost_1 = 1.0
+cost_2 = 4.0
+cost_kind = "latency"
+cost_unit = "ms"
+cost_device = "desk"
+cost_batch_size = 1
+cost_why = "latency of all models on desk, for want of joules"
+baseline = "small"
+baseline_cost = 1.0
+baseline_accuracy = 0.545
+saved = -2.67
+saved_low = -2.8546713610266234
+saved_high = -2.4853286389733764
+"""
+
+
+def test_an_older_policy_is_checked_for_what_it_states(toy, tmp_path):
+    (tmp_path / "policy.toml").write_text(OLDER, encoding="utf-8")
+    found = cascade("check", tmp_path, "--cache", toy.root, "--json").json
+    promised = {each["name"]: (each["promised"], each["p"] is None) for each in found["figures"]}
+    expected = {"accuracy": (0.605, False), "usage": (0.6675, False), "cost": (3.67, False)}
+    assert promised == expected
+    assert (found["target"], found["fit_method"]) == ("MEETS", "cross-fit")
+    worse = OLDER.replace("right = 242", "right = 300").replace("= 0.605", "= 0.75")
+    (tmp_path / "policy.toml").write_text(worse, encoding="utf-8")
+    done = cascade("check", tmp_path, "--cache", toy.root)
+    assert (done.status, done.out.startswith("MISSES its promise: worse in accuracy (")) == (
+        3,
+        True,
+    )
+
+
 def test_a_published_copy_has_the_same_fingerprint(toy, promised, tmp_path):
     done = cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", toy.root)
     assert done.status == 0, done.err

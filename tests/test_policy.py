@@ -229,11 +229,11 @@ def test_cross_fitted_policy_promises_its_own_use_and_the_accuracy_of_others(tmp
         *("--cache", store.root, "--json"),
     ).json
     assert found["fit"]["method"] == row["fit_method"] == "cross-fit"
-    assert found["promise"]["accuracy"] == pytest.approx(row["crossfit_accuracy"])
-    assert row["crossfit_accuracy"] != row["accuracy"]
-    for key in ("usage", "escalated"):
-        assert found["promise"][key] == row[key]
-    assert row["crossfit_usage"] != row["usage"]
+    keys = [f"{name}{end}" for name in ("accuracy", "usage") for end in ("", "_low", "_high")]
+    assert [found["promise"][key] for key in keys] == [row[key] for key in keys]
+    assert found["promise"]["right"] == round(row["accuracy"] * N)
+    assert found["fit"]["accuracy"] == row["fit_accuracy"] != row["accuracy"]
+    assert row["usage"] == row["fit_usage"] == found["promise"]["escalated"] / N
 
 
 def test_hash_of_another_library_is_left_to_the_application(toy, tmp_path):

@@ -11,8 +11,10 @@ import pytest
 from helpers import make_cache, random_scores, score_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import cascade
 
 from cache import InputError, find, read_table
+from stages import costs
 from stages import simulate as stage
 from stages.costs import some_macs
 from stages.fitting import REPEATS, FitPlan, folds
@@ -201,3 +203,44 @@ def test_run_stores_each_cascade_once(tmp_path):
         ("never", None): rows[3]["accuracy"],
         ("oracle", None): rows[4]["accuracy"],
     }
+
+
+def test_with_one_split_every_command_tells_the_same_of_a_pair(tmp_path):
+    """Folds decided by the others, against the model asked for; the policy promises that."""
+    store = make_cache(tmp_path / "cache", splits=("test",), n=200)
+    for model, ms in (("small", 1.0), ("large", 4.0), ("other", 2.0)):
+        cost = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
+        cost |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
+        costs.merge(store, "toy", "torch-fp32-cpu", model, [cost])
+    asked = ("-d", "toy", "-m1", "small", "-m2", "large", "-s", "maxp", "--baseline", "other")
+    asked += ("--cache", store.root, "--json")
+    row = cascade("simulate", "--dataset", *asked[1:]).json
+    [best, _] = cascade("threshold", *asked, "-P").json["rows"]
+    promise = cascade("export", "--policy", tmp_path / "p", *asked).json["policy"]["promise"]
+    names = ("accuracy", "accuracy_change", "usage", "cost", "saved")
+    keys = ["baseline", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
+    assert row["fit_method"] == "cross-fit"
+    assert [row[key] for key in keys] == [best[key] for key in keys]
+    assert [row[key] for key in keys] == [promise[key] for key in keys]
+    assert row["baseline"] == "other"
+    scores = load(store, "toy", "test")
+    images = naive.images_of(scores, scores.index("small"), scores.index("large"), "maxp")
+    alone = scores.correct[scores.index("other")].tolist()
+    repeats = [folds(200, repeat=r).tolist() for r in range(REPEATS)]
+    accuracy, change = naive.honest(
+        naive.cross_fit("maxp", images, False, "best", repeats, alone), 200
+    )
+    assert _told(row, "accuracy") == pytest.approx(accuracy)
+    assert _told(row, "accuracy_change") == pytest.approx(change)
+    shown = cascade("simulate", "--dataset", *asked[1:-1]).out
+    for key in ("accuracy", "usage"):
+        assert f"{row[key]:.2%} ({row[f'{key}_low']:.2%} to {row[f'{key}_high']:.2%})" in shown
+    assert shown.count("points") == 1
+    assert "decided by the λ of the others, 10 times over" in " ".join(shown.split())
+    unknown = (*asked[1:-3], "--cache", store.root, "--baseline", "othr")
+    assert "did you mean 'other'" in cascade("simulate", "--dataset", *unknown).refusal
+
+
+def test_a_baseline_needs_costs(small_cache):
+    asked = ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "--baseline", "other")
+    assert "--baseline compares costs" in cascade(*asked, "--cache", small_cache.root).refusal
