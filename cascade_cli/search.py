@@ -156,6 +156,7 @@ def _deployed(
     images that it was told of."""
     from cache import InputError
     from stages.simulate import HONEST, NO_FIT, Cascade
+    from stages.spending import RUNS
 
     answer = found["answer"]
     if answer is None:
@@ -173,7 +174,8 @@ def _deployed(
     keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
     fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
     fit["objective"] = f"search: {found['question']}"
-    how = replace(how, costs=replace(how.costs, baseline=answer["baseline"]))
+    if found["cost"]["kind"] != RUNS:
+        how = replace(how, costs=replace(how.costs, baseline=answer["baseline"]))
     return policies.deploy(store, reported, cascade, fit, how, folder, found["certificate"])
 
 
