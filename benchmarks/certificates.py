@@ -9,6 +9,10 @@ accurate model as the reference, and what was deployed runs on the whole populat
 over all draws: how often something cheaper than the reference was deployed; the median cost, where
 the reference alone costs 1; and how often more than ε accuracy was truly lost, which may happen in
 δ = 10 % of the draws. Real models cost their rounded multiply-adds.
+
+2,000 draws on two busy cores, 21 minutes: betting costs no more than binomial in any row, most so
+for models whose mistakes differ (synthetic, n = 2000, ε = 1 %: 0.50 against 0.81), least for
+imagenet's 500 images at 2 % (0.550 against 0.552); at most 5.0 ± 0.5 % of the draws lost too much.
 """
 
 from __future__ import annotations
