@@ -117,8 +117,10 @@ def test_the_rules_command_takes_it_as_a_rule(copies, toy, name):
     by_rule = {}
     for row in found["rows"]:
         by_rule.setdefault(row["rule"], []).append(row)
-    ours = renamed(by_rule[name], TWINS[name], name)
-    assert ours == by_rule[TWINS[name]]
+    ours, theirs = renamed(by_rule[name], TWINS[name], name), by_rule[TWINS[name]]
+    for row in (*ours, *theirs):  # plain maxp gains 0 over itself, a copy as far as images tell
+        del row["gain_low"], row["gain_high"]
+    assert ours == theirs
     assert len(ours) == 4
     assert "margin" in by_rule
 
