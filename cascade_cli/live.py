@@ -174,6 +174,8 @@ class _Request:
 
         With a stream its requests are served, and with a policy the cascade has a memory.
         """
+        import numpy as np
+
         from cascade_cli.gather import contenders, same_images
         from stages.energy import open_meters
         from stages.inference import device_name
@@ -205,7 +207,8 @@ class _Request:
             for meter in found:
                 meter.close()
         name = device_name(device)
-        return _Outcome(source, served, self.images.precision, name, reason)
+        asked = np.arange(len(source.labels)) if made is None else made.sample_ids
+        return _Outcome(source, served, asked, self.images.precision, name, reason)
 
 
 def _tell_classes(labels: np.ndarray, limit: int, streams: bool) -> None:
@@ -218,10 +221,12 @@ def _tell_classes(labels: np.ndarray, limit: int, streams: bool) -> None:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The images, what was served, and where the device has no sensor the reason."""
+    """The images, what was served, whose image each request asks about (int64 [N]), and where the
+    device has no sensor the reason."""
 
     source: Source
     served: dict[str, Served]
+    asked: np.ndarray
     precision: str
     device: str
     reason: str | None
@@ -253,9 +258,16 @@ class _Outcome:
         energy = [energy_summary(one, i) for i in range(meters)]
         if self.reason is not None:
             energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
-        figures = {"accuracy": one.accuracy, "latency_ms": latency_summary(one)}
-        figures["usual_ms"] = usual_ms(one)
-        return figures | {"energy": energy[0] | {"host": energy[1:]}}
+        times = {"latency_ms": latency_summary(one), "usual_ms": usual_ms(one)}
+        right = self.share("accuracy", one.prediction == one.labels)
+        return right | times | {"energy": energy[0] | {"host": energy[1:]}}
+
+    def share(self, name: str, holds: np.ndarray) -> dict[str, float | None]:
+        """Of what was answered, bool [N], with an interval of its own."""
+        from stages.intervals import with_ends
+        from stages.simulate import share_of
+
+        return with_ends(name, share_of(holds, self.asked[: len(holds)]))
 
 
 def _cascade(
@@ -294,7 +306,7 @@ def _cascade(
     expected = stage.run(store, shown, cascade, fit, pricer, recall, some)
     rivals = [*pair, expected["baseline"]] if request.alone else []
     live = request.serve(
-        {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals if rival},
+        {_CASCADE: cascade} | {rival: _alone(rival) for rival in rivals},
         scores,
         made,
         policy,
@@ -326,7 +338,7 @@ def _compared(
         "took_b": int(outcome.took_b.sum()),
         "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
     }
-    result = _measured(live.cascade) | live.about() | {"agreement": found}
+    result = _measured(live) | live.about() | {"agreement": found}
     for place, model in enumerate(request.models, 1):
         result[f"accuracy_{place}"] = float(shown.accuracy[shown.index(model)])
     expected = prices.predicted(
@@ -371,11 +383,11 @@ def _timed(result: dict[str, Any]) -> list[busy.Timed]:
     return [(name, one["latency_ms"]["mean"], one["usual_ms"]) for name, one in each.items()]
 
 
-def _measured(served: Served) -> dict[str, Any]:
+def _measured(live: _Outcome) -> dict[str, Any]:
+    served = live.cascade
     return {
         "n": len(served.ids),
-        "accuracy": served.accuracy,
-        "usage": float(served.escalated.mean()),
+        **live.share("usage", served.escalated),
         "escalated": int(served.escalated.sum()),
         "took_b": int(served.took_b.sum()),
         "hits": int(served.hit.sum()),
@@ -391,9 +403,10 @@ def _show(result: dict[str, Any]) -> None:
     second = f" → {result['model_2']}" if result["model_2"] else " alone"
     print(f"{result['model_1']}{second} on {result['dataset']}/{result['split']}")
     print(f"  images     {result['n']}")
-    print(f"  accuracy   {result['accuracy']:.2%}")
+    flatters = ", of images that chose λ: it flatters" if _chose(result) else ""
+    print(f"  accuracy   {_share(result, 'accuracy')}{flatters}")
     if result["usage"] is not None:
-        print(f"  use of B   {result['usage']:.2%} ({result['escalated']} requests)")
+        print(f"  use of B   {_share(result, 'usage')}, {result['escalated']} requests")
     if result.get("memory"):
         print(f"  memory     {result['hits']} answered from it ({result['hit_rate']:.2%})")
     latency = "  ".join(f"{name} {value:.3f}" for name, value in result["latency_ms"].items())
@@ -407,6 +420,15 @@ def _show(result: dict[str, Any]) -> None:
     _show_predicted(result)
     if result["agreement"]:
         _show_agreement(result["agreement"])
+
+
+def _chose(result: dict[str, Any]) -> bool:
+    return result.get("fit_method") in ("cross-fit", "same-split")
+
+
+def _share(result: dict[str, Any], name: str) -> str:
+    low, high = (f"{result[f'{name}_{end}']:.2%}" for end in ("low", "high"))
+    return f"{result[name]:.2%} ({low} to {high})"
 
 
 def _joules(energy: dict[str, Any]) -> str:

@@ -177,12 +177,18 @@ _REQUEST = (
 )
 
 
+_SHARES = (
+    *("accuracy", "accuracy_low", "accuracy_high", "usage", "usage_low", "usage_high"),
+    "hit_rate",
+)
+
+
 def record(store: Store, scores: ScoreSet, result: dict[str, Any]) -> None:
     """Write what `cascade live --json` prints of a cascade as a row of results/live."""
     energy, foretold = result["energy"], result["predicted"] or {}
     row = {name: result[name] for name in _REQUEST} | {"meter": energy["source"]}
     request = row | {"split": scores.split}
-    row |= {name: result[name] for name in ("accuracy", "usage", "hit_rate")}
+    row |= {name: result[name] for name in _SHARES}
     row |= {f"latency_{name}_ms": result["latency_ms"][name] for name in ("p50", "p95", "p99")}
     row |= {
         "latency_ms": result["latency_ms_per_request"],

@@ -159,7 +159,8 @@ def figures(
     known = scores if pricer is None else pricer.scores
     if pricer is not None and pricer.baseline is not None:
         baseline = pricer.baseline
-    against = _change(scores, outcome.correct, known.correct[known.index(baseline)])
+    alone = known.correct[known.index(baseline)]
+    against = _change(outcome.correct, alone, scores.sample_ids)
     row = summary(scores, cascade, outcome) | memory | about
     row |= held_against(known, baseline, against)
     if told:
@@ -290,8 +291,8 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "threshold": cascade.threshold,
         "postcheck": cascade.postcheck,
         "n": len(scores.labels),
-        **with_ends("accuracy", _share(scores, outcome.correct)),
-        **with_ends("usage", _share(scores, outcome.escalated)),
+        **with_ends("accuracy", share_of(outcome.correct, scores.sample_ids)),
+        **with_ends("usage", share_of(outcome.escalated, scores.sample_ids)),
         "escalated": int(outcome.escalated.sum()),
         "took_b": int(outcome.took_b.sum()),
         "accuracy_1": float(scores.accuracy[a]),
@@ -302,25 +303,25 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
     }
 
 
-def _share(scores: ScoreSet, holds: np.ndarray) -> Interval:
-    """Of the requests, bool [N]."""
-    count, n, worth = int(holds.sum()), len(holds), _worth(scores)
+def share_of(holds: np.ndarray, sample_ids: np.ndarray) -> Interval:
+    """The share of requests, bool [N], of these images, int64 [N]."""
+    count, n, worth = int(holds.sum()), len(holds), _worth(sample_ids)
     found = share(count * worth / n, worth)
     return Interval(count / n, found.low, found.high)
 
 
-def _change(scores: ScoreSet, correct: np.ndarray, other: np.ndarray) -> Interval:
+def _change(correct: np.ndarray, other: np.ndarray, sample_ids: np.ndarray) -> Interval:
     """Of accuracy between two that answer the same requests, bool [N] each."""
-    found, worth = paired(correct, other), _worth(scores)
+    found, worth = paired(correct, other), _worth(sample_ids)
     each = worth / found.n
     ends = change(Paired(found.won * each, found.lost * each, worth))
     return Interval(found.value, ends.low, ends.high)
 
 
-def _worth(scores: ScoreSet) -> int:
+def _worth(sample_ids: np.ndarray) -> int:
     """How many images, each asked once, tell as much as these requests do: n²/Σw², w being how
     often an image is asked (Kish 1965)."""
-    times = np.unique(scores.sample_ids, return_counts=True)[1]
+    times = np.unique(sample_ids, return_counts=True)[1]
     return max(1, round(int(times.sum()) ** 2 / int((times**2).sum())))
 
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import naive
 import numpy as np
 import pytest
 from running import (
@@ -345,11 +346,31 @@ def test_a_run_is_kept_in_the_cache(batched):
     assert len(rows) == 1  # the second run took the first one's place
     [row] = rows
     same = ("model_1", "model_2", "score", "n", "accuracy", "usage", "batch_size", "device")
+    same += ("accuracy_low", "accuracy_high", "usage_low", "usage_high")
     assert {name: row[name] for name in same} == {name: told[name] for name in same}
     assert row["latency_ms"] == told["latency_ms_per_request"]
     assert row["latency_p95_ms"] == told["latency_ms"]["p95"]
     assert row["outside_noise"] == told["agreement"]["outside_noise"] == 0
     assert row["energy_j"] == told["energy"]["energy_j_per_request"]
+
+
+@pytest.mark.parametrize("repeats", [(), ("--duplicates", "1")])
+def test_what_was_answered_has_an_interval_of_its_own(single, repeats):
+    """Not that of the simulation, whose λ was cross-fitted; copies tell no more than one image."""
+    asked = ("-s", "maxp", "--fit-split", "test", "--batch-size", 50, "--cache", single, *repeats)
+    found = live(*asked, "--json").json
+    for each in (found, *found["alone"].values()):
+        told = [each[f"accuracy{end}"] for end in ("", "_low", "_high")]
+        assert told == pytest.approx(naive.wilson(each["accuracy"] * 500, 500))
+    told = [found[f"usage{end}"] for end in ("", "_low", "_high")]
+    assert told == pytest.approx(naive.wilson(found["usage"] * 500, 500))
+    shown = live(*asked).out
+    assert f"accuracy   {found['accuracy']:.2%} ({found['accuracy_low']:.2%} to" in shown
+    assert "of images that chose λ: it flatters" in shown
+
+
+def test_a_given_threshold_does_not_flatter(batched):
+    assert "flatters" not in live("-t", "0.9", "--limit", 20, "--cache", batched).out
 
 
 def test_latency_is_positive_and_ordered(batched):
