@@ -35,7 +35,7 @@ COLUMNS = {
     "usage": "use of last:.1%",
     "shown_gain": "gain over maxp",
 }
-COST_COLUMNS = {"cost": "cost", "saved": "saved:.1%"}
+COST_COLUMNS = {"cost": "cost", "saved": "compared"}
 
 
 def register(app: typer.Typer) -> None:
@@ -220,7 +220,7 @@ def _show(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -
     if candidates > 1:
         print(f"each the best of up to {candidates} cascades by its accuracy on {fitted.split}")
     if costs:
-        prices.explain(rows)
+        prices.explain(rows, "compared with")
     print_text(better(rows))
 
 
@@ -267,10 +267,13 @@ def _cascade(row: dict[str, Any]) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """What the table shows, with intervals."""
+    from stages.amounts import relative
+
     low, high = (f"{100 * row[f'accuracy_{end}']:.2f}" for end in ("low", "high"))
     least, most = (f"{100 * row[f'gain_{end}']:+.2f}" for end in ("low", "high"))
     return prices.told(row) | {
         "cascade": _cascade(row),
         "shown_accuracy": f"{row['accuracy']:.2%} ({low} to {high})",
         "shown_gain": f"{100 * row['gain']:+.2f} ({least} to {most})",
+        "saved": row["saved"] is not None and relative(row["saved"]),
     }
