@@ -283,7 +283,7 @@ def run(
         answer, judged = search.answer()
         told = sentences(judged)
         if certified is not None:
-            told.insert(1, _risk(certified))
+            told.insert(1, _risk(certified, answer))
         found = {"target": judged.target, "worth": judged.worth, "answer": answer}
         baselines += search.judge.baselines(answer, search.point)
     frontier = search.frontier
@@ -356,8 +356,13 @@ def _promised(search: Search, certified: Certified) -> Answer:
     return Answer(point, Fitted(found.accuracy, certified.deployment.cost), MEETS, reference)
 
 
-def _risk(certified: Certified) -> str:
-    limits = certified.promise.limits
+def _risk(certified: Certified, answer: Row) -> str:
+    """What is promised; of the reference itself, why nothing cheaper is."""
+    limits, why = certified.promise.limits, certified.certificate.why
+    if answer["model_1"] == certified.reference and answer["model_2"] is None:
+        if why is None or certified.safest is None:
+            return "It loses nothing against itself, and nothing cheaper was left to test."
+        return f"Nothing cheaper is certified: the safest, {_safest(certified)}."
     return (
         f"With probability {1 - limits.delta:g} over the calibration images it loses at most "
         f"{limits.epsilon:.2%} accuracy against {certified.reference} alone. That holds of one "
@@ -365,19 +370,23 @@ def _risk(certified: Certified) -> str:
     )
 
 
-def _refused(search: Search, certified: Certified) -> str:
-    """What could not be promised, on which images that was tested, and what would help."""
+def _safest(certified: Certified) -> str:
+    """The first that was tested, and why it did not pass."""
     from stages.certify import SAFEST  # and with it scipy
 
+    return f"{certified.safest},{str(certified.certificate.why).removeprefix(SAFEST)}"
+
+
+def _refused(search: Search, certified: Certified) -> str:
+    """What could not be promised, on which images that was tested, and what would help."""
     limits, made, scores = certified.promise.limits, certified.certificate, search.plan.scores
     n, proposing = len(scores.labels), certified.proposing
     cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {made.n_test}"
     split = f" {cut} tested them." if proposing + made.n_test == n else ""
-    why = str(made.why).removeprefix(SAFEST)
+    why = f"The safest, {_safest(certified)}" if certified.safest else str(made.why).capitalize()
     return (
         f"Infeasible: nothing is certified to lose at most {limits.epsilon:.2%} accuracy against "
-        f"{certified.reference} alone with probability {1 - limits.delta:g}.{split} The safest, "
-        f"{certified.safest},{why}."
+        f"{certified.reference} alone with probability {1 - limits.delta:g}.{split} {why}."
     )
 
 
