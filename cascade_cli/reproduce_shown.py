@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade_cli.output import print_table
+from cascade_cli.gather import decided_by_folds
+from cascade_cli.output import print_table, print_text
 
 Row = dict[str, Any]
 WEIGHTS = {True: "published", False: "others", None: "unknown"}
@@ -24,10 +25,6 @@ THRESHOLDS = {
     "accuracy_low": "from:.2%",
     "accuracy_high": "to:.2%",
     "usage": "use of B:.1%",
-}
-CROSSFIT = {
-    "crossfit_accuracy": "cross-fitted:.2%",
-    "crossfit_usage": "its use of B:.1%",
 }
 PAIRS = {
     "metric": "of the pair",
@@ -86,15 +83,17 @@ def _single(row: Row) -> Row:
 def _show_thresholds(row: Row) -> None:
     rows = [_threshold(each) for each in row["thresholds"]]
     second, single = row["model_2"], row["single"]
-    saved = {"second": f"saved against {second}:.1%", "single": f"against {single}:.1%"}
+    saved = {"second": f"against {second}", "single": f"against {single}"}
     if row["cost"] is None:
         saved = {}
     elif second == single:
         saved.pop("single")
-    crossfit = CROSSFIT if any(each["crossfit_accuracy"] is not None for each in rows) else {}
-    print_table(rows, THRESHOLDS | crossfit | saved)
+    print_table(rows, THRESHOLDS | saved)
+    if any(each["fit_method"] == "cross-fit" for each in rows):
+        print_text(decided_by_folds(row["n"]))
     if row["cost"] is not None:
-        print(f"saved: {row['cost']['cost_unit']} per request ({row['cost']['cost_why']})")
+        unit, why = (row["cost"][key] for key in ("cost_unit", "cost_why"))
+        print(f"against a model: the cost, in {unit} per request ({why}), and points of accuracy")
 
 
 def _threshold(row: Row) -> Row:
@@ -104,9 +103,18 @@ def _threshold(row: Row) -> Row:
     return ours | {
         "by": by.get(row["by"], row["by"] + unit),
         "fitted": ours["fit_split"] and f"{ours['fit_split']} ({ours['fit_method']})",
-        "second": ours["against_second"]["saved"],
-        "single": ours["against_single"]["saved"],
+        "second": _compared(ours["against_second"]),
+        "single": _compared(ours["against_single"]),
     }
+
+
+def _compared(held: Row) -> str | None:
+    """What is saved, and the points of accuracy gained."""
+    from stages.amounts import relative
+
+    if held["saved"] is None:
+        return None
+    return f"{relative(held['saved'])}, {100 * held['accuracy_change']:+.2f}"
 
 
 def _flat(row: Row) -> Row:

@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from itertools import combinations, pairwise
 
+import naive
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,6 +18,7 @@ from running import cascade, noise_images, seeded_weights, write_parquet
 from cache import Partition, PartitionWriter, Store
 from cache.schema import hashes_schema
 from stages import costs
+from stages.fitting import REPEATS, folds
 from stages.models import get
 from stages.reproduce import PAPERS, kinnas2024
 from stages.stream import make
@@ -228,6 +230,35 @@ def test_the_exact_threshold_on_val(made, found):
         assert row["usage"] == pytest.approx(np.mean(sent))
 
 
+def test_with_one_split_folds_decide_against_each_model(tmp_path):
+    data = write(tmp_path, "cifar10", (A, B, BEST), ("test",))
+    labels, logits = data["test"]
+    answers = {model: rows.argmax(axis=1) for model, rows in logits.items()}
+    columns = [answers[A], answers[B], *([difference(x) for x in logits[m]] for m in (A, B))]
+    images = [naive.Image(*row) for row in zip(labels.tolist(), *columns, strict=True)]
+    repeats = [folds(N, repeat=r).tolist() for r in range(REPEATS)]
+    thresholds = setting(cascade(*CIFAR, "--cache", tmp_path, "--json").json)["thresholds"]
+    rows = [row["ours"] for row in thresholds if row["by"] == "exact"]
+    assert [(row["fit_method"], row["objective"]) for row in rows] == [
+        *(("cross-fit", "best"), ("cross-fit", "1se"))
+    ]
+    for row in rows:
+        for key, model in (("against_second", B), ("against_single", BEST)):
+            alone = (answers[model] == labels).tolist()
+            how = ("difference", images, True, row["objective"], repeats, alone)
+            accuracy, change = naive.honest(naive.cross_fit(*how), N)
+            assert _told(row, "accuracy") == pytest.approx(accuracy)
+            assert _told(row[key], "accuracy_change") == pytest.approx(change)
+    [grid] = [row["ours"] for row in thresholds if row["by"] == "grid"]
+    assert grid["fit_method"] == "same-split"  # the original's way, that says so
+    shown = cascade(*CIFAR, "--cache", tmp_path).out
+    assert "decided by the λ of the others, 10 times over" in " ".join(shown.split())
+
+
+def _told(row, name):
+    return [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+
+
 def test_the_pair_among_all(made, found):
     labels, logits = made[1]["test"]
     right = {model: set(np.flatnonzero(logits[model].argmax(axis=1) == labels)) for model in MACS}
@@ -406,9 +437,10 @@ def test_without_any_cost(tmp_path):
     row = setting(done.json)
     assert row["cost"] is None
     assert row["reduction"]["ours"] is None
-    assert row["thresholds"][0]["ours"]["against_single"]["saved"] is None
+    against = row["thresholds"][0]["ours"]["against_single"]
+    assert (against["saved"], against["accuracy_change"] is None) == (None, False)
     shown = cascade(*CIFAR, "--cache", tmp_path).out
-    assert "saved against" not in shown
+    assert "against a model" not in shown
     assert "ours, of" not in shown
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from stages.pricing import Pricer
 from stages.reproduce.facts import Paper, Setting
 from stages.score import ScoreSet
@@ -32,6 +34,15 @@ class Case:
         known = self.everyone.models if self.pricer is None else self.pricer.prices.forward
         models = [model for model in self.everyone.models if model in known]
         return max(models, key=lambda m: float(self.everyone.accuracy[self.everyone.index(m)]))
+
+    @property
+    def rivals(self) -> dict[str, str]:
+        """The single models that a cascade is held against."""
+        return {"second": self.setting.model_2, "single": self.single}
+
+    def right(self, model: str) -> np.ndarray:
+        """bool [N]: where a single model is."""
+        return self.everyone.correct[self.everyone.index(model)]
 
     def cascade(self, threshold: float) -> Cascade:
         setting = self.setting

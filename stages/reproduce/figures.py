@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,17 @@ import numpy as np
 from stages.datasets.spec import spec as dataset_spec
 from stages.fitting import FitPlan
 from stages.heterogeneity import matrix
-from stages.judged import wilson
+from stages.intervals import Interval, change, from_ends, paired, with_ends
 from stages.models import Published, specs
 from stages.reproduce.case import Case
 from stages.reproduce.memory import Remembering, memory, reduction
 from stages.score import ScoreSet
-from stages.simulate import NO_FIT, Cascade, priced, simulate
+from stages.simulate import NO_FIT, Cascade, priced, share_of, simulate
 from stages.threshold import Question, cascade_of, operating_points
 
 Row = dict[str, Any]
 
 _COST = ("cost_kind", "cost_unit", "cost_device", "cost_why")
-_AGAINST = (
-    *("baseline", "saved", "saved_low", "saved_high"),
-    *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
-)
 
 
 def setting_row(
@@ -77,7 +72,7 @@ def _single(scores: ScoreSet, model: str) -> Row:
         "published": published and {"accuracy": published.top1},
         "source": published and published.source,
         "same_weights": _same(published, scores.manifests[m].provenance.get("weights_sha256")),
-        "ours": _share("accuracy", scores.correct[m]),
+        "ours": with_ends("accuracy", share_of(scores.correct[m], scores.sample_ids)),
     }
 
 
@@ -108,7 +103,7 @@ def published_thresholds(case: Case) -> list[Row]:
             "unit": unit,
             "published": {"threshold": setting.threshold},
             "source": setting.source,
-            "ours": _deployed(case, case.cascade(value), NO_FIT),
+            "ours": _given(case, case.cascade(value)),
         }
         for unit, value in values.items()
     ]
@@ -122,33 +117,61 @@ def fitted_thresholds(case: Case, original: FitPlan, honest: FitPlan) -> Iterato
     exact = Question(*rules, ("best", "1se"))
     for by, plan, question in (("grid", original, grid), ("exact", honest, exact)):
         searched = question.grid is not None
-        for row in operating_points(case.reported, plan, [case.pair], question):
-            fit = {key: row[key] for key in NO_FIT}
+        for ours in _fitted(case, plan, question):
             yield {
                 "by": by,
                 "unit": None,
                 "published": {"threshold": setting.threshold} if searched else None,
                 "source": setting.source if searched else None,
-                "ours": _deployed(case, cascade_of(row), fit),
+                "ours": ours,
             }
 
 
-def _deployed(case: Case, cascade: Cascade, fit: Row) -> Row:
-    """What a cascade does on the reported images, against B alone and the best single model."""
+def _given(case: Case, cascade: Cascade) -> Row:
+    """What a λ that is given does on the reported images."""
+    found, ids = simulate(case.reported, cascade), case.reported.sample_ids
+    row = dict.fromkeys(_FIT) | {"threshold": cascade.threshold, "fit_method": "given"}
+    row |= with_ends("accuracy", share_of(found.correct, ids))
+    row |= with_ends("usage", share_of(found.escalated, ids))
+    changes = {
+        name: change(paired(found.correct, case.right(model)))
+        for name, model in case.rivals.items()
+    }
+    return row | _against(case, cascade, changes)
+
+
+def _fitted(case: Case, plan: FitPlan, question: Question) -> Iterator[Row]:
+    """The same of λ that are fitted; where folds decide, they are held against each model too."""
+    points = (
+        operating_points(case.reported, plan, [case.pair], question, case.right(model))
+        for model in case.rivals.values()
+    )
+    names = (*_FIT, *(f"{name}{end}" for name in ("accuracy", "usage") for end in _ENDS))
+    for rows in zip(*points, strict=True):
+        changes = {
+            name: from_ends("accuracy_change", row)
+            for name, row in zip(case.rivals, rows, strict=True)
+        }
+        told = {name: rows[0][name] for name in ("threshold", *names)}
+        yield told | _against(case, cascade_of(rows[0]), changes)
+
+
+_FIT = tuple(name for name in NO_FIT if name != "baseline")
+_ENDS = ("", "_low", "_high")
+
+
+def _against(case: Case, cascade: Cascade, changes: Mapping[str, Interval]) -> Row:
+    """What a cascade costs on the reported images, and what it saves and how much more accurate it
+    is than B alone and the best single model."""
     outcome = simulate(case.reported, cascade)
-    row: Row = {"threshold": cascade.threshold} | fit
-    row |= _share("accuracy", outcome.correct) | _share("usage", outcome.escalated)
-    for name, model in (("second", cascade.model_2), ("single", case.single)):
-        pricer = case.pricer and replace(case.pricer, baseline=model)
-        cost = priced(cascade, outcome, pricer)
+    row: Row = {}
+    for name, model in case.rivals.items():
+        cost = priced(cascade, outcome, case.pricer, model, changes[name])
         row |= {key: cost[key] for key in ("cost", "cost_low", "cost_high")}
-        row[f"against_{name}"] = {key: cost[key] for key in _AGAINST} | {"baseline": model}
+        saved = {f"saved{end}": cost[f"saved{end}"] for end in _ENDS}
+        told = with_ends("accuracy_change", changes[name])
+        row[f"against_{name}"] = {"baseline": model} | saved | told
     return row
-
-
-def _share(name: str, holds: np.ndarray) -> Row:
-    low, high = wilson(int(holds.sum()), len(holds))
-    return {name: float(holds.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def pair_measures(case: Case) -> list[Row]:
