@@ -3,8 +3,8 @@
     python -m benchmarks.certificates [--draws 2000] [--smoke]
 
 A population is a large set of images of which everything is known: three synthetic models whose
-mistakes are partly their own, and real models' answers in ../shared/data/outputs. Images drawn from
-it with replacement are searched as `cascade search --certify EPSILON,0.1` does, with the most
+mistakes are partly their own, and real models' answers. Images drawn from
+it with replacement are searched as `cascade search --certify MAX_LOSS,0.1` does, with the most
 accurate model as the reference, and what was deployed runs on the whole population. A row tells,
 over all draws: how often something cheaper than the reference was deployed; the median cost, where
 the reference alone costs 1; and how often more than ε accuracy was truly lost, which may happen in
@@ -19,33 +19,22 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from scipy.special import ndtr, ndtri
 
+from benchmarks.populations import IMAGENET, Population, real, score_set
 from stages.allpairs import rules
 from stages.bounds import BOUNDS
 from stages.certify import Limits
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
-from stages.operating import OperatingPoint, outcome
+from stages.operating import outcome
 from stages.score import ScoreSet
 
-OUTPUTS = Path(__file__).parents[2] / "shared" / "data" / "outputs"
-# Billions of multiply-adds of an image.
-IMAGENET = {
-    "mobilenetV2_keras": 0.3,
-    "alexnet_pytorch": 0.7,
-    "resnet18_pytorch": 1.8,
-    "resnet50_pytorch": 4.1,
-    "inceptionv3_keras": 5.7,
-    "xception_keras": 8.4,
-    "nasnetlarge_keras": 23.8,
-}
+# About how many billions of multiply-adds an image takes.
 CIFAR10 = {
     "vgg11_bn": 0.15,
     "resnet18": 0.56,
@@ -59,30 +48,6 @@ SYNTHETIC = ((0.70, 1.0), (0.76, 3.0), (0.80, 10.0))
 SHARED, NOISE = 0.6, 0.7
 
 SIZES, EPSILONS, DELTA = (500, 2000, 5000), (0.005, 0.01, 0.02), 0.1
-
-
-@dataclass(frozen=True)
-class Population:
-    """Images to draw from, and what a request by each of the M models costs: float64 [M]."""
-
-    name: str
-    scores: ScoreSet
-    costs: np.ndarray
-
-    @property
-    def reference(self) -> int:
-        return int(self.scores.accuracy.argmax())
-
-    def drawn(self, rng: np.random.Generator, n: int) -> ScoreSet:
-        return self.scores.of_images(rng.integers(len(self.scores.labels), size=n))
-
-    def truth(self, point: OperatingPoint) -> tuple[float, float]:
-        """(cost, accuracy lost) against the reference, on all images."""
-        rows = [self.scores.index(model) for model in point.models]
-        found = outcome(self.scores, point)
-        used = [found.usage(stage) for stage in range(len(rows))]
-        cost = self.costs[rows] @ np.array(used) / self.costs[self.reference]
-        return float(cost), float(self.scores.accuracy[self.reference] - found.accuracy)
 
 
 @dataclass(frozen=True)
@@ -130,11 +95,9 @@ def shown(row: Row) -> str:
 def populations() -> Iterator[Population]:
     yield synthetic()
     for name, costs in (("imagenet", IMAGENET), ("cifar10", CIFAR10)):
-        path = OUTPUTS / f"{name}_top2.parquet"
-        if path.exists():
-            yield real(name, path, costs)
-        else:
-            print(f"{name} skipped: no {path}")
+        found = real(name, f"{name}_top2.parquet", costs)
+        if found is not None:
+            yield found
 
 
 def measured(
@@ -159,14 +122,18 @@ def _certified(
     population: Population, images: ScoreSet, table: Sequence[tuple[float, str]]
 ) -> Iterator[tuple[bool, float, float]]:
     """(something else than the reference, cost, accuracy lost) for each (ε, bound)."""
-    name = images.models[population.reference]
+    m = int(population.scores.accuracy.argmax())
+    name = images.models[m]
     space = Space(tuple(rules(list(images.scores))))
     shortlist = Shortlist.of(images, population.costs, space, name)
     for epsilon, bound in table:
         point = shortlist.certified(Promise(Limits(epsilon, DELTA, bound), name)).point
         if point is None:
             raise RuntimeError("nothing is infeasible without a cap")
-        yield point.models != (name,), *population.truth(point)
+        true = outcome(population.scores, point)
+        lost = float(population.scores.accuracy[m] - true.accuracy)
+        cost = population.cost(point, true) / float(population.costs[m])
+        yield point.models != (name,), cost, lost
 
 
 def synthetic(images: int = 100_000, seed: int = 0) -> Population:
@@ -181,42 +148,5 @@ def synthetic(images: int = 100_000, seed: int = 0) -> Population:
     sure = ndtr(0.5 + 0.8 * margin + NOISE * rng.standard_normal(shape))
     answers = np.where(margin > 0, 0, 1).astype(np.int32)
     names = tuple(f"m{m}" for m in range(len(accuracy)))
-    return _population(
-        "synthetic", names, np.zeros(images, np.int32), answers, {"maxp": sure}, costs
-    )
-
-
-def real(name: str, path: Path, costs: Mapping[str, float]) -> Population:
-    """The two largest probabilities of these models, which give maxp and difference exactly."""
-    wanted = [f"{m}.{column}" for m in costs for column in ("class_1", "p_1", "p_2")]
-    table = pq.read_table(path, columns=["label", *wanted])
-
-    def stacked(column: str) -> np.ndarray:
-        return np.stack([table[f"{model}.{column}"].to_numpy() for model in costs])
-
-    first, second = (stacked(each).astype(np.float64) for each in ("p_1", "p_2"))
-    return _population(
-        name,
-        tuple(costs),
-        table["label"].to_numpy().astype(np.int32),
-        stacked("class_1").astype(np.int32),
-        {"maxp": first, "difference": first - second},
-        np.array(list(costs.values())),
-    )
-
-
-def _population(
-    name: str,
-    models: tuple[str, ...],
-    labels: np.ndarray,
-    answers: np.ndarray,
-    scores: dict[str, np.ndarray],
-    costs: np.ndarray,
-) -> Population:
-    ids = np.arange(len(labels))
-    images = ScoreSet(name, "all", models, ids, labels, answers, answers == labels, scores, ())
-    return Population(name, images, costs)
-
-
-if __name__ == "__main__":
-    main()
+    scores = score_set(names, np.zeros(images, np.int32), answers, {"maxp": sure})
+    return Population("synthetic", scores, costs)

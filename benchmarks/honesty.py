@@ -15,42 +15,26 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from cache import InputError, Manifest, Partition
+from benchmarks.populations import IMAGENET, Population, real, score_set
+from cache import InputError
 from stages.allpairs import rules
 from stages.costs import Curve, Prices
 from stages.fitting import FitPlan
 from stages.found import Space
 from stages.intervals import Paired, change
-from stages.operating import OperatingPoint, Outcome, outcome
+from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, BEST, COST, Question
-from stages.score import ScoreSet
 from stages.search import Search
 from stages.verdict import MEETS, MISSES, WORTH, Verdict
 
-OUTPUTS = Path(__file__).parents[2] / "shared/data/outputs/imagenet_top2.parquet"
 SPACE = Space(tuple(rules(("maxp", "difference"))))
 MARGIN = 0.01
-
-
-@dataclass(frozen=True)
-class Population:
-    """Models on all images there are, and what each costs per request, float64 [M]."""
-
-    name: str
-    scores: ScoreSet
-    costs: np.ndarray
-
-    def drawn(self, rng: np.random.Generator, n: int, split: str) -> ScoreSet:
-        """n images, with replacement, under fresh keys."""
-        found = self.scores.of_images(rng.integers(0, len(self.scores.labels), n))
-        return ScoreSet(**{**vars(found), "split": split, "sample_ids": np.arange(n)})
 
 
 def latent(name: str, accuracies: Sequence[float], costs: Sequence[float], n: int) -> Population:
@@ -66,47 +50,18 @@ def latent(name: str, accuracies: Sequence[float], costs: Sequence[float], n: in
     names = tuple(f"model_{m}" for m in range(len(accuracies)))
     answers = (1 - right).astype(np.int32)  # the label is 0
     labels = np.zeros(n, np.int32)
-    return Population(name, score_set(names, labels, answers, sure, sure**2), np.array(costs))
+    return Population(
+        name,
+        score_set(names, labels, answers, {"maxp": sure, "difference": sure**2}),
+        np.array(costs),
+    )
 
 
 def imagenet() -> Population | None:
-    """Five networks on ImageNet's validation set, by what they answered; costs in G multiply-adds
-    (torchvision's, Keras Applications' and NASNet's papers'). None where the file is not there."""
-    import pyarrow.parquet as pq
-
-    costs = {
-        "alexnet_pytorch": 0.7, "mobilenet_keras": 0.57, "resnet18_pytorch": 1.8,
-        "resnet50_pytorch": 4.1, "nasnetlarge_keras": 23.8,
-    }  # fmt: skip
-    if not OUTPUTS.exists():
-        return None
-    columns = [f"{name}.{what}" for name in costs for what in ("class_1", "p_1", "p_2")]
-    table = pq.read_table(OUTPUTS, columns=["label", *columns])
-    answers, first, second = (
-        np.stack([table[f"{name}.{what}"].to_numpy() for name in costs])
-        for what in ("class_1", "p_1", "p_2")
-    )
-    sure = first.astype(np.float64)
-    labels = table["label"].to_numpy().astype(np.int32)
-    scores = score_set(tuple(costs), labels, answers.astype(np.int32), sure, sure - second)
-    return Population("five ImageNet models", scores, np.array(list(costs.values())))
-
-
-def score_set(
-    names: tuple[str, ...],
-    labels: np.ndarray,
-    answers: np.ndarray,
-    maxp: np.ndarray,
-    difference: np.ndarray,
-) -> ScoreSet:
-    """int32 [N], int32 and float64 [M, N]; from no cache."""
-    keys = {"dataset": "drawn", "split": "test", "variant": "identity", "runtime": "import"}
-    manifests = tuple(
-        Manifest(Partition.of("scores", **keys, model=name), (), {}, {}) for name in names
-    )
-    about = (np.arange(len(labels)), labels, answers, answers == labels)
-    both = {"maxp": maxp, "difference": difference}
-    return ScoreSet("drawn", "test", names, *about, both, manifests)
+    names = ("alexnet", "mobilenet", "resnet18", "resnet50", "nasnetlarge")
+    costs = {full: cost for full, cost in IMAGENET.items() if full.partition("_")[0] in names}
+    costs |= {"mobilenet_keras": 0.57}
+    return real("five ImageNet models", "imagenet_top2.parquet", costs)
 
 
 # --- one draw ------------------------------------------------------------------------------------
@@ -149,7 +104,7 @@ def truth(
 ) -> dict[str, float]:
     scores = population.scores
     found = outcome(scores, point)
-    cost, baseline = spent(population, point, found), scores.index(row["baseline"])
+    cost, baseline = population.cost(point, found), scores.index(row["baseline"])
     return {
         "accuracy": found.accuracy,
         "usage": found.usage(),
@@ -157,11 +112,6 @@ def truth(
         "saved": 1 - cost / float(population.costs[baseline]),
         "accuracy_change": found.accuracy - float(scores.accuracy[scores.index(verdict.model)]),
     }
-
-
-def spent(population: Population, point: OperatingPoint, found: Outcome) -> float:
-    costs = (float(population.costs[population.scores.index(name)]) for name in point.models)
-    return sum(cost * found.usage(j) for j, cost in enumerate(costs))
 
 
 # --- what must hold ------------------------------------------------------------------------------
@@ -221,13 +171,12 @@ def coverage(
             each.row[f"{name}_low"] - 1e-12 <= each.truth[name] <= each.row[f"{name}_high"] + 1e-12
             for each in found
         ]
-        yield Line(f"{question.kind}: the interval of {name}", np.mean(inside), draws, 0.93, 0.99)
-    yield Line(
-        f"{question.kind}: WORTH IT beside a target that is not met",
-        np.mean([e.verdict.worth == WORTH and e.verdict.target != MEETS for e in found]),
-        draws,
-        most=0.0,
-    )
+        yield Line(
+            f"{question.kind}: the interval of {name}", float(np.mean(inside)), draws, 0.93, 0.99
+        )
+    beside = sum(e.verdict.worth == WORTH and e.verdict.target != MEETS for e in found)
+    told = f"{question.kind}: WORTH IT beside a target that is not met"
+    yield Line(told, beside / draws, draws, most=0.0)
     yield from sure_of(f"{question.kind}: ", found)
 
 
@@ -312,11 +261,9 @@ def sections(only: Sequence[str]) -> Iterator[tuple[str, Section]]:
             )
     if "matches" in only:
         yield from _matching(latent(*UNLIKE, PEOPLE), (500, 2000))
-        real = imagenet()
-        if real is None:
-            print(f"{OUTPUTS.name} is not there: the ImageNet models are left out")
-        else:
-            yield from _matching(real, (500, 2000, 5000))
+        networks = imagenet()
+        if networks is not None:
+            yield from _matching(networks, (500, 2000, 5000))
     if "assured" in only:
         unlike = latent(*UNLIKE, PEOPLE)
         for question in (
