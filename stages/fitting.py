@@ -65,7 +65,7 @@ def plan(
     if fit_split is None:
         fit_split, why = _clean_split(store, reported, trained, runtime)
         if fit_split is None:
-            note = f"{why}: λ is cross-fitted on {reported.split} ({FOLDS} folds)"
+            note = f"{why}: λ is cross-fitted on {reported.split} ({REPEATS} × {FOLDS} folds)"
             notes = (note, *seen(reported, trained), *notes)
             return FitPlan("cross-fit", reported.split, reported, notes)
     if fit_split == reported.split:
