@@ -72,8 +72,9 @@ def most_accurate(row: dict[str, Any], answer: dict[str, Any]) -> str:
 def _show_answer(found: dict[str, Any]) -> None:
     row = found["answer"]
     if row["model_2"] is not None:
-        limits = [row["threshold"], *([row["threshold_2"]] if row["model_3"] else [])]
-        numbers = ", ".join(x if isinstance(x, str) or x is None else f"{x:.4g}" for x in limits)
+        second = row["threshold_2"] if row["mode_2"] == "threshold" else row["mode_2"]
+        limits = [row["threshold"], *([second] if row["model_3"] else [])]
+        numbers = ", ".join(x if isinstance(x, str) else f"{x:.4g}" for x in limits)
         print(f"\n  {'rule':<10} {rule(row)}, λ = {numbers}")
     for name, title in (("accuracy", "accuracy"), ("usage", "use of B")):
         low, high = row[f"{name}_low"], row[f"{name}_high"]
