@@ -403,6 +403,8 @@ def test_a_profile_prices_a_cascade_on_this_machine(tmp_path, blind, one_thread)
     models = ("--models", PAIR)
     assert cascade("extract", "-d", "digits", *models, *where, profile=True).status == 0
     pair = ("-m1", DIGITS[0], "-m2", DIGITS[1], "-t", "0.9")
+    assert cascade("simulate", *pair, *where, "--json").json["cost_kind"] == "macs"
+    pair += ("--cost", "latency")
     row = cascade("simulate", *pair, *where, "--json").json
     rows = stored(tmp_path, DIGITS[:2])
     a, b = (
