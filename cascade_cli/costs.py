@@ -9,7 +9,7 @@ import typer
 
 from cascade_cli import busy, prices
 from cascade_cli import options as opt
-from cascade_cli.output import print_json, print_table, progress, say
+from cascade_cli.output import print_json, print_table, print_text, progress, say
 
 if TYPE_CHECKING:
     import torch
@@ -344,6 +344,8 @@ def compare(
         print_json(head | {"fit_method": fitted.method, "rows": rows})
         return
     _show_choices(rows, next(iter(by_device.values())).unit)
+    if fitted.method == "cross-fit":
+        print_text(gather.decided_by_folds(len(reported.labels)))
 
 
 def _show_choices(rows: Sequence[dict[str, Any]], unit: str) -> None:

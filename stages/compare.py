@@ -1,7 +1,8 @@
 """Two devices, one question: does the best cascade change, and what does a wrong choice cost?
 
 For each device the cheapest cascade that is accurate enough on the fitting images is chosen, and
-each choice is then priced on every device with its requests to B on the reported images. Nothing
+each choice is then priced on every device with its requests to B on the reported images. Where
+these are the same images, folds decided by the choice of the others say how accurate it is. Nothing
 runs.
 """
 
@@ -13,13 +14,19 @@ from typing import Any
 import numpy as np
 
 from cache import InputError
+from stages.allpairs import rules
 from stages.costs import Prices
+from stages.crossfit_search import cross_fitted
 from stages.fitting import FitPlan
+from stages.found import Found, Space, find
+from stages.intervals import with_ends
 from stages.pricing import Pricer
+from stages.questions import ACCURACY, MATCH, Question
 from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.simulate import simulate
+from stages.simulate import share_of, simulate
+from stages.spending import costs_of
 from stages.sweep import Ordering, gains, prefix
 from stages.threshold import all_pairs, cascade_of
 
@@ -37,8 +44,8 @@ def run(
     """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
 
     By default that is the accuracy of the best single model there, which a cascade always has.
-    `costs` are per request by device, `excess` the cost over that device's own choice, as a
-    fraction. InputError where no cascade is accurate enough.
+    `accuracy` has its 95 % interval; `costs` are per request by device, `excess` the cost over that
+    device's own choice, as a fraction. InputError where no cascade is accurate enough.
     """
     best = float(plan.scores.accuracy.max())
     target = best if min_accuracy is None else min_accuracy
@@ -51,11 +58,17 @@ def run(
     expected = _costs(rows, plan.scores, prices, batch_size)
     found = []
     for device in prices:
-        cheapest = min(range(len(rows)), key=[each[device] for each in expected].__getitem__)
-        found.append({"device": device, **rows[cheapest]})
+        chosen = min(
+            zip(rows, expected, strict=True),
+            key=lambda each: (each[1][device], -each[0]["fit_accuracy"]),
+        )
+        found.append({"device": device, **chosen[0]})
     costs = _costs(found, reported, prices, batch_size)
     for row, each in zip(found, costs, strict=True):
         row |= _reported(row, reported) | {"costs": each}
+        if plan.method == "cross-fit":
+            pricer = Pricer(reported, prices[row["device"]], batch_size)
+            row |= _honest(reported, pricer, min_accuracy, names)
     own = {row["device"]: row["costs"][row["device"]] for row in found}
     for row in found:
         row["excess"] = {device: cost / own[device] - 1 for device, cost in row["costs"].items()}
@@ -103,7 +116,22 @@ def _first_reaching(
 
 def _reported(row: Row, reported: ScoreSet) -> Row:
     outcome = simulate(reported, cascade_of(row))
-    return {"accuracy": outcome.accuracy, "usage": outcome.usage}
+    accuracy = share_of(outcome.correct, reported.sample_ids)
+    return {**with_ends("accuracy", accuracy), "usage": outcome.usage}
+
+
+def _honest(
+    reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, names: Sequence[str]
+) -> Row:
+    """The accuracy of folds, each decided by what is the cheapest on the others."""
+    question = Question(MATCH) if min_accuracy is None else Question(ACCURACY, min_accuracy)
+    space = Space(tuple(rules(names, (False, True))))
+
+    def search(scores: ScoreSet) -> Found:
+        return find(scores, costs_of(pricer, scores.models, len(scores.labels)), space)
+
+    found = cross_fitted(reported, search, question, np.empty(0))
+    return with_ends("accuracy", found.answer.accuracy)
 
 
 def _costs(

@@ -16,7 +16,7 @@ from running import cascade
 from cache import InputError
 from stages import compare, costs
 from stages.costs import Curve, Prices
-from stages.fitting import FitPlan
+from stages.fitting import FitPlan, cross_fits
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("maxp", "difference", "entropy")
@@ -118,6 +118,39 @@ def test_the_choice_is_the_cheapest_candidate_of_each_device():
         desk["costs"]["nano"] / nano["costs"]["nano"] - 1
     )
     assert desk["excess"]["nano"] > 1
+
+
+@pytest.mark.parametrize("target", [None, 0.65])
+def test_with_one_split_folds_decided_by_the_choice_of_the_others_tell(target):
+    """Of candidates that cost the same and fit as well any may have decided."""
+    scores = random_scores(np.random.default_rng(6), 40, levels=4)
+    per_image = {"small": 1.0, "large": 7.0, "other": 3.0}
+    fitted = FitPlan("cross-fit", "test", scores, ())
+    [row] = compare.run(scores, fitted, {"desk": device(**per_image)}, target)
+    least = most = 0
+    for _, fitting, held in cross_fits(40):
+        others, fold = scores.of_images(fitting), scores.of_images(held)
+        goal = float(others.accuracy.max()) if target is None else target
+        ranked = [(_spent(each, per_image), each) for each in compare.candidates(others, goal)]
+        best = min(key for key, _ in ranked)
+        right = [_right(fold, each) for key, each in ranked if key == best]
+        least, most = least + min(right), most + max(right)
+    assert least <= round(row["accuracy"] * 400) <= most
+    assert most - least < 0.1 * 400
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert row["accuracy"] <= row["fit_accuracy"]
+    assert row["usage"] == row["fit_usage"]
+
+
+def _spent(row, per_image):
+    """(cost, accuracy taken negative), to a millionth."""
+    cost = per_image[row["model_1"]] + row["fit_usage"] * per_image[row["model_2"]]
+    return round(cost, 6), -round(row["fit_accuracy"], 6)
+
+
+def _right(scores, row):
+    pair = (MODELS.index(row["model_1"]), MODELS.index(row["model_2"]))
+    return answers(scores, *pair, row["score"], number(row), row["postcheck"])[0]
 
 
 def number(row):
