@@ -164,7 +164,7 @@ def _show_promise(found: dict[str, Any]) -> None:
     rule, promise = policy["rule"], policy["promise"]
     names = " → ".join(model["name"] for model in policy["models"])
     check = " with post-check" if rule["postcheck"] else ""
-    print(f"{names} by {rule['score']}{check} at λ = {rule['threshold']}")
+    print(f"{names} by {rule['score']}{check} at λ = {prices.number(rule['threshold'])}")
     print(f"promised on {promise['images']} images of {promise['dataset']}/{promise['split']}:")
     for key, title in (("accuracy", "accuracy"), ("usage", "use of B")):
         low, high = promise[f"{key}_low"], promise[f"{key}_high"]

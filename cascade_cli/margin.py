@@ -9,6 +9,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli.output import check_table_file, print_json, print_table, write_rows
+from cascade_cli.prices import number
 
 if TYPE_CHECKING:
     from cache import Store
@@ -142,8 +143,8 @@ def _show(rows: list[dict[str, Any]], changed: dict[str, Any] | None) -> None:
     row = rows[0]
     check = ", post-check" if row["postcheck"] else ""
     print(
-        f"{row['model_1']} → {row['model_2']}, {row['score']} at λ = {row['threshold']}{check}, "
-        f"{row['runtime']}"
+        f"{row['model_1']} → {row['model_2']}, {row['score']} at "
+        f"λ = {number(row['threshold'])}{check}, {row['runtime']}"
     )
     print_table(rows, COLUMNS)
     if changed is None:
@@ -154,5 +155,5 @@ def _show(rows: list[dict[str, Any]], changed: dict[str, Any] | None) -> None:
     print(
         f"in {row['runtime_2']}: {changed['decisions_changed']} of {changed['n']} images go "
         f"another way, {changed['answers_changed']} answers differ, accuracy "
-        f"{changed['accuracy']:.2%} → {changed['accuracy_2']:.2%}"
+        f"{100 * changed['accuracy_change']:+.2f} points"
     )

@@ -61,7 +61,8 @@ def run(
 
 
 def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
-    """What the cascade decides and answers differently in two runtimes."""
+    """What the cascade decides and answers differently in two runtimes, and what that does to its
+    accuracy; how accurate it is, images that had no part in its λ tell."""
     first, second = (simulate(scores, cascade) for scores in (here, there))
     answers = first.prediction != second.prediction
     return {
@@ -69,8 +70,7 @@ def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
         "decisions_changed": int((first.escalated != second.escalated).sum()),
         "answers_changed": int(answers.sum()),
         "samples_changed": here.sample_ids[answers].tolist(),
-        "accuracy": first.accuracy,
-        "accuracy_2": second.accuracy,
+        "accuracy_change": second.accuracy - first.accuracy,
         "usage": first.usage,
         "usage_2": second.usage,
     }

@@ -55,6 +55,10 @@ def test_what_two_runtimes_decide_differently(twice, name):
     differ = [i for i, (a, b) in enumerate(pairs) if a[2] != b[2]]
     assert changed["samples_changed"] == differ
     assert changed["answers_changed"] == len(differ)
+    labels = [image.label for image in images(twice, RUNTIME, name)]
+    right = [sum(x[2] == y for x, y in zip(each, labels, strict=True)) for each in (here, there)]
+    assert changed["accuracy_change"] == pytest.approx((right[1] - right[0]) / len(labels))
+    assert "accuracy" not in changed  # which images that had no part in λ tell
     first = next(row for row in found["rows"] if row["comparison"] == "threshold")
     assert first["flips"] == changed["decisions_changed"]
     sent = [i for i, (a, _) in enumerate(pairs) if a[0]]
