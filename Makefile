@@ -13,14 +13,13 @@ CACHE ?= artifacts
 OUT ?= report.html
 POLICY ?= policy
 PAPER ?= kinnas2024
+COST ?=
 IMAGES ?=
 LIMIT ?= 25
 ARGS ?=
 ifeq ($(DATASET),digits)
 M1 ?= digits_separable
 M2 ?= digits_residual
-# On networks this small a latency tells the cost of a call, not of a network.
-COST ?= macs
 endif
 
 BIN := $(VENV)/bin
