@@ -249,7 +249,7 @@ def show(row: dict[str, Any]) -> None:
 
     if row["cost"] is not None:
         unit = row["cost_unit"]
-        why = f"{row['cost_why']}{without_hash(row)}"
+        why = row["cost_why"].removeprefix(f"{unit}, ") + without_hash(row)
         print(f"  cost per request           {interval(row)} ({why})")
         alone = " and ".join(figure(row[name], unit) for name in ("cost_1", "cost_2"))
         print(f"  A alone, B alone           {alone} {told_in(unit)}")
