@@ -19,6 +19,7 @@ COMPARED = {
     "cost": "cost",
 }
 OTHERS = {
+    "kind": "",
     "model_1": "A",
     "model_2": "B",
     "model_3": "C",
@@ -48,9 +49,7 @@ def show(found: dict[str, Any]) -> None:
         f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
         f"reported on {found['split']} ({found['n']} images)"
     )
-    print_text(
-        f"{counted(row)}. In brackets are 95% intervals; each holds by itself, not all at once."
-    )
+    print_text(f"{counted(row)}. In brackets are 95% intervals, each of one figure by itself.")
 
 
 def most_accurate(row: dict[str, Any], answer: dict[str, Any]) -> str:
@@ -104,8 +103,11 @@ def _show_hull(found: dict[str, Any]) -> None:
     hull = found["hull"]
     shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = hull if len(hull) <= SHOWN else shown
-    print(f"\n{extent(len(rows), len(hull))}:")
+    where = f"chosen on {found['fit_split']}, told of {found['split']}"
+    print(f"\n{extent(len(rows), len(hull), where)}:")
     against = rows[0]["baseline"]
+    answer = [] if found["answer"] is None else [found["answer"]]
+    rows = sorted([*rows, *answer], key=lambda row: float(row["fit_cost"]))
     print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
@@ -115,13 +117,14 @@ def _other(row: dict[str, Any]) -> dict[str, Any]:
 
     name = row["score"] and row["score"] + (" -p" if row["postcheck"] else "")
     limit = row["threshold"] if row["model_2"] else None
-    return _plain(row) | {"rule": name, "threshold": limit, "saved": relative(row["saved"])}
+    about = {"rule": name, "threshold": limit, "saved": relative(row["saved"])}
+    return _plain(row) | about | {"kind": "answer" if row["kind"] == "answer" else ""}
 
 
-def extent(shown: int, corners: int) -> str:
-    """How many of the good choices are shown."""
-    more = "" if shown == corners else f" ({shown} of {corners}; --output FILE has all)"
-    return f"Good choices, cheapest first{more}"
+def extent(shown: int, corners: int, where: str) -> str:
+    """How many of the good choices are shown, and which images tell of them."""
+    more = "" if shown == corners else f"; {shown} of {corners}, --output FILE has all"
+    return f"Good choices, cheapest first ({where}{more})"
 
 
 def _used(columns: dict[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:

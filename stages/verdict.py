@@ -84,18 +84,12 @@ def target_of(question: Question, row: Row, alone: bool) -> str:
 
 def sentences(found: Verdict) -> list[str]:
     """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
-    told = [_verdict(found), *_figures(found), _how(found)]
+    told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found)]
     if found.near is not None:
         name, misses = found.near
-        points = f"{100 * misses:.{1 if misses >= 0.0005 else 3}f}"
-        told.append(f"The next cheaper model, {name}, misses by {points} points.")
+        points = f"{100 * misses:.{1 if misses >= 0.0005 else 2}f}"
+        told.append(f"{name} alone misses by {points} points.")
     return [each for each in told if each]
-
-
-def _verdict(found: Verdict) -> str:
-    dearer = found.row["saved"] < -UNSEEN and found.question.kind != COST
-    told = _VERDICTS[found.question.kind](found)
-    return f"COSTS MORE than {found.row['baseline']} alone. {told}" if dearer else told
 
 
 def _match(found: Verdict) -> str:
@@ -104,45 +98,41 @@ def _match(found: Verdict) -> str:
     if found.alone and found.point.models[0] == m:
         return f"NOTHING SAVES: no cascade looks as accurate as {m} for less."
     if found.target == MEETS:
-        what = "with one model" if found.alone else ""
-        met = f"at most {margin} less accurate than {m} ({sure})"
-        return _met(found, f"MEETS {what}".strip(), met)
+        return _met(found, f"{_names(found)} matches {m} within {margin} ({sure})")
     if found.target == MISSES:
-        return f"MISSES, NOT WORTH IT: {margin} or more less accurate than {m} ({sure})."
-    asked = f"CANNOT TELL whether it matches {m} within {margin}"
+        worse = f"is {margin} or more less accurate than {m} ({sure})"
+        return f"MISSES, NOT WORTH IT: {_names(found)} {worse}."
+    asked = f"whether {_names(found)} matches {m} within {margin}"
     if found.chose:
-        return f"{asked}: the images that chose it cannot test it, give another --fit-split."
-    if found.needed is not None and found.needed > row["n"]:
-        return (
-            f"{asked}: {row['n']:,} images are too few, about {_round(found.needed):,} would tell."
-        )
-    return f"{asked}: it may be {-100 * row['accuracy_change_low']:.1f} points less accurate."
+        why = "the images that chose it cannot test it, give another --fit-split"
+    elif found.needed is not None and found.needed > row["n"]:
+        # Where a part of the split named the answer, of both parts together.
+        both = row["n"] + (row["fit_n"] if row["fit_method"] == "hold-out" else 0)
+        needed = _round(round(found.needed * both / row["n"]))
+        why = f"that takes about {needed:,} images, here are {both:,}"
+    else:
+        why = f"it may be {-100 * row['accuracy_change_low']:.1f} points less accurate"
+    return _unknown(found, f"{asked}: {why}")
 
 
 def _accuracy(found: Verdict) -> str:
     goal = f"{100 * (found.question.value or 0):.6g}%"
     sure = "" if found.question.confidence is None else f" ({found.question.sure:.0%} sure)"
     if found.target == MEETS:
-        what = " with one model" if found.alone else ""
-        best = (
-            f"cheaper than {found.row['baseline']}, the cheapest single model that reaches it"
-            if found.reached
-            else "no single model reaches it"
-        )
-        return _met(found, f"MEETS your {goal}{what}{sure}", best)
-    asked = f"whether it reaches {goal}"
-    return _short(found, f"your {goal}", asked, f"{_share_of(found.row)}")
+        single = f", {'as' if found.reached else 'which'} no single model does"
+        return _met(found, f"{_names(found)} reaches {goal}{sure}{'' if found.reached else single}")
+    return _short(found, f"reaches {goal}", f"misses {goal}", _share_of(found.row))
 
 
 def _cost(found: Verdict) -> str:
     row = found.row
     goal = budget(found.question.value or 0.0, row["cost_unit"])
     if found.target == MEETS:
-        return _met(found, f"MEETS your {goal}", f"more accurate than {row['baseline']}, the best "
-                    "single model at this price")  # fmt: skip
+        sure = "" if found.question.confidence is None else f" ({found.question.sure:.0%} sure)"
+        return _met(found, f"{_names(found)} costs at most {goal}{sure}")
     cost = interval(row["cost"], row["cost_low"], row["cost_high"], row["cost_unit"])
-    spent = f"costs {cost} on {row['split']}"
-    return _short(found, f"your {goal}", f"whether it costs {goal} or less", spent)
+    spent = f"{cost} on {row['split']}"
+    return _short(found, f"costs at most {goal}", f"costs more than {goal}", spent)
 
 
 def _best(found: Verdict) -> str:
@@ -150,14 +140,14 @@ def _best(found: Verdict) -> str:
     if found.alone:
         return f"NOT WORTH IT: no cascade looks more accurate than {found.point.models[0]} alone."
     if found.target == MEETS:
-        return _met(found, "MEETS", f"more accurate than {best}")
+        return _met(found, f"{_names(found)} is more accurate than {best}")
     if found.target == MISSES:
-        return f"MISSES, NOT WORTH IT: less accurate than {best}."
-    return _worth(found, f"CANNOT TELL whether it is more accurate than {best}")
+        return f"MISSES, NOT WORTH IT: {_names(found)} is less accurate than {best}."
+    return _unknown(found, f"whether {_names(found)} is more accurate than {best}")
 
 
 def _certified(found: Verdict) -> str:
-    return _met(found, "MEETS its promise", f"cheaper than {found.row['baseline']}")
+    return _met(found, f"{_names(found)} keeps its promise")
 
 
 _VERDICTS: dict[str, Callable[[Verdict], str]] = {
@@ -169,36 +159,51 @@ _VERDICTS: dict[str, Callable[[Verdict], str]] = {
 }
 
 
-def _met(found: Verdict, met: str, why: str) -> str:
+def _names(found: Verdict) -> str:
+    return " → ".join(found.point.models) + (" alone" if found.alone else "")
+
+
+def _dearer(found: Verdict) -> bool:
+    """Whether that is to be said before anything else; who gave a budget knows."""
+    return found.row["saved"] < -UNSEEN and found.question.kind != COST
+
+
+def _met(found: Verdict, what: str) -> str:
     """A target that is met, and whether that is worth it."""
+    baseline = found.row["baseline"]
+    if found.worth == WORTH and _dearer(found):
+        return f"COSTS MORE than {baseline}, and yet MEETS, WORTH IT: {what}."
+    first = f"COSTS MORE than {baseline}. " if _dearer(found) else ""
     if found.worth == WORTH:
-        cheaper = found.question.kind == MATCH
-        return f"{met}, WORTH IT: {why}{', and cheaper' if cheaper else ''}."
-    if found.question.kind == MATCH:
-        met = f"{met}: {why}"
-    return _worth(found, met)
+        return f"{first}MEETS, WORTH IT: {what}."
+    return f"{first}MEETS: {what}. {_not_worth(found)}"
 
 
-def _worth(found: Verdict, told: str) -> str:
-    """What is said of a cascade that is not, or not surely, worth it."""
-    if found.worth == CANNOT_TELL and found.target == CANNOT_TELL:
-        return f"{told}."
+def _unknown(found: Verdict, what: str) -> str:
+    first = f"COSTS MORE than {found.row['baseline']}. " if _dearer(found) else ""
+    more = "" if found.worth == CANNOT_TELL else f" {_not_worth(found)}"
+    return f"{first}CANNOT TELL {what}.{more}"
+
+
+def _not_worth(found: Verdict) -> str:
+    """Why a cascade is not, or not surely, worth it."""
     if found.worth == CANNOT_TELL:
-        return f"{told}. CANNOT TELL whether it is worth it."
+        return "CANNOT TELL whether it is worth it."
     if found.alone:
         better = "more accurate" if found.question.kind == COST else "cheaper"
-        return f"{told}. NOT WORTH IT: no cascade that does so is {better}."
+        return f"NOT WORTH IT: no cascade that does so is {better}."
     if found.rival:
-        return f"{told}. NOT WORTH IT: {found.rival} alone costs no more and was no worse."
-    return f"{told}. NOT WORTH IT: neither cheaper nor more accurate than {found.row['baseline']}."
+        return f"NOT WORTH IT: {found.rival} alone costs no more and was no worse."
+    return f"NOT WORTH IT: neither cheaper nor more accurate than {found.row['baseline']}."
 
 
-def _short(found: Verdict, goal: str, asked: str, reached: str) -> str:
+def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
+    """A target that is not met, or not surely, on the reported images."""
     tested = found.question.confidence is not None
     more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
     if found.target == MISSES:
-        return f"MISSES {goal}, NOT WORTH IT: {reached}.{more}"
-    return f"{_worth(found, f'CANNOT TELL {asked}: {reached}')}{more}"
+        return f"MISSES, NOT WORTH IT: {_names(found)} {misses}: {reached}.{more}"
+    return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
 
 
 def _share_of(row: Row) -> str:
@@ -227,12 +232,13 @@ def _figures(found: Verdict) -> list[str]:
     if row["fit_method"] == "cross-fit":
         saved += f" (this λ on all {row['n']:,})"
     if found.alone:
-        saved = f"{first} alone: {saved[0].lower()}{saved[1:]}"
+        saved = f"{first} alone: {saved}"
     if row["matched"] not in (None, row["baseline"]):
-        return [f"{saved}.", f"Accuracy: {accuracy}, {_change(found)}."]
+        change = _change(found)
+        return [f"{saved}.", f"{change[0].upper()}{change[1:]}: {accuracy}."]
     if found.question.kind == ACCURACY and found.target != MEETS:  # the verdict tells it
         return [f"{saved}; {_change(found)}."]
-    return [f"{saved}; accuracy {accuracy}, {_change(found)}."]
+    return [f"{saved}; {_change(found)}: {accuracy}."]
 
 
 def _baseline(found: Verdict) -> str:
@@ -245,19 +251,25 @@ def _baseline(found: Verdict) -> str:
     return name
 
 
+# What there is more or less of, by the cost's unit.
+_OF = {"multiply-adds": "multiply-adds", "J": "energy", "ms": "time", "model runs": "model runs"}
+
+
 def _saved(row: Row, baseline: str) -> str:
     """With the interval that it has."""
     saved, low, high = (row[f"saved{end}"] for end in ("", "_low", "_high"))
+    what = _OF[row["cost_unit"]]
+    counted = what == row["cost_unit"]
     if abs(saved) < UNSEEN:
-        return f"Costs as much as {baseline}"
+        return f"As {'many' if counted else 'much'} {what} as {baseline}"
     sign = 1 if saved > 0 else -1
     ends = sorted((sign * low, sign * high))
     told = " to ".join(_percent(each) for each in ends)
+    less = "fewer" if counted else "less"
+    here, there = (less, "more") if sign > 0 else ("more", less)
     if ends[0] < -UNSEEN:
-        told = f"from {_percent(-ends[0])} {'more' if sign > 0 else 'less'}, to {_percent(ends[1])}"
-    if sign > 0:
-        return f"{_percent(saved)} cheaper than {baseline} ({told})"
-    return f"Costs {_percent(-saved)} more than {baseline} ({told})"
+        told = f"from {_percent(-ends[0])} {there}, to {_percent(ends[1])}"
+    return f"{_percent(abs(saved))} {here} {what} than {baseline} ({told})"
 
 
 def _change(found: Verdict) -> str:
@@ -269,8 +281,8 @@ def _change(found: Verdict) -> str:
     points = 100 * row["accuracy_change"]
     if abs(points) < 0.05:
         return f"as accurate{than and f' as{than}'}{chance}"
-    more = "higher" if points > 0 else "lower"
-    return f"{abs(points):.1f} points {more}{than and f' than{than}'}{chance}"
+    more = "more" if points > 0 else "less"
+    return f"{abs(points):.1f} points {more} accurate{than and f' than{than}'}{chance}"
 
 
 def _chance(row: Row) -> str:

@@ -124,7 +124,9 @@ def test_the_verdict_comes_first(digits):
     """In `sentence` and on the terminal; what no test passed is no promise."""
     found = _search(digits, "--match", "digits_plain", "--json").json
     assert (found["target"], found["worth"]) == ("MEETS", "WORTH IT")
-    assert found["sentence"].startswith("MEETS, WORTH IT: at most 1 point less accurate than")
+    assert found["sentence"].startswith(
+        f"MEETS, WORTH IT: {found['answer']['model_1']} → digits_plain matches digits_plain within "
+    )
     assert found["sentence"] == " ".join(found["sentences"])
     assert found["answer"]["selected"]
     done = _search(digits, "--match", "digits_plain")
@@ -133,8 +135,8 @@ def test_the_verdict_comes_first(digits):
     assert few["target"] == few["worth"] == "CANNOT TELL"
     assert not few["answer"]["selected"]
     assert re.match(
-        r"CANNOT TELL whether it matches digits_residual within 1 point: 500 images are too few, "
-        r"about \d+ would tell\.", few["sentence"],
+        r"CANNOT TELL whether digits_plain → digits_residual matches digits_residual within 1 "
+        r"point: that takes about \d+ images, here are 500\.", few["sentence"],
     )  # fmt: skip
 
 
@@ -148,8 +150,9 @@ def test_an_accuracy_that_is_missed_is_said_first(digits):
     assert row["fit_accuracy"] >= 0.98 > row["accuracy_high"]
     low, high = row["accuracy_low"], row["accuracy_high"]
     assert found["sentence"].startswith(
-        f"MISSES your 98%, NOT WORTH IT: {row['accuracy']:.1%} of 500 test images ({low:.1%} to "
-        f"{high:.1%}). For assurance add --confidence 0.95."
+        f"MISSES, NOT WORTH IT: {row['model_1']} → {row['model_2']} misses 98%: "
+        f"{row['accuracy']:.1%} of 500 test images ({low:.1%} to {high:.1%}). For assurance add "
+        "--confidence 0.95."
     )
     met = _search(digits, "--min-accuracy", "0.85", "--json").json
     assert met["target"] == "MEETS"
@@ -160,7 +163,8 @@ def test_a_cost_that_is_missed_is_said_first(digits):
     found = _search(digits, "--max-cost", "0.1M", "--json").json
     assert found["answer"]["fit_cost"] <= 1e5 < found["answer"]["cost_low"]
     assert found["target"] == "MISSES"
-    assert found["sentence"].startswith("MISSES your 100 k multiply-adds, NOT WORTH IT: costs ")
+    assert found["sentence"].startswith("MISSES, NOT WORTH IT: ")
+    assert "costs more than 100 k multiply-adds: " in found["sentence"]
     kept = _search(digits, "--max-cost", "0.3M", "--json").json
     assert kept["answer"]["cost_high"] <= 3e5
     assert kept["target"] == "MEETS"
@@ -209,12 +213,20 @@ def test_the_most_accurate_is_told_with_its_price(digits):
 @pytest.mark.parametrize(
     ("shown", "corners", "said"),
     [
-        (12, 15, "Good choices, cheapest first (12 of 15; --output FILE has all)"),
-        (2, 2, "Good choices, cheapest first"),
+        (12, 15, "Good choices, cheapest first (here; 12 of 15, --output FILE has all)"),
+        (2, 2, "Good choices, cheapest first (here)"),
     ],
 )
 def test_what_the_table_leaves_out_is_said(shown, corners, said):
-    assert extent(shown, corners) == said
+    assert extent(shown, corners, "here") == said
+
+
+def test_the_answer_stands_among_the_good_choices(digits):
+    shown = _search(digits, "--within", "0.02").out.split("Good choices")[1]
+    [row] = [line for line in shown.splitlines() if line.startswith("answer")]
+    found = _search(digits, "--within", "0.02", "--json").json["answer"]
+    assert row.split()[1:3] == [found["model_1"], found["model_2"]]
+    assert f"{found['accuracy']:.1%}" in row
 
 
 @pytest.mark.parametrize(
@@ -393,7 +405,7 @@ def test_a_certificate_and_none(digits):
     lost = scores.correct[scores.index("digits_residual")] & ~here.correct
     assert made["lost"] == lost.mean() < 0.05
     assert made["usage"] == here.usage()
-    assert found["sentence"].startswith("MEETS its promise, WORTH IT: cheaper than")
+    assert found["sentence"].startswith("MEETS, WORTH IT: ")
     assert (
         "With probability 0.9 over the calibration images it loses at most 5.00%"
         in found["sentence"]
