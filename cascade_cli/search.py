@@ -16,7 +16,6 @@ from cascade_cli.search_shown import show
 if TYPE_CHECKING:
     from cache import Store
     from stages.allpairs import Rule
-    from stages.fitting import FitPlan
     from stages.guarantee import Promise
     from stages.pricing import Pricer
     from stages.questions import Question
@@ -119,7 +118,6 @@ def search(
     reported = gather.reported(store, dataset, split, wanted, images, runtime)
     gather.enough_models(store, reported.models[1:], reported)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
-    fitted = fitted if certify is None else _calibrating(fitted)
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, asked)
     limit = questions.limit(max_cost, pricer)
@@ -234,12 +232,6 @@ def _pricer(store: Store, reported: ScoreSet, asked: prices.Asked) -> Pricer:
     say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
     counted = counted_runs(everyone.models)
     return Pricer(everyone, counted, asked.batch_size, baseline=asked.baseline)
-
-
-def _calibrating(plan: FitPlan) -> FitPlan:
-    from stages.guarantee import calibrating
-
-    return calibrating(plan)
 
 
 def _promise(

@@ -59,7 +59,8 @@ def most_accurate(row: dict[str, Any], answer: dict[str, Any]) -> str:
     models = [row[f"model_{i}"] for i in (1, 2, 3) if row[f"model_{i}"]]
     if len(models) == 1:
         return f"No cascade looks more accurate than {models[0]} alone."
-    same = all(row[key] == answer[key] for key in ("model_1", "model_2", "score", "threshold"))
+    keys = ("model_1", "model_2", "model_3", "score", "postcheck", "threshold", "threshold_2")
+    same = all(row[key] == answer[key] for key in keys)
     if same:
         return "It is the most accurate cascade, too."
     return (

@@ -16,7 +16,7 @@ from stages.score import ScoreSet, load, models_of, splits_of
 FOLDS, REPEATS = 5, 10
 # The share of the images of one split that names what the others test.
 NAMING = 0.3
-_SEED = 20240901
+_SEED, _PARTS_SEED = 20240901, 20240902
 
 # Model → (splits its weights have seen, how that is known).
 Trained = dict[str, tuple[tuple[str, ...], str]]
@@ -151,7 +151,8 @@ def held_out(plan: FitPlan) -> tuple[FitPlan, ScoreSet]:
     count = round(NAMING * n)
     if not 0 < count < n:
         raise InputError(f"{n} images cannot both name a cascade and test it: give more")
-    shuffled = np.random.default_rng(_SEED).permutation(n)
+    # The same parts as a certificate's, which proposes and tests by itself.
+    shuffled = np.random.default_rng(_PARTS_SEED).permutation(n)
     naming, testing = (np.sort(rows) for rows in (shuffled[:count], shuffled[count:]))
     note = f"{count} images of {plan.split} name what the other {n - count} test"
     part = plan.scores.of_images(naming)

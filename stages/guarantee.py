@@ -16,7 +16,7 @@ from cache.errors import one_of
 from stages.allpairs import Costs, Rule
 from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
-from stages.fitting import FitPlan, trained_splits
+from stages.fitting import trained_splits
 from stages.found import Found, Space, find
 from stages.operating import Limit, OperatingPoint
 from stages.proposing import Sweep
@@ -123,15 +123,6 @@ def _point(tried: Tried, limit: Limit) -> OperatingPoint:
     if rule is None:
         return OperatingPoint(models)
     return OperatingPoint(models, rule.score, rule.postcheck, (limit,))
-
-
-def calibrating(plan: FitPlan) -> FitPlan:
-    """The plan of a certificate, which cuts its images in two by itself instead of cross-fitting:
-    what it promises holds for new images, what is reported on the same ones is optimistic."""
-    if plan.method != "cross-fit":
-        return plan
-    note = f"certified and reported on the same images of {plan.split}: what is reported flatters"
-    return replace(plan, method="same-split", notes=(note, *plan.notes[1:]))
 
 
 def _tried(found: Found, reference: str) -> list[Tried]:

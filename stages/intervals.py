@@ -134,13 +134,15 @@ def repeated_share(counts: Sequence[int], n: int, level: float = LEVEL) -> Inter
     The interval of one repeat, widened by the variance s² between them: a repeat chooses by images
     that another one decides. ± z·√(v/n + s²), v the variance of an image's outcome.
     """
-    return _widened(share(fmean(counts), n, level), [count / n for count in counts], level)
+    found = _widened(share(fmean(counts), n, level), [count / n for count in counts], level)
+    return Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def repeated_change(repeats: Sequence[Paired], level: float = LEVEL) -> Interval:
     """The same of a paired difference."""
     mean = Paired(fmean(r.won for r in repeats), fmean(r.lost for r in repeats), repeats[0].n)
-    return _widened(change(mean, level), [each.value for each in repeats], level)
+    found = _widened(change(mean, level), [each.value for each in repeats], level)
+    return Interval(found.value, max(found.low, -1.0), min(found.high, 1.0))
 
 
 def _widened(found: Interval, values: Sequence[float], level: float) -> Interval:

@@ -20,7 +20,7 @@ from stages.found import Found, Space, find
 from stages.judged import Fitted, Judge, Row
 from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer, asked
-from stages.questions import ACCURACY, COST, Question, single
+from stages.questions import ACCURACY, CERTIFY, COST, Question, single
 from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
@@ -47,7 +47,8 @@ class Answer:
     selected: bool = False
     needed: int | None = None
     chose: bool = False
-    near: tuple[str, float] | None = None
+    near: str | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Search:
     pricer: Pricer
     space: Space
     question: Question
+    calibration: ScoreSet | None = None
     threads: int | None = None
     progress: Progress = lambda done, total: None
     given: Answer | None = None
@@ -69,11 +71,12 @@ class Search:
         progress: Progress = lambda done, total: None,
     ) -> Search:  # fmt: skip
         """An answer that is to be tested has images held out for that where there is one split."""
-        if question.tested and plan.method == "cross-fit":
+        calibration = plan.scores
+        if plan.method == "cross-fit" and (question.tested or question.kind == CERTIFY):
             plan, reported = held_out(plan)
             rows = np.isin(pricer.scores.sample_ids, reported.sample_ids)
             pricer = replace(pricer, scores=pricer.scores.of_images(rows))
-        return cls(reported, plan, pricer, space, question, progress=progress)
+        return cls(reported, plan, pricer, space, question, calibration, progress=progress)
 
     @cached_property
     def found(self) -> Found:
@@ -91,10 +94,12 @@ class Search:
     @cached_property
     def decided(self) -> Answer:
         """InputError with what is reachable where nothing does what was asked."""
-        if self.given is not None:
-            return self.given
-        found = self._tested() if self.question.tested else self._estimated()
-        return replace(found, baseline=self.pricer.baseline or found.baseline)
+        found = self.given
+        if found is None:
+            found = self._tested() if self.question.tested else self._estimated()
+        if self.pricer.baseline is None:
+            return found
+        return replace(found, baseline=self.pricer.baseline, asked=True)
 
     def _estimated(self) -> Answer:
         """The answer by its estimate on the fitting images."""
@@ -115,15 +120,18 @@ class Search:
             raise InputError(_unreachable(self.question, self.found, self.pricer))
         return row
 
-    def _near_accuracy(self, alone: int, reached: bool) -> tuple[str, float] | None:
+    def _near_accuracy(self, alone: int, reached: bool) -> str | None:
         """The most accurate model cheaper than the baseline, where it nearly reaches the goal."""
         found, goal = self.found, self.question.value or 0.0
         cheaper = np.flatnonzero(found.prices < found.prices[alone])
         if self.question.kind != ACCURACY or not reached or not len(cheaper):
             return None
         next_one = cheaper[found.alone[cheaper].argmax()]
-        short = goal - found.alone[next_one] / len(found.scores.labels)
-        return (found.scores.models[next_one], float(short)) if short <= NEAR else None
+        right = float(found.alone[next_one] / len(found.scores.labels))
+        if goal - right > NEAR:
+            return None
+        name = found.scores.models[next_one]
+        return f"{name} alone is right on {right:.1%} of {self.plan.split} only."
 
     def _tested(self) -> Answer:
         """The last of a path that passes before the first that fails; where none does, the answer
@@ -136,6 +144,9 @@ class Search:
         needed, selected = None, test.passed > 0
         if selected:
             point = test.path[test.passed - 1]
+            # Models alone are tested by themselves: one may pass that is no dearer than the path's.
+            if reached and self.question.kind != COST and self._no_dearer(alone, point):
+                point = OperatingPoint((self.reported.models[alone],))
             word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
         else:
             row = self._row()
@@ -143,6 +154,10 @@ class Search:
             word, needed = (MEETS, None) if point.models == (matched,) else test.short(point)
         about = (matched, reached, selected, needed, chose, near)
         return Answer(point, fitted, word, baseline, *about)
+
+    def _no_dearer(self, model: int, point: OperatingPoint) -> bool:
+        """On the fitting images."""
+        return float(self.found.prices[model]) <= self.did(point).cost
 
     @cached_property
     def test(self) -> Test:
@@ -167,7 +182,8 @@ class Search:
 
     def frontier_row(self, i: int) -> Row:
         kind = "hull" if i in self._corners else "point"
-        honest = self.crossfitted.frontier[i] if self.crossfitted else None
+        fitted = self.crossfitted and len(self.found.points[i].models) > 1
+        honest = self.crossfitted.frontier[i] if self.crossfitted and fitted else None
         return self.judge.row(kind, self.found.points[i], self.fitted(i), honest=honest)
 
     @cached_property
@@ -196,11 +212,16 @@ class Search:
     def answer(self) -> tuple[Row, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
-        honest = self.crossfitted.answer if self.crossfitted else None
+        cascade = len(decided.point.models) > 1  # a model alone has no λ that was fitted
+        honest = self.crossfitted.answer if self.crossfitted and cascade else None
         row = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
         row["selected"] = decided.selected
-        target = decided.target or target_of(self.question, row, len(decided.point.models) == 1)
-        how = {name: getattr(decided, name) for name in ("reached", "needed", "chose", "near")}
+        alone = len(decided.point.models) == 1
+        target, chose = decided.target or target_of(self.question, row, alone), decided.chose
+        if self.plan.method == "same-split" and target == MEETS and not alone:
+            target, chose = CANNOT_TELL, True
+        names = ("reached", "needed", "near", "asked")
+        how = {name: getattr(decided, name) for name in names} | {"chose": chose}
         rival = self._rival(row)
         return row, Verdict(self.question, decided.point, row, target, rival=rival, **how)
 
@@ -339,7 +360,7 @@ def _request(search: Search, promise: Promise | None) -> dict[str, Any]:
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     from stages.guarantee import guarantee  # and with it scipy
 
-    scores, cap = search.plan.scores, promise.limits.cost
+    scores, cap = search.calibration or search.plan.scores, promise.limits.cost
     if cap is not None and cap < search.found.cost[0]:
         raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
     costs = costs_of(search.pricer, scores.models, len(scores.labels))
@@ -353,7 +374,9 @@ def _promised(search: Search, certified: Certified) -> Answer:
         point = OperatingPoint((reference,))
         return Answer(point, search.did(point), CANNOT_TELL, reference)
     found = outcome(search.plan.scores, point)
-    return Answer(point, Fitted(found.accuracy, certified.deployment.cost), MEETS, reference)
+    fitted = Fitted(found.accuracy, certified.deployment.cost)
+    selected = search.plan.method == "hold-out"
+    return Answer(point, fitted, MEETS, reference, selected=selected)
 
 
 def _risk(certified: Certified, answer: Row) -> str:
@@ -379,7 +402,8 @@ def _safest(certified: Certified) -> str:
 
 def _refused(search: Search, certified: Certified) -> str:
     """What could not be promised, on which images that was tested, and what would help."""
-    limits, made, scores = certified.promise.limits, certified.certificate, search.plan.scores
+    limits, made = certified.promise.limits, certified.certificate
+    scores = search.calibration or search.plan.scores
     n, proposing = len(scores.labels), certified.proposing
     cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {made.n_test}"
     split = f" {cut} tested them." if proposing + made.n_test == n else ""

@@ -111,15 +111,20 @@ class Test:
         keys = (prices, -right) if most else (-right, prices)
         return int(rows[np.lexsort([key[rows] for key in keys])[0]]), bool(passing.any())
 
-    def near(self, single: int, most: float) -> tuple[str, float] | None:
-        """The most accurate model that is cheaper than this one, and by how much it misses on the
-        testing images, where that is little."""
+    def near(self, single: int, most: float) -> str | None:
+        """Of the most accurate model that is cheaper than this one, why it does not do, where it
+        misses by little or not at all by its estimate."""
         under = np.flatnonzero(self.costs.alone < self.costs.alone[single])
         if not len(under) or self.question.kind == COST:
             return None
         after = under[self.testing.correct[under].sum(axis=1).argmax()]
-        right = self.testing.correct[after]
-        misses = self._value - float(right.mean())
+        right, sure = self.testing.correct[after], self.question.sure
+        name, n = self.testing.models[after], len(right)
         if self.question.kind == MATCH:
-            misses = -self.against(right).value - self.question.within
-        return (self.testing.models[after], misses) if 0 < misses <= most else None
+            found = change(self.against(right), 2 * sure - 1)
+            close = found.value >= -self.question.within - most
+            less = f"it may be {-100 * found.low:.1f} points less accurate"
+            return f"{name} alone does not pass: {less}." if close else None
+        low = least(int(right.sum()), n, 1 - sure)
+        close = float(right.mean()) >= self._value - most
+        return f"{name} alone does not pass: it may be right on {low:.1%} only." if close else None

@@ -17,6 +17,9 @@ MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
 WORTH, NOT_WORTH = "WORTH IT", "NOT WORTH IT"
 # A change of cost that rounds to 0.0%.
 UNSEEN = 5e-4
+CHOSE = "the images that chose it cannot test it, give another --fit-split"
+# The unit where no cost is known.
+RUNS = "model runs"
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Verdict:
     """`target` and `worth` are the two words. What they were made of: the `row` of the answer,
     whose cascade is `point`; `reached`, the baseline does what was asked; `rival`, a single model
     that costs no more and was no worse, if any; `needed`, about how many images would tell, where
-    these cannot; `chose`, the images that would test are those that chose; `near`, the next cheaper
-    single model and by how much it misses, where that is little."""
+    these cannot; `chose`, the images that would test are those that chose; `near`, of the next
+    cheaper single model, where it nearly does; `asked`, the baseline is not the search's."""
 
     question: Question
     point: OperatingPoint
@@ -35,7 +38,8 @@ class Verdict:
     rival: str | None = None
     needed: int | None = None
     chose: bool = False
-    near: tuple[str, float] | None = None
+    near: str | None = None
+    asked: bool = False
 
     @property
     def alone(self) -> bool:
@@ -57,6 +61,8 @@ class Verdict:
         cheaper, no_cheaper = row["saved_low"] > 0, row["saved_high"] <= 0
         if self.question.kind in (COST, BEST):
             cheaper, no_cheaper = False, True
+        if self.question.kind == MATCH:  # accuracy is held against another model than the saving
+            better, no_better = False, True
         if self.target == MEETS and (better or cheaper):
             return WORTH
         return NOT_WORTH if no_better and no_cheaper else CANNOT_TELL
@@ -85,17 +91,16 @@ def target_of(question: Question, row: Row, alone: bool) -> str:
 def sentences(found: Verdict) -> list[str]:
     """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
     told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found)]
-    if found.near is not None:
-        name, misses = found.near
-        points = f"{100 * misses:.{1 if misses >= 0.0005 else 2}f}"
-        told.append(f"{name} alone misses by {points} points.")
+    told.append(found.near or "")
     return [each for each in told if each]
 
 
 def _match(found: Verdict) -> str:
     question, row, m = found.question, found.row, found.model
-    sure, margin = f"{question.sure:.0%} sure", _margin(question.within)
+    sure, margin = f"{_sure(question)} sure", _margin(question.within)
     if found.alone and found.point.models[0] == m:
+        if row["cost_unit"] == RUNS:
+            return "CANNOT TELL what a cascade saves: no cost of all these models is known."
         return f"NOTHING SAVES: no cascade looks as accurate as {m} for less."
     if found.target == MEETS:
         return _met(found, f"{_names(found)} matches {m} within {margin} ({sure})")
@@ -104,7 +109,7 @@ def _match(found: Verdict) -> str:
         return f"MISSES, NOT WORTH IT: {_names(found)} {worse}."
     asked = f"whether {_names(found)} matches {m} within {margin}"
     if found.chose:
-        why = "the images that chose it cannot test it, give another --fit-split"
+        why = CHOSE
     elif found.needed is not None and found.needed > row["n"]:
         # Where a part of the split named the answer, of both parts together.
         both = row["n"] + (row["fit_n"] if row["fit_method"] == "hold-out" else 0)
@@ -117,10 +122,10 @@ def _match(found: Verdict) -> str:
 
 def _accuracy(found: Verdict) -> str:
     goal = f"{100 * (found.question.value or 0):.6g}%"
-    sure = "" if found.question.confidence is None else f" ({found.question.sure:.0%} sure)"
+    sure = "" if found.question.confidence is None else f" ({_sure(found.question)} sure)"
     if found.target == MEETS:
-        single = f", {'as' if found.reached else 'which'} no single model does"
-        return _met(found, f"{_names(found)} reaches {goal}{sure}{'' if found.reached else single}")
+        single = "" if found.reached else ", which no single model does"
+        return _met(found, f"{_names(found)} reaches {goal}{sure}{single}")
     return _short(found, f"reaches {goal}", f"misses {goal}", _share_of(found.row))
 
 
@@ -128,7 +133,7 @@ def _cost(found: Verdict) -> str:
     row = found.row
     goal = budget(found.question.value or 0.0, row["cost_unit"])
     if found.target == MEETS:
-        sure = "" if found.question.confidence is None else f" ({found.question.sure:.0%} sure)"
+        sure = "" if found.question.confidence is None else f" ({_sure(found.question)} sure)"
         return _met(found, f"{_names(found)} costs at most {goal}{sure}")
     cost = interval(row["cost"], row["cost_low"], row["cost_high"], row["cost_unit"])
     spent = f"{cost} on {row['split']}"
@@ -136,14 +141,15 @@ def _cost(found: Verdict) -> str:
 
 
 def _best(found: Verdict) -> str:
-    best = f"{found.row['baseline']}, the best single model"
+    best = str(found.row["baseline"]) + ("" if found.asked else ", the best single model")
     if found.alone:
         return f"NOT WORTH IT: no cascade looks more accurate than {found.point.models[0]} alone."
     if found.target == MEETS:
         return _met(found, f"{_names(found)} is more accurate than {best}")
     if found.target == MISSES:
         return f"MISSES, NOT WORTH IT: {_names(found)} is less accurate than {best}."
-    return _unknown(found, f"whether {_names(found)} is more accurate than {best}")
+    chose = f": {CHOSE}" if found.chose else ""
+    return _unknown(found, f"whether {_names(found)} is more accurate than {best}{chose}")
 
 
 def _certified(found: Verdict) -> str:
@@ -199,6 +205,8 @@ def _not_worth(found: Verdict) -> str:
 
 def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
     """A target that is not met, or not surely, on the reported images."""
+    if found.chose:
+        return _unknown(found, f"whether {_names(found)} {does}: {CHOSE}")
     tested = found.question.confidence is not None
     more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
     if found.target == MISSES:
@@ -214,7 +222,7 @@ def _share_of(row: Row) -> str:
 def _images(row: Row) -> str:
     """Which images say so."""
     n = f"{row['n']:,}"
-    if row["fit_method"] == "hold-out":
+    if row["fit_method"] == "hold-out" or row.get("selected"):
         return f"the {n} {row['split']} images that tested it"
     if row["fit_method"] == "cross-fit":
         return f"{n} {row['split']} images, cross-fitted"
@@ -225,9 +233,9 @@ def _figures(found: Verdict) -> list[str]:
     """What it saves and how accurate it is, each with its interval."""
     row, first = found.row, found.point.models[0]
     accuracy = f"{row['accuracy']:.1%} of {_images(row)}"
-    if found.alone and first == found.model:
+    if found.alone and first in (found.model, row["baseline"]):
         cost = amount(row["cost"], row["cost_unit"])
-        return [f"{first} alone: {accuracy} are right, at {cost} a request."]
+        return [f"{first} alone is right on {accuracy}, at {cost} a request."]
     saved = _saved(row, _baseline(found))
     if row["fit_method"] == "cross-fit":
         saved += f" (this λ on all {row['n']:,})"
@@ -244,6 +252,8 @@ def _figures(found: Verdict) -> list[str]:
 def _baseline(found: Verdict) -> str:
     """What is saved against, and what that model is."""
     name, matched = str(found.row["baseline"]), found.row["matched"]
+    if found.asked:
+        return name
     if not found.reached:
         return f"{name}, the most accurate single model"
     if matched not in (None, name):
@@ -275,7 +285,7 @@ def _saved(row: Row, baseline: str) -> str:
 def _change(found: Verdict) -> str:
     """Of accuracy. Where these images tested it, the verdict says how sure that is."""
     row = found.row
-    tested = found.question.kind == MATCH and found.target == MEETS
+    tested = found.question.kind == MATCH and found.target in (MEETS, MISSES)
     chance = "" if tested else _chance(row)
     than = "" if row["matched"] in (None, row["baseline"]) else f" {row['matched']}"
     points = 100 * row["accuracy_change"]
@@ -313,6 +323,10 @@ def _percent(share: float) -> str:
     ('87%', '6.8%')
     """
     return f"{share:.0%}" if abs(share) >= 0.0995 else f"{share:.1%}"
+
+
+def _sure(question: Question) -> str:
+    return f"{100 * question.sure:g}%"
 
 
 def _margin(within: float) -> str:

@@ -274,8 +274,8 @@ def test_shown_simulation_is_what_simulate_prints(tmp_path):
 
 def test_shown_answer_is_what_search_prints(at_desk):
     """As far as it is shown."""
-    [shown] = [b for k, b in section("Two commands").blocks if k == "text" and " by " in b]
-    asked = ("search", "-d", "digits", "--match", "digits_residual", "--cost", "macs")
+    [shown] = [b for k, b in section("Two commands").blocks if k == "text" and "WORTH IT" in b]
+    asked = ("search", "-d", "digits", "--within", "0.02", "--cost", "macs")
     told = " ".join(cascade(*asked).out.split())
     assert told.startswith(" ".join(shown.split()).removesuffix("…").strip())
 

@@ -88,7 +88,7 @@ ASKED = {
     "search": ("search", "-d", "toy"),
     "chains": ("search", "-d", "toy", "--stages", "3"),
     "certified": ("search", "-d", "toy", "--certify", "0.3,0.5"),
-    "optimism": ("search", "-d", "toy", "--optimism", "--resamples", "3"),
+    "optimism": ("search", "-d", "toy", "--best-accuracy", "--optimism", "--resamples", "3"),
     "simulated": ("simulate", *PAIR),
     "post-check": ("simulate", *PAIR, "-p"),
     "given": ("simulate", *PAIR, "-p", "-t", "0.6"),

@@ -443,7 +443,7 @@ def test_a_certificate_wants_images_that_no_model_saw(tmp_path):
     assert "small (stated) was trained on val" in done.refusal
     done = _search(tmp_path, "-d", "toy", "--certify", "0.2,0.1")
     assert done.status == 0
-    assert "certified and reported on the same images" in done.err
+    assert "30 images of test name what the other 70 test" in done.err
 
 
 BAD = {
