@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from benchmarks.peak import peak_mib
 from cache import Partition, PartitionWriter, Store, load, write_partition
-from cache.schema import PART_ROWS, SAMPLES, logits_schema
+from cache.schema import PART_ROWS, logits_schema, samples_table
 from stages.rule import scores_of
 from stages.score import score_table
 
@@ -93,7 +93,7 @@ def peak_of(images: int) -> float:
 def fill(store: Store, images: int) -> None:
     ids, labels = np.arange(images), np.zeros(images, np.int32)
     identity = {"dataset_fingerprint": "synthetic"}
-    table = pa.table([ids, labels, ids.astype(str)], schema=SAMPLES)
+    table = samples_table(ids, labels, ids.astype(str))
     write_partition(store, Partition.of("samples", **SAMPLES_OF), table, identity, {})
     schema, rng = logits_schema(CLASSES), np.random.default_rng(0)
     writer = PartitionWriter(store, Partition.of("logits", **LOGITS_OF), schema, identity, {})

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from benchmarks.peak import peak_mib
 from cache import Partition, Store, write_partition
-from cache.schema import SAMPLES, logits_schema
+from cache.schema import logits_schema, samples_table
 from stages.allpairs import Costs, frontier, rules
 from stages.bootstrap import procedure
 from stages.crossfit_search import cross_fitted
@@ -183,7 +183,7 @@ def fill(store: Store, models: int, images: int) -> None:
         labels, made = logits_of(models, images, seed)
         ids = np.arange(images)
         where, identity = {"dataset": "synthetic", "split": split}, {"dataset_fingerprint": split}
-        table = pa.table([ids, labels.astype(np.int32), ids.astype(str)], schema=SAMPLES)
+        table = samples_table(ids, labels.astype(np.int32), ids.astype(str))
         write_partition(store, Partition.of("samples", **where), table, identity, {})
         for m, logits in enumerate(made):
             keys = {"variant": "identity", "runtime": "synthetic", "model": f"m{m:02}"}

@@ -10,7 +10,7 @@ from typing import Any
 from cache.errors import InputError
 from cache.partition import Partition, path_segments
 from cache.provenance import digest
-from cache.schema import SCHEMA_VERSION
+from cache.schema import READABLE, SCHEMA_VERSION
 from cache.store import Store
 
 FOLDER = "_manifests"
@@ -66,6 +66,7 @@ class Manifest:
     parts: tuple[Part, ...]
     identity: dict[str, Any]
     provenance: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def rows(self) -> int:
@@ -83,7 +84,7 @@ class Manifest:
 
     def to_json(self) -> str:
         body = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": self.schema_version,
             "table": self.partition.table,
             "keys": self.partition.keys,
             "rows": self.rows,
@@ -147,10 +148,10 @@ def _read(store: Store, path: str) -> Manifest:
         data = store.read(path).to_pybytes()
         body = json.loads(data)
         version = body["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE or type(version) is not int:
             raise OtherVersionError(
                 f"{store.describe(path)} has schema version {version}, this program reads "
-                f"{SCHEMA_VERSION}: choose another --cache, or extract again"
+                f"{' and '.join(map(str, READABLE))}: choose another --cache, or extract again"
             )
         found = _parsed(body, path)
         if found.to_json().encode() != data:
@@ -173,4 +174,10 @@ def _parsed(body: dict[str, Any], path: str) -> Manifest:
     parts = tuple(part_from(part) for part in body["parts"])
     if [part_index(part.name) for part in parts] != list(range(len(parts))):
         raise ValueError("its parts are not numbered from 0")
-    return Manifest(partition, parts, dict(body["identity"]), dict(body["provenance"]))
+    return Manifest(
+        partition,
+        parts,
+        dict(body["identity"]),
+        dict(body["provenance"]),
+        body["schema_version"],
+    )

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cache.errors import InputError
 from cache.manifest import Manifest, Part, load
+from cache.schema import completed
 from cache.store import Store
 
 
@@ -32,7 +33,7 @@ def read_part(
     table = pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
     if table.num_rows != part.rows:
         raise _damaged(store, manifest, path, f"has {table.num_rows} rows instead of {part.rows}")
-    return table
+    return completed(manifest.partition.table, table, columns)
 
 
 def iter_parts(

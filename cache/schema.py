@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # of 1 there are no columns of _SINCE: they are read as null
 PART_ROWS = 8192
 
 _ID = pa.field("sample_id", pa.int64(), nullable=False)
@@ -16,6 +18,8 @@ SAMPLES = pa.schema(
         _ID,
         pa.field("label", pa.int32(), nullable=False),
         pa.field("key", pa.string(), nullable=False),
+        # Of the picture as it is stored; null where it was not at hand.
+        pa.field("sha256", pa.string()),
     ]
 )
 TIMINGS = pa.schema(
@@ -91,9 +95,10 @@ COSTS = pa.schema(
         pa.field("peak_memory_bytes", pa.int64()),
         pa.field("source", pa.string(), nullable=False),  # `profile`, or who measured it elsewhere
         pa.field("measured", pa.string()),  # when, ISO 8601
+        pa.field("weights_sha256", pa.string()),  # of the model that was measured; null if unknown
     ]
 )
-
+_SINCE = {("samples", "sha256"): 2, ("costs", "weights_sha256"): 2}
 
 # Beside logits and hashes, whose widths are their model's and algorithm's, and results.
 TABLES = {
@@ -107,6 +112,13 @@ TABLES = {
 }
 
 
+def samples_table(ids: Any, labels: Any, keys: Sequence[str], sha256: Any = None) -> pa.Table:
+    """SAMPLES from columns of equal length; the digests are null where they are not known."""
+    unknown = pa.nulls(len(keys), pa.string())
+    columns = [ids, labels, pa.array(keys, pa.string()), unknown if sha256 is None else sha256]
+    return pa.table(columns, schema=SAMPLES)
+
+
 def logits_schema(classes: int) -> pa.Schema:
     """sample_id int64, logits fixed_size_list<float32>[classes]."""
     element = pa.field("element", pa.float32(), nullable=False)
@@ -118,10 +130,25 @@ def hashes_schema(length: int) -> pa.Schema:
     return pa.schema([_ID, pa.field("hash", pa.binary(length), nullable=False)])
 
 
-def fits(table: str, schema: pa.Schema) -> bool:
+def of_version(table: str, version: int) -> pa.Schema | None:
+    """The table's columns as they were in a version; None for those that are not fixed."""
+    now = TABLES.get(table)
+    return now and pa.schema([f for f in now if _SINCE.get((table, f.name), 1) <= version])
+
+
+def completed(name: str, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of the table `name` as this version has them: a column that came later is null."""
+    for (of, column), _ in _SINCE.items():
+        if of == name and column not in table.column_names and column in (columns or [column]):
+            field = TABLES[name].field(column)
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
+
+
+def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
     """Whether a file's columns are exactly those of the table; a result's are its stage's own."""
     kinds = {field.name: field.type for field in schema}
-    expected = TABLES.get(table)
+    expected = of_version(table, version)
     if table == "logits":
         expected = logits_schema(getattr(kinds.get("logits"), "list_size", 1))
     if table == "hashes":

@@ -139,7 +139,7 @@ def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:
     if table.num_rows != part.rows:
         raise _BadPartError(f"has {table.num_rows} rows instead of {part.rows}")
     metadata = table.schema.metadata or {}
-    if not fits(manifest.partition.table, table.schema.remove_metadata()):
+    if not fits(manifest.partition.table, table.schema.remove_metadata(), manifest.schema_version):
         raise _BadPartError(f"does not have the columns of {manifest.partition.table}")
     try:
         about = json.loads(metadata.get(b"cascade", b""))

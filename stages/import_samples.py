@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
-from cache.schema import SAMPLES
+from cache.schema import samples_table
 from stages.arrays import columns_of, read_array
 from stages.datasets import ArraySource, fingerprint
 
@@ -163,7 +162,7 @@ def _new(
         labels=labels,
         pictures=np.zeros((len(labels), 0, 0), np.uint8),
     )
-    table = pa.table([np.arange(len(labels)), labels, keys], schema=SAMPLES)
+    table = samples_table(np.arange(len(labels)), labels, keys)
     identity = {"dataset_fingerprint": fingerprint(source)}
     about: dict[str, Any] = {"made": now(), "versions": versions(), "layout": "import"}
     about[_NAMES] = list(names) or None

@@ -24,7 +24,7 @@ from cache.fingerprint import fingerprint_of
 from cache.manifest import FOLDER
 from cache.partition import KEYS
 from cache.reader import logits_of
-from cache.schema import SAMPLES, TOP10
+from cache.schema import TOP10, samples_table
 from stages import costs, extra_scores
 from stages.data_card import card
 from stages.repeats import REPEATS, repeats
@@ -165,8 +165,8 @@ def _samples(copy: _Copy, split: str) -> None:
     keys = [f"row/{i}" for i in table.column("sample_id").to_pylist()]
     labels = table.column("label").to_numpy()
     copy.fingerprints[split] = fingerprint_of(labels, keys)
-    columns = [table.column("sample_id"), table.column("label"), pa.array(keys)]
-    renamed = pa.table(columns, schema=SAMPLES)
+    # Without digests: they would find the pictures again.
+    renamed = samples_table(table.column("sample_id"), table.column("label"), keys)
     told = _told(manifest) | {"source_fingerprint": manifest.fingerprint}
     if groups := repeats(copy.store, manifest):
         told[REPEATS] = groups

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 import cache.fingerprint
 from cache import Manifest, Partition, PartitionWriter, Store, write_partition
-from cache.schema import SAMPLES, logits_schema
+from cache.schema import logits_schema, samples_table
 from stages.score import ScoreSet
 
 RUNTIME = "torch-fp32-cpu"
@@ -39,10 +39,10 @@ def keys_of(labels):
 
 def write_samples(store, split, labels, dataset="toy"):
     n = len(labels)
-    columns = [np.arange(n), np.asarray(labels, np.int32), keys_of(labels)]
+    table = samples_table(np.arange(n), np.asarray(labels, np.int32), keys_of(labels))
     identity = {"dataset_fingerprint": fingerprint_of(labels)}
     partition = Partition.of("samples", dataset=dataset, split=split)
-    return write_partition(store, partition, pa.table(columns, schema=SAMPLES), identity, {})
+    return write_partition(store, partition, table, identity, {})
 
 
 def logits_writer(

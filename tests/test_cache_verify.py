@@ -23,7 +23,7 @@ from cache import InputError, Partition, PartitionWriter, Store, find, load, rea
 from cache.manifest import manifest_path
 from cache.partition import KEYS as ALL_KEYS
 from cache.provenance import digest
-from cache.schema import SAMPLES, SCORES, TIMINGS
+from cache.schema import SCORES, TIMINGS, samples_table
 from cache.survey import Selection
 from cache.verify import verify
 from stages.results import STAGES
@@ -269,7 +269,7 @@ def test_samples_that_do_not_have_their_fingerprint(store, which):
         labels[7] += 1
     if which == "key":
         keys[7] = "8.png"
-    table = pa.table([ids, labels.astype(np.int32), keys], schema=SAMPLES)
+    table = samples_table(ids, labels.astype(np.int32), keys)
     publish(store, "samples", {"dataset": "toy", "split": "test"}, table, identity)
     words = {"order": "does not number its samples"}.get(which, "has other ids, labels or keys")
     assert [what.startswith(words) for _, what in damage(store)] == [True]

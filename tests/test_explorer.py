@@ -11,7 +11,6 @@ from pathlib import Path
 
 import naive
 import numpy as np
-import pyarrow as pa
 import pytest
 from helpers import MODELS, logits_table, make_cache, random_scores, score_set
 from hypothesis import given
@@ -21,7 +20,7 @@ from running import cascade, noise_images, write_parquet
 from scipy.stats import binom
 
 from cache import Partition, Store, write_partition
-from cache.schema import SAMPLES
+from cache.schema import samples_table
 from stages import costs, fitting, report, score
 from stages.certify import Limits
 from stages.costs import some_macs
@@ -483,7 +482,7 @@ def pictures(tmp_path_factory):
     source = open_split("noise", "test", folder / "images")
     store, identity = Store(folder / "cache"), {"dataset_fingerprint": fingerprint(source)}
     where = {"dataset": "noise", "split": "test"}
-    samples = pa.table([np.arange(40), source.labels, list(source.keys)], schema=SAMPLES)
+    samples = samples_table(np.arange(40), source.labels, source.keys)
     write_partition(store, Partition.of("samples", **where), samples, identity, {})
     rng = np.random.default_rng(0)
     for model in ("one", "two"):

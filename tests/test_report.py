@@ -24,7 +24,7 @@ from running import cascade
 
 import cache
 from cache import InputError, Partition, Store
-from cache.schema import SAMPLES, logits_schema
+from cache.schema import logits_schema, samples_table
 from stages import costs, fitting, report, score
 from stages.questions import Question
 from stages.report import charts, corners, packing, points
@@ -43,7 +43,7 @@ def write_cache(root: Path, sizes: dict[str, int], names=NAMES, macs=MACS) -> St
         rng = np.random.default_rng(seed)
         ids, labels = np.arange(n), rng.integers(0, CLASSES, n).astype(np.int32)
         identity = {"dataset_fingerprint": f"{split:f<64}"}
-        samples = pa.table([ids, labels, [f"{i}.png" for i in ids]], schema=SAMPLES)
+        samples = samples_table(ids, labels, [f"{i}.png" for i in ids])
         where = {"dataset": "toy", "split": split}
         cache.write_partition(store, Partition.of("samples", **where), samples, identity, {})
         for m, name in enumerate(names):

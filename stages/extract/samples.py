@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import pyarrow as pa
 
 import cache
 from cache import InputError, Partition, Store
 from cache.provenance import now, versions
-from cache.schema import SAMPLES
+from cache.schema import samples_table
 from stages.datasets import Source, fingerprint
 
 Note = Callable[[str], None]
@@ -58,11 +57,6 @@ def _write(store: Store, source: Source, overwrite: bool) -> None:
         raise InputError(f"{source.dataset}/{source.split} holds no images: check --data")
     if source.counts_folders and not overwrite:
         _check_classes(store, source)
-    columns = {
-        "sample_id": np.arange(len(source)),
-        "label": source.labels,
-        "key": pa.array(list(source.keys), pa.string()),
-    }
     provenance = {
         "made": now(),
         "versions": versions(),
@@ -70,7 +64,7 @@ def _write(store: Store, source: Source, overwrite: bool) -> None:
         "class_names": source.class_names,
         "left_out": [list(each) for each in source.left_out],
     }
-    table = pa.table(columns, schema=SAMPLES)
+    table = samples_table(np.arange(len(source)), source.labels, source.keys)
     overwrite = overwrite or not cache.find(store, "logits", source.dataset, source.split)
     cache.write_partition(
         store, _partition(source), table, _identity(source), provenance, overwrite
