@@ -8,14 +8,12 @@ and loaded again from their files.
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 
 from cache import InputError
+from stages.free_memory import free_memory
 from stages.inference import Runner
 
 # What the CPU's allocator, cuBLAS, cuDNN and Apple's GPUs say in a plain RuntimeError.
@@ -136,26 +134,8 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + cached)
-    if device.type == "cpu" and sys.platform == "linux":
-        return min(_machine_free(), _group_free())
-    return None
+    return free_memory() if device.type == "cpu" else None
 
 
 def _size(module: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-
-
-def _machine_free() -> int:
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    sizes = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return int(sizes["MemAvailable"].split()[0]) * 1024
-
-
-def _group_free(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """What the control group (a container's limit) leaves; its file cache counts as free."""
-    with suppress(OSError, ValueError):  # without a limit the file says "max"
-        limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        stat = (folder / "memory.stat").read_text(encoding="ascii").split()
-        return limit - used + int(stat[stat.index("inactive_file") + 1])
-    return sys.maxsize
