@@ -108,6 +108,7 @@ def profile_new(
     from cascade_cli import gather
     from stages.costs import read
     from stages.inference import device_name, open_device, runtime_name
+    from stages.stale_costs import measured_with
 
     if images.engine != "local":
         say("costs are not measured with --engine ray: run `cascade profile` where they matter")
@@ -116,11 +117,12 @@ def profile_new(
     here = (device_name(device), runtime_name(device, images.precision))
     chosen = gather.choose_models(store, dataset, wanted, aliases, images)
     known = read(store, dataset, [one.name for one in chosen])
-    new = [
-        one
-        for one in chosen
-        if here not in {(row["device"], row["runtime"]) for row in known[one.name]}
-    ]
+
+    def measured(one: Chosen) -> bool:
+        rows = [row for row in known[one.name] if measured_with(row, {one.weights.sha256})]
+        return here in {(row["device"], row["runtime"]) for row in rows}
+
+    new = [one for one in chosen if not measured(one)]
     if new:
         rows = measure(store, dataset, new, images, _FIRST_SIZES, quick=True)
         sensor = next((row["meter"] for row in rows if row["energy_j"] is not None), None)
@@ -203,7 +205,7 @@ def _subject(dataset: str, one: Chosen, images: Images, device: Any) -> Subject:
     parameters = sum(each.numel() for each in module.parameters())
     runner = Runner.of(module, preprocessing, device, images.precision)
     shape = preprocessing.pixels(_picture(dataset, images)).shape
-    return Subject(one.name, runner, shape, one.spec.macs, parameters)
+    return Subject(one.name, runner, shape, one.spec.macs, parameters, one.weights.sha256)
 
 
 def _picture(dataset: str, images: Images) -> Any:

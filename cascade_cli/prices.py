@@ -69,16 +69,18 @@ def pricer(store: Store, scores: ScoreSet, models: Sequence[str], asked: Asked) 
     None, with a word about it, where no cost of these models is known.
     """
     from cache import InputError
-    from stages.costs import choose, read
+    from stages.costs import choose
     from stages.pricing import Pricer
+    from stages.stale_costs import current, tell_unstated
 
     if asked.arrival_rate is not None and not asked.arrival_rate > 0:
         raise InputError(f"--arrival-rate {asked.arrival_rate}: give requests per second, above 0")
-    rows = read(store, scores.dataset, scores.models)
+    rows = current(store, scores)
     prices = choose(rows, scores.macs, models, asked.kind, asked.device, scores.runtime)
     if prices is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
         return None
+    tell_unstated(store, scores, prices)
     return Pricer(
         scores, prices, asked.batch_size, asked.preprocess, asked.arrival_rate, asked.baseline
     )
@@ -110,20 +112,23 @@ def right(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
 def known(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
     """Whether all models of `scores` have costs of this kind on this device."""
     from stages.costs import known as found
-    from stages.costs import read
+    from stages.stale_costs import current
 
-    rows = read(store, scores.dataset, scores.models)
+    rows = current(store, scores)
     return any(found(rows, scores.macs, scores.models, (kind,), device, scores.runtime))
 
 
 def of_all(store: Store, scores: ScoreSet, asked: Asked) -> Pricer:
     """Prices for all the models, else multiply-adds of those that tell them."""
-    from stages.costs import choose, read, some_macs
+    from stages.costs import choose, some_macs
     from stages.pricing import Pricer
+    from stages.stale_costs import current, tell_unstated
 
-    rows, macs = read(store, scores.dataset, scores.models), scores.macs
+    rows, macs = current(store, scores), scores.macs
     found = choose(rows, macs, scores.models, asked.kind, asked.device, scores.runtime)
-    return Pricer(scores, found or some_macs(macs), asked.batch_size, baseline=asked.baseline)
+    prices = found or some_macs(macs)
+    tell_unstated(store, scores, prices)
+    return Pricer(scores, prices, asked.batch_size, baseline=asked.baseline)
 
 
 def predicted(
@@ -140,10 +145,11 @@ def predicted(
 
     `hit` are the requests that a memory answers, by the hash `algorithm`, whose cost must be known.
     """
-    from stages.costs import hash_cost, known, read
+    from stages.costs import hash_cost, known
     from stages.pricing import Pricer
+    from stages.stale_costs import current, tell_unstated
 
-    rows = read(store, scores.dataset, pair)
+    rows = current(store, scores)
     out = {}
     for kind in ("latency", "joules"):
         prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
@@ -151,6 +157,7 @@ def predicted(
             hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
             if algorithm and hashing is None:
                 continue
+            tell_unstated(store, scores, prices)
             pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
             cost = pricer.request(pair[0], pair[1], escalated, hit)
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
@@ -167,9 +174,10 @@ def by_device(
     """
     from cache import InputError
     from cache.errors import one_of
-    from stages.costs import UNITS, choose, devices_of, known, read
+    from stages.costs import UNITS, choose, devices_of, known
+    from stages.stale_costs import current, tell_unstated
 
-    rows = read(store, scores.dataset, scores.models)
+    rows = current(store, scores)
     there = devices_of(rows, scores.models)
     if kind is not None and kind not in MEASURED:
         raise one_of("cost that differs between devices", kind, MEASURED)
@@ -182,6 +190,8 @@ def by_device(
         }
         found = {device: prices for device, prices in priced.items() if prices is not None}
         if len(found) > 1 and (devices is None or len(found) == len(wanted)):
+            for prices in found.values():
+                tell_unstated(store, scores, prices)
             return found
     for device in wanted if devices is not None else ():
         choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks

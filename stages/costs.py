@@ -7,7 +7,7 @@ largest, per image as there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
@@ -19,6 +19,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.errors import one_of
 from cache.provenance import digest, now, versions
+from cache.removal import Going, remove
 from cache.schema import COSTS, QUICK
 
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
@@ -59,13 +60,29 @@ def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[R
     partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
     with cache.lock(store, partition.guard):
         known = {_key(row): row for row in _rows(store, partition)}
-        known |= {_key(row): row for row in rows}
-        ordered = [known[key] for key in sorted(known)]
-        table = pa.Table.from_pylist(
-            [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
-        )
-        about = {"made": now(), "versions": versions()}
-        return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+        return _write(store, partition, known | {_key(row): row for row in rows})
+
+
+def keep(store: Store, partition: Partition, wanted: Callable[[Row], bool]) -> int:
+    """Drop the rows of a partition that are not wanted, and say how many; of none left, itself."""
+    with cache.lock(store, partition.guard):
+        rows = _rows(store, partition)
+        kept = {_key(row): row for row in rows if wanted(row)}
+        if kept and len(kept) < len(rows):
+            _write(store, partition, kept)
+        if rows and not kept:
+            remove(store, [Going(partition, len(rows), (), 0)])
+        return len(rows) - len(kept)
+
+
+def _write(store: Store, partition: Partition, known: Mapping[tuple[Any, ...], Row]) -> Manifest:
+    """Rows by their KEY, for who holds the lock."""
+    ordered = [known[key] for key in sorted(known)]
+    table = pa.Table.from_pylist(
+        [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
+    )
+    about = {"made": now(), "versions": versions()}
+    return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
 
 
 def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
@@ -107,7 +124,8 @@ class Prices:
 
     `forward` by model; `preprocess` by model, per image, or empty. `busy` are the latencies beside
     joules, `idle_w` the device's idle power where a sensor told it; `quick`, some were measured in
-    short windows, where latency tells more of the machine's other work than of a network.
+    short windows, where latency tells more of the machine's other work than of a network;
+    `unstated` are the models priced by rows that do not say with which weights they were measured.
     """
 
     kind: str
@@ -119,6 +137,7 @@ class Prices:
     busy: Prices | None = None
     idle_w: float | None = None
     quick: bool = False
+    unstated: tuple[str, ...] = ()
 
     def model(self, name: str, batch_size: int = 1) -> float:
         """Cost per image of a model alone, at this batch size."""
@@ -276,6 +295,7 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Ma
         _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
         float(np.median(idle)) if idle and kind == "joules" else None,
         any(QUICK in str(row["warnings"]) for row in used),
+        tuple(m for m, rows in forward.items() if any(not row["weights_sha256"] for row in rows)),
     )
 
 

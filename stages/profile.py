@@ -41,13 +41,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to profile, and what is known of it. `shape` is (C, h, w) of its input."""
+    """A model to profile, and what is known of it. `shape` is (C, h, w) of its input, and
+    `weights_sha256` of the weights that are measured, as the manifests of its logits state it."""
 
     name: str
     runner: Runner
     shape: tuple[int, ...]
     macs: int | None
     parameters: int | None
+    weights_sha256: str | None = None
 
 
 @dataclass
@@ -218,6 +220,7 @@ def _rows(
         "peak_memory_bytes": each.peak_memory_bytes,
         "source": "profile",
         "measured": now(),
+        "weights_sha256": subject.weights_sha256,
     }
     images = [count * each.images for count in each.window_laps]
     rows = [

@@ -17,14 +17,14 @@ import pyarrow as pa
 import cache
 from cache import InputError, Manifest, Part, Partition, Store
 from cache.errors import one_of
-from cache.manifest import part_name
+from cache.manifest import part_name, withdraw
 from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
 from stages import lacking
 from stages.extra_scores import Columns, column
 from stages.read_only import kept
 from stages.rule import LABEL_FREE, NonFiniteError, scores_of
-from stages.telling import sound
+from stages.telling import sound, unfinished_copy
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
 
@@ -60,6 +60,11 @@ class ScoreSet:
             return self.correct[model].astype(np.float64)
         return self.scores[name][model]
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The rule's own scores that all models have: copies of other versions lack some."""
+        return tuple(name for name in LABEL_FREE if name in self.scores)
+
     @cached_property
     def accuracy(self) -> np.ndarray:
         """float64 [M]."""
@@ -75,6 +80,12 @@ class ScoreSet:
     def macs(self) -> dict[str, int | None]:
         """Model → multiply-adds of one image, None where unknown."""
         found = [manifest.provenance.get("macs") for manifest in self.manifests]
+        return dict(zip(self.models, found, strict=True))
+
+    @property
+    def weights(self) -> dict[str, str | None]:
+        """Model → SHA-256 of the weights that its rows come from, None where unknown."""
+        found = [manifest.provenance.get("weights_sha256") for manifest in self.manifests]
         return dict(zip(self.models, found, strict=True))
 
     def of_images(self, keep: np.ndarray | slice) -> ScoreSet:
@@ -129,7 +140,11 @@ def load(
     variant: str = "identity",
     runtime: str | None = None,
 ) -> ScoreSet:
-    """The scores of the named models (default: all there are), aligned by sample id."""
+    """The scores of the named models (default: all there are), aligned by sample id.
+
+    A score that a copy of another version does not have is missed only by who asks for it.
+    """
+    unfinished_copy(store)
     chosen = _choose(store, dataset, split, models, variant, runtime)
     cache.same_images(list(chosen.values()))
     found = {name: scored(store, manifest) for name, manifest in chosen.items()}
@@ -139,6 +154,8 @@ def load(
     for table, manifest in zip(tables, manifests.values(), strict=True):
         if not np.array_equal(_column(table, "sample_id"), ids):
             raise InputError(f"{manifest.partition} holds other samples than its siblings")
+
+    there = set.intersection(*(set(table.column_names) for table in tables))
 
     def stack(name: str) -> np.ndarray:
         return np.stack([_column(table, name) for table in tables])
@@ -154,7 +171,7 @@ def load(
         labels=labels,
         predictions=stack("prediction"),
         correct=stack("correct"),
-        scores=Columns({name: stack(name) for name in LABEL_FREE}, make),
+        scores=Columns({name: stack(name) for name in LABEL_FREE if name in there}, make),
         manifests=tuple(manifests.values()),
     )
 
@@ -207,7 +224,11 @@ def _choose(
 
 
 def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
-    """The scores made from these logits, made now if need be, and kept where they can be."""
+    """The scores made from these logits, made now if need be, and kept where they can be.
+
+    Columns that this version does not know stay as they are; those of a cache without logits may
+    lack some that it knows.
+    """
     if manifest.partition.table == "scores":
         return manifest, cache.read_table(store, manifest)
     partition = Partition("scores", manifest.partition.values)
@@ -218,13 +239,20 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
         "stated": {key: manifest.provenance.get(key) for key in ("trained_on", "macs")},
     }
     found = cache.load(store, partition)
+    whole = True
     if found is not None and found.identity == identity and sound(store, found):
-        return found, cache.read_table(store, found)
+        table = cache.read_table(store, found)
+        whole = set(SCHEMA.names) <= set(table.column_names)
+        if whole:
+            return found, table
     provenance = manifest.provenance | {"made": now(), "versions": versions()}
     table = score_table(store, manifest)
 
     def write() -> Manifest:
-        return cache.write_partition(store, partition, table, identity, provenance)
+        with cache.lock(store, partition.guard):
+            if not whole:  # of this very identity, so it would be kept
+                withdraw(store, partition)
+            return cache.write_partition(store, partition, table, identity, provenance)
 
     unkept = Part(part_name(0), table.num_rows, 0, manifest.content)
     return kept(store, write) or Manifest(partition, (unkept,), identity, provenance), table

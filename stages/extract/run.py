@@ -14,6 +14,7 @@ from cache.locks import lock_all
 from cache.manifest import Part
 from cache.provenance import now, versions
 from cache.reader import logits_of, read_part
+from stages import stale_costs
 from stages.datasets import Source, fingerprint
 from stages.extract import classes, samples, unfinished
 from stages.extract.engines import engine
@@ -82,7 +83,20 @@ def run(
         )
         if open_entries:
             _make(work, open_entries, options, loaded, progress)
-        return [_finish(store, entry, options) for entry in entries]
+        rows = [_finish(store, entry, options) for entry in entries]
+    if options.overwrite:
+        _drop_costs(store, sources, chosen, options)
+    return rows
+
+
+def _drop_costs(
+    store: Store, sources: Sequence[Source], chosen: Sequence[Chosen], options: Options
+) -> None:
+    """Those of the weights that were overwritten."""
+    for dataset in {source.dataset for source in sources}:
+        dropped = stale_costs.drop(store, dataset, [one.name for one in chosen])
+        if dropped is not None:
+            options.note(dropped)
 
 
 def _tell_idle_shard(sources: Sequence[Source], options: Options) -> None:

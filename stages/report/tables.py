@@ -10,10 +10,11 @@ import numpy as np
 import cache
 from cache import Manifest, Partition, Store
 from stages.amounts import figure
-from stages.costs import UNITS, read
+from stages.costs import UNITS
 from stages.fitting import trained_splits
 from stages.report.page import Cell, Number, Table
 from stages.report.points import Row, Subject
+from stages.stale_costs import current
 
 
 def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
@@ -115,7 +116,7 @@ def cost_inputs(subject: Subject) -> Table | None:
     prices = subject.costs.pricer.prices
     if prices.device is None:
         return None
-    rows = read(subject.store, subject.reported.dataset, subject.reported.models)
+    rows = current(subject.store, subject.reported)
     keys = ("meter", "runtime", "source", "measured")
     known = {
         (model, row["component"], *(str(row[key] or "unknown")[:40] for key in keys))
