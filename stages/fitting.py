@@ -9,14 +9,13 @@ import numpy as np
 
 import cache
 from cache import InputError, Manifest, Store
+from stages.certify_sweeps import parts
 from stages.datasets import split_name
 from stages.score import ScoreSet, load, models_of, splits_of
 
 # Cross-fitting: folds by image, and how often all of it is repeated with others.
 FOLDS, REPEATS = 5, 10
-# The share of the images of one split that names what the others test.
-NAMING = 0.3
-_SEED, _PARTS_SEED = 20240901, 20240902
+_SEED = 20240901
 
 # Model → (splits its weights have seen, how that is known).
 Trained = dict[str, tuple[tuple[str, ...], str]]
@@ -148,13 +147,8 @@ def cross_fits(n: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
 def held_out(plan: FitPlan) -> tuple[FitPlan, ScoreSet]:
     """(the plan, what it reports) where a part of the one split names what the rest tests."""
     n = len(plan.scores.labels)
-    count = round(NAMING * n)
-    if not 0 < count < n:
-        raise InputError(f"{n} images cannot both name a cascade and test it: give more")
-    # The same parts as a certificate's, which proposes and tests by itself.
-    shuffled = np.random.default_rng(_PARTS_SEED).permutation(n)
-    naming, testing = (np.sort(rows) for rows in (shuffled[:count], shuffled[count:]))
-    note = f"{count} images of {plan.split} name what the other {n - count} test"
+    naming, testing = map(np.sort, parts(n))
+    note = f"{len(naming)} images of {plan.split} name what the other {len(testing)} test"
     part = plan.scores.of_images(naming)
     held = replace(plan, method="hold-out", scores=part, notes=(note, *plan.notes[1:]))
     return held, plan.scores.of_images(testing)
