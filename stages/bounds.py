@@ -83,14 +83,10 @@ def betting_images(difference: np.ndarray, epsilon: float, delta: float) -> int 
     """As `binomial_images`, for the best constant bet on this distribution of differences."""
     values, counts = np.unique(difference, return_counts=True)
     share = counts / len(difference)
-    drift = epsilon - float(values @ share)
-    if drift <= 0:
+    if float(values @ share) >= epsilon:
         return None
-
-    boldest = _BOLDEST / (1 - epsilon)
-    # The growth is concave in the bet and, to second order, highest near drift/E[(ε − d)²].
-    wise = drift / float((epsilon - values) ** 2 @ share)
-    bets = np.minimum(wise * np.geomspace(0.5, 2, 201), boldest)
+    # The growth is concave in the bet: a step of 1 % misses the highest by 0.01 % of itself.
+    bets = np.geomspace(1e-9, 1, 2000) * _BOLDEST / (1 - epsilon)
     growth = float((np.log1p(np.outer(bets, epsilon - values)) @ share).max())
     return math.ceil(math.log(1 / delta) / growth)
 
