@@ -1,16 +1,20 @@
 """What other installed packages add, found by their entry points; nothing is imported until asked.
 
 A package's metadata names, in one of the groups below, an iterable of what it adds or a function
-without arguments that returns one.
+without arguments that returns one. What of it cannot be used stops nobody who did not ask for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import Field, dataclass, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from types import UnionType
-from typing import Any, get_args
+from numbers import Integral, Real
+from types import SimpleNamespace, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from cache.errors import InputError
 
@@ -18,6 +22,8 @@ MODELS = "cascade.models"
 DATASETS = "cascade.datasets"
 SENSORS = "cascade.sensors"
 SCORES = "cascade.scores"
+
+_NUMBERS: dict[Any, type] = {int: Integral, float: Real}
 
 
 @dataclass(frozen=True)
@@ -36,36 +42,98 @@ class Added:
     def version(self) -> str | None:
         return self.entry.dist.version if self.entry.dist else None
 
-    def fault(self, what: str) -> InputError:
+    def fault(self, what: str, hint: str = "update or uninstall it") -> InputError:
         """One line that blames the package."""
-        return InputError(
-            f"package {self.package}: {' '.join(what.split())}: update or uninstall it"
-        )
+        return InputError(f"package {self.package}: {' '.join(what.split())}: {hint}")
+
+    @contextmanager
+    def blamed(self, what: str, *passing: type[Exception], **hint: str) -> Iterator[None]:
+        """Whatever its code raises within becomes one line that blames it; InputErrors, and what
+        is `passing`, stay."""
+        try:
+            yield
+        except (InputError, *passing):
+            raise
+        except (Exception, SystemExit) as error:  # another's code can fail in any way
+            raise self.fault(f"{what} fails, {told(error)}", **hint) from error
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What of a group can be used, by name, and a line for each package or item that cannot."""
+
+    items: Mapping[Any, Added]
+    faults: tuple[InputError, ...]
+
+    def listed(self) -> Mapping[Any, Added]:
+        """The items, for a list of all there is; each fault is told once, on stderr."""
+        from stages.telling import once
+
+        for fault in self.faults:
+            once(str(fault))
+        return self.items
+
+    def check(self) -> None:
+        """InputError where something is broken, for a name that nothing has: it may be there."""
+        if self.faults:
+            raise self.faults[0]
+
+
+def extras(
+    group: str,
+    kind: type | UnionType,
+    noun: str,
+    taken: Collection[Hashable] = (),
+    wrong: Callable[[Any], str | None] = lambda item: misfit(item),
+    name: Callable[[Any], Hashable] = lambda item: item.name,
+) -> Extras:
+    """What the installed packages add to `group`, by name, in the order of their entries.
+
+    Left out is what has a name that is `taken`, and what `wrong` says something about. `noun` is
+    what such a thing is called.
+    """
+    items: dict[Hashable, Added] = {}
+    faults: list[InputError] = []
+    for one in loaded(group, kind):
+        if isinstance(one, InputError):
+            faults.append(one)
+        elif reason := wrong(one.item):
+            faults.append(one.fault(reason))
+        elif (key := name(one.item)) in items or key in taken:
+            faults.append(one.fault(f"it adds the {noun} {one.item.name}, which is taken"))
+        else:
+            items[key] = one
+    return Extras(items, tuple(faults))
 
 
 @cache
-def loaded(group: str, kind: type | UnionType) -> tuple[Added, ...]:
+def loaded(group: str, kind: type | UnionType) -> tuple[Added | InputError, ...]:
     """All that the installed packages add to `group`, in the order of their entries' names.
 
-    Every item is a `kind`. Raises InputError, naming the package, for an entry that cannot be
-    loaded or gives something else.
+    Every item is a `kind`; in the place of an entry that cannot be loaded, or gives something else,
+    is the line that names its package.
     """
     entries = sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value))
-    return tuple(
-        Added(item, entry) for entry in dict.fromkeys(entries) for item in _items(entry, kind)
-    )
+    return tuple(one for entry in dict.fromkeys(entries) for one in _items(entry, kind))
 
 
-def _items(entry: EntryPoint, kind: type | UnionType) -> list[object]:
+def _items(entry: EntryPoint, kind: type | UnionType) -> list[Added | InputError]:
     try:
         added = entry.load()
         items = list(added() if callable(added) else added)
-    except Exception as error:  # another's code can fail in any way
-        raise _broken(entry, f"{type(error).__name__}: {error}") from error
-    for item in items:
-        if not isinstance(item, kind):
-            raise _broken(entry, f"it gives a {type(item).__name__}, not a {_name(kind)}")
-    return items
+    except (Exception, SystemExit) as error:  # another's code can fail in any way
+        return [_broken(entry, told(error))]
+    return [
+        Added(item, entry)
+        if isinstance(item, kind)
+        else _broken(entry, f"it gives a {type(item).__name__}, not a {_name(kind)}")
+        for item in items
+    ]
+
+
+def told(error: BaseException) -> str:
+    """An exception in at most 200 characters of one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _name(kind: type | UnionType) -> str:
@@ -73,8 +141,45 @@ def _name(kind: type | UnionType) -> str:
 
 
 def _broken(entry: EntryPoint, reason: str) -> InputError:
-    first = (reason.splitlines() or [""])[0]
     return InputError(
         f"package {Added(None, entry).package} cannot add its {entry.group} ({entry.value}: "
-        f"{first}): update or uninstall it"
+        f"{reason}): update or uninstall it"
     )
+
+
+def misfit(item: Any) -> str | None:
+    """Which field of a dataclass does not hold what its annotation says; None where all do."""
+    for field in fields(item):
+        value = getattr(item, field.name)
+        if not _is(value, _hint(item, field)):
+            what = f"its {type(item).__name__} {getattr(item, 'name', '')!r:.40}"
+            return f"{what} has {field.name} {value!r:.60}, not {field.type}"
+    return None
+
+
+def _hint(item: Any, field: Field[Any]) -> Any:
+    """Any, where an annotation needs what is only imported for type checkers."""
+    one = SimpleNamespace(__annotations__={field.name: field.type})
+    try:
+        return get_type_hints(one, vars(sys.modules[type(item).__module__]))[field.name]
+    except NameError:
+        return Any
+
+
+def _is(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_is(value, each) for each in inner)
+    if origin is tuple:
+        each = [inner[0]] * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(each)
+            and all(map(_is, value, each))
+        )
+    if origin is Callable:
+        return callable(value)
+    kind = _NUMBERS.get(hint, origin or hint)
+    if not isinstance(kind, type):
+        return True
+    return isinstance(value, kind) and not (kind in (Integral, Real) and isinstance(value, bool))

@@ -19,7 +19,7 @@ import numpy as np
 from cache import InputError
 from cache.errors import one_of
 from stages import plugins
-from stages.plugins import Added
+from stages.plugins import Added, Extras, extras, misfit
 from stages.rule import LABEL_FREE, SCORES, Score, scores_of
 
 # A name stands in paths and in lists that commas separate.
@@ -62,6 +62,7 @@ def named(name: str) -> Score:
         return SCORES[name]
     added = _added()
     if name not in added:
+        check_packages()
         raise UnknownScoreError(str(one_of("score", name, [*SCORES, *added])))
     return Score(name, added[name].item.sign)
 
@@ -69,6 +70,11 @@ def named(name: str) -> Score:
 def known() -> Mapping[str, Score]:
     """All of them, the rule's own first."""
     return dict(SCORES) | {name: Score(name, one.item.sign) for name, one in _added().items()}
+
+
+def check_packages() -> None:
+    """InputError where a package's scores cannot be used, for a name that nothing known has."""
+    _extras().check()
 
 
 def values(name: str, logits: np.ndarray) -> np.ndarray:
@@ -79,10 +85,8 @@ def values(name: str, logits: np.ndarray) -> np.ndarray:
     one = _added()[name]
     given = np.ascontiguousarray(logits, np.float32).view()  # sums run along rows in memory
     given.flags.writeable = False
-    try:
+    with one.blamed(f"its score {name}"):
         found = np.asarray(one.item.of(given))
-    except Exception as error:  # another's code can fail in any way
-        raise one.fault(f"its score {name} fails, {type(error).__name__}: {error}") from error
     if wrong := _wrong(found, len(logits)):
         raise one.fault(f"its score {name} gives {wrong}")
     return found.astype(np.float64)
@@ -109,19 +113,20 @@ def maker(name: str) -> dict[str, Any]:
     return {"package": one.package, "version": one.version, "code": code}
 
 
-def _added() -> dict[str, Added]:
-    """What installed packages add; InputError for a name that is taken or none."""
-    found: dict[str, Added] = {}
-    for one in plugins.loaded(plugins.SCORES, ScoreFunction):
-        name = one.item.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise one.fault(f"its score's name {name!r} is none: letters, digits, _, - and .")
-        if name in SCORES or name in RULES or name in found:
-            raise one.fault(f"it adds the score {name}, which is taken")
-        if one.item.sign not in (1, -1):
-            raise one.fault(f"its score {name} has the sign {one.item.sign!r}, not +1 or -1")
-        found[name] = one
-    return found
+def _added() -> Mapping[str, Added]:
+    return _extras().items
+
+
+def _extras() -> Extras:
+    return extras(plugins.SCORES, ScoreFunction, "score", {*SCORES, *RULES}, _unusable)
+
+
+def _unusable(score: ScoreFunction) -> str | None:
+    if not isinstance(score.name, str) or not _NAME.fullmatch(score.name):
+        return f"its score's name {score.name!r} is none: letters, digits, _, - and ."
+    if score.sign not in (1, -1):
+        return f"its score {score.name} has the sign {score.sign!r}, not +1 or -1"
+    return misfit(score)
 
 
 def own(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def test_a_pickle_cannot_reach_numpy_itself(tmp_path: Path) -> None:
 
 BATCHES: dict[str, tuple[dict[bytes, object], str]] = {
     "short rows": ({b"data": np.zeros((1, 3071), np.uint8)}, r"\(1, 3071\), expected \(1, 3072\)"),
-    "no rows": ({b"data": np.zeros((2, 3072), np.uint8)}, r"\(2, 3072\), expected \(1, 3072\)"),
+    "no rows": ({b"data": np.zeros((2, 3072), np.uint8)}, "2 pictures, 1 labels"),
     "no data": ({b"data": None}, "NoneType"),
     "label 10": ({b"labels": [10]}, "row 0 has label 10, expected 0 to 9"),
     "label -1": ({b"labels": [-1]}, "row 0 has label -1"),

@@ -80,7 +80,7 @@ DAMAGED = {
     "labels": (idx(LABELS), "no idx file of 3 dimensions"),
     "int32": (b"\0\0\x0c\3" + IMAGES[4:], "no idx file of 3 dimensions"),
     "huge": (struct.pack(">HBB3I", 0, 8, 3, *[2**31] * 3), "claims 9903520314283042199192993792"),
-    "fewer": (idx(GREY[:9]), "20 labels for 9 images"),
+    "fewer": (idx(GREY[:9]), "9 pictures, 20 labels"),
 }
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from cache.errors import InputError
+from cache.files import read_bytes
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.spec import SPECS
 from stages.datasets.unpickle import load_batch
 
 HINT = "unpack the archive again, or fetch it with --download"
+MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _archive(split: str, file: str) -> Archive:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(one_line(f"{path}: this batch is missing; {HINT}"))
-    return load_batch(path.read_bytes())
+    return load_batch(read_bytes(path, MAX_BYTES))
 
 
 def _read(archive: Archive, path: Path) -> Batch:
@@ -120,6 +122,8 @@ def _read(archive: Archive, path: Path) -> Batch:
         batch = _load(path)
         pixels, labels = batch["data"], np.asarray(batch[archive.labels])
         n = len(labels)
+        if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and len(pixels) != n:
+            raise InputError(one_line(f"{path}: {len(pixels):,} pictures, {n:,} labels; {HINT}"))
         if not isinstance(pixels, np.ndarray) or pixels.shape != (n, 3072):
             shape = getattr(pixels, "shape", type(pixels).__name__)
             raise InputError(one_line(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,6 +27,7 @@ PREFIXES = {"train": "train", "test": "t10k"}
 PLACES = ("", "raw", "FashionMNIST/raw")
 HINT = "fetch it again, by hand or with --download"
 MAX_BYTES = 1 << 32
+_BLOCK = 1 << 24
 
 
 def find(data: Path, dataset: str) -> Found:
@@ -48,11 +50,12 @@ def find(data: Path, dataset: str) -> Found:
 def open_idx(request: Request) -> ArraySource:
     """A whole split in memory: 47 MB per 60,000 pictures."""
     images, labels = request.found[request.split]
-    pictures, classes = _array(images, dimensions=3), _array(labels, dimensions=1)
-    if len(pictures) != len(classes):
+    shape, counted = _shape(images, dimensions=3), _shape(labels, dimensions=1)
+    if shape[0] != counted[0]:
         raise InputError(
-            one_line(f"{labels}: {len(classes)} labels for {len(pictures)} images; {HINT}")
+            one_line(f"{images}: {shape[0]:,} pictures, {counted[0]:,} labels; {HINT}")
         )
+    pictures, classes = _array(images, shape), _array(labels, counted)
     known = request.spec
     return ArraySource(
         dataset=request.dataset,
@@ -71,21 +74,39 @@ def _either(path: Path) -> Path | None:
     return next((file for file in both if file.is_file()), None)
 
 
-def _array(path: Path, dimensions: int) -> np.ndarray:
-    """uint8 of as many dimensions as asked for, of the shape that the header says."""
-    with refusing(path, HINT, (OSError, ValueError, EOFError, zlib.error)), _open(path) as file:
-        head = file.read(4 + 4 * dimensions)
+def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    """What the header says, which must be of as many dimensions of bytes as asked for."""
+    with _refusing(path), _open(path) as file:
+        head = file.read(_header(dimensions))
         # Two zero bytes, 8 for "unsigned byte", the number of dimensions.
-        if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) != 4 + 4 * dimensions:
+        if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) != _header(dimensions):
             raise ValueError(f"no idx file of {dimensions} dimensions of bytes")
         shape = struct.unpack(f">{dimensions}I", head[4:])
-        size = prod(shape)
-        if size > MAX_BYTES:
-            raise ValueError(f"claims {size} bytes")
-        data = file.read(size)
-        if len(data) != size or file.read(1):
+        if prod(shape) > MAX_BYTES:
+            raise ValueError(f"claims {prod(shape)} bytes")
+        return shape
+
+
+def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """uint8 of this shape; memory is taken for what is there, not for what the header claims."""
+    size = prod(shape)
+    with _refusing(path), _open(path) as file:
+        file.read(_header(len(shape)))
+        data = bytearray()
+        while block := file.read(min(_BLOCK, size + 1 - len(data))):
+            data += block
+        if len(data) != size:
             raise ValueError(f"its header says {size} bytes, its content is of another length")
         return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _header(dimensions: int) -> int:
+    """Its length in bytes."""
+    return 4 + 4 * dimensions
+
+
+def _refusing(path: Path) -> AbstractContextManager[None]:
+    return refusing(path, HINT, (OSError, ValueError, EOFError, zlib.error))
 
 
 def _open(path: Path) -> BinaryIO:

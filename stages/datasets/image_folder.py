@@ -16,32 +16,41 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.decode import SUFFIXES, decode, unreadable_image
+from cache.files import open_regular
+from stages.datasets.decode import SUFFIXES, unreadable_image
+from stages.datasets.encoded import EncodedSource
 from stages.datasets.layout import Found, Layout, Request, one_line, reason, visible
-from stages.datasets.source import Source
 from stages.datasets.spec import spec
+
+MAX_BYTES = 1 << 30  # the largest picture that is decoded has 89 million pixels
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FolderSource(Source):
+class FolderSource(EncodedSource):
     """root: the folder that keys are relative to."""
 
     root: Path
 
-    def read(self, i: int) -> np.ndarray:
-        path = self.root / self.keys[i]
-        where = f"{path} (sample {i})"
-        try:
-            encoded = path.read_bytes()
-        except OSError as error:
-            raise self._unread(where, error) from error
-        return decode(encoded, where, self.decoder or "pil")
+    def where(self, i: int) -> str:
+        return f"{self.root / self.keys[i]} (sample {i})"
 
-    def _unread(self, where: str, error: OSError) -> InputError:
-        """One file that is gone or locked is that image's fault, anything else the disk's."""
-        if isinstance(error, (FileNotFoundError, PermissionError)) and self.root.is_dir():
-            return unreadable_image(where, reason(error))
-        return InputError(one_line(f"{where}: {reason(error)}; check the disk"))
+    def stored(self, i: int) -> bytes:
+        try:
+            with open_regular(self.root / self.keys[i]) as file:
+                encoded = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise self._unread(i, error) from error
+        if len(encoded) > MAX_BYTES:
+            raise unreadable_image(self.where(i), f"it is larger than {MAX_BYTES >> 20} MiB")
+        return encoded
+
+    def _unread(self, i: int, error: OSError) -> InputError:
+        """One file that is gone, locked or no file is that image's fault, all else the disk's."""
+        path = self.root / self.keys[i]
+        its = isinstance(error, PermissionError) or not path.is_file()
+        if its and self.root.is_dir():
+            return unreadable_image(self.where(i), reason(error))
+        return InputError(one_line(f"{self.where(i)}: {reason(error)}; check the disk"))
 
 
 def find(data: Path, dataset: str) -> Found:

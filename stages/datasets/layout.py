@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cache.errors import InputError
 from stages.datasets.source import Source
-from stages.datasets.spec import DatasetSpec
-from stages.plugins import DATASETS, loaded
+from stages.datasets.spec import SPECS, DatasetSpec
+from stages.plugins import DATASETS, Extras, extras, misfit
 
 Found = Mapping[str, tuple[Path, ...]]
 """The files or folders of each split that a layout sees under a data root."""
@@ -47,9 +47,21 @@ class Layout:
     open: Callable[[Request], Source]
 
 
-def added() -> tuple[DatasetSpec | Layout, ...]:
+def added() -> Extras:
     """What other installed packages add, through the entry point group `cascade.datasets`."""
-    return tuple(one.item for one in loaded(DATASETS, DatasetSpec | Layout))
+    from stages.datasets.registry import LAYOUTS
+
+    taken = map(_key, (*SPECS.values(), *LAYOUTS))
+    noun = "dataset or layout"
+    return extras(DATASETS, DatasetSpec | Layout, noun, set(taken), _unusable, _key)
+
+
+def _key(item: DatasetSpec | Layout) -> tuple[bool, str]:
+    return isinstance(item, Layout), item.name
+
+
+def _unusable(item: DatasetSpec | Layout) -> str | None:
+    return misfit(item) or (item.fault() if isinstance(item, DatasetSpec) else None)
 
 
 @contextmanager

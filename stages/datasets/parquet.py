@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.decode import decode, unreadable_image
+from stages.datasets.decode import unreadable_image
+from stages.datasets.encoded import EncodedSource
 from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, one_line, refusing
 from stages.datasets.parquet_files import complete, find
 from stages.datasets.row_groups import RowGroupCache
-from stages.datasets.source import Source, checked_labels
+from stages.datasets.source import checked_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,24 +57,32 @@ class Shard:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ParquetSource(Source):
+class ParquetSource(EncodedSource):
     """starts: the first sample of each row group. columns: the encoded images of each."""
 
     groups: tuple[Group, ...]
     starts: tuple[int, ...]
     columns: RowGroupCache
 
-    def read(self, i: int) -> np.ndarray:
+    def where(self, i: int) -> str:
+        group = self.groups[self._position(i)]
+        return f"{group.file}: row {group.first_row + int(i) - group.first_sample} (sample {i})"
+
+    def stored(self, i: int) -> bytes:
+        position = self._position(i)
+        offset = int(i) - self.groups[position].first_sample
+        encoded: bytes | None = self.columns[position][offset].as_py()
+        if encoded is None:
+            raise unreadable_image(
+                self.where(i), "no image bytes, the file only names the image"
+            )
+        return encoded
+
+    def _position(self, i: int) -> int:
+        """Of the row group that holds sample i."""
         if not 0 <= i < len(self):
             raise IndexError(i)
-        position = bisect_right(self.starts, i) - 1
-        group = self.groups[position]
-        offset = int(i) - group.first_sample
-        where = f"{group.file}: row {group.first_row + offset} (sample {i})"
-        encoded = self.columns[position][offset].as_py()
-        if encoded is None:
-            raise unreadable_image(where, "no image bytes, the file only names the image")
-        return decode(encoded, where, self.decoder or "pil")
+        return bisect_right(self.starts, i) - 1
 
 
 def open_parquet(request: Request) -> ParquetSource:

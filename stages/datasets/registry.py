@@ -7,7 +7,6 @@ packages add theirs through the entry point group `cascade.datasets`.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -16,12 +15,13 @@ from typing import Any
 
 from cache.errors import InputError, one_of
 from stages.datasets import cifar_binary, idx, image_folder, parquet, webdataset
+from stages.datasets.added import checked, guarded
 from stages.datasets.decode import checked_decoder
 from stages.datasets.download import download as fetch
 from stages.datasets.layout import Found, Layout, Request, added, one_line, refusing
 from stages.datasets.opening import Opening
 from stages.datasets.source import Source
-from stages.datasets.spec import SPECS, DatasetSpec, known, spec
+from stages.datasets.spec import NAME, SPECS, DatasetSpec, known, spec
 
 LAYOUTS = (
     cifar_binary.LAYOUT,
@@ -34,8 +34,6 @@ LAYOUTS = (
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 _UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
-
-NAME = re.compile(r"[^\W_][\w .+@=,()-]*")
 
 
 def open_split(
@@ -105,6 +103,7 @@ def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
 def check_known(dataset: str, data: str | Path | None) -> None:
     """InputError for a name that nothing is known of, where no images are given either."""
     if not data and dataset not in known():
+        added().check()
         raise one_of("dataset", dataset, known(), "cascade datasets")
 
 
@@ -152,7 +151,13 @@ def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
     _no_data(row, data)
     if split not in row.splits:
         raise one_of(f"{row.name} split", split, row.splits)
-    return import_module(row.module).open_split(split)  # type: ignore[arg-type, no-any-return]
+    one = None if row.name in SPECS else added().items[False, row.name]
+    if one is None:
+        return import_module(str(row.module)).open_split(split)  # type: ignore[no-any-return]
+    what = f"its dataset {row.name}"
+    with one.blamed(what):
+        source = import_module(str(row.module)).open_split(split)
+        return checked(one, what, source, row.name, split)
 
 
 def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
@@ -202,7 +207,8 @@ def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
 
 def _layouts() -> Iterator[Layout]:
     yield from LAYOUTS
-    yield from (layout for layout in added() if isinstance(layout, Layout))
+    there = added().listed().values()
+    yield from (guarded(one) for one in there if isinstance(one.item, Layout))
 
 
 def _named(found: Found, row: DatasetSpec | None) -> Found:

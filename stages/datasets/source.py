@@ -38,7 +38,7 @@ class Source(ABC):
 
     def __post_init__(self) -> None:
         if len(self.keys) != len(self.labels):
-            raise ValueError(f"{len(self.keys)} keys but {len(self.labels)} labels")
+            raise ValueError(f"{len(self.keys)} keys, {len(self.labels)} labels")
         if self.labels.dtype != np.int32 or self.labels.ndim != 1:
             raise ValueError(f"labels are {self.labels.dtype} {self.labels.shape}, not int32 [N]")
         self.labels.flags.writeable = False
@@ -64,6 +64,13 @@ class Source(ABC):
 
         Raises InputError, with the file and row and i, when the picture cannot be decoded.
         """
+
+    def stored(self, i: int) -> bytes | memoryview:
+        """Picture i as it is stored, not decoded: what tells it from another under its name.
+
+        Its pixels where nothing else is known of it. Raises InputError as `read` does.
+        """
+        return memoryview(np.ascontiguousarray(self.read(i)).reshape(-1))
 
     def without(self, reasons: Mapping[int, str]) -> Source:
         """The pictures but those at these positions, each with the reason to leave it out.
@@ -120,6 +127,9 @@ class RestSource(Source):
             raise IndexError(i)
         return self.whole.read(int(self.positions[i]))
 
+    def stored(self, i: int) -> bytes | memoryview:
+        return self.whole.stored(int(self.positions[i]))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArraySource(Source):
@@ -130,7 +140,9 @@ class ArraySource(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = self.pictures.shape
-        if self.pictures.dtype != np.uint8 or shape[0] != len(self) or shape[3:] not in ((), (3,)):
+        if shape[:1] != (len(self),):
+            raise ValueError(f"{shape[0] if shape else 0:,} pictures, {len(self):,} labels")
+        if self.pictures.dtype != np.uint8 or len(shape) < 3 or shape[3:] not in ((), (3,)):
             raise ValueError(
                 f"pictures are {self.pictures.dtype} {shape}, not uint8 [N, H, W(, 3)]"
             )

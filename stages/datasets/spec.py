@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 
-from cache.errors import InputError
+NAME = re.compile(r"[^\W_][\w .+@=,()-]*")  # of a dataset or a split
 
 CIFAR10_NAMES = (
     "airplane",
@@ -65,6 +66,28 @@ class DatasetSpec:
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     class_folders: tuple[str, ...] = ()
     class_file: str | None = None
+
+    def fault(self) -> str | None:
+        """What of a package's row cannot be, in a few words."""
+        channels = (len(self.mean), len(self.std))
+        wrong = {
+            f"has the name {self.name!r:.40}": not NAME.fullmatch(self.name),
+            f"has {len(self.class_names)} class_names for {self.classes} classes": (
+                self.classes < 1 or len(self.class_names) != self.classes
+            ),
+            f"has {len(self.class_folders)} class_folders for {self.classes} classes": (
+                len(self.class_folders) not in (0, self.classes)
+            ),
+            "has a class_file, which is for built-in ones": self.class_file is not None,
+            f"has the default_split {self.default_split!r:.40}, none of its splits": (
+                self.default_split not in self.splits
+            ),
+            f"has {channels[0]} means and {channels[1]} std": (
+                channels not in ((1, 1), (3, 3)) or min(self.std) <= 0
+            ),
+            f"has the size {self.size}": min(self.size) < 1,
+        }
+        return next((f"its dataset {self.name!r:.40} {w}" for w, is_ in wrong.items() if is_), None)
 
 
 SPECS = {
@@ -149,7 +172,10 @@ SPECS = {
 
 
 def known() -> dict[str, DatasetSpec]:
-    """All named datasets, those of other installed packages last; class names may be missing."""
+    """All named datasets, those of other installed packages last; class names may be missing.
+
+    A package that cannot be used is told.
+    """
     return {**SPECS, **_added()}
 
 
@@ -163,13 +189,8 @@ def spec(name: str) -> DatasetSpec | None:
 def _added() -> dict[str, DatasetSpec]:
     from stages.datasets.layout import added
 
-    rows = [row for row in added() if isinstance(row, DatasetSpec)]
-    for row in rows:
-        if row.name in SPECS:
-            raise InputError(
-                f"a package adds a dataset {row.name}, which is a known one: remove it"
-            )
-    return {row.name: row for row in rows}
+    items = (one.item for one in added().listed().values())
+    return {row.name: row for row in items if isinstance(row, DatasetSpec)}
 
 
 def _with_classes(row: DatasetSpec) -> DatasetSpec:

@@ -18,9 +18,10 @@ from typing import BinaryIO
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.decode import SUFFIXES, decode
+from stages.datasets.decode import SUFFIXES
+from stages.datasets.encoded import EncodedSource
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing, visible
-from stages.datasets.source import Source, checked_labels
+from stages.datasets.source import checked_labels
 from stages.datasets.tar import Member, members, read_at
 
 NUMBERED = re.compile(r"(?:(?P<set>.+)-)?(?P<split>[^-]+)-(?P<index>\d+)\.tar")
@@ -42,7 +43,7 @@ class Shard:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TarSource(Source):
+class TarSource(EncodedSource):
     """shards: their files. shard, offsets, sizes: where each image is, int64 [N] in bytes."""
 
     shards: tuple[Path, ...]
@@ -50,13 +51,14 @@ class TarSource(Source):
     offsets: np.ndarray
     sizes: np.ndarray
 
-    def read(self, i: int) -> np.ndarray:
+    def where(self, i: int) -> str:
+        return f"{self.shards[self.shard[i]]}: {self.keys[i]} (sample {i})"
+
+    def stored(self, i: int) -> bytes:
         if not 0 <= i < len(self):
             raise IndexError(i)
-        file = self.shards[self.shard[i]]
-        where = f"{file}: {self.keys[i]} (sample {i})"
-        encoded = read_at(file, int(self.offsets[i]), int(self.sizes[i]), where)
-        return decode(encoded, where, self.decoder or "pil")
+        file, at, size = self.shards[self.shard[i]], int(self.offsets[i]), int(self.sizes[i])
+        return read_at(file, at, size, self.where(i))
 
 
 def find(data: Path, dataset: str) -> Found:

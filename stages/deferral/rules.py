@@ -15,7 +15,7 @@ from cache.errors import one_of
 from stages.deferral.learned import predicted_gains
 from stages.deferral.outputs import Pair
 from stages.rule import SCORES, Score, takes_b
-from stages.scores import UnknownScoreError, known, named
+from stages.scores import UnknownScoreError, check_packages, known, named
 
 
 @dataclass(frozen=True)
@@ -133,5 +133,6 @@ def rule_of(name: str) -> Rule:
         return RULES[name]
     added = [each for each in known() if each not in SCORES]
     if name not in added:
+        check_packages()
         raise UnknownScoreError(str(one_of("rule", name, [*RULES, *added])))
     return Rule(named(name), (SCORES_ONLY,), _plain(name))

@@ -15,7 +15,7 @@ from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.meter import Measured, Meter, NoMeter, Sensor
 from stages.energy.sampled import SampledMeter
 from stages.energy.timing import measure_tick
-from stages.plugins import Added
+from stages.plugins import Added, Extras, extras, misfit
 
 if TYPE_CHECKING:
     from stages.energy.opening import Machine
@@ -102,26 +102,25 @@ class Guarded(Meter):
             raise SensorError(f"{self._blame}: {type(error).__name__}: {error}") from error
 
 
-def added(taken: Collection[str]) -> dict[str, Added]:
-    """By name; InputError for a name that is taken."""
-    found: dict[str, Added] = {}
-    for one in plugins.loaded(plugins.SENSORS, SensorKind):
-        name = one.item.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise one.fault(f"its sensor's name {name!r} is none: no comma, colon or space")
-        if name in taken or name in found:
-            raise one.fault(f"it adds the sensor {name}, which is taken")
-        found[name] = one
-    return found
+def added(taken: Collection[str]) -> Extras:
+    """By name; left out is what has a name that is taken or none."""
+    return extras(plugins.SENSORS, SensorKind, "sensor", taken, _unusable)
+
+
+def _unusable(sensor: SensorKind) -> str | None:
+    if not isinstance(sensor.name, str) or not _NAME.fullmatch(sensor.name):
+        return f"its sensor's name {sensor.name!r} is none: no comma, colon or space"
+    return misfit(sensor)
 
 
 def open_named(name: str, device: str, machine: Machine, taken: Collection[str]) -> Meter:
     """The meter asked for; InputError where there is no such sensor, or it does not open."""
     known = added(taken)
-    if name not in known:
-        raise one_of("meter", name, [*taken, *known])
+    if name not in known.items:
+        known.check()
+        raise one_of("meter", name, [*taken, *known.items])
     try:
-        return opened(known[name], device, machine)
+        return opened(known.items[name], device, machine)
     except SensorError as error:
         raise InputError(f"no meter {name!r}: {' '.join(str(error).split())}") from error
 
@@ -129,12 +128,8 @@ def open_named(name: str, device: str, machine: Machine, taken: Collection[str])
 def opened(one: Added, device: str, machine: Machine) -> Meter:
     """Raises SensorError as the sensor does, InputError for a package that fails otherwise."""
     name = one.item.name
-    try:
+    with one.blamed(f"its sensor {name}", SensorError):
         meter = one.item.open(device, machine)
-    except (SensorError, InputError):
-        raise
-    except Exception as error:  # another's code can fail in any way
-        raise one.fault(f"its sensor {name} fails, {type(error).__name__}: {error}") from error
     if not isinstance(meter, Meter):
         raise one.fault(f"its sensor {name} opens as a {type(meter).__name__}, not as a Meter")
     return Guarded(meter, f"package {one.package}, sensor {name}")
@@ -156,12 +151,9 @@ def or_added(meter: Meter, device: str, machine: Machine, taken: Collection[str]
 
 
 def _tried(device: str, machine: Machine, taken: Collection[str]) -> Iterator[Meter | str]:
-    try:
-        known = added(taken)
-    except InputError as error:
-        yield str(error)
-        return
-    for name, one in known.items():
+    known = added(taken)
+    yield from map(str, known.faults)
+    for name, one in known.items.items():
         try:
             yield opened(one, device, machine)
         except (SensorError, InputError) as error:

@@ -141,14 +141,13 @@ def _meters(found: dict[str, Any], machine: Machine) -> Iterator[Meter]:
 
 def _added(found: dict[str, Any], machine: Machine) -> list[Meter]:
     """Meters of what packages add, each on the first device that it measures."""
-    try:
-        known = added(NAMES)
-    except InputError as error:
-        found["sensors"] = [{"name": None, "package": None, "reason": str(error)}]
-        return []
+    known = added(NAMES)
+    found["sensors"] = [
+        {"name": None, "package": None, "reason": str(fault)} for fault in known.faults
+    ]
     devices = ["cpu", *(f"cuda:{i}" for i in range(len(found["torch"]["devices"])))]
     meters = []
-    for name, one in known.items():
+    for name, one in known.items.items():
         meter, reason = _on_any(one, devices, machine)
         found["sensors"].append({"name": name, "package": one.package, "reason": reason})
         meters += [meter] if meter is not None else []
