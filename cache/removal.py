@@ -12,7 +12,7 @@ from cache import manifest as manifests
 from cache.errors import InputError
 from cache.holder import BusyError
 from cache.locks import lock_to_delete
-from cache.partition import Partition
+from cache.partition import KEYS, Partition
 from cache.store import Entry, Store
 from cache.survey import Selection, survey
 
@@ -70,8 +70,17 @@ def chosen(store: Store, selection: Selection, damaged: bool = False) -> list[Go
 def remove(
     store: Store, going: Sequence[Going], told: Callable[[str], None] = lambda line: None
 ) -> None:
-    """Withdraw each partition, then delete its files; a reader meanwhile is told."""
-    for each in going:
+    """Withdraw each partition, then delete its files; a reader meanwhile is told.
+
+    What others depend on is withdrawn first, so that nobody makes them anew, and its files go last:
+    where this is killed they still say what there is left to remove.
+    """
+    order = list(KEYS)  # a table stands after those that it depends on
+    by_table = sorted(going, key=lambda each: order.index(each.partition.table))
+    for each in by_table:
+        with lock_to_delete(store, each.partition.guard, told=told):
+            manifests.withdraw(store, each.partition)
+    for each in reversed(by_table):
         with lock_to_delete(store, each.partition.guard, told=told):
             manifests.withdraw(store, each.partition)
             for folder in (receipts.folder_of(each.partition), each.partition.path):

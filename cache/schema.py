@@ -98,6 +98,8 @@ COSTS = pa.schema(
         pa.field("weights_sha256", pa.string()),  # of the model that was measured; null if unknown
     ]
 )
+# What another version's scores may have more of, or fewer: readers take those that they know.
+_SCORES = ("maxp", "difference", "entropy")
 _SINCE = {("samples", "sha256"): 2, ("costs", "weights_sha256"): 2}
 
 # Beside logits and hashes, whose widths are their model's and algorithm's, and results.
@@ -146,7 +148,10 @@ def completed(name: str, table: pa.Table, columns: Sequence[str] | None = None) 
 
 
 def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
-    """Whether a file's columns are exactly those of the table; a result's are its stage's own."""
+    """Whether a file's columns are exactly those of the table; a result's are its stage's own, and
+    scores may be others than this version's."""
+    if table == "scores":
+        return _fits_scores(schema)
     kinds = {field.name: field.type for field in schema}
     expected = of_version(table, version)
     if table == "logits":
@@ -154,6 +159,13 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))
+
+
+def _fits_scores(schema: pa.Schema) -> bool:
+    own = [field for field in SCORES if field.name not in _SCORES]
+    fields = list(schema)
+    scores = [pa.field(field.name, pa.float64(), nullable=False) for field in fields[len(own) :]]
+    return fields == own + scores
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cache import copy_marker, receipts
 from cache import manifest as manifests
-from cache import receipts
 from cache.errors import one_of
 from cache.manifest import DamagedManifestError, Manifest, OtherVersionError
 from cache.partition import KEYS, Partition
@@ -52,6 +52,7 @@ class Unfinished:
 class Survey:
     """`damaged`: partitions whose manifest is, and why. `strays`: what no manifest names, and no
     receipt of an unfinished partition. `idle_receipts`: those that no run will go on from.
+    `unfinished_copy`: what a published copy is to hold whose export has not come to its end.
     """
 
     complete: tuple[Manifest, ...]
@@ -59,6 +60,7 @@ class Survey:
     unfinished: tuple[Unfinished, ...]
     strays: tuple[Entry, ...]
     idle_receipts: tuple[tuple[Partition, Entry], ...]
+    unfinished_copy: copy_marker.Request | None = None
 
     @property
     def partitions(self) -> list[Partition]:
@@ -66,6 +68,8 @@ class Survey:
         found = {manifest.partition for manifest in self.complete}
         found |= {partition for partition, _ in self.damaged}
         found |= {each.partition for each in self.unfinished}
+        places = {_partition_at(_folder(entry.path)) for entry in self.strays}
+        found |= {place for place in places if place is not None}
         return sorted(found, key=lambda partition: partition.path)
 
 
@@ -101,6 +105,7 @@ def survey(store: Store, selection: Selection | None = None) -> Survey:
         tuple(each for each in unfinished if each.receipts),
         (*strays, *([] if chosen else odd)),
         tuple(idle),
+        copy_marker.read(store),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,9 +49,15 @@ app = typer.Typer(
     help="See what a cache holds, check it, remove from it, join several into one.\n\n"
     "\b\ncascade cache verify --cache artifacts",
     short_help="See what a cache holds, check it, remove from it, merge.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 SHORT = {
@@ -92,10 +97,12 @@ def ls(
     cascade cache ls --table logits -d digits
     """
     from cache.survey import survey
+    from stages.telling import unfinished_copy
 
     store = _opened(cache)
     keys = _keys(split, variant, runtime, model, score, algorithm, stage, run, stream)
     seen = survey(store, _selection(table, dataset, keys))
+    unfinished_copy(store)
     rows = [_complete(manifest) for manifest in seen.complete]
     rows += [_row(place, f"the manifest {what}") for place, what in seen.damaged]
     for each in seen.unfinished:
@@ -153,22 +160,28 @@ def verify(
         "damaged": damaged,
         "strays": [entry.path for entry in report.survey.strays],
         "unfinished": [each.partition.path for each in report.survey.unfinished],
+        "unfinished_copy": report.survey.unfinished_copy,
     }
     if as_json:
         print_json(found)
     else:
         _print_report(found)
-    if damaged:
+    if damaged or report.survey.unfinished_copy is not None:
         raise typer.Exit(2)
 
 
 def _print_report(found: dict[str, Any]) -> None:
+    from cache.copy_marker import MARKER, describe
+
     for each in found["damaged"]:
         print(f"{each['path']} {each['what']}: {each['remedy']}")
     for path in found["strays"]:
         print(f"{path}: no manifest names it (`cascade cache gc` removes it)")
     for path in found["unfinished"]:
         print(f"{path}: unfinished (the command that makes it goes on from its parts)")
+    if found["unfinished_copy"] is not None:
+        what = describe(found["unfinished_copy"])
+        print(f"{MARKER}: an unfinished copy{what}: run its export again to finish it")
     print(
         f"{found['cache']}: {found['partitions']} partitions, {found['parts']} parts, "
         f"{found['size_bytes']:,d} bytes read; {len(found['damaged']) or 'none'} damaged"
@@ -212,9 +225,12 @@ def rm(
         raise InputError(f"{store.root} has nothing of that: see `cascade cache ls`")
     rows = [_gone(each) for each in going]
     size = sum(row["size_bytes"] for row in rows)
-    if not as_json:
-        print_table([row | {"keys": _short(row)} for row in rows], _COLUMNS)
-    _confirm(f"remove {_number(rows, 'partition')}, {size:,d} bytes?", yes)
+    shown = [row | {"keys": _short(row)} for row in rows]
+    if not yes:
+        print_table(shown, _COLUMNS, sys.stderr)
+        asking.confirm(f"remove {_number(rows, 'partition')}, {size:,d} bytes?", "give --yes")
+    elif not as_json:
+        print_table(shown, _COLUMNS)
     remove(store, going, say)
     if as_json:
         print_json({"cache": store.root, "removed": rows, "size_bytes": size})
@@ -299,19 +315,21 @@ def _opened(root: str | None) -> Store:
     from cache import InputError, Store
 
     store = Store(root)
-    if store.local and not os.path.exists(store.base):
+    if store.local and not asking.is_there(store):
         raise InputError(f"there is no cache at {store.root}: check --cache")
     return store
 
 
 def _source(root: str, target: Store) -> Store:
     from cache import InputError, Store
+    from stages.telling import unfinished_copy
 
     source = Store(root)
     if source.base == target.base and source.local == target.local:
         raise InputError(f"{root} is the cache to merge into: give another SOURCE or --cache")
     if not any(source.files(folder) for folder in ("_manifests", ".tmp/receipts")):
         raise InputError(f"{root} holds no cache: check its name")
+    unfinished_copy(source)
     return source
 
 
@@ -329,16 +347,6 @@ def _selection(table: str | None, dataset: str | None, keys: dict[str, str | Non
     named = {key: asking.names(text) for key, text in ({"dataset": dataset} | keys).items()}
     chosen = {key: tuple(names) for key, names in named.items() if names is not None}
     return Selection(tuple(asking.names(table) or ()), chosen)
-
-
-def _confirm(question: str, yes: bool) -> None:
-    from cache import InputError
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is there to ask: give --yes")
-    typer.confirm(question, abort=True, err=True)
 
 
 def _row(partition: Partition, state: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cache import copy_marker
 from cache.manifest import exists
 from cache.partition import path_segments
 from stages import commands
@@ -50,7 +51,10 @@ def mending(store: Store, damage: Damage) -> str | None:
 
 
 def _summed(store: Store, path: str) -> bool:
-    """Whether the checksums of a published copy name the file, or files of the folder."""
+    """Whether the checksums of a published copy name the file, or files of the folder; of one that
+    is unfinished there are none yet."""
+    if copy_marker.read(store) is not None:
+        return True
     try:
         lines = store.read(SUMS).to_pybytes().decode(errors="replace").splitlines()
     except FileNotFoundError:

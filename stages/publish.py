@@ -2,7 +2,8 @@
 
 Tier `scores` holds samples, scores (packages' too) and costs, which is what every question but
 those about logits needs; `top10` adds the ten most probable classes of each image, `full` the
-logits. The copy's samples are called row/0, row/1 …, so its fingerprints are its own.
+logits. The copy's samples are called row/0, row/1 …, so its fingerprints are its own. While it is
+unfinished it has a marker (cache/copy_marker.py), from which a killed run is gone on with.
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache import (
+    InputError,
+    Manifest,
+    Partition,
+    PartitionWriter,
+    Store,
+    claims,
+    copy_marker,
+    locks,
+)
 from cache.errors import no_room, one_of
 from cache.fingerprint import fingerprint_of
-from cache.manifest import FOLDER
+from cache.manifest import FOLDER, manifest_path
 from cache.partition import KEYS
-from cache.reader import logits_of
+from cache.provenance import digest, versions
+from cache.reader import logits_of, read_part
 from cache.schema import TOP10, samples_table
 from stages import costs, extra_scores
 from stages.data_card import card
@@ -34,6 +45,8 @@ from stages.variants import VARIANTS
 TIERS = ("scores", "top10", "full")
 CARD, SUMS = "README.md", "SHA256SUMS"
 _MADE = (*KEYS, FOLDER, ".tmp", CARD, SUMS)
+_LOCK = "publish"
+_LOCKS = (locks.FOLDER, claims.FOLDER)
 _TOP = 10
 # What a copy tells of how rows were made: nothing that names a file or a folder.
 _TOLD = (
@@ -61,27 +74,60 @@ class Wanted:
 
 @dataclass
 class _Copy:
-    """Where rows go, and by split the fingerprint there."""
+    """Where rows go, by split the fingerprint there, and the partitions that are there whole."""
 
     store: Store
     target: Store
     wanted: Wanted
     fingerprints: dict[str, str] = field(default_factory=dict)
+    made: list[Manifest] = field(default_factory=list)
 
     def identity(self, manifest: Manifest) -> dict[str, Any]:
         split = manifest.partition.keys["split"]
         return manifest.identity | {"dataset_fingerprint": self.fingerprints[split]}
 
+    def write(
+        self, place: Partition, table: pa.Table, identity: dict[str, Any], told: dict[str, Any]
+    ) -> Manifest:
+        """Kept where a run that was killed has written it already."""
+        self.made.append(cache.write_partition(self.target, place, table, identity, told))
+        return self.made[-1]
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all files but the card and the checksums; what else lies there is not the copy's."""
+        parts = [f"{made.partition.path}/{part.name}" for made in self.made for part in made.parts]
+        return parts + [manifest_path(made.partition) for made in self.made]
+
 
 def run(
     store: Store, target: Store, wanted: Wanted, progress: Progress = lambda done, total: None
 ) -> dict[str, Any]:
-    """Write the copy; `target` must be empty, and is again when this fails.
+    """Write the copy; `target` must be empty, and is again when this fails, or hold an unfinished
+    copy of the same request, which is then finished.
 
     Returns the models, splits, files and bytes.
     """
-    if _holds_anything(target):
-        raise InputError(f"{target.root} is not empty: publish into a new folder")
+    found = _found(store, wanted)
+    request = _request(store, wanted, found)
+    _check_place(target, request)  # before a lock leaves its folder in somebody's files
+    copy = _Copy(store, target, wanted)
+    there = target.local and target.local_path("").is_dir()
+    with cache.lock(target, _LOCK):
+        _check_place(target, request)
+        with _whole(target, there):
+            copy_marker.write(target, request)
+            return _tables(copy, found, progress)
+
+
+def _found(store: Store, wanted: Wanted) -> dict[str, list[Manifest]]:
+    """By split what there is to copy."""
+    unfinished = copy_marker.read(store)
+    if unfinished is not None:
+        raise InputError(
+            f"{store.root} is itself an unfinished copy{copy_marker.describe(unfinished)}: finish "
+            "it by the command that began it, then publish it"
+        )
     there = splits_of(store, wanted.dataset)
     splits = list(dict.fromkeys(wanted.splits or there))
     for split in splits:
@@ -90,9 +136,44 @@ def run(
     found = {split: _manifests(store, wanted, split) for split in splits}
     if not any(found.values()):
         raise InputError(f"the cache has nothing of {wanted.dataset} to publish: extract it first")
-    copy = _Copy(store, target, wanted)
-    with _whole(target):
-        return _tables(copy, found, progress)
+    return found
+
+
+def _request(store: Store, wanted: Wanted, found: dict[str, list[Manifest]]) -> dict[str, Any]:
+    """What must agree for a copy to be gone on with."""
+    all_models = [m.partition.keys["model"] for manifests in found.values() for m in manifests]
+    return {
+        "dataset": wanted.dataset,
+        "tier": wanted.tier,
+        "splits": list(found),
+        "models": list(dict.fromkeys(all_models)),
+        "runtime": wanted.runtime,
+        "version": versions()["cascade-cli"],
+        "sources": _sources(store, wanted, found, set(all_models)),
+    }
+
+
+def _sources(
+    store: Store, wanted: Wanted, found: dict[str, list[Manifest]], models: set[str]
+) -> dict[str, str]:
+    """By path a digest of the rows that are copied, and of what is told of them."""
+    manifests = _costs_of(store, wanted, models)
+    for split, of_models in found.items():
+        extra = cache.find(store, extra_scores.TABLE, wanted.dataset, split)
+        manifests += of_models + [one for one in extra if one.partition.keys["model"] in models]
+    abouts = [(manifest, _told(manifest)) for manifest in manifests]
+    abouts += [_samples_of(store, wanted.dataset, split) for split in found]
+    return {
+        manifest.partition.path: digest([manifest.content, manifest.identity, told])
+        for manifest, told in abouts
+    }
+
+
+def _check_place(target: Store, request: dict[str, Any]) -> None:
+    """InputError where there is anything but an unfinished copy of this request."""
+    copy_marker.check(target, request)
+    if copy_marker.read(target) is None and _holds_anything(target):
+        raise InputError(f"{target.root} is not empty: publish into a new folder")
 
 
 def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -> dict[str, Any]:
@@ -108,16 +189,18 @@ def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -
 
 
 def _holds_anything(target: Store) -> bool:
-    """Files, or folders of the user's own, which an object store does not have."""
+    """Files, or folders of the user's own, which an object store does not have; locks, and what
+    was killed before it had a marker, are nothing."""
     root = target.local_path("") if target.local else None
     with target.faults("read"):
-        return any(root.iterdir()) if root and root.is_dir() else bool(target.files(""))
+        if root and root.is_dir():
+            return any(path.name != ".tmp" for path in root.iterdir())
+        return any(not path.startswith(".tmp/") for path in target.files(""))
 
 
 @contextmanager
-def _whole(target: Store) -> Iterator[None]:
-    """All or nothing: half a copy would read as a cache. The target holds nothing before."""
-    there = target.local and target.local_path("").is_dir()
+def _whole(target: Store, there: bool) -> Iterator[None]:
+    """All or nothing, where a run ends by an error; the folder stays if it was `there` before."""
     try:
         yield
     except BaseException as error:
@@ -132,15 +215,15 @@ def _whole(target: Store) -> Iterator[None]:
 
 
 def _clear(target: Store, keep_root: bool) -> None:
-    """Delete what a copy is made of, and no more."""
+    """Delete what a copy is made of, and no more; the marker last."""
     made = [path for path in target.files("") if path.partition("/")[0] in _MADE]
     target.each(target.delete, made)
     if target.local:
-        root = target.local_path("")
         for name in _MADE:
-            shutil.rmtree(root / name, ignore_errors=True)
-        if not keep_root:
-            root.rmdir()
+            shutil.rmtree(target.local_path(name), ignore_errors=True)
+    copy_marker.remove(target)
+    if target.local and not keep_root:
+        target.local_path("").rmdir()
 
 
 def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:
@@ -155,22 +238,27 @@ def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:
     return found
 
 
+def _samples_of(store: Store, dataset: str, split: str) -> tuple[Manifest, dict[str, Any]]:
+    """The samples, and what their copy tells."""
+    manifest = cache.load(store, Partition.of("samples", dataset=dataset, split=split))
+    if manifest is None:
+        raise InputError(f"the cache has no samples of {dataset}/{split}: extract them")
+    told = _told(manifest) | {"source_fingerprint": manifest.fingerprint}
+    if groups := repeats(store, manifest):
+        told[REPEATS] = groups
+    return manifest, told
+
+
 def _samples(copy: _Copy, split: str) -> None:
     """The labels, under names that say nothing."""
-    partition = Partition.of("samples", dataset=copy.wanted.dataset, split=split)
-    manifest = cache.load(copy.store, partition)
-    if manifest is None:
-        raise InputError(f"the cache has no samples of {copy.wanted.dataset}/{split}: extract them")
+    manifest, told = _samples_of(copy.store, copy.wanted.dataset, split)
     table = cache.read_table(copy.store, manifest).sort_by("sample_id")
     keys = [f"row/{i}" for i in table.column("sample_id").to_pylist()]
     labels = table.column("label").to_numpy()
     copy.fingerprints[split] = fingerprint_of(labels, keys)
     # Without digests: they would find the pictures again.
     renamed = samples_table(table.column("sample_id"), table.column("label"), keys)
-    told = _told(manifest) | {"source_fingerprint": manifest.fingerprint}
-    if groups := repeats(copy.store, manifest):
-        told[REPEATS] = groups
-    cache.write_partition(copy.target, partition, renamed, copy.identity(manifest), told)
+    copy.write(manifest.partition, renamed, copy.identity(manifest), told)
 
 
 def _told(manifest: Manifest) -> dict[str, Any]:
@@ -185,7 +273,7 @@ def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
         identity["logits"] = _logits(copy, manifest).content
     if copy.wanted.tier == "top10":
         _top10(copy, manifest)
-    cache.write_partition(copy.target, scores.partition, table, identity, _told(scores))
+    copy.write(scores.partition, table, identity, _told(scores))
     extra = [_extra(copy, one, identity) for one in extra_scores.stored(copy.store, scores)]
     keys = scores.partition.keys
     return {
@@ -204,20 +292,16 @@ def _extra(copy: _Copy, one: Manifest, scores: dict[str, Any]) -> str:
     identity = one.identity | {key: scores.get(key) for key in ("dataset_fingerprint", "logits")}
     told = _told(one) | {"sign": one.provenance.get("sign")}
     table = cache.read_table(copy.store, one)
-    cache.write_partition(copy.target, one.partition, table, identity, told)
+    copy.write(one.partition, table, identity, told)
     return one.partition.keys["score"]
 
 
 def _logits(copy: _Copy, manifest: Manifest) -> Manifest:
-    _check_logits(copy, manifest)
-    return _written(copy, manifest, manifest.partition, cache.iter_parts(copy.store, manifest))
+    return _by_parts(copy, manifest, manifest.partition, lambda table: table)
 
 
 def _top10(copy: _Copy, manifest: Manifest) -> None:
-    _check_logits(copy, manifest)
-    place = Partition("top10", manifest.partition.values)
-    tables = (top10(table) for table in cache.iter_parts(copy.store, manifest))
-    _written(copy, manifest, place, tables)
+    _by_parts(copy, manifest, Partition("top10", manifest.partition.values), top10)
 
 
 def _check_logits(copy: _Copy, manifest: Manifest) -> None:
@@ -228,21 +312,23 @@ def _check_logits(copy: _Copy, manifest: Manifest) -> None:
         )
 
 
-def _written(
-    copy: _Copy, manifest: Manifest, place: Partition, tables: Iterator[pa.Table]
+def _by_parts(
+    copy: _Copy, manifest: Manifest, place: Partition, change: Callable[[pa.Table], pa.Table]
 ) -> Manifest:
-    """The tables as parts of a partition, with the identity of the logits."""
-    writer = None
+    """The logits after `change` as parts of a partition; parts that are there already are kept."""
+    _check_logits(copy, manifest)
+    if not manifest.parts:
+        raise InputError(f"{manifest.partition} has no rows: extract it again")
+    count = len(manifest.parts)
+    first = change(read_part(copy.store, manifest, manifest.parts[0]))
+    about = (first.schema.remove_metadata(), copy.identity(manifest), _told(manifest))
     with cache.lock(copy.target, place.guard):
-        for index, table in enumerate(tables):
-            schema = table.schema.remove_metadata()
-            writer = writer or PartitionWriter(
-                copy.target, place, schema, copy.identity(manifest), _told(manifest)
-            )
-            writer.write(index, table)
-        if writer is None:
-            raise InputError(f"{manifest.partition} has no rows: extract it again")
-        return writer.finish(len(manifest.parts))
+        writer = PartitionWriter(copy.target, place, *about)
+        for index in writer.missing(count):
+            part = manifest.parts[index]
+            writer.write(index, change(read_part(copy.store, manifest, part)) if index else first)
+        copy.made.append(writer.finish(count))
+    return copy.made[-1]
 
 
 def top10(logits: pa.Table) -> pa.Table:
@@ -277,29 +363,45 @@ def _largest(x: np.ndarray, k: int) -> np.ndarray:
     return found
 
 
+def _costs_of(store: Store, wanted: Wanted, models: set[str]) -> list[Manifest]:
+    """Of the models, and of hashes."""
+    there = [
+        (one, one.partition.keys["model"]) for one in cache.find(store, "costs", wanted.dataset)
+    ]
+    return [one for one, model in there if model in models or model.startswith(costs.HASH)]
+
+
 def _costs(copy: _Copy, models: set[str]) -> None:
-    for manifest in cache.find(copy.store, "costs", copy.wanted.dataset):
-        model = manifest.partition.keys["model"]
-        if model in models or model.startswith("hash:"):
-            costs.merge_from(copy.target, copy.store, manifest)
+    for manifest in _costs_of(copy.store, copy.wanted, models):
+        costs.merge_from(copy.target, copy.store, manifest)
+        copy.made += filter(None, [cache.load(copy.target, manifest.partition)])
 
 
 def _finished(copy: _Copy, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The card and the checksums, last."""
+    """The card and the checksums, and the marker goes."""
     wanted, target = copy.wanted, copy.target
     target.write(CARD, card(wanted.dataset, wanted.tier, rows).encode())
-    files = [entry for entry in target.entries("") if not entry.path.startswith(".tmp/")]
-    sums = [
-        f"{hashlib.sha256(target.read(entry.path)).hexdigest()}  {entry.path}\n" for entry in files
-    ]
+    sums, size = [], 0
+    for path in sorted([CARD, *copy.paths]):
+        content = target.read(path)
+        sums.append(f"{hashlib.sha256(content).hexdigest()}  {path}\n")
+        size += content.size
     target.write(SUMS, "".join(sums).encode())
+    _sweep(target)
+    copy_marker.remove(target)
     if target.local:
         shutil.rmtree(target.local_path(".tmp"), ignore_errors=True)
     return {
         "publish": target.root,
         "dataset": wanted.dataset,
         "tier": wanted.tier,
-        "files": len(files) + 1,
-        "size_bytes": sum(entry.size_bytes for entry in files),
+        "files": len(sums) + 1,
+        "size_bytes": size,
         "models": rows,
     }
+
+
+def _sweep(target: Store) -> None:
+    """What killed runs had not finished writing; locks go with their holders."""
+    left = [path for path in target.files(".tmp") if not path.startswith(_LOCKS)]
+    target.each(target.delete, left)

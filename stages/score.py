@@ -161,6 +161,9 @@ def load(
         return np.stack([_column(table, name) for table in tables])
 
     def make(name: str) -> np.ndarray:
+        for table, manifest in zip(tables, manifests.values(), strict=True):
+            if name in LABEL_FREE and name not in table.column_names:
+                raise _of_another_version(store, manifest, name, there)
         return np.stack([column(store, manifest, name, ids) for manifest in manifests.values()])
 
     return ScoreSet(
@@ -173,6 +176,16 @@ def load(
         correct=stack("correct"),
         scores=Columns({name: stack(name) for name in LABEL_FREE if name in there}, make),
         manifests=tuple(manifests.values()),
+    )
+
+
+def _of_another_version(store: Store, manifest: Manifest, name: str, there: set[str]) -> InputError:
+    keys = manifest.partition.keys
+    place = f"{keys['model']} on {keys['dataset']}/{keys['split']}"
+    own = ",".join(each for each in LABEL_FREE if each in there)
+    return InputError(
+        f"{store.root} has no score {name} of {place}, as another version made it, and no logits "
+        f"to make it from: fetch a newer copy or one with logits, or give --scorefn {own}"
     )
 
 

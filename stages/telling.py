@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 
-from cache import Manifest, Store
+from cache import Manifest, Store, copy_marker
 from cache.parts import part_intact
 
 
 @lru_cache(maxsize=64)
 def once(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(" ".join(line.split()), file=sys.stderr, flush=True)
 
 
 def sound(store: Store, manifest: Manifest) -> bool:
@@ -23,3 +23,13 @@ def sound(store: Store, manifest: Manifest) -> bool:
         path = store.describe(f"{place.path}/{part.name}")
         once(f"{path} is missing or damaged: what it held is made again from the logits")
     return not damaged
+
+
+def unfinished_copy(store: Store) -> None:
+    """Warn where the cache is a published copy whose export has not come to its end."""
+    request = copy_marker.read(store)
+    if request is not None:
+        what = copy_marker.describe(request)
+        once(
+            f"warning: {store.root} is an unfinished copy{what}: run its export again to finish it"
+        )

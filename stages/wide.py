@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 import cache
 from cache import InputError, Partition, Store
-from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 
 
@@ -28,7 +27,7 @@ def wide(store: Store, scores: ScoreSet, extra: Sequence[str] = ()) -> pa.Table:
     cache.same_images([samples, *scores.manifests])
     keys = cache.read_table(store, samples).sort_by("sample_id").column("key")
     columns = {"sample_id": scores.sample_ids, "label": scores.labels, "key": keys}
-    names = (*LABEL_FREE, *extra)
+    names = (*scores.own, *extra)
     for m, model in enumerate(scores.models):
         columns[f"{model}_prediction"] = scores.predictions[m]
         columns[f"{model}_correct"] = scores.correct[m]

@@ -66,7 +66,7 @@ def run(
     """
     check(store, reported, pair, score)
     pricer = pricer or Pricer(reported, some_macs(reported.macs))
-    space = Space(tuple(rules(names_with(score))))
+    space = Space(tuple(rules(names_with(reported, score))))
     asked = (priced(pricer), space, question or Question())
     searched = Searched.of(Search.of(reported, plan, *asked, progress))
     subject = _subject(store, searched, pricer, pair, score, progress)

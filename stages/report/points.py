@@ -80,7 +80,7 @@ class Subject:
     @property
     def names(self) -> tuple[str, ...]:
         """The scores that the report is about."""
-        return names_with(self.score)
+        return names_with(self.reported, self.score)
 
     @property
     def cross_fitted(self) -> bool:
@@ -121,7 +121,7 @@ def gather(
     """Every pair's operating points, each pair's best cascade, and what the page opens with: the
     `answer` where it is asked about, else the best with these models and this score; None is any.
     `baseline` bool [N] is right where a model is that was asked for to compare with."""
-    pairs, question = all_pairs(reported.models), Question(names_with(score))
+    pairs, question = all_pairs(reported.models), Question(names_with(reported, score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
     rows, fitted = [], []
     found = cross_fitted_points(reported, plan, pairs, question, baseline)
@@ -165,9 +165,9 @@ def answers(pair: Wanted, score: str | None, answer: Row) -> bool:
     return answer["model_2"] is not None and not any((*pair, score))
 
 
-def names_with(score: str | None) -> tuple[str, ...]:
-    """The rule's own scores, and this one where it is a package's."""
-    return LABEL_FREE if score is None else (*LABEL_FREE, *own((score,)))
+def names_with(scores: ScoreSet, score: str | None) -> tuple[str, ...]:
+    """The rule's own scores that are there, and this one where it is a package's."""
+    return scores.own if score is None else (*scores.own, *own((score,)))
 
 
 def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,0 +1,70 @@
+"""The marker of a published copy that is not complete: written before the rest, removed last.
+
+It holds what was asked for, so that the same request, and no other, goes on where a killed one
+ended.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cache.errors import InputError
+from cache.provenance import differences
+from cache.store import Store
+
+MARKER = "UNFINISHED.json"
+_FEW = 3
+
+Request = dict[str, Any]
+
+
+def write(store: Store, request: Request) -> None:
+    store.write(MARKER, json.dumps(request, indent=1, ensure_ascii=False).encode())
+
+
+def read(store: Store) -> Request | None:
+    """What the unfinished copy is to hold; None where there is no marker, {} where it is damaged.
+
+    `dataset`, `tier`, `splits`, `models` are there, and whatever else must agree to go on.
+    """
+    try:
+        found = json.loads(store.read(MARKER).to_pybytes())
+        describe(found)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return dict(found)
+
+
+def remove(store: Store) -> None:
+    store.delete(MARKER)
+
+
+def check(store: Store, request: Request) -> None:
+    """InputError where the unfinished copy there, if any, is of another request."""
+    there = read(store)
+    if there is None or there == json.loads(json.dumps(request)):
+        return
+    differing = differences(there, request)
+    more = f" and {len(differing) - _FEW} more" if len(differing) > _FEW else ""
+    changed = "; ".join(differing[:_FEW]) + more if there else "its marker is damaged"
+    raise InputError(
+        f"{store.root} holds an unfinished copy{describe(there)}, not what is asked for now "
+        f"({changed}): finish it by its own command, or publish into a new folder"
+    )
+
+
+def describe(request: Request) -> str:
+    """` of digits (tier scores, splits test, val, models a, b)`; nothing of a damaged marker."""
+    if not request:
+        return ""
+    splits, models = (_few(request[key]) for key in ("splits", "models"))
+    tier = request["tier"]
+    return f" of {request['dataset']} (tier {tier}; splits {splits}; models {models})"
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:_FEW])
+    return shown if len(names) <= _FEW else f"{shown} … ({len(names)} in all)"
