@@ -15,6 +15,7 @@ class InputError(Exception):
 
 
 _FEW = 8
+_LONG = 200  # characters of a name
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -36,7 +37,8 @@ def one_of(what: str, found: object, choices: object, listing: str = "") -> Inpu
     else:
         told, lists = ", ".join(names) or "nothing", ""
     hint = f"did you mean {near!r}?" if near else f"choose from {told}"
-    return InputError(f"unknown {what} {str(found)!r}: {hint}{lists}")
+    shown = str(found) if len(str(found)) <= _LONG else f"{str(found)[:_LONG]}…"
+    return InputError(f"unknown {what} {shown!r}: {hint}{lists}")
 
 
 def nearest(found: str, names: Sequence[str]) -> str | None:

@@ -52,9 +52,8 @@ def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {os.fspath(path)}: {reason}; check the path") from error
     if len(data) > limit:
-        raise InputError(
-            f"cannot read {os.fspath(path)}: it is larger than {limit >> 20} MiB; check the path"
-        )
+        most = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+        raise InputError(f"cannot read {os.fspath(path)}: it is larger than {most}; check the path")
     return data
 
 

@@ -58,7 +58,7 @@ class Store:
     """A cache root. Paths are relative to it, with forward slashes, and never lead out of it."""
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = os.fspath(root or default_root())
+        self.root = os.fspath(default_root() if root is None else root)
         self.local, self._fs, self.base = _open_root(self.root)
 
     def read(self, path: str) -> pa.Buffer:

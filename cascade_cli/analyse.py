@@ -9,11 +9,12 @@ import typer
 from cascade_cli import options as opt
 from cascade_cli import prices
 from cascade_cli.output import (
-    check_table_file,
+    TableFile,
     print_json,
     print_table,
     print_text,
     say,
+    table_file,
     write_rows,
 )
 
@@ -131,6 +132,7 @@ def threshold(
     batch_size: prices.BatchSize = 1,
     baseline: prices.Baseline = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -143,7 +145,7 @@ def threshold(
     from cascade_cli import asking, gather
     from stages import threshold as stage
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     store = Store(cache)
     question = _question(store, scorefn, postcheck, objective, n_threshold_values)
     pair = asking.pair(model_1, model_2, all_pairs)
@@ -160,7 +162,7 @@ def threshold(
     everyone = prices.with_references(store, reported) if wanted else reported
     priced = prices.of_cascades(store, everyone, reported.models, asked)
     rows = stage.run(store, reported, fitted, pairs, question, priced)
-    _show_points(reported, fitted, rows, output, as_json)
+    _show_points(reported, fitted, rows, table, as_json)
 
 
 def _question(
@@ -185,13 +187,12 @@ def _show_points(
     reported: ScoreSet,
     fitted: FitPlan,
     rows: list[dict[str, Any]],
-    output: str | None,
+    table: TableFile | None,
     as_json: bool,
 ) -> None:
     for note in fitted.notes:
         say(note)
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         print_json(_about(reported, fitted) | {"rows": rows})
         return
@@ -286,6 +287,7 @@ def heterogeneity(
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -300,7 +302,7 @@ def heterogeneity(
     from cascade_cli import asking, gather
     from stages import heterogeneity as stage
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     asking.refuse(context, *(_ALL_METRICS if predict else _NO_CASCADES))
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
@@ -311,15 +313,14 @@ def heterogeneity(
     scores = gather.reported(store, dataset, split, wanted, images, runtime)
     if predict:
         fitted = gather.fit_plan(store, scores, fit_split, images, runtime)
-        _predicted(store, scores, fitted, output, as_json)
+        _predicted(store, scores, fitted, table, as_json)
         return
     matrix = stage.run(store, scores, metric)
     rows = [
         {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
         for model, line in zip(scores.models, matrix, strict=True)
     ]
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         head = {"dataset": scores.dataset, "split": scores.split, "metric": metric}
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
@@ -332,7 +333,7 @@ _NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or
 
 
 def _predicted(
-    store: Store, reported: ScoreSet, fitted: FitPlan, output: str | None, as_json: bool
+    store: Store, reported: ScoreSet, fitted: FitPlan, table: TableFile | None, as_json: bool
 ) -> None:
     from cascade_cli import gather
     from stages import predicting
@@ -341,8 +342,7 @@ def _predicted(
     rows, gains = predicting.run(store, reported, fitted)
     for note in fitted.notes:
         say(note)
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         print_json(_about(reported, fitted) | {"predictors": rows, "gains": gains})
         return

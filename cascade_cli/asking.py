@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from cascade_cli.options import no_share
 from cascade_cli.output import say
+from cascade_cli.streams import visible
 
 if TYPE_CHECKING:
     import typer
@@ -29,6 +33,35 @@ def dataset_for(dataset: str | None, model: str | None = None) -> str:
         return dataset_of(model)
     except InputError as error:
         raise InputError(f"{error}; for a model of your own give --dataset") from error
+
+
+def is_there(store: Store) -> bool:
+    """Whether a cache was begun: its folder, or where it has none something in it."""
+    if store.local:
+        return os.path.exists(store.base)
+    return any(store.files(folder) for folder in ("_manifests", ".tmp/receipts"))
+
+
+def check_there(store: Store) -> None:
+    """A cache that was named and is not there may be a slip of the pen: ask before making it."""
+    from cache.store import DEFAULT_ROOT
+
+    if store.root == DEFAULT_ROOT or is_there(store):
+        return
+    fill = f"check --cache, or fill it by `cascade extract --cache {shlex.quote(store.root)}`"
+    confirm(f"there is no cache at {store.root}: make it and run every model first?", fill)
+
+
+def confirm(question: str, instead: str) -> None:
+    """Ask; InputError, with what to do instead, where nobody is there, Abort where the answer is
+    no."""
+    import typer
+
+    from cache import InputError
+
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody is there to ask: {instead}")
+    typer.confirm(visible(question), abort=True, err=True)
 
 
 def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] = ()) -> str:
@@ -259,4 +292,7 @@ def risks(certify: str) -> tuple[float, float]:
         raise InputError(
             f"--certify {certify!r} is not understood: give MAX_LOSS,RISK, as 0.01,0.1"
         ) from error
+    if any(no_share(each) for each in (epsilon, delta)):
+        wrong = "; ".join(filter(None, map(no_share, (epsilon, delta))))
+        raise InputError(f"--certify {certify}: {wrong}")
     return epsilon, delta

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli.output import check_table_file, print_json, print_table, say, write_rows
+from cascade_cli.output import print_json, print_table, say, table_file, write_rows
 
 COLUMNS = {
     "model": "model",
@@ -43,6 +43,7 @@ def calibrate(
         str | None,
         typer.Option("-o", "--output", help="Reliability diagrams' bins: a .csv or .parquet file."),
     ] = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     figures: Annotated[
         str | None, typer.Option("--figures", help="Folder for the diagrams as PNG and SVG.")
     ] = None,
@@ -58,15 +59,14 @@ def calibrate(
     from cascade_cli import asking, gather
     from stages import calibrate as stage
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     store, images = Store(cache), gather.Images(data, weights)
     reported = gather.reported(store, dataset, split, asking.names(models), images, runtime)
     fitted = gather.fit_plan(store, reported, fit_split, images, runtime)
     for note in fitted.notes:
         say(note.replace("λ is", "the temperature is"))
     rows, bins = stage.run(store, reported, fitted)
-    if output is not None:
-        write_rows(bins, output)
+    write_rows(bins, table)
     files = [] if figures is None else _drawn(rows, bins, figures)
     if as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}

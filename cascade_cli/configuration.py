@@ -10,6 +10,8 @@ objective = "1se"
 from __future__ import annotations
 
 import os
+import re
+import reprlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,11 @@ FILE, VARIABLE, PREFIX, EVERYWHERE = "cascade.toml", "CASCADE_CONFIG", "CASCADE_
 _NOT_ASKED = {"help", "version", "install_completion", "show_completion"}
 # Commands of which nothing else can be set: what goes is said each time.
 _ONLY = {"cache rm": {"cache", "json", "yes"}}
+
+_SHOWN = 200  # characters of a value
+LARGEST = 2**63  # of whole numbers; one of 5,000 digits cannot even be printed
+# A key in so many parts, for which tomllib takes the square of their number.
+_DEEP_KEY = re.compile(r"""(?<!["'\w.-])(?:["'\w-]+[ \t]*\.[ \t]*){32}""")
 
 Commands = dict[str, dict[str, Any]]  # click options by long name, by command
 
@@ -42,9 +49,12 @@ def file_in_force() -> str | None:
     named = os.environ.get(VARIABLE)
     if named is not None:
         return named or None
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it was deleted
+        return None
     found = (folder / FILE for folder in (here, *here.parents))
-    return next((str(path) for path in found if os.path.isfile(path)), None)
+    return next((str(path) for path in found if os.path.lexists(path)), None)
 
 
 def asked() -> bool:
@@ -138,28 +148,52 @@ def _value(source: str, key: str, value: Any, option: Any) -> Any:
     """A list is what commas separate on the command line, unless the option may be repeated."""
     from cache.errors import InputError
 
-    if isinstance(value, dict) or (option.is_flag and not isinstance(value, bool)):
+    if not usable(value) or (option.is_flag and not isinstance(value, bool)):
         wanted = "true or false" if option.is_flag else "a string, number or list"
-        raise InputError(f"{source}: {key} = {value!r} is not understood: give {wanted}")
+        raise InputError(f"{source}: {key} = {brief(value)} is not understood: give {wanted}")
     if isinstance(value, list):
         return value if option.multiple else ",".join(map(str, value))
     return value
 
 
+def usable(value: Any) -> bool:
+    """Whether an option can be this: a text, a number that can be printed, a list of such."""
+    if isinstance(value, list):
+        return all(usable(each) and not isinstance(each, list) for each in value)
+    if isinstance(value, int):
+        return abs(value) < LARGEST
+    return not isinstance(value, dict)
+
+
+def brief(value: Any) -> str:
+    """A value as a message shows it, however large or deep it is."""
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = _SHOWN
+    try:
+        text = shown.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _read(path: str) -> dict[str, Any]:
     from cache.errors import InputError
+    from cache.files import read_text
 
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
+    text = read_text(path)
+    if deep := _DEEP_KEY.search(text):
+        line = text.count("\n", 0, deep.start()) + 1
+        raise InputError(
+            f"{path}, line {line}: a key of more than 32 parts: write [section] and key"
+        )
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check ${VARIABLE}") from error
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+        raise InputError(f"{path} is no TOML: {str(error)[:200]}") from error
 
 
 def _from_environment(known: Commands) -> Iterator[Setting]:

@@ -8,7 +8,15 @@ import typer
 
 from cascade_cli import asking, prices, requests
 from cascade_cli import options as opt
-from cascade_cli.output import check_table_file, print_json, print_table, progress, write_file
+from cascade_cli.output import (
+    TableFile,
+    print_json,
+    print_table,
+    progress,
+    table_file,
+    without_formulas,
+    write_file,
+)
 from cascade_cli.policies import How, deploy
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ MODES = {
         *("memory", "memory_size", "memory_radius", "memory_trust"),
         *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
     },
-    "output": {"models", "scorefn", "data", "weights"},
+    "output": {"models", "scorefn", "data", "weights", "for_spreadsheets"},
     "publish": {"models", "tier"},
 }
 PUBLISHED_COLUMNS = {
@@ -50,6 +58,7 @@ def export(
         str | None,
         typer.Option("-o", "--output", help="Write one row per image to this .csv or .parquet."),
     ] = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     publish: Annotated[
         str | None,
         typer.Option("--publish", help="Write a copy of the cache to publish to this folder."),
@@ -97,6 +106,7 @@ def export(
     from cascade_cli.gather import Images
 
     mode = _mode(context)
+    table = table_file(output, for_spreadsheets) if mode == "output" else None
     threshold = asking.threshold_or_fit(context, threshold)
     requests.memory_or_none(context, memory)
     kept = requests.Asked(memory=memory, size=memory_size, radius=memory_radius, trust=memory_trust)
@@ -109,9 +119,9 @@ def export(
     if pair is not None:
         rule, fit = (scorefn, threshold, postcheck), (objective, fit_split)
         found, show = _policy(store, str(policy), pair, rule, fit, where, how), _show_promise
-    elif mode == "output":
+    elif table is not None:
         extra = asking.package_scores(store, scorefn)
-        found, show = _wide(store, str(output), names, where, how, extra), _show_wide
+        found, show = _wide(store, table, names, where, how, extra), _show_wide
     else:
         found, show = _publish(store, str(publish), tier, names, where, how), _show_published
     if as_json:
@@ -179,21 +189,24 @@ def _show_promise(found: dict[str, Any]) -> None:
 
 def _wide(
     store: Store,
-    path: str,
+    to: TableFile,
     models: list[str] | None,
     where: tuple[str, str | None],
     how: How,
     extra: list[str],
 ) -> dict[str, Any]:
+    import polars as pl
+
     from cascade_cli import gather
     from stages import wide as stage
 
-    check_table_file(path)
     split = gather.report_split(store, *where)
     scores = gather.scores(store, where[0], split, models, how.images, how.runtime)
     table = stage.wide(store, scores, extra)
-    write_file(path, stage.writers(table))
-    head = {"output": path, "dataset": where[0], "split": split, "models": list(scores.models)}
+    if to.for_spreadsheets:
+        table = without_formulas(pl.DataFrame(table)).to_arrow()
+    write_file(to.path, stage.writers(table))
+    head = {"output": to.path, "dataset": where[0], "split": split, "models": list(scores.models)}
     return head | {"rows": table.num_rows, "columns": table.column_names}
 
 

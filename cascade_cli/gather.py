@@ -115,6 +115,8 @@ def or_extracted(
         usual = extract_splits(dataset, images)  # a split to fit λ on comes along
         alone = alone or split not in usual or images.variants != ("identity",)
         splits = [split] if alone else usual
+        if not asking.is_there(store):
+            say(f"there is no cache at {store.root} yet: it is made now")
         say(f"the cache lacks logits of {', '.join(wanted)}: extracting {', '.join(splits)} first")
         extract(store, dataset, splits, wanted, [], images)
         return found()

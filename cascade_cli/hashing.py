@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli.output import check_table_file, print_json, print_table, progress, say, write_rows
+from cascade_cli.output import print_json, print_table, progress, say, table_file, write_rows
 
 if TYPE_CHECKING:
     from cache import Store
@@ -90,6 +90,7 @@ def hash_images(
     ] = True,
     device: opt.Device = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -103,7 +104,7 @@ def hash_images(
     from cascade_cli import asking, gather
     from stages.variants import checked
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     _check_together(robustness, figures)
     images = gather.Images(
         data,
@@ -125,8 +126,7 @@ def hash_images(
         rows = hash_splits(store, dataset, splits, names, images)
         costs = measure(store, dataset, splits[-1], names, images) if profile else []
         report = {"hashes": rows, "costs": costs}
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         print_json({"dataset": dataset} | report)
         return

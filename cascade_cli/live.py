@@ -133,6 +133,7 @@ def live(
         asking.refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
         result = _one_model(request)
     else:
+        asking.check_there(store)
         rule = (scorefn, threshold, postcheck)
         result = _cascade(request, rule, objective, fit_split, baseline, wanted)
     busy.warn(_timed(result))

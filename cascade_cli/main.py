@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -35,9 +34,11 @@ from cascade_cli import (
     search,
     simulate,
 )
+from cascade_cli.entry import INTERRUPTED
 from cascade_cli.output import say
+from cascade_cli.streams import guarded, visible
 
-INTERRUPTED, READER_LEFT = 130, 141
+READER_LEFT = 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
 _RESUMING = {"extract", "hash"}
 
@@ -98,27 +99,26 @@ def main() -> None:
 
     141: whoever read the output has closed it.
     """
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal without λ gets an escape for it
-        sys.stdout.reconfigure(errors="backslashreplace")
-    _check_words(sys.argv[1:])
-    try:
-        status = _status()
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):  # what they still hold goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        sys.exit(READER_LEFT)
-    except Exception as error:
-        message = _users_fault(error)
-        if message is None:
-            raise
-        _quit(message, 2)
-    if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
-        goes_on = ", it goes on after the last whole part" if _RESUMING & set(sys.argv[1:2]) else ""
-        _quit(f"interrupted: run the same command again{goes_on}", INTERRUPTED)
-    sys.exit(status if isinstance(status, int) else 0)
+    with guarded() as stdout_there:
+        try:
+            _check_place(stdout_there)
+            _check_words(sys.argv[1:])
+            status = _status()
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        except BrokenPipeError:
+            sys.exit(READER_LEFT)
+        except Exception as error:
+            message = _users_fault(error)
+            if message is None:
+                raise
+            _quit(message, 2)
+        if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
+            resumes = _RESUMING & set(sys.argv[1:2])
+            goes_on = ", it goes on after the last whole part" if resumes else ""
+            _quit(f"interrupted: run the same command again{goes_on}", INTERRUPTED)
+        sys.exit(status if isinstance(status, int) else 0)
 
 
 def _status() -> Any:
@@ -139,10 +139,25 @@ def _defaults() -> dict[str, Any] | None:
     try:
         return configuration.default_map(typer.main.get_command(app))
     except InputError as error:
-        if _HELP.isdisjoint(sys.argv[1:]) and sys.argv[1:]:
+        if not _only_help():
             raise
         say(f"warning: {error}")
         return None
+
+
+def _only_help() -> bool:
+    return not sys.argv[1:] or not _HELP.isdisjoint(sys.argv[1:])
+
+
+def _check_place(stdout_there: bool) -> None:
+    """There must be a place to work in, and one to print to."""
+    if not stdout_there:
+        _quit("stdout is closed: open it, or send it somewhere, as >answer.txt", 2)
+    try:
+        os.getcwd()
+    except OSError:
+        if not _only_help():
+            _quit("the working directory is gone: change to one that is there", 2)
 
 
 def _check_words(words: list[str]) -> None:
@@ -170,8 +185,7 @@ def _users_fault(error: Exception) -> str | None:
 
 
 def _quit(message: str, status: int) -> None:
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message)
-    print(f"cascade: {shown}", file=sys.stderr)
+    print(f"cascade: {visible(message)}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import options as opt
-from cascade_cli.output import check_table_file, print_json, print_table, write_rows
+from cascade_cli.output import print_json, print_table, table_file, write_rows
 from cascade_cli.prices import number
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def margin(
     fit_split: opt.FitSplit = None,
     weights: opt.WeightsDir = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -77,7 +78,7 @@ def margin(
     from cascade_cli import asking, gather
     from stages import margins as stage
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     threshold = asking.threshold_or_fit(context, threshold)
     pair = asking.required_pair(model_1, model_2)
     store, images = Store(cache), gather.Images(data, weights)
@@ -92,8 +93,7 @@ def margin(
     rule = (scorefn, threshold, postcheck)
     cascade, fit = gather.decided(store, here, pair, rule, objective, fit_split, images, first)
     rows, changed = stage.run(store, here, there or None, cascade, noises)
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         head = {"dataset": dataset, "split": split, **{key: rows[0][key] for key in _HEAD}}
         print_json(head | fit | {"rows": rows, "changed": changed})

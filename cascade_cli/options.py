@@ -6,6 +6,24 @@ from typing import Annotated
 
 import typer
 
+
+def no_share(value: float) -> str | None:
+    """What is wrong with a share of 1, and what to give instead; None where it is one."""
+    if 0 <= value <= 1:
+        return None
+    if 1 < value <= 100:
+        share = float(f"{value / 100:.12g}")
+        return f"{value:.12g} is more than 1: give {share:.12g} for {value:.12g} %"
+    return f"{value:g} is no share: give a number from 0 to 1"
+
+
+def share(value: float | None) -> float | None:
+    """A callback for options that are shares of 1."""
+    if value is not None and (wrong := no_share(value)):
+        raise typer.BadParameter(wrong)
+    return value
+
+
 Cache = Annotated[
     str | None,
     typer.Option("--cache", help="Cache: a folder or URI. [default: $CASCADE_CACHE or artifacts]"),
@@ -74,4 +92,11 @@ Precision = Annotated[str, typer.Option("--precision", help="fp32, tf32, bf16 or
 Decoder = Annotated[str, typer.Option("--decoder", help="What decodes images: pil or torchcodec.")]
 Output = Annotated[
     str | None, typer.Option("-o", "--output", help="Also write to this .csv or .parquet file.")
+]
+ForSpreadsheets = Annotated[
+    bool,
+    typer.Option(
+        "--for-spreadsheets",
+        help="In a .csv, put ' before texts that a spreadsheet would take for formulas.",
+    ),
 ]

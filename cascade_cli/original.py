@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from cascade_cli.configuration import brief, usable
 from cascade_cli.output import say
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Any] = {
     "dataset_path": _TEXT,
     "root_password": None,
 }
+LARGEST_FILE = 1 << 14  # bytes: 20 times the original's own, and PyYAML reads 100 kB a second
 # Numbers as YAML 1.2 and Python write them; the YAML 1.1 that PyYAML reads wants 1.0e-3.
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
@@ -88,12 +90,11 @@ def _read(path: str) -> dict[str, Any]:
     import yaml
 
     from cache.errors import InputError, one_of
+    from cache.files import read_text
 
+    text = read_text(path, LARGEST_FILE)
     try:
-        with open(path, encoding="utf-8") as file:
-            found = yaml.load(file, _loader())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check --config") from error
+        found = yaml.load(text, _loader())
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no YAML ({type(error).__name__}): check --config") from error
     if not isinstance(found, dict):
@@ -138,5 +139,6 @@ def _fits(path: str, where: str, value: Any, allowed: tuple[str, Any] | None) ->
     if value is None or allowed is None:
         return
     words, kinds = allowed
-    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-        raise InputError(f"{path}: {where} is {value!r}, not {words}")
+    truth = isinstance(value, bool) and kinds is not bool
+    if not isinstance(value, kinds) or truth or not usable(value):
+        raise InputError(f"{path}: {where} is {brief(value)}, not {words}")

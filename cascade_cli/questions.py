@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_cli.options import share
+
 if TYPE_CHECKING:
     from stages.pricing import Pricer
     from stages.questions import Question
 
 MinAccuracy = Annotated[
     float | None,
-    typer.Option("--min-accuracy", min=0, max=1, help="The cheapest this accurate, 0 to 1."),
+    typer.Option("--min-accuracy", callback=share, help="The cheapest this accurate, 0 to 1."),
 ]
 MaxCost = Annotated[
     str | None,
@@ -30,12 +32,17 @@ Match = Annotated[
 BestAccuracy = Annotated[bool, typer.Option("--best-accuracy", help="The most accurate.")]
 Within = Annotated[
     float | None,
-    typer.Option("--within", help="How much less accurate still matches. [default: 0.01]"),
+    typer.Option(
+        "--within",
+        callback=share,
+        help="How much less accurate still matches, 0.01: one point. [default: 0.01]",
+    ),
 ]
 Confidence = Annotated[
     float | None,
     typer.Option(
         "--confidence",
+        callback=share,
         help="Test the answer, to be this sure that it does what is asked: 0.95, as --match is.",
     ),
 ]

@@ -9,7 +9,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import prices, questions
-from cascade_cli.output import print_json, print_text, progress, say
+from cascade_cli.output import check_output, print_json, print_text, progress, say
 
 if TYPE_CHECKING:
     from cache import Store
@@ -77,6 +77,7 @@ def report(
     from stages.certify import Limits
     from stages.report.searched import priced
 
+    check_output(output, (".html", ".htm"))
     given = questions.given(min_accuracy, max_cost, match, best_accuracy)
     question = questions.only(given, within, confidence)
     limits = None if certify is None else Limits(*asking.risks(certify))

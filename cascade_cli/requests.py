@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_cli import asking
+from cascade_cli import options as opt
 from cascade_cli.output import say
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ Duplicates = Annotated[
 ]
 Rotations = Annotated[
     float,
-    typer.Option("-r", "--rotations", help="Probability that a copy is turned or mirrored."),
+    typer.Option(
+        "-r",
+        "--rotations",
+        callback=opt.share,
+        help="Probability that a copy is turned or mirrored.",
+    ),
 ]
 Order = Annotated[
     str, typer.Option("--order", help="Copies appended at the end, or shuffled among all.")
@@ -64,7 +70,11 @@ MemoryRadius = Annotated[
 ]
 MemoryTrust = Annotated[
     float | None,
-    typer.Option("--memory-trust", help="Store only answers whose score reaches this."),
+    typer.Option(
+        "--memory-trust",
+        callback=opt.share,
+        help="Store only answers whose score reaches this.",
+    ),
 ]
 
 

@@ -10,12 +10,12 @@ import typer
 from cascade_cli import options as opt
 from cascade_cli import prices
 from cascade_cli.output import (
-    check_table_file,
     print_json,
     print_table,
     print_text,
     progress,
     say,
+    table_file,
     write_rows,
 )
 
@@ -88,6 +88,7 @@ def rules(
     batch_size: prices.BatchSize = 1,
     baseline: prices.Baseline = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -100,7 +101,7 @@ def rules(
     from cascade_cli import asking, gather
     from stages import rules as stage
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     pair = asking.pair(model_1, model_2, all_pairs)
     if pair:
         asking.refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
@@ -120,8 +121,7 @@ def rules(
         rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
     for note in (*fitted.notes, *notes):
         say(note)
-    if output is not None:
-        write_rows(rows, output)
+    write_rows(rows, table)
     if as_json:
         print_json(_about(reported, fitted, notes) | {"rows": rows})
         return

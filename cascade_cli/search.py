@@ -10,7 +10,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli import policies, prices, questions
-from cascade_cli.output import check_table_file, print_json, progress, say, write_rows
+from cascade_cli.output import print_json, progress, say, table_file, write_rows
 from cascade_cli.search_shown import show
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def search(
     ] = None,
     max_usage: Annotated[
         float | None,
-        typer.Option("--max-usage", min=0, max=1, help="Of --certify: also cap the use of B."),
+        typer.Option(
+            "--max-usage", callback=opt.share, help="Of --certify: also cap the use of B, 0 to 1."
+        ),
     ] = None,
     stages: Annotated[
         int, typer.Option("--stages", min=2, max=3, help="3: also chains of three models.")
@@ -85,6 +87,7 @@ def search(
         typer.Option("--policy", help="Also write the answer, a pair, to this folder: see export."),
     ] = None,
     output: opt.Output = None,
+    for_spreadsheets: opt.ForSpreadsheets = False,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -98,7 +101,7 @@ def search(
     from stages import search as stage
     from stages.found import Space
 
-    check_table_file(output)
+    table = table_file(output, for_spreadsheets)
     given = questions.given(min_accuracy, max_cost, match, best_accuracy)
     question = _question(given, certify, within, confidence)
     if certify is None:
@@ -112,6 +115,7 @@ def search(
             "--best-accuracy, --min-accuracy or --max-cost"
         )
     _one_by_one(certify, stages, optimism, batch_size)
+    promise = _promise(certify, bound, reference, max_usage)
     store, wanted = Store(cache), asking.names(models)
     space = Space(_table(store, scorefn, postcheck), stages)
     images = gather.Images(data, weights)
@@ -121,7 +125,8 @@ def search(
     asked = prices.Asked(cost, cost_device, batch_size, baseline)
     pricer = _pricer(store, reported, asked)
     limit = questions.limit(max_cost, pricer)
-    promise = _promise(certify, bound, reference, max_usage, limit)
+    if promise is not None:
+        promise = replace(promise, limits=replace(promise.limits, cost=limit))
     question = questions.bounded(question, limit, reported.models)
     with progress("searching again on folds") as tell:
         asking_for = stage.Search.of(reported, fitted, pricer, space, question, tell)
@@ -135,8 +140,7 @@ def search(
             found["policy"] = _deployed(store, found, asking_for.reported, how, policy)
         except InputError as error:
             refused = error  # the answer is no less of one
-    if output is not None:
-        write_rows(stage.rows_of(found), output)
+    write_rows(stage.rows_of(found), table)
     if as_json:
         print_json(found)
     else:
@@ -239,7 +243,6 @@ def _promise(
     bound: str | None,
     reference: str | None,
     max_usage: float | None,
-    max_cost: float | None,
 ) -> Promise | None:
     if certify is None:
         return None
@@ -247,5 +250,5 @@ def _promise(
     from stages.certify import Limits
     from stages.guarantee import Promise
 
-    limits = Limits(*risks(certify), bound or "binomial", max_usage, max_cost)
+    limits = Limits(*risks(certify), bound or "binomial", max_usage)
     return Promise(limits, reference)

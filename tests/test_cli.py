@@ -162,7 +162,7 @@ def test_report_in_json(own, tmp_path):
 
 
 def test_import_in_json(tmp_path):
-    np.save("x.npy", np.eye(5))
+    np.save("x.npy", 2 * np.eye(5))
     np.save("y.npy", np.arange(5))
     args = ("--dataset", "mine", "--split", "a", "--model", "b", "--logits", "x.npy")
     found = cascade("import", *args, "--labels", "y.npy", "--json").json
@@ -590,7 +590,7 @@ def test_what_is_named_twice_is_told_once(key, own):
 
 def test_missing_logits_name_the_command(tmp_path):
     """Of a data set whose logits were all imported, the one that imports; which then works."""
-    np.save("x.npy", np.eye(5))
+    np.save("x.npy", 2 * np.eye(5))
     np.save("y.npy", np.arange(5))
     given = ("--dataset", "mine", "--split", "a", "--model", "b", "--labels", "y.npy")
     assert cascade("import", *given, "--logits", "x.npy").status == 0
