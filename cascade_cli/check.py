@@ -45,7 +45,12 @@ def check(
         str | None, typer.Option("--split", help="Images to check on. [default: the promise's]")
     ] = None,
     alpha: Annotated[
-        float, typer.Option("--alpha", help="Rate of false alarms, of all the tests together.")
+        float,
+        typer.Option(
+            "--alpha",
+            callback=opt.share,
+            help="Rate of false alarms, of all the tests together.",
+        ),
     ] = 0.05,
     data: opt.Data = None,
     weights: opt.WeightsDir = None,
@@ -92,6 +97,8 @@ def _checked(
         say(note)
     row = simulated(store, scores, cascade, {}, _as_promised(store, scores, deployed, how))
     figures = stage.check(promise, row, alpha)
+    models = _models(scores, deployed)
+    _refuse_edited(scores, deployed, row, models)
     return {
         "policy": deployed.where,
         "dataset": deployed.dataset,
@@ -103,7 +110,7 @@ def _checked(
         "fit_method": deployed.fitted,
         "alpha": alpha,
         "regressions": [each.name for each in figures if each.worse],
-        "models": _models(scores, deployed),
+        "models": models,
         "simulated": row,
     }
 
@@ -141,6 +148,32 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
         shas = {"weights_sha256": found, "promised_weights_sha256": promised}
         out.append({"name": model["name"], "same_weights": same} | shas)
     return out
+
+
+def _refuse_edited(
+    scores: ScoreSet, deployed: Deployment, row: dict[str, Any], models: list[dict[str, Any]]
+) -> None:
+    """InputError where these are the scores that the policy was made from, and say otherwise.
+
+    With a memory the answers hang on the batches, which only a promise of a cost tells.
+    """
+    from cache import InputError
+    from stages.check import contradicted
+
+    made_of = {scores.manifests[scores.index(one["name"])].content for one in models}
+    if deployed.memory is not None or made_of != {
+        deployed.scores.get(one["name"]) for one in models
+    }:
+        return
+    keys = ("promised_weights_sha256", "weights_sha256")
+    stated = [(f"models[{i}].weights_sha256", *map(one.get, keys)) for i, one in enumerate(models)]
+    wrong = [each for each in stated if None not in each and each[1] != each[2]]
+    wrong += contradicted(deployed.promise, row, deployed.fitted == "cross-fit")
+    for key, promised, found in wrong:
+        raise InputError(
+            f"{deployed.where}: {key} is {promised}, and the scores it was made from give {found}: "
+            "it was edited; export it again"
+        )
 
 
 def _words(name: str) -> str:

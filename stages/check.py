@@ -9,7 +9,7 @@ nearly so where λ was cross-fitted on the promised images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,17 @@ def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Checked]:
     if "cost" in promise:
         found.append(_cost(promise, row, found[-1]))
     return _holm(found, alpha)
+
+
+def contradicted(promise: Row, row: Row, crossfit: bool) -> Iterator[tuple[str, Any, Any]]:
+    """(key, promised, found) where a promise is not what its own rule gives on the very scores that
+    it was made from; shares and counts that folds decided are not this λ's, and not compared."""
+    found: Row = {"images": row["n"]} | {key: row[key] for key in ("accuracy_1", "accuracy_2")}
+    if not crossfit:
+        found |= {"right": round(row["accuracy"] * row["n"]), "escalated": row["escalated"]}
+    for key, value in found.items():
+        if not _close(promise.get(key, value), value):
+            yield f"promise.{key}", promise[key], value
 
 
 def target_of(figures: Sequence[Checked]) -> str:

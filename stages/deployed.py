@@ -7,14 +7,23 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stages.memory import Policy, Table
+from stages.policy_format import (
+    CLASSES_KIND,
+    FLAG_KIND,
+    LIMIT_KIND,
+    SCORE_KIND,
+    Kind,
+    read_policy,
+    shown_value,
+)
 from stages.rule import SCORES, NonFiniteError, Threshold, scores_of, takes_b, trusted
 
 Logits = Callable[[Any], Any]
@@ -22,6 +31,9 @@ Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 # The memory's hash, by name, where it stands in this same file.
 EMBEDDED: tuple[str, Digest] | None = None
+# How far from 1 a row of probabilities adds up: in float32, and in half precision, where so little
+# is told by several rows only.
+_EXACT, _ROUNDED, _ROWS = 1e-5, 1e-2, 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,8 @@ class Answers:
 class Cascade:
     """Answers batches by the rule: A first, B where A is not trusted, with a memory in front.
 
-    `classes` are those of A and of B, None where not known.
+    `classes` are those of A and of B, `key_bytes` the length of a digest's keys; None where not
+    known. ValueError for what is no rule.
     """
 
     def __init__(
@@ -56,16 +69,26 @@ class Cascade:
         memory: Policy | None = None,
         digest: Digest | None = None,
         classes: Sequence[int | None] = (None, None),
+        key_bytes: int | None = None,
     ) -> None:
+        threshold = threshold if isinstance(threshold, (str, bool)) else float(threshold)
+        _require("score", score, SCORE_KIND)
+        _require("threshold", threshold, LIMIT_KIND)
+        _require("postcheck", postcheck, FLAG_KIND)
+        for count in classes:
+            _require("classes", 2 if count is None else count, CLASSES_KIND)
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
         self.score, self.threshold, self.postcheck = SCORES[score], threshold, postcheck
         self.digest, self.classes = digest, dict(zip("AB", classes, strict=True))
         self.memory: Table[int] | None = None if memory is None else Table(memory)
+        self.key_bytes = key_bytes
+        # Of A and of B: how many rows came, all of them like probabilities; gone once it is known.
+        self._alike: dict[str, int] = {"A": 0, "B": 0}
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> Cascade:
-        """The cascade of `folder`/policy.toml.
+        """The cascade of `folder`/policy.toml; ValueError, in one line, for what is no policy.
 
         `digest` maps pictures, uint8 [H, W] or [H, W, 3] each, to keys, uint8 [n, length]; it is
         needed where the policy has a memory whose hash is not in this file.
@@ -73,13 +96,14 @@ class Cascade:
         policy = read_policy(folder)
         rule, memory = policy["rule"], policy.get("memory")
         classes = [model.get("classes") for model in policy["models"]]
+        decides = (rule["score"], rule["threshold"], rule["postcheck"])
         if memory is None:
-            return cls(rule["score"], rule["threshold"], rule["postcheck"], classes=classes)
+            return cls(*decides, classes=classes)
         if digest is None and EMBEDDED is not None and EMBEDDED[0] == memory["hash"]:
             digest = EMBEDDED[1]
         limits = {key: memory[key] for key in ("size", "radius", "trust") if key in memory}
         table = Policy(memory["hash"], **limits)
-        return cls(rule["score"], rule["threshold"], rule["postcheck"], table, digest, classes)
+        return cls(*decides, table, digest, classes, memory["key_bytes"])
 
     def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Answers:
         """Answer n requests.
@@ -87,11 +111,14 @@ class Cascade:
         `first` and `second` map a batch of m requests to logits [m, K]; `second` gets only those
         that are sent on. `batch` is an array, a tensor or a list; `pictures` are what a memory
         hashes, by default `batch` itself. Requests of one batch are looked up together.
-        ValueError for logits that are not finite, or not of these requests and classes.
+        Logits count as float32, as the cache holds them. ValueError for those that are no numbers,
+        not finite, or not of these requests and classes, and for keys and pictures that are not;
+        a warning, once, for probabilities.
         """
-        found, keys = self._looked_up(batch if pictures is None else pictures, len(batch))
+        n = _length(batch)
+        found, keys = self._looked_up(batch if pictures is None else pictures, n)
         misses = np.flatnonzero([answer is None for answer in found])
-        out = Answers.remembered(len(batch))
+        out = Answers.remembered(n)
         out.prediction[:] = [-1 if answer is None else answer for answer in found]
         if len(misses):
             fresh = self._decided(first, second, chosen(batch, misses))
@@ -103,7 +130,13 @@ class Cascade:
     def _looked_up(self, pictures: Any, n: int) -> tuple[list[int | None], np.ndarray]:
         if self.memory is None or self.digest is None or not n:
             return [None] * n, np.empty((n, 0), np.uint8)
-        keys = self.digest(pictures)
+        if _length(pictures) != n:
+            raise ValueError(f"there are {len(pictures)} pictures for {n} images")
+        keys = np.asarray(self.digest(pictures))
+        length = self.key_bytes if self.key_bytes is not None else keys.shape[-1]
+        if keys.dtype != np.uint8 or keys.shape != (n, length):
+            found = f"{keys.dtype} {list(keys.shape)}"
+            raise ValueError(f"the digest gave keys {found}, not uint8 [{n}, {length}]")
         return [self.memory.look_up(key) for key in keys], keys
 
     def _store(self, keys: np.ndarray, fresh: Answers) -> None:
@@ -134,7 +167,7 @@ class Cascade:
 
     def _scored(self, name: str, model: Logits, batch: Any) -> dict[str, np.ndarray]:
         """Answers and scores of A or B, whose logits must be those of this batch and policy."""
-        logits, classes = _numbers(model(batch)), self.classes[name]
+        logits, classes = _numbers(name, model(batch)), self.classes[name]
         if logits.ndim != 2:
             shape = list(logits.shape)
             raise ValueError(f"{name} gave logits of shape {shape}, not [images, classes]")
@@ -144,15 +177,62 @@ class Cascade:
         if classes is not None and found != classes:
             raise ValueError(f"{name} gave logits of {found} classes, the policy says {classes}")
         try:
-            return scores_of(logits)
+            scores = scores_of(logits)
         except NonFiniteError as error:
             raise ValueError(f"{name} gave logits that are not finite: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{name} gave logits of {found} classes: {error}") from error
+        if name in self._alike:
+            self._tell_probabilities(name, logits)
+        return scores
+
+    def _tell_probabilities(self, name: str, logits: np.ndarray) -> None:
+        """Warn, once, where all rows so far add up to 1: the first that does not ends it."""
+        off = float(np.abs(logits.sum(axis=1, dtype=np.float64) - 1).max())
+        if off > _ROUNDED or (logits < 0).any():
+            del self._alike[name]
+        elif (logits != np.round(logits)).any():  # a row of one 1 and else 0 tells nothing
+            self._alike[name] += len(logits)
+            if off <= _EXACT or self._alike[name] >= _ROWS:
+                self._alike.clear()
+                warnings.warn(
+                    f"{name} gives probabilities, rows that add up to 1, not logits: their "
+                    "softmax is not the one that λ is of; give logits, or the logarithms of these",
+                    stacklevel=5,
+                )
 
 
-def _numbers(logits: Any) -> np.ndarray:
+def _require(name: str, value: object, kind: Kind) -> None:
+    if not kind.holds(value):
+        raise ValueError(f"{name} is {shown_value(value)}, expected {kind.words}")
+
+
+def _length(rows: Any) -> int:
+    """How many requests there are."""
+    if isinstance(rows, (str, bytes, Mapping)) or not hasattr(rows, "__getitem__"):
+        raise _no_batch(rows)
+    try:
+        return len(rows)
+    except TypeError as error:  # of no dimension
+        raise _no_batch(rows) from error
+
+
+def _no_batch(found: object) -> ValueError:
+    kind = type(found).__name__
+    return ValueError(f"a batch is an array, a tensor or a list of requests, not {kind}")
+
+
+def _numbers(name: str, logits: Any) -> np.ndarray:
     """float32 of an array, a tensor or a list of rows of either."""
     rows = isinstance(logits, (list, tuple))
-    return np.asarray([_off(row) for row in logits] if rows else _off(logits), np.float32)
+    try:
+        found = np.asarray([_off(row) for row in logits] if rows else _off(logits))
+        if found.size and found.dtype.kind in "bcmMOSU":
+            raise TypeError(f"{found.dtype}")
+        with np.errstate(over="ignore"):  # is told as what is not finite
+            return found.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} gave no array of numbers: {error}") from error
 
 
 def _off(values: Any) -> Any:
@@ -164,14 +244,10 @@ def chosen(batch: Any, rows: np.ndarray) -> Any:
     """These rows of an array, a tensor or a list; the batch itself where they are all."""
     if len(rows) == len(batch):
         return batch
-    return [batch[i] for i in rows] if isinstance(batch, (list, tuple)) else batch[rows]
-
-
-def read_policy(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What policy.toml says. Python 3.10 reads it with the package tomli."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    with open(os.path.join(folder, "policy.toml"), "rb") as file:
-        return tomllib.load(file)
+    if isinstance(batch, (list, tuple)):
+        return [batch[i] for i in rows]
+    try:
+        part = batch[rows]
+    except (TypeError, KeyError, IndexError) as error:
+        raise _no_batch(batch) from error
+    return part

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,23 @@ from cache import InputError, Manifest, Partition, Store
 from cache.files import write_whole
 from cache.provenance import now, versions
 from stages import memory
-from stages.costs import KINDS
-from stages.deployed import read_policy
 from stages.fitting import trained_splits
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
 from stages.intervals import from_ends, with_ends
-from stages.rule import SCORES, parse_threshold
+from stages.policy_format import (
+    POLICY_FILE,
+    POLICY_VERSIONS,
+    checked_policy,
+    parsed_policy,
+    policy_digest,
+    read_policy,
+)
 from stages.score import ScoreSet
 from stages.scores import named, own, undeployable
 from stages.simulate import Cascade
 
-VERSION = 1
-FILE, CODE = "policy.toml", "cascade_policy.py"
+FILE, CODE = POLICY_FILE, "cascade_policy.py"
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters")
 _LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
 _CERTIFICATE = ("epsilon", "delta", "bound", "reference", "max_usage", "max_cost", "testing")
@@ -43,7 +46,6 @@ _COST = (
     *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
 )
-_COUNTS = ("images", "right", "escalated")
 _MEMORY = (
     *("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes"),
     *("hash_counted", "hash_reason"),
@@ -62,6 +64,7 @@ class Deployment:
     models: tuple[dict[str, Any], ...]
     promise: dict[str, Any]
     fitted: str | None = None
+    scores: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runtime(self) -> str | None:
@@ -96,9 +99,9 @@ def document(
         for name in (cascade.model_1, cascade.model_2)
     ]
     rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
-    return _without_nulls(
+    found = _without_nulls(
         {
-            "schema_version": VERSION,
+            "schema_version": max(POLICY_VERSIONS),
             "rule": rule | {"postcheck": cascade.postcheck},
             "models": models,
             "memory": None if kept is None else _memory(kept),
@@ -114,6 +117,8 @@ def document(
             },
         }
     )
+    version = {"schema_version": found.pop("schema_version")}
+    return version | {"sha256": policy_digest(version | found)} | found
 
 
 def _model(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
@@ -222,7 +227,9 @@ def write(folder: str | os.PathLike[str], policy: dict[str, Any]) -> list[str]:
 
     # policy.toml last: it is what a folder is known by.
     texts = {CODE: code(policy), FILE: tomli_w.dumps(policy)}
+    where = str(Path(folder, FILE))
     try:
+        checked_policy(parsed_policy(texts[FILE].encode(), where), where)
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_whole(
             {
@@ -230,8 +237,11 @@ def write(folder: str | os.PathLike[str], policy: dict[str, Any]) -> list[str]:
                 for name, text in texts.items()
             }
         )
+    except ValueError as error:  # of names that no policy can hold
+        raise InputError(str(error)) from error
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}; check --policy") from error
+        reason = error.strerror or error
+        raise InputError(f"cannot write {folder}: {reason}; check --policy") from error
     return [str(Path(folder, name)) for name in (FILE, CODE)]
 
 
@@ -242,70 +252,27 @@ def read(place: str | os.PathLike[str]) -> Deployment:
     where = str(folder / FILE)
     try:
         found = read_policy(folder)
-        if found["schema_version"] != VERSION:
-            raise InputError(
-                f"{where} has schema version {found['schema_version']}, this program reads "
-                f"{VERSION}: export it again"
-            )
-        return _parsed(where, found)
     except OSError as error:
         raise InputError(
             f"cannot read the policy {where}: {error.strerror}; write one with `cascade export "
             "--policy DIR`"
         ) from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}"[:100]
-        raise InputError(f"{where} is no policy ({reason}): export it again") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return _deployment(where, found)
 
 
-def _parsed(where: str, found: dict[str, Any]) -> Deployment:
+def _deployment(where: str, found: dict[str, Any]) -> Deployment:
     rule, promise, kept = found["rule"], found["promise"], found.get("memory")
-    if rule["score"] not in SCORES:
-        raise InputError(
-            f"{where} has the score {rule['score']!r}, none of those that a policy's file carries "
-            f"({', '.join(SCORES)}): export it again with one of these"
-        )
-    score = SCORES[rule["score"]]
-    limit = parse_threshold(str(rule["threshold"]), score)
-    models = tuple(dict(model) for model in found["models"])
-    names = [str(model["name"]) for model in models]
-    if len(names) != 2 or not all(str(model["runtime"]) for model in models):
-        raise ValueError(f"{len(names)} models")
-    _check_promise(promise)
     limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
+    names = [model["name"] for model in found["models"]]
     return Deployment(
         where,
-        str(promise["dataset"]),
-        Cascade(names[0], names[1], score.name, limit, bool(rule["postcheck"])),
-        memory.Policy(str(kept["hash"]), **limits) if kept else None,
-        models,
-        dict(promise),
+        promise["dataset"],
+        Cascade(names[0], names[1], rule["score"], rule["threshold"], rule["postcheck"]),
+        memory.Policy(kept["hash"], **limits) if kept else None,
+        tuple(found["models"]),
+        promise,
         found.get("fit", {}).get("method"),
+        found.get("provenance", {}).get("scores", {}),
     )
-
-
-def _check_promise(promise: dict[str, Any]) -> None:
-    """KeyError or ValueError for a promise that nothing could be held against."""
-    wrong = [key for key in ("dataset", "split") if not isinstance(promise[key], str)]
-    wrong += [key for key in _COUNTS if type(promise[key]) is not int]
-    wrong += [
-        key for key in promise.keys() & {"accuracy"} if type(promise[key]) not in (int, float)
-    ]
-    if wrong:
-        raise ValueError(f"promise.{wrong[0]} = {promise[wrong[0]]!r}")
-    images, right, sent = (promise[key] for key in _COUNTS)
-    if images < 1 or not (0 <= right <= images and 0 <= sent <= images):
-        raise ValueError(f"promise of {right} right, {sent} escalated in {images} images")
-    if any(key in promise for key in _COST):
-        _check_cost(promise)
-
-
-def _check_cost(promise: dict[str, Any]) -> None:
-    for key in ("cost", "cost_low", "cost_high", "cost_1", "cost_2"):
-        if type(promise[key]) not in (int, float) or not isfinite(promise[key]):
-            raise ValueError(f"promise.{key} = {promise[key]!r}")
-    if not promise["cost_low"] <= promise["cost"] <= promise["cost_high"]:
-        raise ValueError("promise.cost is not between cost_low and cost_high")
-    kind, size = promise["cost_kind"], promise.get("cost_batch_size", 1)
-    if kind not in KINDS or type(size) is not int or size < 1:
-        raise ValueError(f"promise of {kind!r} in batches of {size!r}")

@@ -67,7 +67,9 @@ def test_contradictions_are_one_line(desk, flag, value):
 
 
 def changed(desk, name, change):
+    """Edited by hand, and vouched for."""
     found = read_policy(desk / "p")
+    del found["sha256"]
     change(found)
     (desk / name).mkdir()
     (desk / name / "policy.toml").write_text(tomli_w.dumps(found))
