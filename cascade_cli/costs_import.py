@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +20,7 @@ COLUMNS = {
     "rows_with_energy": "with joules",
     "devices": "device",
     "batch_sizes": "batch sizes",
+    "implied": "power implied",
 }
 
 
@@ -48,14 +49,17 @@ def import_costs(
     """Bring in costs that something else measured: trtexec, a wattmeter, a published table.
 
     Columns: model, device, batch_size and at least one of latency_ms (milliseconds per batch) and
-    energy_j (joules per image); any other of the costs table; a header line first. An unknown
-    figure is an empty cell. Nothing is written when any row is wrong. tools/probe.py writes such
-    files on a board that cannot run cascade.
+    energy_j (joules per image); any other of the costs table; a header line first. In other units:
+    latency_s, latency_us, energy_mj, energy_uj; or power_w, power_mw while the batch runs. An
+    unknown figure is an empty cell. Nothing is written when any row is wrong, or when energy and
+    latency imply a power that no device draws. tools/probe.py writes such files on a board that
+    cannot run cascade.
 
     \b
     cascade import-costs nano.csv --dataset cifar10 --source "Joulescope JS220"
     """
     from cache import Store
+    from stages import implied_power
     from stages import import_costs as stage
 
     rows = stage.read_rows(file, source, runtime)
@@ -63,11 +67,25 @@ def import_costs(
     dataset = dataset or _dataset_of(store, list(dict.fromkeys(row["model"] for row in rows)))
     models = stage.run(store, dataset, rows)
     _tell_unknown(store, dataset, [row["model"] for row in models])
+    for doubt in implied_power.doubts(rows):
+        say(f"warning: {doubt}")
     if as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": models})
         return
-    print_table(models, COLUMNS)
+    print_table([row | {"implied": _implied(row["implied_w"])} for row in models], COLUMNS)
     print(f"{dataset}: {len(rows)} rows in {store.root}")
+
+
+def _implied(by_device: Mapping[str, Mapping[str, float]]) -> str | None:
+    """The watts of each device; without its name where there is but one."""
+    from stages.implied_power import told
+
+    ends = {
+        device: " to ".join(dict.fromkeys(told(watts[end]) for end in ("low", "high")))
+        for device, watts in by_device.items()
+    }
+    named = ends.values() if len(ends) == 1 else (f"{device}: {x}" for device, x in ends.items())
+    return ", ".join(named) or None
 
 
 def _tell_unknown(store: Store, dataset: str, models: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """A CSV of costs measured elsewhere (trtexec, a wattmeter, a published table) → the costs table.
 
-Every row is checked before the first is written.
+A header may give a figure in another unit (stages/cost_units.py); what a row implies of a device's
+power must be possible (stages/implied_power.py). Every row is checked before the first is written.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,15 +20,21 @@ import pyarrow as pa
 
 from cache import InputError, Store
 from cache.errors import one_of
+from cache.files import read_text
 from cache.partition import checked_name
 from cache.schema import COSTS
-from stages import costs
+from stages import costs, implied_power
+from stages.cost_units import of_stem, scaled, spellings
 
 REQUIRED = ("model", "device", "batch_size")
 MEASURED = ("latency_ms", "energy_j")
 COMPONENTS = ("forward", "preprocess", "hash")
 ELSEWHERE = "elsewhere"
 COLUMNS = ("model", "runtime", *COSTS.names)
+POWER = "power_w"  # no column of the table: with the latency it tells the energy
+SPELLINGS = spellings((*COLUMNS, POWER))
+_LARGEST_FILE = 16 << 20  # bytes: some 100,000 rows
+_LONGEST_CELL = 1000
 
 _DEFAULTS = {"component": COMPONENTS[0], "meter": ELSEWHERE}
 _OWN_SOURCE = "profile"
@@ -39,15 +47,17 @@ _ASCENDING = (
     ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms"),
 )
 _LARGEST = {pa.int32(): 2**31 - 1, pa.int64(): 2**63 - 1}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Row = dict[str, Any]
+Cells = dict[str, tuple[str, str]]  # by column: what the header calls it, and the cell
 
 
 def read_rows(path: str, source: str | None = None, runtime: str | None = None) -> list[Row]:
     """The rows of a CSV file: COSTS's columns with `model` and `runtime`.
 
-    latency_ms is of one batch, energy_j of one image. `source` and `runtime` fill empty cells.
+    latency_ms is of one batch, energy_j of one image, in these units whichever the header gives
+    (`SPELLINGS`). `source` and `runtime` fill empty cells.
     Raises InputError, with the line, for the first row that cannot be such.
     """
     records = _records(path)
@@ -86,6 +96,7 @@ def run(store: Store, dataset: str, rows: Sequence[Row]) -> list[Row]:
             "rows_with_energy": sum(row["energy_j"] is not None for row in group),
             "devices": sorted({row["device"] for row in group}),
             "batch_sizes": sorted({row["batch_size"] for row in group}),
+            "implied_w": implied_power.by_device(group),
         }
         for (model, runtime), group in groups.items()
     ]
@@ -100,7 +111,7 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 def _records(path: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of each record that is not blank."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True, skipinitialspace=True)
     line = 1
     try:
         for cells in reader:
@@ -112,17 +123,7 @@ def _records(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {path}: {reason}; check the path") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}: not UTF-8 text: save it as CSV UTF-8") from error
+    text = read_text(path, _LARGEST_FILE)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(f"{path}, line {line}: a zero byte: this is not a CSV file")
@@ -130,41 +131,92 @@ def _text(path: str) -> str:
 
 
 def _check_header(header: Sequence[str]) -> None:
-    unknown = [name for name in header if name not in COLUMNS]
+    if len(header) > len(SPELLINGS):
+        raise InputError(f"{len(header):,} columns, {len(SPELLINGS)} are known: is it that file?")
+    if "" in header:
+        raise InputError(f"column {header.index('') + 1} has no name: name it, or drop its comma")
+    unknown = [name[:40] for name in header if name not in SPELLINGS]
+    for name in unknown:
+        if units := of_stem(name, SPELLINGS):
+            raise InputError(
+                f"unknown column {name!r}: call it {' or '.join(units)}, as its unit is"
+            )
     if len(unknown) == 1:
-        raise one_of("column", unknown[0], COLUMNS)
+        raise one_of("column", unknown[0], (*COLUMNS, POWER))
     if unknown:
-        found = ", ".join(map(repr, unknown))
+        found = ", ".join(map(repr, unknown[:8])) + (", …" if len(unknown) > 8 else "")
         raise InputError(f"unknown columns {found}: rename or drop them; known: {_list(COLUMNS)}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"column {_list(twice)} stands there twice: keep one")
+    _check_figures(header)
     lacking = [name for name in REQUIRED if name not in header]
     if lacking:
         raise InputError(f"no column {_list(lacking)}: add it")
-    if not any(name in header for name in MEASURED):
+
+
+def _check_figures(header: Sequence[str]) -> None:
+    """Of each figure one column, in one unit, and one at least of what costs are."""
+    by_figure: dict[str, list[str]] = {}
+    for name in header:
+        column = SPELLINGS[name][0]
+        by_figure.setdefault("energy_j" if column == POWER else column, []).append(name)
+    for names in by_figure.values():
+        if len(names) > 1:
+            raise InputError(f"columns {' and '.join(names)} are one figure: keep one of them")
+    if not any(name in by_figure for name in MEASURED):
         raise InputError(f"no column {' or '.join(MEASURED)}: add at least one")
+    [energy] = by_figure.get("energy_j", [MEASURED[1]])
+    if SPELLINGS[energy][0] == POWER and "latency_ms" not in by_figure:
+        raise InputError(f"{energy} without a latency is no energy: add a column latency_ms")
 
 
 def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) -> Row:
-    if len(cells) != len(header):
-        raise InputError(f"{len(cells)} cells under {len(header)} columns: check commas and quotes")
-    given = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    row = {name: _value(name, given.get(name) or defaults.get(name, "")) for name in COLUMNS}
-    for name in REQUIRED:
-        if row[name] is None:
-            raise InputError(f"no {name}: fill in the cell")
-    if all(row[name] is None for name in MEASURED):
-        raise InputError(f"neither {' nor '.join(MEASURED)}: give one, or drop the row")
+    _check_count(header, cells)
+    given = {
+        SPELLINGS[name][0]: (name, cell.strip()) for name, cell in zip(header, cells, strict=True)
+    }
+    row = {column: _value(column, given, defaults) for column in (*COLUMNS, POWER)}
+    for column in REQUIRED:
+        if row[column] is None:
+            raise InputError(f"no {column}: fill in the cell")
+    names = {column: name for column, (name, _) in given.items()}
+    latency, energy = (names.get(column, column) for column in MEASURED)
+    energy = _add_energy(row, energy, names.get(POWER))
+    if all(row[column] is None for column in MEASURED):
+        raise InputError(f"neither {latency} nor {energy}: give one, or drop the row")
     if row["component"] not in COMPONENTS:
         raise one_of("component", row["component"], COMPONENTS)
     if row["source"] in (None, _OWN_SOURCE):
         found = f"source {_OWN_SOURCE} is what `cascade profile` writes" if row["source"] else None
         raise InputError(f"{found or 'no source'}: say who measured, in a column or by --source")
     _check_order(row)
+    implied_power.check(row, energy, latency)
     if row["energy_j"] is None and row["reason"] is None:
         row["reason"] = "none in the imported file"
     return row
+
+
+def _check_count(header: Sequence[str], cells: Sequence[str]) -> None:
+    if len(cells) == len(header):
+        return
+    what = f"{len(cells):,} cells under {len(header)} columns"
+    if len(cells) < len(header):
+        lacking = header[len(cells)]
+        raise InputError(f"{what}, none for {lacking}: fill in, or check commas and quotes")
+    if not any(cell.strip() for cell in cells[len(header) :]):
+        raise InputError(f"{what}: drop the comma after {header[-1]}")
+    raise InputError(f"{what}: check commas and quotes")
+
+
+def _add_energy(row: Row, name: str, power_name: str | None) -> str:
+    """From the power, where that is given: P·t of a batch over its images. The column's name."""
+    power = row.pop(POWER)
+    if power is not None:
+        if row["latency_ms"] is None:
+            raise InputError(f"{power_name} without a latency is no energy: give it, or neither")
+        row["energy_j"] = power * row["latency_ms"] / (1e3 * row["batch_size"])
+    return power_name or name
 
 
 def _check_order(row: Row) -> None:
@@ -177,25 +229,26 @@ def _check_order(row: Row) -> None:
                 raise InputError(f"{low} {row[low]:g} exceeds {high} {row[high]:g}: swap or mend")
 
 
-def _value(name: str, text: str) -> Any:
-    """A cell's value, None where it is empty."""
+def _value(column: str, given: Cells, defaults: Mapping[str, str]) -> Any:
+    """A cell's value in the column's own unit, None where it is empty."""
+    name, text = given.get(column, (column, ""))
+    text = text or defaults.get(column, "")
     if not text:
         return None
+    if len(text) > _LONGEST_CELL:
+        raise InputError(f"{name} has {len(text):,} characters, at most {_LONGEST_CELL:,} can be")
     if not text.isprintable():
         raise InputError(f"{name} {text[:40]!r} has unprintable characters: remove them")
-    if name in ("model", "runtime"):
-        return checked_name(name, text)
-    if name == "measured":
-        return _time(text)
-    kind = COSTS.field(name).type
-    return text if kind == pa.string() else _number(name, text, kind)
+    if column in _READ:
+        return _READ[column](text)
+    return text if _KINDS[column] == pa.string() else _number(column, name, text)
 
 
-def _number(name: str, text: str, kind: pa.DataType) -> int | float:
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
+def _number(column: str, name: str, text: str) -> int | float:
+    kind, value = _KINDS[column], scaled(text, SPELLINGS[name][1])
+    if value is None or not math.isfinite(value):
         raise InputError(f"{name} {text[:40]!r} is no finite number: mend it, or leave it empty")
-    if name not in _ANY_SIGN and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
+    if column not in _ANY_SIGN and (value < 0 or (value == 0 and column not in _MAY_BE_ZERO)):
         hint = "" if value else "; an unknown one is an empty cell"
         raise InputError(f"{name} {text[:40]} is not positive: mend it{hint}")
     if kind == pa.float64():
@@ -204,6 +257,14 @@ def _number(name: str, text: str, kind: pa.DataType) -> int | float:
     if whole != math.floor(whole) or whole > _LARGEST[kind]:
         raise InputError(f"{name} {text[:40]} is no whole number up to {_LARGEST[kind]}: mend it")
     return int(whole)
+
+
+def _sha256(text: str) -> str:
+    if not _SHA256.fullmatch(text.lower()):
+        raise InputError(
+            f"weights_sha256 {text[:40]!r} is no SHA-256: give its 64 hex digits, or leave it empty"
+        )
+    return text.lower()
 
 
 def _time(text: str) -> str:
@@ -217,6 +278,15 @@ def _time(text: str) -> str:
         raise InputError(
             f"measured {text[:40]!r} is no ISO 8601 time: write 2025-01-31T12:00:00+00:00"
         ) from error
+
+
+_KINDS = {field.name: field.type for field in COSTS} | {POWER: pa.float64()}
+_READ: dict[str, Callable[[str], str]] = {
+    "model": partial(checked_name, "model"),
+    "runtime": partial(checked_name, "runtime"),
+    "measured": _time,
+    "weights_sha256": _sha256,
+}
 
 
 def _list(names: Sequence[str]) -> str:
