@@ -177,6 +177,19 @@ def import_logits(
         str | None,
         typer.Option("--labels", help="N labels, same formats. [default: the cache's own]"),
     ] = None,
+    logits_column: Annotated[
+        str | None,
+        typer.Option(
+            "--logits-column",
+            help="Array of an npz, column of lists, or how the classes' columns begin.",
+        ),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            "--label-column", help="Array or column of the labels, without --labels of --logits."
+        ),
+    ] = None,
     class_names: Annotated[
         str | None,
         typer.Option("--class-names", help="Text file, a class a line; labels may be these words."),
@@ -216,6 +229,8 @@ def import_logits(
         None if macs is None else parse_macs(macs),
         overwrite,
         class_names,
+        logits_column,
+        label_column,
     )
     row = importing.run(store, request, say)
     if as_json:

@@ -1,133 +1,186 @@
-"""Files of arrays: npy, npz, pt, csv and parquet."""
+"""Arrays in files (npy, npz, pt): their shapes are told before they are read."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Callable, Collection
+import math
+import warnings
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
+from numpy.lib import format as npy
 
 from cache import InputError
+from cache.errors import one_of
+from cache.files import open_regular
+from stages.class_columns import LABELS
+from stages.free_memory import free_memory
+
+Opened = TypeVar("Opened")
+_FLOAT32 = 4  # bytes that a value takes once more
 
 
-def read_array(path: str, words: Collection[str] = ()) -> np.ndarray:
-    """An array from npy, npz (one array), pt (one tensor), csv (no header needed) or parquet.
+@dataclass(frozen=True)
+class Array:
+    """An array in the file `path`: what the file's header tells of it, and `load` for the rest.
 
-    `words` are values; any other word on top of a csv is its header.
+    `columns` are the names of its columns, where they have any; `at` names the place of a row in
+    the file.
     """
-    readers: dict[str, Callable[[str], np.ndarray]]
-    readers = {**_READERS, ".csv": partial(_csv, words=words)}
-    reader = readers.get(Path(path).suffix.lower())
-    if reader is None:
-        raise InputError(f"cannot read {path}: its name must end in {', '.join(readers)}")
-    if not os.path.isfile(path):
-        raise InputError(f"no file {path}: check the path")
+
+    path: str
+    shape: tuple[int, ...]
+    itemsize: int
+    load: Callable[[], np.ndarray]
+    columns: tuple[str, ...] = ()
+    at: Callable[[int], str] = "row {}".format
+
+    def read(self) -> np.ndarray:
+        """The whole array; InputError where the memory that is free is too small for it."""
+        shape = " × ".join(map(str, self.shape))
+        fits(self.path, math.prod(self.shape) * (self.itemsize + _FLOAT32), f"{shape} values")
+        with unreadable(self.path):
+            return self.load()
+
+
+def opened(path: str, openers: Mapping[str, Callable[[str], Opened]]) -> Opened:
+    """A regular file, opened by that which is for the ending of its name."""
+    opener = openers.get(Path(path).suffix.lower())
+    if opener is None:
+        raise InputError(f"cannot read {path}: its name must end in {', '.join(openers)}")
+    with unreadable(path):
+        with open_regular(path):
+            pass
+        return opener(path)
+
+
+@contextmanager
+def unreadable(path: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an InputError."""
     try:
-        return reader(path)
+        yield
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise InputError(f"no file {path}: check the path") from error
     except Exception as error:  # each library has its own zoo of errors for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        said = getattr(error, "strerror", None) or str(error)
+        reason = (said.splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot read {path} ({reason[:120]}): check the file") from error
 
 
-def columns_of(path: str) -> list[str]:
-    """What the columns of a csv or parquet are called, but `sample_id`; empty without names."""
-    readers = {".csv": _header, ".parquet": _fields}
-    reader = readers.get(Path(path).suffix.lower())
-    return [] if reader is None else [name for name in reader(path) if name != "sample_id"]
+def fits(path: str, needed: int, what: str) -> None:
+    """InputError where so many bytes are more than the memory that is free."""
+    free = free_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{path} holds {what}, which take {needed / 1e9:.1f} GB of memory where "
+            f"{free / 1e9:.1f} GB are free: check the file, or use a larger machine"
+        )
 
 
-def _header(path: str) -> list[str]:
-    return _first_line(path) if _has_header(path, ()) else []
+@dataclass(frozen=True)
+class NamedArrays:
+    """Arrays by name; an only one may have none."""
+
+    path: str
+    named: Mapping[str, Array]
+
+    def logits(self, name: str | None, label: str | None, classes: Collection[str]) -> Array:
+        beside = self.label_name(label, classes)
+        return self._one("--logits-column", name, [each for each in self.named if each != beside])
+
+    def labels(self, name: str | None) -> Array:
+        return self._one("--label-column", name, list(self.named))
+
+    def label_name(self, name: str | None, classes: Collection[str]) -> str | None:
+        return next((each for each in (name, *LABELS) if each and each in self.named), None)
+
+    def _one(self, option: str, name: str | None, among: list[str]) -> Array:
+        if name is None and len(among) != 1:
+            raise InputError(
+                f"{self.path} holds {len(self.named)} arrays ({', '.join(self.named)[:100]}): save "
+                f"exactly one, or name it with {option}"
+            )
+        if name is not None and name not in self.named:
+            told = one_of("array", name, [each for each in self.named if each] or ["one, nameless"])
+            raise InputError(f"{self.path}: {option}: {told}")
+        return self.named[among[0] if name is None else name]
 
 
-def _fields(path: str) -> list[str]:
-    import pyarrow.parquet as pq
+def open_npy(path: str) -> NamedArrays:
+    """One array without a name."""
 
-    return list(pq.read_schema(path).names)
+    def load() -> np.ndarray:
+        return np.asarray(np.load(path, allow_pickle=False))
 
-
-def _numpy(path: str) -> np.ndarray:
     with open(path, "rb") as file:
-        value = np.load(file, allow_pickle=False)
-        if isinstance(value, np.ndarray):
-            return value
-        if len(value.files) != 1:
-            raise InputError(f"{path} holds {len(value.files)} arrays: save exactly one")
-        return np.asarray(value[value.files[0]])
+        return NamedArrays(path, {"": _headed(path, file, load)})
 
 
-def _pt(path: str) -> np.ndarray:
+def open_npz(path: str) -> NamedArrays:
+    """Its arrays, of which the headers are read."""
+
+    def load(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays[name])
+
+    named = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            with archive.open(member) as file:
+                named[name] = _headed(f"{path}: {name}", file, partial(load, name))
+    return NamedArrays(path, named)
+
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def _headed(path: str, file: IO[bytes], load: Callable[[], np.ndarray]) -> Array:
+    """An array of which the header is read from its file."""
+    version = npy.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"an array of version {'.'.join(map(str, version))}")
+    shape, _, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise InputError(f"{path} holds pickled Python objects, not numbers: save a plain array")
+    return Array(path, shape, dtype.itemsize, load)
+
+
+def open_pt(path: str) -> NamedArrays:
+    """A tensor, or tensors in a dict; views stay views until they are read."""
     from stages.models.factory import require_torch
 
     require_torch()
     import torch
 
-    value = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(value, torch.Tensor):
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            fits(path, sum(member.file_size for member in archive.infolist()), "tensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(value, torch.Tensor):
+        return NamedArrays(path, {"": _tensor(path, value)})
+    tensors = value.items() if isinstance(value, dict) else ()
+    named = {key: _tensor(path, each) for key, each in tensors if isinstance(each, torch.Tensor)}
+    if not named:
         raise InputError(f"{path} holds a {type(value).__name__}: save one tensor")
-    value = value.detach()
-    return (value.float() if value.is_floating_point() else value).numpy()
+    return NamedArrays(path, {str(key): each for key, each in named.items()})
 
 
-def _csv(path: str, words: Collection[str]) -> np.ndarray:
-    import polars as pl
+def _tensor(path: str, tensor: Any) -> Array:
+    """A view of few bytes may stand for a large tensor, so it too is asked for its shape first."""
 
-    table = pl.read_csv(path, has_header=_has_header(path, words), infer_schema_length=None)
-    return _columns(table.to_arrow())
+    def load() -> np.ndarray:
+        plain = tensor.detach()
+        known = plain.element_size() > 2 or not plain.is_floating_point()  # numpy has no bfloat16
+        return np.asarray((plain if known else plain.float()).numpy())
 
-
-def _has_header(path: str, words: Collection[str]) -> bool:
-    """Whether the first line is no data: words, or 0, 1, 2 …, as pandas heads nameless columns."""
-    cells = _first_line(path)
-    counted = len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
-    return counted or not all(cell in words or _is_number(cell) for cell in cells)
-
-
-def _first_line(path: str) -> list[str]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader(file), [])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _parquet(path: str) -> np.ndarray:
-    import pyarrow.parquet as pq
-
-    return _columns(pq.ParquetFile(path).read())
-
-
-def _columns(table: pa.Table) -> np.ndarray:
-    """One list column [N, K], or K number columns; a leading sample_id orders the rows."""
-    if "sample_id" in table.column_names:
-        table = table.sort_by("sample_id")
-        if table.column("sample_id").to_pylist() != list(range(table.num_rows)):
-            raise ValueError("its sample_id are not 0, 1, 2 …, each once")
-        table = table.drop_columns(["sample_id"])
-    if {"", "Unnamed: 0", "__index_level_0__"}.intersection(table.column_names):
-        raise ValueError("one column is a row index, save the table without it")
-    columns = [column.combine_chunks() for column in table.columns]
-    if any(column.null_count for column in columns):
-        raise ValueError("it has empty cells")
-    if len(columns) == 1 and pa.types.is_nested(columns[0].type):
-        return np.array(columns[0].to_pylist())
-    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
-
-
-_READERS: dict[str, Callable[[str], np.ndarray]] = {
-    ".npy": _numpy,
-    ".npz": _numpy,
-    ".pt": _pt,
-    ".parquet": _parquet,
-}
+    return Array(path, tuple(tensor.shape), tensor.element_size(), load)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.held import complete
 from stages.datasets import spec
+from stages.intervals import share
 
 if TYPE_CHECKING:
     from stages.importing import Request
@@ -48,14 +50,9 @@ def same_model(manifest: Manifest, partition: Partition) -> bool:
 
 
 def oddities(
-    store: Store, request: Request, logits: np.ndarray, sha256: str, others: Sequence[Manifest]
+    store: Store, request: Request, sha256: str, others: Sequence[Manifest]
 ) -> Iterator[str]:
-    """Warnings about logits [N, K] that may be brought in all the same."""
-    if looks_like_probabilities(logits):
-        yield (
-            f"the rows of {request.logits} look like probabilities: scores are computed by a "
-            "softmax of them; import their logarithm"
-        )
+    """Warnings about the splits that logits of this digest are said to belong to."""
     for each in others:
         keys = each.partition.keys
         if keys["split"] != request.split and each.identity.get("logits_sha256") == sha256:
@@ -67,10 +64,64 @@ def oddities(
         yield from _unknown_splits(store, request)
 
 
-def looks_like_probabilities(logits: np.ndarray) -> bool:
-    """Whether all rows of [N, K] are non-negative and sum to 1."""
+def no_probabilities(logits: np.ndarray, where: str) -> None:
+    """InputError where all rows of [N, K] are non-negative and sum to 1."""
     sums = logits.sum(axis=1, dtype=np.float64)
-    return bool((logits >= 0).all() and (np.abs(sums - 1) <= _ROUNDING).all())
+    if (logits >= 0).all() and (np.abs(sums - 1) <= _ROUNDING).all():
+        raise InputError(
+            f"{where} holds probabilities (none below 0, each row sums to 1), and a softmax would "
+            "be taken again: give the logits, or np.log(np.maximum(p, 1e-12)), of the same softmax"
+        )
+
+
+def rounding(values: np.ndarray, logits: np.ndarray, where: str) -> Iterator[str]:
+    """A warning where float32 changes the largest classes of values [N, K], or how many they are.
+
+    `logits` are the values as float32.
+    """
+    if np.can_cast(values.dtype, np.float32):
+        return
+    before = values == values.max(axis=1, keepdims=True)
+    after = logits == logits.max(axis=1, keepdims=True)
+    changed = int((before != after).any(axis=1).sum())
+    if changed:
+        yield (
+            f"{changed} of {len(logits)} rows of {where} have another largest class, or ties for "
+            f"it, as float32 than as {values.dtype}: subtract each row's largest value first, "
+            "which leaves the softmax as it is"
+        )
+
+
+def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[str]:
+    """A warning where answers [N] agree with labels [N] no more than if paired at random.
+
+    Silent where N is too small to tell: the upper limit of the accuracy has to be below a quarter
+    of the way from chance to 1. Also where labels counted one lower or higher agree far better.
+    """
+    n = len(labels)
+    found = int((answers == labels).sum())
+    shares = [np.bincount(each, minlength=classes) / n for each in (answers, labels)]
+    by_chance = float(shares[0] @ shares[1])
+    noise = sqrt(by_chance * (1 - by_chance) / n)
+    at_chance = found / n <= by_chance + 2 * noise
+    clear = share(found, n, 0.99).high < by_chance + (1 - by_chance) / 4
+    counts = {
+        "lower": int((answers == labels - 1).sum()),
+        "higher": int((answers == labels + 1).sum()),
+    }
+    way = max(counts, key=counts.__getitem__)
+    shifted = counts[way] - found > 5 * sqrt(counts[way] + found)
+    if shifted or (at_chance and clear):
+        told = "are the labels counted from 1, or rows or columns in another order?"
+        if shifted or counts[way] / n > by_chance + 3 * noise:
+            told = (
+                f"with each label one {way} it is {counts[way] / n:.1%}: are labels and columns "
+                "counted from the same number?"
+            )
+        yield (
+            f"accuracy is {found / n:.1%} where answers that have nothing to do with the labels "
+            f"have {by_chance:.1%}; {told}"
+        )
 
 
 def _unknown_splits(store: Store, request: Request) -> Iterator[str]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import cache
 from cache import InputError, Manifest, Partition, Store
+from cache.files import read_text
 from cache.provenance import now, versions
 from cache.schema import samples_table
-from stages.arrays import columns_of, read_array
+from stages.arrays import Array
 from stages.datasets import ArraySource, fingerprint
+from stages.import_files import Contents, open_contents
 
 if TYPE_CHECKING:
     from stages.importing import Request
 
 _NAMES = "class_names"
+_NAMES_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -32,73 +36,124 @@ class Labels:
     keep: Callable[[], Any]
 
 
-def checked(store: Store, request: Request, logits: np.ndarray) -> Labels:
-    """The labels given, or the cache's, held against each other; writes nothing yet."""
-    n, classes = logits.shape
-    names = read_names(request.class_names, classes)
-    partition = Partition.of("samples", dataset=request.dataset, split=request.split)
-    known = cache.load(store, partition)
-    _in_order(request.logits, names or (known and known.provenance.get(_NAMES)) or ())
-    given = None
-    if request.labels is not None:
-        values = read_array(request.labels, names)
-        given = as_labels(values, request.labels, n, classes, names)
+def samples(store: Store, request: Request) -> Manifest | None:
+    """The split as the cache knows it."""
+    place = Partition.of("samples", dataset=request.dataset, split=request.split)
+    return cache.load(store, place)
+
+
+def class_names(request: Request, known: Manifest | None) -> tuple[str, ...]:
+    """Those given, else those that the cache has; none where neither tells."""
+    given = read_names(request.class_names)
+    return given or tuple((known and known.provenance.get(_NAMES)) or ())
+
+
+def labels_of(
+    store: Store, request: Request, known: Manifest | None, contents: Contents, logits: Array
+) -> Labels:
+    """The labels given, beside the logits or in the cache, held against each other.
+
+    `contents` is what the logits' file holds. The logits themselves are not read, and nothing is
+    written yet.
+    """
+    names, classes = class_names(request, known), logits.shape[1]
+    given_names = names if request.class_names is not None else ()
+    if given_names and len(names) != classes:
+        raise InputError(
+            f"{request.class_names} names {len(names)} classes but the logits have {classes}"
+        )
+    _in_order(logits, names)
+    given = _given(request, contents, logits, names)
     if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
-            raise InputError(f"the cache has no {partition}: give --labels FILE")
-        return _new(store, request, partition, given, names)
+            place = Partition.of("samples", dataset=request.dataset, split=request.split)
+            raise InputError(f"the cache has no {place}: give --labels FILE")
+        return _new(store, request, given[1], given_names)
     table = cache.read_table(store, known, ["sample_id", "label"])
     stored = table.column("label").to_numpy()
-    _same_rows(request, partition, given, stored, logits)
-    _same_names(request, known, names)
-    return Labels(stored, str(known.fingerprint), partial(_name, store, known, names))
+    _same_rows(known.partition, given, stored, logits)
+    _same_names(request, known, given_names)
+    return Labels(stored, str(known.fingerprint), partial(_name, store, known, given_names))
+
+
+def _given(
+    request: Request, contents: Contents, logits: Array, names: Sequence[str]
+) -> tuple[Array, np.ndarray] | None:
+    """Labels of a file of theirs and of a column beside the logits, which have to be the same."""
+    beside = contents.label_name(request.label_column, names)
+    arrays = []
+    if request.labels is not None:
+        arrays.append(open_contents(request.labels, names).labels(request.label_column))
+    elif request.label_column is not None:
+        beside = request.label_column
+    if beside is not None:
+        arrays.append(contents.labels(beside))
+    n, classes = logits.shape
+    found = [(array, as_labels(array, n, classes, names)) for array in arrays]
+    for array, labels in found[1:]:
+        _same_labels(found[0], array.path, labels)
+    return found[0] if found else None
+
+
+def _same_labels(given: tuple[Array, np.ndarray], there: str, labels: np.ndarray) -> None:
+    array, values = given
+    if not np.array_equal(values, labels):
+        row = int((values != labels).argmax())
+        raise InputError(
+            f"{array.path}: {array.at(row)} has label {values[row]} but {there} has {labels[row]}: "
+            "put the rows in one order"
+        )
 
 
 def _same_rows(
-    request: Request,
-    partition: Partition,
-    given: np.ndarray | None,
-    stored: np.ndarray,
-    logits: np.ndarray,
+    partition: Partition, given: tuple[Array, np.ndarray] | None, stored: np.ndarray, logits: Array
 ) -> None:
     n, classes = logits.shape
     if len(stored) != n:
-        raise InputError(f"{request.logits} has {n} rows but the cache has {len(stored)} samples")
-    if given is not None and not np.array_equal(given, stored):
-        row = int((given != stored).argmax())
+        raise InputError(f"{logits.path} has {n} rows but the cache has {len(stored)} samples")
+    if given is not None and not np.array_equal(given[1], stored):
+        array, values = given
+        row = int((values != stored).argmax())
         raise InputError(
-            f"{request.labels}: row {row} has label {given[row]} but {partition} has "
+            f"{array.path}: {array.at(row)} has label {values[row]} but {partition} has "
             f"{stored[row]}: put the rows in the cache's order, or give another --dataset"
         )
     if stored.max() >= classes:
-        raise InputError(f"{request.logits} has {classes} classes, labels go to {stored.max()}")
+        raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
 
 
-def as_labels(
-    values: np.ndarray, where: str, n: int, classes: int, names: Sequence[str] = ()
-) -> np.ndarray:
+def as_labels(array: Array, n: int, classes: int, names: Sequence[str] = ()) -> np.ndarray:
     """int32 [n] in [0, classes), or an InputError naming the row; words where they are `names`."""
-    values = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
-    _told_apart(where, names)
-    if values.dtype.kind in "OSU" and values.ndim == 2:
-        told = f" ({', '.join(columns_of(where))})" if columns_of(where) else ""
-        raise InputError(
-            f"{where} has {values.shape[1]} columns{told}: keep that of the labels only"
-        )
+    _told_apart(array.path, names)
+    _check_count(array, n, classes)
+    values = array.read().reshape(-1)
     if values.dtype.kind in "OSU":
-        values = _numbered(values, where, classes, names)
-    if values.ndim != 1 or values.dtype.kind not in "fiu":
-        raise InputError(f"{where} is {values.dtype} {values.shape}: labels are N whole numbers")
-    if len(values) != n:
-        turned = ": are the logits K × N? They are to be N × K" if len(values) == classes else ""
-        raise InputError(
-            f"{where} has {len(values)} labels but there are {n} rows of logits{turned}"
-        )
+        values = _numbered(values, array, classes, names)
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{array.path} holds {values.dtype}: labels are N whole numbers")
     bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
     if bad.any():
         row = int(bad.argmax())
-        raise InputError(f"{where}: row {row} has label {values[row]}, expected 0 to {classes - 1}")
+        raise InputError(
+            f"{array.path}: {array.at(row)} has label {values[row]}, expected 0 to {classes - 1}"
+            f"{_FROM_1 if values.min() == 1 and values.max() == classes else ''}"
+        )
     return values.astype(np.int32)
+
+
+_FROM_1 = ": they are counted from 1, so subtract 1"
+
+
+def _check_count(array: Array, n: int, classes: int) -> None:
+    """InputError for an array that is not of N values, before it is read."""
+    count = math.prod(array.shape)
+    if not array.shape or max(array.shape) != count:
+        raise InputError(f"{array.path} has shape {array.shape}: labels are N whole numbers")
+    if count != n:
+        turned = ": are the logits K × N? They are to be N × K" if count == classes else ""
+        raise InputError(
+            f"{array.path} has {count} labels but there are {n} rows of logits{turned}"
+        )
 
 
 def _told_apart(where: str, names: Sequence[str]) -> None:
@@ -112,47 +167,44 @@ def _told_apart(where: str, names: Sequence[str]) -> None:
         )
 
 
-def _numbered(values: np.ndarray, where: str, classes: int, names: Sequence[str]) -> np.ndarray:
-    """Words → their places among `names`."""
+def _numbered(values: np.ndarray, array: Array, classes: int, names: Sequence[str]) -> np.ndarray:
+    """Words [N] → their places among `names`."""
+    words = [
+        each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in values
+    ]
     if not names:
         raise InputError(
-            f"{where} holds words such as {str(values.flat[:1])[:40]}, labels are N whole numbers: "
+            f"{array.path} holds words such as {words[0][:40]!r}, labels are N whole numbers: "
             f"encode them as 0…{classes - 1} in the order of the logits' columns, or give "
             "--class-names FILE"
         )
     numbers = {name: number for number, name in enumerate(names)}
-    words = [each.decode() if isinstance(each, bytes) else str(each) for each in values.flat]
-    unknown = [row for row, word in enumerate(words) if word not in numbers]
-    if unknown:
-        row = unknown[0]
-        raise InputError(f"{where}: row {row} is {words[row][:40]!r}, which is no class name")
-    return np.array([numbers[word] for word in words], np.int32).reshape(values.shape)
+    for row, word in enumerate(words):
+        if word not in numbers:
+            raise InputError(
+                f"{array.path}: {array.at(row)} is {word[:40]!r}, which is no class name"
+            )
+    return np.array([numbers[word] for word in words], np.int32)
 
 
-def read_names(path: str | None, classes: int) -> tuple[str, ...]:
+def read_names(path: str | None) -> tuple[str, ...]:
     """A text file with one class name a line, in the order of the logits' columns."""
     if path is None:
         return ()
-    try:
-        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"cannot read {path} ({reason}): give one class name a line") from error
-    names = [name.strip() for name in names]
+    names = [name.strip() for name in read_text(path, _NAMES_BYTES).splitlines()]
     while names and not names[-1]:
         names.pop()
-    if len(names) != classes:
-        raise InputError(f"{path} names {len(names)} classes but the logits have {classes}")
-    twice = sorted({name for name in names if names.count(name) > 1 or not name})
+    if not names:
+        raise InputError(f"{path} names no class: give one class name a line")
+    twice = sorted({name for name, times in Counter(names).items() if times > 1 or not name})
     if twice:
         raise InputError(f"{path}: {twice[0]!r} cannot name one class: name each once")
     return tuple(names)
 
 
-def _new(
-    store: Store, request: Request, partition: Partition, labels: np.ndarray, names: Sequence[str]
-) -> Labels:
+def _new(store: Store, request: Request, labels: np.ndarray, names: Sequence[str]) -> Labels:
     """Of samples known by their position alone."""
+    partition = Partition.of("samples", dataset=request.dataset, split=request.split)
     keys = [f"row/{i}" for i in range(len(labels))]
     source = ArraySource(
         dataset=request.dataset,
@@ -170,19 +222,19 @@ def _new(
     return Labels(labels, identity["dataset_fingerprint"], keep)
 
 
-def _in_order(where: str, names: Sequence[str]) -> None:
+def _in_order(logits: Array, names: Sequence[str]) -> None:
     """InputError where the logits' columns are called as the classes are, in another order.
 
     0, 1, 2 … says nothing, as that is how pandas heads nameless columns.
     """
-    columns = columns_of(where)
+    columns = list(logits.columns)
     if set(columns) != set(names) or columns == [str(k) for k in range(len(names))]:
         return
     for number, (column, name) in enumerate(zip(columns, names, strict=True)):
         if column != name:
             raise InputError(
-                f"{where}: column {number} is headed {column!r}, class {number} is {name!r}: put "
-                "the class names, and the numbers of the labels, in the order of the columns"
+                f"{logits.path}: column {number} is headed {column!r}, class {number} is {name!r}: "
+                "put the class names, and the numbers of the labels, in the order of the columns"
             )
 
 

@@ -16,8 +16,9 @@ from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
-from stages.arrays import columns_of, read_array
-from stages.import_samples import Labels, checked
+from stages.arrays import Array
+from stages.import_files import open_contents
+from stages.import_samples import Labels, class_names, labels_of, samples
 from stages.models.choice import check_name
 
 RUNTIME = "import"
@@ -27,7 +28,9 @@ RUNTIME = "import"
 class Request:
     """`logits`, `labels` and `class_names` are files.
 
-    Without labels the split must be in the cache already.
+    `logits_column` and `label_column` say what they are called in a file that holds more: an array
+    of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
+    file the split must be in the cache already.
     """
 
     dataset: str
@@ -40,6 +43,8 @@ class Request:
     macs: int | None = None
     overwrite: bool = False
     class_names: str | None = None
+    logits_column: str | None = None
+    label_column: str | None = None
 
 
 def run(
@@ -49,17 +54,28 @@ def run(
 
     `note` is told what is odd about them.
     """
-    check_name(request.model)
+    _check_names(request)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
-    logits = as_logits(read_array(request.logits), request.logits)
     others = import_checks.siblings(store, partition)
     own = [each for each in others if import_checks.same_model(each, partition)]
     if request.macs is None:
         request = replace(request, macs=_macs(own))
-    import_checks.same_classes(others, request.logits, logits.shape[1])
-    labels = checked(store, request, logits)
-    for odd in import_checks.oddities(store, request, logits, _sha256(logits), others):
+    known = samples(store, request)
+    contents, names = open_contents(request.logits), class_names(request, known)
+    array = contents.logits(request.logits_column, request.label_column, names)
+    n, classes = checked_shape(array)
+    import_checks.same_classes(others, request.logits, classes)
+    labels = labels_of(store, request, known, contents, array)
+    values = array.read()
+    logits = as_logits(values, array)
+    import_checks.no_probabilities(logits, request.logits)
+    answers = logits.argmax(axis=1)
+    for odd in (
+        *import_checks.rounding(values, logits, request.logits),
+        *import_checks.chance(answers, labels.values, classes),
+        *import_checks.oddities(store, request, _sha256(logits), others),
+    ):
         note(f"warning: {odd}")
     with cache.lock(store, partition.guard):
         _write(store, partition, request, logits, labels)
@@ -69,9 +85,19 @@ def run(
         "split": request.split,
         "variant": "identity",
         "runtime": RUNTIME,
-        "rows": len(logits),
-        "accuracy": float((logits.argmax(axis=1) == labels.values).mean()),
+        "rows": n,
+        "accuracy": float((answers == labels.values).mean()),
     }
+
+
+def _check_names(request: Request) -> None:
+    """InputError for a name that could not be asked for, as lists of names are cut at commas."""
+    check_name(request.model)
+    for what, name in (("dataset", request.dataset), ("split", request.split)):
+        if "," in name or name != name.strip():
+            raise InputError(
+                f"{what} name {name!r} could not be asked for: leave out ',' and blanks around it"
+            )
 
 
 def _macs(own: Sequence[Manifest]) -> int | None:
@@ -124,31 +150,30 @@ def _sha256(logits: np.ndarray) -> str:
     return hashlib.sha256(logits.data).hexdigest()
 
 
-def as_logits(values: np.ndarray, where: str) -> np.ndarray:
-    """float32 [N, K] with N ≥ 1, K ≥ 2 and finite values, or an InputError naming the row."""
-    if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
-        raise InputError(f"{where} has shape {values.shape}: logits are N × K, with K of 2 or more")
+def checked_shape(array: Array) -> tuple[int, int]:
+    """(N, K) with N ≥ 1 and K ≥ 2, else an InputError; nothing of the array is read."""
+    if len(array.shape) != 2 or array.shape[0] < 1 or array.shape[1] < 2:
+        raise InputError(
+            f"{array.path} has shape {array.shape}: logits are N × K, with K of 2 or more"
+        )
+    return array.shape[0], array.shape[1]
+
+
+def as_logits(values: np.ndarray, array: Array) -> np.ndarray:
+    """The values of an array [N, K] as finite float32, or an InputError naming the row."""
     if values.dtype.kind not in "fiu":
-        raise InputError(f"{where} holds {values.dtype}, not numbers{_told_words(values, where)}")
-    finite = np.isfinite(values).all(axis=1)
+        raise InputError(f"{array.path} holds {values.dtype}, not numbers")
     with np.errstate(over="ignore"):
         logits = np.ascontiguousarray(values, dtype=np.float32)
-    finite &= np.isfinite(logits).all(axis=1)
+    finite = np.isfinite(logits)
     if not finite.all():
-        row = int(finite.argmin())
-        what = f"{where}: row {row} has a NaN or infinite logit"
-        raise InputError(f"{what}{_CLIP if np.isneginf(logits[row]).any() else ''}")
+        row, column = divmod(int(finite.argmin()), logits.shape[1])
+        name = repr(array.columns[column]) if array.columns else column
+        raise InputError(
+            f"{array.path}: {array.at(row)} has a NaN or infinite logit (column {name})"
+            f"{_CLIP if np.isneginf(logits[row]).any() else ''}"
+        )
     return logits
 
 
 _CLIP = ": where these are logarithms of probabilities, take log(max(p, 1e-12))"
-
-
-def _told_words(values: np.ndarray, where: str) -> str:
-    """Which column is none of a class, where others hold numbers."""
-    words = [column for column, cell in enumerate(values[0]) if isinstance(cell, str)]
-    if not 0 < len(words) < values.shape[1]:
-        return ""
-    names = columns_of(where)
-    name = f"{names[words[0]]!r}" if names else str(words[0])
-    return f": column {name} has words such as {values[0, words[0]][:40]!r}, leave it out"

@@ -6,10 +6,8 @@ very table, so both see the same requests in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,12 @@ from cache import InputError, Partition, Store
 from cache.errors import one_of
 from cache.provenance import digest, now, versions
 from cache.schema import STREAMS
+from stages.arrays import opened
 from stages.datasets import Source
 from stages.extra_scores import Columns
 from stages.read_only import kept
 from stages.score import ScoreSet
+from stages.tables import Table, open_parquet, read_csv
 from stages.variants import VARIANTS
 
 ORDERS = ("appended", "shuffled")
@@ -91,40 +91,50 @@ def _check(duplicates: float, rotations: float, order: str) -> None:
 
 
 def read(path: str, n: int) -> Stream:
-    """A user's stream: .csv or .parquet with sample_id and (optional) variant, in request order."""
-    import polars as pl
-
-    readers: dict[str, Callable[[str], pl.DataFrame]] = {
-        ".csv": pl.read_csv,
-        ".parquet": pl.read_parquet,
-    }
-    reader = readers.get(Path(path).suffix.lower())
-    if reader is None or not Path(path).is_file():
-        raise InputError(f"no stream in {path}: give a .csv or .parquet file with sample_id")
-    try:
-        table = reader(path)
-        if "request" in table.columns:
-            table = table.sort("request")
-        ids = table["sample_id"].cast(pl.Int64).to_numpy()
-        names = table["variant"].cast(pl.String).to_list() if "variant" in table.columns else None
-    except Exception as error:  # polars has its own zoo of errors for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot read the stream {path} ({reason[:100]})") from error
-    return _checked(path, ids, names or [IDENTITY] * len(ids), n)
-
-
-def _checked(path: str, ids: np.ndarray, names: list[str], n: int) -> Stream:
-    if not len(ids):
-        raise InputError(f"{path} holds no requests")
-    bad = ~((ids >= 0) & (ids < n))
+    """A user's stream over n images: .csv or .parquet with sample_id, in the order of its rows or
+    of `request`, and variants; InputError naming the row that is no request."""
+    table = opened(path, {".csv": read_csv, ".parquet": open_parquet})
+    if not table.rows:
+        raise InputError(f"{path} holds no requests: give a row for each")
+    ids = _numbers(table, "sample_id")
+    if ids is None:
+        raise InputError(f"{path} has no column sample_id: head that of the images so")
+    bad = ~((ids >= 0) & (ids < n) & (ids == np.floor(ids)))
     if bad.any():
         row = int(bad.argmax())
-        raise InputError(f"{path}: request {row} has sample_id {ids[row]}, expected 0 to {n - 1}")
+        raise InputError(
+            f"{path}: {table.at(row)} has sample_id {ids[row]}, expected a whole number from 0 to "
+            f"{n - 1}: number the images of the split from 0"
+        )
+    order = _numbers(table, "request")
+    rows = slice(None) if order is None else order.argsort(kind="stable")
+    return Stream(ids.astype(np.int64)[rows], _codes(table)[rows])
+
+
+def _numbers(table: Table, name: str) -> np.ndarray | None:
+    """A column of numbers; None where there is none of that name."""
+    k = table.find(name)
+    if k is None:
+        return None
+    [values] = table.columns([k])
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{table.path}: column {name} holds {table.kind(k)}: write numbers there")
+    if np.isnan(values).any():
+        row = int(np.isnan(values).argmax())
+        raise InputError(f"{table.path}: {table.at(row)} has {name} nan: write a number there")
+    return values
+
+
+def _codes(table: Table) -> np.ndarray:
+    """int8 [R]: the requests' variants, identity where no column tells."""
+    k = table.find("variant")
+    if k is None:
+        return np.full(table.rows, _NAMES.index(IDENTITY), np.int8)
+    [names] = table.columns([k])
     for row, name in enumerate(names):
         if name not in VARIANTS:
-            raise InputError(f"{path}: request {row}: {one_of('variant', name, VARIANTS)}")
-    codes = np.array([_NAMES.index(name) for name in names], np.int8)
-    return Stream(np.ascontiguousarray(ids, np.int64), codes)
+            raise InputError(f"{table.path}: {table.at(row)}: {one_of('variant', name, VARIANTS)}")
+    return np.array([_NAMES.index(name) for name in names], np.int8)
 
 
 def save(store: Store, scores: ScoreSet, stream: Stream, about: dict[str, Any]) -> str:

@@ -417,7 +417,7 @@ def truncated_npz(path):
 
 def state_dict(path):
     torch = pytest.importorskip("torch")
-    torch.save({"fc": torch.zeros(3)}, path)
+    torch.save({"fc": torch.zeros(3, 3), "bias": torch.zeros(3)}, path)
 
 
 def code_in_pt(path):
@@ -432,15 +432,21 @@ def code_in_pt(path):
 
 
 def empty_cells(path):
-    path.write_text("a,b\n1,2\n,4\n")
+    path.write_text("a,b,c,d\n1,2,3,4\n,4,3,4\n" + "5,6,7,8\n" * (N - 2))
+
+
+def words_in_csv(path):
+    path.write_text("a,b,c,d\n1,2,3,4\n3,x,3,4\n" + "5,6,7,8\n" * (N - 2))
 
 
 def ragged(path):
-    pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0]]}), path)
+    pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0], *[[4.0, 5.0, 6.0, 7.0]] * (N - 2)]}), path)
 
 
 def nulls_in_lists(path):
-    pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0, None]]}), path)
+    pq.write_table(
+        pa.table({"x": [LOGITS[0].tolist(), [3.0, None, 1.0, 2.0], *LOGITS[2:].tolist()]}), path
+    )
 
 
 def with_an_index(path):
@@ -452,28 +458,32 @@ def repeated_ids(path):
 
 
 BAD_FILES = {
-    "two arrays": (".npz", two_arrays, "holds 2 arrays: save exactly one"),
-    "pickled": (".npy", pickled, "check the file"),
-    "pickled in npz": (".npz", pickled_in_npz, "check the file"),
+    "two arrays": (".npz", two_arrays, "holds 2 arrays (a, b): save exactly one, or name it"),
+    "pickled": (".npy", pickled, "holds pickled Python objects, not numbers"),
+    "pickled in npz": (".npz", pickled_in_npz, "arr_0 holds pickled Python objects"),
     "truncated": (".npy", truncated, "check the file"),
     "truncated parquet": (".parquet", truncated_parquet, "check the file"),
     "truncated npz": (".npz", truncated_npz, "check the file"),
     "empty npy": (".npy", lambda p: write(p, b""), "check the file"),
     "empty csv": (".csv", lambda p: write(p, b""), "check the file"),
     "only a header": (".csv", lambda p: write(p, "a,b,c\n"), "shape (0, 3)"),
-    "words in csv": (".csv", lambda p: write(p, "a,b\n1,x\n2,3\n"), "not numbers"),
-    "empty cells": (".csv", empty_cells, "empty cells"),
+    "words in csv": (
+        ".csv",
+        words_in_csv,
+        "line 3: the cell of column 'b' holds 'x', which is no number",
+    ),
+    "empty cells": (".csv", empty_cells, "line 3: the cell of column 'a' is empty"),
     "not utf-8": (".csv", lambda p: write(p, b"\xff\xfe1,2\n"), "check the file"),
-    "ragged rows": (".csv", lambda p: write(p, "1,2\n1,2,3\n"), "check the file"),
-    "an index": (".csv", with_an_index, "row index"),
-    "ragged lists": (".parquet", ragged, "check the file"),
-    "nulls in lists": (".parquet", nulls_in_lists, ""),
-    "a state dict": (".pt", state_dict, "holds a dict: save one tensor"),
+    "ragged rows": (".csv", lambda p: write(p, "1,2\n1,2,3\n"), "line 2: it has 3 cells"),
+    "an index": (".csv", with_an_index, "column '' is headed as a row index"),
+    "ragged lists": (".parquet", ragged, "row 1: its list in column 'x' has 1 values"),
+    "nulls in lists": (".parquet", nulls_in_lists, "row 1: the cell of column 'x' is empty"),
+    "a state dict": (".pt", state_dict, "holds 2 arrays (fc, bias): save exactly one"),
     "code": (".pt", code_in_pt, "check the file"),
     "garbage": (".pt", lambda p: write(p, b"garbage"), "check the file"),
     "repeated sample ids": (".parquet", repeated_ids, "sample_id"),
     "an unknown suffix": (".mat", lambda p: write(p, b""), "its name must end in .npy, .npz"),
-    "a folder": (".npy", lambda p: p.mkdir(), "no file"),
+    "a folder": (".npy", lambda p: p.mkdir(), "Is a directory"),
     "nothing": (".npy", lambda p: None, "no file"),
 }
 
@@ -554,12 +564,12 @@ def test_a_column_that_is_no_class_is_named(named):
     )
     table.write_csv(named / "logits.csv")
     told = bring(named, named / "logits.csv", named / "labels.npy").refusal
-    assert told.endswith("column 'image' has words such as '0.png', leave it out")
+    assert "column 'image' holds words such as '0.png', not numbers: leave it out" in told
     table.select("image", label=pl.lit("cat")).write_csv(named / "labels.csv")
     for names in ((), ("--class-names", named / "names.txt")):
         given = (named / "logits.npy", named / "labels.csv", "big", "test", *names)
         told = bring(named, *given).refusal
-        assert told.endswith("has 2 columns (image, label): keep that of the labels only")
+        assert "has 2 columns (image, label): keep that of the labels only" in told
 
 
 def test_class_names_come_later(named):
@@ -590,7 +600,7 @@ BAD_NAMES = {
     "too few": ("cat\ndog\n", "names.txt names 2 classes but the logits have 4"),
     "twice": ("cat\ndog\ncat\nfrog\n", "'cat' cannot name one class"),
     "an empty line": ("cat\n\ndog\nfrog\n", "'' cannot name one class"),
-    "not text": (b"\xff\xfe\x00", "names.txt (not UTF-8 text)"),
+    "not text": (b"\xff\xfe\x00", "names.txt, line 1: not text in UTF-8"),
     "unknown word": ("cat\ndog\nelan\na frog\n", "is 'élan', which is no class name"),
 }
 
@@ -601,7 +611,7 @@ def test_bad_class_names(name, named):
     write(named / "names.txt", text)
     args = (named / "logits.npy", named / "y.csv", "big", "test", "--class-names")
     assert words in bring(named, *args, named / "names.txt").refusal
-    assert "no/such.txt (No such file" in bring(named, *args, "no/such.txt").refusal
+    assert "cannot read no/such.txt: No such file" in bring(named, *args, "no/such.txt").refusal
     assert not list(named.rglob("*.parquet"))
 
 
@@ -671,20 +681,25 @@ def test_a_damaged_neighbour_is_in_nobodys_way(files):
 # --- what is odd, and brought in all the same ----------------------------------------------------
 
 
-def test_probabilities_are_told(files):
+def test_probabilities_are_refused(files):
     shares = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-    for name, values, told in (
+    for name, values, refused in (
         ("probabilities", shares, True),
         ("half precision", shares.astype(np.float16), True),
+        ("double", shares.astype(np.float64), True),
         ("their logarithm", np.log(shares), False),
         ("shifted", shares + 1, False),
         ("but one", changed(shares, 3, [2, -1, 0, 0]), False),
     ):
         np.save(files / "x.npy", values)
-        done = bring(files, files / "x.npy", files / "labels.npy", name)
-        assert done.status == 0
-        assert ("look like probabilities" in done.err) is told, name
-        assert done.err.count("\n") == told
+        root = files / name
+        done = bring(root, files / "x.npy", files / "labels.npy")
+        if refused:
+            assert "holds probabilities (none below 0, each row sums to 1)" in done.refusal
+            assert "give the logits, or np.log(np.maximum(p, 1e-12))" in done.refusal
+            assert not root.exists()
+        else:
+            assert (done.status, done.err) == (0, ""), name
 
 
 def test_multiply_adds_are_the_models_on_all_its_splits(files):

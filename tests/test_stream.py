@@ -90,13 +90,19 @@ def test_a_users_own_stream(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("sample_id\n7\n", "request 0 has sample_id 7"),
-        ("sample_id\n-1\n", "request 0 has sample_id -1"),
+        ("sample_id\n7\n", "line 2 has sample_id 7, expected a whole number from 0 to 4"),
+        ("sample_id\n-1\n", "line 2 has sample_id -1"),
         ("sample_id,variant\n1,upside\n", "unknown variant 'upside'"),
-        ("nothing\n1\n", "cannot read the stream"),
-        ("sample_id\nx\n", "cannot read the stream"),
+        ("nothing\n1\n", "no column sample_id"),
+        ("sample_id\nx\n", "column sample_id holds words such as 'x'"),
         ("sample_id\n", "holds no requests"),
-        ("", "cannot read the stream"),
+        ("", "its first line is empty"),
+        ("sample_id\n1.5\n", "line 2 has sample_id 1.5"),
+        ("sample_id\n1\n-0.5\n", "line 3 has sample_id -0.5"),
+        ("sample_id\n1\nnan\n2\n", "line 3 has sample_id nan"),
+        ("sample_id\n1\n1e300\n", "line 3 has sample_id 1e\\+300"),
+        ("sample_id,request\n1,0\n2,\n", "line 3: the cell of column 'request' is empty"),
+        ("sample_id,request\n1,ten\n2,two\n", "column request holds words such as 'ten'"),
     ],
 )
 def test_a_bad_stream_is_refused(tmp_path, text, words):
@@ -104,7 +110,7 @@ def test_a_bad_stream_is_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read(str(path), 5)
-    with pytest.raises(InputError, match="no stream in"):
+    with pytest.raises(InputError, match=r"must end in \.csv, \.parquet"):
         read(str(tmp_path / "none.txt"), 5)
 
 
