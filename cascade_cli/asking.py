@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cascade_cli.options import no_share
 from cascade_cli.output import say
-from cascade_cli.streams import visible
+from stages.visible_text import visible
 
 if TYPE_CHECKING:
     import typer

@@ -36,7 +36,8 @@ from cascade_cli import (
 )
 from cascade_cli.entry import INTERRUPTED
 from cascade_cli.output import say
-from cascade_cli.streams import guarded, visible
+from cascade_cli.streams import guarded
+from stages.visible_text import visible
 
 READER_LEFT = 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from cascade_cli.streams import HIDDEN, spelling_out, unshown, visible
+from cascade_cli.streams import spelling_out, unshown
+from stages.visible_text import HIDDEN, visible
 
 if TYPE_CHECKING:
     import polars as pl

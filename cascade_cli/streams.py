@@ -1,32 +1,17 @@
-"""Standard streams as a command needs them: open, safe to look at, and told of when they are full.
-
-Names and notes come from files that others made. What would move a terminal's cursor, or turn the
-direction of what follows, is spelt out: `\\x1b`, `\\u202e`.
-"""
+"""Standard streams as a command needs them: open, safe to look at, and told of when they are full."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
-# Control characters, separators of lines, and marks of writing direction.
-HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_LAYOUT = "\n\t"  # what a page of text is laid out with
-_REDRAWN = "\n\t\r"  # and what bars of other libraries are redrawn with, on stderr only
+from stages.visible_text import LAYOUT, visible
 
-
-def visible(text: str, kept: str = "") -> str:
-    """The text in one line, with an escape for each character of HIDDEN that is not in `kept`.
-
-    >>> visible("a\\x1b[31m\\u202eb")
-    'a\\\\x1b[31m\\\\u202eb'
-    """
-    return HIDDEN.sub(lambda one: one[0] if one[0] in kept else ascii(one[0])[1:-1], text)
+_REDRAWN = f"{LAYOUT}\r"  # what bars of other libraries are redrawn with, on stderr only
 
 
 class Shown:
@@ -81,7 +66,7 @@ def spelling_out() -> Iterator[None]:
     """Shown in place of whatever stdout and stderr are now."""
     usual = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
-        Shown(usual[0], _LAYOUT, _told),  # type: ignore[assignment]
+        Shown(usual[0], LAYOUT, _told),  # type: ignore[assignment]
         Shown(usual[1], _REDRAWN, _ignored),  # type: ignore[assignment]
     )
     try:

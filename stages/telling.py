@@ -7,11 +7,12 @@ from functools import lru_cache
 
 from cache import Manifest, Store, copy_marker
 from cache.parts import part_intact
+from stages.visible_text import visible
 
 
 @lru_cache(maxsize=64)
 def once(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 def sound(store: Store, manifest: Manifest) -> bool:

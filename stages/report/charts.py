@@ -13,6 +13,7 @@ import numpy as np
 
 from cache.files import write_whole
 from stages.report.costs import Costs
+from stages.visible_text import all_visible
 
 Row = dict[str, Any]
 BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
@@ -52,7 +53,7 @@ class Figure:
         spec = _themed(chart).to_dict()
         del spec["$schema"]
         spec["datasets"] = self.drawing.data
-        return spec
+        return all_visible(spec)
 
 
 def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:

@@ -18,6 +18,7 @@ from stages.report.searched import Searched
 from stages.rule import ALWAYS, NEVER
 from stages.scores import named
 from stages.threshold import curve
+from stages.visible_text import all_visible
 
 if TYPE_CHECKING:
     from stages.report.charts import Figure
@@ -86,7 +87,7 @@ def build(subject: Subject, searched: Searched, found: Explorer) -> Page:
             tables.models(subject),
         ),
         inputs=[t for t in (tables.inputs(subject), tables.cost_inputs(subject)) if t is not None],
-        data=packing.pack(found.facts, found.arrays),
+        data=packing.pack(all_visible(found.facts), found.arrays),
         notes=subject.plan.notes,
         foot=f"cascade-cli {versions()['cascade-cli'] or '(not installed)'}",
     )

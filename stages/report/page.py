@@ -6,12 +6,14 @@ to load anything.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from string import Template
+
+from stages.visible_text import LAYOUT, visible
 
 # In the order in which they build on each other.
 SCRIPTS = (
@@ -75,13 +77,13 @@ _POLICY = (
 
 def render(page: Page) -> str:
     """The whole document."""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in page.notes)
+    notes = "".join(f"<li>{_escaped(note)}</li>" for note in page.notes)
     return Template(_resource("page.html")).substitute(
         policy=_POLICY,
         style=_resource("page.css"),
         script="\n".join(_resource("js", name) for name in SCRIPTS),
-        title=escape(page.title),
-        asked=escape(page.asked),
+        title=_escaped(page.title),
+        asked=_escaped(page.asked),
         verdict=_words(page.sentences[0]),
         summary=_words(" ".join(page.sentences[1:])),
         tiles="".join(map(_tile, page.tiles)),
@@ -90,7 +92,7 @@ def render(page: Page) -> str:
         tables="\n".join(map(_table, page.tables)),
         inputs="\n".join(map(_table, page.inputs)),
         data=page.data,
-        foot=escape(page.foot),
+        foot=_escaped(page.foot),
     )
 
 
@@ -99,7 +101,7 @@ def _table(table: Table) -> str:
     sides = sides or [False] * len(table.head)
     head = _cells('th scope="col"', table.head, sides)
     rows = "\n".join(f"<tr>{_cells('td', row, sides)}</tr>" for row in table.rows)
-    caption = escape(table.caption)
+    caption = _escaped(table.caption)
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
         f"<table><caption>{caption}</caption>\n"
@@ -116,24 +118,28 @@ def _cells(tag: str, cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _number(cell) if isinstance(cell, Number) else escape(cell)
+    return _number(cell) if isinstance(cell, Number) else _escaped(cell)
 
 
 def _tile(tile: Tile) -> str:
     low, high = map(_number, tile.interval)
     return (
-        f"<div><dt>{escape(tile.label)}</dt><dd>{_number(tile.number)}"
+        f"<div><dt>{_escaped(tile.label)}</dt><dd>{_number(tile.number)}"
         f"<small>{low} to {high}</small></dd></div>"
     )
 
 
 def _number(number: Number) -> str:
-    return f'<data value="{escape(str(number.value))}">{_words(number.text)}</data>'
+    return f'<data value="{_escaped(str(number.value))}">{_words(number.text)}</data>'
 
 
 def _words(text: str) -> str:
     """Text with minus signs before its numbers."""
-    return escape(re.sub(r"(?<![^\s(])-(?=\d)", "−", text))
+    return _escaped(re.sub(r"(?<![^\s(])-(?=\d)", "−", text))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(visible(text, LAYOUT))
 
 
 def _resource(*names: str) -> str:
