@@ -26,11 +26,12 @@ def write(store: Store, request: Request) -> None:
 def read(store: Store) -> Request | None:
     """What the unfinished copy is to hold; None where there is no marker, {} where it is damaged.
 
-    `dataset`, `tier`, `splits`, `models` are there, and whatever else must agree to go on.
+    `dataset`, `tier`, `splits`, `models` are there, `sources` (a digest of each), and whatever else
+    must agree to go on.
     """
     try:
         found = json.loads(store.read(MARKER).to_pybytes())
-        describe(found)
+        describe(found), dict(found["sources"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -47,12 +48,19 @@ def check(store: Store, request: Request) -> None:
     there = read(store)
     if there is None or there == json.loads(json.dumps(request)):
         return
-    differing = differences(there, request)
-    more = f" and {len(differing) - _FEW} more" if len(differing) > _FEW else ""
-    changed = "; ".join(differing[:_FEW]) + more if there else "its marker is damaged"
+    what = f"{store.root} holds an unfinished copy{describe(there)}"
+    if not there:
+        raise InputError(f"{what}, and its marker is damaged: remove it or give a new folder")
+    if asked := differences(*(one | {"sources": None} for one in (there, request))):
+        raise InputError(
+            f"{what}, not what is asked for now ({'; '.join(asked)}): finish it by its own command"
+            ", or publish into a new folder"
+        )
+    changed = differences(there["sources"], request["sources"])
+    more = f"; {len(changed) - _FEW} more" if len(changed) > _FEW else ""
     raise InputError(
-        f"{store.root} holds an unfinished copy{describe(there)}, not what is asked for now "
-        f"({changed}): finish it by its own command, or publish into a new folder"
+        f"{what}, and what it is a copy of has changed since ({'; '.join(changed[:_FEW])}{more}): "
+        "remove it and run this again, or publish into a new folder"
     )
 
 

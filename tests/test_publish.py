@@ -7,6 +7,9 @@ import json
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from helpers import make_cache, tied_logits, write_logits, write_samples
-from running import cascade
+from running import ROOT, cascade
 from scipy.special import softmax
 from sealing import sealed
 from sklearn.metrics import accuracy_score
@@ -26,7 +29,8 @@ from test_ecosystem import hugging_face
 import cache
 from cache import Store
 from cache.fingerprint import fingerprint_of
-from cache.schema import hashes_schema
+from cache.manifest import withdraw
+from cache.schema import SCORES, hashes_schema
 from cache.verify import verify
 from stages import costs, publish, score
 from stages.report.packing import unpack
@@ -334,6 +338,232 @@ def test_an_interrupted_copy_leaves_nothing(whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         publish.run(whole, Store(tmp_path / "copy"), publish.Wanted("toy"), interrupt)
     assert not (tmp_path / "copy").exists()
+
+
+# --- a copy that is killed -----------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from cache import Store
+from stages import publish
+def kill(done, total):
+    if done == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+publish.run(Store({source!r}), Store({target!r}), publish.Wanted("toy", {tier!r}), kill)
+"""
+
+
+def killed(source, target, tier="scores", at=4):
+    """An export that gets SIGKILL once so many of its tables are written."""
+    words = {"root": str(ROOT), "source": source.root, "target": str(target)}
+    code = KILLED.format(**words, tier=tier, at=at)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def everything(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def contents(root):
+    """{path: rows of Parquet, JSON without clocks, bytes} of a copy but its card and checksums."""
+    store = Store(root)
+    found = {path: store.read(path).to_pybytes() for path in store.files("")}
+    assert not [path for path in found if path.startswith(".tmp/")]
+    named = found.pop("SHA256SUMS").decode().splitlines()
+    sums = {line.split("  ", 1)[1]: line.split("  ", 1)[0] for line in named}
+    assert sums == {path: hashlib.sha256(data).hexdigest() for path, data in found.items()}
+    found["README.md"] = re.sub(rb"- Made .* by", b"", found["README.md"])
+    for path, data in found.items():
+        if "costs/" in path and path.endswith(".parquet"):  # which say when they were put together
+            found[path] = pq.ParquetFile(pa.BufferReader(data)).read().replace_schema_metadata()
+        elif "costs/" in path:
+            found[path] = json.loads(data)["identity"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tier", "place"), [("top10", "local"), ("full", "local"), ("scores", "s3")]
+)
+def test_a_killed_copy_is_told_and_gone_on_with(whole, tier, place, tmp_path, request):
+    undisturbed = tmp_path / "undisturbed"
+    publish.run(whole, Store(undisturbed), publish.Wanted("toy", tier))
+    target = request.getfixturevalue("s3_root") if place == "s3" else tmp_path / "copy"
+    killed(whole, target, tier)
+    store = Store(target)
+    before = {e.path: e.changed for e in store.entries("") if e.path.endswith(".parquet")}
+    assert before
+    asked = ("export", "--publish", target, "-d", "toy", "--tier", tier, "--cache", whole.root)
+
+    told = cascade("cache", "verify", "--cache", target)
+    assert told.status == 2
+    [line] = [line for line in told.out.splitlines() if line.startswith("UNFINISHED.json: ")]
+    assert (
+        f"an unfinished copy of toy (tier {tier}; splits test, val; models large, other, " in line
+    )
+    assert "none damaged" in told.out
+    as_json = cascade("cache", "verify", "--cache", target, "--json")
+    assert (as_json.status, json.loads(as_json.out)["unfinished_copy"]["tier"]) == (2, tier)
+
+    done = cascade(*asked)
+    assert done.status == 0, done.err
+    assert contents(target) == contents(undisturbed)
+    if place == "local":
+        kept = {path: (target / path).stat().st_mtime_ns / 1e9 for path in before}
+        assert kept == before
+    assert cascade("cache", "verify", "--cache", target).status == 0
+    assert "is not empty" in cascade(*asked).refusal
+
+
+@pytest.mark.parametrize(
+    "command", [("threshold", "-d", "toy", *PAIR), ("cache", "ls")], ids=" ".join
+)
+def test_what_reads_an_unfinished_copy_says_so_once(whole, tmp_path, command):
+    killed(whole, tmp_path / "copy")
+    done = cascade(*command, "--cache", tmp_path / "copy")
+    assert done.status == 0
+    assert done.err.count(f"warning: {tmp_path / 'copy'} is an unfinished copy of toy (tier") == 1
+    again = cascade("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", whole.root)
+    assert again.status == 0  # what was asked meanwhile is no part of the copy
+    assert "results/" not in (tmp_path / "copy" / "SHA256SUMS").read_text()
+
+
+def test_an_unfinished_copy_is_neither_published_nor_merged_unseen(whole, tmp_path):
+    killed(whole, tmp_path / "copy")
+    asked = ("export", "--publish", tmp_path / "more", "-d", "toy", "--cache", tmp_path / "copy")
+    assert f"{tmp_path / 'copy'} is itself an unfinished copy of toy" in cascade(*asked).refusal
+    assert not (tmp_path / "more").exists()
+    merged = cascade("cache", "merge", tmp_path / "copy", "--cache", tmp_path / "cache")
+    assert "is an unfinished copy of toy" in merged.err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--tier", "full"), "(tier was scores, now full)"),
+        (("--split", "val"), 'splits was ["test", "val"], now ["val"]'),
+        (("--runtime", "torch-fp32-cpu"), "(runtime was null, now torch-fp32-cpu)"),
+        (("--models", "small"), 'models was ["large", "other", "small"], now ["small"]'),
+    ],
+)
+def test_another_request_into_an_unfinished_copy_is_refused(whole, tmp_path, args, words):
+    killed(whole, tmp_path / "copy")
+    before = everything(tmp_path / "copy")
+    asked = ("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", whole.root)
+    refusal = cascade(*asked, *args).refusal
+    assert f"{tmp_path / 'copy'} holds an unfinished copy of toy (tier scores; splits te" in refusal
+    assert words in refusal
+    assert everything(tmp_path / "copy") == before
+
+
+def test_a_source_that_has_changed_since_is_another_request(tmp_path):
+    store = make_cache(tmp_path / "cache", n=N)
+    killed(store, tmp_path / "copy", at=2)
+    labels = score.load(store, "toy", "val").labels
+    logits = tied_logits(np.random.default_rng(9), N)
+    write_logits(store, "val", "small", labels, logits, weights="other", overwrite=True)
+    asked = ("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", store.root)
+    refusal = cascade(*asked).refusal
+    changed = "logits/dataset=toy/split=val/variant=identity/runtime=torch-fp32-cpu/"
+    assert "what it is a copy of has changed since" in refusal
+    assert f"({changed}model=small was " in refusal
+    assert refusal.count(" was ") == 1
+    assert "remove it and run this again" in refusal
+
+
+def test_a_damaged_marker_is_no_request(whole, tmp_path):
+    killed(whole, tmp_path / "copy")
+    (tmp_path / "copy" / "UNFINISHED.json").write_text("{")
+    asked = ("export", "--publish", tmp_path / "copy", "-d", "toy", "--cache", whole.root)
+    assert "holds an unfinished copy, and its marker is damaged: remove" in cascade(*asked).refusal
+    assert cascade("cache", "verify", "--cache", tmp_path / "copy").status == 2
+
+
+# --- copies of other versions --------------------------------------------------------------------
+
+
+def rewritten(copy, root, change):
+    """A copy of a copy whose scores tables another version made: `change` says how."""
+    shutil.copytree(copy, root)
+    store = Store(root)
+    for manifest in cache.find(store, "scores"):
+        table = change(cache.read_table(store, manifest).replace_schema_metadata())
+        withdraw(store, manifest.partition)
+        about = manifest.identity, manifest.provenance
+        cache.write_partition(store, manifest.partition, table, *about)
+    return store
+
+
+def with_more(table):
+    field = pa.field("boldness", pa.float64(), nullable=False)
+    return table.append_column(field, pa.array(np.zeros(len(table))))
+
+
+LESS = ("-s", "maxp,difference")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("threshold", "-d", "toy", "--all-pairs", *LESS),
+        ("search", "-d", "toy", *LESS),
+        ("heterogeneity", "-d", "toy"),
+        ("simulate", "--dataset", "toy", *PAIR),
+    ],
+    ids=" ".join,
+)
+def test_a_copy_with_a_score_fewer_answers_what_it_can(copies, tmp_path, question):
+    store = rewritten(copies["scores"], tmp_path / "old", lambda table: table.drop(["entropy"]))
+    assert verify(store).damage == []
+    expected = cascade(*question, "--cache", copies["scores"], "--json").json
+    found = cascade(*question, "--cache", store.root, "--json").json
+    assert without_time(found) == without_time(expected)
+
+
+def test_a_copy_with_a_score_fewer_says_so_of_that(copies, tmp_path):
+    store = rewritten(copies["scores"], tmp_path / "old", lambda table: table.drop(["entropy"]))
+    for question, place in (
+        (("threshold", *PAIR, "-s", "entropy"), "small on toy/val"),
+        (("search",), "large on toy/val"),
+    ):
+        refusal = cascade(*question, "-d", "toy", "--cache", store.root).refusal
+        assert (
+            f"{store.root} has no score entropy of {place}, as another version made it, and no "
+            "logits to make it from: fetch a newer copy or one with logits, or give "
+            "--scorefn maxp,difference"
+        ) in refusal
+    assert cascade("score", "-d", "toy", "--cache", store.root).status == 0
+    told = cascade("export", "-o", tmp_path / "a.csv", "-d", "toy", "--cache", store.root, "--json")
+    assert {name for name in told.json["columns"] if name.startswith("small_")} == {
+        *("small_prediction", "small_correct", "small_maxp", "small_difference")
+    }
+    page = ("report", "-d", "toy", "-o", tmp_path / "page.html", "--cache", store.root)
+    assert cascade(*page).status == 0
+    again = cascade("export", "--publish", tmp_path / "new", "-d", "toy", "--cache", store.root)
+    assert again.status == 0
+    assert verify(Store(tmp_path / "new")).damage == []
+
+
+def test_a_copy_with_a_score_more_answers_as_before(copies, tmp_path):
+    store = rewritten(copies["scores"], tmp_path / "new", with_more)
+    assert verify(store).damage == []
+    for question in QUESTIONS[:2]:
+        expected = cascade(*question, "--cache", copies["scores"], "--json").json
+        found = cascade(*question, "--cache", store.root, "--json").json
+        assert without_time(found) == without_time(expected)
+    for manifest in cache.find(store, "scores"):
+        assert "boldness" in cache.read_table(store, manifest).column_names
+
+
+def test_scores_whose_logits_are_there_are_made_again(copies, tmp_path):
+    store = rewritten(copies["full"], tmp_path / "old", lambda table: table.drop(["entropy"]))
+    found = score.load(store, "toy", "val")
+    assert (
+        found.scores["entropy"] == score.load(Store(copies["full"]), "toy", "val").scores["entropy"]
+    ).all()
+    for manifest in cache.find(store, "scores", "toy", "val"):
+        assert cache.read_table(store, manifest).column_names == SCORES.names
 
 
 # --- images that repeat ---------------------------------------------------------------------------
