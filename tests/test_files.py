@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import socket
 import stat
+import subprocess
+import sys
 
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from helpers import make_cache
-from running import cascade
+from running import ROOT, cascade
 
 from cache import InputError
 from cache.files import read_bytes, read_text, write_whole
+from cascade_cli.output import without_formulas
 
 
 def _half(file):
@@ -165,3 +171,162 @@ def test_a_full_disk_leaves_what_was_exported(command, tmp_path, monkeypatch):
     monkeypatch.setattr("cache.files.open", _Full, raising=False)
     assert "No space left on device" in cascade(*asked).refusal
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+# --- outputs of commands --------------------------------------------------------------------------
+
+WRITING = {
+    "threshold": (("threshold", "-m1", "small", "-m2", "large"), ".csv"),
+    "heterogeneity": (("heterogeneity",), ".csv"),
+    "search": (("search",), ".csv"),
+    "rules": (("rules", "-m1", "small", "-m2", "large"), ".csv"),
+    "calibrate": (("calibrate",), ".csv"),
+    "margin": (("margin", "-m1", "small", "-m2", "large"), ".csv"),
+    "hash": (("hash", "--robustness"), ".csv"),
+    "export": (("export",), ".csv"),
+    "report": (("report",), ".html"),
+}
+PLACES = {
+    "a FIFO": "a FIFO is there",
+    "a folder": "a folder is there",
+    "nowhere": "No such file or directory",
+    "another ending": "its name must end in .",
+}
+
+
+def _place(tmp_path, kind, ending):
+    path = tmp_path / f"out{ending}"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    if kind == "a folder":
+        path.mkdir()
+    return {"nowhere": tmp_path / "no" / f"out{ending}", "another ending": tmp_path / "x.pdf"}.get(
+        kind, path
+    )
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("name", WRITING)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(name, kind, tmp_path, monkeypatch):
+    def opened(*_):
+        raise AssertionError("the cache was opened first")
+
+    command, ending = WRITING[name]
+    path = _place(tmp_path, kind, ending)
+    monkeypatch.setattr("cache.store.Store.__init__", opened)
+    line = cascade(*command, "-d", "toy", "--cache", tmp_path / "cache", "-o", path).refusal
+    assert line.startswith(f"cascade: cannot write {path}: {PLACES[kind]}")
+
+
+# --- tables for spreadsheets ----------------------------------------------------------------------
+
+NAMES = ("=1+1", "+cmd", "-2+3", "@SUM(A1)", "plain=1")
+
+
+def _cells(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [cell for row in csv.reader(file) for cell in row]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("heterogeneity",), ("threshold", "-s", "maxp", "--all-pairs"), ("export",), ("search",)],
+    ids=lambda c: c[0],
+)
+def test_a_table_for_spreadsheets_holds_no_formulas(tmp_path, command):
+    make_cache(tmp_path / "cache", models=NAMES, n=40)
+    asked = (*command, "-d", "toy", "--cache", tmp_path / "cache", "-o")
+    assert cascade(*asked, tmp_path / "raw.csv").status == 0
+    done = cascade(*asked, tmp_path / "safe.csv", "--for-spreadsheets")
+    assert done.status == 0, done.err
+    raw, safe = _cells(tmp_path / "raw.csv"), _cells(tmp_path / "safe.csv")
+    runs = [cell[:1] in ("=", "+", "-", "@") and not _number(cell) for cell in raw]
+    assert any(runs)
+    assert any(_number(cell) for cell in raw)
+    expected = [f"'{cell}" if run else cell for cell, run in zip(raw, runs, strict=True)]
+    assert safe == expected
+
+
+def _number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_parquet_file_holds_names_as_they_are(tmp_path):
+    make_cache(tmp_path / "cache", models=NAMES, n=40)
+    asked = ("export", "-d", "toy", "--cache", tmp_path / "cache", "--for-spreadsheets", "-o")
+    assert cascade(*asked, tmp_path / "wide.parquet").status == 0
+    assert "=1+1_prediction" in pq.read_schema(tmp_path / "wide.parquet").names
+
+
+@pytest.mark.parametrize("text", ["\tx", "\rx", "\nx", "=", "a\n=b", "", None, "-1.5", "–", "é=1"])
+def test_what_a_formula_begins_with(text):
+    runs = bool(text) and text[0] in "=+-@\t\r\n" and not _number(text)
+    [cell] = without_formulas(pl.DataFrame({"x": [text]}, {"x": pl.String}))["x"]
+    assert cell == (f"'{text}" if runs else text)
+
+
+# --- temporaries ---------------------------------------------------------------------------------
+
+WRITER = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from cache.files import write_whole
+def halting(file):
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    sys.stdin.readline()
+    file.write(b"whole")
+write_whole({Path(sys.argv[2]): halting})
+"""
+
+
+def _writing(path):
+    """A process that has written half of the file and waits for a line to go on."""
+    words = [sys.executable, "-c", WRITER, str(ROOT), str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(words, **pipes)
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_the_next_write_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
+    path = tmp_path / "[a] wide.csv"
+    (tmp_path / ".[a] wide.csv.mine").write_text("mine")
+    (tmp_path / ".a wide.csv.0123abcd").write_text("another file's")
+    kept = {file.name for file in tmp_path.iterdir()}
+    first, second = _writing(path), _writing(path)
+    first.kill()
+    first.communicate()
+    assert len(list(tmp_path.iterdir())) == len(kept) + 2
+    write_whole({path: lambda file: file.write(b"new")})
+    assert path.read_bytes() == b"new"
+    [live] = {file.name for file in tmp_path.iterdir()} - kept - {path.name}  # it still writes
+    second.communicate("\n")
+    assert second.returncode == 0
+    assert path.read_bytes() == b"halfwhole"
+    assert not (tmp_path / live).exists()
+    assert {file.name for file in tmp_path.iterdir()} == kept | {path.name}
+
+
+def test_two_that_write_one_file_again_and_again_do_not_sweep_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    pids = []
+    for text in (b"a" * 1000, b"b" * 1000):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            status = 1
+            try:
+                for _ in range(300):
+                    write_whole({path: lambda file, text=text: file.write(text)})
+                status = 0
+            finally:
+                os._exit(status)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    assert path.read_bytes() in (b"a" * 1000, b"b" * 1000)
+    assert list(tmp_path.iterdir()) == [path]
