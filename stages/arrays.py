@@ -93,23 +93,23 @@ class NamedArrays:
 
     def logits(self, name: str | None, label: str | None, classes: Collection[str]) -> Array:
         beside = self.label_name(label, classes)
-        return self._one("--logits-column", name, [each for each in self.named if each != beside])
+        return self._one("logits", name, [each for each in self.named if each != beside])
 
     def labels(self, name: str | None) -> Array:
-        return self._one("--label-column", name, list(self.named))
+        return self._one("label", name, list(self.named))
 
     def label_name(self, name: str | None, classes: Collection[str]) -> str | None:
         return next((each for each in (name, *LABELS) if each and each in self.named), None)
 
-    def _one(self, option: str, name: str | None, among: list[str]) -> Array:
+    def _one(self, what: str, name: str | None, among: list[str]) -> Array:
         if name is None and len(among) != 1:
             raise InputError(
                 f"{self.path} holds {len(self.named)} arrays ({', '.join(self.named)[:100]}): save "
-                f"exactly one, or name it with {option}"
+                f"exactly one, or name that of the {what} with --{what}-column"
             )
         if name is not None and name not in self.named:
             told = one_of("array", name, [each for each in self.named if each] or ["one, nameless"])
-            raise InputError(f"{self.path}: {option}: {told}")
+            raise InputError(f"{self.path}: --{what}-column: {told}")
         return self.named[among[0] if name is None else name]
 
 

@@ -28,7 +28,8 @@ def check_names(path: str, names: Sequence[str], classes: Collection[str]) -> No
         if name.casefold() in _NO_CLASS and name not in classes:
             raise InputError(
                 f"{path}: column {name!r} is headed as a row index or labels are: leave it out, "
-                f"call it {ORDER} where it is 0, 1, 2 …, or give --class-names where it is a class"
+                f"call it {ORDER} where it is 0, 1, 2 …, give --class-names where it is a class, "
+                "or name the others with --logits-column"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING
@@ -12,12 +13,13 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.held import complete
 from stages.datasets import spec
-from stages.intervals import share
+from stages.intervals import least, most
 
 if TYPE_CHECKING:
     from stages.importing import Request
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
+_ERROR = 0.001  # that a limit of an accuracy is wrong
 USUAL = "train"  # the split that nobody imports, and everybody trains on
 
 
@@ -96,32 +98,34 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
     """A warning where answers [N] agree with labels [N] no more than if paired at random.
 
     Silent where N is too small to tell: the upper limit of the accuracy has to be below a quarter
-    of the way from chance to 1. Also where labels counted one lower or higher agree far better.
+    of the way from chance to 1. Also where most answers are one below their labels, or one above.
     """
     n = len(labels)
     found = int((answers == labels).sum())
     shares = [np.bincount(each, minlength=classes) / n for each in (answers, labels)]
     by_chance = float(shares[0] @ shares[1])
-    noise = sqrt(by_chance * (1 - by_chance) / n)
-    at_chance = found / n <= by_chance + 2 * noise
-    clear = share(found, n, 0.99).high < by_chance + (1 - by_chance) / 4
-    counts = {
-        "lower": int((answers == labels - 1).sum()),
-        "higher": int((answers == labels + 1).sum()),
-    }
-    way = max(counts, key=counts.__getitem__)
-    shifted = counts[way] - found > 5 * sqrt(counts[way] + found)
-    if shifted or (at_chance and clear):
-        told = "are the labels counted from 1, or rows or columns in another order?"
-        if shifted or counts[way] / n > by_chance + 3 * noise:
-            told = (
-                f"with each label one {way} it is {counts[way] / n:.1%}: are labels and columns "
-                "counted from the same number?"
-            )
+    at_chance = least(found, n, _ERROR) <= by_chance
+    clear = most(found, n, _ERROR) < by_chance + (1 - by_chance) / 4
+    apart = Counter((answers - labels).tolist())
+    by = max((-1, 1), key=apart.__getitem__)
+    others = max((times for each, times in apart.items() if each != by), default=0)
+    shifted = apart[by] > 2 * others and least(apart[by], n, _ERROR) > by_chance
+    if (at_chance and clear) or (shifted and apart[by] - found > 5 * sqrt(apart[by] + found)):
         yield (
             f"accuracy is {found / n:.1%} where answers that have nothing to do with the labels "
-            f"have {by_chance:.1%}; {told}"
+            f"have {by_chance:.1%}; {_reason(by, apart[by] / n if shifted else None)}"
         )
+
+
+def _reason(by: int, accuracy: float | None) -> str:
+    """What may be wrong; `accuracy` is that with labels moved by `by`, where it is far better."""
+    if accuracy is None:
+        return "are the labels counted from 1, or rows or columns in another order?"
+    way = "lower" if by < 0 else "higher"
+    return (
+        f"with each label one {way} it is {accuracy:.1%}: are labels and columns counted from the "
+        "same number?"
+    )
 
 
 def _unknown_splits(store: Store, request: Request) -> Iterator[str]:

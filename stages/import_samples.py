@@ -49,12 +49,11 @@ def class_names(request: Request, known: Manifest | None) -> tuple[str, ...]:
 
 
 def labels_of(
-    store: Store, request: Request, known: Manifest | None, contents: Contents, logits: Array
+    store: Store, request: Request, known: Manifest | None, beside: Array | None, logits: Array
 ) -> Labels:
     """The labels given, beside the logits or in the cache, held against each other.
 
-    `contents` is what the logits' file holds. The logits themselves are not read, and nothing is
-    written yet.
+    The logits themselves are not read, and nothing is written yet.
     """
     names, classes = class_names(request, known), logits.shape[1]
     given_names = names if request.class_names is not None else ()
@@ -63,7 +62,7 @@ def labels_of(
             f"{request.class_names} names {len(names)} classes but the logits have {classes}"
         )
     _in_order(logits, names)
-    given = _given(request, contents, logits, names)
+    given = _given(request, beside, logits, names)
     if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
             place = Partition.of("samples", dataset=request.dataset, split=request.split)
@@ -76,18 +75,20 @@ def labels_of(
     return Labels(stored, str(known.fingerprint), partial(_name, store, known, given_names))
 
 
+def labels_beside(request: Request, contents: Contents, names: Sequence[str]) -> Array | None:
+    """The labels in the logits' file; InputError where they were asked for and are not there."""
+    asked = request.label_column if request.labels is None else None
+    found = asked or contents.label_name(request.label_column, names)
+    return None if found is None else contents.labels(found)
+
+
 def _given(
-    request: Request, contents: Contents, logits: Array, names: Sequence[str]
+    request: Request, beside: Array | None, logits: Array, names: Sequence[str]
 ) -> tuple[Array, np.ndarray] | None:
     """Labels of a file of theirs and of a column beside the logits, which have to be the same."""
-    beside = contents.label_name(request.label_column, names)
-    arrays = []
+    arrays = [] if beside is None else [beside]
     if request.labels is not None:
-        arrays.append(open_contents(request.labels, names).labels(request.label_column))
-    elif request.label_column is not None:
-        beside = request.label_column
-    if beside is not None:
-        arrays.append(contents.labels(beside))
+        arrays.insert(0, open_contents(request.labels, names).labels(request.label_column))
     n, classes = logits.shape
     found = [(array, as_labels(array, n, classes, names)) for array in arrays]
     for array, labels in found[1:]:

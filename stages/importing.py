@@ -18,10 +18,11 @@ from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
 from stages.arrays import Array
 from stages.import_files import open_contents
-from stages.import_samples import Labels, class_names, labels_of, samples
+from stages.import_samples import Labels, class_names, labels_beside, labels_of, samples
 from stages.models.choice import check_name
 
 RUNTIME = "import"
+MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ def run(
         request = replace(request, macs=_macs(own))
     known = samples(store, request)
     contents, names = open_contents(request.logits), class_names(request, known)
+    beside = labels_beside(request, contents, names)
     array = contents.logits(request.logits_column, request.label_column, names)
     n, classes = checked_shape(array)
     import_checks.same_classes(others, request.logits, classes)
-    labels = labels_of(store, request, known, contents, array)
+    labels = labels_of(store, request, known, beside, array)
     values = array.read()
     logits = as_logits(values, array)
     import_checks.no_probabilities(logits, request.logits)
@@ -155,6 +157,11 @@ def checked_shape(array: Array) -> tuple[int, int]:
     if len(array.shape) != 2 or array.shape[0] < 1 or array.shape[1] < 2:
         raise InputError(
             f"{array.path} has shape {array.shape}: logits are N × K, with K of 2 or more"
+        )
+    if array.shape[1] > MOST_CLASSES:
+        raise InputError(
+            f"{array.path} has shape {array.shape}: logits are N × K, with K of {MOST_CLASSES:,} "
+            "or less"
         )
     return array.shape[0], array.shape[1]
 

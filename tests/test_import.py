@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import zipfile
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import write_logits, write_samples
 from running import Result, cascade, logits_of
 
 from cache import Partition, Store, load, read_table
+from stages.import_checks import chance
 from stages.report import packing
 
 N, K = 90, 4
@@ -458,7 +462,7 @@ def repeated_ids(path):
 
 
 BAD_FILES = {
-    "two arrays": (".npz", two_arrays, "holds 2 arrays (a, b): save exactly one, or name it"),
+    "two arrays": (".npz", two_arrays, "holds 2 arrays (a, b): save exactly one, or name that"),
     "pickled": (".npy", pickled, "holds pickled Python objects, not numbers"),
     "pickled in npz": (".npz", pickled_in_npz, "arr_0 holds pickled Python objects"),
     "truncated": (".npy", truncated, "check the file"),
@@ -802,3 +806,421 @@ def test_names_that_cannot_be(option, name, files):
     given = ("--logits", files / "logits.npy", "--labels", files / "labels.npy")
     cascade("import", *flat, *given, "--cache", files / "cache").refusal  # noqa: B018
     assert not list((files / "cache").rglob("*.parquet"))
+
+
+# --- which columns, in what order ----------------------------------------------------------------
+
+MANY = 12
+MANY_LABELS = np.random.default_rng(3).integers(0, MANY, N)
+MANY_LOGITS = np.round(
+    np.random.default_rng(4).standard_normal((N, MANY)) + 3 * np.eye(MANY)[MANY_LABELS], 4
+)
+AS_TEXT = sorted(range(MANY), key=str)  # 0, 1, 10, 11, 2 …
+
+
+def table_file(path, columns):
+    """A csv or Parquet of (heading, values) pairs, as text for a csv."""
+    headings, values = zip(*columns, strict=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(list(map(pa.array, values)), names=list(headings)), path)
+        return path
+    rows = ["\n" + ",".join(map(str, row)) for row in zip(*values, strict=True)]
+    path.write_text(",".join(headings) + "".join(rows) + "\n")
+    return path
+
+
+def headed(headings, logits=MANY_LOGITS):
+    return list(zip(headings, logits.T.tolist(), strict=True))
+
+
+def stored(root, model="big"):
+    return logits_of(root, "test", model, "mine", "import")[1]
+
+
+@pytest.fixture
+def many(tmp_path):
+    np.save(tmp_path / "y.npy", MANY_LABELS)
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("heading", ["{}", "class_{}", "logit[{}]", "p {}", "1+{}"])
+def test_numbered_columns_are_put_in_order(heading, suffix, many):
+    first = heading.startswith("1+")
+    names = [heading.removeprefix("1+").format(k + first) for k in AS_TEXT]
+    path = table_file(many / f"x{suffix}", headed(names, MANY_LOGITS[:, AS_TEXT]))
+    done = bring(many, path, many / "y.npy", "big", "test", "--json")
+    assert done.json["models"][0]["accuracy"] == np.mean(MANY_LOGITS.argmax(1) == MANY_LABELS)
+    np.testing.assert_array_equal(stored(many), MANY_LOGITS.astype(np.float32))
+
+
+NUMBERS = [f"class_{k}" for k in range(MANY)]
+BAD_HEADINGS = {
+    "missing": ([*NUMBERS[:-1], "class_12"], "class_0, class_1, class_2 … and class_11 is missing"),
+    "from two": ([f"class_{k + 2}" for k in range(MANY)], "class_1 is missing"),
+    "repeated": ([*NUMBERS[:-1], "class_03"], "and class_3 is there twice"),
+    "the same": ([*NUMBERS[:-1], "class_3"], "column 'class_3' is there twice"),
+    "words too": ([*NUMBERS[:-1], "fold"], "but one is 'fold': leave it out"),
+    "bare, missing": ([*map(str, range(MANY - 1)), "12"], "90 labels but there are 91 rows"),
+    "id": ([" ID ", *NUMBERS[1:]], "column 'ID' is headed as a row index"),
+    "index": (["index", *"abcdefghijk"], "column 'index' is headed as a row index"),
+    "target": (["Target", *"abcdefghijk"], "column 'Target' is headed as a row index or labels"),
+    "no sample ids": ([" Sample_ID", *"abcdefghijk"], "its sample_id are not 0, 1, 2 …"),
+    "no labels": (["label", *"abcdefghijk"], "x.csv: line 2 has label"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_HEADINGS)
+def test_headings_that_are_refused(name, many):
+    headings, words = BAD_HEADINGS[name]
+    path = table_file(many / "x.csv", headed(headings))
+    np.save(many / "y.npy", MANY_LABELS % 11)
+    assert words in bring(many / "cache", path, many / "y.npy").refusal
+    assert not (many / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "headings", [[f"n{1440764 + 37 * k:08}" for k in range(MANY)], [*"abcdefghij", "x1", "x2"]]
+)
+def test_words_stay_where_they_stand(headings, many):
+    path = table_file(many / "x.csv", headed(headings[::-1]))
+    assert bring(many, path, many / "y.npy").status == 0
+    np.testing.assert_array_equal(stored(many), MANY_LOGITS.astype(np.float32))
+
+
+def test_class_names_make_any_heading_a_class(many):
+    names = ["id", "index", "grade_7", *"abcdefghi"]
+    (many / "names.txt").write_text("\n".join(names))
+    path = table_file(many / "x.csv", headed(names))
+    given = (path, many / "y.npy", "big", "test", "--class-names", many / "names.txt")
+    assert bring(many, *given).status == 0
+    np.testing.assert_array_equal(stored(many), MANY_LOGITS.astype(np.float32))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_sample_ids_and_labels_are_known_by_name(suffix, many):
+    order = np.random.default_rng(5).permutation(N)
+    columns = headed([f"c{k}" for k in range(MANY)], MANY_LOGITS[order])
+    columns += [(" Sample_id ", order.tolist()), ("LABEL", MANY_LABELS[order].tolist())]
+    path = table_file(many / f"x{suffix}", columns)
+    assert bring(many, path).status == 0
+    np.testing.assert_array_equal(stored(many), MANY_LOGITS.astype(np.float32))
+    samples = load(Store(many), Partition.of("samples", dataset="mine", split="test"))
+    assert read_table(Store(many), samples).column("label").to_pylist() == MANY_LABELS.tolist()
+    assert bring(many, path, many / "y.npy").status == 0
+    np.save(many / "y.npy", np.roll(MANY_LABELS, 1))
+    told = bring(many, path, many / "y.npy").refusal
+    row = int((np.roll(MANY_LABELS, 1) != MANY_LABELS).argmax())
+    assert f"y.npy: row {row} has label {np.roll(MANY_LABELS, 1)[row]} but" in told
+    assert told.endswith(f"x{suffix} has {MANY_LABELS[row]}: put the rows in one order")
+
+
+# --- logits and labels in one file ---------------------------------------------------------------
+
+
+def one_npz(path):
+    np.savez(path, out=MANY_LOGITS, truth=MANY_LABELS, more=np.zeros(3))
+
+
+def one_pt(path):
+    torch = pytest.importorskip("torch")
+    torch.save({"out": torch.tensor(MANY_LOGITS), "truth": torch.tensor(MANY_LABELS)}, path)
+
+
+def one_list(path):
+    columns = {"id": MANY_LABELS, "out": MANY_LOGITS.tolist(), "truth": MANY_LABELS}
+    pq.write_table(pa.table(columns), path)
+
+
+def one_wide(path):
+    order = [*reversed(range(MANY))]
+    columns = headed([f"out_{k}" for k in order], MANY_LOGITS[:, order])
+    columns += headed([f"p_{k}" for k in range(MANY)])
+    table_file(path, [("id", range(N)), *columns, ("truth", MANY_LABELS.tolist())])
+
+
+ONE_FILE = {"npz": one_npz, "pt": one_pt, "parquet": one_list, "csv": one_wide}
+
+
+@pytest.mark.parametrize("suffix", ONE_FILE)
+def test_logits_and_labels_in_one_file(suffix, many):
+    path = many / f"one.{suffix}"
+    ONE_FILE[suffix](path)
+    options = ("--logits-column", "out", "--label-column", "truth", "--json")
+    for model in ("big", "again"):
+        [row] = bring(many, path, None, model, "test", *options).json["models"]
+        assert row["accuracy"] == np.mean(MANY_LOGITS.argmax(1) == MANY_LABELS)
+        np.testing.assert_array_equal(stored(many, model), MANY_LOGITS.astype(np.float32))
+    assert bring(many / "b", path, path, "big", "test", *options).status == 0
+    told = bring(many / "c", path, None, "big", "test", *options[:2], "--label-column", "truht")
+    assert "--label-column: unknown" in told.refusal
+    assert "did you mean 'truth'?" in told.refusal
+    told = bring(many / "c", path, None, "big", "test", *options[2:4], "--logits-column", "logits")
+    assert "--logits-column: unknown" in told.refusal
+    assert "logits-column" in bring(many / "c", path, many / "y.npy").refusal
+    assert not (many / "c").exists()
+
+
+def test_a_column_of_labels_in_a_file_of_its_own(named):
+    words = [NAMES[label] for label in LABELS]
+    pl.DataFrame({"image": words[::-1], "kind": words}).write_csv(named / "y.csv")
+    options = ("--class-names", named / "names.txt", "--label-column", "kind")
+    done = bring(named, named / "logits.npy", named / "y.csv", "big", "test", *options)
+    assert done.status == 0, done.err
+    told = bring(named, named / "logits.npy", named / "bare.csv", "b", "test", *options).refusal
+    assert "bare.csv has no header: write one, or leave out --label-column" in told
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+LINES = [",".join(f"c{k}" for k in range(K)), *(",".join(map(str, row)) for row in LOGITS.tolist())]
+HARMLESS = {
+    "blanks": [line.replace(",", ", ") for line in LINES],
+    "a comma at each end": [f"{line}," for line in LINES],
+    "without header": [f"{line}," for line in LINES[1:]],
+    "a plus": [LINES[0], *(f"+{line}".replace("+-", "-") for line in LINES[1:])],
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless_csv_is_read_as_it_is_meant(name, files):
+    (files / "x.csv").write_text("\n".join(HARMLESS[name]))
+    assert bring(files, files / "x.csv", files / "labels.npy").status == 0
+    np.testing.assert_array_equal(stored(files), LOGITS)
+
+
+def test_whole_numbers_that_no_int64_holds(files):
+    values = [[3 * 10**25 * int(k == label) for k in range(K)] for label in LABELS]
+    lines = ["a,b,c,d", *(",".join(map(str, row)) for row in values)]
+    (files / "x.csv").write_text("\n".join(lines))
+    done = bring(files, files / "x.csv", files / "labels.npy")
+    assert (done.status, done.err) == (0, "")
+    np.testing.assert_array_equal(stored(files), np.array(values, float).astype(np.float32))
+
+
+BAD_CELLS = {
+    "nan": ("nan", "line 19 has a NaN or infinite logit (column 'c2')"),
+    "NaN": ("NaN", "line 19 has a NaN or infinite logit (column 'c2')"),
+    "word": ("n/a", "line 19: the cell of column 'c2' holds 'n/a', which is no number: mend it"),
+    "empty": ("", "line 19: the cell of column 'c2' is empty: mend it"),
+    "too many": ("1,2", "line 19: it has 5 cells where the first line has 4: mend the line"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CELLS)
+def test_the_line_of_a_bad_cell_is_named(name, files):
+    cell, words = BAD_CELLS[name]
+    cells = [*LINES[18].split(",")[:2], cell, LINES[18].split(",")[3]]
+    (files / "x.csv").write_text("\n".join([*LINES[:18], ",".join(cells), *LINES[19:]]))
+    told = bring(files / "cache", files / "x.csv", files / "labels.npy").refusal
+    assert words in told
+    assert "leave it out" not in told
+
+
+def test_a_comma_too_many_below_the_header(files):
+    (files / "x.csv").write_text("\n".join([LINES[0], *(f"{line}," for line in LINES[1:])]))
+    told = bring(files, files / "x.csv", files / "labels.npy").refusal
+    assert "line 2: it has 5 cells where the first line has 4, the last one empty" in told
+
+
+def test_the_row_of_a_file_in_another_order_is_that_of_the_file(files):
+    order = np.random.default_rng(6).permutation(N)
+    values = changed(LOGITS, 11, np.nan)[order]
+    columns = [*headed("abcd", values), ("sample_id", order.tolist())]
+    row = int(np.flatnonzero(order == 11)[0])
+    for suffix, place in ((".csv", f"line {row + 2}"), (".parquet", f"row {row}")):
+        path = table_file(files / f"x{suffix}", columns)
+        told = bring(files, path, files / "labels.npy").refusal
+        assert f"{place} has a NaN or infinite logit (column 'a')" in told
+
+
+# --- odd arrays ----------------------------------------------------------------------------------
+
+
+def test_labels_of_bytes(named):
+    words = np.array([NAMES[label].encode() for label in LABELS])
+    np.save(named / "y.npy", words)
+    names = ("--class-names", named / "names.txt")
+    assert bring(named, named / "logits.npy", named / "y.npy", "big", "test", *names).status == 0
+    samples = load(Store(named), Partition.of("samples", dataset="mine", split="test"))
+    assert read_table(Store(named), samples).column("label").to_pylist() == LABELS.tolist()
+    words[7] = b"\xff\xfe"
+    np.save(named / "y.npy", words)
+    given = (named / "logits.npy", named / "y.npy", "big", "test", *names)
+    assert "y.npy: row 7 is '\ufffd\ufffd', which is no class name" in bring(named, *given).refusal
+
+
+def test_views_of_few_bytes(files):
+    torch = pytest.importorskip("torch")
+    row = torch.tensor([0.5, 2, -1, 0], dtype=torch.float64)
+    torch.save(row.expand(N, K), files / "x.pt")
+    torch.save(torch.tensor(1).expand(N), files / "y.pt")
+    assert bring(files, files / "x.pt", files / "y.pt").status == 0
+    np.testing.assert_array_equal(stored(files), np.tile(np.float32([0.5, 2, -1, 0]), (N, 1)))
+    torch.save(row.expand(10**12, K), files / "x.pt")
+    told = bring(files, files / "x.pt", files / "labels.npy", "second").refusal
+    assert "90 labels but there are 1000000000000 rows of logits" in told
+    np.save(files / "x.npy", np.broadcast_to(np.float32([0.5, 2, -1, 0]), (N, K)))
+    assert bring(files, files / "x.npy", None, "third").status == 0
+
+
+def claimed(path, *shape):
+    """An npz whose array is said to be larger than what there is of it."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w") as f,
+    ):
+        about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(f, about)
+        f.write(bytes(1000))
+
+
+def test_shapes_are_told_before_arrays_are_read(files, monkeypatch):
+    for shape, words in (
+        ((1_200_000, 1000), "90 labels but there are 1200000 rows of logits"),
+        ((N, 4_000_000), "has shape (90, 4000000): logits are N × K, with K of 1,000,000 or less"),
+    ):
+        claimed(files / "x.npz", *shape)
+        assert words in bring(files, files / "x.npz", files / "labels.npy").refusal
+    claimed(files / "y.npz", 4 * 10**10)
+    told = bring(files, files / "logits.npy", files / "y.npz").refusal
+    assert "40000000000 labels but there are 90 rows" in told
+    monkeypatch.setattr("stages.arrays.free_memory", lambda: 10**8)
+    claimed(files / "x.npz", N, 900_000)
+    told = bring(files, files / "x.npz", files / "labels.npy").refusal
+    assert "holds 90 × 900000 values, which take 0.6 GB of memory where 0.1 GB are free" in told
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_too_many_columns(suffix, files, monkeypatch):
+    monkeypatch.setattr("stages.tables.MOST_COLUMNS", 100)
+    path = table_file(files / f"x{suffix}", [(f"c{k}", [1.5]) for k in range(101)])
+    told = bring(files, path, files / "labels.npy").refusal
+    assert "has 101 columns, which is more than 100: save N × K logits as npy" in told
+
+
+def test_a_csv_of_one_endless_line(files):
+    (files / "x.csv").write_bytes(b"1," * (9 << 20))
+    told = bring(files, files / "x.csv", files / "labels.npy").refusal
+    assert "its first line is longer than 16 MiB" in told
+
+
+def test_what_is_no_file_is_not_waited_for(files):
+    given = {"--logits": files / "logits.npy", "--labels": files / "labels.npy"}
+    for option, suffix in (
+        *(
+            (option, suffix)
+            for option in given
+            for suffix in ("npy", "npz", "pt", "csv", "parquet")
+        ),
+        ("--class-names", "txt"),
+    ):
+        path = files / f"{option}.{suffix}"
+        os.mkfifo(path)
+        flat = [part for pair in (given | {option: path}).items() for part in pair]
+        where = ("--dataset", "mine", "--split", "test", "--model", "m", "--cache", files / "cache")
+        told = cascade("import", *where, *flat).refusal
+        assert "it is a FIFO, not a regular file" in told, (option, suffix)
+    (files / "zero.csv").symlink_to("/dev/zero")
+    told = bring(files / "cache", files / "zero.csv", files / "labels.npy").refusal
+    assert "it is a device, not a regular file" in told
+
+
+# --- accuracy by chance, and what float32 changes ------------------------------------------------
+
+
+def test_labels_from_one_and_rows_or_columns_in_another_order_are_told(many):
+    kept = MANY_LABELS < MANY - 1
+    rng = np.random.default_rng(8)
+    right = (MANY_LOGITS.argmax(1) == MANY_LABELS)[kept].mean()
+    lower = f"with each label one lower it is {right:.1%}: are labels and columns counted from"
+    told = "or rows or columns in another order?"
+    for model, logits, labels, words in (
+        ("from one", MANY_LOGITS[kept], MANY_LABELS[kept] + 1, lower),
+        ("rows", MANY_LOGITS[rng.permutation(N)], MANY_LABELS, told),
+        ("columns", np.roll(MANY_LOGITS, 5, axis=1), MANY_LABELS, told),
+        ("right", MANY_LOGITS, MANY_LABELS, None),
+    ):
+        np.save(many / "x.npy", logits)
+        np.save(many / "y.npy", labels)
+        done = bring(many / model, many / "x.npy", many / "y.npy")
+        assert done.status == 0
+        found = (logits.argmax(1) == labels).mean()
+        shares = [np.mean(logits.argmax(1) == k) * np.mean(labels == k) for k in range(MANY)]
+        by_chance = f"accuracy is {found:.1%} where answers that have nothing to do with the labels"
+        if words is None:
+            assert done.err == ""
+        else:
+            assert f"{by_chance} have {sum(shares):.1%}" in done.err
+            assert words in done.err
+    np.save(many / "y.npy", MANY_LABELS + 1)
+    told = bring(many / "all", many / "x.npy", many / "y.npy").refusal
+    assert f"has label {MANY}, expected 0 to 11: they are counted from 1, so subtract 1" in told
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_honest_models_raise_no_alarm_and_clear_cases_do(classes):
+    rng = np.random.default_rng(classes)
+
+    def warned(n, accuracy, odds=None):
+        labels = rng.choice(classes, n, p=odds)
+        others = (labels + rng.integers(1, classes, n)) % classes
+        answers = np.where(rng.random(n) < accuracy, labels, others)
+        return len(list(chance(answers, labels, classes)))
+
+    honest = 0.8 if classes == 2 else 0.6
+    for n in (1, 2, 5, 10, 30, 100, 1000):
+        assert sum(warned(n, honest) for _ in range(300)) <= 1, n
+    odds = np.full(classes, 0.1 / (classes - 1))
+    odds[0] = 0.9
+    assert not any(warned(1000, 0.97, odds) for _ in range(50))
+    assert all(warned(1000, 1 / classes) for _ in range(50)) or classes == 2
+    shuffled = rng.choice(classes, 1000, p=odds)
+    assert list(chance(rng.permutation(shuffled), shuffled, classes))
+
+
+def test_what_float32_changes_is_counted(files):
+    spread = np.where(np.arange(N) % 3 == 0, 2.0**30, 0)[:, None]
+    for model, values in (
+        ("double", LOGITS + spread),
+        ("whole", (LOGITS * 9 + spread * 9).astype(int)),
+    ):
+        np.save(files / "x.npy", values)
+        done = bring(files, files / "x.npy", files / "labels.npy", model)
+        single = values.astype(np.float32)
+        pairs = zip(values, single, strict=True)
+        count = sum(
+            (np.flatnonzero(a == a.max()).tolist() != np.flatnonzero(b == b.max()).tolist())
+            for a, b in pairs
+        )
+        assert count > N // 4
+        assert done.status == 0
+        assert (
+            f"warning: {count} of {N} rows of {files / 'x.npy'} have another largest class"
+            in done.err
+        )
+    np.save(files / "x.npy", LOGITS.astype(float))
+    assert bring(files, files / "x.npy", files / "labels.npy", "same").err == ""
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--model", "--split", "--dataset"])
+@pytest.mark.parametrize("name", ["a,b", " a", "a "])
+def test_names_that_could_not_be_asked_for(option, name, files):
+    args = {"--dataset": "mine", "--split": "test", "--model": "big"} | {option: name}
+    flat = [part for pair in args.items() for part in pair]
+    given = ("--logits", files / "logits.npy", "--labels", files / "labels.npy")
+    told = cascade("import", *flat, *given, "--cache", files / "cache").refusal
+    assert repr(name) in told
+    assert not (files / "cache").exists()
+
+
+def test_a_split_with_a_comma_of_before_can_still_be_read(files):
+    store = Store(files / "cache")
+    write_samples(store, "a,b", LABELS, dataset="mine")
+    write_logits(store, "a,b", "big", LABELS, LOGITS, dataset="mine")
+    found = cascade("cache", "verify", "--cache", files / "cache")
+    assert found.status == 0, found.err
+    assert "a,b" in cascade("cache", "ls", "--cache", files / "cache").out
