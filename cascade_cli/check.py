@@ -96,9 +96,8 @@ def _checked(
     for note in seen(scores, trained_splits(store, scores), "check"):
         say(note)
     row = simulated(store, scores, cascade, {}, _as_promised(store, scores, deployed, how))
+    _check_unedited(store, scores, deployed, row)
     figures = stage.check(promise, row, alpha)
-    models = _models(scores, deployed)
-    _refuse_edited(scores, deployed, row, models)
     return {
         "policy": deployed.where,
         "dataset": deployed.dataset,
@@ -110,7 +109,7 @@ def _checked(
         "fit_method": deployed.fitted,
         "alpha": alpha,
         "regressions": [each.name for each in figures if each.worse],
-        "models": models,
+        "models": _models(scores, deployed),
         "simulated": row,
     }
 
@@ -150,30 +149,18 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     return out
 
 
-def _refuse_edited(
-    scores: ScoreSet, deployed: Deployment, row: dict[str, Any], models: list[dict[str, Any]]
+def _check_unedited(
+    store: Store, scores: ScoreSet, deployed: Deployment, row: dict[str, Any]
 ) -> None:
-    """InputError where these are the scores that the policy was made from, and say otherwise.
+    """InputError where these are the scores that the policy was made from, and say otherwise."""
+    from stages.check import check_unedited
+    from stages.policy import model_facts
 
-    With a memory the answers hang on the batches, which only a promise of a cost tells.
-    """
-    from cache import InputError
-    from stages.check import contradicted
-
-    made_of = {scores.manifests[scores.index(one["name"])].content for one in models}
-    if deployed.memory is not None or made_of != {
-        deployed.scores.get(one["name"]) for one in models
-    }:
-        return
-    keys = ("promised_weights_sha256", "weights_sha256")
-    stated = [(f"models[{i}].weights_sha256", *map(one.get, keys)) for i, one in enumerate(models)]
-    wrong = [each for each in stated if None not in each and each[1] != each[2]]
-    wrong += contradicted(deployed.promise, row, deployed.fitted == "cross-fit")
-    for key, promised, found in wrong:
-        raise InputError(
-            f"{deployed.where}: {key} is {promised}, and the scores it was made from give {found}: "
-            "it was edited; export it again"
-        )
+    names = [model["name"] for model in deployed.models]
+    contents = [scores.manifests[scores.index(name)].content for name in names]
+    # With a memory the answers hang on the batches, which only the promise of a cost tells.
+    if deployed.memory is None and contents == [deployed.scores.get(name) for name in names]:
+        check_unedited(deployed, [model_facts(store, scores, name) for name in names], row)
 
 
 def _words(name: str) -> str:

@@ -15,9 +15,13 @@ from typing import Any
 
 from cache import InputError
 from stages.costs import NORMAL
+from stages.policy import Deployment
+from stages.policy_format import dotted, shown_value
 from stages.verdict import CANNOT_TELL, MEETS, MISSES
 
 Row = dict[str, Any]
+Told = tuple[str, Any, Any]  # key, what a policy says, what the cache says
+_FACTS = ("weights_sha256", "parameters", "macs", "classes", "preprocessing")
 FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
 
 
@@ -49,15 +53,30 @@ def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Checked]:
     return _holm(found, alpha)
 
 
-def contradicted(promise: Row, row: Row, crossfit: bool) -> Iterator[tuple[str, Any, Any]]:
-    """(key, promised, found) where a promise is not what its own rule gives on the very scores that
-    it was made from; shares and counts that folds decided are not this λ's, and not compared."""
-    found: Row = {"images": row["n"]} | {key: row[key] for key in ("accuracy_1", "accuracy_2")}
-    if not crossfit:
+def check_unedited(deployed: Deployment, models: Sequence[Row], row: Row) -> None:
+    """InputError where a policy says otherwise than the very scores that it was made from.
+
+    `models` as `model_facts` tells them, `row` as `simulate`, without a memory, gives it.
+    """
+    for key, stated, found in _told_twice(deployed, models, row):
+        if stated != found and None not in (stated, found):
+            raise InputError(
+                f"{deployed.where}: {key} is {shown_value(stated)}, expected {shown_value(found)} "
+                "of the scores it was made from: it was edited; export it again"
+            )
+
+
+def _told_twice(deployed: Deployment, models: Sequence[Row], row: Row) -> Iterator[Told]:
+    """What folds decided is not this λ's, and not compared."""
+    for i, pair in enumerate(zip(deployed.models, models, strict=True)):
+        facts = [{key: each[key] for key in _FACTS if key in each} for each in pair]
+        stated, known = (dict(dotted(each, f"models[{i}]")) for each in facts)
+        yield from ((key, value, known.get(key)) for key, value in stated.items())
+    found = {"images": row["n"]} | {key: row[key] for key in ("accuracy_1", "accuracy_2")}
+    if deployed.fitted != "cross-fit":
         found |= {"right": round(row["accuracy"] * row["n"]), "escalated": row["escalated"]}
     for key, value in found.items():
-        if not _close(promise.get(key, value), value):
-            yield f"promise.{key}", promise[key], value
+        yield f"promise.{key}", deployed.promise.get(key), value
 
 
 def target_of(figures: Sequence[Checked]) -> str:

@@ -95,7 +95,7 @@ def document(
     """
     trained = trained_splits(store, scores)
     models = [
-        _model(store, scores, name) | {"trained_on": _trained_on(*trained[name])}
+        model_facts(store, scores, name) | {"trained_on": _trained_on(*trained[name])}
         for name in (cascade.model_1, cascade.model_2)
     ]
     rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
@@ -121,13 +121,15 @@ def document(
     return version | {"sha256": policy_digest(version | found)} | found
 
 
-def _model(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
+def model_facts(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
+    """What a policy says of a model, but for what it was trained on."""
     manifest = scores.manifests[scores.index(name)]
     logits = cache.load(store, Partition("logits", manifest.partition.values))
     known = manifest.provenance
     found: dict[str, Any] = {"name": name, "runtime": manifest.partition.keys["runtime"]}
     found |= {key: known.get(key) for key in (*_MODEL, "macs")}
-    return found | {key: _identity(logits).get(key) for key in _LOGITS}
+    found |= {key: _identity(logits).get(key) for key in _LOGITS}
+    return dict(_without_nulls(found))
 
 
 def _trained_on(splits: tuple[str, ...], source: str) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from typing import Any
 from cache.errors import nearest
 from cache.files import open_regular
 from stages.costs import UNITS
+from stages.preprocess import INTERPOLATIONS
 from stages.rule import ALWAYS, LABEL_FREE, NEVER
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
@@ -71,12 +72,16 @@ def _is_digest(value: Any) -> bool:
     return type(value) is str and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and isfinite(value))
+
+
 def _is_plain(value: Any, depth: int = 4) -> bool:
     """Text, numbers, and arrays and tables of such."""
     if isinstance(value, (dict, list)):
         items = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_plain(item, depth - 1) for item in items)
-    return type(value) in (str, bool, int) or (type(value) is float and isfinite(value))
+    return type(value) in (str, bool) or _is_number(value)
 
 
 def _table_of(words: str, holds: Callable[[Any], bool]) -> Kind:
@@ -98,6 +103,16 @@ LIMIT_KIND = Kind(
     lambda value: _SHARE.holds(value) or (type(value) is str and value in (ALWAYS, NEVER)),
 )
 SCORE_KIND, FLAG_KIND, CLASSES_KIND = _choice(*LABEL_FREE), _FLAG, _integers(2)
+_CHANNELS = Kind(
+    "an array of 1 or 3 numbers",
+    lambda value: type(value) is list and len(value) in (1, 3) and all(map(_is_number, value)),
+)
+_SIDES = Kind(
+    "pixels, or an array of height and width",
+    lambda value: all(
+        map(_SOME.holds, value if type(value) is list and len(value) == 2 else [value])
+    ),
+)
 _MODEL = {
     "name": _LINE,
     "runtime": _LINE,
@@ -109,7 +124,13 @@ _MODEL = {
     "macs?": _COUNT,
     "architecture?": _LINE,
     "classes?": CLASSES_KIND,
-    "preprocessing?": _PLAIN,
+    "preprocessing?": {
+        "mean": _CHANNELS,
+        "std": _CHANNELS,
+        "resize?": _SIDES,
+        "crop?": _SIDES,
+        "interpolation": _choice(*INTERPOLATIONS),
+    },
     "decoder?": _LINE,
     "logits_sha256?": _DIGEST,
     "trained_on?": {
@@ -365,7 +386,7 @@ def _faults(policy: dict[str, Any]) -> Iterator[str]:
     if "schema_version" in policy:  # one from the future has other keys
         yield from _misfits(FORMAT["schema_version"], policy["schema_version"], "schema_version")
     yield from _misfits(FORMAT, policy, "")
-    flat = dict(_flat(policy, ""))
+    flat = dict(dotted(policy, ""))
     for key, expected in _contradicted(flat):
         found = shown_value(flat[key]) if key in flat else "missing"
         yield f"{key} is {found}, expected {expected}"
@@ -404,14 +425,14 @@ def _misfits_of_table(kinds: Mapping[str, Any], found: dict[str, Any], at: str) 
             yield f"{at}{key} is missing, expected {getattr(kind, 'words', 'a table')}"
 
 
-def _flat(value: Any, at: str) -> Iterator[tuple[str, Any]]:
+def dotted(value: Any, at: str) -> Iterator[tuple[str, Any]]:
     """Dotted key → value: `rule.score`, `models[0].name`."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(item, f"{at}.{key}" if at else key)
+            yield from dotted(item, f"{at}.{key}" if at else key)
     elif isinstance(value, list):
         for row, item in enumerate(value):
-            yield from _flat(item, f"{at}[{row}]")
+            yield from dotted(item, f"{at}[{row}]")
     else:
         yield at, value
 

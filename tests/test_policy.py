@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import math
+import os
+import stat
 import subprocess
 import sys
+import time
 import warnings
+from copy import deepcopy
+from functools import reduce
 from itertools import product
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +34,11 @@ from stages.hashes import HASHES
 from stages.memory import Policy
 from stages.simulate import Cascade, recalled, run, simulate
 from stages.stream import make
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 N, CLASSES, BATCH = 300, 4, 7
 PAIR = ("small", "large")
@@ -477,8 +490,8 @@ DAMAGES = [
     ("right = 180", "right = true", "promise.right is true, expected an integer of 0 or more"),
     ("\naccuracy = 0.", "\naccuracy = 1.", "accuracy is 1.6, expected a finite float from 0 to 1"),
     (
-        "\naccuracy = 0.6 #",
-        "\naccuracy = 0.61 #",
+        "\naccuracy = 0.6\n",
+        "\naccuracy = 0.61\n",
         "promise.right is 180, expected 183 by what else",
     ),
     ("\naccuracy = 0.", "\naccuracy = nan #", "promise.accuracy is nan, expected a finite float"),
@@ -521,23 +534,18 @@ def exported(tmp_path_factory):
 
 
 def told_of(exported, folder, text):
-    """What the application and `check` say of such a policy, None where they take it."""
-    store, _, module = exported
+    """What the application and every command say of such a policy, None where they take it."""
     (folder / "policy.toml").write_text(text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    told = []
+    for reader, error in ((exported[2].Cascade.load, ValueError), (policy.read, InputError)):
         try:
-            module.Cascade.load(folder)
-            told = None
-        except ValueError as error:
-            told = str(error)
-    done = cascade("check", folder, "--cache", store.root)
-    if told is not None:
-        assert done.refusal == f"cascade: {told}"
-        assert len(told.splitlines()) == 1
-    else:
-        assert done.status in (0, 3), done.err
-    return told
+            reader(folder)
+            told.append(None)
+        except error as refusal:
+            told.append(str(refusal))
+    assert told[0] == told[1]
+    assert told[0] is None or len(told[0].splitlines()) == 1
+    return told[0]
 
 
 @DAMAGED
@@ -550,6 +558,13 @@ def test_a_policy_that_cannot_be_is_refused_by_all_in_the_same_words(
     assert words in told
     assert told.startswith(str(tmp_path / "policy.toml"))
     assert told.endswith("export it again (`cascade export --policy DIR`)")
+
+
+def test_every_command_refuses_it(exported, tmp_path):
+    told = told_of(exported, tmp_path, vouched(exported[1]).replace("= false", '= "no"'))
+    for args in (("check", tmp_path), ("live", "--policy", tmp_path)):
+        done = cascade(*args, "--cache", exported[0].root, "--json")
+        assert done.refusal == f"cascade: {told}"
 
 
 def test_a_promise_as_it_was_written_is_checked(priced, tmp_path):
@@ -571,6 +586,347 @@ def priced(tmp_path_factory):
 def test_missing_policy(tmp_path):
     with pytest.raises(InputError, match="cascade export --policy"):
         policy.read(tmp_path)
+
+
+# --- what was edited, and what is no file --------------------------------------------------------
+
+ANYTHING = (
+    *(True, False, 0, 1, -1, -5, 0.0, 1.0, -3.0, float("nan"), float("inf"), 10**30, [], {}, [1]),
+    *("", "no", "always", "0.5", "maxp", "entropy", "test", "macs", "cross-fit", "ab" * 32),
+)
+
+
+def places(value, at=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        yield (*at, key)
+        if isinstance(item, (dict, list)):
+            yield from places(item, (*at, key))
+
+
+def mutated(rng, found):
+    """Another value, the other sign, nothing, or one key more, anywhere."""
+    found = deepcopy(found)
+    *way, last = rng.choice([place for place in places(found) if place != ("sha256",)])
+    holder = reduce(lambda value, key: value[key], way, found)
+    how, value = rng.choice(("swap", "flip", "delete", "add")), holder[last]
+    if how == "delete":
+        del holder[last]
+    elif how == "add" and isinstance(holder, dict):
+        holder[rng.choice(("x", "size", "trust", "cost", "memory", "hits"))] = rng.choice(ANYTHING)
+    elif how == "flip" and type(value) in (int, float):
+        holder[last] = -value
+    else:
+        holder[last] = not value if type(value) is bool else rng.choice(ANYTHING)
+    return found
+
+
+def test_a_mutated_policy_is_taken_by_none(exported, tmp_path):
+    """Each of 100 says something else, and none of them is vouched for."""
+    rng, found = Random(0), tomllib.loads(exported[1])
+    for _ in range(100):
+        text = tomli_w.dumps(mutated(rng, found))
+        same = repr(tomllib.loads(text)) == repr(found)
+        assert (told_of(exported, tmp_path, text) is None) == same, text
+
+
+def test_a_mutated_policy_without_a_digest_is_taken_by_all_or_none(exported, tmp_path):
+    """What is taken has the rule, the models and the counts that were exported."""
+    rng, found, taken = Random(1), tomllib.loads(vouched(exported[1])), 0
+    for _ in range(200):
+        other = mutated(rng, found)
+        if told_of(exported, tmp_path, tomli_w.dumps(other)) is None:
+            taken += 1
+            assert essence(other) in (essence(found), *valid_rules(found)), other
+    assert 0 < taken < 80
+
+
+def essence(found):
+    """What decides, and what is tested."""
+    promise = found["promise"]
+    counts = [promise[key] for key in ("images", "right", "escalated", "cost", "cost_batch_size")]
+    models = [(model["name"], model.get("classes")) for model in found["models"]]
+    return found["rule"], models, found.get("memory"), counts
+
+
+def valid_rules(found):
+    """Other rules that a policy may have: with no digest nobody can tell."""
+    kinds = {"score": ("maxp", "entropy"), "threshold": ("always", 0.0, 1.0), "postcheck": (True,)}
+    for key, values in kinds.items():
+        for value in values:
+            yield essence(found | {"rule": found["rule"] | {key: value}})
+
+
+def test_layout_and_comments_are_no_edit_and_other_values_are(exported, tmp_path):
+    text = exported[1]
+    found = tomllib.loads(text)
+    turned = dict(reversed(found.items()))
+    assert told_of(exported, tmp_path, "# mine\r\n" + tomli_w.dumps(turned)) is None
+    edited = text.replace("threshold = 0.8", "threshold = 0.7")
+    told = told_of(exported, tmp_path, edited)
+    assert "was edited after it was exported" in told
+    assert told.endswith("with -t for another λ, or delete the line sha256 to vouch for it")
+    (tmp_path / "policy.toml").write_text(vouched(edited))
+    assert exported[2].Cascade.load(tmp_path).threshold == 0.7
+    # its promise is another λ's, as the scores that are there can tell
+    small, large = (logits_of(exported[0], model) for model in PAIR)
+    labels = score.load(exported[0], "toy", "test").labels
+    right = sum(np.equal(naive(small, large, 0.7)[0], labels).tolist())
+    refusal = cascade("check", tmp_path, "--cache", exported[0].root).refusal
+    assert f"right is {found['promise']['right']}, expected {right} of the scores" in refusal
+
+
+def test_the_digest_is_of_the_content(exported):
+    found = tomllib.loads(exported[1])
+    told = found.pop("sha256")
+    assert told == hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def test_facts_that_the_cache_contradicts(exported, tmp_path):
+    """A policy of these very scores, with other facts of its models."""
+    store, text, _ = exported
+    found = tomllib.loads(vouched(text))
+    assert found["promise"]["baseline"] == "small"
+    found["promise"]["accuracy_2"] = 0.25
+    (tmp_path / "policy.toml").write_text(tomli_w.dumps(found))
+    refusal = cascade("check", tmp_path, "--cache", store.root).refusal
+    assert "promise.accuracy_2 is 0.25, expected 0." in refusal
+
+
+TOO_MUCH = {
+    "nested": "x = " + 5000 * "[",
+    "tables": "x = " + 5000 * "{a=",
+    "long": ".".join(20_000 * ["a"]) + " = 1",
+    "keys": "".join(f"k{i}.x = 1\n" for i in range(20_000)),
+    "headers": "".join(f"[k{i}{100 * '.a'}]\n" for i in range(1000)),
+    "comments": 300_000 * "#\n",
+    "not utf-8": "\udcff = 1",
+    "empty": "",
+    "zero": "\0",
+}
+
+
+@pytest.mark.parametrize("text", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_what_is_no_policy_is_told_at_once(exported, tmp_path, text):
+    store, _, module = exported
+    (tmp_path / "policy.toml").write_bytes(text.encode(errors="surrogateescape"))
+    begun = time.perf_counter()
+    with pytest.raises(ValueError, match=r"policy\.toml") as told:
+        module.Cascade.load(tmp_path)
+    assert time.perf_counter() - begun < 1
+    assert cascade("check", tmp_path, "--cache", store.root).refusal == f"cascade: {told.value}"
+    assert len(str(told.value)) < len(str(tmp_path)) + 300
+
+
+def place_fifo(path):
+    os.mkfifo(path)
+
+
+def place_zeros(path):
+    """As /dev/zero, which never ends."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("needs root")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [(place_fifo, "a FIFO"), (place_zeros, "a device"), (Path.mkdir, "directory")],
+)
+def test_only_a_regular_file_is_a_policy(exported, tmp_path, place, kind):
+    store, _, module = exported
+    place(tmp_path / "policy.toml")
+    with pytest.raises(ValueError, match=f"cannot read .*policy.toml: .*{kind}") as told:
+        module.Cascade.load(tmp_path)
+    for args in (("check", tmp_path), ("live", "--policy", tmp_path)):
+        assert cascade(*args, "--cache", store.root).refusal == f"cascade: {told.value}"
+
+
+def test_a_policy_is_not_written_over_a_fifo(toy, tmp_path):
+    os.mkfifo(tmp_path / "policy.toml")
+    refusal = export(toy, tmp_path, "-t", "0.8").refusal
+    assert f"cannot write {tmp_path}: a FIFO is there" in refusal
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.toml"]
+    assert stat.S_ISFIFO((tmp_path / "policy.toml").stat().st_mode)
+
+
+# --- whatever an application gives ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ready(toy, tmp_path_factory):
+    """Loads the policy anew, as what it has seen is kept."""
+    folder = tmp_path_factory.mktemp("ready")
+    assert export(toy, folder, "-t", "0.8").status == 0
+    module = imported(folder)
+    return lambda: module.Cascade.load(folder)
+
+
+def naive(first, second, limit=0.8):
+    """(prediction, escalated) of lists of rows, image by image."""
+    out = []
+    for a, b in zip(first, second, strict=True):
+        a, b = list(map(float, a)), list(map(float, b))
+        sure = 1 / sum(math.exp(x - max(a)) for x in a)
+        chosen = a if sure >= limit else b
+        out.append((chosen.index(max(chosen)), sure < limit))
+    return tuple(map(list, zip(*out, strict=True)))
+
+
+def strided(rows):
+    """Every other column and row of something larger, upside down."""
+    wide = np.full((2 * len(rows), 2 * rows.shape[1]), np.nan, rows.dtype)
+    wide[::-2, ::2] = rows
+    return wide[::-2, ::2]
+
+
+FORMS = {
+    "float16": lambda rows: rows.astype(np.float16),
+    "float64": lambda rows: rows.astype(np.float64),
+    "int8": lambda rows: rows.astype(np.int8),
+    "int64": lambda rows: rows.astype(np.int64),
+    "big-endian": lambda rows: rows.astype(">f8"),
+    "strided": strided,
+    "columns first": np.asfortranarray,
+    "read-only": lambda rows: np.broadcast_to(rows, rows.shape),
+    "lists": lambda rows: rows.tolist(),
+    "tuple of arrays": tuple,
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("batch", [1, 7, N])
+def test_logits_of_every_form_are_answered_as_one_by_one(toy, ready, form, batch):
+    small, large = (logits_of(toy, model) for model in PAIR)
+    loaded, found = ready(), []
+    for start in range(0, N, batch):
+        rows = np.arange(start, min(start + batch, N))
+        found.append(loaded.answer(lambda r: form(small[r]), lambda r: form(large[r]), rows))
+    got = [np.concatenate([getattr(a, key) for a in found]) for key in ("prediction", "escalated")]
+    assert tuple(each.tolist() for each in got) == naive(small, large)
+
+
+def test_one_row_for_all(ready):
+    """Arrays and tensors whose rows are one and the same in memory, as logits and as batch."""
+    torch = pytest.importorskip("torch")
+    a, b = np.float32([0.5, 0.2, 0.1, 0.7]), np.float32([0.1, 3, 0.2, 0.5])
+    numpy_rows = [lambda r, x=x: np.broadcast_to(x, (len(r), 4)) for x in (a, b)]
+    torch_rows = [lambda r, x=x: torch.from_numpy(x).expand(len(r), 4) for x in (a, b)]
+    for models in (numpy_rows, torch_rows):
+        for batch in (np.broadcast_to(np.float32(1), (9, 3)), torch.ones(1).expand(9, 3)):
+            found = ready().answer(*models, batch)
+            assert found.prediction.tolist() == naive([a] * 9, [b] * 9)[0]
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda rows: [[b"1"] * 4] * len(rows), "gave no array of numbers: \\|S1"),
+        (lambda rows: [["1.5"] * 4] * len(rows), "gave no array of numbers: <U3"),
+        (lambda rows: np.zeros((len(rows), 4), complex), "gave no array of numbers: complex128"),
+        (lambda rows: np.ones((len(rows), 4), bool), "gave no array of numbers: bool"),
+        (lambda rows: [[None] * 4] * len(rows), "gave no array of numbers: object"),
+        (lambda rows: None, "gave no array of numbers: object"),
+        (lambda rows: {"logits": rows}, "gave no array of numbers: object"),
+        (lambda rows: [[1.0, 2.0], [1.0]], "gave no array of numbers: setting an array element"),
+        (lambda rows: np.full((len(rows), 4), 1e39), "gave logits that are not finite: row 0"),
+        (lambda rows: np.full((len(rows), 4), -np.inf), "gave logits that are not finite: row 0"),
+        (lambda rows: np.zeros((len(rows), 1)), "gave logits of 1 classes: a score needs at least"),
+        (lambda rows: np.zeros((len(rows), 0)), "gave logits of 0 classes: a score needs at least"),
+        (lambda rows: np.zeros((0, 4)), "gave 0 rows for 5 images"),
+        (lambda rows: np.zeros((1, len(rows), 4)), "gave logits of shape"),
+    ],
+)
+def test_logits_that_are_none_are_told(ready, name, wrong, words):
+    def right(rows):
+        return np.zeros((len(rows), 4))
+
+    models = [wrong if name == each else right for each in "AB"]
+    with pytest.raises(ValueError, match=f"^{name} {words}"):
+        ready().answer(*models, np.arange(5))
+
+
+@pytest.mark.parametrize(
+    "batch", [b"abc", "abc", None, 3, np.float32(1), np.array(1), {"x": 1}, {1, 2}, iter("ab")]
+)
+def test_a_batch_that_is_none_is_told(ready, batch):
+    with pytest.raises(ValueError, match="a batch is an array, a tensor or a list of requests"):
+        ready().answer(lambda rows: np.zeros((3, 4)), lambda rows: np.zeros((3, 4)), batch)
+
+
+@pytest.mark.parametrize("batch", [[], (), np.zeros((0, 3))])
+def test_an_empty_batch_asks_nobody(ready, batch):
+    found = ready().answer(None, None, batch)
+    assert {name: len(values) for name, values in vars(found).items()} == dict.fromkeys(
+        ("prediction", "escalated", "took_b", "hit", "score"), 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("digest", "pictures", "words"),
+    [
+        (lambda shown: np.zeros((len(shown), 8), np.uint8), 1, "1 pictures for 5 images"),
+        (lambda shown: np.zeros((1, 8), np.uint8), 5, r"keys uint8 \[1, 8\], not uint8 \[5, 8\]"),
+        (lambda shown: np.zeros((5, 9), np.uint8), 5, r"keys uint8 \[5, 9\], not uint8 \[5, 8\]"),
+        (lambda shown: np.zeros((5, 8)), 5, r"keys float64 \[5, 8\], not uint8"),
+        (lambda shown: None, 5, r"keys object \[\], not uint8 \[5, 8\]"),
+    ],
+)
+def test_keys_and_pictures_are_held_to_the_batch(toy, tmp_path, digest, pictures, words):
+    assert export(toy, tmp_path, "-t", "0.8", "--memory", "dhash").status == 0
+    loaded = imported(tmp_path).Cascade.load(tmp_path, digest=digest)
+    with pytest.raises(ValueError, match=words):
+        loaded.answer(None, None, np.arange(5), pictures_of(N)[:pictures])
+
+
+def probabilities(logits, kind=np.float32):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(kind)
+
+
+def warned(loaded, first, second, batch, n):
+    """Who is told to give probabilities, batch after batch."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for start in range(0, n, batch):
+            rows = np.arange(start, min(start + batch, n))
+            loaded.answer(first.__getitem__, second.__getitem__, rows)
+    assert all(__file__ == each.filename for each in told)
+    return [str(each.message).partition(" gives probabilities, ")[0] for each in told]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("who", ["A", "B"])
+def test_probabilities_are_told_once(ready, batch, kind, who):
+    rng = np.random.default_rng(4)
+    models = [rng.standard_normal((64, CLASSES)) for _ in PAIR]
+    models["AB".index(who)] = probabilities(models["AB".index(who)], kind)
+    assert warned(ready(), *models, batch, 64) == [who]
+
+
+def test_a_policy_tells_once_of_both(ready):
+    rows = probabilities(np.random.default_rng(4).standard_normal((64, CLASSES)))
+    loaded = ready()
+    assert warned(loaded, rows, rows, 8, 64) == ["A"]
+    assert warned(loaded, rows, rows, 8, 64) == []
+
+
+@pytest.mark.parametrize("make_rows", [np.abs, np.round, lambda x: np.maximum(x, 0), np.tanh])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_logits_are_not_told_to_be_probabilities(ready, make_rows, batch):
+    """Policies that see few rows each, of all kinds of logits: not one is warned of."""
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        models = [make_rows(rng.standard_normal((14, CLASSES)) / 2) for _ in PAIR]
+        assert warned(ready(), *models, batch, 14) == []
+
+
+def test_a_row_of_one_1_and_else_0_tells_nothing(ready):
+    rows = np.eye(CLASSES)[np.random.default_rng(6).integers(0, CLASSES, 40)]
+    assert warned(ready(), rows, rows, 8, 40) == []
 
 
 # --- flattening ----------------------------------------------------------------------------------
