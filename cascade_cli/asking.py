@@ -61,7 +61,9 @@ def confirm(question: str, instead: str) -> None:
 
     if not sys.stdin.isatty():
         raise InputError(f"{question} Nobody is there to ask: {instead}")
-    typer.confirm(visible(question), abort=True, err=True)
+    print(f"{visible(question)} [y/N]: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise typer.Abort
 
 
 def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] = ()) -> str:

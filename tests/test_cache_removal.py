@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 
@@ -107,15 +108,50 @@ def test_rm_asks_or_is_told_not_to(tmp_path):
     before = everything(store)
     assert "give --table, --dataset, --model" in cascade(*args, "--yes").refusal
     assert "has nothing of that" in cascade(*args, "--model", "smal", "--yes").refusal
-    asked = cascade(*args, "--model", "small")
-    assert asked.status == 2
-    assert "give --yes" in asked.err
-    assert "toy test identity torch-fp32-cpu small" in asked.out
+    for more in ((), ("--json",)):
+        asked = cascade(*args, "--model", "small", *more)
+        assert "give --yes" in asked.refusal  # and nothing on stdout
+        assert "toy test identity torch-fp32-cpu small" in asked.err
     assert everything(store) == before
     found = cascade(*args, "--model", "small", "--yes", "--json").json
     assert {row["table"] for row in found["removed"]} == OF_A_MODEL
     assert found["size_bytes"] == sum(row["size_bytes"] for row in found["removed"])
     assert tables_of(store) == []
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_rm_does_as_it_is_answered(tmp_path, monkeypatch, answer):
+    store = full_cache(tmp_path / "cache")
+    before = everything(store)
+
+    class Keyboard(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Keyboard(f"{answer}\n"))
+    done = cascade("cache", "rm", "--cache", store.root, "--model", "small")
+    assert "toy test identity torch-fp32-cpu small" in done.err
+    assert "remove 6 partitions" in done.err
+    if answer == "y":
+        assert (done.status, tables_of(store)) == (0, [])
+        assert "removed 6 partitions" in done.out
+    else:
+        assert (done.status, done.out, everything(store)) == (2, "", before)
+
+
+def test_a_filter_that_matches_nothing(tmp_path):
+    store = full_cache(tmp_path / "cache")
+    args = ("cache", "ls", "--cache", store.root, "--model", "nobody")
+    assert cascade(*args, "--json").json == {
+        "cache": store.root,
+        "partitions": [],
+        "size_bytes": 0,
+    }
+    shown = cascade(*args)
+    assert (shown.status, shown.err) == (0, "")
+    head, foot = shown.out.splitlines()
+    assert head.split() == ["table", "keys", "rows", "parts", "bytes", "made", "state"]
+    assert foot == f"{store.root}: 0 partitions, 0 bytes"
 
 
 # gc

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import polars as pl
@@ -628,6 +629,78 @@ def test_a_cache_the_system_refuses_to_write(error, words, tmp_path, monkeypatch
 def test_control_characters_do_not_reach_the_terminal(tmp_path):
     line = cascade("extract", "-d", "a\x1b[31m\r\nb", "--cache", tmp_path).refusal
     assert line.isprintable()
+
+
+SHARES = {
+    "--min-accuracy 98": ("search --min-accuracy 98", "98 is more than 1: give 0.98 for 98 %"),
+    "--min-accuracy 99.95": ("search --min-accuracy 99.95", "give 0.9995 for 99.95 %"),
+    "--min-accuracy of compare": ("compare --min-accuracy 98", "give 0.98 for 98 %"),
+    "--min-accuracy of report": ("report --min-accuracy 98", "give 0.98 for 98 %"),
+    "--within": ("search --within 2", "'--within': 2 is more than 1: give 0.02 for 2 %"),
+    "--confidence": ("search --min-accuracy 0.9 --confidence 95", "give 0.95 for 95 %"),
+    "--max-usage": ("search --certify 0.1,0.1 --max-usage 50", "give 0.5 for 50 %"),
+    "MAX_LOSS": ("search --certify 3,0.1", "--certify 3,0.1: 3 is more than 1: give 0.03 for 3 %"),
+    "RISK": ("search --certify 0.03,10", "--certify 0.03,10: 10 is more than 1: give 0.1 for 10"),
+    "--alpha": ("check policy --alpha 5", "give 0.05 for 5 %"),
+    "--rotations": (f"simulate {' '.join(PAIR)} -r 50", "give 0.5 for 50 %"),
+    "--memory-trust": (f"simulate {' '.join(PAIR)} --memory-trust 90", "give 0.9 for 90 %"),
+    "over 100": ("search --min-accuracy 101", "101 is no share: give a number from 0 to 1"),
+    "negative": ("search --min-accuracy -1", "-1 is no share: give a number from 0 to 1"),
+    "no number": ("search --min-accuracy nan", "nan is no share: give a number from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_percentage_is_told_as_the_share_it_is(name, tmp_path):
+    words, told = SHARES[name]
+    assert told in cascade(*words.split(), "--cache", "none").refusal
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("extract", "hash", "score -d digits", "search -d digits", "report -d digits", "models"),
+        *("datasets", "cache ls", "cache gc", "cache merge x", "live -m1 digits_wide"),
+    ],
+)
+def test_an_empty_cache_name_is_refused(words, tmp_path):
+    told = "cascade: the cache's name is empty: name a folder or URI with --cache, or nothing"
+    assert cascade(*words.split(), "--cache", "").refusal == told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_live_makes_no_cache_of_a_typo(tmp_path, monkeypatch):
+    told = "there is no cache at tpyo: make it and run every model first?"
+    line = cascade("live", *PAIR, "--limit", "5", "--cache", "tpyo").refusal
+    assert f"{told} Nobody is there to ask: check --cache, or fill it by `cascade extract" in line
+    monkeypatch.setattr("sys.stdin", mock.Mock(isatty=lambda: True, readline=lambda: "\n"))
+    done = cascade("live", *PAIR, "--limit", "5", "--cache", "tpyo")
+    assert (done.status, done.out, done.err) == (2, "", f"{told} [y/N]: cascade: aborted\n")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("sys.stdin", mock.Mock(isatty=lambda: True, readline=lambda: "Y\n"))
+    done = cascade("live", *PAIR, "--limit", "5", "--no-alone", "--cache", "tpyo")
+    assert done.status == 0, done.err
+    assert Path("tpyo").is_dir()
+
+
+def test_a_new_cache_is_told(tmp_path):
+    asked = ("simulate", *PAIR, "--split", "test", "-t", "0.5")
+    assert "there is no cache at new yet: it is made now" in cascade(*asked, "--cache", "new").err
+    assert "no cache" not in cascade(*asked, "--split", "val", "--cache", "new").err
+
+
+def test_the_group_alone_shows_its_help():
+    alone, asked = cascade("cache"), cascade("cache", "--help")
+    assert (alone.status, alone.err, alone.out) == (0, "", asked.out)
+    assert len(alone.out.splitlines()) > 10
+
+
+@pytest.mark.parametrize("output", ["x.pdf", "x", "x.html.gz", ".html"])
+def test_a_report_of_another_kind_is_refused(output, tmp_path):
+    line = cascade("report", "-d", "digits", "-o", output, "--cache", "none").refusal
+    assert f"cannot write {output}: its name must end in .html or .htm" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- processes -----------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 from running import cascade
 
@@ -121,7 +124,8 @@ def test_refusals(live, old, new, words):
 
 
 def test_missing_file_and_two_sources(root, tmp_path):
-    assert "check --config" in cascade("live", "-y", tmp_path / "none.yml").refusal
+    missing = cascade("live", "-y", tmp_path / "none.yml").refusal
+    assert f"cannot read {tmp_path / 'none.yml'}: No such file" in missing
     both = cascade("live", "-y", tmp_path / "a.yml", "--policy", tmp_path)
     assert "leave out one" in both.refusal
 
@@ -148,3 +152,32 @@ def test_a_value_of_another_kind_is_told(live, line, instead, told):
     assert done.status == 2
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+BOMB = "".join(f"  k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 13))
+HOSTILE = {
+    "nested 5,000 deep": ("a: " + "[" * 5000 + "]" * 5000, "is no YAML (RecursionError)"),
+    "aliases of aliases": ("dataset_path:\n  k0: &k0 [x]\n" + BOMB, "dataset_path is {'k0': "),
+    "a number of 12,000 digits": ("second_model: {threshold: 0x" + "f" * 10000 + "}", "not a numb"),
+    "too large": ("#" * (1 << 14) + "\n", "larger than 16 KiB"),
+    "a name of 1,000 letters": ("a" * 1000 + ": 1", "unknown key in"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_is_read_within_bounds(live, name):
+    text, words = HOSTILE[name]
+    begin = time.process_time()
+    line = live(text).refusal
+    assert time.process_time() - begin < 1
+    assert words in line
+    assert len(line) < 1000
+
+
+@pytest.mark.parametrize("what", ["a FIFO", "a folder"])
+def test_only_a_regular_file_is_a_config(root, tmp_path, what):
+    path = tmp_path / "config.yml"
+    os.mkfifo(path) if what == "a FIFO" else path.mkdir()
+    told = {"a FIFO": "it is a FIFO, not a regular file", "a folder": "Is a directory"}[what]
+    line = cascade("live", "-y", path, *QUICK, "--cache", root).refusal
+    assert line == f"cascade: cannot read {path}: {told}; check the path"

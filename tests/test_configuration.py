@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import time
+from pathlib import Path
+
 import pytest
 import typer
 from helpers import make_cache
@@ -234,7 +239,94 @@ def test_what_is_removed_is_said_each_time(desk, tmp_path, monkeypatch):
 
 def test_named_file_that_is_not_there(desk, monkeypatch):
     monkeypatch.setenv("CASCADE_CONFIG", "nowhere.toml")
-    assert "check $CASCADE_CONFIG" in cascade("config").refusal
+    assert "cannot read nowhere.toml: No such file or directory" in cascade("config").refusal
+
+
+def _fifo(path):
+    os.mkfifo(path)
+
+
+def _zeros(path):
+    """A scratch copy of what /dev/zero is, which never ends; only root makes one."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("no permission to make a device")
+
+
+def _large(path):
+    path.write_bytes(b"#" * ((1 << 20) + 1))
+
+
+def _dangling(path):
+    path.symlink_to("nowhere")
+
+
+NO_FILE = {
+    "a folder": (Path.mkdir, "Is a directory"),
+    "a FIFO": (_fifo, "it is a FIFO, not a regular file"),
+    "a device": (_zeros, "it is a device, not a regular file"),
+    "too large": (_large, "it is larger than 1 MiB"),
+    "a link to nothing": (_dangling, "No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("name", NO_FILE)
+def test_what_is_no_file_of_options_is_refused(desk, name):
+    make, told = NO_FILE[name]
+    make(desk / "cascade.toml")
+    for command in (("config",), ("cache", "ls"), ("models", "--json")):
+        line = cascade(*command).refusal
+        assert line == f"cascade: cannot read {desk / 'cascade.toml'}: {told}; check the path"
+    assert cascade("--version").status == 0
+
+
+MANY = 20_000
+HOSTILE = {
+    "a key of 20,000 parts": ("a" + ".a" * MANY + " = 1", "line 1: a key of more than 32 parts"),
+    "a section of 20,000 parts": ("\n[a" + " . a" * MANY + "]", "line 2: a key of more than"),
+    "quoted parts": ("x = {'a'" + ".'a'" * MANY + " = 1}", "line 1: a key of more than 32 parts"),
+    "20,000 dotted keys": ("".join(f"a{i}.b.c = 1\n" for i in range(MANY)), "unknown section"),
+    "lists nested 5,000 deep": ("a = " + "[" * 5000 + "]" * 5000, "is no TOML"),
+    "tables nested 5,000 deep": ("a = " + "{a = " * 5000 + "1" + "}" * 5000, "is no TOML"),
+    "tables nested 30 deep": ("[threshold]\nobjective" + ".a" * 30 + " = 1", "is not understood"),
+    "lists of lists": ("[threshold]\nobjective = [['a']]", "is not understood"),
+    "a number of 12,000 digits": ("[threshold]\nn_threshold_values = 0x" + "f" * 10000, "digits"),
+    "a name of 100,000 letters": ("[" + "a" * 100_000 + "]", "unknown section"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_is_read_within_bounds(desk, name):
+    text, words = HOSTILE[name]
+    write(desk, text)
+    begin = time.process_time()
+    line = cascade("config").refusal
+    assert time.process_time() - begin < 1
+    assert words in line
+    assert len(line) < 1000
+
+
+def test_a_key_of_few_parts_and_a_text_of_many_dots(desk, tmp_path):
+    dots = ".".join("ab" * 20)
+    write(desk, f"[defaults]\ncache = '{tmp_path}/{dots[:60]}'\nthreshold.x = 1\n")
+    assert "threshold" in cascade("config").refusal
+    write(desk, f"[defaults]\ncache = '{tmp_path}/{dots[:60]}'\n")
+    found = cascade("config", "score", "--json").json["settings"]
+    assert [row["value"] for row in found] == [f"{tmp_path}/{dots[:60]}"]
+
+
+def test_an_empty_cache_name(desk, tmp_path, monkeypatch):
+    """A flag or a key that says nothing is refused; a variable that is empty is none."""
+    told = "cascade: the cache's name is empty: name a folder or URI with --cache, or nothing"
+    write(desk, '[defaults]\ncache = ""\n')
+    assert cascade("models").refusal == told
+    write(desk, f'[defaults]\ncache = "{tmp_path / "cache"}"\n')
+    monkeypatch.setenv("CASCADE_CACHE", "")
+    assert cascade("cache", "ls", "--json").json["cache"] == str(tmp_path / "cache")
+    (desk / "cascade.toml").unlink()
+    assert "no cache at artifacts" in cascade("cache", "ls").refusal
+    assert cascade("cache", "ls", "--cache", "").refusal == told
 
 
 def test_every_option_of_every_command_can_be_set():
