@@ -52,9 +52,9 @@ class Added:
         is `passing`, stay."""
         try:
             yield
-        except (InputError, *passing):
-            raise
         except (Exception, SystemExit) as error:  # another's code can fail in any way
+            if isinstance(error, (InputError, *passing)):
+                raise
             raise self.fault(f"{what} fails, {told(error)}", **hint) from error
 
 
@@ -89,19 +89,22 @@ def extras(
 ) -> Extras:
     """What the installed packages add to `group`, by name, in the order of their entries.
 
-    Left out is what has a name that is `taken`, and what `wrong` says something about. `noun` is
-    what such a thing is called.
+    Left out is what has a name that is `taken` or that two have, and what `wrong` says something
+    about. `noun` is what such a thing is called.
     """
     items: dict[Hashable, Added] = {}
+    names = set(taken)
     faults: list[InputError] = []
     for one in loaded(group, kind):
         if isinstance(one, InputError):
             faults.append(one)
         elif reason := wrong(one.item):
             faults.append(one.fault(reason))
-        elif (key := name(one.item)) in items or key in taken:
+        elif (key := name(one.item)) in names:
             faults.append(one.fault(f"it adds the {noun} {one.item.name}, which is taken"))
+            items.pop(key, None)  # which of the two was meant, nobody can say
         else:
+            names.add(key)
             items[key] = one
     return Extras(items, tuple(faults))
 
@@ -171,15 +174,13 @@ def _is(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(_is(value, each) for each in inner)
     if origin is tuple:
-        each = [inner[0]] * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(each)
-            and all(map(_is, value, each))
+        each = (
+            [inner[0]] * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
         )
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_is, value, each))
     if origin is Callable:
         return callable(value)
     kind = _NUMBERS.get(hint, origin or hint)
-    if not isinstance(kind, type):
+    if kind is Any or not isinstance(kind, type):
         return True
     return isinstance(value, kind) and not (kind in (Integral, Real) and isinstance(value, bool))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cache.errors import InputError
-from stages.models import build, dataset_of, fuse, get, listing, specs
+from stages.models import build, dataset_of, digits_table, fuse, get, listing, specs
 
 torch = pytest.importorskip("torch")
 
@@ -151,8 +151,8 @@ def test_other_picture_sizes_run(name):
 def test_unknown_names_are_refused_with_a_hint():
     with pytest.raises(InputError, match="unknown model 'resnet21': did you mean 'resnet20'"):
         get("resnet21")
-    with pytest.raises(InputError, match="unknown cifar10 model 'digits_plain'"):
-        get("digits_plain", dataset="cifar10")
+    with pytest.raises(InputError, match="unknown cifar10 model 'digits_plane'"):
+        get("digits_plane", dataset="cifar10")
     with pytest.raises(InputError, match="cannot have 0 classes"):
         build("resnet20", classes=0)
 
@@ -162,7 +162,8 @@ def test_cifar_architectures_move_to_other_datasets():
     assert (spec.dataset, spec.published, spec.shipped) == ("intel", None, None)
     assert (spec.parameters, spec.macs, spec.trained_on) == (None, None, ("train",))
     assert spec.preprocessing.pixels(np.zeros((150, 120, 3), np.uint8)).shape == (3, 32, 32)
-    assert [s.name for s in specs("intel")] == [*CIFAR, *IMAGENET]
+    own = [s.name for s in digits_table.SPECS]
+    assert [s.name for s in specs("intel")] == [*CIFAR, *own, *IMAGENET]
     assert build("resnet20", dataset="intel", classes=6).fc.out_features == 6
 
 

@@ -9,7 +9,10 @@ import marks
 import numpy as np
 import pytest
 from marks import N, alias
-from running import cascade, manifest_of
+from PIL import Image
+from running import cascade, logits_of, manifest_of, noise_images, write_folders
+
+from stages.models import build
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -228,3 +231,42 @@ def test_a_limit_that_sees_some_classes_says_so_and_averages_over_those(order, d
 def test_a_slip_in_a_split_is_guessed(desk):
     given = ("-d", "marks", "--cache", desk / "c", "--split", "tset")
     assert "the cache holds test, val; did you mean test?" in cascade("threshold", *given).refusal
+
+
+# --- the architectures of the digits -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["wide", "separable", "plain", "residual"])
+def test_an_architecture_of_the_digits_runs_on_coloured_pictures(kind, tmp_path):
+    """Its rows are those of a plain loop over the grey pictures at 8 × 8; 7 classes, not 10."""
+    pictures, labels = noise_images(20, size=32)
+    write_folders(tmp_path / "images", "test", pictures, labels % 7)
+    files = sorted((tmp_path / "images").rglob("*.png"))
+    torch.manual_seed(5)
+    module = build(f"digits_{kind}", classes=7)
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    alias = f"mine=digits_{kind}:{tmp_path / 'w.pt'}"
+    given = ("-d", "tints", "-f", tmp_path / "images", "--cache", tmp_path / "c")
+    [row] = cascade("extract", *given, "--model", alias, "--json").json["models"]
+    assert (row["rows"], row["complete"]) == (20, True)
+    rows = []
+    for file in files:
+        grey = Image.open(file).convert("L").resize((8, 8), Image.Resampling.BILINEAR)
+        scaled = (torch.tensor(np.array(grey)).float() / 255 - 0.3062) / 0.3765
+        with torch.no_grad():
+            rows.append(module(scaled[None, None])[0].numpy())
+    found = logits_of(tmp_path / "c", "test", "mine", "tints")[1]
+    np.testing.assert_allclose(found, rows, atol=2e-5)
+
+
+def test_weights_of_other_shapes_are_refused_as_ever(tmp_path):
+    write_folders(tmp_path / "images", "test", *noise_images(10))
+    state = dict(build("digits_plain").state_dict())
+    state["conv1.weight"] = torch.zeros(12, 3, 3, 3)  # of three channels
+    torch.save(state, tmp_path / "w.pt")
+    given = ("-d", "cifar10", "-f", tmp_path / "images", "--cache", tmp_path / "c")
+    line = cascade("extract", *given, "--models", f"mine=digits_plain:{tmp_path / 'w.pt'}").refusal
+    assert "do not fit digits_plain: tensor conv1.weight has shape [12, 3, 3, 3]" in line
+    assert "expected [12, 1, 3, 3]" in line
+    line = cascade("extract", *given, "--models", "digits_plain").refusal
+    assert "no weights for digits_plain, being a model of digits, on cifar10: give" in line

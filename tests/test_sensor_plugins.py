@@ -222,7 +222,7 @@ def test_a_name_that_is_taken_is_refused(add, clock, tmp_path, name):
 def test_a_name_that_no_option_could_carry_is_refused(add, clock, tmp_path, name):
     code = PLUG.replace('SensorKind("dial"', f"SensorKind({name!r}")
     with add(code), pytest.raises(InputError, match="package smart-plug: its sensor's name"):
-        open_meters(["cpu"], "plug", machine(clock, tmp_path))
+        open_meters(["cpu"], "dial", machine(clock, tmp_path))
 
 
 def test_the_doctor_lists_them_with_what_they_say(add, clock, tmp_path):

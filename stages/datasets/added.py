@@ -102,9 +102,9 @@ class AddedSource(Source):
             )
         return picture
 
-    def stored(self, i: int) -> bytes | memoryview:
+    def stored(self, i: int) -> bytes:
         with self._blamed(i):
-            return memoryview(self.whole.stored(i))
+            return memoryview(self.whole.stored(i)).tobytes()
 
     def _blamed(self, i: int) -> AbstractContextManager[None]:
         return self.one.blamed(f"{self.what} with picture {i} ({self.keys[i]})", hint=HINT)

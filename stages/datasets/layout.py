@@ -51,9 +51,9 @@ def added() -> Extras:
     """What other installed packages add, through the entry point group `cascade.datasets`."""
     from stages.datasets.registry import LAYOUTS
 
-    taken = map(_key, (*SPECS.values(), *LAYOUTS))
-    noun = "dataset or layout"
-    return extras(DATASETS, DatasetSpec | Layout, noun, set(taken), _unusable, _key)
+    known: tuple[DatasetSpec | Layout, ...] = (*SPECS.values(), *LAYOUTS)
+    taken = {_key(each) for each in known}
+    return extras(DATASETS, DatasetSpec | Layout, "dataset or layout", taken, _unusable, _key)
 
 
 def _key(item: DatasetSpec | Layout) -> tuple[bool, str]:

@@ -73,9 +73,7 @@ class ParquetSource(EncodedSource):
         offset = int(i) - self.groups[position].first_sample
         encoded: bytes | None = self.columns[position][offset].as_py()
         if encoded is None:
-            raise unreadable_image(
-                self.where(i), "no image bytes, the file only names the image"
-            )
+            raise unreadable_image(self.where(i), "no image bytes, the file only names the image")
         return encoded
 
     def _position(self, i: int) -> int:

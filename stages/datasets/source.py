@@ -65,12 +65,12 @@ class Source(ABC):
         Raises InputError, with the file and row and i, when the picture cannot be decoded.
         """
 
-    def stored(self, i: int) -> bytes | memoryview:
+    def stored(self, i: int) -> bytes:
         """Picture i as it is stored, not decoded: what tells it from another under its name.
 
         Its pixels where nothing else is known of it. Raises InputError as `read` does.
         """
-        return memoryview(np.ascontiguousarray(self.read(i)).reshape(-1))
+        return self.read(i).tobytes()
 
     def without(self, reasons: Mapping[int, str]) -> Source:
         """The pictures but those at these positions, each with the reason to leave it out.
@@ -127,7 +127,7 @@ class RestSource(Source):
             raise IndexError(i)
         return self.whole.read(int(self.positions[i]))
 
-    def stored(self, i: int) -> bytes | memoryview:
+    def stored(self, i: int) -> bytes:
         return self.whole.stored(int(self.positions[i]))
 
 

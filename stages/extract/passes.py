@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import torch
 
 from cache import InputError, PartWriter, Store
-from stages.extract.residency import Residents, out_of_memory, release
+from stages.extract.residency import Residents, release
 from stages.extract.work import Item, Task
 from stages.inference import Runner, Stopwatch
+from stages.out_of_memory import out_of_memory
 from stages.variants import View
 
 # A model beside others is content with this share of a batch before it leaves them: loading it

@@ -15,9 +15,7 @@ import torch
 from cache import InputError
 from stages.free_memory import free_memory
 from stages.inference import Runner
-
-# What the CPU's allocator, cuBLAS, cuDNN and Apple's GPUs say in a plain RuntimeError.
-_NO_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory")
+from stages.out_of_memory import out_of_memory
 
 
 class Residents:
@@ -121,12 +119,6 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the CPU's allocator, had no memory left."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cache.errors import InputError
-from stages.models.factory import family, instantiate
+from stages.models.factory import has, instantiate
 from stages.models.flops import count_macs
 from stages.models.spec import ModelSpec
 from stages.telling import once
@@ -46,7 +46,7 @@ def sizes(
     not to be counted: the model is its file, or fails without its numbers, which is told.
     """
     known = (spec.parameters, spec.macs)
-    if None not in known or hasattr(family(spec), "load"):
+    if None not in known or has(spec, "load"):
         return known
     wanted = spec.preprocessing.size or spec.preprocessing.pixels(picture()).shape[1:]
     try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from cache.errors import InputError, one_of
-from stages import plugins
 from stages.models import cifar10_table, digits_table, imagenet_table
 from stages.models.programs import PREFIX
 from stages.models.reference import HOME, is_reference, resolve
 from stages.models.spec import ModelSpec, Published
+from stages.plugins import MODELS, Extras, extras, misfit
 from stages.preprocess import Preprocessing
 
 __all__ = ["ModelSpec", "Published", "dataset_of", "get", "specs"]
@@ -21,9 +21,6 @@ SPECS: tuple[ModelSpec, ...] = (
     *imagenet_table.SPECS,
 )
 
-# Architectures that people train on datasets of their own, on coloured pictures.
-PORTABLE = (*cifar10_table.SPECS, *imagenet_table.SPECS)
-
 
 class UnknownModelError(InputError):
     """No table, package or library has a model of this name."""
@@ -33,51 +30,57 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
     """The model called `name`, on `dataset` or else on the dataset it is registered for.
 
     A reference, such as `resnet50@IMAGENET1K_V2` or `timm/NAME`, is resolved by its library. On
-    another dataset an architecture of CIFAR-10, of ImageNet or of a reference is a model without
-    published weights: the first takes the pictures as 32 × 32 pixels in that dataset's own
-    normalisation, the others keep their preprocessing. Raises InputError for other names.
+    another dataset than its own a model is an architecture without published weights: one of
+    CIFAR-10 takes the pictures as 32 × 32 pixels in that dataset's own normalisation, one of the
+    digits as 8 × 8 grey ones, the others keep their preprocessing. Raises InputError for other
+    names.
     """
-    found = _named(name, _of(SPECS, dataset)) or _named(name, _of(_added(), dataset))
+    found = _own(name, dataset)
     if found is None and dataset not in (None, HOME):
-        found = _named(name, _portable(dataset))
+        found = _named(name, _moved_from(SPECS, dataset))
     if found is None and is_reference(name):
         found = resolve(name)
         found = found if dataset in (None, HOME) else _moved(found, dataset)
-    if found is None and dataset == HOME:
-        found = _named(name, _portable(dataset))
-    if found is None and ":" in name:
-        raise UnknownModelError(
+    if found is None and dataset is not None:
+        found = _portable(name, dataset)
+    if found is None:
+        raise _unknown(name, dataset)
+    return found
+
+
+def _unknown(name: str, dataset: str | None) -> InputError:
+    if ":" in name:
+        return UnknownModelError(
             f"unknown model {name!r}: a reference is ARCHITECTURE@WEIGHTS, timm/NAME or "
             "file:PATH.pt2; nothing is run from a hub"
         )
-    elsewhere = None if found is not None else _named(name, specs())
-    if elsewhere is not None:
-        raise UnknownModelError(
-            f"unknown {dataset} model {name!r}: it is one of {elsewhere.dataset}, give that dataset"
-        )
-    if found is None:
-        what = "model" if dataset is None else f"{dataset} model"
-        listing = "cascade models" + (f" -d {dataset}" if dataset else "")
-        raise UnknownModelError(str(one_of(what, name, [s.name for s in specs(dataset)], listing)))
-    return found
+    _extras().check()
+    what = "model" if dataset is None else f"{dataset} model"
+    listing = "cascade models" + (f" -d {dataset}" if dataset else "")
+    return UnknownModelError(str(one_of(what, name, [s.name for s in specs(dataset)], listing)))
 
 
 def knows(name: str, dataset: str) -> bool:
     """Whether `get` would find it; resolves no reference."""
-    among = (SPECS, _added())
-    own = any(_named(name, _of(each, dataset)) for each in among)
-    return own or is_reference(name) or _named(name, _portable(dataset)) is not None
+    own = _own(name, dataset) is not None
+    return own or is_reference(name) or _portable(name, dataset) is not None
 
 
 def specs(dataset: str | None = None) -> list[ModelSpec]:
-    """All models, or those of a dataset (where no table has any: the portable architectures)."""
-    own = _of(SPECS, dataset) or ([] if dataset is None else _portable(dataset))
-    return [*own, *_of(_added(), dataset)]
+    """All models, or those of a dataset (where no table has any: every table's architectures).
+
+    A package whose models cannot be used is told.
+    """
+    added = [one.item for one in _extras().listed().values()]
+    if dataset is None:
+        return [*SPECS, *added]
+    own = _of(SPECS, dataset) or list(_moved_from(SPECS, dataset))
+    return [*own, *_of(added, dataset)]
 
 
 def dataset_of(name: str) -> str:
     """The dataset that a model is for, InputError for an unknown name; resolves no reference."""
-    found = _named(name, SPECS) or _named(name, _added())
+    found = _own(name, None)
     if found is None and is_reference(name):
         return HOME
     if name.startswith(PREFIX):
@@ -85,18 +88,43 @@ def dataset_of(name: str) -> str:
     return (found or get(name)).dataset
 
 
+def _extras() -> Extras:
+    taken = {_key(spec) for spec in SPECS}
+    return extras(MODELS, ModelSpec, "model", taken, _unusable, _key)
+
+
+def _key(spec: ModelSpec) -> tuple[str, str]:
+    return spec.name, spec.dataset
+
+
+def _unusable(spec: ModelSpec) -> str | None:
+    """What of a package's spec cannot be, in a few words."""
+    wrong = misfit(spec) or misfit(spec.preprocessing)
+    if wrong is None and spec.published is not None:
+        wrong = misfit(spec.published)
+    if wrong is None and spec.classes < 1:
+        wrong = f"its model {spec.name} has {spec.classes} classes"
+    if wrong is not None:
+        return wrong
+    try:
+        Preprocessing.of(spec.preprocessing.describe(), f"its model {spec.name}")
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def _added() -> list[ModelSpec]:
-    """What installed packages add; InputError where one takes a name that is taken."""
-    added: list[ModelSpec] = [one.item for one in plugins.loaded(plugins.MODELS, ModelSpec)]
-    taken = {(spec.name, spec.dataset) for spec in SPECS}
-    for spec in added:
-        if (spec.name, spec.dataset) in taken:
-            raise InputError(
-                f"a package adds {spec.name} for {spec.dataset}, which is taken: uninstall it, "
-                "or have it choose another name"
-            )
-        taken.add((spec.name, spec.dataset))
-    return added
+    return [one.item for one in _extras().items.values()]
+
+
+def _own(name: str, dataset: str | None) -> ModelSpec | None:
+    """The tables' model, else a package's; packages are not asked for what a table has."""
+    return _named(name, _of(SPECS, dataset)) or _named(name, _of(_added(), dataset))
+
+
+def _portable(name: str, dataset: str) -> ModelSpec | None:
+    """The architecture of another dataset."""
+    return _named(name, _moved_from(SPECS, dataset)) or _named(name, _moved_from(_added(), dataset))
 
 
 def _of(among: Iterable[ModelSpec], dataset: str | None) -> list[ModelSpec]:
@@ -107,13 +135,14 @@ def _named(name: str, among: Iterable[ModelSpec]) -> ModelSpec | None:
     return next((spec for spec in among if spec.name == name), None)
 
 
-def _portable(dataset: str) -> list[ModelSpec]:
-    return [_moved(spec, dataset) for spec in PORTABLE if spec.dataset != dataset]
+def _moved_from(among: Iterable[ModelSpec], dataset: str) -> Iterator[ModelSpec]:
+    return (_moved(spec, dataset) for spec in among if spec.dataset != dataset)
 
 
 def _moved(spec: ModelSpec, dataset: str) -> ModelSpec:
-    small = spec.dataset == "cifar10"
-    preprocessing = _small(spec.preprocessing, dataset) if small else spec.preprocessing
+    preprocessing, fit = spec.preprocessing, _FITS.get(spec.dataset)
+    if fit is not None and preprocessing.size is None:
+        preprocessing = fit(preprocessing, dataset)
     return replace(
         spec,
         dataset=dataset,
@@ -137,3 +166,10 @@ def _small(preprocessing: Preprocessing, dataset: str) -> Preprocessing:
         mean, std = ((*values,) * channels for values in (known.mean, known.std))
         preprocessing = replace(preprocessing, mean=mean[:channels], std=std[:channels])
     return replace(preprocessing, resize=(32, 32))
+
+
+# How models that take the pictures of their dataset as they are see those of another.
+_FITS: dict[str, Callable[[Preprocessing, str], Preprocessing]] = {
+    "cifar10": _small,
+    "digits": lambda preprocessing, dataset: replace(preprocessing, resize=(8, 8)),
+}

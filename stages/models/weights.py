@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cache.errors import InputError
-from stages.models.factory import family, require_torch
+from stages.models.factory import call, fault, guarded, has, loaded, require_torch
+from stages.models.registry import dataset_of
 from stages.models.spec import ModelSpec, Published
 
 if TYPE_CHECKING:
@@ -117,9 +118,8 @@ def load(spec: ModelSpec, weights: Weights) -> nn.Module:
     require_torch()
     from stages.models.checkpoint import restored
 
-    own = getattr(family(spec), "load", None)
-    loaded: nn.Module = (own or restored)(spec, weights.path)
-    return loaded
+    read = loaded if has(spec, "load") else restored
+    return guarded(spec, read(spec, weights.path))
 
 
 def store() -> Path:
@@ -149,7 +149,9 @@ def _in_folder(name: str, directory: str | os.PathLike[str], suffixes: Iterable[
 
 def _fetched(spec: ModelSpec, directory: str | os.PathLike[str] | None, download: bool) -> Weights:
     if spec.fetches:
-        file: Path = family(spec).fetch(download=download, **spec.options)
+        file = call(spec, "fetch", download=download, **spec.options)
+        if not isinstance(file, Path):
+            raise fault(spec, f"its fetch() gives a {type(file).__name__}, not a Path")
         return _described(spec, file, "published")
     if spec.published is None or not download:
         raise InputError(_nowhere(spec, directory))
@@ -175,8 +177,10 @@ def _nowhere(spec: ModelSpec, directory: str | os.PathLike[str] | None) -> str:
     looked = [] if directory is None else [os.fspath(directory)]
     looked += [] if spec.published is None else [str(store())]
     where = f" in {' or '.join(looked)}" if looked else ""
+    home = dataset_of(spec.name)
+    own = "" if home == spec.dataset else f", being a model of {home},"
     return (
-        f"no weights for {spec.name} on {spec.dataset}{where}: give --weights DIR with "
+        f"no weights for {spec.name}{own} on {spec.dataset}{where}: give --weights DIR with "
         f"{spec.name}.pt, .pth or .safetensors, or --model NAME={spec.name}:FILE"
     )
 
