@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import numpy as np
 import polars as pl
 import pytest
 from helpers import make_cache
+from running import cascade
 
 import cache
 from cache import InputError, Partition
@@ -112,6 +114,23 @@ def test_a_bad_stream_is_refused(tmp_path, text, words):
         read(str(path), 5)
     with pytest.raises(InputError, match=r"must end in \.csv, \.parquet"):
         read(str(tmp_path / "none.txt"), 5)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_stream_that_is_no_file_is_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    with pytest.raises(InputError, match="it is a FIFO, not a regular file"):
+        read(str(tmp_path / f"pipe.{suffix}"), 5)
+
+
+def test_a_sample_id_that_is_no_whole_number_ends_the_command(tmp_path):
+    make_cache(tmp_path / "cache")
+    (tmp_path / "s.csv").write_text("sample_id\n3\n 2.0\n1.5\n-0.5\n")
+    pair = ("-m1", "small", "-m2", "large", "--stream", tmp_path / "s.csv")
+    told = cascade("simulate", "--dataset", "toy", *pair, "--cache", tmp_path / "cache").refusal
+    assert "s.csv: line 4 has sample_id 1.5, expected a whole number from 0 to 59" in told
+    (tmp_path / "s.csv").write_text("sample_id, request\n3,1\n 2.0,10\n0,2\n")
+    assert read(str(tmp_path / "s.csv"), 5).sample_ids.tolist() == [3, 0, 2]
 
 
 def test_scores_by_request_and_the_stored_table(tmp_path):
