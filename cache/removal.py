@@ -72,20 +72,24 @@ def remove(
 ) -> None:
     """Withdraw each partition, then delete its files; a reader meanwhile is told.
 
-    What others depend on is withdrawn first, so that nobody makes them anew, and its files go last:
-    where this is killed they still say what there is left to remove.
+    What depends on others goes before them: where this is killed, what is left is sound, and still
+    says what there is to remove.
     """
     order = list(KEYS)  # a table stands after those that it depends on
-    by_table = sorted(going, key=lambda each: order.index(each.partition.table))
-    for each in by_table:
-        with lock_to_delete(store, each.partition.guard, told=told):
-            manifests.withdraw(store, each.partition)
-    for each in reversed(by_table):
-        with lock_to_delete(store, each.partition.guard, told=told):
-            manifests.withdraw(store, each.partition)
-            for folder in (receipts.folder_of(each.partition), each.partition.path):
-                for path in store.files(folder):
-                    store.delete(path)
+    last_first = sorted(going, key=lambda each: order.index(each.partition.table), reverse=True)
+    for each in last_first:
+        _remove(store, each.partition, told)
+    for each in last_first:
+        if manifests.exists(store, each.partition):  # made anew from what was still there
+            _remove(store, each.partition, told)
+
+
+def _remove(store: Store, partition: Partition, told: Callable[[str], None]) -> None:
+    with lock_to_delete(store, partition.guard, told=told):
+        manifests.withdraw(store, partition)
+        for folder in (receipts.folder_of(partition), partition.path):
+            for path in store.files(folder):
+                store.delete(path)
 
 
 def collect(store: Store, older_than_s: float = HOUR_S, dry_run: bool = False) -> list[Waste]:

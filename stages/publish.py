@@ -27,7 +27,6 @@ from cache import (
     Store,
     claims,
     copy_marker,
-    locks,
 )
 from cache.errors import no_room, one_of
 from cache.fingerprint import fingerprint_of
@@ -46,7 +45,6 @@ TIERS = ("scores", "top10", "full")
 CARD, SUMS = "README.md", "SHA256SUMS"
 _MADE = (*KEYS, FOLDER, ".tmp", CARD, SUMS)
 _LOCK = "publish"
-_LOCKS = (locks.FOLDER, claims.FOLDER)
 _TOP = 10
 # What a copy tells of how rows were made: nothing that names a file or a folder.
 _TOLD = (
@@ -402,6 +400,6 @@ def _finished(copy: _Copy, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _sweep(target: Store) -> None:
-    """What killed runs had not finished writing; locks go with their holders."""
-    left = [path for path in target.files(".tmp") if not path.startswith(_LOCKS)]
+    """What killed runs had not finished writing, and this one's lock; a claim goes by itself."""
+    left = [path for path in target.files(".tmp") if not path.startswith(claims.FOLDER)]
     target.each(target.delete, left)
