@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -280,11 +281,40 @@ def _preprocessing(
 def show_costs(rows: Sequence[dict[str, Any]]) -> None:
     """The costs table, with joules in mJ, and what is missing from it."""
     print_table([row | _millijoules(row) for row in rows], COST_COLUMNS)
-    for warning in sorted({row["warnings"] for row in rows if row["warnings"]}):
-        say(f"warning: {warning}")
+    doubted = doubts(rows)
+    if doubted:
+        say(f"warning: {doubted}")
     if all(row["energy_j"] is None for row in rows):
         blind = all(row["meter"] == "none" for row in rows)
         print(prices.NO_SENSOR if blind else f"joules unknown: {rows[0]['reason']}")
+
+
+def doubts(rows: Sequence[dict[str, Any]]) -> str:
+    """In one line what makes rows doubtful: each kind of warning once, in its worst figures, and of
+    how many rows it is. Empty where nothing does."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for i, row in enumerate(rows):
+        for warning in filter(None, (row["warnings"] or "").split("; ")):
+            kinds.setdefault(_FIGURE.sub("#", warning), []).append((i, warning))
+    told = []
+    for found in kinds.values():
+        texts = {warning for _, warning in found}
+        worst = ", the worst" if len(texts) > 1 else ""
+        count = len({i for i, _ in found})
+        told.append(f"{max(texts, key=_gravity)} ({count} of {len(rows)} rows{worst})")
+    return "; ".join(told)
+
+
+_FIGURE = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
+
+
+def _gravity(warning: str) -> list[float]:
+    """Orders warnings of one kind, by the last figure that differs: more of something is worse, but
+    of a short window fewer ticks are."""
+    from stages.energy.meter import SHORT_WINDOW
+
+    sign = -1.0 if warning.startswith(SHORT_WINDOW) else 1.0
+    return [sign * float(found[0]) for found in _FIGURE.finditer(warning)][::-1]
 
 
 def _millijoules(row: dict[str, Any]) -> dict[str, str]:
@@ -311,8 +341,7 @@ def compare(
     min_accuracy: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
+            callback=opt.share,
             help="Accuracy to reach on the fitting images. [default: the best model's]",
         ),
     ] = None,

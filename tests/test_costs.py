@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers import tied_logits, write_logits, write_samples
 from hypothesis import given
 from hypothesis import strategies as st
+from running import cascade
 
-from cache import InputError
+from cache import InputError, Store, find
 from cache.schema import COSTS, QUICK
-from stages import costs
+from stages import costs, stale_costs
 from stages.costs import Curve
 
 CPU, GPU = "torch-fp32-cpu", "torch-fp32-cuda"
@@ -62,6 +64,140 @@ def test_rows_come_back_as_they_were_by_model_dataset_and_runtime(store):
         expected = [given[runtime, model] | {"runtime": runtime} for runtime in (CPU, "elsewhere")]
         assert sorted(found[model], key=lambda r: r["runtime"] == "elsewhere") == expected
     assert found["nobody"] == []
+
+
+def test_rows_of_another_cache_keep_the_weights_they_say(store, tmp_path):
+    rows = [
+        row(size=size, latency_ms=1.0, weights_sha256=sha) for size, sha in ((1, NEW), (2, None))
+    ]
+    other = Store(tmp_path / "other")
+    costs.merge(other, "toy", CPU, "small", rows)
+    [manifest] = find(other, "costs", "toy")
+    costs.merge_from(store, other, manifest)
+    assert costs.read(store, "toy", ["small"])["small"] == rows
+
+
+# --- whose weights -------------------------------------------------------------------------------
+
+OLD, NEW = "0" * 64, "f" * 64
+
+
+def two_models(root, weights=(NEW, NEW), split="test", store=None):
+    """`small` and `large` on one split, from these weights."""
+    rng, store = np.random.default_rng(4), store or Store(root)
+    labels = rng.integers(0, 4, 60)
+    write_samples(store, split, labels)
+    for name, sha256 in zip(("small", "large"), weights, strict=True):
+        about = {"weights_sha256": sha256, "macs": 7}
+        logits = tied_logits(rng, 60)
+        write_logits(store, split, name, labels, logits, weights=sha256, provenance=about)
+    return store
+
+
+def priced(store):
+    """(small's and large's ms alone, what was said on stderr)."""
+    pair = ("-m1", "small", "-m2", "large", "-t", "0.5", "--cost", "latency")
+    done = cascade("simulate", "--dataset", "toy", *pair, "--cache", store.root, "--json")
+    return (done.json["cost_1"], done.json["cost_2"]), done.err.splitlines()
+
+
+def said(lines, what):
+    return [line for line in lines if what in line]
+
+
+def test_costs_of_other_weights_price_nothing_and_that_is_said(tmp_path):
+    """Rows of the old weights are newer, in a better runtime's place, and of more batch sizes."""
+    store = two_models(tmp_path)
+    for name, ms in (("small", 3.0), ("large", 5.0)):
+        costs.merge(store, "toy", CPU, name, [row(latency_ms=ms, weights_sha256=NEW)])
+    assert priced(store) == ((3.0, 5.0), [])
+    newer = "2026-01-01T00:00:00+00:00"
+    stale = [
+        row(size=size, latency_ms=900.0, weights_sha256=OLD, measured=newer, source="us")
+        for size in (1, 2, 4)
+    ]
+    costs.merge(store, "toy", CPU, "small", stale)
+    found, lines = priced(store)
+    assert found == (3.0, 5.0)
+    assert said(lines, "costs of") == [
+        "costs of small (3 rows) were measured with other weights than the logits come from, and "
+        "are left out: run `cascade profile --dataset toy --models small --cache "
+        f"{tmp_path}`"
+    ]
+    assert len(costs.read(store, "toy", ["small"])["small"]) == 4
+
+
+def test_costs_of_other_weights_alone_are_no_costs(tmp_path):
+    store = two_models(tmp_path)
+    for name in ("small", "large"):
+        costs.merge(store, "toy", CPU, name, [row(latency_ms=3.0, weights_sha256=OLD)])
+    pair = ("-m1", "small", "-m2", "large", "-t", "0.5", "--cost", "latency")
+    done = cascade("simulate", "--dataset", "toy", *pair, "--cache", store.root)
+    assert "no latency of all these models" in done.refusal
+    assert "costs of large (1 row), small (1 row) were measured with other" in done.err
+
+
+@pytest.mark.parametrize("unstated", [("small",), ("large", "small")])
+def test_costs_that_do_not_say_their_weights_count_and_are_told_in_one_line(tmp_path, unstated):
+    store = two_models(tmp_path)
+    for name, ms in (("small", 3.0), ("large", 5.0)):
+        sha256 = None if name in unstated else NEW
+        costs.merge(store, "toy", CPU, name, [row(latency_ms=ms, weights_sha256=sha256)])
+    found, lines = priced(store)
+    assert found == (3.0, 5.0)
+    assert lines == [
+        f"costs of {', '.join(unstated)} do not say with which weights they were measured, and "
+        "are taken for the logits': `cascade profile` records it, and so does a column "
+        "weights_sha256 for `cascade import-costs`"
+    ]
+
+
+def test_costs_that_do_not_say_their_weights_are_not_told_where_they_do_not_count(tmp_path):
+    store = two_models(tmp_path)
+    costs.merge(store, "toy", CPU, "small", [row(latency_ms=3.0)])
+    pair = ("-m1", "small", "-m2", "large", "-t", "0.5")
+    done = cascade("simulate", "--dataset", "toy", *pair, "--cache", store.root, "--json")
+    assert (done.json["cost_kind"], done.err) == ("macs", "")
+    imported = two_models(tmp_path / "imported", (None, None))
+    for name in ("small", "large"):
+        costs.merge(imported, "toy", CPU, name, [row(latency_ms=3.0)])
+    assert priced(imported) == ((3.0, 3.0), [])
+
+
+ROWS = [(1, OLD), (2, NEW), (4, None), (8, "a" * 64)]
+
+
+@pytest.mark.parametrize(
+    ("held", "kept"),
+    [
+        ([NEW], [NEW, None]),
+        ([NEW, OLD], [OLD, NEW, None]),  # another split's logits still come from these
+        ([OLD], [OLD, None]),
+        ([NEW, None], [OLD, NEW, None, "a" * 64]),  # imported logits may be of any
+        ([], [OLD, NEW, None, "a" * 64]),  # logits may come later
+    ],
+)
+def test_rows_are_dropped_whose_weights_no_logits_come_from(store, held, kept):
+    for i, sha256 in enumerate(held):
+        two_models(None, (sha256, sha256), f"split{i}", store)
+    rows = [row(size=size, latency_ms=1.0, weights_sha256=sha256) for size, sha256 in ROWS]
+    for name in ("small", "other"):
+        costs.merge(store, "toy", CPU, name, rows)
+    line = stale_costs.drop(store, "toy", ["small"])
+    left = costs.read(store, "toy", ["small", "other"])
+    assert [row["weights_sha256"] for row in left["small"]] == kept
+    assert len(left["other"]) == 4
+    gone = len(ROWS) - len(kept)
+    assert (line is None) == (gone == 0)
+    assert line is None or line.startswith(f"costs of small ({gone} row{'s' * (gone > 1)}) were")
+
+
+def test_costs_of_which_nothing_is_left_are_no_partition(store):
+    two_models(None, store=store)
+    costs.merge(store, "toy", CPU, "small", [row(latency_ms=1.0, weights_sha256=OLD)])
+    stale_costs.drop(store, "toy", ["small"])
+    assert find(store, "costs", "toy") == []
+    assert store.files("costs") == []
 
 
 # --- curves --------------------------------------------------------------------------------------

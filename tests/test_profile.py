@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +24,7 @@ from stages.energy import NoMeter, open_meters  # noqa: E402
 from stages.energy.meter import Measured as Joules  # noqa: E402
 from stages.energy.meter import Meter, Sensor  # noqa: E402
 from stages.energy.windows import mean_interval  # noqa: E402
+from stages.models import choose  # noqa: E402
 from stages.profile import Subject, run  # noqa: E402
 
 IDLE_W = 40.0
@@ -112,6 +115,18 @@ def test_a_counter_is_held_against_power(bench):
     assert counter["energy_check_j"] == power["energy_j"]
     assert power["energy_check_j"] == counter["energy_j"]
     assert power["energy_j"] == pytest.approx(300 * 7e-3 / 4, rel=0.03)
+
+
+def test_rows_say_which_weights_were_measured(bench):
+    subject = replace(bench.subject("small"), weights_sha256="ab" * 32)
+    found = run(
+        [subject, bench.subject("large")],
+        bench.meters(),
+        (1,),
+        {"small": lambda: bench.clock.sleep(0.1)},
+    )
+    assert [row["weights_sha256"] for row in found["small"]] == ["ab" * 32] * 2
+    assert [row["weights_sha256"] for row in found["large"]] == [None]
 
 
 def test_a_failing_sensor_gives_a_reason_and_no_joules(bench):
@@ -304,6 +319,12 @@ def stored(root, models, dataset="digits"):
     return costs.read(Store(root), dataset, models)
 
 
+def weights_of(name):
+    """The file that comes along with a model of the digits, and its SHA-256."""
+    [one] = choose("digits", [name])
+    return one.weights.path, hashlib.sha256(one.weights.path.read_bytes()).hexdigest()
+
+
 def test_profile_writes_what_it_prints(tmp_path, blind, one_thread):
     where = ("--cache", tmp_path / "cache")
     args = ("profile", "-d", "digits", "--models", PAIR, "--batch-sizes", "4,1,4", "--quick")
@@ -322,6 +343,8 @@ def test_profile_writes_what_it_prints(tmp_path, blind, one_thread):
         assert (row["meter"], row["reason"], row["runtime"]) == ("none", "a test", "torch-fp32-cpu")
         assert 0 < row["latency_ms"] < 1e3
         assert (row["macs"] or 0) > 1000 or row["component"] == "preprocess"
+    for row in found["rows"]:
+        assert row["weights_sha256"] == weights_of(row["model"])[1]
     shown = cascade(*args, *where).out
     assert shown.rstrip().endswith("no energy sensor: run `cascade doctor`")
     assert len(stored(tmp_path / "cache", DIGITS[:2])[DIGITS[0]]) == 3
@@ -388,6 +411,63 @@ def test_extract_ends_with_a_profile_of_what_has_none(tmp_path, blind, one_threa
     third = cascade("extract", *where, "--models", PAIR, profile=True)
     assert "costs of" not in third.err
     assert stored(tmp_path, DIGITS[:2]) == after
+
+
+def test_other_weights_in_place_of_a_models_take_its_costs_along(tmp_path, blind, one_thread):
+    """What states none, such as a board's, stays; what this machine lacks then is measured."""
+    where = ("-d", "digits", "--split", "test", "--cache", tmp_path)
+    (small, old), (large, new) = map(weights_of, DIGITS[1::2])
+    first = ("--model", f"mine={DIGITS[1]}:{small}")
+    other = ("--model", f"mine={DIGITS[3]}:{large}")
+    assert cascade("extract", *where, *first, profile=True).status == 0
+    before = stored(tmp_path, ["mine"])["mine"]
+    assert {row["weights_sha256"] for row in before} == {old}
+    more = [before[0] | {"batch_size": 2}, before[0] | {"device": "nano", "weights_sha256": None}]
+    costs.merge(Store(tmp_path), "digits", before[0]["runtime"], "mine", more)
+
+    assert "give --overwrite" in cascade("extract", *where, *other).refusal
+    assert len(stored(tmp_path, ["mine"])["mine"]) == len(before) + 2
+    done = cascade("extract", *where, *other, "--overwrite", profile=True)
+    assert (
+        f"costs of mine ({len(before) + 1} rows) were measured with other weights than any logits "
+        "come from now, and are dropped"
+    ) in done.err.splitlines()
+    after = stored(tmp_path, ["mine"])["mine"]
+    here = [row for row in after if row["device"] != "nano"]
+    assert {row["weights_sha256"] for row in here} == {new}
+    assert {row["macs"] for row in here if row["component"] == "forward"} == {828_736}
+    assert [row["batch_size"] for row in here if row["component"] == "forward"] == [1, 8, 64]
+    assert len(after) == len(here) + 1
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_what_makes_a_quick_profile_doubtful_is_one_line(monkeypatch, tmp_path, rows):
+    """A sensor that shows 20 to 5 ticks in windows of 1 s and some, as RAPL does."""
+    shown = {"component": "forward", "meter": "rapl", "energy_j": 1.0, "windows": 2}
+    shown |= {"energy_high_j": None, "energy_above_idle_j": None, "latency_ms": 1.0}
+    shown |= {"latency_p50_ms": 1.0, "latency_p99_ms": 1.0}
+    ticks = [20 - i for i in range(rows)]
+    found = [
+        shown
+        | {
+            "batch_size": i + 1,
+            "warnings": f"short window: {1 + i / 100:.3g} s and {ticks[i]} ticks, below 5 s or 20 "
+            "ticks; quick: 2 windows",
+        }
+        for i in range(rows)
+    ]
+    found.append(shown | {"batch_size": 99, "warnings": None})
+    monkeypatch.setattr("stages.profile.run", lambda *given: {"a": found})
+    monkeypatch.setattr("stages.costs.merge", lambda *given: None)
+    args = ("profile", "-d", "digits", "--models", DIGITS[0], "--quick", "--cache", tmp_path)
+    done = cascade(*args)
+    [told] = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+    of, most = f"{rows} of {rows + 1} rows", ", the worst" * (rows > 1)
+    worst = f"{1 + (rows - 1) / 100:.3g} s and {min(ticks)} ticks, below 5 s or 20 ticks"
+    assert told == f"warning: short window: {worst} ({of}{most}); quick: 2 windows ({of})"
+    assert [row["warnings"] for row in cascade(*args, "--json").json["rows"]] == [
+        row["warnings"] for row in found
+    ]
 
 
 def test_extract_without_a_profile_writes_none(tmp_path):
