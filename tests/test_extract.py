@@ -62,6 +62,9 @@ class CountingSource(Source):
             self.reads[i] += 1
         return self.inner.read(i)
 
+    def stored(self, i):
+        return self.inner.stored(i)
+
 
 def counting(source):
     names = ("dataset", "split", "layout", "keys", "labels", "class_names")

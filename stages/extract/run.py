@@ -11,14 +11,16 @@ import cache
 from cache import Manifest, Partition, PartitionWriter, Store
 from cache.about import known_identity
 from cache.locks import lock_all
-from cache.manifest import Part
+from cache.manifest import Part, withdraw
 from cache.provenance import now, versions
 from cache.reader import logits_of, read_part
 from stages import stale_costs
 from stages.datasets import Source, fingerprint
 from stages.extract import classes, samples, unfinished
+from stages.extract.digests import PICTURES
 from stages.extract.engines import engine
 from stages.extract.options import Options
+from stages.extract.samples import Seen
 from stages.extract.work import Made, Task, Work
 from stages.extract.worker import Loaded
 from stages.models import Chosen
@@ -66,11 +68,11 @@ def run(
     _tell_idle_shard(sources, options)
     loaded = Loaded()
     with ExitStack() as held:
-        held.enter_context(samples.kept(store, sources, options.overwrite, options.note))
+        seen = held.enter_context(samples.kept(store, sources, options))
         held.enter_context(runs_on.ready(options.note))
         name = options.device_name or runs_on.device_name(options)
         options = replace(options, device_name=name)
-        entries = list(_entries(store, sources, chosen, options, loaded, held))
+        entries = list(_entries(store, sources, seen, chosen, options, loaded, held))
         open_entries = [entry for entry in entries if entry.task.parts]
         work = Work(
             root=store.root,
@@ -84,6 +86,8 @@ def run(
         if open_entries:
             _make(work, open_entries, options, loaded, progress)
         rows = [_finish(store, entry, options) for entry in entries]
+        for source, each in zip(sources, seen, strict=True):
+            samples.tell_stale(store, source, each, options)
     if options.overwrite:
         _drop_costs(store, sources, chosen, options)
     return rows
@@ -139,6 +143,7 @@ def _make(
 def _entries(
     store: Store,
     sources: Sequence[Source],
+    seen: Sequence[Seen],
     chosen: Sequence[Chosen],
     options: Options,
     loaded: Loaded,
@@ -155,7 +160,7 @@ def _entries(
     names = [Partition.of("logits", **each).path for each in keys]
     held.enter_context(lock_all(store, names, shared=options.shard[1] > 1, told=options.note))
     for (split, one, view), each in zip(wanted, keys, strict=True):
-        yield _entry(store, sources[split], split, one, view, each, options, loaded)
+        yield _entry(store, sources[split], seen[split], split, one, view, each, options, loaded)
 
 
 def _keys(source: Source, chosen: Chosen, view: View, options: Options) -> dict[str, str]:
@@ -166,6 +171,7 @@ def _keys(source: Source, chosen: Chosen, view: View, options: Options) -> dict[
 def _entry(
     store: Store,
     source: Source,
+    seen: Seen,
     split: int,
     chosen: Chosen,
     view: View,
@@ -188,8 +194,13 @@ def _entry(
         count = classes.seen(source, split, chosen, view, loaded)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
-    made_with = {"batch_size": options.batch, "part_rows": options.part_rows}
+    made_with: dict[str, Any] = {"batch_size": options.batch, "part_rows": options.part_rows}
+    made_with |= {PICTURES: seen.digest} if seen.replaced else {}
     provenance = _provenance(source, chosen, count, options) | made_with
+    provenance[PICTURES] = seen.digest
+    if _is_of_other_pictures(store, before, seen, options.overwrite):
+        _withdraw(store, partition)
+        before = None
     task = Task(
         split, chosen, view, count, partition.values, identity, provenance, made_with, frozenset()
     )
@@ -203,6 +214,24 @@ def _entry(
     there = logits.complete.parts if logits.complete else _both(logits, timings)
     task = replace(task, parts=parts)
     return Entry(task, source, logits, timings, sum(part.rows for part in there))
+
+
+def _is_of_other_pictures(
+    store: Store, before: Manifest | None, seen: Seen, overwrite: bool
+) -> bool:
+    """Whether no row that is there may stay: to be overwritten, or damaged, so that others would
+    stand beside them."""
+    unknown = None if overwrite else seen.digest
+    if before is None or before.provenance.get(PICTURES, unknown) == seen.digest:
+        return False
+    places = (Partition(table, before.partition.values) for table in ("logits", "timings"))
+    return overwrite or not all(cache.sound(store, place) for place in places)
+
+
+def _withdraw(store: Store, partition: Partition) -> None:
+    """Have all its rows made again."""
+    for table in ("logits", "timings"):
+        withdraw(store, Partition(table, partition.values))
 
 
 def _code(store: Store, partition: Partition, chosen: Chosen, options: Options) -> dict[str, str]:

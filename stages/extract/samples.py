@@ -1,38 +1,90 @@
-"""The samples of the splits: written first, and not replaced while a run works on them."""
+"""The samples of the splits: written first, and not replaced while a run works on them.
+
+With them stands the digest of each picture. Pictures that were replaced under their names are told
+on every run; the cache takes their digests over where no logits are about the old ones, or where it
+is told to (`overwrite`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, Store
+from cache import InputError, Partition, PartitionWriter, Store
 from cache.provenance import now, versions
 from cache.schema import samples_table
 from stages.datasets import Source, fingerprint
+from stages.extract import unfinished
+from stages.extract.digests import PICTURES, Digests, Recorded, changed, over
+from stages.extract.options import Options
 
-Note = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Seen:
+    """A split's pictures as a run finds them. `digest` is one over all of them, `replaced` says
+    whether the cache's samples still stand for others of the same names."""
+
+    digest: str
+    replaced: bool
 
 
 @contextmanager
-def kept(store: Store, sources: Sequence[Source], overwrite: bool, note: Note) -> Iterator[None]:
+def kept(store: Store, sources: Sequence[Source], options: Options) -> Iterator[list[Seen]]:
     """The samples of all splits are in the cache, and stay the same until this ends.
 
     Who would replace them waits for the runs that use them. InputError where the cache knows a
-    split with other images, unless `overwrite`.
+    split with other images, unless they are to be overwritten.
     """
+    splits = [Digests(source, options) for source in sources]
     names = [_in_use(source) for source in sources]
     while True:
-        for source in sources:
-            if not _there(store, source):
-                with cache.lock(store, _in_use(source), told=note):
-                    _write(store, source, overwrite)
-        with cache.lock_all(store, names, shared=True, told=note):
-            if all(_there(store, source) for source in sources):
-                yield
+        for split in splits:
+            if _is_to_be_written(store, split, _recorded(store, split.source), options):
+                _bring(store, split, options)
+        with cache.lock_all(store, names, shared=True, told=options.note):
+            pairs = [(split, _recorded(store, split.source)) for split in splits]
+            if not any(_is_to_be_written(store, *pair, options) for pair in pairs):
+                yield [_seen(store, split, known or [], options) for split, known in pairs]
                 return
+
+
+def tell_stale(store: Store, source: Source, seen: Seen, options: Options) -> None:
+    """Of which models the logits are of other pictures than those that are there."""
+    models = _stale(store, source, seen.digest)
+    if models and not seen.replaced:  # else it was told when the run began
+        options.note(
+            f"logits of {', '.join(models)} on {source.dataset}/{source.split} are of pictures "
+            "that have been replaced since: extract these models again with --overwrite"
+        )
+
+
+def _seen(store: Store, split: Digests, recorded: Recorded, options: Options) -> Seen:
+    """Tells of the pictures that have been replaced."""
+    source, current = split.source, split.beside(recorded)
+    new = changed(current, recorded)
+    seen = Seen(over(current), bool(new))
+    if new:
+        models = ", ".join(_stale(store, source, seen.digest))
+        options.note(
+            f"{len(new):,} of {len(source):,} pictures of {source.dataset}/{source.split} have "
+            f"been replaced under their names, first {source.keys[new[0]]}: logits of "
+            f"{models or 'models'} in the cache are of the old ones; extract with --overwrite to "
+            "make them again"
+        )
+    return seen
+
+
+def _stale(store: Store, source: Source, digest: str) -> list[str]:
+    """The models with logits that are known to be of other pictures."""
+    found = cache.find(store, "logits", source.dataset, source.split)
+    stale = (each for each in found if each.provenance.get(PICTURES, digest) != digest)
+    return list(dict.fromkeys(each.partition.keys["model"] for each in stale))
 
 
 def _partition(source: Source) -> Partition:
@@ -47,28 +99,83 @@ def _identity(source: Source) -> dict[str, object]:
     return {"dataset_fingerprint": fingerprint(source)}
 
 
-def _there(store: Store, source: Source) -> bool:
-    return cache.sound(store, _partition(source), _identity(source)) is not None
+def _recorded(store: Store, source: Source) -> Recorded | None:
+    """The digests of the very split, by sample id; None where the cache does not have it sound."""
+    found = cache.sound(store, _partition(source), _identity(source))
+    if found is None:
+        return None
+    table = cache.read_table(store, found, ["sample_id", "sha256"]).sort_by("sample_id")
+    digests: list[str | None] = table.column("sha256").to_pylist()
+    return digests
 
 
-def _write(store: Store, source: Source, overwrite: bool) -> None:
-    """Samples that no logits are about are replaced in any case."""
+def _is_to_be_written(
+    store: Store, split: Digests, recorded: Recorded | None, options: Options
+) -> bool:
+    """Whether they, or digests of theirs, are not there, or the pictures are others and no logits
+    stand for the old ones."""
+    if recorded is None or None in recorded:
+        return True
+    if options.overwrite:
+        return bool(changed(split.all(), recorded))
+    return bool(changed(split.beside(recorded), recorded)) and _is_free(store, split.source)
+
+
+def _is_free(store: Store, source: Source) -> bool:
+    """Whether no logits are about the split."""
+    return not cache.find(store, "logits", source.dataset, source.split)
+
+
+def _bring(store: Store, split: Digests, options: Options) -> None:
+    """Write the samples, unless another has done so meanwhile."""
+    source = split.source
     if not len(source):
         raise InputError(f"{source.dataset}/{source.split} holds no images: check --data")
-    if source.counts_folders and not overwrite:
-        _check_classes(store, source)
+    with cache.lock(store, _in_use(source), told=options.note):
+        recorded = _recorded(store, source)
+        if not _is_to_be_written(store, split, recorded, options):
+            return
+        if recorded is None and source.counts_folders and not options.overwrite:
+            _check_classes(store, source)
+        current = split.all()
+        if recorded is not None and None not in recorded:
+            unfinished.drop(store, source, changed(current, recorded), options.note)
+        _write(store, source, current, options.overwrite or _is_free(store, source))
+
+
+def _write(store: Store, source: Source, digests: Sequence[str], overwrite: bool) -> None:
+    """InputError where logits are about other samples, unless `overwrite`."""
+    there = cache.sound(store, _partition(source), _identity(source))
     provenance = {
-        "made": now(),
-        "versions": versions(),
         "layout": source.layout,
         "class_names": source.class_names,
         "left_out": [list(each) for each in source.left_out],
+        **(there.provenance if there else {}),
+        "made": now(),
+        "versions": versions(),
+        PICTURES: over(digests),
     }
-    table = samples_table(np.arange(len(source)), source.labels, source.keys)
-    overwrite = overwrite or not cache.find(store, "logits", source.dataset, source.split)
-    cache.write_partition(
-        store, _partition(source), table, _identity(source), provenance, overwrite
-    )
+    ids = np.arange(len(source))
+    table = samples_table(ids, source.labels, source.keys, pa.array(digests, pa.string()))
+    _replace(store, _partition(source), table, _identity(source), provenance, overwrite)
+
+
+def _replace(
+    store: Store,
+    partition: Partition,
+    table: pa.Table,
+    identity: dict[str, Any],
+    provenance: dict[str, Any],
+    overwrite: bool,
+) -> None:
+    """As cache.write_partition, but rows of the same identity are written anew."""
+    with cache.lock(store, partition.guard):
+        writer = PartitionWriter(
+            store, partition, table.schema, identity, provenance, overwrite=overwrite
+        )
+        writer.reopen()
+        writer.write(0, table)
+        writer.finish(1)
 
 
 def _check_classes(store: Store, source: Source) -> None:

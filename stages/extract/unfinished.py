@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
 
-from cache import InputError, Manifest, PartitionWriter
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import InputError, Manifest, Part, Partition, PartitionWriter, Store, receipts
 from cache.about import about_parts
+from cache.manifest import part_index
+from cache.partition import path_segments
 from cache.provenance import differences
+from stages.datasets import Source
 
 # With other images no model of the split was finished; that is told, and what made them so.
 _HARMLESS = ("dataset_fingerprint",)
@@ -44,3 +51,40 @@ def check(
             f"{found} ({differing}): give --overwrite, another name or another --cache"
         )
     note(f"{found} ({differing}): they are made again")
+
+
+def drop(store: Store, source: Source, samples: Sequence[int], note: Callable[[str], None]) -> None:
+    """Take back the parts of the split that hold rows of these samples, whose pictures are others
+    now; for who holds the split alone."""
+    wanted, dropped = set(samples), 0
+    for table in ("logits", "timings"):
+        for partition, part in _parts(store, table, source):
+            if wanted.intersection(_rows(store, partition, part, len(source))):
+                store.delete(receipts.path_of(partition, part))
+                dropped += table == "logits"
+    if dropped:
+        note(
+            f"{dropped} unfinished parts of {source.dataset}/{source.split} are of pictures that "
+            "have been replaced: they are made again"
+        )
+
+
+def _parts(store: Store, table: str, source: Source) -> Iterator[tuple[Partition, Part]]:
+    """Those that have a receipt."""
+    place = "/".join([table, *path_segments(table, (source.dataset, source.split))])
+    paths = store.files(f"{receipts.FOLDER}/{place}")
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
+    for folder in folders:
+        partition = Partition.parse(folder.removeprefix(f"{receipts.FOLDER}/"))
+        yield from ((partition, each.part) for each in receipts.read_all(store, partition))
+
+
+def _rows(store: Store, partition: Partition, part: Part, n: int) -> range:
+    """The samples of a part, as it says itself; all n where it says nothing."""
+    try:
+        data = store.read(f"{partition.path}/{part.name}")
+        about = json.loads((pq.read_schema(pa.BufferReader(data)).metadata or {})[b"cascade"])
+        rows = int(about["made_with"]["part_rows"])
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return range(n)
+    return range(part_index(part.name) * rows, (part_index(part.name) + 1) * rows)
