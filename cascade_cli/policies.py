@@ -65,9 +65,11 @@ def deploy(
     found = stage.document(store, scores, cascade, row, how.memory.policy(), certificate)
     if row["saved"] is not None and row["saved_high"] < 0:
         say(f"note: it costs {-row['saved']:.1%} more than {row['baseline']} alone")
-    if Path(folder, stage.FILE).exists():
+    replaces = Path(folder, stage.FILE).exists()
+    files = stage.write(folder, found)
+    if replaces:
         say(f"note: the policy in {folder} is replaced")
-    return {"files": stage.write(folder, found), "policy": found}
+    return {"files": files, "policy": found}
 
 
 def applied(context: typer.Context, place: str) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
     )
     names = [name for name in named if name is not None]
     for one in gather.choose_models(Store(options["cache"]), deployed.dataset, names, [], images):
-        sha256 = str(promised[one.name].get("weights_sha256"))
+        sha256 = promised[one.name].get("weights_sha256", "no digest")
         if one.weights.sha256 != sha256:
             raise InputError(
                 f"{one.name} has weights {one.weights.sha256[:12]}, {deployed.where} was made with "

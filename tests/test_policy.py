@@ -745,8 +745,9 @@ def test_only_a_regular_file_is_a_policy(exported, tmp_path, place, kind):
 
 def test_a_policy_is_not_written_over_a_fifo(toy, tmp_path):
     os.mkfifo(tmp_path / "policy.toml")
-    refusal = export(toy, tmp_path, "-t", "0.8").refusal
-    assert f"cannot write {tmp_path}: a FIFO is there" in refusal
+    done = export(toy, tmp_path, "-t", "0.8")
+    assert f"cannot write {tmp_path}: a FIFO is there" in done.refusal
+    assert "is replaced" not in done.err.partition("cascade: ")[0]
     assert [path.name for path in tmp_path.iterdir()] == ["policy.toml"]
     assert stat.S_ISFIFO((tmp_path / "policy.toml").stat().st_mode)
 
