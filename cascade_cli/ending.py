@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from cascade_cli.output import say
+from cascade_cli.streams import unshown
 
 NOT_AS_PROMISED = 3  # exit code of `check` and `live`
 _SERVICES = {
@@ -23,7 +24,7 @@ def _none() -> None:
 
 def _alarm() -> None:
     """The terminal's bell."""
-    sys.stderr.write("\a" * 3)
+    unshown(sys.stderr).write("\a" * 3)
     say("the run is over")
 
 

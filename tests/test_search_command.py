@@ -448,9 +448,10 @@ def test_a_certificate_wants_images_that_no_model_saw(tmp_path):
 
 BAD = {
     "margin of another": (("--best-accuracy", "--within", "0.02"), "--within is the margin of"),
-    "margin": (("--within", "1.5"), "give a share between 0 and 1"),
+    "margin": (("--within", "1"), "give a share between 0 and 1"),
+    "margin in per cent": (("--within", "1.5"), "give 0.015 for 1.5 %"),
     "sure of nothing": (("--best-accuracy", "--confidence", "0.9"), "no limit to be sure of"),
-    "confidence": (("--confidence", "95"), "give a probability of 0.5 to below 1"),
+    "confidence": (("--confidence", "0.4"), "give a probability of 0.5 to below 1"),
     "certify with a margin": (("--certify", "0.1,0.1", "--within", "0.02"), "leave out --within"),
     "tested": (("--optimism",), "has no optimism"),
     "two questions": (("--min-accuracy", "0.9", "--match", "x"), "one question at a time"),
@@ -466,7 +467,7 @@ BAD = {
     "wrong unit": (("--max-cost", "3mJ"), "'3mJ' is no cost in multiply-adds"),
     "no number": (("--max-cost", "much"), "'much' is no cost"),
     "certify": (("--certify", "0.1"), "give MAX_LOSS,RISK"),
-    "epsilon": (("--certify", "2,0.1"), "epsilon must lie between 0 and 1"),
+    "epsilon": (("--certify", "1,0.1"), "epsilon must lie between 0 and 1"),
     "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
     "cap alone": (("--max-usage", "0.1"), "--max-usage belongs to --certify"),
     "resamples": (("--resamples", "50"), "--resamples belongs to --optimism: give that too"),
