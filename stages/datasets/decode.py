@@ -6,7 +6,9 @@ quicker one; what an image is (its kind, its size) Pillow decides for both.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +138,7 @@ def _opened(encoded: bytes) -> Image:
         raise InputError(
             "decoding images needs Pillow, not installed here: pip install 'cascade-cli[extract]'"
         ) from error
+    _hush()
     try:
         image = Image.open(BytesIO(encoded), formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
@@ -144,6 +147,14 @@ def _opened(encoded: bytes) -> Image:
     if limit and image.width * image.height > limit:  # up to twice the limit Pillow only warns
         raise ValueError(f"{image.width} × {image.height} pixels exceeds limit of {limit} pixels")
     return image
+
+
+@cache
+def _hush() -> None:
+    """Pillow warns of a picture that it would still open, which is refused here all the same."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def _eight_bit(image: Image) -> Image:

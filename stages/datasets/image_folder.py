@@ -37,12 +37,12 @@ class FolderSource(EncodedSource):
     def stored(self, i: int) -> bytes:
         try:
             with open_regular(self.root / self.keys[i]) as file:
-                encoded = file.read(MAX_BYTES + 1)
+                if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                    found = f"it is larger than {MAX_BYTES >> 20} MiB"
+                    raise unreadable_image(self.where(i), found)
+                return file.read()
         except OSError as error:
             raise self._unread(i, error) from error
-        if len(encoded) > MAX_BYTES:
-            raise unreadable_image(self.where(i), f"it is larger than {MAX_BYTES >> 20} MiB")
-        return encoded
 
     def _unread(self, i: int, error: OSError) -> InputError:
         """One file that is gone, locked or no file is that image's fault, all else the disk's."""
