@@ -1,4 +1,4 @@
-"""Standard streams as a command needs them: open, safe to look at, told of when they are full.
+"""Standard streams as a command needs them: open, safe to look at, told of when they are full."""
 
 from __future__ import annotations
 
