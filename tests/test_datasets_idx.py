@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,27 @@ def test_a_damaged_gzip_and_a_label_out_of_range_are_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="row 5 has label 10, expected 0 to 9"):
         open_split("fashionmnist", "test", tmp_path)
     assert spec("fashionmnist").classes == 10
+
+
+def test_memory_is_taken_for_what_is_there_not_for_what_a_header_claims(tmp_path: Path) -> None:
+    """Headers that agree on four million pictures, 3.3 GB, over files that hold nothing."""
+    n = 1 << 22
+    write_idx(tmp_path, False)
+    for name, dimensions, shape in (("images", 3, (n, 28, 28)), ("labels", 1, (n,))):
+        head = struct.pack(f">HBB{dimensions}I", 0, 8, dimensions, *shape)
+        (tmp_path / f"t10k-{name}-idx{dimensions}-ubyte").write_bytes(head)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=f"its header says {n * 784} bytes, its content is of"):
+        open_split("fashionmnist", "test", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 26
+
+
+def test_counts_that_differ_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    write_idx(tmp_path, False)
+    head = struct.pack(">HBB3I", 0, 8, 3, 150, 8, 8)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(head)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 200))
+    with pytest.raises(InputError, match="150 pictures, 200 labels; fetch it again"):
+        open_split("fashionmnist", "test", tmp_path)

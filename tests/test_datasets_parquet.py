@@ -239,3 +239,14 @@ def test_shards_of_other_classes_are_refused(tmp_path: Path) -> None:
         write_parquet(path, image_table(ONE, [0] * 4, names=names))
     with pytest.raises(InputError, match="other class names than"):
         open_split("mine", "test", tmp_path)
+
+
+def test_a_small_file_of_very_many_rows_is_refused_by_its_header(tmp_path: Path) -> None:
+    n = 3_000_000
+    labels = pa.array(np.zeros(n, np.int8))
+    images = pa.nulls(n, pa.binary())
+    path = tmp_path / "test.parquet"
+    pq.write_table(pa.table({"img": images, "label": labels}), path, compression="zstd")
+    size = path.stat().st_size
+    with pytest.raises(InputError, match=f"claims 3,000,000 rows in {size:,} bytes; download"):
+        open_split("many", "test", tmp_path)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 HINT = "download or write the file again"
+FEW_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _shard(path: Path) -> Shard:
     import pyarrow.parquet as pq
 
     with _refusing(path), pq.ParquetFile(path) as file:
+        _check_rows(path, file.metadata.num_rows)
         schema = file.schema_arrow
         image = _column(path, schema, IMAGE_COLUMNS, "image")
         label = _column(path, schema, LABEL_COLUMNS, "label")
@@ -130,6 +132,14 @@ def _shard(path: Path) -> Shard:
             paths=pc.struct_field(table[image], "path").to_pylist() if paths else [None],
             names=_class_names(schema, label),
         )
+
+
+def _check_rows(path: Path, rows: int) -> None:
+    """A few bytes can stand for any number of equal rows, whose labels and keys would fill the
+    memory; pictures take a byte at least."""
+    size = path.stat().st_size
+    if rows > max(size, FEW_ROWS):
+        raise ValueError(f"claims {rows:,} rows in {size:,} bytes")
 
 
 def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) -> str:
