@@ -93,7 +93,7 @@ COMMANDS = {
     "simulate-lone": ("simulate", *LONE, "--objective", "1se"),
     "compare": ("compare", *DIGITS),
     "compare-accurate": ("compare", *DIGITS, "--cost", "latency", "--min-accuracy", "0.95"),
-    "check": ("check", "policy", "--split", "val"),
+    "check": ("check", "digits-policy", "--split", "val"),
     "check-ties": ("check", "ties-policy", "--split", "fit"),
     "export-policy": ("export", "--policy", "written", *PAIR, "-s", "difference"),
     "report": ("report", *DIGITS, "--output", "report.html"),
@@ -111,7 +111,7 @@ def run(folder):
     """(name, what the command said as JSON) of each, in a copy of the fixed cache."""
     from running import cascade
 
-    for name in ("cache", "policy", "ties-policy"):
+    for name in ("cache", "digits-policy", "ties-policy"):
         shutil.copytree(HERE / name, Path(folder, name))
     before = os.getcwd()
     os.chdir(folder)
@@ -147,8 +147,21 @@ def main(folder=HERE):
     Path(folder).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         for name, said in run(place):
-            text = json.dumps(said, ensure_ascii=False, indent=0)
-            Path(folder, f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            Path(folder, f"{name}.json").write_text(_by_line(said) + "\n", encoding="utf-8")
+
+
+def _by_line(value):
+    """JSON with a row, or a value that is none, a line."""
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(key)}: {_rows(item)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(lines) + "\n}"
+    return _rows(value)
+
+
+def _rows(value):
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 if __name__ == "__main__":
