@@ -163,11 +163,11 @@ def kills(root, count):
 
 
 def kills_at_operations(root, count):
-    """Killed at so many file operations, spread over all there are."""
+    """Killed at so many file operations, spread over all there are, and at the first of each kind."""
     names = operations(f"{root}/counted")
+    spread = {i * len(names) // int(count) for i in range(int(count))}
     struck = []
-    for i in range(int(count)):
-        at = i * len(names) // int(count)
+    for i, at in enumerate(sorted(spread | {names.index(name) for name in set(names)})):
         place = f"{root}/{i}"
         status, words = ended(*child(place, Disk(at, die)))
         if status not in (0, -signal.SIGKILL):
