@@ -163,7 +163,7 @@ def kills(root, count):
 
 
 def kills_at_operations(root, count):
-    """Killed at so many file operations, spread over all there are, and at the first of each kind."""
+    """Killed at so many file operations, evenly spread, and at the first of each kind."""
     names = operations(f"{root}/counted")
     spread = {i * len(names) // int(count) for i in range(int(count))}
     struck = []
