@@ -63,15 +63,15 @@ def made(tmp_path_factory, table):
 
 def counting(patch):
     """Counts what is decoded, by the number of its sample."""
-    from stages.datasets import parquet
+    from stages.datasets import encoded
 
-    decode, counts = parquet.decode, Counter()
+    decode, counts = encoded.decode, Counter()
 
     def counted(encoded, where, decoder):
         counts[where.rpartition("sample ")[2]] += 1
         return decode(encoded, where, decoder)
 
-    patch.setattr(parquet, "decode", counted)
+    patch.setattr(encoded, "decode", counted)
     return counts
 
 
