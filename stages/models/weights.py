@@ -178,10 +178,10 @@ def _nowhere(spec: ModelSpec, directory: str | os.PathLike[str] | None) -> str:
     looked += [] if spec.published is None else [str(store())]
     where = f" in {' or '.join(looked)}" if looked else ""
     home = dataset_of(spec.name)
-    own = "" if home == spec.dataset else f", being a model of {home},"
+    own = "" if home == spec.dataset else f" ({spec.name} is a model of {home})"
     return (
-        f"no weights for {spec.name}{own} on {spec.dataset}{where}: give --weights DIR with "
-        f"{spec.name}.pt, .pth or .safetensors, or --model NAME={spec.name}:FILE"
+        f"no weights for {spec.name} on {spec.dataset}{where}: give --weights DIR with "
+        f"{spec.name}.pt, .pth or .safetensors, or --model NAME={spec.name}:FILE{own}"
     )
 
 
