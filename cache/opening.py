@@ -31,7 +31,7 @@ class Root(NamedTuple):
 
 def open_root(root: str) -> Root:
     """InputError where there is no such place, or it does not answer."""
-    if not root:  # as of a variable that is not set
+    if not root.strip():  # as of a variable that is not set
         raise InputError("the cache's name is empty: name a folder or URI with --cache, or nothing")
     if "\0" in root or root.encode(errors="replace").decode() != root:
         raise InputError(f"cannot open the cache {root!r}: it is no path in UTF-8; give another")

@@ -13,6 +13,8 @@ LEAST_W, MOST_W, MOST_SYSTEM_W = 1e-4, 3e3, 3e4
 SYSTEM = "system"
 # One device does not draw so many times as much for one of these rows as for another.
 SPREAD = 30.0
+# A device at work draws no less than one that idles; twice as much is no noise.
+_IDLE_OVER = 2.0
 # From batches of one to those of 64 a GPU's power grows fivefold. Where it grows as the size does,
 # over so many times the size, the energies are of batches.
 _AS_THE_SIZE, _SIZES_APART = 0.8, 4
@@ -40,6 +42,12 @@ def check(row: Row, energy: str, latency: str) -> None:
     the columns that its figures stood in."""
     most = MOST_SYSTEM_W if row["scope"] == SYSTEM else MOST_W
     found = watts(row)
+    idle = row["idle_w"]
+    if found is not None and idle is not None and idle > _IDLE_OVER * found:
+        raise InputError(
+            f"{told(idle)} idle, and {told(found)} implied while a batch runs: milliwatts under "
+            "idle_w, or another column in a wrong unit?"
+        )
     if found is None or LEAST_W <= found <= most:
         return
     high = found > most

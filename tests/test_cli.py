@@ -667,6 +667,7 @@ def test_a_percentage_is_told_as_the_share_it_is(name, tmp_path):
 def test_an_empty_cache_name_is_refused(words, tmp_path):
     told = "cascade: the cache's name is empty: name a folder or URI with --cache, or nothing"
     assert cascade(*words.split(), "--cache", "").refusal == told
+    assert cascade(*words.split(), "--cache", " \t").refusal == told
     assert list(tmp_path.iterdir()) == []
 
 

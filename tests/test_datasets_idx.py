@@ -132,5 +132,5 @@ def test_counts_that_differ_are_told_before_anything_is_read(tmp_path: Path) -> 
     head = struct.pack(">HBB3I", 0, 8, 3, 150, 8, 8)
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(head)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 200))
-    with pytest.raises(InputError, match="150 pictures, 200 labels; fetch it again"):
+    with pytest.raises(InputError, match="150 pictures, 200 labels; write or fetch it again"):
         open_split("fashionmnist", "test", tmp_path)

@@ -358,6 +358,10 @@ def test_every_spelling_is_of_a_column_and_has_its_unit():
         ("latency_s,energy_j\na,x,1,5,0.0004", "milliseconds under latency_s?"),
         ("latency_ms,power_w\na,x,1,5,5000", "milliwatts under power_w?"),
         ("latency_ms,energy_j,scope\na,x,1,1,31,system", "31 kW implied, above 30 kW"),
+        (
+            "latency_ms,energy_j,idle_w\na,x,1,4.2,0.021,5000",
+            "5 kW idle, and 5 W implied while a batch runs: milliwatts under idle_w",
+        ),
         ("latency_ms,energy_j\na,x,1,1e-300,1e300", "above 3 kW"),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ from stages.datasets.spec import SPECS
 OWN = "fashionmnist"
 PREFIXES = {"train": "train", "test": "t10k"}
 PLACES = ("", "raw", "FashionMNIST/raw")
-HINT = "fetch it again, by hand or with --download"
+HINT = "write or fetch it again"
 MAX_BYTES = 1 << 32
 _BLOCK = 1 << 24
 
