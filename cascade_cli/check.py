@@ -152,15 +152,23 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
 def _check_unedited(
     store: Store, scores: ScoreSet, deployed: Deployment, row: dict[str, Any]
 ) -> None:
-    """InputError where these are the scores that the policy was made from, and say otherwise."""
-    from stages.check import check_unedited
+    """InputError where these are the scores that the policy was made from, and say otherwise; a
+    line where neither they nor a digest tell whether it was edited."""
+    from stages.check import check_unedited, not_compared
     from stages.policy import model_facts
 
     names = [model["name"] for model in deployed.models]
     contents = [scores.manifests[scores.index(name)].content for name in names]
-    # With a memory the answers hang on the batches, which only the promise of a cost tells.
-    if deployed.memory is None and contents == [deployed.scores.get(name) for name in names]:
+    why = not_compared(deployed, contents)
+    if why is None:
         check_unedited(deployed, [model_facts(store, scores, name) for name in names], row)
+    if deployed.sha256 is None:
+        compared = "was compared" if why is None else "was not compared"
+        because = "" if why is None else f": {why}"
+        say(
+            f"{deployed.where} has no sha256 that would tell an edit, and {compared} with the "
+            f"scores it was made from{because}"
+        )
 
 
 def _words(name: str) -> str:

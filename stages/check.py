@@ -53,6 +53,17 @@ def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Checked]:
     return _holm(found, alpha)
 
 
+def not_compared(deployed: Deployment, contents: Sequence[str]) -> str | None:
+    """Why `check_unedited` cannot be asked with scores of these digests, None where it can."""
+    names = [model["name"] for model in deployed.models]
+    if not deployed.scores:
+        return "it does not name them"
+    if contents != [deployed.scores.get(name) for name in names]:
+        return "those checked on are others"
+    # The answers hang on the batches, which only the promise of a cost tells.
+    return None if deployed.memory is None else "a memory answers by how they were batched"
+
+
 def check_unedited(deployed: Deployment, models: Sequence[Row], row: Row) -> None:
     """InputError where a policy says otherwise than the very scores that it was made from.
 

@@ -65,6 +65,7 @@ class Deployment:
     promise: dict[str, Any]
     fitted: str | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
+    sha256: str | None = None
 
     @property
     def runtime(self) -> str | None:
@@ -277,4 +278,5 @@ def _deployment(where: str, found: dict[str, Any]) -> Deployment:
         promise,
         found.get("fit", {}).get("method"),
         found.get("provenance", {}).get("scores", {}),
+        found.get("sha256"),
     )

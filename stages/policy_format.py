@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from math import inf, isclose, isfinite
 from typing import Any
@@ -18,8 +19,11 @@ from typing import Any
 from cache.errors import nearest
 from cache.files import open_regular
 from stages.costs import UNITS
+from stages.intervals import share
 from stages.preprocess import INTERPOLATIONS
-from stages.rule import ALWAYS, LABEL_FREE, NEVER
+from stages.questions import QUESTIONS
+from stages.rule import ALWAYS, LABEL_FREE, NEVER, SCORES
+from stages.sweep import OBJECTIVES
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
 POLICY_VERSIONS = (1, 2)
@@ -76,6 +80,23 @@ def _is_number(value: Any) -> bool:
     return type(value) is int or (type(value) is float and isfinite(value))
 
 
+def _is_time(value: Any) -> bool:
+    """As `cache.provenance.now` writes it."""
+    try:
+        found = datetime.fromisoformat(value) if type(value) is str else None
+    except ValueError:
+        return False
+    return found is not None and found.tzinfo is not None and found.isoformat() == value
+
+
+def _is_objective(value: Any) -> bool:
+    """That of a fitted λ, or the question that a search was asked."""
+    asked = tuple(f"search: {kind}" for kind in QUESTIONS)
+    return type(value) is str and (
+        value in OBJECTIVES or (_is_line(value) and value.startswith(asked))
+    )
+
+
 def _is_plain(value: Any, depth: int = 4) -> bool:
     """Text, numbers, and arrays and tables of such."""
     if isinstance(value, (dict, list)):
@@ -103,10 +124,17 @@ LIMIT_KIND = Kind(
     lambda value: _SHARE.holds(value) or (type(value) is str and value in (ALWAYS, NEVER)),
 )
 SCORE_KIND, FLAG_KIND, CLASSES_KIND = _choice(*LABEL_FREE), _FLAG, _integers(2)
-_CHANNELS = Kind(
-    "an array of 1 or 3 numbers",
-    lambda value: type(value) is list and len(value) in (1, 3) and all(map(_is_number, value)),
-)
+
+
+def _channels(words: str, holds: Callable[[Any], bool]) -> Kind:
+    return Kind(
+        f"an array of 1 or 3 numbers{words}",
+        lambda value: type(value) is list and len(value) in (1, 3) and all(map(holds, value)),
+    )
+
+
+_MEANS = _channels("", _is_number)
+_DEVIATIONS = _channels(" above 0", lambda value: _is_number(value) and value > 0)
 _SIDES = Kind(
     "pixels, or an array of height and width",
     lambda value: all(
@@ -125,8 +153,8 @@ _MODEL = {
     "architecture?": _LINE,
     "classes?": CLASSES_KIND,
     "preprocessing?": {
-        "mean": _CHANNELS,
-        "std": _CHANNELS,
+        "mean": _MEANS,
+        "std": _DEVIATIONS,
         "resize?": _SIDES,
         "crop?": _SIDES,
         "interpolation": _choice(*INTERPOLATIONS),
@@ -162,7 +190,7 @@ FORMAT: dict[str, Any] = {
         "trust?": _SHARE,
     },
     "fit?": {
-        "objective?": _LINE,
+        "objective?": Kind('"best", "1se" or "search: " and its question', _is_objective),
         "split?": _LINE,
         "method?": _choice("given", "other-split", "cross-fit", "same-split", "hold-out"),
         "n?": _SOME,
@@ -203,7 +231,7 @@ FORMAT: dict[str, Any] = {
         "hash_counted?": FLAG_KIND,
     },
     "provenance?": {
-        "made?": _LINE,
+        "made?": Kind("a time as 2026-01-31T12:00:00+00:00 (ISO 8601)", _is_time),
         "versions?": _table_of("text", _is_line),
         "scores?": _table_of("SHA-256s of 64 hex digits", _is_digest),
     },
@@ -261,6 +289,35 @@ def _macs(row: int) -> Callable[[Flat], Any]:
     return lambda flat: flat[f"models[{row}].macs"] if flat["promise.cost_kind"] == "macs" else None
 
 
+def _precision(row: int) -> Callable[[Flat], Any]:
+    """Of what this program ran: torch-PRECISION-DEVICE."""
+
+    def expected(flat: Flat) -> Any:
+        engine, *rest = flat[f"models[{row}].runtime"].split("-")
+        return rest[0] if engine == "torch" and len(rest) == 2 else None
+
+    return expected
+
+
+def _sent(flat: Flat) -> int | None:
+    """How many images B runs on where λ alone says it."""
+    if flat["rule.threshold"] != ALWAYS:
+        return 0 if flat["rule.threshold"] == NEVER else None
+    hits = flat["promise.hits"] if "memory.hash" in flat else 0
+    return int(flat["promise.images"] - hits)
+
+
+def _whole(accuracy: str) -> Callable[[Flat], Any]:
+    """The nearest share of the images."""
+    images = "promise.images"
+    return lambda flat: round(flat[accuracy] * flat[images]) / flat[images]
+
+
+def _wilson(count: str, end: str) -> Callable[[Flat], Any]:
+    """An end of the interval of a count."""
+    return lambda flat: getattr(share(flat[count], flat["promise.images"]), end)
+
+
 def _of_baseline(name: str) -> Callable[[Flat], Any]:
     """What is said of the baseline where it is one of the models."""
 
@@ -274,9 +331,14 @@ def _of_baseline(name: str) -> Callable[[Flat], Any]:
 
 # Key → what the other keys make it; None and KeyError where they do not say.
 _IMPLIED: Mapping[str, Callable[[Flat], Any]] = {
+    **{f"models[{row}].precision": _precision(row) for row in (0, 1)},
+    "promise.escalated": _sent,
     "promise.right": lambda flat: round(flat["promise.accuracy"] * flat["promise.images"]),
     "promise.accuracy": _once(_accuracy),
     "promise.usage": lambda flat: flat["promise.escalated"] / flat["promise.images"],
+    **{f"promise.accuracy_{end}": _once(_wilson("promise.right", end)) for end in ("low", "high")},
+    **{f"promise.usage_{end}": _wilson("promise.escalated", end) for end in ("low", "high")},
+    **{key: _whole(key) for key in ("promise.accuracy_1", "promise.accuracy_2")},
     "promise.hit_rate": lambda flat: flat["promise.hits"] / flat["promise.images"],
     "promise.memory_bytes": lambda flat: (
         flat["promise.memory_entries"] * (flat["memory.key_bytes"] + 4)
@@ -304,10 +366,47 @@ def _scored(flat: Flat) -> bool:
     return not there or _names(flat) <= there
 
 
+def _unbounded(flat: Flat) -> bool:
+    """Beyond always and never no score is, so there λ has no end."""
+    threshold, surer = flat["rule.threshold"], SCORES[flat["rule.score"]].sign > 0
+    open_end = "threshold_low" if (threshold == NEVER) == surer else "threshold_high"
+    return threshold not in (ALWAYS, NEVER) or f"rule.{open_end}" not in flat
+
+
+def _within(row: int, flat: Flat) -> bool:
+    """Of A's answers only those of images that go on are others, of B's, without post-check, only
+    those of the rest; not told of a memory's answers and of means over folds."""
+    key, images, sent = f"promise.accuracy_{row}", flat["promise.images"], flat["promise.escalated"]
+    if key not in flat or "memory.hash" in flat or flat.get("fit.method") == "cross-fit":
+        return True
+    changed = sent if row == 1 else images if flat["rule.postcheck"] else images - sent
+    return bool(abs(flat["promise.right"] - round(flat[key] * images)) <= changed)
+
+
 # What else must hold, in words.
 _CONDITIONS: tuple[tuple[str, Callable[[Flat], bool]], ...] = (
     ("two models of different names", lambda flat: len(_names(flat)) == 2),
     ("the scores of both models among provenance.scores", _scored),
+    (
+        "as many numbers of preprocessing.std as of mean",
+        lambda flat: all(
+            (f"models[{row}].preprocessing.mean[1]" in flat)
+            == (f"models[{row}].preprocessing.std[1]" in flat)
+            for row in (0, 1)
+        ),
+    ),
+    (
+        f'rule.threshold "{ALWAYS}" and "{NEVER}" without the end that no score is beyond',
+        _unbounded,
+    ),
+    (
+        "promise.right no further from accuracy_1 than the escalated images make it",
+        lambda flat: _within(1, flat),
+    ),
+    (
+        "promise.right no further from accuracy_2 than the images that are not escalated make it",
+        lambda flat: _within(2, flat),
+    ),
     (
         "a promise.cost_device for joules and latency, and none for multiply-adds",
         lambda flat: (

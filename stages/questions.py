@@ -10,6 +10,7 @@ import numpy as np
 
 BEST, ACCURACY, COST = "best-accuracy", "min-accuracy", "max-cost"
 MATCH, CERTIFY = "match", "certify"
+QUESTIONS = (BEST, ACCURACY, COST, MATCH, CERTIFY)
 # How much less accurate still matches, and how sure that must be.
 WITHIN, CONFIDENCE = 0.01, 0.95
 

@@ -412,6 +412,41 @@ def test_weights_are_compared(tmp_path):
     assert "new weights of large" in shown
 
 
+def other_digit(digest):
+    return ("0" if digest[0] != "0" else "1") + digest[1:]
+
+
+@pytest.mark.parametrize(
+    ("of_others", "split", "words"),
+    [
+        (False, "test", "was compared with the scores it was made from\n"),
+        (True, "test", "was not compared with the scores it was made from: those checked on"),
+        (False, "val", "was not compared with the scores it was made from: those checked on"),
+        (None, "test", "was not compared with the scores it was made from: it does not name"),
+    ],
+)
+def test_what_nothing_vouches_for_is_told(toy, tmp_path, of_others, split, words):
+    """Edited by hand, with and without the digests of the scores that would tell."""
+    where = ("-d", "toy", *PAIR, "-t", "0.8", "--cache", toy.root)
+    assert cascade("export", "--policy", tmp_path, *where).status == 0
+    args = ("check", tmp_path, "--split", split, "--cache", toy.root, "--json")
+    sound = cascade(*args)
+    assert "sha256" not in sound.err
+    found = read_policy(tmp_path)
+    del found["sha256"]
+    if of_others is None:
+        del found["provenance"]["scores"]
+    elif of_others:
+        found["rule"]["postcheck"] = True
+        scores = found["provenance"]["scores"]
+        scores |= {"small": other_digit(scores["small"])}
+    (tmp_path / "policy.toml").write_text(tomli_w.dumps(found))
+    done = cascade(*args)
+    [line] = [line for line in done.err.splitlines(True) if "sha256" in line]
+    assert f"{tmp_path}/policy.toml has no sha256 that would tell an edit, and {words}" in line
+    assert (done.status, done.json["target"]) == (0, "MEETS")
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

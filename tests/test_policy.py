@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tomli_w
-from helpers import fingerprint_of, make_cache
+from helpers import fingerprint_of, make_cache, write_logits
 from running import cascade
 
 from cache import InputError, Partition, iter_logits, load, write_partition
@@ -560,6 +560,98 @@ def test_a_policy_that_cannot_be_is_refused_by_all_in_the_same_words(
     assert told.endswith("export it again (`cascade export --policy DIR`)")
 
 
+def edited(found, edits):
+    """Dotted keys set to other values, and somebody vouches for it."""
+    found = deepcopy(found)
+    found.pop("sha256", None)
+    for key, value in edits.items():
+        *way, last = (int(part) if part.isdigit() else part for part in key.split("."))
+        holder = reduce(lambda inner, part: inner[part], way, found)
+        holder[last] = value
+    return tomli_w.dumps(found)
+
+
+SQUARE = {"mean": [0.5], "std": [0.5], "interpolation": "bilinear"}
+IMPOSSIBLE = [
+    ({"rule.threshold": "never"}, "promise.escalated is 176, expected 0 by what else it says"),
+    ({"rule.threshold": "always"}, "promise.escalated is 176, expected 300 by what else it says"),
+    ({"models.0.precision": "fp16"}, 'precision is "fp16", expected "fp32" by what else it says'),
+    ({"models.0.preprocessing": SQUARE | {"std": [0.0]}}, "std is an array of 1, expected an arr"),
+    ({"models.1.preprocessing": SQUARE | {"std": [-0.1]}}, "of 1 or 3 numbers above 0"),
+    ({"models.1.preprocessing": SQUARE | {"std": [0.5] * 3}}, "as many numbers of preproc"),
+    ({"promise.accuracy_2": 0.9999}, "promise.accuracy_2 is 0.9999, expected 1.0 by what else"),
+    ({"promise.accuracy_2": 0.01}, "promise.right no further from accuracy_2 than the images that"),
+    ({"promise.accuracy_low": 0.0}, "promise.accuracy_low is 0.0, expected 0.5"),
+    ({"promise.accuracy_high": 1.0}, "promise.accuracy_high is 1.0, expected 0.6"),
+    ({"promise.usage_low": 0.1}, "promise.usage_low is 0.1, expected 0.5"),
+    ({"promise.usage_high": 0.9}, "promise.usage_high is 0.9, expected 0.6"),
+    ({"fit.objective": "x"}, 'fit.objective is "x", expected "best", "1se" or "search: " and'),
+    ({"fit.objective": "search: x"}, 'objective is "search: x", expected "best", "1se" or "sea'),
+    ({"provenance.made": "yesterday"}, 'made is "yesterday", expected a time as 2026-01-31T12'),
+    ({"provenance.made": "2026-13-01T00:00:00+00:00"}, "(ISO 8601)"),
+    ({"provenance.made": "2026-12-01T00:00:00"}, "(ISO 8601)"),
+]
+
+
+@pytest.mark.parametrize(("edits", "words"), IMPOSSIBLE)
+def test_what_no_export_says_is_refused(exported, tmp_path, edits, words):
+    assert words in told_of(exported, tmp_path, edited(tomllib.loads(exported[1]), edits))
+
+
+POSSIBLE = [
+    {"models.0.precision": "fp32"},
+    {"models.0.precision": "odd", "models.0.runtime": "import"},
+    {"models.0.preprocessing": SQUARE, "models.1.preprocessing": SQUARE | {"std": [1]}},
+    {"fit.objective": "1se"},
+    {"fit.objective": "search: match the best single model within 0.01"},
+    {"provenance.made": "2026-12-01T00:00:00+00:00"},
+    {"models.0.parameters": 0},  # of a program whose weights are constants
+]
+
+
+@pytest.mark.parametrize("edits", POSSIBLE)
+def test_what_an_export_may_say_is_taken(exported, tmp_path, edits):
+    assert told_of(exported, tmp_path, edited(tomllib.loads(exported[1]), edits)) is None
+
+
+@pytest.mark.parametrize("name", ["maxp", "entropy"])
+@pytest.mark.parametrize("threshold", ["always", "never"])
+def test_a_limit_that_is_a_word_has_one_end(exported, tmp_path, name, threshold):
+    """maxp grows and entropy falls with trust: never is below all maxp, above all entropies."""
+    assert export(exported[0], tmp_path, "-s", name, "-t", threshold).status == 0
+    found = tomllib.loads((tmp_path / "policy.toml").read_text())
+    end = "high" if (name, threshold) in (("maxp", "never"), ("entropy", "always")) else "low"
+    other = {"low": "high", "high": "low"}[end]
+    assert told_of(exported, tmp_path, edited(found, {f"rule.threshold_{end}": 0.5})) is None
+    told = told_of(exported, tmp_path, edited(found, {f"rule.threshold_{other}": 0.5}))
+    assert 'expected rule.threshold "always" and "never" without the end that no score' in told
+
+
+def test_alone_by_the_rule_is_alone_by_the_counts(exported, tmp_path):
+    """What never sends an image on is as often right as A is."""
+    assert export(exported[0], tmp_path, "-t", "never").status == 0
+    found = tomllib.loads((tmp_path / "policy.toml").read_text())
+    one_more = (found["promise"]["right"] + 1) / N
+    edits = dict.fromkeys(("promise.accuracy_1", "promise.baseline_accuracy"), one_more)
+    edits["promise.accuracy_change"] = found["promise"]["accuracy"] - one_more
+    told = told_of(exported, tmp_path, edited(found, edits))
+    assert "promise.right no further from accuracy_1 than the escalated images make it" in told
+
+
+def test_a_never_that_was_fitted_is_read(tmp_path):
+    """A is always right."""
+    store = make_cache(tmp_path / "cache", n=N, classes=CLASSES)
+    for split in ("val", "test"):
+        labels = score.load(store, "toy", split).labels
+        right = np.eye(CLASSES, dtype=np.float32)[labels] * 5
+        write_logits(store, split, "small", labels, right, weights="new", overwrite=True)
+    assert export(store, tmp_path / "p").status == 0
+    rule = read_policy(tmp_path / "p")["rule"]
+    assert (rule["threshold"], "threshold_low" in rule, "threshold_high" in rule) == (
+        *("never", False, True),
+    )
+
+
 def test_every_command_refuses_it(exported, tmp_path):
     told = told_of(exported, tmp_path, vouched(exported[1]).replace("= false", '= "no"'))
     for args in (("check", tmp_path), ("live", "--policy", tmp_path)):
@@ -651,7 +743,7 @@ def essence(found):
 
 def valid_rules(found):
     """Other rules that a policy may have: with no digest nobody can tell."""
-    kinds = {"score": ("maxp", "entropy"), "threshold": ("always", 0.0, 1.0), "postcheck": (True,)}
+    kinds = {"score": ("maxp", "entropy"), "threshold": (0.0, 1.0), "postcheck": (True,)}
     for key, values in kinds.items():
         for value in values:
             yield essence(found | {"rule": found["rule"] | {key: value}})
