@@ -30,7 +30,7 @@ class Array:
     """An array in the file `path`: what the file's header tells of it, and `load` for the rest.
 
     `columns` are the names of its columns, where they have any; `at` names the place of a row in
-    the file.
+    the file; `first_line` is that of a csv, where it is numbers and so may be data or a heading.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Array:
     load: Callable[[], np.ndarray]
     columns: tuple[str, ...] = ()
     at: Callable[[int], str] = "row {}".format
+    first_line: str = ""
 
     def read(self) -> np.ndarray:
         """The whole array; InputError where the memory that is free is too small for it."""

@@ -12,6 +12,7 @@ import numpy as np
 import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.held import complete
+from stages.arrays import Array
 from stages.datasets import spec
 from stages.intervals import least, most
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from stages.importing import Request
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
+_SINGLE = 1e-6  # of a value up to 1, in single precision
+_MOST_OFF = 0.5  # of a row's sum, however many values are rounded
+_FEWEST = 5  # rows in which a column that is the labels, or a constant sum, is no accident
+_FIRST = 64  # rows that show whether a column may be such
+_NEARLY_ALL, _MANY = 0.95, 0.9  # of answers that are one class; of labels that are
 _ERROR = 0.001  # that a limit of an accuracy is wrong
 USUAL = "train"  # the split that nobody imports, and everybody trains on
 
@@ -66,14 +72,78 @@ def oddities(
         yield from _unknown_splits(store, request)
 
 
+def all_classes(values: np.ndarray, array: Array, labels: np.ndarray) -> None:
+    """InputError for a column of values [N, K] that is the labels [N], or numbers the rows.
+
+    Whole logits of few rows may be so by accident, and one label is what a constant logit is.
+    """
+    if len(values) < _FEWEST:
+        return
+    for k in np.flatnonzero((values[:_FIRST] == np.floor(values[:_FIRST])).all(axis=0)):
+        column, name = values[:, k].astype(np.float64), array.columns[k] if array.columns else ""
+        found = _is_labels(column, labels, name) or _is_count(column)
+        if found:
+            raise InputError(f"{array.path}: column {repr(name) if name else k} {found}")
+
+
+def _is_labels(column: np.ndarray, labels: np.ndarray, name: str) -> str:
+    by = column[0] - labels[0]
+    if by % 1 or not np.array_equal(column - by, labels) or (labels == labels[0]).all():
+        return ""
+    plus = f" {'+' if by > 0 else '−'} {abs(by):.0f}" if by else ""
+    apart = f", or give --label-column {name!r} in place of --labels" if name and not by else ""
+    return f"holds the labels{plus}, not a class's logits: leave it out{apart}"
+
+
+def _is_count(column: np.ndarray) -> str:
+    low, high = column.min(), column.max()
+    if high - low != len(column) - 1 or (np.diff(np.sort(column)) != 1).any():
+        return ""
+    return f"numbers the rows ({low:.0f} to {high:.0f}), no class's logits: leave it out"
+
+
 def no_probabilities(logits: np.ndarray, where: str) -> None:
-    """InputError where all rows of [N, K] are non-negative and sum to 1."""
-    sums = logits.sum(axis=1, dtype=np.float64)
-    if (logits >= 0).all() and (np.abs(sums - 1) <= _ROUNDING).all():
+    """InputError where all rows of [N, K] are from 0 to 1 and sum to 1, as far as rounding lets."""
+    if logits.min() < 0:
+        return
+    off = float(np.abs(logits.sum(axis=1, dtype=np.float64) - 1).max())
+    if off <= _ROUNDING or (logits.max() <= 1 and off <= _off_by_decimals(logits)):
+        rounded = ", but for rounding" if off > _ROUNDING else ""
         raise InputError(
-            f"{where} holds probabilities (none below 0, each row sums to 1), and a softmax would "
-            "be taken again: give the logits, or np.log(np.maximum(p, 1e-12)), of the same softmax"
+            f"{where} holds probabilities (none below 0, each row sums to 1{rounded}), and a "
+            "softmax would be taken again: give the logits, or np.log(np.maximum(p, 1e-12)), of "
+            "the same softmax"
         )
+
+
+def _off_by_decimals(logits: np.ndarray) -> float:
+    """What a row's sum may be off by, where all values are rounded to few decimals."""
+    exact = logits.astype(np.float64)
+    for decimals in (1, 2, 3, 4):
+        if (np.abs(exact - exact.round(decimals)) < _SINGLE).all():
+            return min(_MOST_OFF, logits.shape[1] * 0.5 * 10**-decimals + _SINGLE)
+    return 0.0
+
+
+def shares(logits: np.ndarray, where: str) -> Iterator[str]:
+    """A warning for logits [N, K] that may be probabilities, per cent or sigmoids."""
+    if logits.min() < 0:
+        return
+    sums = logits.sum(axis=1, dtype=np.float64)
+    usual = float(np.median(sums))
+    close = _ROUNDING * min(usual, float(np.ptp(logits)))  # of logits + 1000 all sums are similar
+    alike = int((np.abs(sums - usual) <= close).sum())
+    many = len(sums) >= _FEWEST and alike >= 0.9 * len(sums)
+    if logits.max() <= 1:
+        found = "only values from 0 to 1"
+    elif usual > 0 and many:
+        found = f"no value below 0, and {alike} of {len(sums)} rows sum to {usual:.5g}"
+    else:
+        return
+    yield (
+        f"{where} holds {found}: are these probabilities, per cent or sigmoids? A softmax is taken "
+        "of them as of logits"
+    )
 
 
 def rounding(values: np.ndarray, logits: np.ndarray, where: str) -> Iterator[str]:
@@ -98,14 +168,16 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
     """A warning where answers [N] agree with labels [N] no more than if paired at random.
 
     Silent where N is too small to tell: the upper limit of the accuracy has to be below a quarter
-    of the way from chance to 1. Also where most answers are one below their labels, or one above.
+    of the way from chance to the most that so many answers of each class can have. Also where most
+    answers are one below their labels, or one above; where nearly all are one class, and labels
+    are not; and where fewer are right than by any guess.
     """
     n = len(labels)
     found = int((answers == labels).sum())
     shares = [np.bincount(each, minlength=classes) / n for each in (answers, labels)]
-    by_chance = float(shares[0] @ shares[1])
+    by_chance, attainable = float(shares[0] @ shares[1]), float(np.minimum(*shares).sum())
     at_chance = least(found, n, _ERROR) <= by_chance
-    clear = most(found, n, _ERROR) < by_chance + (1 - by_chance) / 4
+    clear = most(found, n, _ERROR) < by_chance + (attainable - by_chance) / 4
     apart = Counter((answers - labels).tolist())
     by = max((-1, 1), key=apart.__getitem__)
     others = max((times for each, times in apart.items() if each != by), default=0)
@@ -114,6 +186,25 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
         yield (
             f"accuracy is {found / n:.1%} where answers that have nothing to do with the labels "
             f"have {by_chance:.1%}; {_reason(by, apart[by] / n if shifted else None)}"
+        )
+    else:
+        yield from _one_sided(shares[0], shares[1], found, n)
+
+
+def _one_sided(answers: np.ndarray, labels: np.ndarray, found: int, n: int) -> Iterator[str]:
+    """A warning where answers, by their shares [K], are of other classes than labels are."""
+    commonest, one = float(labels.max()), int(answers.argmax())
+    overlap = float(np.minimum(answers, labels).sum())
+    one_answer = answers[one] > _NEARLY_ALL and least(answers[one] * n, n, _ERROR) > 1 / 2
+    other_labels = most(labels[one] * n, n, _ERROR) < _MANY
+    right = most(found, n, _ERROR)
+    elsewhere = overlap < 1 / 2 and right < commonest < _MANY
+    if (one_answer and other_labels) or elsewhere or right < 1 / len(labels):
+        yield (
+            f"accuracy is {found / n:.1%} where any guess has {1 / len(labels):.1%} and always the "
+            f"commonest label {commonest:.1%}; {answers[one]:.1%} of the answers are class {one}, "
+            f"as {labels[one]:.1%} of the labels are: are columns in another order, or is one of "
+            "them no class?"
         )
 
 

@@ -89,8 +89,7 @@ def _given(
     arrays = [] if beside is None else [beside]
     if request.labels is not None:
         arrays.insert(0, open_contents(request.labels, names).labels(request.label_column))
-    n, classes = logits.shape
-    found = [(array, as_labels(array, n, classes, names)) for array in arrays]
+    found = [(array, as_labels(array, logits, names)) for array in arrays]
     for array, labels in found[1:]:
         _same_labels(found[0], array.path, labels)
     return found[0] if found else None
@@ -111,7 +110,10 @@ def _same_rows(
 ) -> None:
     n, classes = logits.shape
     if len(stored) != n:
-        raise InputError(f"{logits.path} has {n} rows but the cache has {len(stored)} samples")
+        raise InputError(
+            f"{logits.path} has {n} rows but the cache has {len(stored)} samples"
+            f"{_heading(logits, n - len(stored))}"
+        )
     if given is not None and not np.array_equal(given[1], stored):
         array, values = given
         row = int((values != stored).argmax())
@@ -123,10 +125,12 @@ def _same_rows(
         raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
 
 
-def as_labels(array: Array, n: int, classes: int, names: Sequence[str] = ()) -> np.ndarray:
-    """int32 [n] in [0, classes), or an InputError naming the row; words where they are `names`."""
+def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndarray:
+    """int32 [N] in [0, K) for logits N × K, or an InputError naming the row; words where they are
+    `names`."""
+    classes = logits.shape[1]
     _told_apart(array.path, names)
-    _check_count(array, n, classes)
+    _check_count(array, logits)
     values = array.read().reshape(-1)
     if values.dtype.kind in "OSU":
         values = _numbered(values, array, classes, names)
@@ -145,16 +149,28 @@ def as_labels(array: Array, n: int, classes: int, names: Sequence[str] = ()) -> 
 _FROM_1 = ": they are counted from 1, so subtract 1"
 
 
-def _check_count(array: Array, n: int, classes: int) -> None:
+def _check_count(array: Array, logits: Array) -> None:
     """InputError for an array that is not of N values, before it is read."""
-    count = math.prod(array.shape)
+    (n, classes), count = logits.shape, math.prod(array.shape)
     if not array.shape or max(array.shape) != count:
         raise InputError(f"{array.path} has shape {array.shape}: labels are N whole numbers")
     if count != n:
         turned = ": are the logits K × N? They are to be N × K" if count == classes else ""
         raise InputError(
-            f"{array.path} has {count} labels but there are {n} rows of logits{turned}"
+            f"{array.path} has {count} labels but there are {n} rows of logits"
+            f"{turned or _heading(array, count - n) or _heading(logits, n - count)}"
         )
+
+
+def _heading(array: Array, more: int) -> str:
+    """What to say of an array that has so many rows more, where that may be its first line."""
+    read_as = {1: "data: if it is a heading, write words there", -1: _AS_HEADING}.get(more)
+    if not read_as or not array.first_line or bool(array.columns) != (more < 0):
+        return ""
+    return f": line 1 of {array.path} ({array.first_line}) was read as {read_as}"
+
+
+_AS_HEADING = "a heading: if it is data, write a heading of words above it"
 
 
 def _told_apart(where: str, names: Sequence[str]) -> None:

@@ -71,9 +71,11 @@ def run(
     labels = labels_of(store, request, known, beside, array)
     values = array.read()
     logits = as_logits(values, array)
+    import_checks.all_classes(values, array, labels.values)
     import_checks.no_probabilities(logits, request.logits)
     answers = logits.argmax(axis=1)
     for odd in (
+        *import_checks.shares(logits, request.logits),
         *import_checks.rounding(values, logits, request.logits),
         *import_checks.chance(answers, labels.values, classes),
         *import_checks.oddities(store, request, _sha256(logits), others),
@@ -176,9 +178,14 @@ def as_logits(values: np.ndarray, array: Array) -> np.ndarray:
     if not finite.all():
         row, column = divmod(int(finite.argmin()), logits.shape[1])
         name = repr(array.columns[column]) if array.columns else column
+        if np.isfinite(values[row, column]):
+            raise InputError(
+                f"{array.path}: {array.at(row)} has a logit of {values[row, column]:.3g} (column "
+                f"{name}), beyond float32, which ends at 3.4e38: check how the logits were made"
+            )
         raise InputError(
             f"{array.path}: {array.at(row)} has a NaN or infinite logit (column {name})"
-            f"{_CLIP if np.isneginf(logits[row]).any() else ''}"
+            f"{_CLIP if np.isneginf(values[row]).any() else ''}"
         )
     return logits
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 50_000
 _LINE_BYTES = 1 << 24  # of the first line
+_DECIMAL_COMMA = re.compile("(?<=[0-9]),(?=[0-9])")
 _NUMBERS, _LISTS = "numbers", "lists"
 
 
@@ -36,6 +37,7 @@ class Table(ABC):
     names: tuple[str, ...]
     rows: int
     width: int
+    first_line: str  # of a csv, where it is numbers
 
     @abstractmethod
     def kind(self, k: int) -> str:
@@ -156,15 +158,17 @@ class Table(ABC):
             load,
             tuple(self.names[k] for k in ks) if self.names and not lists else (),
             at,
+            self.first_line,
         )
 
 
 @dataclass(frozen=True)
 class _Csv(Table):
     frame: pl.DataFrame
+    places: np.ndarray  # int64 [N]: of its rows in the file, where blank lines are rows too
 
     def at(self, row: int) -> str:
-        return f"line {row + 1 + bool(self.names)}"
+        return f"line {self.places[row] + 1 + bool(self.names)}"
 
     def kind(self, k: int) -> str:
         column = self.frame.to_series(k)
@@ -205,16 +209,47 @@ class _Csv(Table):
 
 def read_csv(path: str, words: Collection[str] = ()) -> Table:
     """A csv: all of it, once its first line was looked at."""
-    cells = [cell.strip() for cell in _first_line(path)]
+    line = _first_line(path)
+    cells = [cell.strip() for cell in next(csv.reader([line]), [])]
     if not cells:
         raise ValueError("its first line is empty")
+    _check_separator(path, line, cells, words)
     _check_width(path, len(cells))
     fits(path, os.path.getsize(path), "text")
     headed = _is_header(cells, words)
     frame = _frame(path, headed, len(cells))
     if len(cells) > 1 and not cells[-1] and frame.to_series(-1).null_count() == len(frame):
         cells, frame = cells[:-1], frame[:, :-1]  # each line ends in a comma
-    return _Csv(path, tuple(cells) if headed else (), len(frame), len(cells), frame)
+    numbers = ",".join(cells)[:40] if all(map(_is_number, cells)) else ""
+    filled = _filled(frame)
+    frame = frame.filter(filled)
+    if not headed and len(cells) > 1 and _could_head(cells):
+        _check_first_row(path, numbers, frame)
+    places = filled.arg_true().to_numpy()
+    names = tuple(cells) if headed else ()
+    return _Csv(path, names, len(frame), len(cells), numbers, frame, places)
+
+
+def _filled(frame: pl.DataFrame) -> pl.Series:
+    """bool [N]: the rows that hold anything, which blank lines do not."""
+    import polars as pl
+    import polars.selectors as cs
+
+    filled = (cs.string().str.strip_chars() != "", (~cs.string()).is_not_null())
+    return frame.select(pl.any_horizontal(*filled).fill_null(value=False)).to_series()
+
+
+def _check_separator(path: str, line: str, cells: Sequence[str], words: Collection[str]) -> None:
+    """InputError for a line whose cells are not held apart by commas."""
+    for mark, name in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (" ", "a blank")):
+        parts = [part.strip() for part in line.split(mark) if part.strip()]
+        numbers = all(_is_number(_DECIMAL_COMMA.sub(".", part)) for part in parts)
+        single = len(cells) == 1 and cells[0] not in words and mark in cells[0] and mark != " "
+        if len(parts) > 1 and (numbers or single):
+            raise InputError(
+                f"{path}: is its separator {name}? Save it with ',' between cells, and a point in "
+                "numbers"
+            )
 
 
 def _check_width(path: str, width: int) -> None:
@@ -225,12 +260,12 @@ def _check_width(path: str, width: int) -> None:
         )
 
 
-def _first_line(path: str) -> list[str]:
+def _first_line(path: str) -> str:
     with open_regular(path) as file:
         line = file.readline(_LINE_BYTES + 1)
     if len(line) > _LINE_BYTES:
         raise ValueError(f"its first line is longer than {_LINE_BYTES >> 20} MiB")
-    return next(csv.reader([line.decode("utf-8-sig")]), [])
+    return line.decode("utf-8-sig")
 
 
 def _is_header(cells: Sequence[str], words: Collection[str]) -> bool:
@@ -241,11 +276,38 @@ def _is_header(cells: Sequence[str], words: Collection[str]) -> bool:
 
 def _counted(cells: Sequence[str]) -> bool:
     """0, 1, 2 … in order; of three and more cells in any order, and from 1 on."""
-    numbers = [int(cell) for cell in cells if re.fullmatch("[0-9]{1,9}", cell)]
+    numbers = _whole(cells)
     if not len(cells) == len(numbers) > 1:
         return False
     counts = [[*range(first, first + len(cells))] for first in (0, 1)]
     return numbers == counts[0] or (len(cells) > 2 and sorted(numbers) in counts)
+
+
+def _whole(cells: Sequence[str]) -> list[int]:
+    """The whole numbers among them, as 10 or 10.0."""
+    matches = (re.fullmatch(r"([0-9]{1,9})(?:\.0+)?", cell) for cell in cells)
+    return [int(match[1]) for match in matches if match]
+
+
+def _could_head(cells: Sequence[str]) -> bool:
+    """Whether they may be numbers of classes: whole, each once."""
+    return len(set(_whole(cells))) == len(cells)
+
+
+def _check_first_row(path: str, line: str, frame: pl.DataFrame) -> None:
+    """InputError where the first row is whole numbers, and no other one is."""
+    import polars as pl
+    import polars.selectors as cs
+
+    if frame.height < 3 or not all(kind.is_numeric() for kind in frame.dtypes):
+        return
+    fractions = cs.float() != cs.float().floor()
+    rows = frame[1:].select(pl.any_horizontal(pl.lit(value=False), fractions).fill_null(value=True))
+    if rows.to_series().all():
+        raise InputError(
+            f"{path}, line 1 ({line}): only this line is whole numbers: is it a heading? Head the "
+            "columns 0, 1, 2 … or with words; where it is data, write such a heading above it"
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -358,4 +420,4 @@ def open_parquet(path: str) -> Table:
     _check_width(path, footer.num_columns)
     raw = tuple(footer.schema.to_arrow_schema().names)
     names = tuple(name.strip() for name in raw)
-    return _Parquet(path, names, footer.num_rows, len(raw), raw)
+    return _Parquet(path, names, footer.num_rows, len(raw), "", raw)

@@ -332,7 +332,7 @@ BAD_LOGITS = {
     "NaN": (changed(LOGITS, 17, np.nan), "row 17 has a NaN or infinite logit"),
     "logarithm of 0": (changed(LOGITS, (5, 2), -np.inf), "take log(max(p, 1e-12))"),
     "infinite": (changed(LOGITS, (5, 2), np.inf), "row 5 has a NaN or infinite logit"),
-    "too large for float32": (changed(LOGITS.astype(float), 3, 1e39), "row 3 has a NaN or inf"),
+    "too large for float32": (changed(LOGITS.astype(float), 3, 1e39), "row 3 has a logit of 1e+39"),
     "too short": (LOGITS[:-1], "labels but there are 89 rows"),
     "too long": (np.vstack([LOGITS, LOGITS[:1]]), "90 labels but there are 91 rows"),
     "fewer classes": (LOGITS[:, :3], "expected 0 to 2"),
@@ -379,6 +379,18 @@ def test_bad_labels(name, files):
     root = files / "cache"
     assert words in bring(root, files / "logits.npy", files / "labels.npy").refusal
     assert not list(root.rglob("*.parquet"))
+
+
+def test_a_value_beyond_float32_is_told_from_an_infinite_one(files):
+    for value, words in (
+        (1e300, "row 7 has a logit of 1e+300 (column 2), beyond float32, which ends at 3.4e38"),
+        (-1e300, "row 7 has a logit of -1e+300 (column 2), beyond float32"),
+    ):
+        np.save(files / "x.npy", changed(LOGITS.astype(float), (7, 2), value))
+        told = bring(files / "c", files / "x.npy", files / "labels.npy").refusal
+        assert words in told
+        assert "NaN" not in told
+        assert "1e-12" not in told
 
 
 def test_transposed_logits(files):
@@ -692,7 +704,6 @@ def test_probabilities_are_refused(files):
         ("half precision", shares.astype(np.float16), True),
         ("double", shares.astype(np.float64), True),
         ("their logarithm", np.log(shares), False),
-        ("shifted", shares + 1, False),
         ("but one", changed(shares, 3, [2, -1, 0, 0]), False),
     ):
         np.save(files / "x.npy", values)
@@ -704,6 +715,47 @@ def test_probabilities_are_refused(files):
             assert not root.exists()
         else:
             assert (done.status, done.err) == (0, ""), name
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rounded_probabilities_are_refused(decimals, kind, many):
+    shares = np.exp(MANY_LOGITS) / np.exp(MANY_LOGITS).sum(axis=1, keepdims=True)
+    rounded = shares.round(decimals)
+    assert np.abs(rounded.sum(axis=1) - 1).max() > 1e-3
+    np.save(many / "x.npy", rounded.astype(kind))
+    told = bring(many / "c", many / "x.npy", many / "y.npy").refusal
+    assert "holds probabilities (none below 0, each row sums to 1, but for rounding)" in told
+    bad = changed(rounded, 40, np.linspace(0, 1, MANY).round(decimals))  # they sum to 6
+    np.save(many / "x.npy", bad.astype(kind))
+    done = bring(many, many / "x.npy", many / "y.npy")
+    assert done.status == 0
+    assert "holds only values from 0 to 1: are these probabilities" in done.err
+
+
+def test_what_may_be_shares_is_told(many):
+    shares = np.exp(MANY_LOGITS) / np.exp(MANY_LOGITS).sum(axis=1, keepdims=True)
+    asked = "are these probabilities, per cent or sigmoids?"
+    other = changed(shares, 3, shares[3] * 1.5)
+    for name, values, words in (
+        ("sigmoids", 1 / (1 + np.exp(-MANY_LOGITS)), "only values from 0 to 1"),
+        ("per cent", 100 * shares, f"no value below 0, and {N} of {N} rows sum to 100"),
+        ("one other row", other, "from 0 to 1" if other.max() <= 1 else f"{N - 1} of {N} rows"),
+        ("shifted", shares + 1, f"{N} of {N} rows sum to 13"),
+        ("sums of 1", MANY_LOGITS + (1 - MANY_LOGITS.sum(1, keepdims=True)) / MANY, None),
+        ("positive", np.abs(MANY_LOGITS), None),
+        ("far away", MANY_LOGITS + 1000, None),
+        ("logarithms", np.log(shares), None),
+    ):
+        np.save(many / "x.npy", values)
+        done = bring(many / name, many / "x.npy", many / "y.npy")
+        assert done.status == 0, name
+        if words is None:
+            assert done.err == "", name
+        else:
+            assert words in done.err, name
+            assert asked in done.err
+            assert done.err.count("\n") == 1
 
 
 def test_multiply_adds_are_the_models_on_all_its_splits(files):
@@ -844,7 +896,9 @@ def many(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@pytest.mark.parametrize("heading", ["{}", "class_{}", "logit[{}]", "p {}", "1+{}"])
+@pytest.mark.parametrize(
+    "heading", ["{}", "class_{}", "logit[{}]", "p {}", "1+{}", "{}_prob", "v2 of {} here", "{}.0"]
+)
 def test_numbered_columns_are_put_in_order(heading, suffix, many):
     first = heading.startswith("1+")
     names = [heading.removeprefix("1+").format(k + first) for k in AS_TEXT]
@@ -861,10 +915,17 @@ BAD_HEADINGS = {
     "repeated": ([*NUMBERS[:-1], "class_03"], "and class_3 is there twice"),
     "the same": ([*NUMBERS[:-1], "class_3"], "column 'class_3' is there twice"),
     "words too": ([*NUMBERS[:-1], "fold"], "but one is 'fold': leave it out"),
-    "bare, missing": ([*map(str, range(MANY - 1)), "12"], "90 labels but there are 91 rows"),
+    "bare, missing": (
+        [*map(str, range(MANY - 1)), "12"],
+        "line 1 (0,1,2,3,4,5,6,7,8,9,10,12): only",
+    ),
     "id": ([" ID ", *NUMBERS[1:]], "column 'ID' is headed as a row index"),
     "index": (["index", *"abcdefghijk"], "column 'index' is headed as a row index"),
     "target": (["Target", *"abcdefghijk"], "column 'Target' is headed as a row index or labels"),
+    "two numbers": ([f"m{k}_out{MANY - k}" for k in range(MANY)], "more than one number differs"),
+    "steps": ([str(2 * k) for k in AS_TEXT], "line 1 (0,2,20,22,4,6,8,10,12,14,16,18): only this"),
+    "sample id": (["sample id", *"abcdefghijk"], "column 'sample id' is headed as a row index"),
+    "y_true": (["Y_True", *"abcdefghijk"], "column 'Y_True' is headed as a row index or labels"),
     "no sample ids": ([" Sample_ID", *"abcdefghijk"], "its sample_id are not 0, 1, 2 …"),
     "no labels": (["label", *"abcdefghijk"], "x.csv: line 2 has label"),
 }
@@ -913,6 +974,52 @@ def test_sample_ids_and_labels_are_known_by_name(suffix, many):
     row = int((np.roll(MANY_LABELS, 1) != MANY_LABELS).argmax())
     assert f"y.npy: row {row} has label {np.roll(MANY_LABELS, 1)[row]} but" in told
     assert told.endswith(f"x{suffix} has {MANY_LABELS[row]}: put the rows in one order")
+
+
+# --- columns that are no class, by what they hold ------------------------------------------------
+
+NO_CLASS = {
+    "y": (MANY_LABELS, "holds the labels, not a class's logits: leave it out"),
+    "sorted": (np.sort(MANY_LABELS), "holds the labels, not a class's logits: leave it out"),
+    "class": (MANY_LABELS + 1, "holds the labels + 1, not a class's logits: leave it out"),
+    "key": (np.arange(N), "numbers the rows (0 to 89), no class's logits: leave it out"),
+    "nr": (np.arange(1, N + 1), "numbers the rows (1 to 90)"),
+    "frame": (np.random.default_rng(0).permutation(N), "numbers the rows (0 to 89)"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+@pytest.mark.parametrize("name", NO_CLASS)
+def test_a_column_that_is_no_class_is_known_by_what_it_holds(name, suffix, many):
+    values, words = NO_CLASS[name]
+    order = np.argsort(MANY_LABELS, kind="stable") if name == "sorted" else np.arange(N)
+    np.save(many / "y.npy", MANY_LABELS[order])
+    path, headings = many / f"x{suffix}", suffix != ".npy"
+    if headings:
+        table_file(path, [*headed("abcdefghijkl", MANY_LOGITS[order]), (name, values.tolist())])
+    else:
+        np.save(path, np.column_stack([MANY_LOGITS[order], values]))
+    told = bring(many / "cache", path, many / "y.npy").refusal
+    assert f"column {repr(name) if headings else MANY} {words}" in told
+    assert not (many / "cache").exists()
+    way_out = headings and np.array_equal(values, MANY_LABELS[order])
+    assert (f"or give --label-column {name!r} in place of --labels" in told) is way_out
+    if way_out:
+        assert bring(many, path, None, "big", "test", "--label-column", name).status == 0
+
+
+def test_logits_that_look_like_labels_are_logits(many):
+    """One label and a constant logit; few rows; whole numbers that are not the labels."""
+    whole = np.round(MANY_LOGITS * 9)
+    for name, logits, labels in (
+        ("one label", changed(MANY_LOGITS.T, 3, 0.0).T, np.full(N, 3)),
+        ("two rows", np.column_stack([[0, 1], MANY_LOGITS[:2]]), np.array([0, 1])),
+        ("whole", whole, MANY_LABELS),
+        ("but one", np.column_stack([whole, changed(MANY_LABELS, 80, 0)]), MANY_LABELS),
+    ):
+        np.save(many / "x.npy", logits)
+        np.save(many / "y.npy", labels)
+        assert bring(many / name, many / "x.npy", many / "y.npy").status == 0, name
 
 
 # --- logits and labels in one file ---------------------------------------------------------------
@@ -990,12 +1097,66 @@ def test_harmless_csv_is_read_as_it_is_meant(name, files):
 
 
 def test_whole_numbers_that_no_int64_holds(files):
-    values = [[3 * 10**25 * int(k == label) for k in range(K)] for label in LABELS]
+    values = [[3 * 10**25 * (2 * int(k == label) - 1) for k in range(K)] for label in LABELS]
     lines = ["a,b,c,d", *(",".join(map(str, row)) for row in values)]
     (files / "x.csv").write_text("\n".join(lines))
     done = bring(files, files / "x.csv", files / "labels.npy")
     assert (done.status, done.err) == (0, "")
     np.testing.assert_array_equal(stored(files), np.array(values, float).astype(np.float32))
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n", "\n  \n", "\n\n\n\n"])
+def test_blank_lines_are_no_rows(end, files):
+    (files / "x.csv").write_text(end.join(LINES) + end, newline="")
+    (files / "y.csv").write_text(end.join(["label", *map(str, LABELS)]) + end, newline="")
+    assert bring(files, files / "x.csv", files / "y.csv").status == 0
+    np.testing.assert_array_equal(stored(files), LOGITS)
+    cells = [*LINES[:18], "1,2,x,4", *LINES[19:]]
+    (files / "x.csv").write_text(end.join(cells), newline="")
+    line = 1 + 18 * end.count("\n")
+    told = bring(files, files / "x.csv", files / "y.csv", "second").refusal
+    assert f"line {line}: the cell of column 'c2' holds 'x'" in told
+
+
+def test_a_first_line_that_may_be_a_heading_is_named(files):
+    """As pandas heads a nameless Series; and data that reads as a heading."""
+    (files / "y.csv").write_text("\n".join(["0", *map(str, LABELS)]))
+    told = bring(files / "c", files / "logits.npy", files / "y.csv").refusal
+    assert "has 91 labels but there are 90 rows of logits: line 1 of" in told
+    assert told.endswith("y.csv (0) was read as data: if it is a heading, write words there")
+    whole = [",".join(map(str, row)) for row in np.round(LOGITS * 99).astype(int).tolist()]
+    for first, rows, read_as in (
+        ("0,10,12,14", whole, "data: if it is a heading, write words there"),
+        ("2,0,3,1", whole[1:], "a heading: if it is data, write a heading of words above it"),
+    ):
+        (files / "x.csv").write_text("\n".join([first, *rows]))
+        told = bring(files / "c", files / "x.csv", files / "labels.npy").refusal
+        assert told.endswith(f"line 1 of {files / 'x.csv'} ({first}) was read as {read_as}")
+    (files / "x.csv").write_text("\n".join(["0,10,12,14", *LINES[1:]]))
+    told = bring(files / "c", files / "x.csv", files / "y.csv").refusal  # 91 of both
+    assert "line 1 (0,10,12,14): only this line is whole numbers: is it a heading?" in told
+    assert not (files / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"), [(";", "';'"), ("\t", "a tab"), ("|", "'|'"), (" ", "a blank")]
+)
+def test_another_separator_is_named(mark, name, files):
+    told = f"is its separator {name}? Save it with ',' between cells, and a point in numbers"
+    rows = [line.replace(",", mark) for line in LINES]
+    comma = [line.replace(".", ",") for line in rows]
+    for lines in (rows[1:], comma[1:], rows if mark != " " else rows[1:]):
+        (files / "x.csv").write_text("\n".join(lines))
+        assert told in bring(files / "c", files / "x.csv", files / "labels.npy").refusal
+    assert not (files / "c").exists()
+
+
+def test_whole_numbers_with_blanks_have_commas_between(files):
+    whole = np.round(LOGITS * 99).astype(int)
+    lines = [", ".join(map(str, row)) for row in whole.tolist()]
+    (files / "x.csv").write_text("\n".join(lines))
+    assert bring(files, files / "x.csv", files / "labels.npy").status == 0
+    np.testing.assert_array_equal(stored(files), whole)
 
 
 BAD_CELLS = {
@@ -1177,6 +1338,32 @@ def test_honest_models_raise_no_alarm_and_clear_cases_do(classes):
     assert all(warned(1000, 1 / classes) for _ in range(50)) or classes == 2
     shuffled = rng.choice(classes, 1000, p=odds)
     assert list(chance(rng.permutation(shuffled), shuffled, classes))
+
+
+def test_answers_that_are_nearly_all_one_class_are_told():
+    rng = np.random.default_rng(9)
+    labels = rng.permutation(np.repeat(np.arange(13), [4, *[10] * 8, 9, 9, 9, 9]))
+    [told] = chance(np.zeros(120, int), labels, 13)
+    assert told.startswith("accuracy is 3.3% where any guess has 7.7% and always the commonest")
+    assert "label 8.3%; 100.0% of the answers are class 0, as 3.3% of the labels are" in told
+    two = np.arange(120) % 2  # half of them are of a class that no label has
+    [told] = chance(np.where(two, 11, 12), np.where(labels > 10, 0, labels), 13)
+    assert told.startswith("accuracy is 0.0% where any guess has 7.7% and always the commonest")
+
+
+def test_splits_of_few_classes_and_few_rows_raise_no_alarm():
+    rng = np.random.default_rng(10)
+    for n in (1, 2, 5, 10, 100, 1000, 10_000):
+        one = np.full(n, 3)
+        answers = np.where(rng.random(n) < 0.6, 3, rng.integers(0, 10, n))
+        assert not list(chance(answers, one, 10)), n
+        assert not list(chance(one, one, 10)), n
+        binary = (rng.random(n) < 0.05).astype(int)
+        assert not list(chance(np.zeros(n, int), binary, 2)), n
+        few = np.where(rng.random(n) < 0.99, 3, 4)  # 99 % are one class
+        assert not list(chance(np.where(rng.random(n) < 0.6, few, 5), few, 10)), n
+    for n in (1, 2, 3, 5):
+        assert not list(chance(np.zeros(n, int), np.arange(n) % 3, 13)), n
 
 
 def test_what_float32_changes_is_counted(files):
