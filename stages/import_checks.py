@@ -198,7 +198,7 @@ def _one_sided(answers: np.ndarray, labels: np.ndarray, found: int, n: int) -> I
     one_answer = answers[one] > _NEARLY_ALL and least(answers[one] * n, n, _ERROR) > 1 / 2
     other_labels = most(labels[one] * n, n, _ERROR) < _MANY
     right = most(found, n, _ERROR)
-    elsewhere = overlap < 1 / 2 and right < commonest < _MANY
+    elsewhere = overlap < 1 / 2 and commonest < _MANY and right < least(commonest * n, n, _ERROR)
     if (one_answer and other_labels) or elsewhere or right < 1 / len(labels):
         yield (
             f"accuracy is {found / n:.1%} where any guess has {1 / len(labels):.1%} and always the "

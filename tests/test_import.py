@@ -1364,6 +1364,10 @@ def test_splits_of_few_classes_and_few_rows_raise_no_alarm():
         assert not list(chance(np.where(rng.random(n) < 0.6, few, 5), few, 10)), n
     for n in (1, 2, 3, 5):
         assert not list(chance(np.zeros(n, int), np.arange(n) % 3, 13)), n
+    for _ in range(500):
+        labels = rng.choice(3, 7, p=[0.6, 0.25, 0.15])
+        answers = np.where(rng.random(7) < 0.6, labels, (labels + rng.integers(1, 3, 7)) % 3)
+        assert not list(chance(answers, labels, 3))
 
 
 def test_what_float32_changes_is_counted(files):
