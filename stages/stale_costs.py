@@ -68,8 +68,8 @@ def tell_unstated(store: Store, scores: ScoreSet, prices: costs.Prices) -> None:
     models = [model for model in prices.unstated if scores.weights.get(model)]
     if models:
         line = (
-            f"costs of {', '.join(models)} do not say with which weights they were measured, and "
-            "are taken for the logits': `cascade profile` records it, and so does a column "
+            f"costs of {', '.join(models)} do not say which weights they were measured with, and "
+            "count as those of the logits: `cascade profile` says it, and so does a column "
             "weights_sha256 for `cascade import-costs`"
         )
         _tell(line, store.root, scores.dataset, "unstated")

@@ -146,8 +146,8 @@ def test_costs_that_do_not_say_their_weights_count_and_are_told_in_one_line(tmp_
     found, lines = priced(store)
     assert found == (3.0, 5.0)
     assert lines == [
-        f"costs of {', '.join(unstated)} do not say with which weights they were measured, and "
-        "are taken for the logits': `cascade profile` records it, and so does a column "
+        f"costs of {', '.join(unstated)} do not say which weights they were measured with, and "
+        "count as those of the logits: `cascade profile` says it, and so does a column "
         "weights_sha256 for `cascade import-costs`"
     ]
 
