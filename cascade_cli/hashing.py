@@ -67,7 +67,7 @@ def hash_images(
         typer.Option("--robustness", help="Instead: which changes of an image each hash survives."),
     ] = False,
     limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="Images for --robustness.")
+        int, typer.Option("-n", "--limit", min=1, max=opt.MOST, help="Images for --robustness.")
     ] = 1000,
     radius: Annotated[
         str, typer.Option(help="Hamming distances for --robustness, separated by commas.")
@@ -80,7 +80,8 @@ def hash_images(
         int | None, typer.Option(min=1, max=256, help="Threads. [default: one per core]")
     ] = None,
     part_rows: Annotated[
-        int | None, typer.Option(min=1, help="Images per Parquet part. [default: 8192]")
+        int | None,
+        typer.Option(min=1, max=opt.MOST, help="Images per Parquet part. [default: 8192]"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace hashes made from something else.")

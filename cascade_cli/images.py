@@ -60,7 +60,11 @@ def extract(
     preprocess: opt.Preprocess = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images per forward pass. [default: 64 on a CPU, 256 on a GPU]"),
+        typer.Option(
+            min=1,
+            max=opt.MOST,
+            help="Images per forward pass. [default: 64 on a CPU, 256 on a GPU]",
+        ),
     ] = None,
     device: opt.Device = None,
     devices: Annotated[
@@ -73,7 +77,10 @@ def extract(
         str, typer.Option("--engine", help="local, or ray for a cluster ($RAY_ADDRESS).")
     ] = "local",
     ray_workers: Annotated[
-        int | None, typer.Option(min=1, help="Ray workers. [default: one per GPU, else per node]")
+        int | None,
+        typer.Option(
+            min=1, max=opt.MOST, help="Ray workers. [default: one per GPU, else per node]"
+        ),
     ] = None,
     decoder: opt.Decoder = "pil",
     unreadable: Annotated[
@@ -84,7 +91,8 @@ def extract(
         int | None, typer.Option(min=1, max=256, help="Decoding threads. [default: one per core]")
     ] = None,
     part_rows: Annotated[
-        int | None, typer.Option(min=1, help="Images per Parquet part. [default: 8192]")
+        int | None,
+        typer.Option(min=1, max=opt.MOST, help="Images per Parquet part. [default: 8192]"),
     ] = None,
     download: Annotated[
         bool,

@@ -63,9 +63,12 @@ def live(
     memory_radius: requests.MemoryRadius = 0,
     memory_trust: requests.MemoryTrust = None,
     objective: opt.Objective = "best",
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=opt.MOST, help="Requests answered at once.")
+    ] = 1,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first requests. [default: all]")
+        int | None,
+        typer.Option(min=1, max=opt.MOST, help="Only the first requests. [default: all]"),
     ] = None,
     alone: Annotated[
         bool,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+MOST = 2**31 - 1  # of counts, as the cache's tables hold them
+
 
 def no_share(value: float) -> str | None:
     """What is wrong with a share of 1, and what to give instead; None where it is one."""

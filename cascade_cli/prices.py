@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_cli import options as opt
 from cascade_cli.output import print_text, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ CostDevice = Annotated[
 BatchSize = Annotated[
     int,
     typer.Option(
-        "--batch-size", "--cost-batch-size", min=1, help="Requests answered at once, for the cost."
+        "--batch-size",
+        "--cost-batch-size",
+        min=1,
+        max=opt.MOST,
+        help="Requests answered at once, for the cost.",
     ),
 ]
 Baseline = Annotated[

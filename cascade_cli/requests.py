@@ -63,10 +63,16 @@ Memory = Annotated[
     typer.Option("-m", "--memory", help="Answer repeated images from a table, by this hash."),
 ]
 MemorySize = Annotated[
-    int | None, typer.Option("--memory-size", help="Most keys held; the least recently used goes.")
+    int | None,
+    typer.Option(
+        "--memory-size", max=opt.MOST, help="Most keys held; the least recently used goes."
+    ),
 ]
 MemoryRadius = Annotated[
-    int, typer.Option("--memory-radius", help="Hamming distance of a hit, for the bit hashes.")
+    int,
+    typer.Option(
+        "--memory-radius", max=opt.MOST, help="Hamming distance of a hit, for the bit hashes."
+    ),
 ]
 MemoryTrust = Annotated[
     float | None,

@@ -226,7 +226,7 @@ class Pricer:
         key = model, min(self.batch_size, len(chosen))
         if key not in self._tables:
             self._tables[key] = by_size(self.prices.forward[model], key[1])
-        return _summed(self._tables[key], batches(chosen, self.batch_size))
+        return _summed(self._tables[key], batches(chosen, key[1]))
 
     @cached_property
     def _tables(self) -> dict[tuple[str, int], np.ndarray]:

@@ -889,3 +889,17 @@ def test_every_command_is_tested_here():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(COMMANDS) <= names
     assert set(DIGITS) <= {row["name"] for row in cascade("models", "--json").json["models"]}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "search -d digits --batch-size",
+        "simulate -m1 digits_wide -m2 digits_plain --memory dhash --memory-size",
+        "simulate -m1 digits_wide -m2 digits_plain --memory dhash --memory-radius",
+        "live -m1 digits_wide -m2 digits_plain --batch-size",
+    ],
+)
+def test_a_count_that_no_table_holds_is_refused(words):
+    line = cascade(*words.split(), 2**63).refusal
+    assert f"less than or equal to {2**31 - 1}" in line
