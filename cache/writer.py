@@ -182,18 +182,22 @@ def write_partition(
     identity: dict[str, Any],
     provenance: dict[str, Any],
     overwrite: bool = True,
+    anew: bool = False,
 ) -> Manifest:
-    """A partition of one part, from a table that fits in memory; kept if it is there already.
+    """A partition of one part, from a table that fits in memory; kept if one of this identity is
+    there already, unless it is to be made `anew`.
 
     Of several processes that write it one does and the others wait.
     """
-    found = sound(store, partition, identity)
+    found = None if anew else sound(store, partition, identity)
     if found is not None:  # nothing to write, so a cache that only lets itself be read will do
         return found
     with lock(store, partition.guard):
         writer = PartitionWriter(
             store, partition, table.schema, identity, provenance, overwrite=overwrite
         )
+        if anew:
+            writer.reopen()
         if writer.complete:
             return writer.complete
         writer.write(0, table)

@@ -48,8 +48,8 @@ class Table(ABC):
         """[N] each, or [N, K] of lists; InputError for a cell that is empty or no number."""
 
     def list_length(self, k: int) -> int:
-        """Of the lists in column k."""
-        raise NotImplementedError
+        """Of the lists in column k, of which a csv has none."""
+        return 0
 
     def at(self, row: int) -> str:
         """The place of a row in the file."""

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, PartitionWriter, Store
+from cache import InputError, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import samples_table
 from stages.datasets import Source, fingerprint
@@ -157,25 +156,8 @@ def _write(store: Store, source: Source, digests: Sequence[str], overwrite: bool
     }
     ids = np.arange(len(source))
     table = samples_table(ids, source.labels, source.keys, pa.array(digests, pa.string()))
-    _replace(store, _partition(source), table, _identity(source), provenance, overwrite)
-
-
-def _replace(
-    store: Store,
-    partition: Partition,
-    table: pa.Table,
-    identity: dict[str, Any],
-    provenance: dict[str, Any],
-    overwrite: bool,
-) -> None:
-    """As cache.write_partition, but rows of the same identity are written anew."""
-    with cache.lock(store, partition.guard):
-        writer = PartitionWriter(
-            store, partition, table.schema, identity, provenance, overwrite=overwrite
-        )
-        writer.reopen()
-        writer.write(0, table)
-        writer.finish(1)
+    place, identity = _partition(source), _identity(source)
+    cache.write_partition(store, place, table, identity, provenance, overwrite, anew=True)
 
 
 def _check_classes(store: Store, source: Source) -> None:
