@@ -17,7 +17,7 @@ from stages.datasets import spec
 from stages.intervals import least, most
 
 if TYPE_CHECKING:
-    from stages.importing import Request
+    from stages.import_request import Request
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
 _SINGLE = 1e-6  # of a value up to 1, in single precision

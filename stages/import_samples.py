@@ -21,7 +21,7 @@ from stages.datasets import ArraySource, fingerprint
 from stages.import_files import Contents, open_contents
 
 if TYPE_CHECKING:
-    from stages.importing import Request
+    from stages.import_request import Request
 
 _NAMES = "class_names"
 _NAMES_BYTES = 1 << 24

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,11 @@ from cache.schema import PART_ROWS, logits_schema
 from stages import import_checks
 from stages.arrays import Array
 from stages.import_files import open_contents
+from stages.import_request import RUNTIME, Request
 from stages.import_samples import Labels, class_names, labels_beside, labels_of, samples
 from stages.models.choice import check_name
 
-RUNTIME = "import"
 MOST_CLASSES = 1_000_000
-
-
-@dataclass(frozen=True)
-class Request:
-    """`logits`, `labels` and `class_names` are files.
-
-    `logits_column` and `label_column` say what they are called in a file that holds more: an array
-    of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
-    file the split must be in the cache already.
-    """
-
-    dataset: str
-    split: str
-    model: str
-    logits: str
-    labels: str | None = None
-    trained_on: tuple[str, ...] = ("train",)
-    trained_on_source: str = "assumed"
-    macs: int | None = None
-    overwrite: bool = False
-    class_names: str | None = None
-    logits_column: str | None = None
-    label_column: str | None = None
 
 
 def run(

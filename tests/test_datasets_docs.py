@@ -10,7 +10,7 @@ import pytest
 
 from stages.datasets import listing, spec
 from stages.datasets.decode import DECODERS
-from stages.datasets.registry import LAYOUTS
+from stages.datasets.registry import built_in
 
 PAGE = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
 ROWS = {
@@ -37,7 +37,7 @@ def test_every_dataset_has_its_row_and_its_section(row: dict[str, object]) -> No
 
 
 def test_every_layout_and_decoder_is_described() -> None:
-    for layout in LAYOUTS:
+    for layout in built_in():
         assert layout.name in ROWS
     for decoder in DECODERS:
         assert f"`--decoder {decoder}`" in PAGE

@@ -13,7 +13,7 @@ import pytest
 
 from cache.errors import InputError
 from stages import plugins
-from stages.datasets import check_known, listing, open_split, spec, splits
+from stages.datasets import check_known, listing, open_split, reopened, spec, splits
 from stages.datasets import spec as known_spec
 from stages.datasets.spec import SPECS
 from stages.telling import once
@@ -64,7 +64,7 @@ def test_the_documented_package_works(install, tmp_path: Path) -> None:
     assert source.labels.tolist() == [0, 1, 1, 0]
     assert source.class_names == spec("leaves").class_names
     assert source.opening is not None
-    assert source.opening.open().keys == source.keys
+    assert reopened(source.opening).keys == source.keys
     assert "leaves" in {row["name"] for row in listing()}
 
 

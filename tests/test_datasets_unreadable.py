@@ -10,7 +10,7 @@ import pytest
 from pictures import PICTURES, image_table, png, write_folders, write_layouts, write_parquet
 
 from cache.errors import InputError
-from stages.datasets import Opening, fingerprint, open_split, unreadable
+from stages.datasets import Opening, fingerprint, open_split, reopened, unreadable
 
 GOOD = png(PICTURES[0])
 
@@ -113,7 +113,7 @@ def test_an_opening_survives_a_pickle_and_opens_the_same(
     source = open_split("cifar10", "test", layout).without({5: "dark", 0: "bright"})
     expected = source.read(4)
     monkeypatch.chdir("/")
-    again = pickle.loads(pickle.dumps(source.opening)).open()
+    again = reopened(pickle.loads(pickle.dumps(source.opening)))
     assert fingerprint(again) == fingerprint(source)
     assert again.left_out == source.left_out == source.opening.left_out
     np.testing.assert_array_equal(again.read(4), expected)
@@ -124,9 +124,9 @@ def test_an_opening_survives_a_pickle_and_opens_the_same(
 def test_an_opening_without_data_and_one_of_what_changed(folders: Path) -> None:
     digits = open_split("digits", "val")
     assert digits.opening == Opening("digits", "val", None, "pil")
-    assert fingerprint(digits.opening.open()) == fingerprint(digits)
+    assert fingerprint(reopened(digits.opening)) == fingerprint(digits)
     source = open_split("cifar10", "test", folders)
     (folders / source.keys[0]).unlink()
-    assert fingerprint(source.opening.open()) != fingerprint(source)
+    assert fingerprint(reopened(source.opening)) != fingerprint(source)
     with pytest.raises(InputError, match="is not among its 59 images"):
-        source.without({0: "dark"}).opening.open()
+        reopened(source.without({0: "dark"}).opening)

@@ -8,11 +8,18 @@
 
 from stages.datasets.download import download
 from stages.datasets.fingerprint import fingerprint
+from stages.datasets.known import spec
 from stages.datasets.layout import Found, Layout, Request
-from stages.datasets.opening import Opening
-from stages.datasets.registry import check_known, listing, open_split, split_name, splits
-from stages.datasets.source import ArraySource, Source
-from stages.datasets.spec import DatasetSpec, spec
+from stages.datasets.registry import (
+    check_known,
+    listing,
+    open_split,
+    reopened,
+    split_name,
+    splits,
+)
+from stages.datasets.source import ArraySource, Opening, Source
+from stages.datasets.spec import DatasetSpec
 from stages.datasets.unreadable import Unreadable, unreadable
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "fingerprint",
     "listing",
     "open_split",
+    "reopened",
     "spec",
     "split_name",
     "splits",

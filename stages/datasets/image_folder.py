@@ -19,8 +19,8 @@ from cache.errors import InputError
 from cache.files import open_regular
 from stages.datasets.decode import SUFFIXES, unreadable_image
 from stages.datasets.encoded import EncodedSource
+from stages.datasets.known import spec
 from stages.datasets.layout import Found, Layout, Request, one_line, reason, visible
-from stages.datasets.spec import spec
 
 MAX_BYTES = 1 << 30  # the largest picture that is decoded has 89 million pixels
 
@@ -92,6 +92,7 @@ def open_folder(request: Request) -> FolderSource:
         labels=np.array(labels, np.int32),
         class_names=request.spec.class_names if request.spec else names,
         decoder=request.decoder,
+        counts_folders=request.spec is None,
         root=folder.parent,
     )
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from cache.errors import InputError
 from stages.datasets.source import Source
-from stages.datasets.spec import SPECS, DatasetSpec
-from stages.plugins import DATASETS, Extras, extras, misfit
+from stages.datasets.spec import DatasetSpec
 
 Found = Mapping[str, tuple[Path, ...]]
 """The files or folders of each split that a layout sees under a data root."""
@@ -45,23 +44,6 @@ class Layout:
     expects: str
     find: Callable[[Path, str], Found]
     open: Callable[[Request], Source]
-
-
-def added() -> Extras:
-    """What other installed packages add, through the entry point group `cascade.datasets`."""
-    from stages.datasets.registry import LAYOUTS
-
-    known: tuple[DatasetSpec | Layout, ...] = (*SPECS.values(), *LAYOUTS)
-    taken = {_key(each) for each in known}
-    return extras(DATASETS, DatasetSpec | Layout, "dataset or layout", taken, _unusable, _key)
-
-
-def _key(item: DatasetSpec | Layout) -> tuple[bool, str]:
-    return isinstance(item, Layout), item.name
-
-
-def _unusable(item: DatasetSpec | Layout) -> str | None:
-    return misfit(item) or (item.fault() if isinstance(item, DatasetSpec) else None)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """From a dataset's name and a data folder to its splits.
 
-A new way of storing images is one module and one row of LAYOUTS; a new name one row of SPECS. Other
-packages add theirs through the entry point group `cascade.datasets`.
+A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one row of
+SPECS. Other packages add theirs through the entry point group `cascade.datasets`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from cache.errors import InputError, one_of
-from stages.datasets import cifar_binary, idx, image_folder, parquet, webdataset
+from stages.datasets import cifar_binary, idx, image_folder
 from stages.datasets.added import checked, guarded
 from stages.datasets.decode import checked_decoder
 from stages.datasets.download import download as fetch
-from stages.datasets.layout import Found, Layout, Request, added, one_line, refusing
-from stages.datasets.opening import Opening
-from stages.datasets.source import Source
-from stages.datasets.spec import NAME, SPECS, DatasetSpec, known, spec
-
-LAYOUTS = (
-    cifar_binary.LAYOUT,
-    idx.LAYOUT,
-    parquet.LAYOUT,
-    webdataset.LAYOUT,
-    image_folder.LAYOUT,
-)
-"""In the order in which they are tried; those of other packages follow."""
+from stages.datasets.known import LAYOUTS, added, known, spec
+from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.source import Opening, Source
+from stages.datasets.spec import NAME, SPECS, DatasetSpec
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 _UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
@@ -63,6 +55,15 @@ def open_split(
                 source = layout.open(replace(request, split=split, decoder=decoder))
                 return replace(_not_empty(source, root), opening=opening)
     raise _not_found(dataset, split, root)
+
+
+def reopened(opening: Opening) -> Source:
+    """The split as it lies there now; equal fingerprints say that nothing has changed.
+
+    Raises InputError as `open_split` does, and for a picture left out that is not there.
+    """
+    source = open_split(opening.dataset, opening.split, opening.data, decoder=opening.decoder)
+    return source.without_keys(opening.left_out) if opening.left_out else source
 
 
 def splits(dataset: str, data: str | Path | None = None) -> list[str]:
@@ -205,8 +206,14 @@ def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
                 yield layout, Request(dataset, "", found, spec(dataset))
 
 
+@lru_cache
+def built_in() -> tuple[Layout, ...]:
+    """Those of this package."""
+    return tuple(import_module(module).LAYOUT for module in LAYOUTS.values())
+
+
 def _layouts() -> Iterator[Layout]:
-    yield from LAYOUTS
+    yield from built_in()
     there = added().listed().values()
     yield from (guarded(one) for one in there if isinstance(one.item, Layout))
 
@@ -248,4 +255,4 @@ def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
 
 
 def _expected() -> str:
-    return "; ".join(f"{layout.name}: {layout.expects}" for layout in LAYOUTS)
+    return "; ".join(f"{layout.name}: {layout.expects}" for layout in built_in())

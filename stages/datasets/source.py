@@ -9,8 +9,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache.errors import InputError
-from stages.datasets.opening import Opening
-from stages.datasets.spec import spec
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How to open the same pictures again, in another process or on another machine.
+
+    The arguments of `open_split`, and what was left out since; small, and made to be pickled.
+    data: an absolute path, or None for a dataset that needs none. left_out: (key, reason) pairs.
+    """
+
+    dataset: str
+    split: str
+    data: str | None
+    decoder: str
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,6 +37,7 @@ class Source(ABC):
     decoder: what decodes them ("pil", "torchcodec"), or None where they are stored as pixels.
     opening: how to open the same again elsewhere, or None for a source made by hand.
     left_out: (key, reason) of the pictures that were there and have no sample id here.
+    counts_folders: whether labels are but positions among the class folders that are there.
     """
 
     dataset: str
@@ -35,6 +49,7 @@ class Source(ABC):
     decoder: str | None = None
     opening: Opening | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    counts_folders: bool = False
 
     def __post_init__(self) -> None:
         if len(self.keys) != len(self.labels):
@@ -52,11 +67,6 @@ class Source(ABC):
         if self.class_names is not None:
             return len(self.class_names)
         return int(self.labels.max()) + 1 if len(self.labels) else 0
-
-    @property
-    def counts_folders(self) -> bool:
-        """Whether labels are but the positions of the class folders that happen to be there."""
-        return self.layout == "image-folder" and spec(self.dataset) is None
 
     @abstractmethod
     def read(self, i: int) -> np.ndarray:
@@ -96,6 +106,7 @@ class Source(ABC):
             decoder=self.decoder,
             opening=self.opening and replace(self.opening, left_out=left_out),
             left_out=left_out,
+            counts_folders=self.counts_folders,
             whole=self,
             positions=rest,
         )

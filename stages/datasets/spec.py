@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib import resources
+from dataclasses import dataclass, field
 
 NAME = re.compile(r"[^\W_][\w .+@=,()-]*")  # of a dataset or a split
 
@@ -169,33 +167,3 @@ SPECS = {
         ),
     )
 }
-
-
-def known() -> dict[str, DatasetSpec]:
-    """All named datasets, those of other installed packages last; class names may be missing.
-
-    A package that cannot be used is told.
-    """
-    return {**SPECS, **_added()}
-
-
-@lru_cache
-def spec(name: str) -> DatasetSpec | None:
-    """The named dataset, or None: images in a known layout need no entry here."""
-    row = SPECS.get(name) or _added().get(name)
-    return _with_classes(row) if row and row.class_file else row
-
-
-def _added() -> dict[str, DatasetSpec]:
-    from stages.datasets.layout import added
-
-    items = (one.item for one in added().listed().values())
-    return {row.name: row for row in items if isinstance(row, DatasetSpec)}
-
-
-def _with_classes(row: DatasetSpec) -> DatasetSpec:
-    text = resources.files("stages.datasets").joinpath(str(row.class_file)).read_text("utf-8")
-    lines = [line.split("\t") for line in text.splitlines()]
-    names = tuple(line[-1] for line in lines)
-    folders = tuple(line[0] for line in lines) if len(lines[0]) > 1 else ()
-    return replace(row, class_names=names, class_folders=folders)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from stages.energy.added import SensorKind, counted, sampled
 from stages.energy.errors import SensorError, SensorMissingError
+from stages.energy.machine import Machine
 from stages.energy.meter import Idle, Meter, NoMeter, Reading, Sensor, Window, nothing
-from stages.energy.opening import Machine, open_meters
+from stages.energy.opening import open_meters
 
 __all__ = [
     "Idle",

@@ -6,19 +6,17 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from cache.errors import InputError, one_of
 from stages import plugins
 from stages.energy.counter import CounterMeter, Plain
 from stages.energy.errors import SensorError, SensorMissingError
+from stages.energy.machine import Machine
 from stages.energy.meter import Measured, Meter, NoMeter, Sensor
 from stages.energy.sampled import SampledMeter
 from stages.energy.timing import measure_tick
 from stages.plugins import Added, Extras, extras, misfit
-
-if TYPE_CHECKING:
-    from stages.energy.opening import Machine
 
 T = TypeVar("T")
 _NAME = re.compile(r"[^\s,:]+")

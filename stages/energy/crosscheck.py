@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from stages.energy.machine import Machine
 from stages.energy.meter import Meter, NoMeter, nothing
-from stages.energy.opening import Machine, open_meters
+from stages.energy.opening import open_meters
 
 SECONDS = 6.0
 INSTALL = "pip install 'cascade-cli[zeus]'"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from cache.errors import InputError
 from stages.energy import nvml
@@ -13,29 +10,13 @@ from stages.energy.added import open_named, or_added
 from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.gpu import SOURCES, open_gpu
 from stages.energy.jetson import open_jetson
+from stages.energy.machine import Machine
 from stages.energy.manual import ManualMeter, from_terminal, given
 from stages.energy.meter import Meter, NoMeter
 from stages.energy.rapl import open_rapl
-from stages.energy.timing import REAL, Timing
 
 NAMES = ("nvml", *SOURCES, "rapl", "jetson", "manual", "none")
 DOCTOR = "`cascade doctor` says more"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where sensors are looked for; tests put trees and a fake library here."""
-
-    root: Path = Path("/")
-    load_nvml: Callable[[], nvml.Nvml] = nvml.load
-    torch_uuid: Callable[[int], str | None] = nvml.torch_uuid
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-    timing: Timing = REAL
-
-    @property
-    def powercap(self) -> Path:
-        """The tree of the RAPL counters."""
-        return self.root / "sys/class/powercap"
 
 
 def open_meters(

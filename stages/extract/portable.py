@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cache import InputError
-from stages.datasets import Opening, fingerprint
+from stages.datasets import Opening, fingerprint, reopened
 from stages.extract.work import Task, Work
 from stages.models import Chosen
 from stages.models.weights import find
@@ -30,7 +30,7 @@ def arrived(work: Work, openings: tuple[Opening, ...]) -> Work:
 
     InputError where the images or the weights are not those of the driver.
     """
-    sources = tuple(opening.open() for opening in openings)
+    sources = tuple(reopened(opening) for opening in openings)
     for split, source in enumerate(sources):
         wanted = {t.identity["dataset_fingerprint"] for t in work.tasks if t.split == split}
         if wanted - {fingerprint(source)}:

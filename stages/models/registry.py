@@ -159,7 +159,7 @@ def _moved(spec: ModelSpec, dataset: str) -> ModelSpec:
 
 def _small(preprocessing: Preprocessing, dataset: str) -> Preprocessing:
     """32 × 32 pixels, normalised as the dataset says where it is a known one."""
-    from stages.datasets.spec import spec as dataset_spec
+    from stages.datasets import spec as dataset_spec
 
     known, channels = dataset_spec(dataset), len(preprocessing.mean)
     if known is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.datasets.spec import spec as dataset_spec
+from stages.datasets import spec as dataset_spec
 from stages.fitting import FitPlan
 from stages.heterogeneity import matrix
 from stages.intervals import Interval, change, from_ends, paired, with_ends
