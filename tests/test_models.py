@@ -207,7 +207,7 @@ def test_without_torch_the_error_says_how_to_install_it(monkeypatch):
         build("resnet20")
 
 
-@pytest.mark.parametrize("module", ["stages.models", "stages.models.cifar_mobilenetv2"])
+@pytest.mark.parametrize("module", ["stages.models.registry", "stages.models.cifar_mobilenetv2"])
 def test_examples_in_docstrings(module):
     result = doctest.testmod(import_module(module))
     assert result.attempted > 0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cache.errors import InputError, one_of
 from stages.models import cifar10_table, digits_table, imagenet_table
+from stages.models.factory import instantiate
 from stages.models.programs import PREFIX
 from stages.models.reference import HOME, is_reference, resolve
-from stages.models.spec import ModelSpec, Published
+from stages.models.spec import ModelSpec
 from stages.plugins import MODELS, Extras, extras, misfit
 from stages.preprocess import Preprocessing
 
-__all__ = ["ModelSpec", "Published", "dataset_of", "get", "specs"]
+if TYPE_CHECKING:
+    from torch import nn
 
 SPECS: tuple[ModelSpec, ...] = (
     *cifar10_table.SPECS,
@@ -173,3 +176,12 @@ _FITS: dict[str, Callable[[Preprocessing, str], Preprocessing]] = {
     "cifar10": _small,
     "digits": lambda preprocessing, dataset: replace(preprocessing, resize=(8, 8)),
 }
+
+
+def build(name: str, dataset: str | None = None, classes: int | None = None) -> nn.Module:
+    """The torch module in eval mode, without trained weights; InputError for an unknown name.
+
+    >>> build("resnet20", dataset="cifar10").fc.out_features
+    10
+    """
+    return instantiate(get(name, dataset), classes)

@@ -1,0 +1,117 @@
+"""The page and its figures, from scores: chosen, drawn, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import methodcaller
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache import InputError, Store
+from cache.files import write_whole
+from stages.allpairs import rules
+from stages.certify import Limits
+from stages.costs import some_macs
+from stages.datasets import Source
+from stages.fitting import FitPlan
+from stages.found import Space
+from stages.pricing import Pricer
+from stages.questions import Question
+from stages.report import content, explorer, page
+from stages.report.certified import DELTA, EPSILON, Certifying
+from stages.report.costs import Costs
+from stages.report.points import Progress, Subject, Wanted, answers, check, gather, names_with
+from stages.report.searched import Searched, priced
+from stages.score import ScoreSet
+from stages.search import Search
+
+if TYPE_CHECKING:
+    from stages.report.charts import Figure
+
+
+def run(
+    store: Store,
+    reported: ScoreSet,
+    plan: FitPlan,
+    pair: Wanted,
+    score: str | None,
+    out: str | Path,
+    figures: str | Path | None = None,
+    progress: Progress = lambda done, total: None,
+    pricer: Pricer | None = None,
+    limits: Limits | None = None,
+    source: Source | None = None,
+    question: Question | None = None,
+) -> dict[str, Any]:
+    """Write the page, and with `figures` PNG and SVG of each chart into that folder.
+
+    `question` is what the search answers, by default the cheapest that matches the best single
+    model; where its answer is tested on a part of one split, all of the page is about that part.
+    `pair` and `score` say which cascade the page opens with, None is that answer. `pricer` says
+    what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
+    `source` holds the images to show, by default none. Returns the figures of that cascade, the
+    search's `question`, `target`, `worth` and `sentences` and whether the page opens with its
+    answer (`answered`), `output`, `figures` (files), `steps` and `corners_drawn` of the figure's
+    curve.
+    InputError where there are fewer than two models, a name is unknown, or a file cannot be
+    written.
+    """
+    check(store, reported, pair, score)
+    pricer = pricer or Pricer(reported, some_macs(reported.macs))
+    space = Space(tuple(rules(names_with(reported, score))))
+    asked = (priced(pricer), space, question or Question())
+    searched = Searched.of(Search.of(reported, plan, *asked, progress))
+    subject = _subject(store, searched, pricer, pair, score, progress)
+    drawn = content.draw(subject)
+    certifying = Certifying.of(store, subject.plan, limits or Limits(EPSILON, DELTA))
+    shown = replace(subject, costs=Costs(priced(subject.costs.pricer)))
+    found = explorer.explore(shown, searched, certifying, source)
+    _write(Path(out), page.render(content.build(shown, searched, found)))
+    files = []
+    if figures is not None:
+        files = save_figures(content.figures(subject, searched, drawn), Path(figures))
+    facts = content.summary(subject, searched)
+    facts |= {"output": str(out), "figures": [str(file) for file in files]}
+    facts |= {"page_corners": found.corners, "page_off": found.off}
+    return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
+
+
+def _subject(
+    store: Store,
+    searched: Searched,
+    pricer: Pricer,
+    pair: Wanted,
+    score: str | None,
+    progress: Progress,
+) -> Subject:
+    """On the images that the search reports, which may be a part of the split."""
+    reported, plan, answer = searched.reported, searched.plan, searched.answer
+    pricer = replace(pricer, scores=reported)
+    points = gather(reported, plan, pair, score, answer, progress, pricer.compared_with)
+    about = answers(pair, score, answer)
+    return Subject(store, reported, plan, points, pair, score, Costs(pricer), about)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole({path: methodcaller("write", text.encode())})
+    except (OSError, ValueError) as error:
+        raise _refused(path, error) from error
+
+
+def save_figures(shown: Sequence[Figure], folder: Path) -> list[Path]:
+    """NAME.png and NAME.svg of each; InputError where the folder cannot be written."""
+    from stages.report import charts
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [file for figure in shown for file in charts.save(figure, folder)]
+    except (OSError, ValueError) as error:
+        raise _refused(folder, error) from error
+
+
+def _refused(path: Path, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"cannot write {path}: {reason}; choose another place")
