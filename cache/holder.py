@@ -7,10 +7,10 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from cache.errors import InputError
-from cache.provenance import now
 from cache.store import Store
 
 Told = Callable[[str], None]
@@ -31,7 +31,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        return cls(os.getpid(), platform.node(), now(), _machine())
+        return cls(os.getpid(), platform.node(), _now(), _machine())
 
     @classmethod
     def from_json(cls, data: bytes) -> Holder | None:
@@ -62,6 +62,10 @@ def waiting(store: Store, name: str, holder: Holder | None, more: str = "") -> s
 def busy(store: Store, name: str, holder: Holder | None) -> BusyError:
     by = holder or "another process"
     return BusyError(f"{name} in {store.root} is being written by {by}: run this again afterwards")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _machine() -> str | None:

@@ -6,11 +6,10 @@ from typing import Any
 
 from cache import InputError, Store
 from stages.calibration import Calibration, Quality, calibrate, crossfit
-from stages.deferral.inputs import parts_of
 from stages.fitting import FitPlan, folds
 from stages.heterogeneity import or_none
 from stages.results import save
-from stages.score import ScoreSet
+from stages.score import ScoreSet, parts_of
 
 Row = dict[str, Any]
 WHEN = ("before", "after")

@@ -22,6 +22,7 @@ from cache.provenance import now, versions
 from cache.schema import SCORES as SCHEMA
 from stages import lacking
 from stages.extra_scores import Columns, column
+from stages.logits import Parts, cached
 from stages.read_only import kept
 from stages.rule import LABEL_FREE, NonFiniteError, scores_of
 from stages.telling import sound, unfinished_copy
@@ -310,3 +311,14 @@ def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
 
 def _column(table: pa.Table, name: str) -> np.ndarray:
     return table.column(name).to_numpy()
+
+
+def logits_manifest(store: Store, scores: ScoreSet, model: int) -> Manifest | None:
+    """The logits that the model's scores were made from, None where only scores were kept."""
+    return cache.load(store, Partition("logits", scores.manifests[model].partition.values))
+
+
+def parts_of(store: Store, scores: ScoreSet, model: int) -> Parts | None:
+    """The same, to be read part by part; row i is the image `scores.sample_ids[i]`."""
+    manifest = logits_manifest(store, scores, model)
+    return None if manifest is None else cached(store, manifest, scores.sample_ids)

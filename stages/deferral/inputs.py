@@ -7,25 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import cache
-from cache import Manifest, Partition, Store
+from cache import Store
 from stages.deferral.committee import Ballot
 from stages.deferral.outputs import Outputs, Pair
 from stages.deferral.rules import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
 from stages.fitting import FitPlan
-from stages.logits import Parts, cached
-from stages.score import ScoreSet
-
-
-def logits_manifest(store: Store, scores: ScoreSet, model: int) -> Manifest | None:
-    """The logits that the model's scores were made from, None where only scores were kept."""
-    return cache.load(store, Partition("logits", scores.manifests[model].partition.values))
-
-
-def parts_of(store: Store, scores: ScoreSet, model: int) -> Parts | None:
-    """The same, to be read part by part; row i is the image `scores.sample_ids[i]`."""
-    manifest = logits_manifest(store, scores, model)
-    return None if manifest is None else cached(store, manifest, scores.sample_ids)
+from stages.score import ScoreSet, parts_of
 
 
 def outputs(
