@@ -123,10 +123,11 @@ datasets: $(STAMP) ## List the datasets
 test: $(STAMP) ## Run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(STAMP) ## Check style, format and types
+lint: $(STAMP) ## Check style, format, types, and how the tree is built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.measure_tree
 
 docs: $(STAMP) ## Write docs/commands.md from the commands' help
 	$(BIN)/python -m tools.command_docs

@@ -1,11 +1,13 @@
-"""Every analysis command on one fixed cache, its `--json` held against golden files.
+"""Every analysis command on one fixed cache: its `--json`, its words and its files, held.
 
     python tests/golden.py [FOLDER]
 
 writes the files anew, to tests/golden or FOLDER: for who changes an answer on purpose, and for
-comparing two commits byte by byte. The cache holds digits (two splits, two runtimes, turned images,
-hashes, costs on two devices) and imported logits full of ties (`ties` with two splits, `lone` with
-one); a program of schema version 1 made it.
+comparing two commits byte by byte. NAME.json is what a command says with `--json`, NAME.txt at 80
+columns without, NAME.files.json what it writes, refused.json what it answers to wrong questions.
+The cache holds digits (two splits, two runtimes, turned images, hashes, costs on two devices) and
+imported logits full of ties (`ties` with two splits, `lone` with one); a program of schema version
+1 made it. `given` are files for a stream, an import and costs.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
+from unittest import mock
+
+from golden_written import content, lasting, steady
 
 HERE = Path(__file__).parent / "golden"
 DIGITS = ("-d", "digits", "--runtime", "torch-fp32-cpu")
@@ -103,29 +110,139 @@ COMMANDS = {
     "cache-ls": ("cache", "ls", "-d", "lone"),
     "cache-verify": ("cache", "verify"),
 }
-# What differs from run to run, or from one version of the program to the next.
-LEFT_OUT = {"seconds", "made", "sha256", "version", "versions", "changed", "size_bytes", "bytes"}
+# Without `--json`, as on a terminal of 80 columns.
+PRINTED = {
+    "threshold": (*COMMANDS["threshold"], "-o", "threshold.csv"),
+    "threshold-all": (*COMMANDS["threshold-all"], "-o", "threshold.parquet"),
+    "threshold-lone": (*COMMANDS["threshold-lone"], "-o", "lone.csv", "--for-spreadsheets"),
+    "search": ("search", *FEW, "-o", "search.csv", "--policy", "search-policy"),
+    "search-match": (*COMMANDS["search-match"], "-o", "match.parquet"),
+    "search-certify": (*COMMANDS["search-certify"], "-o", "certify.csv"),
+    "search-within-cost": (*COMMANDS["search-within-cost"], "--policy", "within-policy"),
+    "search-ties": COMMANDS["search-ties"],
+    "search-lone-chains": (*COMMANDS["search-lone-chains"], "-o", "chains.csv"),
+    "rules": (*COMMANDS["rules-lone"], "-o", "rules.csv"),
+    "rules-all": (*COMMANDS["rules-all"], "-o", "rules.parquet"),
+    "calibrate": (*COMMANDS["calibrate-lone"], "-o", "bins.csv"),
+    "margin": (*COMMANDS["margin"], "-o", "margin.csv"),
+    "margin-runtimes": (*COMMANDS["margin-runtimes"], "-o", "margin.parquet"),
+    "heterogeneity": (*COMMANDS["heterogeneity"], "-o", "heterogeneity.csv"),
+    "heterogeneity-predict": (*COMMANDS["heterogeneity-predict"], "-o", "predict.csv"),
+    "simulate": COMMANDS["simulate"],
+    "simulate-turned": COMMANDS["simulate-turned"],
+    "simulate-idle": COMMANDS["simulate-idle"],
+    "simulate-lone": COMMANDS["simulate-lone"],
+    "compare": COMMANDS["compare"],
+    "check": COMMANDS["check"],
+    "check-ties": COMMANDS["check-ties"],
+    "export-memory": (
+        *("export", "--policy", "memory-policy", *PAIR, "-s", "entropy", "-t", "0.4", "-p"),
+        *("-m", "dhash", "--memory-size", "100", "--memory-trust", "0.2"),
+    ),
+    "export-wide": ("export", "-o", "wide.csv", *DIGITS, "--split", "test"),
+    "export-publish": ("export", "--publish", "published", "-d", "lone", "--tier", "top10"),
+    "report": (*COMMANDS["report"], *PAIR[:4]),
+    "report-lone": COMMANDS["report-lone"],
+    "hash-robustness": (
+        *("hash", "-d", "digits", "--split", "test", "--robustness", "-n", "20", "--radius", "0,4"),
+        *("--algorithms", "dhash,invariants", "-o", "robustness.csv"),
+    ),
+    "score": COMMANDS["score-ties"],
+    "models": COMMANDS["models"],
+    "cache-ls": ("cache", "ls", "-d", "lone", "--table", "samples,logits,scores"),
+    "cache-rm": ("cache", "rm", "-d", "ties", "--model", "large"),
+    "cache-gc": ("cache", "gc", "--older-than", "0", "--dry-run"),
+}
+FAST = ("-d", "own", "--split", "test", "--label-column", "label", "--logits-column", "z")
+# These change the cache, so they come last, in this order.
+CHANGES = {
+    "simulate-stream": ("simulate", *PAIR, "--stream", "stream.csv", "-m", "invariants"),
+    "import": ("import", "--model", "fast", "--logits", "fast.csv", "--macs", "1M", *FAST),
+    "import-second": ("import", "--model", "slow", "--logits", "slow.csv", "--macs", "8M", *FAST),
+    "score-imported": ("score", "-d", "own"),
+    "threshold-imported": ("threshold", "-m1", "fast", "-m2", "slow", "-s", "maxp,entropy"),
+    "import-costs": ("import-costs", "nano.csv", *DIGITS, "--source", "a wattmeter"),
+    "simulate-nano": ("simulate", *PAIR, "--cost-device", "nano", "--batch-size", "8"),
+    "compare-nano": ("compare", *DIGITS, "--cost-device", "nano,bench"),
+    "cache-merge": ("cache", "merge", "published"),
+    "cache-rm-imported": ("cache", "rm", "-d", "own", "--model", "slow", "--yes"),
+    "cache-ls-changed": ("cache", "ls", "--table", "samples,logits,costs"),
+}
+# What is no question, with the one line that says so.
+REFUSED = (
+    ("threshold", "-m1", "small", "-m2", "nobody", "--dataset", "ties"),
+    ("threshold", *PAIR, "-s", "maxpp"),
+    ("threshold", *TIES, "--fit-split", "nowhere"),
+    ("threshold", "-m1", "digits_wide", "-m2", "digits_residual"),
+    ("search", "-d", "nothing"),
+    ("search", *FEW, "--min-accuracy", "97"),
+    ("search", *FEW, "--max-cost", "8apples"),
+    ("search", *FEW, "--match", "nobody"),
+    ("search", *FEW, "--certify", "0.03"),
+    ("search", *FEW, "--cost-device", "moon"),
+    ("rules", *PAIR, "--rules", "guess"),
+    ("rules", *PAIR, "--finals", "c"),
+    ("heterogeneity", *DIGITS, "--metric", "love"),
+    ("margin", *PAIR[:4], "--runtimes", "torch-fp32-cpu,none"),
+    ("simulate", *PAIR, "-t", "1.5"),
+    ("simulate", *PAIR, "-m", "sha"),
+    ("simulate", *PAIR, "--order", "random"),
+    ("simulate", *PAIR, "--duplicates", "-1"),
+    ("simulate", *PAIR, "--stream", "nowhere.csv"),
+    ("export", *PAIR),
+    ("check", "nowhere"),
+    ("import-costs", "stream.csv", "-d", "digits"),
+    ("report", *DIGITS, "--output", "report.pdf"),
+    ("threshold", *PAIR, "-o", "table.xls"),
+)
+WRITES = ("-o", "--output", "--policy", "--publish")
+PROGRESS = re.compile(r": \d+ of \d+$")
 
 
 def run(folder):
-    """(name, what the command said as JSON) of each, in a copy of the fixed cache."""
-    from running import cascade
-
+    """(name of the golden file, its content) of each, in a copy of the fixed cache."""
     for name in ("cache", "digits-policy", "ties-policy"):
         shutil.copytree(HERE / name, Path(folder, name))
+    shutil.copytree(HERE / "given", folder, dirs_exist_ok=True)
     before = os.getcwd()
     os.chdir(folder)
     try:
-        for name, words in COMMANDS.items():
-            yield name, _lasting(cascade(*words, "--cache", "cache", "--json").json)
+        with mock.patch.dict(os.environ, COLUMNS="80"):
+            yield from _all()
     finally:
         os.chdir(before)
 
 
-def _lasting(value):
-    if isinstance(value, dict):
-        return {key: _lasting(item) for key, item in value.items() if key not in LEFT_OUT}
-    return [_lasting(item) for item in value] if isinstance(value, list) else value
+def _all():
+    for name, words in COMMANDS.items():
+        yield f"{name}.json", lasting(_ran(words, "--json").json)
+    for name, words in PRINTED.items():
+        yield f"{name}.txt", _printed(_ran(words))
+        if written := _written(words):
+            yield f"{name}.files.json", written
+    for name, words in CHANGES.items():
+        yield f"{name}.json", lasting(_ran(words, "--json").json)
+    yield "refused.json", {" ".join(words): _ran(words).refusal for words in REFUSED}
+
+
+def _ran(words, *more):
+    from running import cascade
+
+    return cascade(*words, *more, "--cache", "cache")
+
+
+def _printed(result):
+    """Both streams, the one that may be piped on first; without how far it is."""
+    notes = [line for line in result.err.splitlines() if not PROGRESS.search(line)]
+    return steady("\n".join([f"exit {result.status}", *result.out.splitlines(), "", *notes, ""]))
+
+
+def _written(words):
+    paths = [Path(path) for flag, path in pairwise(words) if flag in WRITES]
+    whole = {path.name: content(path) for path in paths}
+    return {
+        f"{name}: {part}": item for name, parts in whole.items() for part, item in parts.items()
+    }
 
 
 def differences(ours, golden, where=""):
@@ -147,7 +264,8 @@ def main(folder=HERE):
     Path(folder).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         for name, said in run(place):
-            Path(folder, f"{name}.json").write_text(_by_line(said) + "\n", encoding="utf-8")
+            text = said if isinstance(said, str) else _by_line(said) + "\n"
+            Path(folder, name).write_text(text, encoding="utf-8")
 
 
 def _by_line(value):
