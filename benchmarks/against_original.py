@@ -39,10 +39,10 @@ from benchmarks.against_data import (
 from benchmarks.original import GRID, NAMES
 from cache import Store
 from stages import costs
+from stages.cascade import Cascade, decide
 from stages.hashes import hash_of
 from stages.heterogeneity import matrix
-from stages.rule import scores_of
-from stages.simulate import Cascade, simulate
+from stages.softmax import scores_of
 from stages.threshold import all_pairs
 
 ROUNDS = 3
@@ -196,7 +196,7 @@ def question_line(store: Store, val: Split) -> Line:
     """The original's live program runs A again on each image, and B on those it is asked about."""
     pair = pair_of(val.ours)
     names = tuple(val.ours.models[m] for m in pair)
-    cascade = Cascade(*names, "maxp", ASKED)
+    cascade = Cascade.of(names, "maxp", ASKED)
     labels, (first, second) = val.ours.labels, (val.original[m] for m in pair)
 
     def theirs() -> tuple[int, int]:
@@ -206,13 +206,13 @@ def question_line(store: Store, val: Split) -> Line:
     latency = costs.choose(costs.read(store, val.ours.dataset, names), {}, names, kind="latency")
     each = [latency.model(name) / 1e3 for name in names]
     again = len(labels) * each[0] + used * each[1]
-    found = simulate(val.ours, cascade)
+    found = decide(val.ours, cascade)
     note = (
         f"original: forward at batch 1 alone, of the cache's costs; {right} right, B on {used}, "
         f"ours {found.correct.sum()} and {found.escalated.sum()}"
     )
     what = f"6 one more question: λ = {ASKED}"
-    return Line(what, again, best_of(theirs), best_of(lambda: simulate(val.ours, cascade)), note)
+    return Line(what, again, best_of(theirs), best_of(lambda: decide(val.ours, cascade)), note)
 
 
 def hash_lines(dataset: str) -> list[Line]:

@@ -28,10 +28,10 @@ from scipy.special import ndtr, ndtri
 from benchmarks.populations import IMAGENET, Population, real, score_set
 from stages.allpairs import rules
 from stages.bounds import BOUNDS
+from stages.cascade import decide
 from stages.certify import Limits
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
-from stages.operating import outcome
 from stages.score import ScoreSet
 
 # About how many billions of multiply-adds an image takes.
@@ -130,7 +130,7 @@ def _certified(
         point = shortlist.certified(Promise(Limits(epsilon, DELTA, bound), name)).point
         if point is None:
             raise RuntimeError("nothing is infeasible without a cap")
-        true = outcome(population.scores, point)
+        true = decide(population.scores, point)
         lost = float(population.scores.accuracy[m] - true.accuracy)
         cost = population.cost(point, true) / float(population.costs[m])
         yield point.models != (name,), cost, lost

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from stages.cascade import Cascade, decide
 from stages.costs import Prices, known
 from stages.energy.windows import Figure, per_image
 from stages.pricing import Bill, Pricer
 from stages.score import ScoreSet
 from stages.serving import Served
-from stages.simulate import Cascade, simulate
 
 Row = dict[str, Any]
 GROSS, ABOVE = "energy_j", "energy_above_idle_j"
@@ -56,7 +56,7 @@ def rows(
     """A row per cascade, for the requests of `scores`: each quantity predicted and measured."""
     found = []
     for name, one in cascades.items():
-        escalated = simulate(scores, one).escalated
+        escalated = decide(scores, one).escalated
         row: Row = {
             "cascade": name,
             "model_1": one.model_1,
@@ -79,8 +79,8 @@ def rows(
 
 def _bills(pricer: Pricer, one: Cascade, escalated: np.ndarray) -> tuple[Bill, Bill]:
     """The cascade's and the second model's, for these very requests: nothing is drawn."""
-    bill = pricer.bill(one.model_1, one.model_2, escalated)
-    alone = pricer.bill(one.model_2, None, np.zeros_like(escalated))
+    bill = pricer.bill(one.models, escalated.astype(np.int8))
+    alone = pricer.bill(one.models[1:], np.zeros(len(escalated), np.int8))
     return replace(bill, drawn=0.0), replace(alone, drawn=0.0)
 
 

@@ -19,6 +19,7 @@ from benchmarks import extract as extraction
 from benchmarks import gpu_compare
 from cache.provenance import now, versions
 from stages import profile
+from stages.cascade import Cascade
 from stages.datasets import Source, open_split
 from stages.energy import Idle, Meter
 from stages.energy.windows import idle_of
@@ -28,7 +29,6 @@ from stages.models import Chosen, find, get, load
 from stages.models.weights import locate
 from stages.score import ScoreSet
 from stages.serving import LiveCascade, Served, serve_all
-from stages.simulate import Cascade
 
 # Two that are small for most devices, then two that are large: every pair of them is a cascade.
 SMALL, LARGE = ("resnet20", "vgg11_bn"), ("resnet56", "vgg19_bn")
@@ -180,7 +180,7 @@ def choose(scores: ScoreSet) -> dict[str, Cascade]:
         for b in LARGE:
             for use in USES:
                 threshold = float(np.quantile(s_a, use))
-                cascades[f"{a} → {b} at {use}"] = Cascade(a, b, SCORE, threshold)
+                cascades[f"{a} → {b} at {use}"] = Cascade.of((a, b), SCORE, threshold)
     return cascades
 
 
@@ -209,12 +209,9 @@ def _profiled(
 
 def _contenders(cascades: dict[str, Cascade], runners: dict[str, Runner]) -> dict[str, LiveCascade]:
     """The cascades, and each model alone under its own name."""
-    alone = {
-        name: LiveCascade(Cascade(name, "", SCORE, "never"), runner, None)
-        for name, runner in runners.items()
-    }
+    alone = {name: LiveCascade(Cascade.of((name,)), [runner]) for name, runner in runners.items()}
     return alone | {
-        name: LiveCascade(one, runners[one.model_1], runners[one.model_2])
+        name: LiveCascade(one, [runners[model] for model in one.models])
         for name, one in cascades.items()
     }
 

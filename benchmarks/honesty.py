@@ -23,14 +23,14 @@ import numpy as np
 from benchmarks.populations import IMAGENET, Population, real, score_set
 from cache import InputError
 from stages.allpairs import rules
+from stages.cascade import Cascade, decide
 from stages.costs import Curve, Prices
 from stages.fitting import FitPlan
 from stages.found import Space
-from stages.intervals import Paired, change
-from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, BEST, COST, Question
 from stages.search import Search
+from stages.statistics import Paired, change
 from stages.verdict import MEETS, MISSES, WORTH, Verdict
 
 SPACE = Space(tuple(rules(("maxp", "difference"))))
@@ -100,10 +100,10 @@ def prices(names: Sequence[str], costs: np.ndarray) -> Prices:
 
 
 def truth(
-    population: Population, point: OperatingPoint, row: dict[str, Any], verdict: Verdict
+    population: Population, point: Cascade, row: dict[str, Any], verdict: Verdict
 ) -> dict[str, float]:
     scores = population.scores
-    found = outcome(scores, point)
+    found = decide(scores, point)
     cost, baseline = population.cost(point, found), scores.index(row["baseline"])
     return {
         "accuracy": found.accuracy,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stages.memory import Policy, remember
+from stages.cascade import MemoryPolicy, remember
 from stages.stream import make
 
 REQUESTS = 1_000_000
@@ -49,12 +49,14 @@ def seconds(call: Callable[[], object]) -> float:
 
 def unlimited(n: int) -> float:
     codes, keys, storable = requests(n)
-    return min(seconds(lambda: remember(codes, keys, storable, Policy("dhash"))) for _ in range(3))
+    return min(
+        seconds(lambda: remember(codes, keys, storable, MemoryPolicy("dhash"))) for _ in range(3)
+    )
 
 
 def evicting(n: int) -> float:
     codes, keys, storable = requests(n)
-    return seconds(lambda: remember(codes, keys, storable, Policy("dhash", size=10_000)))
+    return seconds(lambda: remember(codes, keys, storable, MemoryPolicy("dhash", size=10_000)))
 
 
 def loop(n: int) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import Manifest, Partition
-from stages.operating import OperatingPoint, Outcome
+from stages.cascade import Cascade, Outcome
 from stages.score import ScoreSet
 
 # What real models answered; see there for where it is from.
@@ -39,7 +39,7 @@ class Population:
         found = self.scores.of_images(rng.integers(len(self.scores.labels), size=n))
         return replace(found, split=split, sample_ids=np.arange(n))
 
-    def cost(self, point: OperatingPoint, found: Outcome) -> float:
+    def cost(self, point: Cascade, found: Outcome) -> float:
         """Per request, of what it does to all images."""
         alone = (float(self.costs[self.scores.index(name)]) for name in point.models)
         return sum(cost * found.usage(j) for j, cost in enumerate(alone))

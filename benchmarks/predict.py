@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stages.cascade import Cascade, decide
 from stages.costs import choose as choose_costs
 from stages.datasets import open_split
 from stages.energy import NoMeter
@@ -28,10 +29,9 @@ from stages.inference import Runner
 from stages.models import choose, load
 from stages.pricing import Pricer
 from stages.profile import BATCH_SIZES, Subject, run
-from stages.rule import scores_of
 from stages.score import ScoreSet
 from stages.serving import LiveCascade, serve_all
-from stages.simulate import Cascade, simulate
+from stages.softmax import scores_of
 from stages.stream import IDENTITY, Stream, requested, shown
 
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
@@ -111,14 +111,13 @@ class _Case:
     def _contenders(self, pricer: Pricer) -> tuple[dict[str, LiveCascade], dict[str, float]]:
         running, predicted = {}, {}
         for name, runner in self.runners.items():
-            running[name] = LiveCascade(Cascade(name, "", threshold="never"), runner, None)
+            running[name] = LiveCascade(Cascade.of((name,)), [runner])
             predicted[name] = pricer.model(name).value
         for one in self.cascades:
-            name = f"{one.model_1} → {one.model_2}"
-            pair = (self.runners[one.model_1], self.runners[one.model_2])
-            running[name] = LiveCascade(one, *pair)
-            escalated = simulate(pricer.scores, one).escalated
-            predicted[name] = pricer.request(one.model_1, one.model_2, escalated).value
+            name = " → ".join(one.models)
+            running[name] = LiveCascade(one, [self.runners[model] for model in one.models])
+            stage = decide(pricer.scores, one).stage
+            predicted[name] = pricer.request(one.models, stage).value
         return running, predicted
 
     def _scores(self) -> ScoreSet:
@@ -146,7 +145,7 @@ class _Case:
 
     def _cascade(self, a: str, b: str, share: float) -> Cascade:
         s_a = self.scores.score("maxp", self.scores.index(a))
-        return Cascade(a, b, "maxp", float(np.quantile(s_a, share)))
+        return Cascade.of((a, b), "maxp", float(np.quantile(s_a, share)))
 
 
 def _table(size: int, repeats: list[dict[str, tuple[float, float]]]) -> None:

@@ -25,8 +25,8 @@ import pyarrow as pa
 from benchmarks.peak import peak_mib
 from cache import Partition, PartitionWriter, Store, load, write_partition
 from cache.schema import PART_ROWS, logits_schema, samples_table
-from stages.rule import scores_of
 from stages.score import score_table
+from stages.softmax import scores_of
 
 CHUNK = 1 << 15
 CLASSES = 1000

@@ -23,15 +23,15 @@ from benchmarks.peak import peak_mib
 from cache import Partition, Store, write_partition
 from cache.schema import logits_schema, samples_table
 from stages.allpairs import Costs, frontier, rules
-from stages.bootstrap import procedure
+from stages.cascade import gains
 from stages.crossfit_search import cross_fitted
 from stages.found import Found, Space, find
 from stages.path import matching, path
 from stages.questions import BEST, Question
 from stages.resampled import Resampling
-from stages.rule import SCORES, scores_of
 from stages.score import ScoreSet
-from stages.sweep import gains
+from stages.softmax import SCORES, scores_of
+from stages.statistics import procedure
 
 CLASSES = 10
 NAMES = ("maxp", "difference", "entropy")

@@ -170,7 +170,7 @@ def _question(
 ) -> Question:
     from cache.errors import one_of
     from cascade_cli import asking
-    from stages.sweep import OBJECTIVES
+    from stages.cascade import OBJECTIVES
     from stages.threshold import Question
 
     asked = dict.fromkeys(asking.names(scorefn) or ())

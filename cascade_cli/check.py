@@ -90,7 +90,7 @@ def _checked(
 
     promise, cascade = deployed.promise, deployed.cascade
     split = gather.report_split(store, deployed.dataset, split or promise["split"])
-    pair = (cascade.model_1, cascade.model_2)
+    pair = cascade.models
     where = (deployed.dataset, split, pair, how.images, how.runtime)
     scores = gather.scores(store, *where, alone=True)
     for note in seen(scores, trained_splits(store, scores), "check"):

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cache import Store
+    from stages.cascade import Cascade
     from stages.datasets import Source
     from stages.fitting import FitPlan
     from stages.models import Chosen
     from stages.models.recorded import Facts, Recorded
     from stages.score import ScoreSet
     from stages.serving import LiveCascade
-    from stages.simulate import Cascade
 
 _REPORT_ON = ("test", "val", "validation")
 
@@ -196,10 +196,9 @@ def decided(
     asked for to compare with.
     """
     from cache.errors import InputError, one_of
+    from stages.cascade import OBJECTIVES, Cascade, Limit
     from stages.extra_scores import named_in
-    from stages.rule import parse_threshold
-    from stages.simulate import NO_FIT, Cascade
-    from stages.sweep import OBJECTIVES
+    from stages.simulate import NO_FIT
     from stages.threshold import fitted_point
 
     name, threshold, postcheck = rule
@@ -209,10 +208,11 @@ def decided(
     if score.needs_label:
         if postcheck or threshold is not None:
             say("the oracle knows the label: λ and post-check mean nothing to it and are ignored")
-        return Cascade(*pair, name), NO_FIT
+        return Cascade.of(pair, name), NO_FIT
     if threshold is not None:
         try:
-            return Cascade(*pair, name, parse_threshold(threshold, score), postcheck), NO_FIT
+            limit = Limit.parse(threshold, name)
+            return Cascade.of(pair, name, limit, postcheck=postcheck), NO_FIT
         except ValueError as error:
             raise InputError(
                 f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
@@ -222,7 +222,7 @@ def decided(
     for note in fitted.notes:
         say(note)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, objective, baseline)
-    return Cascade(*pair, name, limit, postcheck), fit
+    return Cascade.of(pair, name, limit, postcheck=postcheck), fit
 
 
 def named_splits(dataset: str, text: str | None) -> list[str] | None:
@@ -343,9 +343,7 @@ def contenders(
 
     device = open_device(images.device, images.precision)
     [source] = open_sources(store, dataset, [split], images)
-    names = dict.fromkeys(
-        name for each in cascades.values() for name in (each.model_1, each.model_2) if name
-    )
+    names = dict.fromkeys(name for each in cascades.values() for name in each.models)
     runners = {
         one.name: Runner.of(
             load(one.spec, one.weights), one.spec.preprocessing, device, images.precision
@@ -353,7 +351,7 @@ def contenders(
         for one in choose_models(store, dataset, list(names), [], images)
     }
     return source, {
-        name: LiveCascade(each, runners[each.model_1], runners.get(each.model_2))
+        name: LiveCascade(each, [runners[model] for model in each.models])
         for name, each in cascades.items()
     }
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from cache import Store
     from cascade_cli.gather import Images
+    from stages.cascade import Cascade, MemoryPolicy
     from stages.datasets import Source
-    from stages.memory import Policy
     from stages.score import ScoreSet
     from stages.serving import Served
-    from stages.simulate import Cascade, Recall
+    from stages.simulate import Recall
     from stages.stream import Stream
 
 SHOWN = 20  # differences
@@ -172,7 +172,7 @@ class _Request:
         cascades: dict[str, Cascade],
         scores: ScoreSet | None = None,
         made: Stream | None = None,
-        policy: Policy | None = None,
+        policy: MemoryPolicy | None = None,
     ) -> _Outcome:
         """What each contender answered; the images are those of `scores` where given.
 
@@ -184,7 +184,7 @@ class _Request:
         from stages.energy import open_meters
         from stages.inference import device_name
         from stages.profile import window_s
-        from stages.serving import LiveMemory, serve_all
+        from stages.serving import LiveCascade, LiveMemory, serve_all
         from stages.stream import shown
 
         source, running = contenders(self.store, self.dataset, self.split, cascades, self.images)
@@ -196,10 +196,11 @@ class _Request:
             from stages.hashes import HASHES
 
             memory = LiveMemory(policy, HASHES[policy.algorithm].digest_each)
-            running[_CASCADE] = replace(running[_CASCADE], memory=memory)
+            one = running[_CASCADE]
+            running[_CASCADE] = LiveCascade(one.cascade, one.runners, memory)
         if self.limit:
             _tell_classes(source.labels, self.limit, made is not None)
-        device = next(iter(running.values())).first.device
+        device = next(iter(running.values())).runners[0].device
         found = open_meters([str(device)], self.meter)
         meters = [meter for meter in found if meter.sensor.source != "none"]
         reason = None if found[0] in meters else found[0].sensor.detail
@@ -263,13 +264,13 @@ class _Outcome:
         if self.reason is not None:
             energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
         times = {"latency_ms": latency_summary(one), "usual_ms": usual_ms(one)}
-        right = self.share("accuracy", one.prediction == one.labels)
+        right = self.share("accuracy", one.outcome.correct)
         return right | times | {"energy": energy[0] | {"host": energy[1:]}}
 
     def share(self, name: str, holds: np.ndarray) -> dict[str, float | None]:
         """Of what was answered, bool [N], with an interval of its own."""
-        from stages.intervals import with_ends
         from stages.simulate import share_of
+        from stages.statistics import with_ends
 
         return with_ends(name, share_of(holds, self.asked[: len(holds)]))
 
@@ -325,19 +326,20 @@ def _compared(
     request: _Request, live: _Outcome, shown: ScoreSet, cascade: Cascade, recall: Recall | None
 ) -> dict[str, Any]:
     """What was measured, and beside it what the simulation and the costs had said."""
+    from stages.cascade import decide
     from stages.live import agreement, first
-    from stages.simulate import recalled, simulate
+    from stages.simulate import recalled
 
-    n = len(live.cascade.ids)
+    n = len(live.cascade.labels)
     shown, recall = first(shown, n), recall and recall.first(n)
-    outcome = simulate(shown, cascade)
+    outcome = decide(shown, cascade)
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)
     found = agreement(live.cascade, shown, cascade, request.images.precision, recall)
     found["simulated"] = {
         "n": n,
         "accuracy": outcome.accuracy,
-        "usage": outcome.usage,
+        "usage": outcome.usage(),
         "escalated": int(outcome.escalated.sum()),
         "took_b": int(outcome.took_b.sum()),
         "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
@@ -349,10 +351,9 @@ def _compared(
         request.store,
         shown,
         request.models,
-        outcome.escalated,
+        outcome.stage,
         request.batch_size,
         live.device,
-        outcome.hit,
         recall.policy.algorithm if recall else None,
     )
     joules = result["energy"]["energy_j_per_request"]
@@ -366,16 +367,16 @@ _CASCADE = "cascade"
 
 
 def _alone(model: str) -> Cascade:
-    from stages.simulate import Cascade
+    from stages.cascade import Cascade
 
-    return Cascade(model, "", threshold="never")
+    return Cascade.of((model,))
 
 
 def _one_model(request: _Request) -> dict[str, Any]:
     live = request.serve({_CASCADE: _alone(request.models[0])})
     head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
     head |= {"model_1": request.models[0], "model_2": None}
-    figures = {"n": len(live.cascade.ids), "usage": None, "agreement": None, "predicted": None}
+    figures = {"n": len(live.cascade.labels), "usage": None, "agreement": None, "predicted": None}
     return head | figures | live.about()
 
 
@@ -388,14 +389,15 @@ def _timed(result: dict[str, Any]) -> list[busy.Timed]:
 
 
 def _measured(live: _Outcome) -> dict[str, Any]:
-    served = live.cascade
+    outcome = live.cascade.outcome
+    hit = outcome.stage < 0
     return {
-        "n": len(served.ids),
-        **live.share("usage", served.escalated),
-        "escalated": int(served.escalated.sum()),
-        "took_b": int(served.took_b.sum()),
-        "hits": int(served.hit.sum()),
-        "hit_rate": float(served.hit.mean()),
+        "n": len(hit),
+        **live.share("usage", outcome.escalated),
+        "escalated": int(outcome.escalated.sum()),
+        "took_b": int(outcome.took_b.sum()),
+        "hits": int(hit.sum()),
+        "hit_rate": float(hit.mean()),
     }
 
 

@@ -14,9 +14,9 @@ from cascade_cli.output import say
 if TYPE_CHECKING:
     from cache import InputError, Store
     from cascade_cli.gather import Images
+    from stages.cascade import Cascade
     from stages.policy import Deployment
     from stages.score import ScoreSet
-    from stages.simulate import Cascade
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def simulated(
     """The row of `simulate` for each image once, in order."""
     from stages import simulate as stage
 
-    pair, policy = (cascade.model_1, cascade.model_2), how.memory.policy()
+    pair, policy = cascade.models, how.memory.policy()
     shown, made, _ = requests.streamed(store, scores, pair, how.memory, how.images, how.runtime)
     everyone = prices.with_references(store, scores)
     pricer = prices.of_cascades(store, everyone, pair, how.costs) if how.priced else None
@@ -108,11 +108,11 @@ def _says(deployed: Deployment) -> dict[str, Any]:
     """What a policy decides, by the names of the options that would."""
     cascade, kept = deployed.cascade, deployed.memory
     return {
-        "model_1": cascade.model_1,
-        "model_2": cascade.model_2,
+        "model_1": cascade.models[0],
+        "model_2": cascade.models[1],
         "dataset": deployed.dataset,
         "scorefn": cascade.score,
-        "threshold": str(cascade.threshold),
+        "threshold": str(cascade.limits[0].threshold),
         "postcheck": cascade.postcheck,
         "memory": None if kept is None else kept.algorithm,
         "memory_size": None if kept is None else kept.size,

@@ -140,10 +140,9 @@ def predicted(
     store: Store,
     scores: ScoreSet,
     pair: Sequence[str],
-    escalated: Any,
+    stage: Any,
     batch_size: int,
     device: str,
-    hit: Any = None,
     algorithm: str | None = None,
 ) -> dict[str, Any]:
     """Latency and joules per request that the costs measured on this device predict.
@@ -164,7 +163,7 @@ def predicted(
                 continue
             tell_unstated(store, scores, prices)
             pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
-            cost = pricer.request(pair[0], pair[1], escalated, hit)
+            cost = pricer.request(pair, stage, bool(algorithm))
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
             out[kind] = figures | {"unit": prices.unit, "device": device}
     return out

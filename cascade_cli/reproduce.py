@@ -230,11 +230,11 @@ def _remembering(case: Case, how: How) -> dict[float, Remembering]:
 
 def _recall(case: Case, shown: ScoreSet, stream: Any, name: str, how: How) -> Any:
     from cascade_cli import requests
-    from stages.memory import Policy
+    from stages.cascade import MemoryPolicy
     from stages.requests import MissingHashesError
 
     try:
-        return requests.recall(how.store, shown, stream, Policy(name), 1, how.images)
+        return requests.recall(how.store, shown, stream, MemoryPolicy(name), 1, how.images)
     except MissingHashesError as gap:
         known = {row["command"] for row in how.missing}
         if gap.command not in known:

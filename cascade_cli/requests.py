@@ -15,7 +15,7 @@ from cascade_cli.output import say
 if TYPE_CHECKING:
     from cache import Store
     from cascade_cli.gather import Images
-    from stages.memory import Policy
+    from stages.cascade import MemoryPolicy
     from stages.score import ScoreSet
     from stages.simulate import Recall
     from stages.stream import Stream
@@ -103,10 +103,10 @@ class Asked:
         """Whether the requests are anything but each image once, in order."""
         return bool(self.duplicates or self.file or self.order != "appended")
 
-    def policy(self) -> Policy | None:
+    def policy(self) -> MemoryPolicy | None:
         """The memory's policy; InputError for options that do not go together."""
         from cache.errors import InputError, one_of
-        from stages.memory import Policy
+        from stages.cascade import MemoryPolicy
 
         if self.memory is None:
             return None
@@ -118,7 +118,7 @@ class Asked:
             raise InputError(f"{self.memory} has no distance: leave out --memory-radius")
         if self.trust is not None and not 0 <= self.trust <= 1:
             raise InputError(f"--memory-trust {self.trust} is no score: give a number in [0, 1]")
-        return Policy(self.memory, self.size, self.radius, self.trust)
+        return MemoryPolicy(self.memory, self.size, self.radius, self.trust)
 
     def stream(self, n: int) -> Stream:
         """The requests about n images; InputError for options out of range."""
@@ -179,7 +179,7 @@ def recall(
     store: Store,
     scores: ScoreSet,
     made: Stream,
-    policy: Policy | None,
+    policy: MemoryPolicy | None,
     batch_size: int,
     images: Images,
 ) -> Recall | None:
@@ -220,7 +220,7 @@ def hash_cost(store: Store, scores: ScoreSet, algorithm: str, kind: str, device:
     return known(store, scores.dataset, algorithm, kind, device)
 
 
-def with_hash(pricer: Any, store: Store, scores: ScoreSet, policy: Policy | None) -> Any:
+def with_hash(pricer: Any, store: Store, scores: ScoreSet, policy: MemoryPolicy | None) -> Any:
     """The pricer with the memory's own cost, or why that is unknown."""
     if pricer is None or policy is None:
         return pricer

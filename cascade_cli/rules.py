@@ -161,9 +161,9 @@ def _chosen(
 ) -> dict[str, tuple[str, ...]]:
     from cache.errors import one_of
     from cascade_cli import asking
+    from stages.cascade import OBJECTIVES
     from stages.deferral import FINALS, RULES, rule_of
     from stages.extra_scores import by_name_in
-    from stages.sweep import OBJECTIVES
 
     given = {"rules": rule, "finals": final, "objectives": objective}
     known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}

@@ -157,7 +157,8 @@ def _deployed(
     """The answer as `export --policy` would write it, fitted as the search did, promised of the
     images that it was told of."""
     from cache import InputError
-    from stages.simulate import HONEST, NO_FIT, Cascade
+    from stages.cascade import Cascade
+    from stages.simulate import HONEST, NO_FIT
     from stages.spending import RUNS
 
     answer = found["answer"]
@@ -172,7 +173,7 @@ def _deployed(
             f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
         )
     pair = (answer["model_1"], answer["model_2"])
-    cascade = Cascade(*pair, answer["score"], answer["threshold"], answer["postcheck"])
+    cascade = Cascade.of(pair, answer["score"], answer["threshold"], postcheck=answer["postcheck"])
     keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
     fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
     fit["objective"] = f"search: {found['question']}"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import gains
 from stages.frontier import Frontier, Points
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import gains
 
 # λ that are dismissed together, and images from which on threads gain more than they cost.
 _BLOCK, _MANY = 256, 20_000

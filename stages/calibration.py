@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import group_ends
 from stages.logits import Parts, blocks, scaled, scored, subset
-from stages.rule import NonFiniteError
-from stages.sweep import group_ends
+from stages.softmax import NonFiniteError
 
 BINS = 15  # Guo et al. 2017
 _RANGE = (0.01, 100.0)  # of 1/T

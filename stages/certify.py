@@ -17,7 +17,7 @@ import numpy as np
 from cache import InputError
 from cache.errors import one_of
 from stages.bounds import BOUNDS
-from stages.rule import Threshold
+from stages.cascade import Limit
 
 SAFEST = "the safest candidate"  # what every reason starts with
 # Candidates tested at once: few, since the first that fails ends it.
@@ -66,7 +66,7 @@ class Certificate:
     chosen: int | None
     why: str | None = None
     images: int | None = None
-    safest: tuple[int, Threshold] | None = None
+    safest: tuple[int, Limit] | None = None
 
 
 def check_calibration(

@@ -15,9 +15,9 @@ import numpy as np
 
 from cache import InputError
 from stages.bounds import betting, binomial
+from stages.cascade import NEVER, Limit
 from stages.certify import SAFEST, Certificate, Limits, in_sequence
 from stages.proposing import Candidates, Part, Sweep, lost, propose, sent
-from stages.rule import NEVER, Threshold
 
 # The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
 SHARE = 0.3
@@ -29,14 +29,12 @@ _LUCK = 1.0
 
 @dataclass(frozen=True)
 class Deployment:
-    """The certified λ of `sweeps[sweep]`; no decision on the images that proposed it changes
-    between low and high. From all calibration images, as estimates: `usage` of B, `cost`, `lost`,
-    the share that the reference alone gets right, and `difference`, the accuracy given up."""
+    """The certified λ of `sweeps[sweep]`, whose interval is that of the images that proposed it.
+    From all calibration images, as estimates: `usage` of B, `cost`, `lost`, the share that the
+    reference alone gets right, and `difference`, the accuracy given up."""
 
     sweep: int
-    threshold: Threshold
-    low: float | None
-    high: float | None
+    limit: Limit
     usage: float
     cost: float
     lost: float
@@ -191,10 +189,10 @@ class _Test:
         reference is there."""
         if len(self.found):
             first = self.deployed(0, part)
-            safest = (first.sweep, first.threshold)
+            safest = (first.sweep, first.limit)
             return replace(self._blaming_the_cap(made), safest=safest)
         why = f"{SAFEST} costs more than the cap: a larger cap helps"
-        return made if self.caps.max() >= 0 else replace(made, why=why, safest=(0, NEVER))
+        return made if self.caps.max() >= 0 else replace(made, why=why, safest=(0, Limit(NEVER)))
 
     def _blaming_the_cap(self, made: Certificate) -> Certificate:
         """With a reason that names the cap where it is what was not kept."""
@@ -218,8 +216,8 @@ class _Test:
 
 def _deployed(sweep: Sweep, index: int, part: Part, cut: float) -> Deployment:
     ordering = part.ordering(sweep)
-    threshold, low, high = ordering.interval(int(sent(ordering, np.array([cut]))[0]))
+    limit = ordering.limit(int(sent(ordering, np.array([cut]))[0]))
     d = sweep.differences(cut)
     usage = sweep.usage(np.array([cut]))
     estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())
-    return Deployment(index, threshold, low, high, *map(float, estimates))
+    return Deployment(index, limit, *map(float, estimates))

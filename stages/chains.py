@@ -14,9 +14,9 @@ from itertools import permutations
 
 import numpy as np
 
+from stages.cascade import ALWAYS, Limit, Ordering, run_stages
 from stages.prefix_tree import PrefixTree
-from stages.rule import Score, Threshold, takes_b
-from stages.sweep import Ordering
+from stages.softmax import Score
 
 # A point that stands out from the hull by less than this many right answers is rounding.
 _ROUNDING = 1e-6
@@ -54,31 +54,24 @@ class Chain:
         With post-check a stage's answer replaces the one at hand only if it is strictly surer than
         that. It depends on no λ, so the search stays exact; B is still trusted by s_B.
         """
-        if not postcheck:
-            return cls(score, scores[0], scores[1], correct, costs)
-        held, right = scores[0], [correct[0]]
-        for s, this in zip(scores[1:], correct[1:], strict=True):
-            taken = takes_b(score, held, s, postcheck)
-            right.append(np.where(taken, this, right[-1]))
-            held = np.where(taken, s, held)
-        return cls(score, scores[0], scores[1], np.stack(right), costs)
+
+        def answers(j: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return correct[j][rows], scores[j][rows]
+
+        going = [[(score, Limit(ALWAYS))] * stage for stage in range(len(correct))]
+        ends = [run_stages(correct.shape[1], answers, rules, postcheck) for rules in going]
+        right = np.stack([end.prediction for end in ends])
+        return cls(score, scores[0], scores[1], right, costs)
 
 
 @dataclass(frozen=True)
 class ChainPoint:
     """One pair of thresholds.
 
-    No decision on these images changes while `threshold_a` lies between low_a and high_a, or
-    `threshold_b` between its own (the included ends are those of `Ordering.interval`). `usage_b`
-    and `usage_c` are shares of all images; `cost` is per image.
+    `limits` are A's and B's; `usage_b` and `usage_c` are shares of all images; `cost` is per image.
     """
 
-    threshold_a: Threshold
-    low_a: float | None
-    high_a: float | None
-    threshold_b: Threshold
-    low_b: float | None
-    high_b: float | None
+    limits: tuple[Limit, Limit]
     accuracy: float
     cost: float
     usage_b: float
@@ -154,8 +147,7 @@ class ChainSolver:
         to_b = np.zeros(n, bool)
         to_b[self._first.order[: point.k_b]] = True
         return ChainPoint(
-            *self._first.interval(point.k_b),
-            *self._second.subset(to_b).interval(point.k_c),
+            (self._first.limit(point.k_b), self._second.subset(to_b).limit(point.k_c)),
             accuracy=point.right / n,
             cost=self.chain.costs[0] + point.cost / n,
             usage_b=point.k_b / n,

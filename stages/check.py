@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cache import InputError
-from stages.costs import NORMAL
 from stages.policy import Deployment
 from stages.policy_format import dotted, shown_value
+from stages.statistics import NORMAL
 from stages.verdict import CANNOT_TELL, MEETS, MISSES
 
 Row = dict[str, Any]

@@ -15,19 +15,19 @@ import numpy as np
 
 from cache import InputError
 from stages.allpairs import rules
+from stages.cascade import Ordering, decide, gains, prefix
 from stages.costs import Prices
 from stages.crossfit_search import cross_fitted
 from stages.fitting import FitPlan
 from stages.found import Found, Space, find
-from stages.intervals import with_ends
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, MATCH, Question
-from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.simulate import share_of, simulate
+from stages.simulate import share_of
+from stages.softmax import LABEL_FREE
 from stages.spending import costs_of
-from stages.sweep import Ordering, gains, prefix
+from stages.statistics import with_ends
 from stages.threshold import all_pairs, cascade_of
 
 Row = dict[str, Any]
@@ -108,16 +108,16 @@ def _first_reaching(
         "model_2": scores.models[b],
         "score": score.name,
         "postcheck": postcheck,
-        "threshold": ordering.interval(k)[0],
+        "threshold": ordering.limit(k).threshold,
         "fit_accuracy": int(right[first]) / len(scores.labels),
         "fit_usage": k / len(scores.labels),
     }
 
 
 def _reported(row: Row, reported: ScoreSet) -> Row:
-    outcome = simulate(reported, cascade_of(row))
+    outcome = decide(reported, cascade_of(row))
     accuracy = share_of(outcome.correct, reported.sample_ids)
-    return {**with_ends("accuracy", accuracy), "usage": outcome.usage}
+    return {**with_ends("accuracy", accuracy), "usage": outcome.usage()}
 
 
 def _honest(
@@ -141,7 +141,7 @@ def _costs(
     pricers = {device: Pricer(scores, each, batch_size) for device, each in prices.items()}
     found = []
     for row in rows:
-        escalated = simulate(scores, cascade_of(row)).escalated
+        stage = decide(scores, cascade_of(row)).stage
         pair = (row["model_1"], row["model_2"])
-        found.append({d: pricer.request(*pair, escalated).value for d, pricer in pricers.items()})
+        found.append({d: pricer.request(pair, stage).value for d, pricer in pricers.items()})
     return found

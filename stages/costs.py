@@ -21,6 +21,7 @@ from cache.errors import one_of
 from cache.provenance import digest, now, versions
 from cache.removal import Going, remove
 from cache.schema import COSTS, QUICK
+from stages.statistics import NORMAL
 
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
@@ -30,7 +31,6 @@ _MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that ro
 _METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
 KEY = ("device", "component", "batch_size", "meter", "source")
 
-NORMAL = 1.959964  # two-sided 95 % of the normal distribution
 
 Row = dict[str, Any]
 Macs = Mapping[str, int | None]

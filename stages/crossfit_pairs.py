@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from stages.cascade import Ordering
 from stages.fitting import FOLDS, REPEATS, cross_fits
-from stages.intervals import Interval, Paired, repeated_change, repeated_share
-from stages.sweep import Ordering
+from stages.statistics import Interval, Paired, repeated_change, repeated_share
 
 _ROOT = 46340  # of the largest int32
 

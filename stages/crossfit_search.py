@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import decide
 from stages.fitting import FOLDS, REPEATS, cross_fits
 from stages.found import Found
-from stages.intervals import Paired, paired, repeated_change, repeated_share
 from stages.judged import Honest
-from stages.operating import outcome
 from stages.questions import Question, affordable, nearest, single
 from stages.score import ScoreSet
+from stages.statistics import Paired, paired, repeated_change, repeated_share
 
 Progress = Callable[[int, int], None]
 
@@ -49,7 +49,7 @@ def cross_fitted(
         alone = scores.correct[single(question, choices)[0]] if fixed is None else fixed
         images, alone = scores.of_images(held), alone[held]
         points, which = np.unique(rows, return_inverse=True)
-        rights = (outcome(images, found.points[row]).correct for row in points)
+        rights = (decide(images, found.points[row]).correct for row in points)
         figures = np.array([_figures(right, alone) for right in rights])
         counts[:, repeat] += figures[which].T
     answer, *frontier = _honest(counts, n)

@@ -1,4 +1,4 @@
-"""A policy in an application: the cascade around any two callables that give logits.
+"""The cascade around models that run: in an application, any two callables that give logits.
 
 `flatten` turns this module, with all it uses of this package, into the file that `cascade export
 --policy` writes beside policy.toml. So nothing here may need more than numpy.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stages.memory import Policy, Table
+from stages.cascade import Limit, MemoryPolicy, Outcome, Rules, Table, run_stages, trusted
 from stages.policy_format import (
     CLASSES_KIND,
     FLAG_KIND,
@@ -24,7 +23,7 @@ from stages.policy_format import (
     read_policy,
     shown_value,
 )
-from stages.rule import SCORES, NonFiniteError, Threshold, scores_of, takes_b, trusted
+from stages.softmax import SCORES, NonFiniteError, scores_of
 
 Logits = Callable[[Any], Any]
 Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -36,25 +35,83 @@ EMBEDDED: tuple[str, Digest] | None = None
 _EXACT, _ROUNDED, _ROWS = 1e-5, 1e-2, 4
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Per request [n]: `prediction` int32; bool `escalated`, B ran, `took_b`, its answer was taken,
-    and `hit`, the memory answered; `score` float64 of the model that answered, NaN at a hit."""
+class CascadeRuntime:
+    """Answers batches by the rule, models being whatever `scored` can ask, with a memory in front.
 
-    prediction: np.ndarray
-    escalated: np.ndarray
-    took_b: np.ndarray
-    hit: np.ndarray
-    score: np.ndarray
+    `names` are the scores by stage, `rules` those of all stages but the last; `digest` maps
+    pictures to keys, `key_bytes` long where that is known.
+    """
 
-    @classmethod
-    def remembered(cls, n: int) -> Answers:
-        """n hits, to be overwritten where there was none."""
-        b_ran, b_taken = np.zeros((2, n), bool)
-        return cls(np.full(n, -1, np.int32), b_ran, b_taken, np.ones(n, bool), np.full(n, np.nan))
+    def __init__(
+        self,
+        names: Sequence[str],
+        rules: Rules,
+        postcheck: bool,
+        digest: Digest | None = None,
+        key_bytes: int | None = None,
+    ) -> None:
+        self.names, self.rules, self.postcheck = names, rules, postcheck
+        self.digest, self.key_bytes = digest, key_bytes
+
+    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
+        """Of m requests by the model of a stage: `prediction` int32 [m] and the stage's score."""
+        raise NotImplementedError
+
+    def run(
+        self, models: Sequence[Any], batch: Any, pictures: Any, table: Table[int] | None
+    ) -> Outcome:
+        """Answer n requests; those of one batch are looked up together."""
+        n = _length(batch)
+        known, keys = self._looked_up(table, pictures, n)
+        misses = np.flatnonzero([answer is None for answer in known])
+        out = Outcome(
+            np.full(n, -1, np.int8),
+            np.full(n, -1, np.int8),
+            np.array([-1 if answer is None else answer for answer in known], np.int32),
+            np.full((len(self.names), n), np.nan),
+            hit=np.array([answer is not None for answer in known], bool),
+        )
+        if len(misses):
+            fresh = self._decided(models, chosen(batch, misses))
+            for name in ("stage", "answered", "prediction", "scores"):
+                getattr(out, name)[..., misses] = getattr(fresh, name)
+            self._store(table, keys[misses], fresh)
+        return out
+
+    def _decided(self, models: Sequence[Any], batch: Any) -> Outcome:
+        """The cascade without its memory."""
+
+        def answers(stage: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            out = self.scored(stage, models[stage], chosen(batch, rows))
+            return out["prediction"], out[self.names[stage]]
+
+        return run_stages(len(batch), answers, self.rules, self.postcheck)
+
+    def _looked_up(
+        self, table: Table[int] | None, pictures: Any, n: int
+    ) -> tuple[list[int | None], np.ndarray]:
+        if table is None or self.digest is None or not n:
+            return [None] * n, np.empty((n, 0), np.uint8)
+        if _length(pictures) != n:
+            raise ValueError(f"there are {len(pictures)} pictures for {n} images")
+        keys = np.asarray(self.digest(pictures))
+        length = self.key_bytes if self.key_bytes is not None else keys.shape[-1]
+        if keys.dtype != np.uint8 or keys.shape != (n, length):
+            found = f"{keys.dtype} {list(keys.shape)}"
+            raise ValueError(f"the digest gave keys {found}, not uint8 [{n}, {length}]")
+        return [table.look_up(key) for key in keys], keys
+
+    def _store(self, table: Table[int] | None, keys: np.ndarray, fresh: Outcome) -> None:
+        if table is None or self.digest is None:
+            return
+        trust, storable = table.policy.trust, np.ones(len(keys), bool)
+        if trust is not None:
+            storable = trusted(self.rules[0][0], fresh.score, Limit.of(trust))
+        for i in np.flatnonzero(storable):
+            table.store(keys[i], int(fresh.prediction[i]))
 
 
-class Cascade:
+class DeployedCascade(CascadeRuntime):
     """Answers batches by the rule: A first, B where A is not trusted, with a memory in front.
 
     `classes` are those of A and of B, `key_bytes` the length of a digest's keys; None where not
@@ -64,9 +121,9 @@ class Cascade:
     def __init__(
         self,
         score: str,
-        threshold: Threshold,
+        threshold: float | str,
         postcheck: bool = False,
-        memory: Policy | None = None,
+        memory: MemoryPolicy | None = None,
         digest: Digest | None = None,
         classes: Sequence[int | None] = (None, None),
         key_bytes: int | None = None,
@@ -79,15 +136,16 @@ class Cascade:
             _require("classes", 2 if count is None else count, CLASSES_KIND)
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
-        self.score, self.threshold, self.postcheck = SCORES[score], threshold, postcheck
-        self.digest, self.classes = digest, dict(zip("AB", classes, strict=True))
+        self.score, self.threshold = SCORES[score], threshold
+        rules = [(self.score, Limit.of(threshold))]
+        super().__init__((score, score), rules, postcheck, digest, key_bytes)
         self.memory: Table[int] | None = None if memory is None else Table(memory)
-        self.key_bytes = key_bytes
+        self.classes = dict(zip("AB", classes, strict=True))
         # Of A and of B: how many rows came, all of them like probabilities; gone once it is known.
         self._alike: dict[str, int] = {"A": 0, "B": 0}
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> Cascade:
+    def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> DeployedCascade:
         """The cascade of `folder`/policy.toml; ValueError, in one line, for what is no policy.
 
         `digest` maps pictures, uint8 [H, W] or [H, W, 3] each, to keys, uint8 [n, length]; it is
@@ -102,10 +160,10 @@ class Cascade:
         if digest is None and EMBEDDED is not None and EMBEDDED[0] == memory["hash"]:
             digest = EMBEDDED[1]
         limits = {key: memory[key] for key in ("size", "radius", "trust") if key in memory}
-        table = Policy(memory["hash"], **limits)
+        table = MemoryPolicy(memory["hash"], **limits)
         return cls(*decides, table, digest, classes, memory["key_bytes"])
 
-    def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Answers:
+    def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Outcome:
         """Answer n requests.
 
         `first` and `second` map a batch of m requests to logits [m, K]; `second` gets only those
@@ -115,58 +173,13 @@ class Cascade:
         not finite, or not of these requests and classes, and for keys and pictures that are not;
         a warning, once, for probabilities.
         """
-        n = _length(batch)
-        found, keys = self._looked_up(batch if pictures is None else pictures, n)
-        misses = np.flatnonzero([answer is None for answer in found])
-        out = Answers.remembered(n)
-        out.prediction[:] = [-1 if answer is None else answer for answer in found]
-        if len(misses):
-            fresh = self._decided(first, second, chosen(batch, misses))
-            for name, values in vars(fresh).items():
-                getattr(out, name)[misses] = values
-            self._store(keys[misses], fresh)
-        return out
+        return self.run(
+            (first, second), batch, batch if pictures is None else pictures, self.memory
+        )
 
-    def _looked_up(self, pictures: Any, n: int) -> tuple[list[int | None], np.ndarray]:
-        if self.memory is None or self.digest is None or not n:
-            return [None] * n, np.empty((n, 0), np.uint8)
-        if _length(pictures) != n:
-            raise ValueError(f"there are {len(pictures)} pictures for {n} images")
-        keys = np.asarray(self.digest(pictures))
-        length = self.key_bytes if self.key_bytes is not None else keys.shape[-1]
-        if keys.dtype != np.uint8 or keys.shape != (n, length):
-            found = f"{keys.dtype} {list(keys.shape)}"
-            raise ValueError(f"the digest gave keys {found}, not uint8 [{n}, {length}]")
-        return [self.memory.look_up(key) for key in keys], keys
-
-    def _store(self, keys: np.ndarray, fresh: Answers) -> None:
-        if self.memory is None:
-            return
-        trust = self.memory.policy.trust
-        every = np.ones(len(keys), bool)
-        for i in np.flatnonzero(
-            every if trust is None else trusted(self.score, fresh.score, trust)
-        ):
-            self.memory.store(keys[i], int(fresh.prediction[i]))
-
-    def _decided(self, first: Logits, second: Logits, batch: Any) -> Answers:
-        """The cascade without its memory."""
-        a = self._scored("A", first, batch)
-        prediction, score = a["prediction"], a[self.score.name]
-        escalated = ~trusted(self.score, score, self.threshold)
-        took_b = np.zeros(len(prediction), bool)
-        rows = np.flatnonzero(escalated)
-        if len(rows):
-            b = self._scored("B", second, chosen(batch, rows))
-            taken = takes_b(self.score, score[rows], b[self.score.name], self.postcheck)
-            sure = rows[taken]
-            took_b[sure] = True
-            prediction[sure] = b["prediction"][taken]
-            score[sure] = b[self.score.name][taken]
-        return Answers(prediction, escalated, took_b, np.zeros(len(prediction), bool), score)
-
-    def _scored(self, name: str, model: Logits, batch: Any) -> dict[str, np.ndarray]:
-        """Answers and scores of A or B, whose logits must be those of this batch and policy."""
+    def scored(self, stage: int, model: Logits, batch: Any) -> dict[str, np.ndarray]:
+        """The logits of A or B must be those of this batch and policy."""
+        name = "AB"[stage]
         logits, classes = _numbers(name, model(batch)), self.classes[name]
         if logits.ndim != 2:
             shape = list(logits.shape)
@@ -198,7 +211,7 @@ class Cascade:
                 warnings.warn(
                     f"{name} gives probabilities, rows that add up to 1, not logits: their "
                     "softmax is not the one that λ is of; give logits, or the logarithms of these",
-                    stacklevel=5,
+                    stacklevel=8,
                 )
 
 

@@ -17,8 +17,8 @@ from cache import InputError, Manifest, Partition, Store
 from cache.provenance import now, versions
 from cache.schema import EXTRA_SCORES
 from stages.read_only import kept
-from stages.rule import LABEL_FREE, Score
 from stages.scores import UnknownScoreError, maker, named, values
+from stages.softmax import LABEL_FREE, Score
 from stages.telling import sound
 
 T = TypeVar("T")

@@ -10,14 +10,13 @@ from functools import cached_property
 import numpy as np
 
 from stages.allpairs import Costs, Rule, frontier
+from stages.cascade import Cascade, Ordering
 from stages.chains import Chain, ChainSolver, chain_candidates
 from stages.frontier import Points, pareto, upper_hull
-from stages.operating import OperatingPoint
 from stages.prefetch import default_workers
 from stages.questions import MATCH, Choices, Question, answer, most_accurate, nearest
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import Ordering
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Found:
     `right` int64 [F]; `prices` float64 [M], what each model costs alone."""
 
     scores: ScoreSet
-    points: tuple[OperatingPoint, ...]
+    points: tuple[Cascade, ...]
     cost: np.ndarray
     right: np.ndarray
     prices: np.ndarray
@@ -76,23 +75,21 @@ def find(scores: ScoreSet, costs: Costs, space: Space, threads: int | None = Non
     return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
 
 
-def _deployable(
-    scores: ScoreSet, points: Points, table: Sequence[Rule]
-) -> tuple[OperatingPoint, ...]:
+def _deployable(scores: ScoreSet, points: Points, table: Sequence[Rule]) -> tuple[Cascade, ...]:
     """Each point's λ; the images are sorted once per first model and score."""
-    out: list[OperatingPoint | None] = [None] * len(points)
+    out: list[Cascade | None] = [None] * len(points)
     sorted_by: dict[tuple[int, str], list[int]] = {}
     for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
         if rule < 0:
-            out[i] = OperatingPoint((scores.models[a],))
+            out[i] = Cascade.of((scores.models[a],))
         else:
             sorted_by.setdefault((a, table[rule].score), []).append(i)
     for (a, score), rows in sorted_by.items():
         ordering = Ordering.of(named(score), scores.score(score, a))
         for i in rows:
             models = (scores.models[a], scores.models[points.second[i]])
-            limit = ordering.interval(int(points.k[i]))
-            out[i] = OperatingPoint(models, score, table[points.rule[i]].postcheck, (limit,))
+            limit, check = ordering.limit(int(points.k[i])), table[points.rule[i]].postcheck
+            out[i] = Cascade.of(models, score, limit, postcheck=check)
     return tuple(point for point in out if point is not None)
 
 
@@ -103,7 +100,7 @@ def _with_chains(found: Found, costs: Costs, table: Sequence[Rule], threads: int
     pairs = {point.models for point in found.points if len(point.models) == 2}
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
-    def hull(task: tuple[tuple[str, str, str], Rule]) -> list[tuple[OperatingPoint, float, int]]:
+    def hull(task: tuple[tuple[str, str, str], Rule]) -> list[tuple[Cascade, float, int]]:
         return list(_hull(scores, *task, alone))
 
     with ThreadPoolExecutor(threads or default_workers()) as pool:
@@ -117,7 +114,7 @@ def _with_chains(found: Found, costs: Costs, table: Sequence[Rule], threads: int
 
 def _hull(
     scores: ScoreSet, models: tuple[str, str, str], rule: Rule, alone: dict[str, float]
-) -> list[tuple[OperatingPoint, float, int]]:
+) -> list[tuple[Cascade, float, int]]:
     """(point, cost, right answers) of the vertices of a chain's hull that run all three models."""
     rows = [scores.index(model) for model in models]
     prices = (alone[models[0]], alone[models[1]], alone[models[2]])
@@ -126,15 +123,7 @@ def _hull(
     chain = Chain.of(score, sure, scores.correct[rows], prices, rule.postcheck)
     return [
         (
-            OperatingPoint(
-                models,
-                rule.score,
-                rule.postcheck,
-                (
-                    (p.threshold_a, p.low_a, p.high_a),
-                    (p.threshold_b, p.low_b, p.high_b),
-                ),
-            ),
+            Cascade.of(models, rule.score, *p.limits, postcheck=rule.postcheck),
             p.cost,
             round(p.accuracy * len(scores.labels)),
         )

@@ -14,16 +14,15 @@ import numpy as np
 from cache import Store
 from cache.errors import one_of
 from stages.allpairs import Costs, Rule
+from stages.cascade import Cascade, Limit, Ordering, gains
 from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
 from stages.fitting import trained_splits
 from stages.found import Found, Space, find
-from stages.operating import Limit, OperatingPoint
 from stages.proposing import Sweep
 from stages.repeats import keys_of
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import Ordering, gains
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Certified:
     reference: str
     proposing: int
     certificate: Certificate
-    point: OperatingPoint | None
+    point: Cascade | None
     deployment: Deployment | None
-    safest: OperatingPoint | None = None
+    safest: Cascade | None = None
 
     def about(self) -> dict[str, Any]:
         """Flat fields, for JSON."""
@@ -109,20 +108,19 @@ class Shortlist:
         certificate, deployment = certify_sweeps(self.sweeps, promise.limits)
         point = safest = None
         if deployment is not None:
-            limit = (deployment.threshold, deployment.low, deployment.high)
-            point = _point(self.tried[deployment.sweep], limit)
+            point = _point(self.tried[deployment.sweep], deployment.limit)
         if certificate.safest is not None:
-            sweep, threshold = certificate.safest
-            safest = _point(self.tried[sweep], (threshold, None, None))
+            sweep, limit = certificate.safest
+            safest = _point(self.tried[sweep], limit)
         about = (promise, self.reference, self.proposing, certificate)
         return Certified(*about, point, deployment, safest)
 
 
-def _point(tried: Tried, limit: Limit) -> OperatingPoint:
+def _point(tried: Tried, limit: Limit) -> Cascade:
     models, rule = tried
     if rule is None:
-        return OperatingPoint(models)
-    return OperatingPoint(models, rule.score, rule.postcheck, (limit,))
+        return Cascade.of(models)
+    return Cascade.of(models, rule.score, limit, postcheck=rule.postcheck)
 
 
 def _tried(found: Found, reference: str) -> list[Tried]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from cache import Store
 from stages.crossfit_pairs import Decided, best_of
-from stages.intervals import Interval, from_ends
 from stages.results import save
 from stages.score import ScoreSet
+from stages.statistics import Interval, from_ends
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cache import InputError, Manifest, Partition, Store
 from cache.held import complete
 from stages.arrays import Array
 from stages.datasets import spec
-from stages.intervals import least, most
+from stages.statistics import least, most
 
 if TYPE_CHECKING:
     from stages.import_request import Request

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stages.costs import NORMAL
+from stages.cascade import AT, NEVER, ORACLE, Cascade, Limit, Outcome, decide
 from stages.fitting import FitPlan
-from stages.intervals import Interval, change, paired, share, with_ends
-from stages.operating import Limit, OperatingPoint, Outcome, outcome
 from stages.pricing import Pricer
-from stages.rule import NEVER
 from stages.score import ScoreSet
+from stages.statistics import Interval, change, mean_of, paired, share, with_ends
 
 Row = dict[str, Any]
-
-NO_LIMIT: Limit = (NEVER, None, None)
 
 
 @dataclass(frozen=True)
@@ -62,15 +57,15 @@ class Judge:
     def row(
         self,
         kind: str,
-        point: OperatingPoint,
+        point: Cascade,
         fitted: Fitted | None = None,
         found: Outcome | None = None,
         honest: Honest | None = None,
     ) -> Row:
         """A point's figures; `found` where the outcome is not the rule's, as an oracle's; `honest`
         where these images chose the point."""
-        found = found or outcome(self.reported, point)
-        bill = self.pricer.staged(point.models, found.stage)
+        found = found or decide(self.reported, point)
+        bill = self.pricer.bill(point.models, found.stage)
         n = len(found.correct)
         told = honest or Honest(share(int(found.correct.sum()), n), self.change(found.correct))
         return {
@@ -92,21 +87,23 @@ class Judge:
 
     def single(self, model: str) -> Row:
         """A model alone."""
-        return self.row("single", OperatingPoint((model,)))
+        return self.row("single", Cascade.of((model,)))
 
-    def baselines(self, answer: Row, point: OperatingPoint) -> list[Row]:
+    def baselines(self, answer: Row, point: Cascade) -> list[Row]:
         """Of a cascade: sending as many images on at random, and the oracle, which sends an image
         on only where that makes the answer right."""
         if len(point.models) == 1:
             return []
-        correct = self.reported.correct[[self.reported.index(model) for model in point.models]]
-        knowing = OperatingPoint(point.models, "oracle")
-        oracle = self.row("oracle", knowing, found=_oracle(correct)) | {"threshold": None}
+        rows = [self.reported.index(model) for model in point.models]
+        correct, knowing = self.reported.correct[rows], Cascade.of(point.models, "oracle")
+        oracle = self.row(
+            "oracle", knowing, found=_oracle(correct, self.reported.predictions[rows])
+        )
         return [self._random(answer, point, correct), oracle | {"postcheck": None}]
 
-    def _random(self, answer: Row, point: OperatingPoint, correct: np.ndarray) -> Row:
+    def _random(self, answer: Row, point: Cascade, correct: np.ndarray) -> Row:
         """As the answer, but which images go on is drawn: the mean over all draws."""
-        stage = outcome(self.reported, point).stage
+        stage = decide(self.reported, point).stage
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
         held = self.known.correct[self.known.index(self.matched or self.baseline)]
@@ -117,42 +114,34 @@ class Judge:
             "threshold": "random",
             **dict.fromkeys(("threshold_low", "threshold_high", "fit_accuracy", "fit_cost")),
             **dict.fromkeys(_SECOND),
-            **_mean("accuracy", expected),
-            **_mean("accuracy_change", expected - held),
+            **with_ends("accuracy", mean_of(expected)),
+            **with_ends("accuracy_change", mean_of(expected - held)),
         }
 
 
-def _oracle(correct: np.ndarray) -> Outcome:
-    """The first model that is right answers; the first of all where none is: bool [J, N]."""
-    first = correct.argmax(axis=0)
-    return Outcome(first.astype(np.int8), correct[first, np.arange(len(first))])
+def _oracle(correct: np.ndarray, predictions: np.ndarray) -> Outcome:
+    """The first model that is right answers; the first of all where none is: [J, N] each."""
+    first = correct.argmax(axis=0).astype(np.int8)
+    sure = correct.astype(np.float64)
+    return Outcome(first, first, np.choose(first, predictions), sure, np.choose(first, correct))
 
 
 _SECOND = ("threshold_2", "threshold_2_low", "threshold_2_high", "mode_2")
 
 
-def about(point: OperatingPoint) -> Row:
+def about(point: Cascade) -> Row:
     """Models and rule. λ of A stands in `threshold`, as everywhere; B's as a number or null, with
     `mode_2`."""
     names = (*point.models, None, None)
-    limits: Sequence[Limit] = point.limits or (NO_LIMIT,)
-    second = limits[1] if len(limits) > 1 else None
-    number = None if second is None or isinstance(second[0], str) else second[0]
-    mode = None if second is None else ("threshold" if number is not None else second[0])
+    first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
     return {
         "model_1": names[0],
         "model_2": names[1],
         "model_3": names[2],
         "score": point.score,
         "postcheck": None if point.score is None else point.postcheck,
-        **dict(zip(("threshold", "threshold_low", "threshold_high"), limits[0], strict=True)),
-        "threshold_2": number,
-        "threshold_2_low": None if second is None else second[1],
-        "threshold_2_high": None if second is None else second[2],
-        "mode_2": mode,
+        **first.columns(),
+        **second.columns("threshold_2"),
+        "threshold_2": second.value if second.kind == AT else None,
+        "mode_2": {AT: "threshold", ORACLE: None}.get(second.kind, second.kind),
     }
-
-
-def _mean(name: str, values: np.ndarray) -> Row:
-    value, half = float(values.mean()), NORMAL * float(values.std()) / len(values) ** 0.5
-    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}

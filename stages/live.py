@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from cache import Store
+from stages.cascade import ORACLE, Cascade, decide
 from stages.energy.windows import Figure, per_image
 from stages.results import save
 from stages.score import ScoreSet
-from stages.scores import named
 from stages.serving import Served
-from stages.simulate import Cascade, Recall, recalled, simulate
+from stages.simulate import Recall, recalled
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
 # room for deep networks. Only closer than this to a boundary may live and simulation differ.
@@ -33,7 +33,7 @@ def usual_ms(served: Served) -> float:
     """What the mean latency of a batch would be if each took the median of those alike: batches
     that B ran on, that only A ran on, and that the memory answered."""
     size, laps = served.batch_size, served.latency_ms
-    kinds = np.where(served.hit, 0, np.where(served.escalated, 2, 1))
+    kinds = np.minimum(served.outcome.stage, 1)
     kind = np.maximum.reduceat(kinds, np.arange(0, len(kinds), size))
     kind = kind if served.started is None else kind[served.started // size]
     weight = np.broadcast_to(served.weight, laps.shape)
@@ -84,32 +84,30 @@ def agreement(
     model's two largest probabilities. `outside_noise` counts the differences farther away than
     float noise reaches, hits that only one of the two saw among them: those are faults.
     """
-    scores = first(scores, len(served.ids))
-    simulated = simulate(scores, cascade)
-    cached_hit = np.zeros(len(served.ids), bool)
+    scores, ours = first(scores, len(served.labels)), served.outcome
+    simulated = decide(scores, cascade)
     if recall is not None:
-        simulated, found = recalled(scores, cascade, simulated, recall)
-        cached_hit = found.hit
+        simulated, _ = recalled(scores, cascade, simulated, recall)
+    hits = ours.stage < 0, simulated.stage < 0
     pairs = {
-        "escalated": (served.escalated, simulated.escalated),
-        "took_b": (served.took_b, simulated.took_b),
-        "prediction": (served.prediction, simulated.prediction),
-        "hit": (served.hit, cached_hit),
+        "escalated": (ours.escalated, simulated.escalated),
+        "took_b": (ours.took_b, simulated.took_b),
+        "prediction": (ours.prediction, simulated.prediction),
+        "hit": hits,
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
     anywhere = np.logical_or.reduce(list(differ.values()))
     rows = [_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere)]
-    ran = ~(served.hit | cached_hit)
-    cached = scores.score(cascade.score, scores.index(cascade.model_1))
+    shift = np.abs(simulated.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
     noise = NOISE[precision]
     return {
-        "n": len(served.ids),
+        "n": len(served.labels),
         "decisions_differ": int((differ["escalated"] | differ["took_b"]).sum()),
         "answers_differ": int(differ["prediction"].sum()),
         "hits_differ": int(differ["hit"].sum()),
         "outside_noise": sum(row["distance"] > noise for row in rows),
         "noise": noise,
-        "largest_score_shift": float(np.abs(cached - served.s_a)[ran].max(initial=0.0)),
+        "largest_score_shift": float(shift.max(initial=0.0)),
         "differences": rows,
     }
 
@@ -125,16 +123,16 @@ def _difference(
     scores: ScoreSet,
     cascade: Cascade,
 ) -> dict[str, Any]:
-    a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
-    s_a = scores.score(cascade.score, a)[i]
-    oracle = named(cascade.score).needs_label
+    (a, b), [limit] = map(scores.index, cascade.models), cascade.limits
+    s_a, s_b = (float(scores.score(str(cascade.score), m)[i]) for m in (a, b))
+    oracle = limit.kind == ORACLE
     differs = {name: live[i] != cached[i] for name, (live, cached) in pairs.items()}
     if differs["hit"]:
         boundary, distance = "memory", math.inf
     elif differs["escalated"] and not oracle:
-        boundary, distance = "threshold", abs(s_a - float(cascade.limit))
+        boundary, distance = "threshold", abs(s_a - (limit.value or 0.0))
     elif differs["took_b"] and not oracle:
-        boundary, distance = "postcheck", abs(s_a - scores.score(cascade.score, b)[i])
+        boundary, distance = "postcheck", abs(s_a - s_b)
     else:
         model = a if oracle and differs["escalated"] else b if pairs["took_b"][1][i] else a
         boundary, distance = "answer", scores.scores["difference"][model][i]
@@ -153,11 +151,11 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
     from sklearn.metrics import classification_report
 
     names = class_names or ()
-    classes = int(max(served.labels.max(), served.prediction.max())) + 1
+    classes = int(max(served.labels.max(), served.outcome.prediction.max())) + 1
     names += tuple(str(k) for k in range(len(names), classes))  # weights may know more classes
     found = classification_report(
         served.labels,
-        served.prediction,
+        served.outcome.prediction,
         labels=list(range(len(names))),
         target_names=list(names),
         output_dict=True,

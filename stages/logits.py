@@ -12,7 +12,7 @@ import numpy as np
 
 import cache
 from cache import Manifest, Store
-from stages.rule import NonFiniteError, scores_of
+from stages.softmax import NonFiniteError, scores_of
 
 Part = tuple[np.ndarray, np.ndarray]  # rows intp [n], logits float32 [n, K]
 Parts = Callable[[], Iterable[Part]]  # each call starts another pass

@@ -12,17 +12,17 @@ import numpy as np
 
 import cache
 from cache import InputError, Store
+from stages.cascade import AT, Cascade, Limit, cut, decide, trusted
 from stages.results import save
-from stages.rule import Score, Threshold, cut, trusted
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.simulate import Cascade, simulate
+from stages.softmax import Score
 
 Row = dict[str, Any]
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 # s_A − s_B on the axis where larger is surer: A's answer stays from 0 on.
-_A_STAYS: tuple[Score, Threshold] = (Score("surer by", +1), 0.0)
+_A_STAYS: tuple[Score, Limit] = (Score("surer by", +1), Limit(AT, 0.0))
 
 
 def run(
@@ -38,19 +38,20 @@ def run(
     """
     if there is not None:
         _same(here, there)
+    [limit] = cascade.limits
     about = {
-        "model_1": cascade.model_1,
-        "model_2": cascade.model_2,
+        "model_1": cascade.models[0],
+        "model_2": cascade.models[1],
         "score": cascade.score,
         "postcheck": cascade.postcheck,
-        "threshold": cascade.limit,
+        "threshold": limit.threshold,
         "runtime": _runtime(here),
         "runtime_2": None if there is None else _runtime(there),
     }
-    to_b = simulate(here, cascade).escalated
+    to_b = decide(here, cascade).escalated
     ours = _by_comparison(here, cascade, to_b)
     theirs = {} if there is None else _by_comparison(there, cascade, to_b)
-    against = {"threshold": (named(cascade.score), cascade.limit), "postcheck": _A_STAYS}
+    against = {"threshold": (named(str(cascade.score)), limit), "postcheck": _A_STAYS}
     rows = [
         about | {"comparison": name} | row
         for name, numbers in ours.items()
@@ -63,7 +64,7 @@ def run(
 def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
     """What the cascade decides and answers differently in two runtimes, and what that does to its
     accuracy; how accurate it is, images that had no part in its λ tell."""
-    first, second = (simulate(scores, cascade) for scores in (here, there))
+    first, second = (decide(scores, cascade) for scores in (here, there))
     answers = first.prediction != second.prediction
     return {
         "n": len(here.labels),
@@ -71,27 +72,24 @@ def changed(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Row:
         "answers_changed": int(answers.sum()),
         "samples_changed": here.sample_ids[answers].tolist(),
         "accuracy_change": second.accuracy - first.accuracy,
-        "usage": first.usage,
-        "usage_2": second.usage,
+        "usage": first.usage(),
+        "usage_2": second.usage(),
     }
 
 
 def _by_comparison(scores: ScoreSet, cascade: Cascade, to_b: np.ndarray) -> dict[str, np.ndarray]:
     """float64 by comparison; post-check is about the images that B runs on, bool [N]."""
-    sign = named(cascade.score).sign
-    s_a, s_b = (
-        scores.score(cascade.score, scores.index(model))
-        for model in (cascade.model_1, cascade.model_2)
-    )
+    name = str(cascade.score)
+    s_a, s_b = (scores.score(name, scores.index(model)) for model in cascade.models)
     out = {"threshold": s_a}
     if cascade.postcheck and to_b.any():
-        out["postcheck"] = sign * (s_a - s_b)[to_b]
+        out["postcheck"] = named(name).sign * (s_a - s_b)[to_b]
     return out
 
 
 def compared(
     score: Score,
-    threshold: Threshold,
+    limit: Limit,
     here: np.ndarray,
     there: np.ndarray | None,
     noises: Sequence[float],
@@ -100,10 +98,10 @@ def compared(
 
     here and there: float64 [N], the score of the same images in two runtimes, or in one.
     """
-    decides = not isinstance(threshold, str)
+    decides = limit.value is not None
     distance = np.full(len(here), np.inf)
     if decides:
-        distance = abs(score.sign * here - cut(score, threshold))
+        distance = abs(score.sign * here - cut(score, limit))
     about: Row = {"n": len(here), "gap": float(distance.min()) if decides else None}
     about |= {f"moved_{_percent(q)}": None for q in QUANTILES} | {"flips": None}
     known = [(noise, "stated") for noise in noises]
@@ -111,7 +109,7 @@ def compared(
         moved = abs(here - there)
         quantiles = zip(QUANTILES, np.quantile(moved, QUANTILES).tolist(), strict=True)
         about |= {f"moved_{_percent(q)}": value for q, value in quantiles}
-        flips = trusted(score, here, threshold) != trusted(score, there, threshold)
+        flips = trusted(score, here, limit) != trusted(score, there, limit)
         about["flips"] = int(flips.sum())
         known = [*([(noise_of(moved, distance), "measured")] if decides else []), *known]
     for noise, how in known:

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.allpairs import Costs, Rule
+from stages.cascade import Cascade, Ordering, Outcome, decide, gains
 from stages.frontier import pareto
-from stages.operating import OperatingPoint, Outcome, outcome
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import Ordering, gains
 
 # Standard errors from which on a cascade counts as safe; the longest path; images from which on
 # threads gain more than they cost.
@@ -100,9 +99,9 @@ def path(
     costs: Costs,
     table: Sequence[Rule],
     aim: Aim,
-    chains: Sequence[OperatingPoint] = (),
+    chains: Sequence[Cascade] = (),
     threads: int | None = None,
-) -> list[OperatingPoint]:
+) -> list[Cascade]:
     """At most 100 operating points of all models, pairs, rules and λ (and the chains given), the
     safest first, each of more value than all before: what no other beats in both, from the first
     that is safe by seven standard errors to the last that only looks so."""
@@ -130,10 +129,10 @@ class _Found:
 
     safety: np.ndarray
     value: np.ndarray
-    at: Callable[[int], OperatingPoint]
+    at: Callable[[int], Cascade]
 
 
-def _ordered(found: Sequence[_Found]) -> list[OperatingPoint]:
+def _ordered(found: Sequence[_Found]) -> list[Cascade]:
     """The front of all of them, the safest first, thinned evenly."""
     safety = np.concatenate([each.safety for each in found])
     value = np.concatenate([each.value for each in found])
@@ -144,7 +143,7 @@ def _ordered(found: Sequence[_Found]) -> list[OperatingPoint]:
     return [found[owner[i]].at(int(row[i])) for i in front[chosen].tolist()]
 
 
-def _kept(found: Counts, aim: Aim, at: Callable[[int], OperatingPoint]) -> _Found:
+def _kept(found: Counts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
     """Of points in the order of k, which cost ever more, those that anything speaks for."""
     safety, value = np.minimum(aim.safety(found), _SAFE), aim.value(found)
     rows = np.flatnonzero((found.cost < aim.below) & (safety >= 0))
@@ -199,10 +198,10 @@ class _Deployed:
     rule: Rule
     ends: np.ndarray
 
-    def __call__(self, row: int) -> OperatingPoint:
+    def __call__(self, row: int) -> Cascade:
         a, b = (self.scores.models[m] for m in self.pair)
-        limit = self.ordering.interval(int(self.ends[row]))
-        return OperatingPoint((a, b), self.rule.score, self.rule.postcheck, (limit,))
+        limit = self.ordering.limit(int(self.ends[row]))
+        return Cascade.of((a, b), self.rule.score, limit, postcheck=self.rule.postcheck)
 
 
 def _sums(values: np.ndarray) -> np.ndarray:
@@ -213,20 +212,19 @@ def _sums(values: np.ndarray) -> np.ndarray:
 
 
 def _alone(scores: ScoreSet, costs: Costs, aim: Aim, m: int) -> _Found:
-    point = OperatingPoint((scores.models[m],))
-    return _one(aim, point, Outcome(np.zeros(len(scores.labels), np.int8), scores.correct[m]),
-                float(costs.alone[m]), 0.0)  # fmt: skip
+    point = Cascade.of((scores.models[m],))
+    return _one(aim, point, decide(scores, point), float(costs.alone[m]), 0.0)
 
 
-def _chain(scores: ScoreSet, costs: Costs, aim: Aim, point: OperatingPoint) -> _Found:
-    found = outcome(scores, point)
+def _chain(scores: ScoreSet, costs: Costs, aim: Aim, point: Cascade) -> _Found:
+    found = decide(scores, point)
     alone = np.array([costs.alone[scores.index(model)] for model in point.models])
     spent = np.cumsum(alone)[found.stage]
     error = float(spent.std()) / len(spent) ** 0.5
     return _one(aim, point, found, float(spent.mean()), error)
 
 
-def _one(aim: Aim, point: OperatingPoint, found: Outcome, cost: float, error: float) -> _Found:
+def _one(aim: Aim, point: Cascade, found: Outcome, cost: float, error: float) -> _Found:
     right, reference = found.correct, aim.reference
     counts = (
         right.sum(),

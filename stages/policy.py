@@ -18,11 +18,10 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from cache.files import write_whole
 from cache.provenance import now, versions
-from stages import memory
+from stages.cascade import Cascade, MemoryPolicy
 from stages.fitting import trained_splits
 from stages.flatten import flatten
 from stages.hashes import Hash, hash_of
-from stages.intervals import from_ends, with_ends
 from stages.policy_format import (
     POLICY_FILE,
     POLICY_VERSIONS,
@@ -33,7 +32,7 @@ from stages.policy_format import (
 )
 from stages.score import ScoreSet
 from stages.scores import named, own, undeployable
-from stages.simulate import Cascade
+from stages.statistics import from_ends, with_ends
 
 FILE, CODE = POLICY_FILE, "cascade_policy.py"
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters")
@@ -60,7 +59,7 @@ class Deployment:
     where: str
     dataset: str
     cascade: Cascade
-    memory: memory.Policy | None
+    memory: MemoryPolicy | None
     models: tuple[dict[str, Any], ...]
     promise: dict[str, Any]
     fitted: str | None = None
@@ -76,10 +75,11 @@ class Deployment:
 
 def deployable(cascade: Cascade) -> None:
     """InputError for a rule that no application can follow."""
-    if named(cascade.score).needs_label:
+    name = str(cascade.score)
+    if named(name).needs_label:
         raise InputError("the oracle cannot be deployed: it needs the label; choose another score")
-    if own((cascade.score,)):
-        raise undeployable(cascade.score)
+    if own((name,)):
+        raise undeployable(name)
 
 
 def document(
@@ -87,7 +87,7 @@ def document(
     scores: ScoreSet,
     cascade: Cascade,
     row: dict[str, Any],
-    kept: memory.Policy | None,
+    kept: MemoryPolicy | None,
     certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What policy.toml says of a cascade that `simulate` gave this row on `scores`.
@@ -97,7 +97,7 @@ def document(
     trained = trained_splits(store, scores)
     models = [
         model_facts(store, scores, name) | {"trained_on": _trained_on(*trained[name])}
-        for name in (cascade.model_1, cascade.model_2)
+        for name in cascade.models
     ]
     rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
     found = _without_nulls(
@@ -141,7 +141,7 @@ def _identity(manifest: Manifest | None) -> dict[str, Any]:
     return {} if manifest is None else manifest.identity
 
 
-def _memory(kept: memory.Policy) -> dict[str, Any]:
+def _memory(kept: MemoryPolicy) -> dict[str, Any]:
     by = hash_of(kept.algorithm)
     return {
         "hash": by.name,
@@ -187,14 +187,14 @@ def _without_nulls(value: Any) -> Any:
 
 def code(policy: dict[str, Any]) -> str:
     """The self-contained Python file for a policy; it needs numpy alone."""
-    wanted = {"stages.deployed": ["EMBEDDED", "Cascade"]}
-    tail = ""
+    wanted = {"stages.deployed": ["EMBEDDED", "DeployedCascade"]}
+    tail = "\n\nCascade = DeployedCascade\n"
     by = hash_of(policy["memory"]["hash"]) if "memory" in policy else None
     if by is not None and not by.needs:
         function, call = _function(by)
         wanted |= {"stages.hashes.spec": ["Hash"], function.__module__: [function.__name__]}
         made = f'Hash("{by.name}", {by.bits}, {by.length}, {call})'
-        tail = f'\n\nEMBEDDED = ("{by.name}", {made}.digest_each)\n'
+        tail += f'\n\nEMBEDDED = ("{by.name}", {made}.digest_each)\n'
     version = versions()["cascade-cli"] or "(a clone)"
     return _HEADER.format(version=version) + flatten(wanted) + tail
 
@@ -272,8 +272,8 @@ def _deployment(where: str, found: dict[str, Any]) -> Deployment:
     return Deployment(
         where,
         promise["dataset"],
-        Cascade(names[0], names[1], rule["score"], rule["threshold"], rule["postcheck"]),
-        memory.Policy(kept["hash"], **limits) if kept else None,
+        Cascade.of(names, rule["score"], rule["threshold"], postcheck=rule["postcheck"]),
+        MemoryPolicy(kept["hash"], **limits) if kept else None,
         tuple(found["models"]),
         promise,
         found.get("fit", {}).get("method"),

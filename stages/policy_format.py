@@ -18,12 +18,12 @@ from typing import Any
 
 from cache.errors import nearest
 from cache.files import open_regular
+from stages.cascade import ALWAYS, NEVER, OBJECTIVES
 from stages.costs import UNITS
-from stages.intervals import share
 from stages.preprocess import INTERPOLATIONS
 from stages.questions import QUESTIONS
-from stages.rule import ALWAYS, LABEL_FREE, NEVER, SCORES
-from stages.sweep import OBJECTIVES
+from stages.softmax import LABEL_FREE, SCORES
+from stages.statistics import share
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
 POLICY_VERSIONS = (1, 2)

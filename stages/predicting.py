@@ -13,9 +13,9 @@ import numpy as np
 from cache import Store
 from stages.fitting import FitPlan
 from stages.heterogeneity import best_cascades, gains_of, measures, or_none, predictors
-from stages.intervals import with_ends
 from stages.results import save
 from stages.score import ScoreSet
+from stages.statistics import with_ends
 from stages.threshold import Question, all_pairs, cross_fitted_points
 
 Row = dict[str, Any]

@@ -16,29 +16,9 @@ import numpy as np
 
 from cache import InputError
 from cache.errors import one_of
-from stages.costs import NORMAL, Curve, Prices
-from stages.intervals import Interval, with_ends
+from stages.costs import Curve, Prices
 from stages.score import ScoreSet
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    half: float
-
-    @property
-    def low(self) -> float:
-        return self.value - self.half
-
-    @property
-    def high(self) -> float:
-        return self.value + self.half
-
-    @property
-    def ends(self) -> Interval:
-        return Interval(self.value, self.low, self.high)
+from stages.statistics import NORMAL, Interval, with_ends
 
 
 @dataclass(frozen=True)
@@ -46,34 +26,34 @@ class Bill:
     """Per request: `parts` by (component, model), whose half-widths are those of measuring, and
     `drawn`, the half-width that comes from the requests being a sample."""
 
-    parts: dict[tuple[str, str], Estimate]
+    parts: dict[tuple[str, str], Interval]
     drawn: float = 0.0
 
     @cached_property
-    def total(self) -> Estimate:
+    def total(self) -> Interval:
         value = sum(part.value for part in self.parts.values())
-        return Estimate(value, float(np.hypot(self.measured, self.drawn)))
+        return Interval.around(value, float(np.hypot(self.measured, self.drawn)))
 
     @property
     def measured(self) -> float:
         """The half-width of the total that comes from measuring."""
         return float(np.linalg.norm([part.half for part in self.parts.values()]))
 
-    def saved(self, reference: Bill) -> Estimate:
+    def saved(self, reference: Bill) -> Interval:
         """The share of the reference's cost that is saved.
 
         Errors of parts that both share, as when the reference is one of the cascade's models, are
         the same error and largely cancel: to first order, the error of ln(C/R) is Σ δ/C − δ'/R.
         """
         cost, other = self.total.value, reference.total.value
-        none = Estimate(0.0, 0.0)
+        none = Interval.around(0.0, 0.0)
         errors = [
             self.parts.get(part, none).half / cost - reference.parts.get(part, none).half / other
             for part in self.parts | reference.parts
         ]
         ratio = cost / other
         relative = np.linalg.norm([*errors, self.drawn / cost, reference.drawn / other])
-        return Estimate(1 - ratio, float(ratio * relative))
+        return Interval.around(1 - ratio, float(ratio * relative))
 
 
 @dataclass(frozen=True)
@@ -118,81 +98,59 @@ class Pricer:
         return self.scores.correct[self.scores.index(self.baseline)]
 
     def request(
-        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
-    ) -> Estimate:
+        self, models: Sequence[str], stage: np.ndarray, remembered: bool = False
+    ) -> Interval:
         """Cost per request, as `bill`."""
-        return self.bill(a, b, escalated, hit).total
+        return self.bill(models, stage, remembered).total
 
-    def model(self, name: str) -> Estimate:
+    def model(self, name: str) -> Interval:
         """Cost per request of a model alone."""
         return self._alone(name).total
 
-    def bill(
-        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None = None
-    ) -> Bill:
-        """What a request costs, part by part; in the order of the requests bool [N] `escalated`, B
-        ran, and with a memory `hit`, it answered. Hashing is no part of it where unknown."""
-        n = len(escalated)
-        to_a = np.ones(n, bool) if hit is None else ~hit
-        parts = {("forward", a): self._forward(a, to_a)}
-        drawn = 0.0
-        if b is not None:
-            parts["forward", b] = self._forward(b, escalated)
-            count = int(escalated.sum())
-            # Each request goes to B with probability p: the count's variance is n·p·(1 − p).
-            per_image = parts["forward", b].value / max(count, 1)
-            drawn = NORMAL * per_image * (count * (1 - count / n)) ** 0.5
+    def bill(self, models: Sequence[str], stage: np.ndarray, remembered: bool = False) -> Bill:
+        """What a request costs, part by part; in the order of the requests `stage` int [N], the
+        last of `models` that ran, −1 where a memory answered. Where requests are `remembered` each
+        is hashed; that is no part of the cost where unknown."""
+        n, later = len(stage), np.zeros(len(stage))
+        parts = {}
+        for j, model in enumerate(models):
+            ran = stage >= j
+            total = self._forward(model, ran)
+            parts["forward", model] = Interval.around(total.value / n, total.half / n)
+            later += ran * (total.value / max(int(ran.sum()), 1) * (j > 0))
         if self.preprocess:
-            curve = _of(a, self.prices.preprocess, "preprocessing")
-            parts["preprocess", a] = _summed(by_size(curve, 1), np.array([0, n]))
-        parts = {part: Estimate(cost.value / n, cost.half / n) for part, cost in parts.items()}
-        if hit is not None and self.hash_cost is not None:
-            parts["hash", ""] = Estimate(self.hash_cost, 0.0)
+            curve = _of(models[0], self.prices.preprocess, "preprocessing")
+            parts["preprocess", models[0]] = _summed(by_size(curve, 1), np.array([0, 1]))
+        if remembered and self.hash_cost is not None:
+            parts["hash", ""] = Interval.around(self.hash_cost, 0.0)
         if self.arrival_rate is not None:
-            parts["waiting", ""] = Estimate(self._waiting(a, b, escalated, hit), 0.0)
-        return Bill(parts, drawn / n)
+            parts["waiting", ""] = Interval.around(self._waiting(models, stage, remembered), 0.0)
+        return Bill(parts, NORMAL * float(later.std()) / n**0.5)
 
-    def _waiting(
-        self, a: str, b: str | None, escalated: np.ndarray, hit: np.ndarray | None
-    ) -> float:
+    def _waiting(self, models: Sequence[str], stage: np.ndarray, remembered: bool) -> float:
         """Idle joules per request between arrivals; none where the device is never done."""
         busy, idle_w, rate = self.prices.busy, self.prices.idle_w, self.arrival_rate
         if busy is None or idle_w is None or rate is None:
             raise ValueError("an arrival rate needs latencies and idle power")
-        for name in filter(None, (a, b)):
+        for name in models:
             _of(name, busy.forward, "latency")
         how = (self.batch_size, self.preprocess)
         latency = Pricer(self.scores, busy, *how, hash_cost=self.hash_ms)
-        seconds = latency.request(a, b, escalated, hit).value / 1e3
+        seconds = latency.request(models, stage, remembered).value / 1e3
         return idle_w * max(0.0, 1 / rate - seconds)
-
-    def staged(self, models: Sequence[str], stage: np.ndarray) -> Bill:
-        """As `bill`, where the first stage + 1 of `models` run: int [N], in order of the requests.
-
-        One model, a cascade of two or a chain of any length; without preprocessing and idle power.
-        """
-        n = len(stage)
-        parts, spent = {}, np.zeros(n)
-        for j, model in enumerate(models):
-            ran = stage >= j
-            total = self._forward(model, ran)
-            parts["forward", model] = Estimate(total.value / n, total.half / n)
-            spent += ran * (total.value / max(int(ran.sum()), 1))
-        return Bill(parts, NORMAL * float(spent.std()) / n**0.5)
 
     def compared(
         self,
-        a: str,
-        b: str,
-        escalated: np.ndarray,
+        models: Sequence[str],
+        stage: np.ndarray,
         baseline: str,
         change: Interval,
-        hit: np.ndarray | None = None,
+        remembered: bool = False,
     ) -> dict[str, Any]:
         """The flat cost fields of a cascade: as `against`, and what each model costs alone."""
-        alone = {"cost_1": self.model(a).value, "cost_2": self.model(b).value}
-        unknown = hit is not None and self.hash_cost is None and self.prices.kind != "macs"
-        bill = None if unknown else self.bill(a, b, escalated, hit)
+        alone = {f"cost_{j}": self.model(name).value for j, name in enumerate(models, 1)}
+        unknown = remembered and self.hash_cost is None and self.prices.kind != "macs"
+        bill = None if unknown else self.bill(models, stage, remembered)
         return self.against(bill, baseline, change) | alone
 
     def against(self, bill: Bill | None, baseline: str, change: Interval) -> dict[str, Any]:
@@ -202,10 +160,10 @@ class Pricer:
         reference = self._alone(baseline)
         return {
             **self.about(),
-            **with_ends("cost", None if bill is None else bill.total.ends),
+            **with_ends("cost", None if bill is None else bill.total),
             "baseline_cost": reference.total.value,
             **held_against(self.scores, baseline, change),
-            **with_ends("saved", None if bill is None else bill.saved(reference).ends),
+            **with_ends("saved", None if bill is None else bill.saved(reference)),
             "energy_j_per_request": bill and bill.total.value if joules else None,
         }
 
@@ -221,7 +179,7 @@ class Pricer:
             "cost_why": self.prices.why,
         }
 
-    def _forward(self, model: str, chosen: np.ndarray) -> Estimate:
+    def _forward(self, model: str, chosen: np.ndarray) -> Interval:
         """What a model costs in all on the requests where bool [N] holds."""
         key = model, min(self.batch_size, len(chosen))
         if key not in self._tables:
@@ -249,9 +207,17 @@ class Pricer:
 
     def _alone(self, name: str) -> Bill:
         if name not in self._bills:
-            nobody = np.zeros(len(self.scores.labels), bool)
-            self._bills[name] = self.bill(name, None, nobody)
+            self._bills[name] = self.bill((name,), np.zeros(len(self.scores.labels), np.int8))
         return self._bills[name]
+
+
+def expected(
+    cost_1: float | None, cost_2: float | None, usage: float, missed: float = 1.0
+) -> float | None:
+    """Cost per request: A runs unless a memory answers, B on its share; unknown if either is."""
+    if cost_1 is None or cost_2 is None:
+        return None
+    return missed * cost_1 + usage * cost_2
 
 
 def held_against(scores: ScoreSet, baseline: str, change: Interval) -> dict[str, Any]:
@@ -292,10 +258,10 @@ def by_size(curve: Curve, largest: int) -> np.ndarray:
     return np.stack([curve.at(sizes, bound) for bound in ("values", "low", "high")])
 
 
-def _summed(costs: np.ndarray, counts: np.ndarray) -> Estimate:
+def _summed(costs: np.ndarray, counts: np.ndarray) -> Interval:
     """Total cost of counts[k] batches of k images; measuring errs alike at all sizes."""
     value, low, high = (costs[:, : len(counts)] @ counts).tolist()
-    return Estimate(value, (high - low) / 2)
+    return Interval.around(value, (high - low) / 2)
 
 
 def _of(model: str, curves: dict[str, Curve], what: str) -> Curve:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.sweep import Ordering
+from stages.cascade import Ordering
 
 # Candidates this many standard errors beyond ε are not worth testing.
 _HOPELESS = 3.0

@@ -9,8 +9,8 @@ import numpy as np
 import cache
 from cache import InputError, Manifest, Partition, Store
 from stages import commands, lacking
+from stages.cascade import MemoryPolicy, distinct
 from stages.hash import keys_of
-from stages.memory import Policy, distinct
 from stages.score import ScoreSet, load, models_of
 from stages.simulate import Recall
 from stages.stream import Stream, requested
@@ -85,7 +85,7 @@ def recall(
     store: Store,
     scores: ScoreSet,
     stream: Stream,
-    policy: Policy,
+    policy: MemoryPolicy,
     batch_size: int = 1,
 ) -> Recall:
     """The stream's keys by the policy's hash; InputError names the command that makes them."""

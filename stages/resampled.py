@@ -1,4 +1,4 @@
-"""A search done again in each of many resamples of the fitting images, for `bootstrap.procedure`.
+"""A search done again in each of many resamples of the fitting images, for `statistics.procedure`.
 
 Every pair, rule and λ, exactly, as `allpairs.frontier` does on the images themselves. A sweep rises
 and falls only where A and B differ in being right, so each resample gathers and sums its weights
@@ -13,15 +13,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.allpairs import Costs, Rule
-from stages.bootstrap import Candidate, Choice, Chooser, choice
+from stages.cascade import Ordering, cut, gains, trusted
 from stages.frontier import Frontier, Points
 from stages.questions import Choices, Question, nearest
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import Ordering, gains
+from stages.statistics import Choice, Chooser
 
 # Ends that are dismissed together.
 _BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
+
+    `ordering` by the rule's score; `gain` int8 [N] as `sweep.gains` gives it; `correct_a` bool [N].
+    """
+
+    ordering: Ordering
+    gain: np.ndarray
+    correct_a: np.ndarray
+
+
+def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
+    """The candidate, number c, with the λ that in this bag (int32 [N]) sends its first k on."""
+    ordering, seen = candidate.ordering, weights > 0
+    limit = ordering.subset(seen).limit(int(np.count_nonzero(seen[ordering.order[:k]])))
+    escalated = np.empty(len(weights), bool)
+    escalated[ordering.order] = ~trusted(ordering.score, ordering.values, limit)
+    right = candidate.correct_a.view(np.int8) + escalated * candidate.gain
+    return Choice(c, cut(ordering.score, limit), right.astype(bool), escalated)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from cache import InputError
+from stages.cascade import distinct
 from stages.datasets import Source
 from stages.hashes import Hash, hash_of
-from stages.memory import distinct
 from stages.prefetch import default_workers, prefetch
 
 Progress = Callable[[int, int], None]

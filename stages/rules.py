@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
+from stages.cascade import OBJECTIVES
 from stages.deferral import (
     FINALS,
     RULES,
@@ -31,11 +32,10 @@ from stages.deferral.decided import Objective, fitting_images
 from stages.deferral.inputs import Sides
 from stages.deferral.rules import SCORES_ONLY
 from stages.fitting import FitPlan
-from stages.intervals import Interval, with_ends
 from stages.pricing import NO_COST, Pricer, asked, held_against
 from stages.results import save
 from stages.score import ScoreSet
-from stages.sweep import OBJECTIVES
+from stages.statistics import Interval, with_ends
 
 Row = dict[str, Any]
 Team = tuple[int, ...]
@@ -244,7 +244,7 @@ def _compared(decided: Decided, reported: ScoreSet, pricer: Pricer | None) -> Ro
         "cost_1": sum(pricer.model(name).value for name in first),
         "cost_2": pricer.model(last).value,
     }
-    bill = pricer.staged(decided.models, stage)
+    bill = pricer.bill(decided.models, stage)
     return pricer.against(bill, pricer.baseline or baseline, change) | alone
 
 

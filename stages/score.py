@@ -24,7 +24,7 @@ from stages import lacking
 from stages.extra_scores import Columns, column
 from stages.logits import Parts, cached
 from stages.read_only import kept
-from stages.rule import LABEL_FREE, NonFiniteError, scores_of
+from stages.softmax import LABEL_FREE, NonFiniteError, scores_of
 from stages.telling import sound, unfinished_copy
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again

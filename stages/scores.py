@@ -1,4 +1,4 @@
-"""Every score by its name: those of `stages.rule`, and those that installed packages add.
+"""Every score by its name: those of `stages.softmax`, and those that installed packages add.
 
 A package's score needs logits only, so it serves everything that one of the rule's own does, but
 for a policy file, which must stand alone.
@@ -20,7 +20,7 @@ from cache import InputError
 from cache.errors import one_of
 from stages import plugins
 from stages.plugins import Added, Extras, extras, misfit
-from stages.rule import LABEL_FREE, SCORES, Score, scores_of
+from stages.softmax import LABEL_FREE, SCORES, Score, scores_of
 
 # A name stands in paths and in lists that commas separate.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")

@@ -13,18 +13,18 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.amounts import amount, budget
-from stages.bootstrap import procedure
+from stages.cascade import Cascade, decide
 from stages.crossfit_search import CrossFitted, Progress, cross_fitted
 from stages.fitting import FitPlan, held_out
 from stages.found import Found, Space, find
 from stages.judged import Fitted, Judge, Row
-from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer, asked
 from stages.questions import ACCURACY, CERTIFY, COST, Question, single
 from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
 from stages.spending import costs_of
+from stages.statistics import procedure
 from stages.tested import Test
 from stages.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
 
@@ -38,7 +38,7 @@ class Answer:
     which `reached` says of the baseline. `selected`: the reported images had a part in the choice.
     The rest as in `Verdict`."""
 
-    point: OperatingPoint
+    point: Cascade
     fitted: Fitted
     target: str | None
     baseline: str
@@ -88,7 +88,7 @@ class Search:
         return find(scores, costs, self.space, self.threads)
 
     @property
-    def point(self) -> OperatingPoint:
+    def point(self) -> Cascade:
         return self.decided.point
 
     @cached_property
@@ -146,7 +146,7 @@ class Search:
             point = test.path[test.passed - 1]
             # Models alone are tested by themselves: one may pass that is no dearer than the path's.
             if reached and self.question.kind != COST and self._no_dearer(alone, point):
-                point = OperatingPoint((self.reported.models[alone],))
+                point = Cascade.of((self.reported.models[alone],))
             word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
         else:
             row = self._row()
@@ -155,7 +155,7 @@ class Search:
         about = (matched, reached, selected, needed, chose, near)
         return Answer(point, fitted, word, baseline, *about)
 
-    def _no_dearer(self, model: int, point: OperatingPoint) -> bool:
+    def _no_dearer(self, model: int, point: Cascade) -> bool:
         """On the fitting images."""
         return float(self.found.prices[model]) <= self.did(point).cost
 
@@ -195,10 +195,10 @@ class Search:
             self.found.right[row] / len(self.plan.scores.labels), float(self.found.cost[row])
         )
 
-    def did(self, point: OperatingPoint) -> Fitted:
+    def did(self, point: Cascade) -> Fitted:
         """On the fitting images."""
-        found = outcome(self.plan.scores, point)
-        bill = self.pricer.staged(point.models, found.stage)
+        found = decide(self.plan.scores, point)
+        bill = self.pricer.bill(point.models, found.stage)
         return Fitted(found.accuracy, bill.total.value)
 
     @cached_property
@@ -371,9 +371,9 @@ def _promised(search: Search, certified: Certified) -> Answer:
     """What is certified, held against the reference; where nothing is, the reference itself."""
     point, reference = certified.point, certified.reference
     if point is None or certified.deployment is None:
-        point = OperatingPoint((reference,))
+        point = Cascade.of((reference,))
         return Answer(point, search.did(point), CANNOT_TELL, reference)
-    found = outcome(search.plan.scores, point)
+    found = decide(search.plan.scores, point)
     fitted = Fitted(found.accuracy, certified.deployment.cost)
     selected = search.plan.method == "hold-out"
     return Answer(point, fitted, MEETS, reference, selected=selected)

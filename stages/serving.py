@@ -12,21 +12,21 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from cache import InputError
+from stages.cascade import Cascade, MemoryPolicy, Outcome, Table
 from stages.datasets import Source
+from stages.deployed import CascadeRuntime
 from stages.energy.meter import Idle, Meter, Reading
 from stages.energy.windows import idle_of
 from stages.inference import Pictures, Runner, synchroniser
-from stages.memory import Policy, Table
 from stages.preprocess import Preprocessing
-from stages.rule import NonFiniteError, takes_b, trusted
 from stages.scores import named, own
-from stages.simulate import Cascade
+from stages.softmax import NonFiniteError
 
 WARM_UP = 10
 BLOCKS = 10
@@ -39,116 +39,55 @@ Inputs = Mapping[Preprocessing, Any]
 Progress = Callable[[int, int], None]
 
 
-class _NanError(Exception):
-    """`model` gave a NaN or infinite logit on this row of a batch."""
-
-    def __init__(self, model: str, row: int) -> None:
-        super().__init__(f"{model}, row {row}")
-        self.model, self.row = model, row
-
-
 @dataclass(frozen=True)
 class LiveMemory:
     """A table of answers in front of a cascade; `digest` gives pictures' keys, uint8 [n, L]."""
 
-    policy: Policy
+    policy: MemoryPolicy
     digest: Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-@dataclass(frozen=True)
-class LiveCascade:
-    """Two runners and the rule between them; without a second one, the first alone."""
+class LiveCascade(CascadeRuntime):
+    """A cascade with a runner for each of its models."""
 
-    cascade: Cascade
-    first: Runner
-    second: Runner | None
-    memory: LiveMemory | None = None
+    def __init__(
+        self, cascade: Cascade, runners: Sequence[Runner], memory: LiveMemory | None = None
+    ) -> None:
+        self.cascade, self.runners, self.memory = cascade, runners, memory
+        names = [stage.score or "maxp" for stage in cascade.stages]
+        rules = [(named(name), limit) for name, limit in zip(names, cascade.limits, strict=False)]
+        digest = None if memory is None else memory.digest
+        super().__init__(names, rules, cascade.postcheck, digest)
 
-    @property
-    def runners(self) -> list[Runner]:
-        return [runner for runner in (self.first, self.second) if runner is not None]
+    def answer(self, batch: _Batch, table: Table[int]) -> Outcome:
+        return self.run(self.runners, batch, batch.pictures, table)
 
-    def answer(self, inputs: Inputs, labels: np.ndarray) -> Answers:
-        """One batch: `inputs` [n, C, h, w] on the device, labels [n] for the oracle only."""
-        score = named(self.cascade.score)
-        batch = inputs[self.first.preprocessing]
-        every = np.arange(len(labels))
-        out, s_a = self._scored(self.cascade.model_1, self.first, batch, labels, every)
-        out |= {"s_a": s_a, "s_b": np.full(len(labels), np.nan)}
-        for name in ("escalated", "took_b", "hit"):
-            out[name] = np.zeros(len(labels), bool)
-        if self.second is None:
-            return out
-        out["escalated"] = ~trusted(score, s_a, self.cascade.limit)
-        to_b = np.flatnonzero(out["escalated"])
-        if len(to_b):
-            rest = inputs[self.second.preprocessing]
-            rest = rest if len(to_b) == len(labels) else rest[to_b]
-            b, s_b = self._scored(self.cascade.model_2, self.second, rest, labels, to_b)
-            taken = takes_b(score, s_a[to_b], s_b, self.cascade.postcheck)
-            out["s_b"][to_b] = s_b
-            out["took_b"][to_b] = taken
-            out["prediction"][to_b[taken]] = b["prediction"][taken]
-        return out
-
-    def recall(self, batch: _Batch, labels: np.ndarray, table: Table[int]) -> Answers:
-        """One batch with the memory in front: hits run nothing, misses are stored if trusted."""
-        if self.memory is None:
-            return self.answer(batch.inputs, labels)
-        keys = self.memory.digest(batch.pictures)
-        found = [table.look_up(key) for key in keys]
-        misses = np.flatnonzero([answer is None for answer in found])
-        out = _empty(len(labels))
-        out["hit"][:] = True
-        out["prediction"][:] = [-1 if answer is None else answer for answer in found]
-        if len(misses):
-            inputs = batch.inputs
-            if len(misses) < len(labels):
-                inputs = {group: each[misses] for group, each in inputs.items()}
-            fresh = self.answer(inputs, labels[misses])
-            for name in out:
-                out[name][misses] = fresh[name]
-            self._remember(table, keys[misses], fresh)
-        return out
-
-    def _remember(self, table: Table[int], keys: np.ndarray, fresh: Answers) -> None:
-        trust = self.memory.policy.trust if self.memory else None
-        by = np.where(fresh["took_b"], fresh["s_b"], fresh["s_a"])
-        score = named(self.cascade.score)
-        store = np.ones(len(by), bool) if trust is None else trusted(score, by, trust)
-        for i in np.flatnonzero(store):
-            table.store(keys[i], int(fresh["prediction"][i]))
-
-    def _scored(
-        self, name: str, runner: Runner, batch: Any, labels: np.ndarray, rows: np.ndarray
-    ) -> tuple[Answers, np.ndarray]:
-        """Answers and scores for the batch, whose pictures are these rows of the request."""
+    def scored(self, stage: int, model: Runner, batch: _Batch) -> Answers:
+        name = self.names[stage]
         try:
-            out = runner.answers(batch, *own((self.cascade.score,)))
+            out = model.answers(batch.of(model.preprocessing), *own((name,)))
         except NonFiniteError as error:
-            raise _NanError(name, int(rows[error.row])) from error
-        if named(self.cascade.score).needs_label:
-            return out, (out["prediction"] == labels[rows]).astype(np.float64)
-        return out, out[self.cascade.score]
+            source, i = batch.source, batch.rows[error.row]
+            raise InputError(
+                f"{self.cascade.models[stage]} gives a NaN or infinite logit on {source.dataset}/"
+                f"{source.split} sample {i}: check its weights, or use --precision fp32"
+            ) from error
+        if named(name).needs_label:
+            right = out["prediction"] == batch.source.labels[batch.rows]
+            out[name] = right.astype(np.float64)
+        return out
 
 
 @dataclass(frozen=True)
 class Served:
-    """Per request [N], in their order: `escalated`, `took_b` and `hit` (answered by the memory)
-    bool, `prediction` int32, `s_a` and `s_b` float64 (NaN where A or B did not run); per batch [B]:
+    """Per request [N], in their order, the label and what was answered; per batch [B]:
     `latency_ms` (input resident on the device → answers on the host, hashing included) of every
     time it ran, `weight` one over how often that was, `started` the batch's first request (None: in
     order), and `preprocess_ms` (decode, resize, upload).
     `windows` holds the meters' readings, one list per block, and how many requests each covers."""
 
-    ids: np.ndarray
     labels: np.ndarray
-    escalated: np.ndarray
-    took_b: np.ndarray
-    prediction: np.ndarray
-    s_a: np.ndarray
-    s_b: np.ndarray
-    hit: np.ndarray
+    outcome: Outcome
     latency_ms: np.ndarray
     preprocess_ms: np.ndarray
     batch_size: int
@@ -159,11 +98,7 @@ class Served:
     @property
     def ms_per_request(self) -> float:
         """Mean latency; a quick block that ran more often in its window counts once."""
-        return float((self.latency_ms * self.weight).sum()) / len(self.ids)
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.prediction == self.labels).mean())
+        return float((self.latency_ms * self.weight).sum()) / len(self.labels)
 
 
 @dataclass
@@ -171,7 +106,7 @@ class _Tally:
     """What one contender has done so far."""
 
     table: Table[int]
-    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
     started: list[int] = field(default_factory=list)
@@ -180,11 +115,26 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Batch:
+    """Images of a source, by their `rows` int [n] in it, of a batch that is resident from `start`
+    on; a part of it is cut out only for the model that runs on it."""
+
+    source: Source
     start: int
-    stop: int
+    rows: np.ndarray
     inputs: Inputs
     preprocess_ms: float
     pictures: Sequence[np.ndarray] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: np.ndarray) -> _Batch:
+        return replace(self, rows=self.rows[rows])
+
+    def of(self, group: Preprocessing) -> Any:
+        """Input [n, C, h, w] on the device."""
+        whole = self.inputs[group]
+        return whole if len(self) == len(whole) else whole[self.rows - self.start]
 
 
 def serve_all(
@@ -212,21 +162,21 @@ def serve_all(
     by_group = {runner.preprocessing: runner for runner in runners}
     cut = _blocks(n, batch_size, pictures, blocks)
     keep = any(live.memory is not None for live in contenders.values())
-    [first] = _resident(pictures, by_group, cut[0][:1], keep, sync)
-    _warm_up(first, source, contenders)
+    [first] = _resident(source, pictures, by_group, cut[0][:1], keep, sync)
+    _warm_up(first, contenders)
     if idle is None:
         idle = idle_of(meters, window_s, sync)
     tallies = {
-        name: _Tally(Table(live.memory.policy if live.memory else Policy("none")))
+        name: _Tally(Table(live.memory.policy if live.memory else MemoryPolicy("none")))
         for name, live in contenders.items()
     }
     preprocess_ms: list[float] = []
     shuffle = random.Random(_SEED)
     for spans in cut:
-        batches = _resident(pictures, by_group, spans, keep, sync)
+        batches = _resident(source, pictures, by_group, spans, keep, sync)
         preprocess_ms += [batch.preprocess_ms for batch in batches]
         for name in shuffle.sample(sorted(contenders), len(contenders)):
-            _window(tallies[name], contenders[name], source, batches, meters, idle, sync, window_s)
+            _window(tallies[name], contenders[name], batches, meters, idle, sync, window_s)
         progress(spans[-1][1], n)
     return {
         name: _served(tally, source, n, batch_size, preprocess_ms)
@@ -246,6 +196,7 @@ def _blocks(
 
 
 def _resident(
+    source: Source,
     pictures: Pictures[Preprocessing],
     by_group: Mapping[Preprocessing, Runner],
     spans: Sequence[tuple[int, int]],
@@ -261,14 +212,14 @@ def _resident(
         inputs = {group: by_group[group].upload(pixels[group]) for group in pixels}
         sync()
         took = (time.perf_counter_ns() - begun) / 1e6
-        batches.append(_Batch(start, stop, inputs, took, raw if keep else ()))
+        rows, raw = np.arange(start, stop), raw if keep else []
+        batches.append(_Batch(source, start, rows, inputs, took, raw))
     return batches
 
 
 def _window(
     tally: _Tally,
     live: LiveCascade,
-    source: Source,
     batches: Sequence[_Batch],
     meters: Sequence[Meter],
     idle: Sequence[Idle],
@@ -278,7 +229,7 @@ def _window(
     """One contender's block: the first pass gives the answers, all passes latency and joules."""
     requests, begun = 0, len(tally.latency_ms)
     if _builds_kernels(live, batches[0]):
-        _pass(live, source, batches, tally.table.copy(), sync)
+        _pass(live, batches, tally.table.copy(), sync)
     with ExitStack() as stack:
         windows = [
             stack.enter_context(meter.window(sync, rest))
@@ -287,14 +238,13 @@ def _window(
         ends = time.perf_counter() + window_s
         while not requests or (meters and time.perf_counter() < ends):
             table = tally.table.copy() if meters else tally.table  # each pass finds the same
-            for out, lap_ms in _pass(live, source, batches, table, sync):
+            for out, lap_ms in _pass(live, batches, table, sync):
                 tally.latency_ms.append(lap_ms)
-                for name in _COLUMNS if not requests else ():
-                    tally.columns.setdefault(name, []).append(out[name])
+                tally.outcomes += [] if requests else [out]
             if not requests:
                 after = table
             tally.started += [batch.start for batch in batches]
-            requests += batches[-1].stop - batches[0].start
+            requests += sum(map(len, batches))
     tally.table = after
     laps = len(tally.latency_ms) - begun
     tally.weight += [len(batches) / laps] * laps
@@ -308,46 +258,25 @@ def _builds_kernels(live: LiveCascade, batch: _Batch) -> bool:
     cuDNN takes milliseconds for a layer to meet a shape, and the images that go to B make shapes
     that no warm-up can know.
     """
-    return live.first.device.type == "cuda" and batch.stop - batch.start > 1
-
-
-_COLUMNS = ("escalated", "took_b", "prediction", "s_a", "s_b", "hit")
-
-
-def _empty(n: int) -> Answers:
-    """The columns of n requests, before anything has answered."""
-    out: Answers = {name: np.zeros(n, bool) for name in ("escalated", "took_b", "hit")}
-    out |= {name: np.full(n, np.nan) for name in ("s_a", "s_b")}
-    return out | {"prediction": np.full(n, -1, np.int32)}
+    return live.runners[0].device.type == "cuda" and len(batch) > 1
 
 
 def _pass(
     live: LiveCascade,
-    source: Source,
     batches: Sequence[_Batch],
     table: Table[int],
     sync: Callable[[], None],
-) -> list[tuple[Answers, float]]:
+) -> list[tuple[Outcome, float]]:
     done = []
     for batch in batches:
         begun = time.perf_counter_ns()
-        out = _answer(live, batch, source, table)
+        out = live.answer(batch, table)
         sync()
         done.append((out, (time.perf_counter_ns() - begun) / 1e6))
     return done
 
 
-def _answer(live: LiveCascade, batch: _Batch, source: Source, table: Table[int]) -> Answers:
-    try:
-        return live.recall(batch, source.labels[batch.start : batch.stop], table)
-    except _NanError as error:
-        raise InputError(
-            f"{error.model} gives a NaN or infinite logit on {source.dataset}/{source.split} "
-            f"sample {batch.start + error.row}: check its weights, or use --precision fp32"
-        ) from error
-
-
-def _warm_up(first: _Batch, source: Source, contenders: Mapping[str, LiveCascade]) -> None:
+def _warm_up(first: _Batch, contenders: Mapping[str, LiveCascade]) -> None:
     """Every model at a whole batch and at one image: no timed request pays for a first call."""
     runners = {id(one): one for live in contenders.values() for one in live.runners}
     for runner in runners.values():
@@ -356,20 +285,20 @@ def _warm_up(first: _Batch, source: Source, contenders: Mapping[str, LiveCascade
             runner.logits(batch)
             runner.logits(batch[:1])
     for live in contenders.values():
-        _answer(live, first, source, Table(Policy("none")))
+        live.answer(first, Table(MemoryPolicy("none")))
 
 
 def _served(
     tally: _Tally, source: Source, n: int, batch_size: int, preprocess_ms: Sequence[float]
 ) -> Served:
+    labels, outcome = source.labels[:n], Outcome.joined(tally.outcomes)
     return Served(
-        ids=np.arange(n),
-        labels=source.labels[:n],
+        labels,
+        replace(outcome, correct=outcome.prediction == labels),
         latency_ms=np.array(tally.latency_ms),
         weight=np.array(tally.weight),
         started=np.array(tally.started),
         preprocess_ms=np.array(preprocess_ms),
         batch_size=batch_size,
         windows=tuple(tally.windows),
-        **{name: np.concatenate(chunks) for name, chunks in tally.columns.items()},
     )

@@ -7,65 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from cache import InputError, Store
-from stages.intervals import Interval, Paired, change, from_ends, paired, share, with_ends
-from stages.memory import Policy, Remembered, remember, size_bytes
-from stages.pricing import NO_COST, Pricer, asked, held_against
+from cache import Store
+from stages.cascade import (
+    Cascade,
+    Limit,
+    MemoryPolicy,
+    Outcome,
+    Remembered,
+    decide,
+    remember,
+    size_bytes,
+    trusted,
+)
+from stages.pricing import NO_COST, Pricer, asked, expected, held_against
 from stages.results import save
-from stages.rule import ORACLE_THRESHOLD, Threshold, takes_b, trusted
 from stages.score import ScoreSet
 from stages.scores import named
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """Which models, and how they decide. `threshold` is None for the oracle."""
-
-    model_1: str
-    model_2: str
-    score: str = "maxp"
-    threshold: Threshold | None = None
-    postcheck: bool = False
-
-    @property
-    def limit(self) -> Threshold:
-        if named(self.score).needs_label:
-            return ORACLE_THRESHOLD
-        if self.threshold is None:
-            raise InputError(f"a cascade by {self.score} needs a λ: give a number, always or never")
-        return self.threshold
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Per request [N]: `escalated` bool, B ran; `took_b` bool, its answer was taken; `prediction`
-    int32; `correct` bool; `hit` bool, a memory answered, None without one."""
-
-    escalated: np.ndarray
-    took_b: np.ndarray
-    prediction: np.ndarray
-    correct: np.ndarray
-    hit: np.ndarray | None = None
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.correct.mean())
-
-    @property
-    def usage(self) -> float:
-        """B's share of all requests."""
-        return float(self.escalated.mean())
-
-
-def simulate(scores: ScoreSet, cascade: Cascade) -> Simulation:
-    """Decide every image of the split by the rule."""
-    a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
-    score = named(cascade.score)
-    s_a, s_b = scores.score(cascade.score, a), scores.score(cascade.score, b)
-    escalated = ~trusted(score, s_a, cascade.limit)
-    took_b = escalated & takes_b(score, s_a, s_b, cascade.postcheck)
-    prediction = np.where(took_b, scores.predictions[b], scores.predictions[a])
-    return Simulation(escalated, took_b, prediction, prediction == scores.labels)
+from stages.statistics import Interval, Paired, change, from_ends, paired, share, with_ends
 
 
 @dataclass(frozen=True)
@@ -74,7 +32,7 @@ class Recall:
     uint8 [U, L]; `seen` bool [N], whether the request's sample came before; `batch_size` requests
     are looked up together."""
 
-    policy: Policy
+    policy: MemoryPolicy
     codes: np.ndarray
     keys: np.ndarray
     seen: np.ndarray
@@ -86,33 +44,24 @@ class Recall:
 
 
 def recalled(
-    scores: ScoreSet, cascade: Cascade, plain: Simulation, recall: Recall
-) -> tuple[Simulation, Remembered]:
+    scores: ScoreSet, cascade: Cascade, plain: Outcome, recall: Recall
+) -> tuple[Outcome, Remembered]:
     """The same requests with a memory: a hit returns what the storing request was answered."""
-    storable = _storable(scores, cascade, plain, recall.policy.trust)
+    trust, storable = recall.policy.trust, np.ones(len(scores.labels), bool)
+    if trust is not None:
+        storable = trusted(named(str(cascade.score)), plain.score, Limit.of(trust))
     found = remember(recall.codes, recall.keys, storable, recall.policy, recall.batch_size)
-    prediction = np.where(found.hit, plain.prediction[found.source], plain.prediction)
-    outcome = Simulation(
-        plain.escalated & ~found.hit,
-        plain.took_b & ~found.hit,
+    given = np.where(found.hit, found.source, np.arange(len(storable)))
+    prediction = plain.prediction[given]
+    outcome = Outcome(
+        np.where(found.hit, -1, plain.stage),
+        np.where(found.hit, -1, plain.answered),
         prediction,
+        np.where(found.hit, np.nan, plain.scores),
         prediction == scores.labels,
         found.hit,
     )
     return outcome, found
-
-
-def _storable(
-    scores: ScoreSet, cascade: Cascade, plain: Simulation, trust: float | None
-) -> np.ndarray:
-    """bool [N]: the score of the model that gave the answer reaches `trust`."""
-    if trust is None:
-        return np.ones(len(scores.labels), bool)
-    s_a, s_b = (
-        scores.score(cascade.score, scores.index(model))
-        for model in (cascade.model_1, cascade.model_2)
-    )
-    return trusted(named(cascade.score), np.where(plain.took_b, s_b, s_a), trust)
 
 
 def run(
@@ -129,10 +78,18 @@ def run(
     `request` tells apart what else was asked for (the stream's name, say).
     """
     row = figures(scores, cascade, fit, pricer, recall)
-    memory = recall and [str(recall.policy), recall.batch_size]
-    told = {"cascade": str(cascade), "fit": fit, "memory": memory, "cost": asked(pricer)}
+    told = _request(cascade, recall) | {"fit": fit, "cost": asked(pricer)}
     save(store, "simulate", scores, told | (request or {}), [row])
     return row
+
+
+def _request(cascade: Cascade, recall: Recall | None) -> dict[str, Any]:
+    """As every version has spelled it: the same question asked again replaces its result."""
+    a, b = cascade.models
+    rule = f"score={cascade.score!r}, threshold={cascade.limits[0].threshold!r}"
+    told = f"Cascade(model_1={a!r}, model_2={b!r}, {rule}, postcheck={cascade.postcheck!r})"
+    memory = recall and [str(recall.policy).replace("MemoryPolicy", "Policy", 1), recall.batch_size]
+    return {"cascade": told, "memory": memory}
 
 
 def figures(
@@ -148,7 +105,7 @@ def figures(
     λ was cross-fitted, what is to be told of each image once (HONEST). Of other requests, and with
     a memory, the accuracy is less than this λ's by as much as it flatters each image once.
     """
-    plain = outcome = simulate(scores, cascade)
+    plain = outcome = decide(scores, cascade)
     memory = NO_MEMORY
     if recall is not None:
         outcome, found = recalled(scores, cascade, plain, recall)
@@ -178,8 +135,7 @@ def _less(row: dict[str, Any], flattery: float) -> dict[str, Any]:
 
 def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:
     """What one would deploy alone where λ was given: of equals A."""
-    pair = (cascade.model_1, cascade.model_2)
-    return max(pair, key=lambda name: float(scores.accuracy[scores.index(name)]))
+    return max(cascade.models, key=lambda name: float(scores.accuracy[scores.index(name)]))
 
 
 NO_MEMORY: dict[str, Any] = {
@@ -208,8 +164,8 @@ NO_MEMORY: dict[str, Any] = {
 def _memory_row(
     scores: ScoreSet,
     cascade: Cascade,
-    plain: Simulation,
-    outcome: Simulation,
+    plain: Outcome,
+    outcome: Outcome,
     found: Remembered,
     recall: Recall,
     pricer: Pricer | None,
@@ -223,7 +179,7 @@ def _memory_row(
     hash_cost = None if pricer is None else pricer.hash_cost
     per_miss = None
     if pricer is not None:
-        per_miss = pricer.request(cascade.model_1, cascade.model_2, plain.escalated).value
+        per_miss = pricer.request(cascade.models, plain.stage).value
     return {
         "memory": policy.algorithm,
         "memory_size": policy.size,
@@ -249,7 +205,7 @@ def _memory_row(
 
 def priced(
     cascade: Cascade,
-    outcome: Simulation,
+    outcome: Outcome,
     pricer: Pricer | None,
     baseline: str,
     change: Interval,
@@ -258,8 +214,7 @@ def priced(
     that one would deploy alone."""
     if pricer is None:
         return NO_COST
-    models = (cascade.model_1, cascade.model_2)
-    return pricer.compared(*models, outcome.escalated, baseline, change, outcome.hit)
+    return pricer.compared(cascade.models, outcome.stage, baseline, change, outcome.hit is not None)
 
 
 NO_FIT: dict[str, Any] = {
@@ -279,16 +234,16 @@ HONEST = tuple(
 )
 
 
-def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str, Any]:
+def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> dict[str, Any]:
     """The contract's keys, but for costs."""
-    a, b = scores.index(cascade.model_1), scores.index(cascade.model_2)
+    a, b = map(scores.index, cascade.models)
     macs_1, macs_2 = (scores.manifests[m].provenance.get("macs") for m in (a, b))
     return {
         "split": scores.split,
-        "model_1": cascade.model_1,
-        "model_2": cascade.model_2,
+        "model_1": cascade.models[0],
+        "model_2": cascade.models[1],
         "score": cascade.score,
-        "threshold": cascade.threshold,
+        "threshold": cascade.limits[0].threshold,
         "postcheck": cascade.postcheck,
         "n": len(scores.labels),
         **with_ends("accuracy", share_of(outcome.correct, scores.sample_ids)),
@@ -299,7 +254,9 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Simulation) -> dict[str
         "accuracy_2": float(scores.accuracy[b]),
         "macs_1": macs_1,
         "macs_2": macs_2,
-        "macs_per_request": _expected(macs_1, macs_2, outcome),
+        "macs_per_request": expected(
+            macs_1, macs_2, outcome.usage(), float((outcome.stage >= 0).mean())
+        ),
     }
 
 
@@ -323,11 +280,3 @@ def _worth(sample_ids: np.ndarray) -> int:
     often an image is asked (Kish 1965)."""
     times = np.unique(sample_ids, return_counts=True)[1]
     return max(1, round(int(times.sum()) ** 2 / int((times**2).sum())))
-
-
-def _expected(cost_1: float | None, cost_2: float | None, outcome: Simulation) -> float | None:
-    """Cost per request: A runs unless the memory answers, B on its share; unknown if either is."""
-    if cost_1 is None or cost_2 is None:
-        return None
-    missed = 1.0 if outcome.hit is None else float(1 - outcome.hit.mean())
-    return missed * cost_1 + outcome.usage * cost_2

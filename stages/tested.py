@@ -10,11 +10,11 @@ import numpy as np
 
 from stages import path
 from stages.allpairs import Costs, Rule
-from stages.intervals import Paired, change, images_needed, least, most, paired
-from stages.operating import OperatingPoint, Outcome, outcome
+from stages.cascade import Cascade, Outcome, decide
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, COST, MATCH, Question
 from stages.score import ScoreSet
+from stages.statistics import Paired, change, images_needed, least, most, paired
 from stages.verdict import CANNOT_TELL, MISSES
 
 
@@ -30,7 +30,7 @@ class Test:
     table: Sequence[Rule]
     question: Question
     matched: int | None = None
-    chains: Sequence[OperatingPoint] = ()
+    chains: Sequence[Cascade] = ()
     threads: int | None = None
 
     @property
@@ -38,7 +38,7 @@ class Test:
         return self.question.value or 0.0
 
     @cached_property
-    def path(self) -> list[OperatingPoint]:
+    def path(self) -> list[Cascade]:
         m, n = self.matched or 0, len(self.naming.labels)
         right, below = self.naming.correct[m], float(self.costs.alone[m])
         aims: dict[str, Callable[[], path.Aim]] = {
@@ -57,8 +57,8 @@ class Test:
                 return count
         return len(self.path)
 
-    def _passes(self, point: OperatingPoint) -> bool:
-        found, sure = outcome(self.testing, point), self.question.sure
+    def _passes(self, point: Cascade) -> bool:
+        found, sure = decide(self.testing, point), self.question.sure
         if self.question.kind == MATCH:
             return self._no_worse(found.correct)
         if self.question.kind == ACCURACY:
@@ -74,19 +74,19 @@ class Test:
         limit = change(self.against(correct), 2 * self.question.sure - 1).low
         return limit > -self.question.within
 
-    def _most_cost(self, point: OperatingPoint, found: Outcome) -> float:
+    def _most_cost(self, point: Cascade, found: Outcome) -> float:
         """The upper limit of its cost: of how often B runs, exactly, and of measuring."""
         sure, n = self.question.sure, len(found.stage)
-        bill = self.pricer.staged(point.models, found.stage)
+        bill = self.pricer.bill(point.models, found.stage)
         if len(point.models) == 2:
             ran = int((found.stage > 0).sum())
             more = (most(ran, n, 1 - sure) - ran / n) * self.pricer.model(point.models[1]).value
             return bill.total.value + float(np.hypot(more, bill.measured))
         return bill.total.high
 
-    def short(self, point: OperatingPoint) -> tuple[str, int | None]:
+    def short(self, point: Cascade) -> tuple[str, int | None]:
         """Whether what passed no test surely misses, else about how many images would tell."""
-        found, sure = outcome(self.testing, point), self.question.sure
+        found, sure = decide(self.testing, point), self.question.sure
         if self.question.kind == MATCH:
             against, within = self.against(found.correct), self.question.within
             if change(against, 2 * sure - 1).high <= -within:
@@ -96,7 +96,7 @@ class Test:
             right, n = int(found.correct.sum()), len(found.correct)
             misses = most(right, n, 1 - sure) < self._value
         else:
-            misses = self.pricer.staged(point.models, found.stage).total.low > self._value
+            misses = self.pricer.bill(point.models, found.stage).total.low > self._value
         return (MISSES if misses else CANNOT_TELL), None
 
     def single(self) -> tuple[int, bool]:
@@ -104,7 +104,7 @@ class Test:
         cheapest that does (within a cost, the most accurate); where none does, the one to match, or
         the most accurate. Of equals the cheaper one."""
         prices, right = self.costs.alone, self.testing.correct.sum(axis=1)
-        models = [OperatingPoint((name,)) for name in self.testing.models]
+        models = [Cascade.of((name,)) for name in self.testing.models]
         passing = np.array([m == self.matched or self._passes(p) for m, p in enumerate(models)])
         rows = np.flatnonzero(passing) if passing.any() else np.arange(len(models))
         most = self.question.kind == COST or not passing.any()

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from cache import Store
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, gains
 from stages.crossfit_pairs import Decided, Folds
 from stages.fitting import FitPlan
-from stages.intervals import Paired, change, from_ends, share, with_ends
 from stages.pricing import NO_COST, Pricer, asked
 from stages.results import save
-from stages.rule import LABEL_FREE, Score, Threshold
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.simulate import HONEST, Cascade, priced, simulate
-from stages.sweep import Fit, Ordering, fit, gains
+from stages.simulate import HONEST, priced
+from stages.softmax import LABEL_FREE, Score
+from stages.statistics import Paired, change, from_ends, share, with_ends
 
 Row = dict[str, Any]
 Pair = tuple[int, int]
@@ -65,13 +65,13 @@ def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
     cascade = cascade_of(row)
     found = from_ends("accuracy_change", row)
     baseline = pricer.baseline or row["baseline"]
-    return priced(cascade, simulate(reported, cascade), pricer, baseline, found)
+    return priced(cascade, decide(reported, cascade), pricer, baseline, found)
 
 
 def cascade_of(row: Row) -> Cascade:
     """The cascade that an operating point stands for."""
-    names = ("model_1", "model_2", "score", "threshold", "postcheck")
-    return Cascade(**{name: row[name] for name in names})
+    models, limit = (row["model_1"], row["model_2"]), Limit.of(row["threshold"])
+    return Cascade.of(models, row["score"], limit, postcheck=row["postcheck"])
 
 
 def all_pairs(models: Sequence[str]) -> list[Pair]:
@@ -88,7 +88,7 @@ def fitted_point(
     postcheck: bool,
     objective: str,
     baseline: np.ndarray | None = None,
-) -> tuple[Threshold, Row]:
+) -> tuple[Limit, Row]:
     """One pair's fitted λ, and the fields that say how it came about; where it was cross-fitted
     also what images without a part in it say."""
     question = Question((score,), (postcheck,), (objective,))
@@ -97,7 +97,7 @@ def fitted_point(
     about = ("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage")
     names = [*about, "threshold_low", "threshold_high", "baseline"]
     names += HONEST if plan.method == "cross-fit" else ()
-    return row["threshold"], {key: row[key] for key in names}
+    return Limit.of(row["threshold"]), {key: row[key] for key in names}
 
 
 def operating_points(
@@ -183,12 +183,10 @@ class _First:
             baselines = np.stack(pair if baseline is None else [baseline])
             decided = self.held_out.decide(gain, pair[0], baselines, question.objectives)
         for objective, point in fit(self.fitting, gain, question.objectives).items():
-            threshold, low, high = self._threshold(self.fitting, point)
-            k = self.reporting.escalated(threshold)
+            limit = self._limit(point)
+            k = self.reporting.escalated(limit)
             row = self._row(b, postcheck, objective, reported_gain, k, *alone) | {
-                "threshold": threshold,
-                "threshold_low": low,
-                "threshold_high": high,
+                **limit.columns(),
                 **_shares("fit_", self.plan.scores, self.a, point.k, point.gain),
             }
             yield row | honest(decided.get(objective)), decided.get(objective)
@@ -203,14 +201,12 @@ class _First:
         s_a, s_b = scores.score(name, self.a), scores.score(name, b)
         return gains(self.score, correct[self.a], correct[b], s_a, s_b, postcheck)
 
-    def _threshold(
-        self, fitting: Ordering, point: Fit
-    ) -> tuple[Threshold, float | None, float | None]:
-        threshold, low, high = fitting.interval(point.k)
+    def _limit(self, point: Fit) -> Limit:
+        limit = self.fitting.limit(point.k)
         if self.grid is None:
-            return threshold, low, high
-        first = (fitting.escalated_by(self.grid) == point.k).argmax()
-        return float(self.grid[first]), low, high
+            return limit
+        first = (self.fitting.escalated_by(self.grid) == point.k).argmax()
+        return replace(limit, kind=AT, value=float(self.grid[first]))
 
     def _row(
         self,
@@ -232,9 +228,7 @@ class _First:
             "score": self.score.name,
             "postcheck": postcheck,
             "objective": objective,
-            "threshold": None,
-            "threshold_low": None,
-            "threshold_high": None,
+            **Limit.of(None).columns(),
             **with_ends("accuracy", share(right, n)),
             **with_ends("usage", share(k, n)),
             "baseline": baseline,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.amounts import amount, budget, interval
-from stages.operating import OperatingPoint
+from stages.cascade import Cascade
 from stages.questions import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
 
 Row = dict[str, Any]
@@ -31,7 +31,7 @@ class Verdict:
     cheaper single model, where it nearly does; `asked`, the baseline is not the search's."""
 
     question: Question
-    point: OperatingPoint
+    point: Cascade
     row: Row
     target: str
     reached: bool = True

@@ -20,11 +20,11 @@ from running import DIGITS, ROOT, cascade, needs_shared
 torch = pytest.importorskip("torch")
 pytest.importorskip("imagehash")
 
-from benchmarks import against_data, against_original, differences, hashing, original, vectorised  # noqa: E402  # noqa: E402
+from benchmarks import against_data, against_original, differences, hashing, original, vectorised  # noqa: E402
 from benchmarks.original import NAMES, Scored  # noqa: E402
 from cache import InputError, Store  # noqa: E402
 from stages.heterogeneity import matrix  # noqa: E402
-from stages.rule import scores_of  # noqa: E402
+from stages.softmax import scores_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(4)

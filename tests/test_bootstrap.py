@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from stages.bootstrap import Candidate, Choice, choice, procedure
-from stages.rule import SCORES
-from stages.sweep import Ordering
+from stages.cascade import Ordering
+from stages.resampled import Candidate, choice
+from stages.softmax import SCORES
+from stages.statistics import Choice, procedure
 
 
 def candidate(rng, n, levels=6, name="maxp"):
@@ -121,7 +122,7 @@ def test_memory_is_bounded_by_chunks_and_changes_nothing(monkeypatch):
     finally:
         tracemalloc.stop()
     assert peak < 40e6  # 400 resamples at once take 10 MB an array, and there are five
-    monkeypatch.setattr("stages.bootstrap._CHUNK_BYTES", 1)
+    monkeypatch.setattr("stages.statistics.bootstrap._CHUNK_BYTES", 1)
     again = procedure(most_accurate(candidates), baseline, resamples=400)
     assert again.accuracy == found.accuracy
     assert np.array_equal(again.chosen, found.chosen)

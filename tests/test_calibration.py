@@ -16,7 +16,7 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 from stages.calibration import augrc, aurc, calibrate, fit_temperature, quality, reliability
 from stages.logits import whole
-from stages.rule import NonFiniteError
+from stages.softmax import NonFiniteError
 
 RANKED = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30)
 

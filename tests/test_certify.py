@@ -19,14 +19,13 @@ from benchmarks.populations import IMAGENET, real
 from cache import InputError
 from stages.allpairs import rules
 from stages.bounds import betting, betting_images, binomial, binomial_images
+from stages.cascade import ALWAYS, NEVER, Cascade, Ordering, decide, trusted
 from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import Deployment, _slack, certify_sweeps, parts
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
-from stages.operating import OperatingPoint, outcome
 from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
-from stages.rule import ALWAYS, NEVER, SCORES, trusted
-from stages.sweep import Ordering
+from stages.softmax import SCORES
 
 A_SCORE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 ROWS = st.lists(
@@ -384,7 +383,7 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
 
     for caps in ({}, {"usage": 0.0}, {"cost": 10.0}, {"usage": 0.3, "cost": 10.0}):
         found = certified(**caps)
-        assert found.point == OperatingPoint(("m2",))
+        assert found.point == Cascade.of(("m2",))
         about = found.about()
         assert list(about) == KEYS
         assert about["feasible"]
@@ -406,7 +405,7 @@ def test_what_is_promised_is_deployed():
     found = shortlist.certified(Promise(Limits(0.03, 0.1, "betting")))
     assert (found.safest, found.certificate.why) == (None, None)
     assert found.deployment.cost < 10.0
-    here, wanted = outcome(population.scores, found.point), population.scores.correct[2]
+    here, wanted = decide(population.scores, found.point), population.scores.correct[2]
     assert found.deployment.usage == here.usage()
     assert found.deployment.lost == (wanted & ~here.correct).mean()
     assert found.deployment.difference == pytest.approx(wanted.mean() - here.accuracy)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.cascade import ALWAYS, NEVER
 from stages.chains import Chain, ChainSolver, chain_candidates
 from stages.prefix_tree import PrefixTree
-from stages.rule import ALWAYS, NEVER, SCORES
+from stages.softmax import SCORES
 
 A_SCORE = st.sampled_from([0.0, 0.25, math.nextafter(0.25, 1), 0.5, 0.75, 1.0])
 THREE_SCORES = st.tuples(A_SCORE, A_SCORE, A_SCORE)
@@ -106,8 +107,8 @@ def test_thresholds_decide_as_their_point_says(name, postcheck, images, costs):
     """From the middle of their intervals, and from the included ends."""
     chain, n = _chain(name, images, costs, postcheck), len(images)
     for point in ChainSolver(chain).hull():
-        included = (point.low_a, point.low_b) if name == "entropy" else (point.high_a, point.high_b)
-        middle = (point.threshold_a, point.threshold_b)
+        included = [each.low if name == "entropy" else each.high for each in point.limits]
+        middle = [each.threshold for each in point.limits]
         ends = tuple(m if e is None else e for m, e in zip(middle, included, strict=True))
         said = (point.cost * n, point.accuracy * n, point.usage_b * n, point.usage_c * n)
         for pair in (middle, ends):
@@ -182,7 +183,7 @@ def test_a_chain_that_never_needs_c_is_its_pair():
     correct = np.stack([rng.random(n) < scores[0], rng.random(n) < 0.9, np.zeros(n, bool)])
     hull = ChainSolver(Chain.of(SCORES["maxp"], scores, correct, (1, 2, 3))).hull()
     assert {point.usage_c for point in hull} == {0.0}
-    assert {point.threshold_b for point in hull} == {NEVER}
+    assert {point.limits[1].threshold for point in hull} == {NEVER}
     swept = {
         (400 + 2 * k.sum(), np.where(k, correct[1], correct[0]).sum())
         for k in (scores[0] < level for level in (*np.unique(scores[0]), 2.0))

@@ -14,6 +14,7 @@ from scipy import stats
 from cache import Store
 from stages import costs, score
 from stages.allpairs import rules
+from stages.cascade import Cascade, decide
 from stages.check import Checked, _holm, check, fewer
 from stages.deployed import read_policy
 from stages.fitting import FitPlan
@@ -21,9 +22,9 @@ from stages.found import Space
 from stages.policy import _promise
 from stages.pricing import Pricer
 from stages.questions import BEST, Question
-from stages.rule import scores_of
 from stages.search import Search
-from stages.simulate import HONEST, NO_FIT, Cascade, figures, simulate
+from stages.simulate import HONEST, NO_FIT, figures
+from stages.softmax import scores_of
 from stages.threshold import fitted_point
 
 N = 400
@@ -102,7 +103,7 @@ def test_false_alarms_keep_the_stated_rate(alpha, changes):
 
 def test_resampled_images_of_a_real_simulation_pass(toy):
     scores = score.load(toy, "toy", "test")
-    outcome = simulate(scores, Cascade("small", "large", "maxp", 0.8, True))
+    outcome = decide(scores, Cascade.of(("small", "large"), "maxp", 0.8, postcheck=True))
     rng, found = np.random.default_rng(1), 0
     for _ in range(500):
         one, two = (drawn(rng, outcome.correct, outcome.escalated) for _ in range(2))
@@ -130,7 +131,7 @@ def priced_by_macs(scores):
 
 def of_a_pair(scores, plan):
     threshold, fit = fitted_point(scores, plan, scores.models[:2], "maxp", False, "best")
-    return scores, Cascade(*scores.models[:2], "maxp", threshold), fit
+    return scores, Cascade.of(scores.models[:2], "maxp", threshold), fit
 
 
 def of_a_search(scores, plan, question=None):
@@ -143,7 +144,9 @@ def of_a_search(scores, plan, question=None):
     row, _ = search.answer()
     keys = (*NO_FIT, *HONEST) if search.plan.method == "cross-fit" else NO_FIT
     fit = NO_FIT | {key: row[key] for key in keys if key in row}
-    found = Cascade(*point.models, point.score, point.limits[0][0], point.postcheck)
+    found = Cascade.of(
+        point.models, point.score, point.limits[0].threshold, postcheck=point.postcheck
+    )
     return search.reported, found, fit
 
 

@@ -57,7 +57,7 @@ def _right(scores, point, i):
     if not b:
         return bool(scores.correct[a][i])
     images = naive.images_of(scores.of_images(np.array([i])), a, b[0], point.score)
-    _, _, answer = naive.decide(point.score, images[0], point.limits[0][0], point.postcheck)
+    _, _, answer = naive.decide(point.score, images[0], point.limits[0].threshold, point.postcheck)
     return answer == scores.labels[i]
 
 

@@ -20,7 +20,7 @@ from stages.deferral import FINALS, RULES, Outputs, Pair, compare
 from stages.deferral.learned import features, predicted_gains
 from stages.fitting import REPEATS, FitPlan, folds
 from stages.logits import together, whole
-from stages.rule import NonFiniteError, scores_of
+from stages.softmax import NonFiniteError, scores_of
 from stages.threshold import Question, operating_points
 
 OBJECTIVES = ("best", "1se")

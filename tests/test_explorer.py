@@ -22,6 +22,7 @@ from scipy.stats import binom
 from cache import Partition, Store, write_partition
 from cache.schema import samples_table
 from stages import costs, fitting, report, score
+from stages.cascade import Cascade, Ordering, decide, trusted
 from stages.certify import Limits
 from stages.costs import some_macs
 from stages.datasets import fingerprint, open_split
@@ -29,9 +30,7 @@ from stages.fitting import FitPlan
 from stages.report import curves, packing
 from stages.report.certified import Certifying
 from stages.report.explorer import clustered
-from stages.rule import SCORES, trusted
-from stages.simulate import Cascade, simulate
-from stages.sweep import Ordering
+from stages.softmax import SCORES
 
 NAMES = ("maxp", "difference", "entropy")
 COST = {"small": 2.0, "large": 9.0, "other": 4.0}
@@ -114,7 +113,7 @@ def test_every_corner_is_the_cascade_at_its_threshold(made):
     seen = 0
     for (a, b, name, post), corners, _ in sweeps(facts, arrays):
         for limit, k, right, won in corners:
-            found = simulate(reported, Cascade(a, b, name, limit, post))
+            found = decide(reported, Cascade.of((a, b), name, limit, postcheck=post))
             assert (found.escalated.sum(), found.correct.sum()) == (k, right)
             assert (found.correct & ~reference).sum() == won
             seen += 1
@@ -388,9 +387,9 @@ def test_thinned_sweeps_are_off_by_what_they_say():
         ):
             worst = 0.0
             for k in range(901):
-                limit = group.ordering.interval(k)[0]
+                limit = group.ordering.limit(k).threshold
                 pair = (MODELS[group.a], MODELS[b])
-                right = simulate(scores, Cascade(*pair, name, limit, post)).correct.sum()
+                right = decide(scores, Cascade.of(pair, name, limit, postcheck=post)).correct.sum()
                 worst = max(worst, abs(right - np.interp(k, group.k, one.right)))
             assert one.off == pytest.approx(worst)
             assert one.off > 0
@@ -432,7 +431,7 @@ def test_classes_and_images_are_those_of_a_naive_loop(made):
     assert len(arrays["detail_mark"]) >= 36  # every cascade's best at least
     for d, number in enumerate(arrays["detail_mark"].tolist()):
         (a, b, name, post), mark = flat[number]
-        found = simulate(reported, Cascade(a, b, name, threshold_of(mark), post))
+        found = decide(reported, Cascade.of((a, b), name, threshold_of(mark), postcheck=post))
         row_a = reported.index(a)
         for c in range(count):
             inside = reported.labels == c
@@ -573,5 +572,5 @@ def test_forty_models_on_fifty_thousand_images_fit_into_ten_megabytes(tmp_path):
     for i, (pick, corners, _) in enumerate(sweeps(facts, arrays)):
         if i % 997 == 0:
             limit, k, right, _ = corners[len(corners) // 3]
-            found = simulate(reported, Cascade(*pick[:3], limit, pick[3]))
+            found = decide(reported, Cascade.of(pick[:2], pick[2], limit, postcheck=pick[3]))
             assert (found.escalated.sum(), found.correct.sum()) == (k, right)

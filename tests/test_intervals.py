@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, bootstrap
 
-from stages.intervals import (
+from stages.statistics import (
     FEW,
     Paired,
     change,

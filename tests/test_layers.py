@@ -19,10 +19,17 @@ LAYERS = {
 OURS = {*LAYERS, "tests", "benchmarks", "tools"}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
 CPU_ONLY = (
-    *("cache", "stages.rule", "stages.sweep", "stages.score", "stages.fitting", "stages.threshold"),
+    *(
+        "cache",
+        "stages.cascade",
+        "stages.softmax",
+        "stages.score",
+        "stages.fitting",
+        "stages.threshold",
+    ),
     *("stages.heterogeneity", "stages.simulate", "stages.results", "stages.importing"),
     *("stages.policy", "stages.check", "stages.publish", "stages.wide", "stages.deployed"),
-    *("stages.deferral", "stages.calibration", "stages.bootstrap"),
+    *("stages.deferral", "stages.calibration", "stages.statistics"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
     *("stages.models", "stages.datasets", "stages.report", "stages.reproduce.figures"),
     *("stages.plugins", "stages.scores", "stages.extra_scores", "stages.energy"),

@@ -23,10 +23,10 @@ from running import (
 from sklearn.metrics import precision_recall_fscore_support
 
 from cache import InputError, Store, find, read_table
+from stages.cascade import Cascade, decide
 from stages.datasets import open_split
-from stages.rule import SCORES, scores_of
 from stages.score import load as load_scores
-from stages.simulate import Cascade, simulate
+from stages.softmax import SCORES, scores_of
 
 torch = pytest.importorskip("torch")
 
@@ -101,9 +101,9 @@ def dense_thresholds(scores, name, count=LAMBDAS):
 
 def cascades(scores, name, pair=(A, B)):
     if SCORES[name].needs_label:
-        return [Cascade(*pair, name)]
+        return [Cascade.of(pair, name)]
     return [
-        Cascade(*pair, name, float(limit), postcheck)
+        Cascade.of(pair, name, float(limit), postcheck=postcheck)
         for limit in dense_thresholds(scores, name)
         for postcheck in (False, True)
     ]
@@ -158,10 +158,12 @@ def test_other_batches_differ_within_noise_only(name, batch, limit, batched):
 def test_without_replay_it_is_the_same(single):
     """The runner that remembers its batches changes nothing."""
     scores, source = scores_in(single), open_split("digits", "test")
-    one = Cascade(A, B, "entropy", float(dense_thresholds(scores, "entropy")[10]), True)
+    one = Cascade.of(
+        (A, B), "entropy", float(dense_thresholds(scores, "entropy")[10]), postcheck=True
+    )
     served = serve(source, LiveCascade(one, runner(A), runner(B)))
     assert agreement(served, scores, one)["differences"] == []
-    expected = simulate(scores, one)
+    expected = decide(scores, one)
     np.testing.assert_array_equal(served.prediction, expected.prediction)
     np.testing.assert_array_equal(served.escalated, expected.escalated)
     assert served.accuracy == expected.accuracy
@@ -169,7 +171,7 @@ def test_without_replay_it_is_the_same(single):
 
 def served_by(scores, one):
     """What a live run that agrees exactly would give."""
-    found = simulate(scores, one)
+    found = decide(scores, one)
     n = len(scores.labels)
     s_a, s_b = scores.score(one.score, 0), scores.score(one.score, 1)
     times = np.ones(n)
@@ -191,7 +193,7 @@ def served_by(scores, one):
 @pytest.fixture
 def case(single):
     scores = scores_in(single)
-    one = Cascade(A, B, "maxp", float(dense_thresholds(scores, "maxp")[8]), True)
+    one = Cascade.of((A, B), "maxp", float(dense_thresholds(scores, "maxp")[8]), postcheck=True)
     return scores, one, served_by(scores, one)
 
 
@@ -262,7 +264,7 @@ def test_other_weights_are_refused_and_other_models_found(single, tmp_path):
     args = ("-m1", A, "-m2", B, "-w1", file, "-t", 0.5, "--cache", single)
     assert f"the cache holds {A} with weights" in cascade("live", *args).refusal
     scores = scores_in(single)
-    one = Cascade(A, B, "maxp", 0.9)
+    one = Cascade.of((A, B), "maxp", 0.9)
     swapped = LiveCascade(one, runner("digits_wide"), runner(B))
     found = agreement(serve(open_split("digits", "test"), swapped, 64), scores, one)
     assert found["outside_noise"] > 50
@@ -287,7 +289,7 @@ def test_other_images_under_the_same_name_are_refused(tmp_path):
 
 def test_the_classification_report_is_right(single):
     source = open_split("digits", "test")
-    served = serve(source, LiveCascade(Cascade(A, "", threshold="never"), runner(A), None), 64)
+    served = serve(source, LiveCascade(Cascade.of((A,)), runner(A), None), 64)
     report = classification(served, source.class_names)
     precision, recall, f1, support = precision_recall_fscore_support(
         source.labels, served.prediction, zero_division=0
@@ -432,8 +434,8 @@ def test_one_model_alone_needs_no_cache(tmp_path):
 def test_a_limit(limit, n, batched):
     args = ("-t", "0.95", "--limit", limit, "--batch-size", 64, "--cache", batched, "--json")
     found = live(*args).json
-    one = Cascade(A, B, "maxp", 0.95)
-    expected = simulate(scores_in(batched), one)
+    one = Cascade.of((A, B), "maxp", 0.95)
+    expected = decide(scores_in(batched), one)
     assert found["n"] == found["agreement"]["n"] == found["agreement"]["simulated"]["n"] == n
     assert found["accuracy"] == expected.correct[:n].mean()
     assert found["agreement"]["simulated"]["accuracy"] == expected.correct[:n].mean()
@@ -508,7 +510,7 @@ def test_the_failing_sample_is_named_in_a_batch(monkeypatch):
 
     monkeypatch.setattr(Runner, "logits", broken)
     with pytest.raises(InputError, match=r"digits_separable gives .* on digits/test sample 37:"):
-        serve(source, LiveCascade(Cascade(A, B, "maxp", 0.5), runner(A), runner(B)), 16)
+        serve(source, LiveCascade(Cascade.of((A, B), "maxp", 0.5), runner(A), runner(B)), 16)
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from virtual_time import Clock  # noqa: E402
 
 from cache import Store, find, read_table  # noqa: E402
 from stages import energy, profile, serving  # noqa: E402
+from stages.cascade import Cascade  # noqa: E402
 from stages.datasets import open_split  # noqa: E402
 from stages.energy import NoMeter, open_meters  # noqa: E402
 from stages.energy.meter import Measured, Meter, Sensor  # noqa: E402
 from stages.live import energy_summary, latency_summary  # noqa: E402
 from stages.preprocess import Preprocessing  # noqa: E402
 from stages.serving import BLOCKS, LiveCascade, serve_all  # noqa: E402
-from stages.simulate import Cascade  # noqa: E402
 
 IDLE_W, HOST_W = 40.0, 100.0
 A, B = DIGITS[0], DIGITS[3]
@@ -83,9 +83,9 @@ class Bench:
         a, b = self.runner("a", *FAST), self.runner("b", *SLOW)
         pictures = np.stack([INPUT.pixels(self.source.read(i)) for i in range(len(self.source))])
         limit = float(np.quantile(brightness(pictures), share))
-        alone = Cascade("a", "", threshold="never")
+        alone = Cascade.of(("a",))
         return {
-            "cascade": LiveCascade(Cascade("a", "b", "maxp", limit), a, b),
+            "cascade": LiveCascade(Cascade.of(("a", "b"), "maxp", limit), a, b),
             "a": LiveCascade(alone, a, None),
             "b": LiveCascade(alone, b, None),
         }

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.margins import compared, noise_of
-from stages.rule import SCORES, scores_of
+from stages.softmax import SCORES, scores_of
 
 TENTHS = st.integers(0, 10).map(lambda i: i / 10)
 BOTH = st.lists(st.tuples(TENTHS, TENTHS), min_size=1, max_size=25)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache import InputError
-from stages.memory import Policy, Table, distinct, remember, size_bytes
+from stages.cascade import MemoryPolicy, Table, distinct, remember, size_bytes
 
 
 def naive(keys, storable, size, radius, batch):
@@ -59,7 +59,7 @@ def streams(draw):
 def test_every_policy_equals_a_dictionary_loop(stream, size, radius, batch):
     keys, storable = stream
     unique, codes = distinct(keys)
-    policy = Policy("dhash", size, radius)
+    policy = MemoryPolicy("dhash", size, radius)
     found = remember(codes, unique, storable, policy, batch)
     expected, entries = naive([tuple(map(int, key)) for key in keys], storable, size, radius, batch)
     assert found.source.tolist() == expected
@@ -78,12 +78,12 @@ def test_distinct_keys_and_places(stream):
 def test_the_first_stored_answer_is_the_one_returned():
     keys = np.array([[1], [1], [1]], np.uint8)
     unique, codes = distinct(keys)
-    found = remember(codes, unique, np.array([False, True, True]), Policy("dhash"))
+    found = remember(codes, unique, np.array([False, True, True]), MemoryPolicy("dhash"))
     assert found.source.tolist() == [-1, -1, 1]
 
 
 def test_a_copied_table_forgets_nothing_and_shares_nothing():
-    table = Table(Policy("dhash", size=2, radius=1))
+    table = Table(MemoryPolicy("dhash", size=2, radius=1))
     one, other = np.array([0], np.uint8), np.array([255], np.uint8)
     table.store(one, 7)
     copy = table.copy()
@@ -99,7 +99,7 @@ def test_a_copied_table_forgets_nothing_and_shares_nothing():
 )
 def test_policies_out_of_range_are_refused(options, words):
     with pytest.raises(InputError, match=words):
-        Policy("dhash", **options)
+        MemoryPolicy("dhash", **options)
 
 
 def test_size_counts_keys_and_answers():

@@ -15,10 +15,10 @@ from scipy.stats import binomtest
 from test_intervals import _exact
 
 from stages.allpairs import Costs, rules
+from stages.cascade import Cascade, decide
 from stages.costs import Curve, Prices
 from stages.fitting import FitPlan, held_out
 from stages.found import Space
-from stages.operating import OperatingPoint, outcome
 from stages.path import matching, path, reaching, within
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, BEST, COST, MATCH, Question
@@ -65,7 +65,7 @@ def _front(points):
 
 
 def _of(scores, costs, point):
-    found = outcome(scores, point)
+    found = decide(scores, point)
     alone = [costs[scores.index(name)] for name in point.models]
     shares = [found.usage(j) for j in range(len(alone))]
     error = 0.0
@@ -152,7 +152,7 @@ def _passes(question, scores, costs, point, reference):
     if question.kind == COST:
         if len(point.models) == 1:
             return cost <= question.value
-        ran = int((outcome(scores, point).stage > 0).sum())
+        ran = int((decide(scores, point).stage > 0).sum())
         most = binomtest(ran, n).proportion_ci(level, "exact").high
         b = costs[scores.index(point.models[1])]
         return cost + (most - ran / n) * b <= question.value
@@ -197,7 +197,7 @@ def test_the_answer_is_the_last_that_passes_in_a_loop(question):
         alone = [
             i for i, name in enumerate("abc")
             if (question.kind == MATCH and i == m)
-            or _passes(question, testing, costs, OperatingPoint((name,)), reference)
+            or _passes(question, testing, costs, Cascade.of((name,)), reference)
         ]  # fmt: skip
         right = testing.correct.sum(axis=1)
         cheapest = min(alone, key=lambda i: (costs[i], -right[i]), default=None)
@@ -230,7 +230,7 @@ def _told(question, scores, point, m, reference):
     """Of what passed no test."""
     if point.models == ("abc"[m],):
         return MEETS
-    right = outcome(scores, point).correct.astype(int)
+    right = decide(scores, point).correct.astype(int)
     d = right - reference
     level = 2 * question.sure - 1
     upper = -_lower(int((d < 0).sum()), int((d > 0).sum()), len(d), level)
@@ -246,7 +246,7 @@ def test_one_split_is_held_out():
     assert sorted([*plan.scores.sample_ids, *testing.sample_ids]) == list(range(200))
     assert search.reported.sample_ids.tolist() == testing.sample_ids.tolist()
     row, _ = search.answer()
-    found = outcome(testing, search.point)
+    found = decide(testing, search.point)
     assert (row["n"], row["accuracy"]) == (140, found.correct.mean())
     assert search.crossfitted is None
 

@@ -28,11 +28,11 @@ from running import cascade
 from cache import InputError, Partition, iter_logits, load, write_partition
 from cache.schema import hashes_schema
 from stages import costs, policy, requests, score
+from stages.cascade import Cascade, MemoryPolicy, decide
 from stages.deployed import read_policy
 from stages.flatten import flatten
 from stages.hashes import HASHES
-from stages.memory import Policy
-from stages.simulate import Cascade, recalled, run, simulate
+from stages.simulate import recalled, run
 from stages.stream import make
 
 if sys.version_info >= (3, 11):
@@ -161,7 +161,7 @@ def answered(toy, tmp_path_factory):
 def simulated(store, deployed):
     """What `simulate` says of a policy, image by image."""
     scores = score.load(store, "toy", "test", PAIR)
-    outcome = simulate(scores, deployed.cascade)
+    outcome = decide(scores, deployed.cascade)
     if deployed.memory is not None:
         recall = requests.recall(store, scores, make(N), deployed.memory, BATCH)
         outcome, _ = recalled(scores, deployed.cascade, outcome, recall)
@@ -253,9 +253,9 @@ def test_cross_fitted_policy_promises_its_own_use_and_the_accuracy_of_others(tmp
 def test_hash_of_another_library_is_left_to_the_application(toy, tmp_path):
     """phash needs imagehash: the file takes a digest, and says so where none is given."""
     scores = score.load(toy, "toy", "test", PAIR)
-    chosen = Cascade("small", "large", "maxp", 0.8)
+    chosen = Cascade.of(("small", "large"), "maxp", 0.8)
     row = run(toy, scores, chosen)
-    policy.write(tmp_path, policy.document(toy, scores, chosen, row, Policy("phash")))
+    policy.write(tmp_path, policy.document(toy, scores, chosen, row, MemoryPolicy("phash")))
     module = imported(tmp_path)
     with pytest.raises(ValueError, match="pass the hash phash"):
         module.Cascade.load(tmp_path)

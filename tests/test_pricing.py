@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from running import cascade
 
 from cache import InputError
-from stages import costs, pricing
+from stages import costs
+from stages.cascade import Cascade, decide
 from stages.costs import Curve, Prices
-from stages.intervals import Interval
 from stages.pricing import NO_COST, Pricer, held_against
-from stages.simulate import Cascade, priced, run, simulate
+from stages.simulate import priced, run
+from stages.statistics import Interval
 
 Z = 1.959964
 CURVE = st.lists(st.tuples(st.integers(1, 40), st.floats(0.1, 50)), min_size=1, max_size=5).map(
@@ -58,6 +59,15 @@ def cost_of_batch(points, n):
     raise ValueError(n)
 
 
+PAIR = ("small", "large")
+
+
+def stages(escalated, hit=None):
+    """Which of the two ran last, −1 where a memory answered."""
+    stage = np.asarray(escalated).astype(np.int8)
+    return stage if hit is None else np.where(hit, -1, stage)
+
+
 def naive(a, b, escalated, size, hit=None, hashing=0.0):
     """Mean cost per request, batch by batch."""
     total = 0.0
@@ -83,15 +93,15 @@ def test_a_request_costs_what_its_batches_cost(a, b, requests, size, remembers):
     hit = np.array([where == "hit" for where in requests]) if remembers else None
     forward = {"small": curve(a), "large": curve(b)}
     one = pricer(forward, batch_size=size, hash_cost=0.25)
-    found = one.request("small", "large", escalated, hit)
+    found = one.request(PAIR, stages(escalated, hit), hit is not None)
     assert found.value == pytest.approx(naive(a, b, escalated, size, hit, 0.25))
-    alone = one.request("small", None, np.zeros(len(escalated), bool))
+    alone = one.request(("small",), np.zeros(len(escalated), bool))
     assert alone.value == pytest.approx(naive(a, {1: 0.0}, np.zeros(len(escalated)), size))
 
 
 def test_at_batch_1_it_is_a_plus_usage_times_b():
     escalated = np.arange(40) % 5 == 0
-    found = pricer(flat(small=2.0, large=7.0)).request("small", "large", escalated)
+    found = pricer(flat(small=2.0, large=7.0)).request(PAIR, stages(escalated))
     assert found.value == pytest.approx(2 + 0.2 * 7)
 
 
@@ -100,17 +110,17 @@ def test_small_batches_of_b_cost_more_than_full_ones():
     forward = {"small": curve({1: 1.0}), "large": curve({1: 5.0, 10: 8.0})}
     spread, together = np.arange(100) % 10 == 0, np.arange(100) < 10
     one = pricer(forward, batch_size=10)
-    assert one.request("small", "large", spread).value == pytest.approx(1 + 10 * 5 / 100)
-    assert one.request("small", "large", together).value == pytest.approx(1 + 8 / 100)
+    assert one.request(PAIR, stages(spread)).value == pytest.approx(1 + 10 * 5 / 100)
+    assert one.request(PAIR, stages(together)).value == pytest.approx(1 + 8 / 100)
 
 
 def test_preprocessing_is_added_when_asked_for():
     made = {"decoding": flat(small=0.5)}
     escalated = np.arange(10) < 5
     forward = flat(small=2.0, large=6.0)
-    with_it = pricer(forward, preprocess=True, **made).request("small", "large", escalated)
+    with_it = pricer(forward, preprocess=True, **made).request(PAIR, stages(escalated))
     assert with_it.value == pytest.approx(2 + 0.5 * 6 + 0.5)
-    without = pricer(forward, **made).request("small", "large", escalated)
+    without = pricer(forward, **made).request(PAIR, stages(escalated))
     assert without.value == pytest.approx(5)
 
 
@@ -120,10 +130,10 @@ def test_a_device_that_waits_draws_its_idle_power():
     forward, escalated = flat(small=1.0, large=4.0), np.arange(10) < 5
     what = {"kind": "joules", "busy": busy, "idle_w": 8.0}
     for rate, extra in ((10.0, 0.07 * 8), (100.0, 0.0), (100 / 3, 0.0)):
-        found = pricer(forward, arrival_rate=rate, **what).request("small", "large", escalated)
+        found = pricer(forward, arrival_rate=rate, **what).request(PAIR, stages(escalated))
         assert found.value == pytest.approx(3 + extra)
     what |= {"decoding": flat(small=0.25), "preprocess": True}
-    found = pricer(forward, arrival_rate=10.0, **what).request("small", "large", escalated)
+    found = pricer(forward, arrival_rate=10.0, **what).request(PAIR, stages(escalated))
     assert found.value == pytest.approx(3 + 0.25 + 0.065 * 8)
 
 
@@ -133,7 +143,7 @@ def test_a_device_that_hashes_waits_less():
     escalated, hit = np.arange(10) < 5, np.arange(10) >= 8
     what = {"kind": "joules", "busy": busy, "idle_w": 8.0, "hash_cost": 0.1, "hash_ms": 2.0}
     made = pricer(flat(small=1.0, large=4.0), arrival_rate=10.0, **what)
-    found = made.request("small", "large", escalated, hit)
+    found = made.request(PAIR, stages(escalated, hit), True)
     assert found.value == pytest.approx(0.8 + 2 + 0.1 + 0.07 * 8)
 
 
@@ -157,11 +167,11 @@ def test_a_model_without_the_costs_that_are_asked_for_is_named():
     nobody = np.zeros(10, bool)
     one = pricer(flat(small=1, large=2), preprocess=True, decoding=flat(large=1))
     with pytest.raises(InputError, match="preprocessing of small is not known"):
-        one.request("small", "large", nobody)
+        one.request(PAIR, stages(nobody))
     busy = prices(flat(small=1.0))
     what = {"kind": "joules", "busy": busy, "idle_w": 1.0, "arrival_rate": 1.0}
     with pytest.raises(InputError, match="latency of large is not known"):
-        pricer(flat(small=1, large=2), **what).request("small", "large", nobody)
+        pricer(flat(small=1, large=2), **what).request(PAIR, stages(nobody))
 
 
 # --- the baseline --------------------------------------------------------------------------------
@@ -181,7 +191,7 @@ def test_held_against_a_model(baseline):
     """Costs and accuracy are the model's own; the change is told as it was found."""
     right, cost = dict(zip(MODELS, (6, 9, 8), strict=True)), {"small": 1, "large": 9, "other": 5}
     one = Pricer(accuracies(right.values()), prices(flat(**cost)))
-    row = one.compared("small", "large", np.arange(10) < 5, baseline, CHANGE)
+    row = one.compared(PAIR, stages(np.arange(10) < 5), baseline, CHANGE)
     assert (row["baseline"], row["baseline_accuracy"]) == (baseline, right[baseline] / 10)
     assert row["baseline_cost"] == cost[baseline]
     assert row["saved"] == pytest.approx(1 - 5.5 / cost[baseline])
@@ -213,7 +223,7 @@ def test_the_intervals_of_cost_and_saving_cover_them(baseline):
         seen = {name: value * (1 + error * rng.normal()) for name, value in truth.items()}
         forward = {name: curve({1: value}, Z * error) for name, value in seen.items()}
         one = Pricer(scores, prices(forward), baseline=baseline)
-        row = one.compared("small", "large", rng.random(n) < 0.3, baseline, CHANGE)
+        row = one.compared(PAIR, stages(rng.random(n) < 0.3), baseline, CHANGE)
         for key in hits:
             hits[key] += row[f"{key}_low"] <= expected[key] <= row[f"{key}_high"]
     for key, count in hits.items():
@@ -224,7 +234,7 @@ def test_a_shared_error_cancels_in_what_is_saved():
     """All of the cost is B's own: however badly it is measured, nothing is saved."""
     forward = {"small": curve({1: 1e-9}), "large": curve({1: 3.0}, 0.5)}
     one = pricer(forward)
-    row = one.compared("small", "large", np.ones(10, bool), "large", CHANGE)
+    row = one.compared(PAIR, stages(np.ones(10, bool)), "large", CHANGE)
     assert row["saved"] == pytest.approx(0, abs=1e-6)
     assert row["saved_high"] - row["saved_low"] < 1e-6
     assert row["cost_high"] - row["cost_low"] == pytest.approx(3.0)
@@ -237,7 +247,7 @@ def test_pricing_changes_nothing_but_the_cost_fields(small_cache):
     from stages.score import load
 
     scores = load(small_cache, "toy", "test")
-    one = Cascade("small", "large", "maxp", 0.5, True)
+    one = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
     plain = run(small_cache, scores, one)
     rich = run(small_cache, scores, one, pricer=Pricer(scores, prices(flat(small=1, large=9))))
     assert plain.keys() == rich.keys()
@@ -283,8 +293,8 @@ def test_without_any_cost_all_fields_are_null(small_cache):
 
 def test_an_oracle_is_priced_by_its_mistakes():
     scores = random_scores(np.random.default_rng(1), 50)
-    one = Cascade("small", "large", "oracle")
-    found = simulate(scores, one)
+    one = Cascade.of(("small", "large"), "oracle")
+    found = decide(scores, one)
     row = priced(one, found, Pricer(scores, prices(flat(small=1, large=2))), "large", CHANGE)
     assert row["cost"] == pytest.approx(1 + 2 * (1 - scores.accuracy[0]))
 
@@ -303,11 +313,11 @@ def test_pricing_every_pair_is_quick():
     forward = {name: Counting(np.array([1]), one, one, one) for name in MODELS}
     shared = Pricer(scores, prices(forward))
     for _ in range(20):
-        shared.compared("small", "large", scores.correct[0], "large", CHANGE)
+        shared.compared(PAIR, stages(scores.correct[0]), "large", CHANGE)
     assert len(calls) <= 3 * (len(MODELS) + 2 * 20)
 
 
 def test_an_estimates_ends():
-    found = pricing.Estimate(2.0, 0.5)
+    found = Interval.around(2.0, 0.5)
     assert (found.low, found.high) == (1.5, 2.5)
     assert math.isclose(found.value, 2.0)

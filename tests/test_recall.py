@@ -7,8 +7,8 @@ from helpers import random_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.memory import Policy, distinct
-from stages.simulate import Cascade, Recall, recalled, simulate
+from stages.cascade import Cascade, MemoryPolicy, decide, distinct
+from stages.simulate import Recall, recalled
 
 
 @settings(max_examples=60)
@@ -22,11 +22,11 @@ def test_each_request_is_what_a_dictionary_would_answer(seed, score, postcheck, 
     rng = np.random.default_rng(seed)
     n = 40
     scores = random_scores(rng, n)
-    one = Cascade("small", "large", score, 0.5, postcheck)
-    plain = simulate(scores, one)
+    one = Cascade.of(("small", "large"), score, 0.5, postcheck=postcheck)
+    plain = decide(scores, one)
     keys = rng.integers(0, 6, (n, 1)).astype(np.uint8)
     unique, codes = distinct(keys)
-    recall = Recall(Policy("dhash", trust=trust), codes, unique, np.zeros(n, bool))
+    recall = Recall(MemoryPolicy("dhash", trust=trust), codes, unique, np.zeros(n, bool))
     outcome, _ = recalled(scores, one, plain, recall)
     held = {}
     for r in range(n):

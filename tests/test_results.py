@@ -13,10 +13,10 @@ from cache import find, read_table
 from stages import costs
 from stages import simulate as simulate_stage
 from stages import threshold as threshold_stage
+from stages.cascade import Cascade
 from stages.fitting import FitPlan, plan
 from stages.results import tidy
 from stages.score import load
-from stages.simulate import Cascade
 from stages.threshold import Question, fitted_point
 
 READERS = {
@@ -39,10 +39,10 @@ def results(tmp_path_factory):
         for question in (Question(), Question(scores=("oracle",))):
             threshold_stage.run(store, scores, fitted, [(0, 1)], question)
     pair = ("small", "large")
-    for one in (Cascade(*pair, "maxp", 0.5), Cascade(*pair, "oracle")):
+    for one in (Cascade.of(pair, "maxp", 0.5), Cascade.of(pair, "oracle")):
         simulate_stage.run(store, scores, one)
     limit, how = fitted_point(scores, crossfit, pair, "entropy", True, "1se")
-    simulate_stage.run(store, scores, Cascade(*pair, "entropy", limit, True), how)
+    simulate_stage.run(store, scores, Cascade.of(pair, "entropy", limit, postcheck=True), how)
     return root / "results"
 
 

@@ -14,17 +14,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from stages.rule import (
-    ALWAYS,
-    NEVER,
-    ORACLE_THRESHOLD,
-    SCORES,
-    NonFiniteError,
-    parse_threshold,
-    scores_of,
-    takes_b,
-    trusted,
-)
+from stages.cascade import ALWAYS, NEVER, Limit, takes_b, trusted
+from stages.softmax import SCORES, NonFiniteError, scores_of
 
 NAMES = ("maxp", "difference", "entropy")
 CLASSES = (2, 3, 4, 7, 8, 9, 10, 16, 17, 100, 129, 257, 1000)
@@ -180,7 +171,7 @@ THRESHOLDS = [*VALUES, 0.1, 0.9, -1.0, 2.0, ALWAYS, NEVER]
 @pytest.mark.parametrize("name", NAMES)
 def test_trusted(name, threshold):
     images = [naive.Image(0, 0, 0, value, 0) for value in VALUES]
-    found = trusted(SCORES[name], np.array(VALUES), threshold)
+    found = trusted(SCORES[name], np.array(VALUES), Limit.of(threshold))
     assert found.dtype == bool
     assert found.tolist() == [naive.is_trusted(name, image, threshold) for image in images]
 
@@ -197,7 +188,7 @@ def test_takes_b(name):
 @pytest.mark.parametrize("postcheck", [False, True])
 def test_the_oracle_trusts_what_is_right(postcheck):
     right = np.array([1.0, 0.0, 1.0])
-    assert trusted(SCORES["oracle"], right, ORACLE_THRESHOLD).tolist() == [True, False, True]
+    assert trusted(SCORES["oracle"], right, Limit.of(None)).tolist() == [True, False, True]
     assert takes_b(SCORES["oracle"], right, right, postcheck).tolist() == [True] * 3
 
 
@@ -206,15 +197,15 @@ def test_the_oracle_trusts_what_is_right(postcheck):
     [("0", 0.0), ("1", 1.0), ("0.5", 0.5), ("1e-3", 1e-3), ("always", ALWAYS), ("never", NEVER)],
 )
 def test_parse_threshold(text, value):
-    assert parse_threshold(text, SCORES["maxp"]) == value
+    assert Limit.parse(text, "maxp").threshold == value
 
 
 @pytest.mark.parametrize("text", ["1.1", "-0.1", "nan", "inf", "-inf", "", "half", "1,5"])
 def test_parse_threshold_refuses(text):
     with pytest.raises(ValueError, match=r"\S"):
-        parse_threshold(text, SCORES["entropy"])
+        Limit.parse(text, "entropy")
 
 
 def test_a_printed_threshold_reads_back_exactly():
     for value in np.random.default_rng(0).random(100):
-        assert Fraction(parse_threshold(repr(float(value)), SCORES["maxp"])) == Fraction(value)
+        assert Fraction(Limit.parse(repr(float(value)), "maxp").value) == Fraction(value)

@@ -21,8 +21,8 @@ from cache.verify import verify
 from cascade_cli.options import OWN_SCORES
 from stages import lacking
 from stages import score as stage
-from stages.rule import LABEL_FREE, scores_of
 from stages.score import load, models_of, splits_of
+from stages.softmax import LABEL_FREE, scores_of
 
 LABELS = np.arange(40) % 4
 RNG = np.random.default_rng(0)

@@ -25,12 +25,11 @@ from stages import extra_scores, score, scores
 from stages.deferral import RULES
 from stages.deferral.committee import VOTE_SHARE
 from stages.report.packing import unpack
-from stages.rule import SCORES, scores_of
+from stages.softmax import SCORES, scores_of
 
 MODELS = ("small", "large", "other")
 PAIR = ("-m1", "small", "-m2", "large", "--dataset", "toy")
 COPIES = """
-from stages.rule import scores_of
 from stages.scores import ScoreFunction
 
 CALLS = []

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.allpairs import Costs, frontier, rules
+from stages.cascade import Cascade, decide
 from stages.found import Found, Space, find
 from stages.frontier import pareto, upper_hull
-from stages.operating import OperatingPoint, outcome
 from stages.questions import ACCURACY, BEST, COST, MATCH, Question, single
 from stages.resampled import Resampling
 
@@ -77,7 +77,7 @@ def test_each_point_deployed_does_what_the_frontier_says(seed):
     scores, costs = _made(seed)
     found = _found(scores, costs)
     for point, cost, right in zip(found.points, found.cost, found.right, strict=True):
-        here = outcome(scores, point)
+        here = decide(scores, point)
         a, *b = (scores.index(model) for model in point.models)
         assert here.correct.sum() == right
         assert cost == pytest.approx(costs[a] + sum(costs[b]) * here.usage())
@@ -221,7 +221,7 @@ def test_a_resample_of_every_image_once_answers_as_the_search():
         search = Resampling(scores, linear, TABLE, Question(BEST))
         [choice] = search.chooser()(np.ones((1, 200), np.int32))
         assert choice.correct.sum() == found.right[row]
-        here = outcome(scores, found.points[row])
+        here = decide(scores, found.points[row])
         if search.models(choice.candidate) == found.points[row].models:
             assert choice.escalated.sum() == (here.stage > 0).sum()
 
@@ -233,8 +233,8 @@ def test_a_resample_of_every_image_once_answers_as_the_search():
 def test_a_chain_is_decided_image_by_image(seed, postcheck, name):
     scores, _ = _made(seed)
     limits = np.random.default_rng(seed).integers(0, 6, 2) / 5
-    point = OperatingPoint(("a", "b", "c"), name, postcheck, tuple((x, None, None) for x in limits))
-    found = outcome(scores, point)
+    point = Cascade.of(("a", "b", "c"), name, *limits, postcheck=postcheck)
+    found = decide(scores, point)
     for i in range(len(scores.labels)):
         stage, right = _chained(scores, name, postcheck, limits, i)
         assert (found.stage[i], found.correct[i]) == (stage, right)
@@ -261,7 +261,7 @@ def test_chains_join_the_frontier_and_do_what_it_says():
         pairs: Found = find(scores, costs, Space(TABLE), 1)
         found = find(scores, costs, Space(TABLE, stages=3), 1)
         for point, cost, right in zip(found.points, found.cost, found.right, strict=True):
-            here = outcome(scores, point)
+            here = decide(scores, point)
             spent = [costs.alone[scores.index(model)] for model in point.models]
             shares = [here.usage(j) for j in range(len(spent))]
             assert here.correct.sum() == right

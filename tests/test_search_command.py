@@ -17,16 +17,15 @@ from cache import InputError, Store
 from cascade_cli.budgets import parse_cost
 from cascade_cli.search_shown import extent
 from stages.allpairs import Costs, rules
+from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits
 from stages.certify_sweeps import parts
 from stages.costs import Curve, Prices
 from stages.found import Space
 from stages.guarantee import Promise, guarantee
-from stages.operating import OperatingPoint, outcome
 from stages.pricing import Pricer
 from stages.score import load
 from stages.search import rows_of
-from stages.simulate import Cascade, simulate
 from stages.spending import costs_of, counted_runs
 
 GUIDE = Path(__file__).parents[1] / "docs/guide.md"
@@ -52,13 +51,15 @@ def _search(root, *args):
 
 
 def _point(row):
-    limits = [(row["threshold"], row["threshold_low"], row["threshold_high"])]
+    if row["score"] is None:
+        return Cascade.of((row["model_1"],))
+    limits = [Limit.of(row["threshold"], row["threshold_low"], row["threshold_high"])]
     if row["model_3"]:
         low, high = row["threshold_2_low"], row["threshold_2_high"]
         second = row["threshold_2"] if row["mode_2"] == "threshold" else row["mode_2"]
-        limits.append((second, low, high))
+        limits.append(Limit.of(second, low, high))
     models = tuple(filter(None, (row["model_1"], row["model_2"], row["model_3"])))
-    return OperatingPoint(models, row["score"], row["postcheck"], tuple(limits))
+    return Cascade.of(models, row["score"], *limits, postcheck=row["postcheck"])
 
 
 QUESTIONS = {
@@ -79,7 +80,7 @@ def test_rows_are_what_their_cascade_does(digits, asked):
     found = _search(digits, *asked, "--json").json
     scores, fitting = (load(Store(digits), "digits", split) for split in ("test", "val"))
     for row in [found["answer"], *found["frontier"]]:
-        here, there = outcome(scores, _point(row)), outcome(fitting, _point(row))
+        here, there = decide(scores, _point(row)), decide(fitting, _point(row))
         assert row["accuracy"] == here.correct.mean()
         assert row["usage"] == (here.stage > 0).mean()
         assert row["fit_accuracy"] == there.correct.mean()
@@ -350,7 +351,7 @@ def test_without_a_second_split_the_search_is_cross_fitted(tmp_path):
     assert found["fit_method"] == "cross-fit"
     answer = found["answer"]
     scores = load(Store(tmp_path), "toy", "test")
-    whole = outcome(scores, _point(answer))
+    whole = decide(scores, _point(answer))
     assert answer["fit_accuracy"] == whole.correct.mean() > answer["accuracy"]
     assert answer["accuracy_low"] < answer["accuracy"] < answer["accuracy_high"]
     assert (answer["usage"], answer["cost"]) == (whole.usage(), pytest.approx(1 + whole.usage()))
@@ -401,7 +402,7 @@ def test_a_certificate_and_none(digits):
     assert made["reference"] == "digits_residual"
     assert (made["proposing"], made["testing"]) == (150, 350)
     scores = load(Store(digits), "digits", "val")
-    here = outcome(scores, _point(answer))
+    here = decide(scores, _point(answer))
     lost = scores.correct[scores.index("digits_residual")] & ~here.correct
     assert made["lost"] == lost.mean() < 0.05
     assert made["usage"] == here.usage()
@@ -429,7 +430,7 @@ def test_a_certificate_and_none(digits):
     wanted = scores.correct[scores.index("digits_residual")]
     *pair, name, check, limit, share = told.groups()
     limit = limit if limit in ("always", "never") else float(limit)
-    safest = outcome(scores, OperatingPoint(tuple(pair), name, bool(check), ((limit, None, None),)))
+    safest = decide(scores, Cascade.of(pair, name, limit, postcheck=bool(check)))
     assert f"{(wanted & ~safest.correct)[testing].mean():.2%}" == f"{share}%"
     capped = ("--certify", "0.05,0.1", "--max-usage", "0.2", "--max-cost", "0.3M")
     found = _search(digits, *capped, "--bound", "betting", "--json").json
@@ -536,6 +537,12 @@ def test_expected_costs_of_batches_are_those_of_many_draws():
     assert many[::250] == pytest.approx(costs.more[1], abs=1e-5)
 
 
+def _drawn(spent, ran):
+    """Each request goes to B with probability p: the count's variance is n·p·(1 − p)."""
+    n, count = len(ran), ran.sum()
+    return 1.959964 * spent / count * (count * (1 - count / n)) ** 0.5
+
+
 def test_a_bill_by_stages_is_that_of_the_pair_and_of_the_model():
     rng = np.random.default_rng(1)
     scores = random_scores(rng, 100)
@@ -544,11 +551,9 @@ def test_a_bill_by_stages_is_that_of_the_pair_and_of_the_model():
     for batch_size in (1, 8):
         pricer = _pricer(scores, curves, batch_size)
         ran = rng.random(100) < 0.3
-        pair = pricer.bill("small", "large", ran)
-        staged = pricer.staged(("small", "large"), ran.astype(np.int8))
-        for name in ("value", "half"):
-            assert getattr(staged.total, name) == pytest.approx(getattr(pair.total, name))
-        alone = pricer.staged(("other",), np.zeros(100, np.int8)).total
+        pair = pricer.bill(("small", "large"), ran.astype(np.int8))
+        assert pair.drawn == pytest.approx(_drawn(pair.parts["forward", "large"].value, ran))
+        alone = pricer.bill(("other",), np.zeros(100, np.int8)).total
         assert alone.value == pytest.approx(pricer.model("other").value)
 
 
@@ -556,10 +561,8 @@ def test_a_cascade_of_two_is_simulated_alike():
     for seed in range(20):
         scores = random_scores(np.random.default_rng(seed), 50)
         for name, postcheck in (("maxp", True), ("entropy", False), ("difference", True)):
-            here = outcome(
-                scores, OperatingPoint(("small", "large"), name, postcheck, ((0.5, None, None),))
-            )
-            there = simulate(scores, Cascade("small", "large", name, 0.5, postcheck))
+            here = decide(scores, Cascade.of(("small", "large"), name, 0.5, postcheck=postcheck))
+            there = decide(scores, Cascade.of(("small", "large"), name, 0.5, postcheck=postcheck))
             assert np.array_equal(here.correct, there.correct)
             assert np.array_equal(here.stage > 0, there.escalated)
 

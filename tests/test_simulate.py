@@ -16,12 +16,13 @@ from running import cascade
 from cache import InputError, find, read_table
 from stages import costs
 from stages import simulate as stage
+from stages.cascade import Cascade, decide
 from stages.costs import some_macs
 from stages.fitting import REPEATS, FitPlan, folds
-from stages.intervals import Interval
 from stages.pricing import Pricer
 from stages.score import load
-from stages.simulate import Cascade, priced, simulate, summary
+from stages.simulate import priced, summary
+from stages.statistics import Interval
 from stages.threshold import fitted_point
 
 POOL = [0.0, 0.25, math.nextafter(0.25, 1), 0.5, 1.0]
@@ -44,8 +45,8 @@ def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
     labels, answer_a, answer_b, s_a, s_b = zip(*images, strict=True)
     scores = score_set(labels, [answer_a, answer_b], {name: [s_a, s_b]})
     threshold = None if name == "oracle" else threshold
-    cascade = Cascade("small", "large", name, threshold, postcheck)
-    found = simulate(scores, cascade)
+    cascade = Cascade.of(("small", "large"), name, threshold, postcheck=postcheck)
+    found = decide(scores, cascade)
     rows = [naive.decide(name, image, threshold, postcheck) for image in images]
     escalated, took_b, prediction = (list(column) for column in zip(*rows, strict=True))
     right = [image.label == answer for image, answer in zip(images, prediction, strict=True)]
@@ -63,8 +64,8 @@ def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
 
 def test_order_of_the_two_models_matters(small_cache):
     scores = load(small_cache, "toy", "test")
-    there = simulate(scores, Cascade("small", "large", "maxp", "never"))
-    back = simulate(scores, Cascade("large", "small", "maxp", "never"))
+    there = decide(scores, Cascade.of(("small", "large"), "maxp", "never"))
+    back = decide(scores, Cascade.of(("large", "small"), "maxp", "never"))
     assert there.prediction.tolist() == scores.predictions[scores.index("small")].tolist()
     assert back.prediction.tolist() == scores.predictions[scores.index("large")].tolist()
 
@@ -72,20 +73,20 @@ def test_order_of_the_two_models_matters(small_cache):
 def test_a_model_that_is_not_there_is_named(small_cache):
     scores = load(small_cache, "toy", "test")
     with pytest.raises(InputError, match=r"unknown model on toy/test 'smal': did you mean 'small'"):
-        simulate(scores, Cascade("smal", "large", "maxp", 0.5))
+        decide(scores, Cascade.of(("smal", "large"), "maxp", 0.5))
 
 
 def test_always_answers_as_b_and_costs_both(small_cache):
     scores = load(small_cache, "toy", "test", ["small", "large"])
-    found = simulate(scores, Cascade("small", "large", "entropy", "always"))
-    assert found.usage == 1
+    found = decide(scores, Cascade.of(("small", "large"), "entropy", "always"))
+    assert found.usage() == 1
     assert found.accuracy == scores.accuracy[scores.index("large")]
 
 
 @pytest.mark.parametrize("threshold", [0.5, "never", "always", None])
 def test_the_oracle_has_no_threshold(threshold):
     scores = score_set([0, 0], [[0, 1], [1, 0]], {})
-    found = simulate(scores, Cascade("small", "large", "oracle", threshold, postcheck=True))
+    found = decide(scores, Cascade.of(("small", "large"), "oracle", threshold, postcheck=True))
     assert found.escalated.tolist() == [False, True]
     assert found.accuracy == 1
 
@@ -93,13 +94,13 @@ def test_the_oracle_has_no_threshold(threshold):
 def test_a_score_without_a_threshold_is_refused(small_cache):
     scores = load(small_cache, "toy", "test")
     with pytest.raises(InputError, match="maxp needs a λ"):
-        simulate(scores, Cascade("small", "large"))
+        decide(scores, Cascade.of(("small", "large"), "maxp"))
 
 
 def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
     scores = random_scores(np.random.default_rng(0), 40)
-    cascade = Cascade("small", "large", "maxp", 0.5)
-    outcome = simulate(scores, cascade)
+    cascade = Cascade.of(("small", "large"), "maxp", 0.5)
+    outcome = decide(scores, cascade)
     row = summary(scores, cascade, outcome)
     assert row["macs_per_request"] is None
     nothing = priced(cascade, outcome, None, "small", Interval(0.0, 0.0, 0.0))
@@ -112,7 +113,7 @@ def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
 
 def test_the_contracts_keys(small_cache):
     scores = load(small_cache, "toy", "test")
-    row = stage.run(small_cache, scores, Cascade("small", "large", "maxp", 0.5))
+    row = stage.run(small_cache, scores, Cascade.of(("small", "large"), "maxp", 0.5))
     contract = "split, fit_split, model_1, model_2, score, threshold, postcheck, memory, n"
     contract += ", accuracy, usage, escalated, hits, false_hits, hit_rate"
     assert set(contract.split(", ")) <= set(row)
@@ -170,18 +171,18 @@ def test_a_given_threshold_is_held_against_the_more_accurate_of_the_two():
     score = {"maxp": [[0.5] * 4] * 2}
     for answers, baseline in (((right, wrong), "small"), ((wrong, right), "large")):
         scores = score_set(labels, answers, score)
-        row = stage.figures(scores, Cascade("small", "large", "maxp", "never"))
+        row = stage.figures(scores, Cascade.of(("small", "large"), "maxp", "never"))
         assert (row["baseline"], row["baseline_accuracy"]) == (baseline, 1.0)
         assert row["accuracy_change"] == (0.0 if baseline == "small" else -0.5)
     scores = score_set(labels, (right, right), score)
-    assert stage.figures(scores, Cascade("small", "large", "maxp", 0.5))["baseline"] == "small"
+    assert stage.figures(scores, Cascade.of(("small", "large"), "maxp", 0.5))["baseline"] == "small"
 
 
 def _fitted(scores, alone=None):
     plan = FitPlan("cross-fit", "test", scores, ())
     pair = ("small", "large")
     limit, fit = fitted_point(scores, plan, pair, "maxp", False, "best", alone)
-    return Cascade(*pair, "maxp", limit), fit
+    return Cascade.of(pair, "maxp", limit), fit
 
 
 def _pricer(scores, baseline):
@@ -192,8 +193,8 @@ def test_run_stores_each_cascade_once(tmp_path):
     store = make_cache(tmp_path)
     scores = load(store, "toy", "test")
     limits = (0.5, "always", 0.5, "never")
-    rows = [stage.run(store, scores, Cascade("small", "large", "maxp", t)) for t in limits]
-    rows.append(stage.run(store, scores, Cascade("small", "large", "oracle")))
+    rows = [stage.run(store, scores, Cascade.of(("small", "large"), "maxp", t)) for t in limits]
+    rows.append(stage.run(store, scores, Cascade.of(("small", "large"), "oracle")))
     found = [pl.from_arrow(read_table(store, m)) for m in find(store, "results", "simulate")]
     stored = {(t["mode"][0], t["threshold"][0]): t["accuracy"][0] for t in found}
     assert len(found) == 4

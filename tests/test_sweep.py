@@ -11,9 +11,8 @@ from helpers import score_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.rule import SCORES
-from stages.simulate import Cascade, simulate
-from stages.sweep import OBJECTIVES, Ordering, fit, gains, prefix
+from stages.cascade import OBJECTIVES, Cascade, Limit, Ordering, decide, fit, gains, prefix
+from stages.softmax import SCORES
 
 # Few values, so that ties abound; neighbouring doubles, so that midpoints round.
 POOL = sorted(
@@ -28,6 +27,10 @@ IMAGES = st.lists(
 ).map(lambda rows: [naive.Image(*row) for row in rows])
 # All scores in one strategy: each example is checked for each of them.
 CASES = [(name, postcheck) for name in naive.SCORES for postcheck in (False, True)]
+
+
+def limit_of(ordering, k):
+    return tuple(ordering.limit(k).columns().values())
 
 
 def _set(name, images):
@@ -82,7 +85,7 @@ def test_escalated_counts_every_threshold(name, images):
     ordering, _ = _swept(name, images, False)
     thresholds = naive.candidates(images)
     expected = [naive.point(name, images, t, False).usage for t in thresholds]
-    assert [ordering.escalated(t) for t in thresholds] == expected
+    assert [ordering.escalated(Limit.of(t)) for t in thresholds] == expected
     numbers = [t for t in thresholds if not isinstance(t, str)]
     assert ordering.escalated_by(np.array(numbers)).tolist() == expected[2:]
 
@@ -121,16 +124,16 @@ def test_interval_and_simulate_agree_to_the_last_double(name, postcheck, images)
     scores = _set(name, images)
 
     def run(threshold):
-        return simulate(scores, Cascade("small", "large", name, threshold, postcheck))
+        return decide(scores, Cascade.of(("small", "large"), name, threshold, postcheck=postcheck))
 
     for expected in naive.all_points(name, images, postcheck):
-        threshold, low, high = ordering.interval(expected.usage)
+        threshold, low, high = limit_of(ordering, expected.usage)
         assert (threshold, low, high) == naive.interval(name, images, expected.sent)
         for inside in _thresholds_inside(name, threshold, low, high):
             outcome = run(inside)
             assert frozenset(np.flatnonzero(outcome.escalated).tolist()) == expected.sent, inside
             assert outcome.accuracy == expected.hits / len(images)
-            assert outcome.usage == expected.usage / len(images)
+            assert outcome.usage() == expected.usage / len(images)
         for outside in _thresholds_outside(name, low, high):
             sent = frozenset(np.flatnonzero(run(outside).escalated).tolist())
             assert sent != expected.sent, outside
@@ -151,15 +154,15 @@ def test_subset_is_the_sweep_of_those_images_alone(name, postcheck, images, data
     for objective, got in fit(ordering, gain, OBJECTIVES).items():
         expected = naive.CHOOSE[objective](points)
         assert (got.k, got.gain) == (expected.usage, expected.hits - _right_a(alone))
-        assert ordering.interval(got.k) == naive.interval(name, alone, expected.sent)
+        assert limit_of(ordering, got.k) == naive.interval(name, alone, expected.sent)
         assert set(ordering.order[: got.k].tolist()) == {kept[i] for i in expected.sent}
 
 
 def test_midpoint_of_neighbours_is_the_included_end():
     low, high = 0.25, math.nextafter(0.25, 1)
     values = np.array([low, high])
-    assert Ordering.of(SCORES["maxp"], values).interval(1) == (high, low, high)
-    assert Ordering.of(SCORES["entropy"], values).interval(1) == (low, low, high)
+    assert limit_of(Ordering.of(SCORES["maxp"], values), 1) == (high, low, high)
+    assert limit_of(Ordering.of(SCORES["entropy"], values), 1) == (low, low, high)
 
 
 def test_one_paired_standard_error_by_hand():
@@ -177,5 +180,5 @@ def test_one_paired_standard_error_by_hand():
 def test_equal_scores_cannot_be_parted():
     order = Ordering.of(SCORES["difference"], np.full(7, 0.5))
     assert order.ends.tolist() == [0, 7]
-    assert order.interval(0) == ("never", None, 0.5)
-    assert order.interval(7) == ("always", 0.5, None)
+    assert limit_of(order, 0) == ("never", None, 0.5)
+    assert limit_of(order, 7) == ("always", 0.5, None)

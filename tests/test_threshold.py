@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from cache import find, read_table
 from stages import threshold as stage
+from stages.cascade import Ordering, decide, gains
 from stages.crossfit_pairs import Decided, Folds, best_of
 from stages.fitting import FOLDS, REPEATS, FitPlan, cross_fits, folds, plan
-from stages.rule import SCORES
 from stages.score import load
-from stages.simulate import Cascade, simulate
-from stages.sweep import Ordering, gains
+from stages.softmax import SCORES
 from stages.threshold import (
     Question,
     all_pairs,
@@ -116,9 +115,8 @@ def _check_reported(reported, fitted, row, alone=None):
     a, b = _models(reported, row)
     images = naive.images_of(reported, a, b, row["score"])
     point = naive.point(row["score"], images, row["threshold"], row["postcheck"])
-    pair = (row["model_1"], row["model_2"])
-    outcome = simulate(reported, Cascade(*pair, row["score"], row["threshold"], row["postcheck"]))
-    assert outcome.usage == point.usage / len(images)
+    outcome = decide(reported, stage.cascade_of(row))
+    assert outcome.usage() == point.usage / len(images)
     assert _told(row, "usage") == pytest.approx(naive.wilson(point.usage, len(images)))
     if fitted.method != "cross-fit":
         assert outcome.accuracy == point.hits / len(images)

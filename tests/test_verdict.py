@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stages.operating import OperatingPoint
+from stages.cascade import Cascade
 from stages.questions import ACCURACY, BEST, CERTIFY, COST, Question
 from stages.verdict import CANNOT_TELL, MEETS, MISSES, Verdict, sentences, target_of
 
-PAIR = OperatingPoint(("small", "large"), "maxp", True, ((0.5, None, None),))
-CHAIN = OperatingPoint(("small", "mid", "large"), "maxp", False, ((0.5, None, None),) * 2)
-SMALL, LARGE = OperatingPoint(("small",)), OperatingPoint(("large",))
+PAIR = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
+CHAIN = Cascade.of(("small", "mid", "large"), "maxp", 0.5, 0.5)
+SMALL, LARGE = Cascade.of(("small",)), Cascade.of(("large",))
 ROW = {
     **dict(zip(("accuracy", "accuracy_low", "accuracy_high"), (0.972, 0.968, 0.976), strict=True)),
     "accuracy_change": -0.004,

@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from stages.cascade import AT, OBJECTIVES, Limit, Ordering
 from stages.deferral.decided import (
     Decided,
     Part,
@@ -21,11 +22,10 @@ from stages.deferral.decided import (
     cross_fitted,
     most_accurate,
 )
-from stages.rule import Score
-from stages.sweep import OBJECTIVES, Ordering
+from stages.softmax import Score
 
 VOTE_SHARE = Score("vote_share", +1)
-AGREEMENT = 1.0  # λ: all members answer alike
+AGREEMENT = Limit(AT, 1.0)  # all members answer alike
 
 
 def votes(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

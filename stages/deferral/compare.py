@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from stages.cascade import OBJECTIVES, Ordering
 from stages.deferral.decided import (
     Decided,
     Part,
@@ -16,7 +17,6 @@ from stages.deferral.decided import (
 )
 from stages.deferral.outputs import Pair
 from stages.deferral.rules import FINALS, RULES, Rule, rule_of
-from stages.sweep import OBJECTIVES, Ordering
 
 _NO_TEMPERATURES: Row = {"temperature_1": None, "temperature_2": None}
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from stages.cascade import Limit, Ordering, fit
 from stages.fitting import FOLDS, cross_fits
-from stages.intervals import (
+from stages.statistics import (
     Interval,
     Paired,
     change,
@@ -22,8 +23,6 @@ from stages.intervals import (
     share,
     with_ends,
 )
-from stages.rule import Threshold
-from stages.sweep import Ordering, fit
 
 Row = dict[str, Any]
 Objective = str | None
@@ -174,28 +173,27 @@ class Swept:
     def fitted(
         self, fit_gain: np.ndarray, gain: np.ndarray, objectives: Sequence[str]
     ) -> Iterator[tuple[Row, Part]]:
-        """λ by objective. The gains are those of `stages.sweep`, int8 [N] of each split."""
+        """λ by objective. The gains are those of `stages.cascade`, int8 [N] of each split."""
         for objective, point in fit(self.fitting, fit_gain, tuple(objectives)).items():
-            threshold, low, high = self.fitting.interval(point.k)
-            limits = {"threshold_low": low, "threshold_high": high}
-            row, part = self.at(threshold, fit_gain, gain)
+            limit = self.fitting.limit(point.k)
+            row, part = self.at(limit, fit_gain, gain)
             about = {"objective": objective, "points": len(self.fitting.ends)}
-            yield row | limits | about, part
+            yield row | limit.columns() | about, part
 
-    def at(self, threshold: Threshold, fit_gain: np.ndarray, gain: np.ndarray) -> tuple[Row, Part]:
+    def at(self, limit: Limit, fit_gain: np.ndarray, gain: np.ndarray) -> tuple[Row, Part]:
         """A given λ."""
         sides = (self.fitting, fit_gain, self.right[0]), (self.reporting, gain, self.right[1])
-        (fit_to, fit_right), (escalated, right) = (_sent(threshold, *side) for side in sides)
+        (fit_to, fit_right), (escalated, right) = (_sent(limit, *side) for side in sides)
         part = Part(_mean(fit_right), _mean(fit_to), escalated, right, *self.alone)
-        return {"threshold": threshold, "n": len(right), "fit_n": len(fit_right)}, part
+        return {"threshold": limit.threshold, "n": len(right), "fit_n": len(fit_right)}, part
 
 
 def _sent(
-    threshold: Threshold, ordering: Ordering, gain: np.ndarray, right: np.ndarray
+    limit: Limit, ordering: Ordering, gain: np.ndarray, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(the second answer was asked for, the final one is right), bool [N]."""
     escalated = np.zeros(len(right), bool)
-    escalated[ordering.order[: ordering.escalated(threshold)]] = True
+    escalated[ordering.order[: ordering.escalated(limit)]] = True
     return escalated, (right + gain * escalated).astype(bool)
 
 

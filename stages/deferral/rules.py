@@ -1,7 +1,7 @@
 """Deferral rules, one row each: from what is known of A, how sure is it, and when does B run?
 
 A rule gives every image of the fitting and of the reported split one number; λ is then swept
-exactly (`stages.sweep`), so that all rules compare fairly.
+exactly (`stages.cascade`), so that all rules compare fairly.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cache.errors import one_of
+from stages.cascade import takes_b
 from stages.deferral.learned import predicted_gains
 from stages.deferral.outputs import Pair
-from stages.rule import SCORES, Score, takes_b
 from stages.scores import UnknownScoreError, check_packages, known, named
+from stages.softmax import SCORES, Score
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Final:
     correct: Callable[[View, Score], np.ndarray]
 
     def gain(self, view: View, score: Score) -> np.ndarray:
-        """int8 [N]: correct_final − correct_A once B has run; what `stages.sweep` takes."""
+        """int8 [N]: correct_final − correct_A once B has run; what `stages.cascade` takes."""
         return self.correct(view, score).view(np.int8) - view.pair.a.correct.view(np.int8)
 
 

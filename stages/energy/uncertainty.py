@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import hypot, sqrt
 
-LEVEL = 0.95
-NORMAL = 1.959963984540054
+from stages.statistics import LEVEL, z_of
 
 
 def sum_of_uniforms(a: float, b: float, level: float = LEVEL) -> float:
@@ -31,7 +30,7 @@ def sum_of_uniforms(a: float, b: float, level: float = LEVEL) -> float:
 def sum_of_many(widths: Sequence[float], level: float = LEVEL) -> float:
     """Half-width for a sum of centred uniforms: the two widest exactly, the rest as one normal."""
     widest = sorted(widths, reverse=True)
-    rest = NORMAL * hypot(*widest[2:]) / sqrt(12)
+    rest = z_of() * hypot(*widest[2:]) / sqrt(12)
     first, second = (*widest, 0.0, 0.0)[:2]
     return hypot(sum_of_uniforms(first, second, level), rest)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.energy.meter import Idle, Meter, Reading
-from stages.energy.uncertainty import NORMAL
+from stages.statistics import z_of
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -75,7 +75,7 @@ def mean_interval(
     if n < 2:
         return Figure(mean, None, None)
     variance = float(np.var(known, ddof=1)) + float(np.mean(np.square(errors)))
-    half = math.hypot(_quantile(n - 1) * math.sqrt(variance / n), NORMAL * common)
+    half = math.hypot(_quantile(n - 1) * math.sqrt(variance / n), z_of() * common)
     return Figure(mean, mean - half, mean + half)
 
 
@@ -83,5 +83,5 @@ def _quantile(freedom: int) -> float:
     """Student's t at 97.5 %: tabulated, then its expansion in 1/ν (Abramowitz & Stegun 26.7.5)."""
     if freedom <= len(_T):
         return _T[freedom - 1]
-    z = NORMAL
+    z = z_of()
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

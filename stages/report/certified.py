@@ -14,12 +14,11 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.bounds import binomial
+from stages.cascade import Limit, Ordering
 from stages.certify import Limits, check_calibration
 from stages.fitting import FitPlan, trained_splits
 from stages.repeats import keys_of
-from stages.rule import Threshold
 from stages.score import ScoreSet
-from stages.sweep import Ordering
 
 EPSILON, DELTA = 0.01, 0.1
 
@@ -48,9 +47,9 @@ class Certifying:
         why = "" if allowed >= 0 else f"{n} images are too few for this promise"
         return cls(limits, scores, allowed, why)
 
-    def threshold(
+    def limit(
         self, ordering: Ordering, correct_1: np.ndarray, correct_2: np.ndarray, gain: np.ndarray
-    ) -> Threshold | None:
+    ) -> Limit | None:
         """The cheapest λ that passes, None where none does.
 
         Of the certifying images, bool [N]: A and B are right; int8 [N]: `gain` once B has run.
@@ -62,4 +61,4 @@ class Certifying:
         passing = lost[ordering.ends] <= self.allowed
         if not passing[-1]:
             return None
-        return ordering.interval(int(ordering.ends[passing.argmax()]))[0]
+        return ordering.limit(int(ordering.ends[passing.argmax()]))

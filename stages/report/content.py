@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache.provenance import versions
+from stages.cascade import ALWAYS, NEVER
 from stages.heterogeneity import matrix
+from stages.pricing import expected
 from stages.report import corners, packing, tables, words
 from stages.report.explorer import Explorer
 from stages.report.page import Number, Page, Tile
 from stages.report.points import Row, Subject, frontier
 from stages.report.searched import Searched
-from stages.rule import ALWAYS, NEVER
 from stages.scores import named
 from stages.threshold import curve
 from stages.visible_text import all_visible
@@ -48,14 +49,14 @@ def summary(subject: Subject, searched: Searched) -> Row:
     """What the page opens with, and what the search answers; JSON-ready."""
     reported, chosen = subject.reported, subject.points.chosen
     costs: Row = {} if subject.answered else subject.costs.compared(chosen, reported)
-    macs = [reported.macs[chosen[name]] for name in ("model_1", "model_2")]
+    macs_1, macs_2 = (reported.macs[chosen[name]] for name in ("model_1", "model_2"))
     return {
         "dataset": reported.dataset,
         **chosen,
         **costs,
         "models": list(reported.models),
         "chosen_by": how_chosen(subject),
-        "macs_per_request": _expected(macs, chosen["usage"]),
+        "macs_per_request": expected(macs_1, macs_2, chosen["usage"]),
         "notes": list(subject.plan.notes),
         "answered": subject.answered,
         "question": str(searched.question),
@@ -64,11 +65,6 @@ def summary(subject: Subject, searched: Searched) -> Row:
         "sentence": " ".join(searched.sentences),
         "sentences": searched.sentences,
     }
-
-
-def _expected(macs: Sequence[int | None], usage: float) -> float | None:
-    first, second = macs
-    return None if first is None or second is None else first + usage * second
 
 
 def build(subject: Subject, searched: Searched, found: Explorer) -> Page:

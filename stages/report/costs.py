@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.amounts import figures
+from stages.cascade import decide
 from stages.pricing import Pricer
 from stages.report.page import Cell, Number
 from stages.score import ScoreSet
-from stages.simulate import simulate
 from stages.spending import RUNS
 from stages.threshold import cascade_of, cost_of
 
@@ -81,8 +81,8 @@ class Costs:
             return self.alone(row["model_1"])
         if not self._known(row):
             return None
-        escalated = simulate(reported, cascade_of(row)).escalated
-        return self.pricer.request(row["model_1"], row["model_2"], escalated).value
+        cascade = cascade_of(row)
+        return self.pricer.request(cascade.models, decide(reported, cascade).stage).value
 
     def compared(self, row: Row, reported: ScoreSet) -> Row:
         """The cost fields of an operating point against its baseline, all None where unknown."""

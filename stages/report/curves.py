@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages.cascade import ALWAYS, NEVER, Limit, Ordering, gains, prefix
 from stages.proposing import cuts_at
 from stages.report.certified import Certifying
-from stages.rule import ALWAYS, LABEL_FREE, NEVER, Threshold
 from stages.score import ScoreSet
 from stages.scores import named
-from stages.sweep import Ordering, gains, prefix
+from stages.softmax import LABEL_FREE
 
 Names = tuple[str, ...]
 # Corners of all cascades together, and of each.
@@ -32,13 +32,13 @@ class Mark(NamedTuple):
     cross-fitted, and that on the images which fitted it."""
 
     kind: str
-    threshold: Threshold
+    limit: Limit
     accuracy: float = np.nan
     fit_accuracy: float = np.nan
 
     @classmethod
     def of(cls, kind: str, row: Mapping[str, Any]) -> Mark:
-        return cls(kind, row["threshold"], row["accuracy"], row["fit_accuracy"])
+        return cls(kind, Limit.of(row["threshold"]), row["accuracy"], row["fit_accuracy"])
 
 
 class Key(NamedTuple):
@@ -166,7 +166,7 @@ class _Sweeps:
         won = np.full(len(right), self.won)
         won[1:] += np.cumsum(gain[self.ordering.order] * self.behind, dtype=np.int64)
         found = (*marks, *self.certified(key))
-        at = np.array([self.ordering.escalated(mark.threshold) for mark in found], np.intp)
+        at = np.array([self.ordering.escalated(mark.limit) for mark in found], np.intp)
         marked = np.stack((at, right[at], won[at]))
         return Counts(right[self.k], won[self.k], self.off(right), found, marked)
 
@@ -175,7 +175,7 @@ class _Sweeps:
         if scores is None or self.certified_by is None or self.certifying.allowed < 0:
             return ()
         pair = scores.correct[key.a], scores.correct[key.b]
-        limit = self.certifying.threshold(self.certified_by, *pair, self.gain(scores, key))
+        limit = self.certifying.limit(self.certified_by, *pair, self.gain(scores, key))
         return () if limit is None else (Mark(CERTIFIED, limit),)
 
     def off(self, right: np.ndarray) -> float:
@@ -212,11 +212,11 @@ def arrays(found: Iterable[Group], models: int) -> dict[str, np.ndarray]:
 
 def _marks(marks: Sequence[Mark], counts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     modes = {ALWAYS: 1, NEVER: 2}
-    limits = [np.nan if isinstance(m.threshold, str) else m.threshold for m in marks]
+    limits = [np.nan if m.limit.value is None else m.limit.value for m in marks]
     out = {
         "mark_kind": np.array([KINDS.index(mark.kind) for mark in marks], np.int64),
         "mark_limit": np.array(limits, np.float64),
-        "mark_mode": np.array([modes.get(str(mark.threshold), 0) for mark in marks], np.int64),
+        "mark_mode": np.array([modes.get(mark.limit.kind, 0) for mark in marks], np.int64),
     }
     for name in ("accuracy", "fit_accuracy"):
         out[f"mark_{name}"] = np.array([getattr(mark, name) for mark in marks], np.float64)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import Cascade, decide
 from stages.report.curves import ANSWER, BEST, CERTIFIED, HULL, ONE_SE, Key, Mark
 from stages.score import ScoreSet
-from stages.simulate import Cascade, simulate
 
 # Images shown of each kind; numbers of classes and cascades that fit into a page.
 SHOWN, _MOST = 12, 200_000
@@ -44,9 +44,9 @@ def wanted(marks: Sequence[Numbered], classes: int, chosen: Key) -> list[Numbere
 
 
 def detail(scores: ScoreSet, classes: int, marked: Numbered) -> Detail:
-    mark, key, (_, threshold, *_) = marked
+    mark, key, (_, limit, *_) = marked
     names = scores.models[key.a], scores.models[key.b]
-    found = simulate(scores, Cascade(*names, key.score, threshold, key.postcheck))
+    found = decide(scores, Cascade.of(names, key.score, limit, postcheck=key.postcheck))
     before = scores.correct[key.a]
     kinds = {SAVED: found.correct & ~before, LOST: before & ~found.correct}
     sure = scores.scores["maxp"][key.b]

@@ -11,10 +11,8 @@ import numpy as np
 import cache
 from cache import Partition, Store
 from stages.commands import IMPORTED
-from stages.costs import NORMAL
 from stages.datasets import Source
 from stages.heterogeneity import measures
-from stages.intervals import FEW, LEVEL, least, most, z_of
 from stages.pricing import Pricer, batches, by_size
 from stages.report import curves, details, thumbnails, words
 from stages.report.certified import Certifying
@@ -25,6 +23,7 @@ from stages.report.points import Row, Subject
 from stages.report.searched import Searched, key_of
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.statistics import FEW, LEVEL, NORMAL, least, most, z_of
 
 
 @dataclass(frozen=True)
@@ -162,10 +161,9 @@ def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:
     """Per model what batches of 0 … b images cost (value, low and high), and a request alone; with
     batches of several requests, how many of each size B gets at each number of images sent on."""
     size, models = pricer.batch_size, pricer.scores.models
-    nobody = np.zeros(len(pricer.scores.labels), bool)
-    largest = min(size, len(nobody))
+    largest = min(size, len(pricer.scores.labels))
     tables = np.stack([by_size(pricer.prices.forward[model], largest) for model in models])
-    alone = [pricer.bill(model, None, nobody).total for model in models]
+    alone = [pricer.model(model) for model in models]
     out = {
         **{f"batch_{name}": tables[:, i] for i, name in enumerate(("value", "low", "high"))},
         "alone_value": np.array([each.value for each in alone]),

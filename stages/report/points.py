@@ -19,9 +19,9 @@ from stages.crossfit_pairs import Decided, best_of
 from stages.fitting import FitPlan
 from stages.lacking import another
 from stages.report.costs import Costs
-from stages.rule import LABEL_FREE
 from stages.score import ScoreSet
 from stages.scores import named, own
+from stages.softmax import LABEL_FREE
 from stages.threshold import Question, all_pairs, cross_fitted_points, honest
 
 Row = dict[str, Any]

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from stages.cascade import Cascade
 from stages.pricing import Pricer
 from stages.reproduce.facts import Paper, Setting
 from stages.score import ScoreSet
-from stages.simulate import Cascade
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,5 @@ class Case:
 
     def cascade(self, threshold: float) -> Cascade:
         setting = self.setting
-        return Cascade(
-            setting.model_1, setting.model_2, setting.score, threshold, setting.postcheck
-        )
+        models, check = (setting.model_1, setting.model_2), setting.postcheck
+        return Cascade.of(models, setting.score, threshold, postcheck=check)

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from stages.cascade import Cascade, decide
 from stages.datasets import spec as dataset_spec
 from stages.fitting import FitPlan
 from stages.heterogeneity import matrix
-from stages.intervals import Interval, change, from_ends, paired, with_ends
 from stages.models import Published, specs
 from stages.reproduce.case import Case
 from stages.reproduce.memory import Remembering, memory, reduction
 from stages.score import ScoreSet
-from stages.simulate import NO_FIT, Cascade, priced, share_of, simulate
+from stages.simulate import NO_FIT, priced, share_of
+from stages.statistics import Interval, change, from_ends, paired, with_ends
 from stages.threshold import Question, cascade_of, operating_points
 
 Row = dict[str, Any]
@@ -129,8 +130,8 @@ def fitted_thresholds(case: Case, original: FitPlan, honest: FitPlan) -> Iterato
 
 def _given(case: Case, cascade: Cascade) -> Row:
     """What a λ that is given does on the reported images."""
-    found, ids = simulate(case.reported, cascade), case.reported.sample_ids
-    row = dict.fromkeys(_FIT) | {"threshold": cascade.threshold, "fit_method": "given"}
+    found, ids = decide(case.reported, cascade), case.reported.sample_ids
+    row = dict.fromkeys(_FIT) | {"threshold": cascade.limits[0].threshold, "fit_method": "given"}
     row |= with_ends("accuracy", share_of(found.correct, ids))
     row |= with_ends("usage", share_of(found.escalated, ids))
     changes = {
@@ -163,7 +164,7 @@ _ENDS = ("", "_low", "_high")
 def _against(case: Case, cascade: Cascade, changes: Mapping[str, Interval]) -> Row:
     """What a cascade costs on the reported images, and what it saves and how much more accurate it
     is than B alone and the best single model."""
-    outcome = simulate(case.reported, cascade)
+    outcome = decide(case.reported, cascade)
     row: Row = {}
     for name, model in case.rivals.items():
         cost = priced(cascade, outcome, case.pricer, model, changes[name])

@@ -19,7 +19,7 @@ from cache import InputError
 
 
 @dataclass(frozen=True)
-class Policy:
+class MemoryPolicy:
     """How a table behaves. `size` is the most keys it holds, the least recently used going first;
     `radius` the largest Hamming distance of a hit: the nearest key, then the oldest; `trust` the
     least sure score that is stored, on the score function's own scale."""
@@ -54,7 +54,7 @@ def remember(
     codes: np.ndarray,
     keys: np.ndarray,
     storable: np.ndarray,
-    policy: Policy,
+    policy: MemoryPolicy,
     batch_size: int = 1,
 ) -> Remembered:
     """Which requests are answered from the table.
@@ -84,7 +84,7 @@ A = TypeVar("A")
 class Table(Generic[A]):
     """The live table: keys (uint8 [L]) to the answers stored under them."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: MemoryPolicy) -> None:
         self.policy = policy
         self._held: OrderedDict[bytes, A] = OrderedDict()
         self._words = _Words() if policy.radius else None

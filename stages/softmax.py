@@ -1,9 +1,6 @@
-"""The decision rule of a confidence cascade. numpy only; nobody else decides.
+"""How sure is a softmax row? The scores that are built in, from logits; numpy only.
 
-For image i, models A then B, score s and threshold λ: A is trusted when s_A is at least as sure as
-λ; otherwise B runs, and its answer is taken, or, with post-check, taken only if B is strictly surer
-than A. Every function takes arrays; a live batch of one is their smallest case, and a row's result
-never depends on the rows beside it.
+A row's result never depends on the rows beside it.
 """
 
 from __future__ import annotations
@@ -35,9 +32,6 @@ SCORES: Mapping[str, Score] = {
     "oracle": Score("oracle", +1, needs_label=True),
 }
 LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
-ORACLE_THRESHOLD = 1.0
-ALWAYS, NEVER = "always", "never"
-Threshold = float | str
 
 
 class NonFiniteError(ValueError):
@@ -107,32 +101,3 @@ def _exponentials(
     x.sum(axis=1, out=weighted)
     e[each, best] = 0.0
     e.max(axis=1, out=second)
-
-
-def cut(score: Score, threshold: Threshold) -> float:
-    """λ on the axis where larger means surer; B always or never runs at ±∞."""
-    if isinstance(threshold, str):
-        return {ALWAYS: math.inf, NEVER: -math.inf}[threshold]
-    return score.sign * threshold
-
-
-def parse_threshold(text: str, score: Score) -> Threshold:
-    """A number in the score's range [0, 1], `always` or `never`; ValueError otherwise."""
-    if text in (ALWAYS, NEVER):
-        return text
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{score.name} lies in [0, 1]")
-    return value
-
-
-def trusted(score: Score, s_a: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """bool [N]: A's answer stands and B does not run."""
-    return score.sign * s_a >= cut(score, threshold)
-
-
-def takes_b(score: Score, s_a: np.ndarray, s_b: np.ndarray, postcheck: bool) -> np.ndarray:
-    """bool [N]: B's answer is taken once B has run."""
-    if not postcheck or score.needs_label:
-        return np.ones(len(s_a), bool)
-    return s_b > s_a if score.sign > 0 else s_b < s_a

@@ -13,24 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.intervals import LEVEL, Interval, z_of
-from stages.sweep import Ordering
+from stages.statistics.intervals import LEVEL, Interval, z_of
 
 SEED = 0
 _SEEN = 0.632  # of the images, by a resample
 _CHUNK_BYTES = 1 << 22  # of one array over resamples and images
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
-
-    `ordering` by the rule's score; `gain` int8 [N] as `sweep.gains` gives it; `correct_a` bool [N].
-    """
-
-    ordering: Ordering
-    gain: np.ndarray
-    correct_a: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -135,27 +122,4 @@ def _out_of_bag(found: dict[str, np.ndarray], name: str, n: int, level: float) -
     # A resample lacks N/e images: its score's variance is e·v/N, of which v/N is all resamples'.
     few = 1 + (math.e - 1) / len(found[name])
     error = float(np.sqrt(found[f"{name}_variance"].mean() / n * few))
-    reach = z_of(level) * error
-    return Interval(value, value - reach, value + reach)
-
-
-def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
-    """The candidate, number c, with the λ that in this bag (int32 [N]) sends its first k on."""
-    ordering = candidate.ordering
-    threshold = _threshold(ordering, weights[ordering.order] > 0, k)
-    escalated = np.empty(len(weights), bool)
-    escalated[ordering.order] = ordering.score.sign * ordering.values < threshold
-    right = candidate.correct_a.view(np.int8) + escalated * candidate.gain
-    return Choice(c, threshold, right.astype(bool), escalated)
-
-
-def _threshold(ordering: Ordering, seen: np.ndarray, k: int) -> float:
-    """λ halfway between the images of the bag on either side of end k."""
-    keys = ordering.score.sign * ordering.values
-    less, surer = keys[:k][seen[:k]], keys[k:][seen[k:]]
-    if not len(less):
-        return -np.inf
-    if not len(surer):
-        return np.inf
-    middle = (less[-1] + surer[0]) / 2
-    return float(surer[0] if middle == less[-1] else middle)
+    return Interval.around(value, z_of(level) * error)

@@ -13,7 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.rule import ALWAYS, NEVER, Score, Threshold, cut, takes_b
+from stages.cascade.rule import cut, takes_b
+from stages.cascade.values import ALWAYS, AT, NEVER, Limit
+from stages.softmax import Score
+from stages.statistics import within_one_se
 
 OBJECTIVES = ("best", "1se")
 
@@ -51,29 +54,24 @@ class Ordering:
     def _keys(self) -> np.ndarray:
         return self.score.sign * self.values
 
-    def escalated(self, threshold: Threshold) -> int:
+    def escalated(self, limit: Limit) -> int:
         """How many images this λ sends to B."""
-        return int(np.searchsorted(self._keys, cut(self.score, threshold), side="left"))
+        return int(np.searchsorted(self._keys, cut(self.score, limit), side="left"))
 
     def escalated_by(self, thresholds: np.ndarray) -> np.ndarray:
         """The same for many numbers at once: float64 [T] → intp [T]."""
         return np.searchsorted(self._keys, self.score.sign * thresholds, side="left")
 
-    def interval(self, k: int) -> tuple[Threshold, float | None, float | None]:
-        """(λ, low, high) that send exactly the k least sure images to B.
-
-        Nothing changes within (low, high], for entropy [low, high); None is unbounded. λ is the
-        midpoint, or the included end where the midpoint rounds to the excluded one.
-        """
+    def limit(self, k: int) -> Limit:
+        """The λ that sends exactly the k least sure images to B: the midpoint of its interval, or
+        the included end where the midpoint rounds to the excluded one."""
         surer = float(self.values[k]) if k < len(self.values) else None  # included
         less = float(self.values[k - 1]) if k > 0 else None  # excluded
-        low, high = (less, surer) if self.score.sign > 0 else (surer, less)
-        if less is None:
-            return NEVER, low, high
-        if surer is None:
-            return ALWAYS, low, high
+        ends = (less, surer) if self.score.sign > 0 else (surer, less)
+        if less is None or surer is None:
+            return Limit(NEVER if less is None else ALWAYS, None, *ends)
         middle = (less + surer) / 2
-        return (surer if middle == less else middle), low, high
+        return Limit(AT, surer if middle == less else middle, *ends)
 
 
 def group_ends(values: np.ndarray) -> np.ndarray:
@@ -113,18 +111,14 @@ def best_end(at_ends: np.ndarray) -> int:
 
 
 def one_se_end(ordering: Ordering, gain: np.ndarray, at_ends: np.ndarray, best: int) -> int:
-    """Index of the least use of B within one paired standard error of the best point.
-
-    Over n images the correctness of two points differs by d ∈ {−1, 0, 1} per image; with
-    D = Σd and m = Σd², the sample standard error of the mean is √((m − D²/n)/(n(n − 1))), so
-    D/n ≤ SE exactly when D² ≤ m. Points that use B more than the best cannot be chosen.
-    """
+    """Index of the least use of B within one paired standard error of the best point; points that
+    use B more than that cannot be chosen."""
     k_best = ordering.ends[best]
     touched = np.zeros(k_best + 1, np.int64)
     np.cumsum(gain[ordering.order[:k_best]] != 0, out=touched[1:])
     ends = ordering.ends[: best + 1]
     short = at_ends[best] - at_ends[: best + 1].astype(np.int64)
-    return int((short * short <= touched[k_best] - touched[ends]).argmax())
+    return int(within_one_se(short, touched[k_best] - touched[ends]).argmax())
 
 
 @dataclass(frozen=True)

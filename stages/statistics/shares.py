@@ -1,0 +1,36 @@
+"""Shares of images: how sure is a count? Limits are Wilson's, or exact (Clopper & Pearson)."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from stages.statistics.intervals import LEVEL, Interval, z_of
+
+
+def share(count: float, n: int, level: float = LEVEL) -> Interval:
+    """A share of n images by Wilson's score interval (Wilson 1927).
+
+    >>> share(0, 10)
+    Interval(value=0.0, low=0.0, high=0.27753279986288...)
+    """
+    value, z = count / n, z_of(level)
+    z2 = z * z / n
+    half = z * sqrt(max(value * (1 - value), 0.0) / n + z2 / (4 * n))
+    low = (value + z2 / 2 - half) / (1 + z2) if count > 0 else 0.0
+    return Interval(value, low, (value + z2 / 2 + half) / (1 + z2) if count < n else 1.0)
+
+
+def least(count: float, n: int, error: float) -> float:
+    """The lower limit of a share, wrong with probability `error` at most (Clopper & Pearson 1934).
+
+    >>> round(least(10, 10, 0.05), 4)
+    0.7411
+    """
+    from scipy.special import betaincinv
+
+    return float(betaincinv(count, n - count + 1, error)) if count > 0 else 0.0
+
+
+def most(count: float, n: int, error: float) -> float:
+    """The upper limit: 1 − that of the images which do not count."""
+    return 1 - least(n - count, n, error)
