@@ -22,7 +22,7 @@ import pyarrow as pa
 from benchmarks.peak import peak_mib
 from cache import Partition, Store, write_partition
 from cache.schema import logits_schema, samples_table
-from stages.allpairs import Costs, frontier, rules
+from stages.allpairs import frontier, rules
 from stages.cascade import gains
 from stages.crossfit_search import cross_fitted
 from stages.found import Found, Space, find
@@ -31,6 +31,7 @@ from stages.questions import BEST, Question
 from stages.resampled import Resampling
 from stages.score import ScoreSet
 from stages.softmax import SCORES, scores_of
+from stages.spending import ExpectedCosts
 from stages.statistics import procedure
 
 CLASSES = 10
@@ -132,8 +133,8 @@ def searched(scores: ScoreSet, threads: int | None = None) -> None:
     frontier(scores, costs_of(scores), TABLE, threads)
 
 
-def costs_of(scores: ScoreSet) -> Costs:
-    return Costs.linear(np.linspace(1, 8, len(scores.models)) ** 2, len(scores.labels))
+def costs_of(scores: ScoreSet) -> ExpectedCosts:
+    return ExpectedCosts.linear(np.linspace(1, 8, len(scores.models)) ** 2, len(scores.labels))
 
 
 def floor_of(scores: ScoreSet) -> None:

@@ -19,6 +19,7 @@ from stages.frontier import Frontier, Points
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.spending import ExpectedCosts
 
 # λ that are dismissed together, and images from which on threads gain more than they cost.
 _BLOCK, _MANY = 256, 20_000
@@ -36,22 +37,8 @@ def rules(scores: Sequence[str], postchecks: Sequence[bool] = (False, True)) -> 
     return [Rule(score, post) for score in scores for post in postchecks]
 
 
-@dataclass(frozen=True)
-class Costs:
-    """`alone` float64 [M], of a request by each model; `more` float64 [M, N + 1], what a request
-    costs on average on top of A's cost when B, by its row, runs on k of N requests."""
-
-    alone: np.ndarray
-    more: np.ndarray
-
-    @classmethod
-    def linear(cls, alone: np.ndarray, n: int) -> Costs:
-        """Where a run of B costs the same however many run together."""
-        return cls(alone, np.outer(alone, np.arange(n + 1) / n))
-
-
 def frontier(
-    scores: ScoreSet, costs: Costs, table: Sequence[Rule], threads: int | None = None
+    scores: ScoreSet, costs: ExpectedCosts, table: Sequence[Rule], threads: int | None = None
 ) -> Frontier:
     """The frontier over all single models, pairs, rules and λ of these images.
 
@@ -81,7 +68,7 @@ def frontier(
 
 def _better(
     scores: ScoreSet,
-    costs: Costs,
+    costs: ExpectedCosts,
     found: Frontier,
     a: int,
     score: str,

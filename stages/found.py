@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.allpairs import Costs, Rule, frontier
+from stages.allpairs import Rule, frontier
 from stages.cascade import Cascade, Ordering
 from stages.chains import Chain, ChainSolver, chain_candidates
 from stages.frontier import Points, pareto, upper_hull
@@ -17,6 +17,7 @@ from stages.prefetch import default_workers
 from stages.questions import MATCH, Choices, Question, answer, most_accurate, nearest
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.spending import ExpectedCosts
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Found:
         return nearest(question, self.choices(question))
 
 
-def find(scores: ScoreSet, costs: Costs, space: Space, threads: int | None = None) -> Found:
+def find(scores: ScoreSet, costs: ExpectedCosts, space: Space, threads: int | None = None) -> Found:
     """Everything on these images that nothing else beats: models, cascades and chains."""
     points = frontier(scores, costs, space.table, threads).points
     deployable = _deployable(scores, points, space.table)
@@ -93,7 +94,9 @@ def _deployable(scores: ScoreSet, points: Points, table: Sequence[Rule]) -> tupl
     return tuple(point for point in out if point is not None)
 
 
-def _with_chains(found: Found, costs: Costs, table: Sequence[Rule], threads: int | None) -> Found:
+def _with_chains(
+    found: Found, costs: ExpectedCosts, table: Sequence[Rule], threads: int | None
+) -> Found:
     """The frontier over pairs and the hulls of all chains that its pairs suggest."""
     scores = found.scores
     alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 
 from cache import Store
 from cache.errors import one_of
-from stages.allpairs import Costs, Rule
+from stages.allpairs import Rule
 from stages.cascade import Cascade, Limit, Ordering, gains
 from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
@@ -23,6 +23,7 @@ from stages.proposing import Sweep
 from stages.repeats import keys_of
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.spending import ExpectedCosts
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Certified:
 
 
 def guarantee(
-    store: Store, scores: ScoreSet, costs: Costs, space: Space, promise: Promise
+    store: Store, scores: ScoreSet, costs: ExpectedCosts, space: Space, promise: Promise
 ) -> Certified:
     """Certify on these images, which no model may have seen and none of which may repeat."""
     check_calibration(scores.split, keys_of(store, scores), trained_splits(store, scores))
@@ -101,7 +102,7 @@ class Shortlist:
         reference = reference or part.models[int(part.accuracy.argmax())]
         if reference not in scores.models:
             raise one_of("reference", reference, scores.models)
-        tried = _tried(find(part, Costs.linear(alone, len(proposing)), space), reference)
+        tried = _tried(find(part, ExpectedCosts.linear(alone, len(proposing)), space), reference)
         return cls(reference, len(proposing), tried, _sweeps(scores, alone, tried, reference))
 
     def certified(self, promise: Promise) -> Certified:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.allpairs import Costs, Rule
+from stages.allpairs import Rule
 from stages.cascade import Cascade, Ordering, Outcome, decide, gains
 from stages.frontier import pareto
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.spending import ExpectedCosts
 
 # Standard errors from which on a cascade counts as safe; the longest path; images from which on
 # threads gain more than they cost.
@@ -96,7 +97,7 @@ def within(cost: float, n: int) -> Aim:
 
 def path(
     scores: ScoreSet,
-    costs: Costs,
+    costs: ExpectedCosts,
     table: Sequence[Rule],
     aim: Aim,
     chains: Sequence[Cascade] = (),
@@ -158,7 +159,7 @@ def _rising(values: np.ndarray) -> np.ndarray:
 
 
 def _pairs(
-    scores: ScoreSet, costs: Costs, aim: Aim, a: int, name: str, rules: Sequence[Rule]
+    scores: ScoreSet, costs: ExpectedCosts, aim: Aim, a: int, name: str, rules: Sequence[Rule]
 ) -> Iterator[_Found]:
     """Every λ of A with each other model."""
     score, n = named(name), len(scores.labels)
@@ -211,12 +212,12 @@ def _sums(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _alone(scores: ScoreSet, costs: Costs, aim: Aim, m: int) -> _Found:
+def _alone(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, m: int) -> _Found:
     point = Cascade.of((scores.models[m],))
     return _one(aim, point, decide(scores, point), float(costs.alone[m]), 0.0)
 
 
-def _chain(scores: ScoreSet, costs: Costs, aim: Aim, point: Cascade) -> _Found:
+def _chain(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, point: Cascade) -> _Found:
     found = decide(scores, point)
     alone = np.array([costs.alone[scores.index(model)] for model in point.models])
     spent = np.cumsum(alone)[found.stage]

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.allpairs import Costs, Rule
+from stages.allpairs import Rule
 from stages.cascade import Ordering, cut, gains, trusted
 from stages.frontier import Frontier, Points
 from stages.questions import Choices, Question, nearest
 from stages.score import ScoreSet
 from stages.scores import named
+from stages.spending import ExpectedCosts
 from stages.statistics import Choice, Chooser
 
 # Ends that are dismissed together.
@@ -55,7 +56,7 @@ class Resampling:
     """
 
     scores: ScoreSet
-    costs: Costs
+    costs: ExpectedCosts
     table: Sequence[Rule]
     question: Question
 
@@ -154,7 +155,9 @@ class _Sweeps:
         parts = [np.concatenate(column) for column in columns]
         return cls(a, ordering.order, *parts, *np.concatenate(blocks, axis=1))
 
-    def better(self, found: Frontier, weight: np.ndarray, right: int, costs: Costs) -> Points:
+    def better(
+        self, found: Frontier, weight: np.ndarray, right: int, costs: ExpectedCosts
+    ) -> Points:
         """What beats the frontier of a resample: its weights int [N], right answers of A."""
         total, ran = _sums(weight[self.image] * self.sign), _sums(weight[self.order])
         alone, more = costs.alone[self.a], costs.more

@@ -7,16 +7,30 @@ probability p, their size is Bin(b, p), so that B costs E[curve(Bin(b, p))]/b pe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from stages.allpairs import Costs
 from stages.costs import Curve, Prices
 from stages.pricing import Pricer
 
 RUNS = "runs"
 # The expectation is smooth in p: between so many values of p it is linear to 1e-6.
 _NODES = 4096
+
+
+@dataclass(frozen=True)
+class ExpectedCosts:
+    """`alone` float64 [M], of a request by each model; `more` float64 [M, N + 1], what a request
+    costs on average on top of A's cost when B, by its row, runs on k of N requests."""
+
+    alone: np.ndarray
+    more: np.ndarray
+
+    @classmethod
+    def linear(cls, alone: np.ndarray, n: int) -> ExpectedCosts:
+        """Where a run of B costs the same however many run together."""
+        return cls(alone, np.outer(alone, np.arange(n + 1) / n))
 
 
 def counted_runs(models: Sequence[str]) -> Prices:
@@ -27,13 +41,13 @@ def counted_runs(models: Sequence[str]) -> Prices:
     return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat), {})
 
 
-def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> Costs:
+def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
     """What the models cost on average on n requests, of which B runs on 0 to n."""
     curves = [pricer.prices.forward[model] for model in models]
     size = min(pricer.batch_size, n)
     alone = np.array([float(curve.at(size)) / size for curve in curves])
     if size == 1:
-        return Costs.linear(alone, n)
+        return ExpectedCosts.linear(alone, n)
     shares = np.arange(n + 1) / n
     nodes = shares if n <= _NODES else np.arange(_NODES + 1) / _NODES
     batches = np.stack([curve.at(np.arange(size + 1)) for curve in curves])
@@ -41,8 +55,8 @@ def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> Costs:
     # A larger batch that was measured cheaper is noise: more images never cost less.
     expected = np.maximum.accumulate(expected, axis=1)
     if n <= _NODES:
-        return Costs(alone, expected)
-    return Costs(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
+        return ExpectedCosts(alone, expected)
+    return ExpectedCosts(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
 
 
 def binomial(p: np.ndarray, n: int) -> np.ndarray:

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from stages import path
-from stages.allpairs import Costs, Rule
+from stages.allpairs import Rule
 from stages.cascade import Cascade, Outcome, decide
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, COST, MATCH, Question
 from stages.score import ScoreSet
+from stages.spending import ExpectedCosts
 from stages.statistics import Paired, change, images_needed, least, most, paired
 from stages.verdict import CANNOT_TELL, MISSES
 
@@ -26,7 +27,7 @@ class Test:
     naming: ScoreSet
     testing: ScoreSet
     pricer: Pricer
-    costs: Costs
+    costs: ExpectedCosts
     table: Sequence[Rule]
     question: Question
     matched: int | None = None

@@ -11,11 +11,12 @@ import pytest
 from helpers import random_scores
 from test_intervals import _exact
 
-from stages.allpairs import Costs, rules
+from stages.allpairs import rules
 from stages.crossfit_search import cross_fitted
 from stages.fitting import FOLDS, REPEATS, folds
 from stages.found import Space, find
 from stages.questions import ACCURACY, BEST, COST, Question
+from stages.spending import ExpectedCosts
 
 SPACE = Space(tuple(rules(naive.SCORES)))
 COSTS = np.array([1.0, 2.0, 5.0])
@@ -23,7 +24,7 @@ N = 60
 
 
 def _found(scores):
-    return find(scores, Costs.linear(COSTS, len(scores.labels)), SPACE, 1)
+    return find(scores, ExpectedCosts.linear(COSTS, len(scores.labels)), SPACE, 1)
 
 
 def _chosen(question, found, n):

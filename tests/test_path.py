@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from test_intervals import _exact
 
-from stages.allpairs import Costs, rules
+from stages.allpairs import rules
 from stages.cascade import Cascade, decide
 from stages.costs import Curve, Prices
 from stages.fitting import FitPlan, held_out
@@ -23,6 +23,7 @@ from stages.path import matching, path, reaching, within
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, BEST, COST, MATCH, Question
 from stages.search import Search
+from stages.spending import ExpectedCosts
 from stages.verdict import CANNOT_TELL, MEETS, MISSES, NOT_WORTH, WORTH
 
 TABLE = tuple(rules(naive.SCORES))
@@ -83,7 +84,7 @@ SEEDS = st.integers(0, 10_000)
 @settings(max_examples=60, deadline=None)
 def test_the_path_is_the_front_of_all_points_listed(seed, kind):
     scores, costs = _made(seed)
-    n, linear = 24, Costs.linear(costs, 24)
+    n, linear = 24, ExpectedCosts.linear(costs, 24)
     m = int(scores.correct.sum(axis=1).argmax())
     reference = scores.correct[m].astype(int)
     goal, budget = 0.55, 2.5
@@ -118,7 +119,7 @@ def test_a_long_path_keeps_its_ends_and_order():
     n = 3000
     scores = random_scores(rng, n, levels=10**6, models=tuple("abc"))
     costs = np.array([1.0, 2.0, 9.0])
-    found = path(scores, Costs.linear(costs, n), TABLE, reaching(0.73, n))
+    found = path(scores, ExpectedCosts.linear(costs, n), TABLE, reaching(0.73, n))
     assert 2 <= len(found) <= 100
     spent = [_of(scores, costs, point)[0] for point in found]
     assert spent == sorted(spent, reverse=True)

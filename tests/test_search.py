@@ -11,12 +11,13 @@ from helpers import random_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.allpairs import Costs, frontier, rules
+from stages.allpairs import frontier, rules
 from stages.cascade import Cascade, decide
 from stages.found import Found, Space, find
 from stages.frontier import pareto, upper_hull
 from stages.questions import ACCURACY, BEST, COST, MATCH, Question, single
 from stages.resampled import Resampling
+from stages.spending import ExpectedCosts
 
 TABLE = tuple(rules(naive.SCORES))
 SEEDS = st.integers(0, 10_000)
@@ -58,7 +59,7 @@ def _unbeaten(points):
 
 def _found(scores, costs, threads=1):
     n = len(scores.labels)
-    return find(scores, Costs.linear(costs.astype(float), n), Space(TABLE), threads)
+    return find(scores, ExpectedCosts.linear(costs.astype(float), n), Space(TABLE), threads)
 
 
 @given(seed=SEEDS)
@@ -87,7 +88,7 @@ def test_each_point_deployed_does_what_the_frontier_says(seed):
 def test_threads_and_equal_models_make_no_difference(seed):
     scores, costs = _made(seed, models=4, n=300)
     one, two = (
-        frontier(scores, Costs.linear(costs.astype(float), 300), TABLE, threads).points
+        frontier(scores, ExpectedCosts.linear(costs.astype(float), 300), TABLE, threads).points
         for threads in (1, 2)
     )
     assert one.right.tolist() == two.right.tolist()
@@ -200,7 +201,7 @@ def test_a_resample_is_searched_as_if_its_images_were_repeated(seed):
     alone = costs.astype(float)
     budget = float(rng.uniform(1, 8))
     for question in (Question(BEST), Question(COST, budget), Question(ACCURACY, 0.7)):
-        search = Resampling(scores, Costs.linear(alone, 16), TABLE, question)
+        search = Resampling(scores, ExpectedCosts.linear(alone, 16), TABLE, question)
         for weight, choice in zip(weights, search.chooser()(weights), strict=True):
             bag = scores.of_images(np.repeat(np.arange(16), weight))
             found = _found(bag, costs)
@@ -215,7 +216,7 @@ def test_a_resample_is_searched_as_if_its_images_were_repeated(seed):
 def test_a_resample_of_every_image_once_answers_as_the_search():
     for seed in range(30):
         scores, costs = _made(seed, n=200)
-        linear = Costs.linear(costs.astype(float), 200)
+        linear = ExpectedCosts.linear(costs.astype(float), 200)
         found = _found(scores, costs)
         row = found.answer(Question(BEST))
         search = Resampling(scores, linear, TABLE, Question(BEST))
@@ -257,7 +258,7 @@ def test_chains_join_the_frontier_and_do_what_it_says():
     longer = 0
     for seed in range(12):
         scores, _ = _made(seed, n=150)
-        costs = Costs.linear(np.array([1.0, 3.0, 9.0]), 150)
+        costs = ExpectedCosts.linear(np.array([1.0, 3.0, 9.0]), 150)
         pairs: Found = find(scores, costs, Space(TABLE), 1)
         found = find(scores, costs, Space(TABLE, stages=3), 1)
         for point, cost, right in zip(found.points, found.cost, found.right, strict=True):

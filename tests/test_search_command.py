@@ -16,7 +16,7 @@ from scipy.stats import binom
 from cache import InputError, Store
 from cascade_cli.budgets import parse_cost
 from cascade_cli.search_shown import extent
-from stages.allpairs import Costs, rules
+from stages.allpairs import rules
 from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits
 from stages.certify_sweeps import parts
@@ -26,7 +26,7 @@ from stages.guarantee import Promise, guarantee
 from stages.pricing import Pricer
 from stages.score import load
 from stages.search import rows_of
-from stages.spending import costs_of, counted_runs
+from stages.spending import ExpectedCosts, costs_of, counted_runs
 
 GUIDE = Path(__file__).parents[1] / "docs/guide.md"
 
@@ -574,7 +574,7 @@ def test_runs_count_one_each():
 
 def test_images_that_test_have_no_say_in_what_is_tested(store):
     scores = random_scores(np.random.default_rng(3), 300, levels=50, split="val")
-    costs = Costs.linear(np.array([9.0, 1.0, 3.0]), 300)
+    costs = ExpectedCosts.linear(np.array([9.0, 1.0, 3.0]), 300)
     promise = Promise(Limits(0.3, 0.2))
     space = Space(tuple(rules(("maxp", "entropy"))))
     made = guarantee(store, scores, costs, space, promise)
