@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cache.errors import InputError
@@ -65,7 +65,7 @@ def busy(store: Store, name: str, holder: Holder | None) -> BusyError:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _machine() -> str | None:

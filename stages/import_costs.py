@@ -11,7 +11,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -272,8 +272,8 @@ def _time(text: str) -> str:
     try:
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError) as error:
         raise InputError(
             f"measured {text[:40]!r} is no ISO 8601 time: write 2025-01-31T12:00:00+00:00"

@@ -208,7 +208,7 @@ _HEADER = '''"""A confidence cascade around any two callables that give logits, 
     answers.prediction  # int32 [n]; also escalated, took_b, hit and score
 
 `first` and `second` map a batch to logits [n, K]; `second` gets only the rows that are sent on.
-Needs numpy alone (on Python 3.10 also tomli). Written by `cascade export --policy`, cascade-cli
+Needs numpy alone, and Python 3.11. Written by `cascade export --policy`, cascade-cli
 {version}; do not edit: export again. Licence: Apache-2.0.
 """
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -446,11 +446,7 @@ _AGAIN = "export it again (`cascade export --policy DIR`)"
 
 
 def parsed_policy(data: bytes, where: str) -> dict[str, Any]:
-    """The TOML. Python 3.10 reads it with the package tomli."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    """The TOML."""
     longest = max(map(len, data.splitlines()), default=0)
     try:
         if len(data) > _BYTES or longest > _LINE_BYTES or data.count(b".") > _DOTS:

@@ -250,8 +250,8 @@ class _First:
         sent = self.reporting.order[:k]
         before, gained = trusted[sent], gain[sent]
         difference = int(trusted.sum()) + int(gained.sum())
-        differing = np.count_nonzero(trusted) + np.count_nonzero(before + gained)
-        differing -= np.count_nonzero(before)
+        differing = int(np.count_nonzero(trusted) + np.count_nonzero(before + gained))
+        differing -= int(np.count_nonzero(before))
         won = (differing + difference) // 2
         return Paired(won, won - difference, len(alone))
 

@@ -11,9 +11,9 @@ import hashlib
 import json
 import math
 import re
+import tomllib
 
 import pyarrow.parquet as pq
-import tomllib
 
 # What differs from run to run, or from one version of the program to the next.
 LEFT_OUT = {"seconds", "made", "sha256", "version", "versions", "changed", "size_bytes", "bytes"}

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 import time
+import tomllib
 
 import numpy as np
 import pytest
 from plugged import PAGE, documented, installed
 from running import cascade
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TEXT = PAGE.read_text(encoding="utf-8")
 MODULES, ENTRIES = documented()

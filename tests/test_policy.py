@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import tomllib
 import warnings
 from copy import deepcopy
 from functools import reduce
@@ -35,11 +36,6 @@ from stages.hashes import HASHES
 from stages.simulate import recalled, run
 from stages.stream import make
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 N, CLASSES, BATCH = 300, 4, 7
 PAIR = ("small", "large")
 RULES = list(product(("maxp", "difference", "entropy"), (False, True), (None, "always", "never")))
@@ -56,7 +52,7 @@ import importlib.abc, importlib.util, json, sys
 
 class Only(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in {*sys.stdlib_module_names, "numpy", "tomli"}:
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, "numpy"}:
             raise ImportError(name + " is not for applications")
 
 sys.meta_path.insert(0, Only())

@@ -27,7 +27,7 @@ import threading
 import time
 import warnings
 from collections import namedtuple
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 COLUMNS = (
     "model runtime device component batch_size meter latency_ms latency_sd_ms latency_p50_ms "
@@ -487,7 +487,7 @@ def probe(torch, name, module, options, device, sampler):
         "idle_w": idle_w,
         "parameters": sum(p.numel() for p in module.parameters()),
         "source": "probe",
-        "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return [
         dict(common, peak_memory_bytes=peaks[size], **figures(size, windows[size], idle_w))

@@ -32,7 +32,7 @@ class Drawing:
     They stay apart because Altair would copy and validate every row, several times.
     """
 
-    chart: alt.LayerChart
+    chart: alt.LayerChart | alt.FacetChart
     data: dict[str, list[Row]]
 
 
@@ -259,7 +259,7 @@ def _text(field: str) -> alt.Text:
     return alt.Text(f"{field}:Q", format=".1%")
 
 
-def _themed(chart: alt.LayerChart) -> alt.LayerChart:
+def _themed(chart: alt.LayerChart | alt.FacetChart) -> alt.LayerChart:
     line = {"domainColor": _INK, "tickColor": _INK, "domainOpacity": 0.4, "tickOpacity": 0.4}
     return (
         chart.configure(background="white", font="system-ui, sans-serif", padding=4)
