@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 OURS = ("cache", "stages")
 _NAMED = (ast.FunctionDef, ast.ClassDef)
@@ -53,7 +54,9 @@ class _Module:
 
     @cached_property
     def source(self) -> str:
-        return inspect.getsource(importlib.import_module(self.name))
+        module = importlib.import_module(self.name)
+        stub = Path(str(module.__file__)).with_suffix(".pyi")  # where a face has its names
+        return stub.read_text("utf-8") if stub.exists() else inspect.getsource(module)
 
     @cached_property
     def tree(self) -> ast.Module:
@@ -72,7 +75,7 @@ class _Module:
             if isinstance(node, ast.Import):
                 found |= {each.asname or each.name: (each.name, None) for each in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
-                module = str(node.module)
+                module = f"{self.name}.{node.module}" if node.level else str(node.module)
                 found |= {each.asname or each.name: (module, each.name) for each in node.names}
         return found
 
