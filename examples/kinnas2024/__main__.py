@@ -68,7 +68,8 @@ def _paper() -> Row:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        usage=f"python -m examples.{published.NAME} [options]",
+        f"python -m examples.{published.NAME}",
+        usage="%(prog)s [options]",
         description="The paper's published figures beside what a cache says of its pairs. What the "
         "cache lacks is listed, each with the command that makes it.",
     )

@@ -1,0 +1,17 @@
+"""Commands of earlier releases: each names, for one release, what took its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+REMOVED = {
+    "reproduce": "is now an example: run make reproduce, or python -m examples.kinnas2024 …",
+}
+
+
+def refuse(words: Sequence[str]) -> None:
+    """InputError for a command line of a removed command, whatever options follow."""
+    from cache import InputError  # pyarrow comes along, which `cascade --help` does without
+
+    for name in REMOVED.keys() & set(words[:1]):
+        raise InputError(f"{name} {REMOVED[name]}")
