@@ -11,7 +11,8 @@ REMOVED = {
 
 def refuse(words: Sequence[str]) -> None:
     """InputError for a command line of a removed command, whatever options follow."""
-    from cache import InputError  # pyarrow comes along, which `cascade --help` does without
+    name = words[0] if words else ""
+    if name in REMOVED:
+        from cache import InputError  # brings pyarrow, which `cascade --help` does without
 
-    for name in REMOVED.keys() & set(words[:1]):
         raise InputError(f"{name} {REMOVED[name]}")
