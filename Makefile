@@ -31,6 +31,8 @@ COMMON := --cache '$(CACHE)' --dataset $(DATASET)
 FROM := $(call flag,--data,$(DATA)) $(call flag,--weights,$(WEIGHTS))
 PAIR := $(call flag,-m1,$(M1)) $(call flag,-m2,$(M2))
 PRICE := $(call flag,--cost,$(COST))
+MEMORIES := dhash,invariants
+PUBLISHED := $(filter-out digits,$(DATASET))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
@@ -86,8 +88,11 @@ check: $(STAMP) ## Fail where the cascade in POLICY is worse than it promised
 report: $(STAMP) ## Write the page OUT (report.html)
 	$(CASCADE) report $(COMMON) $(FROM) --output '$(OUT)' $(PRICE) $(ARGS)
 
-reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=cifar10
-	$(CASCADE) reproduce $(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(filter-out digits,$(DATASET))) $(FROM) $(ARGS)
+reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=cifar10 DATA=images
+	$(if $(DATA),$(if $(PUBLISHED),,$(error DATA holds one dataset's images: give DATASET)))
+	$(if $(DATA),$(CASCADE) extract $(COMMON) $(FROM) $(call flag,--split,$(SPLIT)) --models $(MODELS))
+	$(if $(DATA),$(CASCADE) hash $(COMMON) --data '$(DATA)' $(call flag,--split,$(SPLIT)) --algorithms $(MEMORIES))
+	$(BIN)/python -m examples.$(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(PUBLISHED)) $(ARGS)
 
 import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'
 	$(CASCADE) import --cache '$(CACHE)' $(ARGS)

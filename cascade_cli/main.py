@@ -28,8 +28,8 @@ from cascade_cli import (
     listings,
     live,
     margin,
+    removed,
     report,
-    reproduce,
     rules,
     search,
     simulate,
@@ -66,7 +66,6 @@ for module in (
     export,
     check,
     report,
-    reproduce,
     listings,
     caches,
     doctor,
@@ -104,6 +103,7 @@ def main() -> None:
         try:
             _check_place(stdout_there)
             _check_words(sys.argv[1:])
+            removed.refuse(sys.argv[1:])
             status = _status()
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import pickle
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,19 @@ def cascade(*args, profile=False):
         except SystemExit as ending:
             status = ending.code
     return Result(status, out.getvalue(), err.getvalue())
+
+
+def make(*words):
+    """`make -n WORDS` from the repository, as if nothing were installed yet."""
+    # Under `make test ARGS=…` the variables of the outer make would reach this one.
+    own = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MAKE", "MFL")) and key not in own
+    }
+    command = ["make", "-n", "-B", "--no-print-directory", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
 def logits_of(root, split, model, dataset="digits", runtime=RUNTIME):

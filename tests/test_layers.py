@@ -15,6 +15,7 @@ LAYERS = {
     "cache": {"cache"},
     "stages": {"cache", "stages"},
     "cascade_cli": {"cache", "stages", "cascade_cli"},
+    "examples": {"cache", "stages", "examples"},
 }
 OURS = {*LAYERS, "tests", "benchmarks", "tools"}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
@@ -31,7 +32,7 @@ CPU_ONLY = (
     *("stages.policy", "stages.check", "stages.publish", "stages.wide", "stages.deployed"),
     *("stages.deferral", "stages.calibration", "stages.statistics"),
     *("stages.rules", "stages.calibrate", "stages.margins", "stages.predicting"),
-    *("stages.models", "stages.datasets", "stages.report", "stages.reproduce.figures"),
+    *("stages.models", "stages.datasets", "stages.report", "examples.kinnas2024.figures"),
     *("stages.plugins", "stages.scores", "stages.extra_scores", "stages.energy"),
     "cascade_cli.main",
 )

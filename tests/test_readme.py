@@ -6,8 +6,8 @@ Every line of an `sh` block goes through RUNNERS; a line that none of them knows
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
-import os
 import re
 import shlex
 import shutil
@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from running import DIGITS, IMAGES, WEIGHTS, cascade, slice_of
+from running import DIGITS, IMAGES, WEIGHTS, cascade, make, slice_of
 
 from stages.models import get
 
@@ -123,11 +123,27 @@ def run_cascade(words: list[str]) -> None:
     if NEEDS_NETWORK.intersection(words):
         check_flags(words)
         return
-    if SHARED.intersection(re.split(r"[\s,=:/]", " ".join(words))) and not Path("images").exists():
-        raise NeedsImagesError
+    check_images(words)
     done = cascade(*words[1:], *ADDED.get(words[1], []))
     assert done.status == 0, f"{shlex.join(words)}: {done.err}"
     assert done.out, f"{shlex.join(words)} prints nothing"
+
+
+def check_images(words: list[str]) -> None:
+    if SHARED.intersection(re.split(r"[\s,=:/]", " ".join(words))) and not Path("images").exists():
+        raise NeedsImagesError
+
+
+def run_module(words: list[str]) -> None:
+    """An example, run; of other modules an installation: python -m venv … && pip install …"""
+    if not words[2].startswith("examples."):
+        check_install(words)
+        return
+    check_images(words)
+    main = importlib.import_module(f"{words[2]}.__main__").main
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(words[3:]) == 0
+    assert out.getvalue(), f"{shlex.join(words)} prints nothing"
 
 
 def check_flags(words: list[str]) -> None:
@@ -149,16 +165,7 @@ def run_make(words: list[str]) -> None:
 
 
 def dry_run(arguments: list[str]) -> str:
-    # Under `make test ARGS=…` the variables of the outer make would reach this one.
-    own = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text("utf-8"), re.M)
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("MAKE", "MFL")) and key not in own
-    }
-    # -B: as if nothing were installed yet
-    command = ["make", "-n", "-B", "--no-print-directory", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    done = make(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -183,7 +190,7 @@ RUNNERS: dict[str, Callable[[list[str]], None]] = {
     "cascade": run_cascade,
     "make": run_make,
     "pipx": check_install,
-    "python": check_install,  # python -m venv … && pip install …
+    "python": run_module,
     "uvx": check_install,
 }
 
@@ -284,8 +291,7 @@ def test_the_questions_of_the_table_are_answered(at_desk):
     lines = re.findall(r"`(cascade [^`]+)`", section("What it answers").text)
     assert len(lines) > 10
     for line in lines:
-        if "reproduce" not in line:  # needs CIFAR-10; docs/reproduce.md runs it
-            run_line(line)
+        run_line(line)
 
 
 def test_every_reader_finds_the_same_accuracy(at_desk):

@@ -1,35 +1,61 @@
-"""`reproduce` against plain loops over the logits: every figure, and what is told to be missing."""
+"""The example kinnas2024 against plain loops over the logits, and against its golden file."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import math
 import re
 import shlex
 from collections import Counter
 from itertools import combinations, pairwise
 
+import golden
 import naive
 import numpy as np
 import pyarrow as pa
 import pytest
 from helpers import fingerprint_of, tied_logits, write_logits, write_samples
-from running import cascade, noise_images, seeded_weights, write_parquet
+from running import Result, cascade, make, noise_images, seeded_weights, write_parquet
 
 from cache import Partition, PartitionWriter, Store
 from cache.schema import hashes_schema
+from examples.kinnas2024 import published
+from examples.kinnas2024.__main__ import main
 from stages import costs
+from stages.datasets import spec
 from stages.fitting import REPEATS, folds
 from stages.models import get
-from stages.reproduce import PAPERS, kinnas2024
-from stages.stream import make
+from stages.stream import make as make_stream
 
 MACS = {"resnet20": 40, "mobilenetv2_x0_5": 25, "resnet56": 120, "resnet32": 70}
 SKILL = {"resnet20": 2.0, "mobilenetv2_x0_5": 1.5, "resnet56": 4.0, "resnet32": 2.5}
 A, B, BEST = "resnet20", "mobilenetv2_x0_5", "resnet56"
 N, CLASSES = 150, 10
-ASK = ("reproduce", "kinnas2024")
-CIFAR = (*ASK, "-d", "cifar10")
+EXAMPLE = "examples.kinnas2024"
+CIFAR = ("-d", "cifar10")
 EXTRACT = "cascade extract --dataset {} --data DIR --split {} --models {}"
+
+
+def example(*args):
+    """`python -m examples.kinnas2024 ARGS` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([*map(str, args)])
+        except SystemExit as ending:
+            status = ending.code
+    return Result(status, out.getvalue(), err.getvalue())
+
+
+def refusal(*args):
+    """The one line of a refused request."""
+    done = example(*args)
+    assert (done.status, done.out) == (2, ""), done
+    [line] = done.err.splitlines()
+    assert line.startswith("kinnas2024: ")
+    return line
 
 
 def write(root, dataset, models, splits, n=N, classes=CLASSES, provenance=None, surer=0):
@@ -79,7 +105,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(made):
-    return cascade(*CIFAR, "--cache", made[0], "--json").json
+    return example(*CIFAR, "--cache", made[0], "--json").json
 
 
 def setting(found):
@@ -142,25 +168,34 @@ def ours(data, split, limit):
 
 
 def test_every_fact_has_its_source():
-    for paper in PAPERS.values():
-        for fact in (*paper.claims, *paper.settings, paper.energy, paper.energy.reduction):
-            assert re.match(r"https://\S+|arXiv:\d+\.\d+", fact.source), fact
+    sources = [fact.source for fact in (*published.CLAIMS, *published.SETTINGS)]
+    for source in (*sources, published.ENERGY_SOURCE):
+        assert re.match(r"https://\S+|arXiv:\d+\.\d+", source), source
 
 
 def test_the_settings_name_models_that_can_be_run():
-    for each in kinnas2024.SETTINGS:
+    for each in published.SETTINGS:
         for model in (each.model_1, each.model_2):
             assert get(model, each.dataset).name == model
+        assert each.split in spec(each.dataset).splits
 
 
 def test_the_energies_give_the_abstracts_reduction():
-    energy = kinnas2024.ENERGY
-    assert {len(values) for values in energy.values.values()} == {len(energy.duplicates)}
-    reduced = 1 - min(energy.values["dhash"][-1:]) / energy.values["big"][-1]
-    assert reduced == pytest.approx(kinnas2024.REDUCTION.value, abs=0.005)
+    runs = published.ENERGY_MAH
+    assert {len(values) for values in runs.values()} == {len(published.DUPLICATES)}
+    at = published.DUPLICATES.index(published.REDUCED_AT)
+    reduced = 1 - runs["dhash"][at] / runs[published.SINGLE][at]
+    assert reduced == pytest.approx(published.REDUCTION.value, abs=0.005)
 
 
 # --- the figures ---------------------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_the_earlier_command(found):
+    """`cascade reproduce kinnas2024` wrote them, from this very cache."""
+    there = json.loads((golden.HERE / "kinnas2024.json").read_text(encoding="utf-8"))
+    ours = {"paper": found["paper"]} | setting(found)
+    assert list(golden.differences({key: ours[key] for key in there}, there)) == []
 
 
 def test_single_models(made, found):
@@ -237,7 +272,7 @@ def test_with_one_split_folds_decide_against_each_model(tmp_path):
     columns = [answers[A], answers[B], *([difference(x) for x in logits[m]] for m in (A, B))]
     images = [naive.Image(*row) for row in zip(labels.tolist(), *columns, strict=True)]
     repeats = [folds(N, repeat=r).tolist() for r in range(REPEATS)]
-    thresholds = setting(cascade(*CIFAR, "--cache", tmp_path, "--json").json)["thresholds"]
+    thresholds = setting(example(*CIFAR, "--cache", tmp_path, "--json").json)["thresholds"]
     rows = [row["ours"] for row in thresholds if row["by"] == "exact"]
     assert [(row["fit_method"], row["objective"]) for row in rows] == [
         *(("cross-fit", "best"), ("cross-fit", "1se"))
@@ -251,7 +286,7 @@ def test_with_one_split_folds_decide_against_each_model(tmp_path):
             assert _told(row[key], "accuracy_change") == pytest.approx(change)
     [grid] = [row["ours"] for row in thresholds if row["by"] == "grid"]
     assert grid["fit_method"] == "same-split"  # the original's way, that says so
-    shown = cascade(*CIFAR, "--cache", tmp_path).out
+    shown = example(*CIFAR, "--cache", tmp_path).out
     assert "decided by the λ of the others, 10 times over" in " ".join(shown.split())
 
 
@@ -284,7 +319,7 @@ def test_the_memory(made, found, memory, duplicates):
     right, sent = ours(made[1], "test", 0.8724)
     score = difference
     held, counts = {}, Counter()
-    for i in make(N, duplicates, 0.0, "shuffled", 0).sample_ids.tolist():
+    for i in make_stream(N, duplicates, 0.0, "shuffled", 0).sample_ids.tolist():
         counts["n"] += 1
         key = None if memory == "nomemory" else keys_of(i, memory)
         counts["needed"] += 1 + sent[i]
@@ -354,11 +389,11 @@ def test_measured_costs_and_the_hashs_own(made, tmp_path):
     for model, ms in ((A, 2.0), (B, 3.0)):
         row = about | {"component": "forward", "latency_ms": ms}
         costs.merge(Store(root), "cifar10", "elsewhere", model, [row])
-    without = cascade(*CIFAR, "--cache", root, "--json").json
+    without = example(*CIFAR, "--cache", root, "--json").json
     assert "latency of dhash on nano" in [row["what"] for row in without["missing"]]
     row = about | {"component": "hash", "latency_ms": 0.5}
     costs.merge(Store(root), "cifar10", "numpy-cpu", "hash:dhash", [row])
-    found = cascade(*CIFAR, "--cache", root, "--json").json
+    found = example(*CIFAR, "--cache", root, "--json").json
     assert setting(found)["cost"]["cost_unit"] == "ms"
     assert "measured joules" in [row["what"] for row in found["missing"]]
     single = {A: 2.0, B: 3.0}[setting(found)["single"]]
@@ -379,7 +414,7 @@ def test_entropy_in_both_units(tmp_path):
     classes, pair = 1000, ("mnasnet1_3", "densenet121")
     data = write(tmp_path, "imagenet", pair, ("val",), n=80, classes=classes, surer=15)
     labels, logits = data["val"]
-    found = cascade(*ASK, "--cache", tmp_path, "--json").json
+    found = example("--cache", tmp_path, "--json").json
     rows = setting(found)["thresholds"]
     published = {row["unit"]: row["ours"] for row in rows if row["by"] == "published"}
     usages = set()
@@ -405,9 +440,9 @@ def commands(found):
 
 def test_what_is_missing_names_its_command(tmp_path):
     data = write(tmp_path, "cifar10", (A, B), ("test",))
-    found = cascade(*ASK, "--cache", tmp_path, "--json").json
+    found = example("--cache", tmp_path, "--json").json
     expected = [
-        EXTRACT.format("cifar10", "train", f"{A},{B}"),
+        f"{EXTRACT.format('cifar10', 'train', f'{A},{B}')} --precision fp32 --device cpu",
         f"cascade profile --dataset cifar10 --data DIR --models {A},{B}",
         *(
             "cascade hash --dataset cifar10 --data DIR --split test --variants identity "
@@ -433,22 +468,22 @@ def test_what_is_missing_names_its_command(tmp_path):
 
 def test_without_any_cost(tmp_path):
     write(tmp_path, "cifar10", (A, B), ("test",), provenance={A: {"macs": None}})
-    done = cascade(*CIFAR, "--cache", tmp_path, "--json")
+    done = example(*CIFAR, "--cache", tmp_path, "--json")
     row = setting(done.json)
     assert row["cost"] is None
     assert row["reduction"]["ours"] is None
     against = row["thresholds"][0]["ours"]["against_single"]
     assert (against["saved"], against["accuracy_change"] is None) == (None, False)
-    shown = cascade(*CIFAR, "--cache", tmp_path).out
+    shown = example(*CIFAR, "--cache", tmp_path).out
     assert "against a model" not in shown
     assert "ours, of" not in shown
 
 
 def test_nothing_there_is_one_line(tmp_path):
-    refusal = cascade(*ASK, "--cache", tmp_path / "none").refusal
-    assert EXTRACT.format("cifar10", "test", f"{A},{B}") in refusal
-    refusal = cascade(*ASK, "-d", "imagenet", "--cache", tmp_path / "none").refusal
-    assert EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121") in refusal
+    line = refusal("--cache", tmp_path / "none")
+    assert EXTRACT.format("cifar10", "test", f"{A},{B}") in line
+    line = refusal("-d", "imagenet", "--cache", tmp_path / "none")
+    assert EXTRACT.format("imagenet", "val", "mnasnet1_3,densenet121") in line
 
 
 def test_a_pair_in_another_runtime_is_named(tmp_path):
@@ -460,33 +495,35 @@ def test_a_pair_in_another_runtime_is_named(tmp_path):
         dataset="cifar10",
         runtime="onnx-int8-cpu",
     )
-    refusal = cascade(*ASK, "--runtime", "onnx-int8-cpu", "--cache", tmp_path).refusal
-    assert "in runtime onnx-int8-cpu, but on cifar10/test in torch-fp32-cpu: name" in refusal
-    assert "extract" not in refusal
-    refusal = cascade(*ASK, "-d", "imagenet", "--runtime", "none", "--cache", tmp_path).refusal
-    assert "densenet121 on imagenet: no command makes these" in refusal
+    line = refusal("--runtime", "onnx-int8-cpu", "--cache", tmp_path)
+    assert "in runtime onnx-int8-cpu on cifar10/test (it has" in line
+    assert f"{A}, {BEST} in torch-fp32-cpu" in line
+    assert "extract" not in line
+    line = refusal("-d", "imagenet", "--runtime", "none", "--cache", tmp_path)
+    assert "on imagenet/val" in line
+    assert "no command makes these" in line
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("kinnas2023",), "unknown paper 'kinnas2023': did you mean 'kinnas2024'?"),
-        (("kinnas2024", "-d", "digits"), "unknown dataset of kinnas2024 'digits'"),
-        (("kinnas2024", "-f", "images"), "name it, -d cifar10, imagenet, fashionmnist"),
-        (
-            ("kinnas2024", "--split", "holiday"),
-            "on split holiday, but on cifar10/test in torch-fp32-cpu, cifar10/train in torch-fp32-"
-            "cpu, cifar10/val in torch-fp32-cpu: name one of these",
-        ),
-        (("kinnas2024", "-d", "imagenet", "--split", "holiday"), "holiday --models mnasnet1_3,"),
+        (("--split", "holiday"), "on cifar10/holiday (the cache holds test, train, val): run"),
+        (("-d", "imagenet", "--split", "holiday"), "holiday --models mnasnet1_3,"),
+        (("--cost", "euros"), "unknown cost 'euros'"),
     ],
 )
 def test_a_wrong_request_is_one_line(made, args, message):
-    assert message in cascade("reproduce", *args, "--cache", made[0]).refusal
+    assert message in refusal(*args, "--cache", made[0])
+
+
+def test_another_dataset_is_refused(made):
+    done = example("-d", "digits", "--cache", made[0])
+    assert (done.status, done.out) == (2, "")
+    assert "invalid choice: 'digits'" in done.err
 
 
 def test_the_tables(made):
-    done = cascade(*CIFAR, "--cache", made[0])
+    done = example(*CIFAR, "--cache", made[0])
     assert done.status == 0
     for part in (
         f"{A} → {B} on cifar10/test ({N} images), difference with post-check",
@@ -503,21 +540,53 @@ def test_nothing_is_written_but_scores(made):
     assert not list((made[0] / "results").rglob("*"))
 
 
-def test_what_is_missing_is_made_where_images_and_weights_are_given(tmp_path):
+# --- from a checkout -----------------------------------------------------------------------------
+
+
+def recipe(*variables):
+    """What `make reproduce` would run, without the installation."""
+    done = make("reproduce", *variables)
+    assert done.returncode == 0, done.stderr
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    return [words for words in lines if words[0].endswith("/cascade") or words[2:3] == [EXAMPLE]]
+
+
+def test_make_runs_it_on_what_the_cache_has():
+    [words] = recipe("ARGS=--json", "CACHE=here")
+    assert words[1:] == ["-m", EXAMPLE, "--cache", "here", "--json"]
+
+
+def test_make_fills_the_cache_where_images_and_weights_are_given(tmp_path):
     pytest.importorskip("torch")
     for split in ("test", "train"):
         write_parquet(tmp_path / "images", split, *noise_images(12))
     for name in (A, B):
         seeded_weights(tmp_path / "weights" / f"{name}.pt", name)
-    given = ("-f", tmp_path / "images", "--weights", tmp_path / "weights", "--train")
-    done = cascade(*CIFAR, *given, "--cache", tmp_path / "cache", "--json")
+    extract, hashing, last = recipe(
+        *("DATASET=cifar10", f"DATA={tmp_path}/images", f"WEIGHTS={tmp_path}/weights"),
+        *(f"CACHE={tmp_path}/cache", "SPLIT=test,train", "ARGS=--json"),
+    )
+    for words in (extract, hashing):
+        done = cascade(*words[1:])
+        assert done.status == 0, done.err
+    done = example(*last[3:])
     row = setting(done.json)
-    assert f"the cache lacks logits of {A}, {B}: extracting test first" in done.err
-    assert "making them first" in done.err
     assert row["n"] == 12
     methods = {each["by"]: each["ours"] for each in row["thresholds"]}
     assert methods["grid"]["fit_split"] == "train"
     assert methods["exact"]["fit_method"] == "cross-fit"
     assert all(each["ours"] for each in row["memory"] if each["memory"] != "biglittle")
-    assert [each["what"] for each in done.json["missing"]] == ["measured joules"]
+    assert "measured joules" in [each["what"] for each in done.json["missing"]]
     assert "warning" in done.err
+
+
+def test_images_of_no_dataset_are_refused():
+    done = make("reproduce", "DATA=images")
+    assert done.returncode
+    assert "give DATASET" in done.stderr
+
+
+def test_the_earlier_command_names_this_one():
+    line = cascade("reproduce", "kinnas2024", "-d", "cifar10", "--no-such").refusal
+    assert "make reproduce, or python -m examples.kinnas2024" in line
+    assert "reproduce" not in cascade("--help").out

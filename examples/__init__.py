@@ -1,0 +1,1 @@
+"""Programs on the public faces of `stages` and `cache`, to be read and run from a checkout."""
