@@ -19,7 +19,7 @@ from benchmarks.populations import IMAGENET, real
 from cache import InputError
 from stages.allpairs import rules
 from stages.bounds import betting, betting_images, binomial, binomial_images
-from stages.cascade import ALWAYS, NEVER, Cascade, Ordering, decide, trusted
+from stages.cascade import ALWAYS, NEVER, Cascade, Limit, Ordering, decide, trusted
 from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import Deployment, _slack, certify_sweeps, parts
 from stages.found import Space
@@ -170,7 +170,7 @@ def test_a_sweep_decides_by_the_rule(name, rows):
             if cut == -np.inf
             else cut * sweep.ordering.score.sign
         )
-        a_stands = trusted(SCORES[name], s_a, limit)
+        a_stands = trusted(SCORES[name], s_a, Limit.of(limit))
         expected = right_c.astype(int) - np.where(a_stands, right_a, right_b)
         assert sweep.differences(cut).tolist() == expected.tolist()
         assert (total, end) == (expected.sum(), (~a_stands).sum())
@@ -290,7 +290,8 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
     part = Part.of(np.isin(np.arange(900), shuffled[:count]))
     candidates = propose(sweeps, part, lambda c: -c.lost, 10**6)
     chosen = candidates.cuts[
-        (candidates.sweep == deployment.sweep) & (np.isclose(candidates.cuts, deployment.threshold))
+        (candidates.sweep == deployment.sweep)
+        & (np.isclose(candidates.cuts, deployment.limit.value))
     ]
     assert len(chosen) == 1
     differences = sweeps[deployment.sweep].differences(chosen[0])
@@ -345,7 +346,7 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     if cheapest is not None and cheapest[0] < 1.0:
         assert (deployment.cost, deployment.sweep) == (cheapest[0], cheapest[2])
     else:
-        assert deployment == Deployment(2, NEVER, None, 0.0, 0.0, 1.0, 0.0, 0.0)
+        assert deployment == Deployment(2, Limit(NEVER, high=0.0), 0.0, 1.0, 0.0, 0.0)
     assert (made.why is None) is (passed > 0 or not len(found))
     assert (made.safest is None) is (made.why is None)
 
@@ -452,11 +453,16 @@ class _Population:
             yield cuts_at(sweep.ordering, ends), risk, sweep.cost(ends / self.size)
 
 
+def _cut(deployment):
+    """λ of a score whose larger values are surer."""
+    words = {ALWAYS: np.inf, NEVER: -np.inf}
+    return words.get(deployment.limit.kind, deployment.limit.value)
+
+
 def _true(population, curves, deployment):
     """(risk, cost) in the population, exactly."""
     sweep = population.sweeps[deployment.sweep]
-    named = {ALWAYS: np.inf, NEVER: -np.inf}
-    cut = named.get(deployment.threshold, deployment.threshold)
+    cut = _cut(deployment)
     k = int(sent(sweep.ordering, np.array([cut]))[0])
     at = int(np.searchsorted(sweep.ordering.ends, k))
     return curves[deployment.sweep][1][at], curves[deployment.sweep][2][at]
@@ -534,8 +540,7 @@ def test_a_lucky_pair_does_not_hide_the_safe_one():
             paid.append(math.inf if deployment is None else deployment.cost)
             if known and deployment is not None:
                 true = _led_to_the_reference(columns, known)[deployment.sweep]
-                named = {ALWAYS: np.inf, NEVER: -np.inf}
-                cut = named.get(deployment.threshold, deployment.threshold)
+                cut = _cut(deployment)
                 broken += (true.differences(cut) > 0).mean() > epsilon
     assert max(costs[True]) <= 1.0
     assert np.isinf(costs[False]).mean() > 0.1
