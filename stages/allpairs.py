@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.cascade import gains
-from stages.frontier import Frontier, Points
+from stages.frontier import Frontier, Points, records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
@@ -149,7 +149,5 @@ class _Sweep:
         k = k[k <= self._n]
         k = k[self._ends[k]]
         total = self._total[k]
-        most = np.maximum.accumulate(total)
-        rising = np.flatnonzero(total[1:] > most[:-1]) + 1
-        kept = np.concatenate((np.zeros(min(1, len(k)), np.intp), rising))
+        kept = records(total)
         return k[kept], total[kept]

@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.allpairs import Costs, Rule
 from stages.cascade import Cascade, Ordering, Outcome, decide, gains
-from stages.frontier import pareto
+from stages.frontier import pareto, records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
@@ -147,14 +147,8 @@ def _kept(found: Counts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
     """Of points in the order of k, which cost ever more, those that anything speaks for."""
     safety, value = np.minimum(aim.safety(found), _SAFE), aim.value(found)
     rows = np.flatnonzero((found.cost < aim.below) & (safety >= 0))
-    rows = rows[_rising(safety[rows]) | _rising(value[rows])]
+    rows = rows[np.union1d(records(safety[rows]), records(value[rows]))]
     return _Found(safety[rows], value[rows], lambda row: at(int(rows[row])))
-
-
-def _rising(values: np.ndarray) -> np.ndarray:
-    """bool [P]: larger than all before."""
-    best = np.maximum.accumulate(values)
-    return np.concatenate((np.ones(min(1, len(best)), bool), best[1:] > best[:-1]))
 
 
 def _pairs(

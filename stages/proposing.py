@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.cascade import Ordering
+from stages.frontier import pareto, records
 
 # Candidates this many standard errors beyond ε are not worth testing.
 _HOPELESS = 3.0
@@ -198,17 +199,10 @@ def _curve(s: int, sweep: Sweep, part: Part, below: float) -> Candidates:
     return Candidates(np.full(len(ends), s), cuts_at(ordering, ends), ends / n, cost, *shares)
 
 
-def _falling(risk: np.ndarray) -> np.ndarray:
-    """Where the risk is below that of everything before."""
-    least = np.minimum.accumulate(risk)
-    return np.flatnonzero(risk < np.concatenate(([np.inf], least[:-1])))
-
-
 def _front(curves: Sequence[Candidates]) -> Candidates:
     """What nothing else beats, cheapest first."""
-    points = Candidates.joined([c.take(_falling(c.lost)) for c in curves])
-    points = points.take(np.lexsort((points.lost, points.cost)))
-    return points.take(_falling(points.lost))
+    points = Candidates.joined([c.take(records(-c.lost)) for c in curves])
+    return points.take(pareto(points.cost, -points.lost))
 
 
 def _to_the_reference(
