@@ -24,7 +24,7 @@ from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import Deployment, _slack, certify_sweeps, parts
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
-from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
+from stages.proposing import Candidates, Part, Sweep, propose
 from stages.softmax import SCORES
 
 A_SCORE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -162,7 +162,7 @@ def test_a_sweep_decides_by_the_rule(name, rows):
     sweep, s_a, right_a, right_b, right_c = _sweep(name, rows)
     ends = sweep.ordering.ends
     totals = Part.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
-    for end, total, cut in zip(ends, totals, cuts_at(sweep.ordering, ends), strict=True):
+    for end, total, cut in zip(ends, totals, sweep.ordering.cuts(ends), strict=True):
         limit = (
             ALWAYS
             if cut == np.inf
@@ -174,7 +174,7 @@ def test_a_sweep_decides_by_the_rule(name, rows):
         expected = right_c.astype(int) - np.where(a_stands, right_a, right_b)
         assert sweep.differences(cut).tolist() == expected.tolist()
         assert (total, end) == (expected.sum(), (~a_stands).sum())
-        assert sent(sweep.ordering, np.array([cut])) == [end]
+        assert sweep.ordering.escalated_by(np.array([cut])) == [end]
 
 
 def _points(sweeps, below):
@@ -183,7 +183,7 @@ def _points(sweeps, below):
         n, ends = len(sweep.trusted), sweep.ordering.ends
         for end in ends[: 1 if sweep.cost_2 == 0 else None]:
             cost = sweep.cost_1 + end / n * sweep.cost_2
-            d = sweep.differences(cuts_at(sweep.ordering, np.array([end]))[0])
+            d = sweep.differences(sweep.ordering.cuts(np.array([end]))[0])
             if not sweep.is_reference and cost < below:
                 yield cost, float((d > 0).mean()), float((d < 0).mean()), s, int(end)
 
@@ -216,7 +216,9 @@ def test_proposals_are_the_front_and_its_stones_from_safe_to_risky(many, seed, b
     sweeps.append(replace(sweeps[0], cost_1=0.01, cost_2=0.0, is_reference=True))
     sweeps[-2] = replace(sweeps[-2], to_reference=True)
     found = propose(sweeps, Part.of(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
-    ends = [int(sent(sweeps[s].ordering, found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)]
+    ends = [
+        int(sweeps[s].ordering.escalated_by(found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)
+    ]
     columns = (found.cost, found.lost, found.won, found.sweep, ends)
     proposed = {(*map(float, row[:3]), *map(int, row[3:])) for row in zip(*columns, strict=True)}
     assert proposed == _steps(sweeps, below)
@@ -268,7 +270,7 @@ def test_beyond_the_front_lies_what_leads_to_the_reference(rows):
     assert found.cost.max() == found.cost[found.lost == found.lost[0]][0] < 1.0
     safe = [
         cut
-        for cut in cuts_at(sweeps[1].ordering, sweeps[1].ordering.ends)
+        for cut in sweeps[1].ordering.cuts(sweeps[1].ordering.ends)
         if (sweeps[1].differences(cut) <= 0).all() and sweeps[1].cost(sweeps[1].usage(cut)) < 1.0
     ]
     weak = ((found.sweep == 0) & (found.lost == 0)).any()
@@ -450,7 +452,7 @@ class _Population:
         for sweep in self.sweeps:
             ends = part.ordering(sweep).ends
             risk = part.totals(sweep, loss)[ends] / self.size
-            yield cuts_at(sweep.ordering, ends), risk, sweep.cost(ends / self.size)
+            yield sweep.ordering.cuts(ends), risk, sweep.cost(ends / self.size)
 
 
 def _cut(deployment):
@@ -463,7 +465,7 @@ def _true(population, curves, deployment):
     """(risk, cost) in the population, exactly."""
     sweep = population.sweeps[deployment.sweep]
     cut = _cut(deployment)
-    k = int(sent(sweep.ordering, np.array([cut]))[0])
+    k = int(sweep.ordering.escalated_by(np.array([cut]))[0])
     at = int(np.searchsorted(sweep.ordering.ends, k))
     return curves[deployment.sweep][1][at], curves[deployment.sweep][2][at]
 
@@ -477,7 +479,7 @@ def _plug_in(sweeps, epsilon, n):
         kept = part.totals(sweep, lambda d: (d > 0).astype(np.int8))[ends] <= epsilon * n
         if kept.any():
             first = int(kept.argmax())
-            cut = cuts_at(sweep.ordering, ends[first : first + 1])[0]
+            cut = sweep.ordering.cuts(ends[first : first + 1])[0]
             best = min(best, (sweep.cost(ends[first] / n), s, cut))
     return best[1:]
 
@@ -490,7 +492,7 @@ def _draws(population, curves, limits, n, draws):
         _, deployment = certify_sweeps(sweeps, limits, seed=d)
         out[d, :2] = (0, np.inf) if deployment is None else _true(population, curves, deployment)
         s, cut = _plug_in(sweeps, limits.epsilon, n)
-        k = int(sent(population.sweeps[s].ordering, np.array([cut]))[0])
+        k = int(population.sweeps[s].ordering.escalated_by(np.array([cut]))[0])
         out[d, 2] = curves[s][1][np.searchsorted(population.sweeps[s].ordering.ends, k)]
     return out
 
