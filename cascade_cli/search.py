@@ -157,9 +157,9 @@ def _deployed(
     """The answer as `export --policy` would write it, fitted as the search did, promised of the
     images that it was told of."""
     from cache import InputError
-    from stages.cascade import Cascade
     from stages.simulate import HONEST, NO_FIT
     from stages.spending import RUNS
+    from stages.threshold import cascade_of
 
     answer = found["answer"]
     if answer is None:
@@ -172,8 +172,7 @@ def _deployed(
         raise InputError(
             f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
         )
-    pair = (answer["model_1"], answer["model_2"])
-    cascade = Cascade.of(pair, answer["score"], answer["threshold"], postcheck=answer["postcheck"])
+    cascade = cascade_of(answer)
     keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
     fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
     fit["objective"] = f"search: {found['question']}"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import gains
-from stages.frontier import Frontier, Points
+from stages.cascade import pair_gains
+from stages.frontier import Frontier, Points, records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named
@@ -76,18 +76,15 @@ def _better(
     rows: Sequence[int],
 ) -> Iterator[Points]:
     """Points of A under this score that beat the frontier as it stands."""
-    by = named(score)
-    s_a = scores.score(score, a)
     right_a = int(scores.correct[a].sum())
-    sweep = _Sweep(by.sign * s_a)
+    sweep = _Sweep(named(score).sign * scores.score(score, a))
     for b in range(len(scores.models)):
         if b == a:
             continue
         bar = found.bar(costs.alone[a] + costs.more[b, sweep.starts]) - right_a
         for row in rows:
             post = table[row].postcheck
-            s_b = scores.score(score, b) if post else s_a
-            gain = gains(by, scores.correct[a], scores.correct[b], s_a, s_b, post)
+            gain = pair_gains(scores, score, a, b, post)
             blocks = sweep.blocks(gain, bar)
             if not len(blocks):
                 continue
@@ -136,7 +133,5 @@ class _Sweep:
         k = k[k <= self._n]
         k = k[self._ends[k]]
         total = self._total[k]
-        most = np.maximum.accumulate(total)
-        rising = np.flatnonzero(total[1:] > most[:-1]) + 1
-        kept = np.concatenate((np.zeros(min(1, len(k)), np.intp), rising))
+        kept = records(total)
         return k[kept], total[kept]

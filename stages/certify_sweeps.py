@@ -17,7 +17,7 @@ from cache import InputError
 from stages.bounds import betting, binomial
 from stages.cascade import NEVER, Limit
 from stages.certify import SAFEST, Certificate, Limits, in_sequence
-from stages.proposing import Candidates, Part, Sweep, lost, propose, sent
+from stages.proposing import Candidates, Part, Sweep, lost, propose
 
 # The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
 SHARE = 0.3
@@ -159,7 +159,7 @@ class _Test:
         part = Part.of(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
-            used[mine] = sent(part.ordering(self.sweeps[s]), self.found.cuts[mine])
+            used[mine] = part.ordering(self.sweeps[s]).escalated_by(self.found.cuts[mine])
             errors[mine] = part.totals(self.sweeps[s], lost)[used[mine]]
         return errors, used
 
@@ -216,7 +216,7 @@ class _Test:
 
 def _deployed(sweep: Sweep, index: int, part: Part, cut: float) -> Deployment:
     ordering = part.ordering(sweep)
-    limit = ordering.limit(int(sent(ordering, np.array([cut]))[0]))
+    limit = ordering.limit(int(ordering.escalated_by(np.array(cut))))
     d = sweep.differences(cut)
     usage = sweep.usage(np.array([cut]))
     estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())

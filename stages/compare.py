@@ -15,7 +15,7 @@ import numpy as np
 
 from cache import InputError
 from stages.allpairs import rules
-from stages.cascade import Ordering, decide, gains, prefix
+from stages.cascade import Ordering, decide, pair_gains, prefix
 from stages.costs import Prices
 from stages.crossfit_search import cross_fitted
 from stages.fitting import FitPlan
@@ -23,7 +23,6 @@ from stages.found import Found, Space, find
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, MATCH, Question
 from stages.score import ScoreSet
-from stages.scores import named
 from stages.simulate import share_of
 from stages.softmax import LABEL_FREE
 from stages.spending import costs_of
@@ -80,9 +79,7 @@ def candidates(scores: ScoreSet, target: float, names: Sequence[str] = LABEL_FRE
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))
     for name in names:
-        orderings = [
-            Ordering.of(named(name), scores.score(name, m)) for m in range(len(scores.models))
-        ]
+        orderings = [Ordering.by(scores, name, m) for m in range(len(scores.models))]
         for a, b in all_pairs(scores.models):
             for postcheck in (False, True):
                 row = _first_reaching(scores, orderings[a], (a, b), postcheck, needed)
@@ -94,10 +91,9 @@ def _first_reaching(
     scores: ScoreSet, ordering: Ordering, pair: tuple[int, int], postcheck: bool, needed: int
 ) -> Row | None:
     a, b = pair
-    score, correct = ordering.score, scores.correct
-    s_a, s_b = scores.score(score.name, a), scores.score(score.name, b)
-    gain = gains(score, correct[a], correct[b], s_a, s_b, postcheck)
-    right = int(correct[a].sum()) + prefix(ordering, gain)[ordering.ends]
+    name = ordering.score.name
+    gain = pair_gains(scores, name, a, b, postcheck)
+    right = int(scores.correct[a].sum()) + prefix(ordering, gain)[ordering.ends]
     enough = right >= needed
     if not enough.any():
         return None
@@ -106,7 +102,7 @@ def _first_reaching(
     return {
         "model_1": scores.models[a],
         "model_2": scores.models[b],
-        "score": score.name,
+        "score": name,
         "postcheck": postcheck,
         "threshold": ordering.limit(k).threshold,
         "fit_accuracy": int(right[first]) / len(scores.labels),

@@ -14,7 +14,7 @@ import numpy as np
 
 from stages.cascade import Ordering
 from stages.fitting import FOLDS, REPEATS, cross_fits
-from stages.statistics import Interval, Paired, repeated_change, repeated_share
+from stages.statistics import Interval, Paired, repeated_change, repeated_share, within_one_se
 
 _ROOT = 46340  # of the largest int32
 
@@ -183,7 +183,7 @@ class _Events:
             touched = _sums(self.fits * np.abs(self.gain)).take(self.counts, axis=1)
             short, more = (np.take_along_axis(x, best, axis=1) - x for x in (total, touched))
             short = np.minimum(short, _ROOT)  # its square stays an int32
-            chosen = (short * short <= more).argmax(axis=1)[:, None]
+            chosen = within_one_se(short, more).argmax(axis=1)[:, None]
         return np.take_along_axis(total, chosen, axis=1)[:, 0], self.ends[chosen[:, 0]]
 
     def held_changes(self, base: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def _deployable(scores: ScoreSet, points: Points, table: Sequence[Rule]) -> tupl
         else:
             sorted_by.setdefault((a, table[rule].score), []).append(i)
     for (a, score), rows in sorted_by.items():
-        ordering = Ordering.of(named(score), scores.score(score, a))
+        ordering = Ordering.by(scores, score, a)
         for i in rows:
             models = (scores.models[a], scores.models[points.second[i]])
             limit, check = ordering.limit(int(points.k[i])), table[points.rule[i]].postcheck

@@ -63,8 +63,13 @@ def pareto(cost: np.ndarray, right: np.ndarray) -> np.ndarray:
     [0, 2]
     """
     order = np.lexsort((-right, cost))
-    best = np.maximum.accumulate(right[order])
-    return order[np.flatnonzero(np.diff(best, prepend=best[:1] - 1) > 0)]
+    return order[records(right[order])]
+
+
+def records(values: np.ndarray) -> np.ndarray:
+    """Where a value is above all before it, the first always: intp [F]."""
+    best = np.maximum.accumulate(values)
+    return np.flatnonzero(np.append(np.ones(min(1, len(best)), bool), best[1:] > best[:-1]))
 
 
 def upper_hull(cost: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from cache import Store
 from cache.errors import one_of
 from stages.allpairs import Rule
-from stages.cascade import Cascade, Limit, Ordering, gains
+from stages.cascade import Cascade, Limit, Ordering, pair_gains
 from stages.certify import Certificate, Limits, check_calibration
 from stages.certify_sweeps import Deployment, certify_sweeps, parts
 from stages.fitting import trained_splits
@@ -162,7 +162,5 @@ def _final(scores: ScoreSet, a: int, b: int, rule: Rule | None) -> np.ndarray:
     """bool [N]: the answer is right once B has run."""
     if rule is None:
         return scores.correct[a]
-    s_a, s_b = scores.score(rule.score, a), scores.score(rule.score, b)
-    right_a, right_b = scores.correct[a], scores.correct[b]
-    gain = gains(named(rule.score), right_a, right_b, s_a, s_b, rule.postcheck)
-    return (right_a.view(np.int8) + gain).astype(bool)
+    gain = pair_gains(scores, rule.score, a, b, rule.postcheck)
+    return (scores.correct[a].view(np.int8) + gain).astype(bool)

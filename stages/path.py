@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.allpairs import Rule
-from stages.cascade import Cascade, Ordering, Outcome, decide, gains
-from stages.frontier import pareto
+from stages.cascade import Cascade, Ordering, Outcome, decide, pair_gains
+from stages.frontier import pareto, records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
-from stages.scores import named
 from stages.spending import ExpectedCosts
 
 # Standard errors from which on a cascade counts as safe; the longest path; images from which on
@@ -148,23 +147,15 @@ def _kept(found: Counts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
     """Of points in the order of k, which cost ever more, those that anything speaks for."""
     safety, value = np.minimum(aim.safety(found), _SAFE), aim.value(found)
     rows = np.flatnonzero((found.cost < aim.below) & (safety >= 0))
-    rows = rows[_rising(safety[rows]) | _rising(value[rows])]
+    rows = rows[np.union1d(records(safety[rows]), records(value[rows]))]
     return _Found(safety[rows], value[rows], lambda row: at(int(rows[row])))
-
-
-def _rising(values: np.ndarray) -> np.ndarray:
-    """bool [P]: larger than all before."""
-    best = np.maximum.accumulate(values)
-    return np.concatenate((np.ones(min(1, len(best)), bool), best[1:] > best[:-1]))
 
 
 def _pairs(
     scores: ScoreSet, costs: ExpectedCosts, aim: Aim, a: int, name: str, rules: Sequence[Rule]
 ) -> Iterator[_Found]:
     """Every λ of A with each other model."""
-    score, n = named(name), len(scores.labels)
-    s_a, right_a = scores.score(name, a), scores.correct[a]
-    ordering = Ordering.of(score, s_a)
+    n, right_a, ordering = len(scores.labels), scores.correct[a], Ordering.by(scores, name, a)
     trusted = right_a.view(np.int8) - aim.reference.view(np.int8)
     for b in range(len(scores.models)):
         most_k = int(np.searchsorted(costs.alone[a] + costs.more[b], aim.below))
@@ -173,8 +164,7 @@ def _pairs(
             continue
         order = ordering.order[: ends[-1]]
         for rule in rules:
-            s_b = scores.score(name, b) if rule.postcheck else s_a
-            gain = gains(score, right_a, scores.correct[b], s_a, s_b, rule.postcheck)
+            gain = pair_gains(scores, name, a, b, rule.postcheck)
             gained = _sums(gain[order])[ends]
             differing = _sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
             shares = ends / n

@@ -13,24 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.cascade import Ordering
+from stages.frontier import pareto, records
 
 # Candidates this many standard errors beyond ε are not worth testing.
 _HOPELESS = 3.0
-
-
-def cuts_at(ordering: Ordering, ends: np.ndarray) -> np.ndarray:
-    """λ on the axis where larger is surer that send exactly the `ends` least sure to B: float64,
-    the middle of two scores, ±∞ where B always or never runs."""
-    keys = ordering.score.sign * ordering.values
-    edges = np.concatenate(([-np.inf], keys, [np.inf]))
-    less, surer = edges[ends], edges[ends + 1]
-    middle = (less + surer) / 2
-    return np.where((middle == less) & (ends > 0), surer, middle)
-
-
-def sent(ordering: Ordering, cuts: np.ndarray) -> np.ndarray:
-    """How many images each such λ sends to B: float64 [C] → intp [C]."""
-    return ordering.escalated_by(ordering.score.sign * cuts)
 
 
 @dataclass(frozen=True)
@@ -73,11 +59,11 @@ class Sweep:
 
     def usage(self, cuts: np.ndarray) -> np.ndarray:
         """float64 [C]: the share of all images that B runs on, at λ as in `Candidates.cuts`."""
-        return sent(self.ordering, cuts) / len(self.trusted)
+        return self.ordering.escalated_by(cuts) / len(self.trusted)
 
     def differences(self, cut: float) -> np.ndarray:
         """int8 [N]: the reference's correctness minus the cascade's at this λ."""
-        to_b = self.ordering.order[: int(sent(self.ordering, np.array([cut]))[0])]
+        to_b = self.ordering.order[: int(self.ordering.escalated_by(np.array(cut)))]
         out = self.trusted.copy()
         out[to_b] = self.escalated[to_b]
         return out
@@ -195,20 +181,13 @@ def _curve(s: int, sweep: Sweep, part: Part, below: float) -> Candidates:
     ends = ends[sweep.cost(ends / n) < below]
     shares = [part.totals(sweep, loss)[ends] / n for loss in (lost, won)]
     cost = sweep.cost(ends / n)
-    return Candidates(np.full(len(ends), s), cuts_at(ordering, ends), ends / n, cost, *shares)
-
-
-def _falling(risk: np.ndarray) -> np.ndarray:
-    """Where the risk is below that of everything before."""
-    least = np.minimum.accumulate(risk)
-    return np.flatnonzero(risk < np.concatenate(([np.inf], least[:-1])))
+    return Candidates(np.full(len(ends), s), ordering.cuts(ends), ends / n, cost, *shares)
 
 
 def _front(curves: Sequence[Candidates]) -> Candidates:
     """What nothing else beats, cheapest first."""
-    points = Candidates.joined([c.take(_falling(c.lost)) for c in curves])
-    points = points.take(np.lexsort((points.lost, points.cost)))
-    return points.take(_falling(points.lost))
+    points = Candidates.joined([c.take(records(-c.lost)) for c in curves])
+    return points.take(pareto(points.cost, -points.lost))
 
 
 def _to_the_reference(

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.allpairs import Rule
-from stages.cascade import Ordering, cut, gains, trusted
+from stages.cascade import Ordering, cut, pair_gains, trusted
 from stages.frontier import Frontier, Points
 from stages.questions import Choices, Question, nearest
 from stages.score import ScoreSet
-from stages.scores import named
 from stages.spending import ExpectedCosts
 from stages.statistics import Choice, Chooser
 
@@ -29,7 +28,7 @@ _BLOCK = 32
 class Candidate:
     """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
 
-    `ordering` by the rule's score; `gain` int8 [N] as `sweep.gains` gives it; `correct_a` bool [N].
+    `ordering` by the rule's score; `gain` int8 [N] as `gains` gives it; `correct_a` bool [N].
     """
 
     ordering: Ordering
@@ -106,14 +105,12 @@ class Resampling:
         return choice(number, candidate, weight, int(points.k[row]))
 
     def gain(self, a: int, b: int, rule: int) -> np.ndarray:
-        """int8 [N], as `sweep.gains`."""
-        name, correct = self.table[rule].score, self.scores.correct
-        s_a, s_b = self.scores.score(name, a), self.scores.score(name, b)
-        return gains(named(name), correct[a], correct[b], s_a, s_b, self.table[rule].postcheck)
+        """int8 [N], as `gains`."""
+        by = self.table[rule]
+        return pair_gains(self.scores, by.score, a, b, by.postcheck)
 
     def ordering(self, a: int, rule: int) -> Ordering:
-        name = self.table[rule].score
-        return Ordering.of(named(name), self.scores.score(name, a))
+        return Ordering.by(self.scores, self.table[rule].score, a)
 
 
 @dataclass(frozen=True)

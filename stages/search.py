@@ -24,7 +24,7 @@ from stages.resampled import Resampling
 from stages.results import save
 from stages.score import ScoreSet
 from stages.spending import costs_of
-from stages.statistics import procedure
+from stages.statistics import procedure, with_ends
 from stages.tested import Test
 from stages.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
 
@@ -275,12 +275,7 @@ class Search:
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
         out: Row = {"resamples": resamples, "split": scores.split, "baseline": baseline}
         for name in ("accuracy", "usage", "accuracy_change"):
-            interval = getattr(found, name)
-            out |= {
-                name: interval.value,
-                f"{name}_low": interval.low,
-                f"{name}_high": interval.high,
-            }
+            out |= with_ends(name, getattr(found, name))
         return out | {"optimism": found.optimism, "same_models": float(np.mean(same))}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, gains
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains
 from stages.crossfit_pairs import Decided, Folds
 from stages.fitting import FitPlan
 from stages.pricing import NO_COST, Pricer, asked
@@ -159,9 +159,9 @@ class _First:
     ) -> _First:
         # From never towards always, as the original: of λ that decide alike the first is told.
         values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
-        exact = Ordering.of(score, plan.scores.score(score.name, a))
+        exact = Ordering.by(plan.scores, score.name, a)
         same = plan.scores is reported
-        reporting = exact if same else Ordering.of(score, reported.score(score.name, a))
+        reporting = exact if same else Ordering.by(reported, score.name, a)
         crossfit = plan.method == "cross-fit" and not score.needs_label
         held_out = Folds.of(exact, values) if crossfit else None
         fitting = _on_grid(exact, values)
@@ -197,15 +197,13 @@ class _First:
         return self.reported.models[chosen], self.reported.correct[chosen]
 
     def _gain(self, scores: ScoreSet, b: int, postcheck: bool) -> np.ndarray:
-        name, correct = self.score.name, scores.correct
-        s_a, s_b = scores.score(name, self.a), scores.score(name, b)
-        return gains(self.score, correct[self.a], correct[b], s_a, s_b, postcheck)
+        return pair_gains(scores, self.score.name, self.a, b, postcheck)
 
     def _limit(self, point: Fit) -> Limit:
         limit = self.fitting.limit(point.k)
         if self.grid is None:
             return limit
-        first = (self.fitting.escalated_by(self.grid) == point.k).argmax()
+        first = (self.fitting.escalated_by(self.score.sign * self.grid) == point.k).argmax()
         return replace(limit, kind=AT, value=float(self.grid[first]))
 
     def _row(
@@ -278,7 +276,7 @@ def _on_grid(ordering: Ordering, grid: np.ndarray | None) -> Ordering:
     """The same images, reachable only at the grid's values of λ."""
     if grid is None:
         return ordering
-    return replace(ordering, ends=np.unique(ordering.escalated_by(grid)))
+    return replace(ordering, ends=np.unique(ordering.escalated_by(ordering.score.sign * grid)))
 
 
 def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
@@ -289,21 +287,13 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     cascade's.
     """
     a, b = pair
-    score = named(name)
-    ordering = Ordering.of(score, reported.score(name, a))
+    ordering = Ordering.by(reported, name, a)
     n = len(reported.labels)
     ends = ordering.ends
     edges = np.append(ordering.values, np.nan)[ends]
     out = {"threshold": edges, "usage": ends / n}
     for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
-        gain = gains(
-            score,
-            reported.correct[a],
-            reported.correct[b],
-            reported.score(name, a),
-            reported.score(name, b),
-            postcheck,
-        )
+        gain = pair_gains(reported, name, a, b, postcheck)
         total = np.concatenate(([0], np.cumsum(gain[ordering.order], dtype=np.int64)))
         out[column] = (reported.correct[a].sum() + total[ends]) / n
     return out

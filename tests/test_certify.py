@@ -19,12 +19,12 @@ from benchmarks.populations import IMAGENET, real
 from cache import InputError
 from stages.allpairs import rules
 from stages.bounds import betting, betting_images, binomial, binomial_images
-from stages.cascade import ALWAYS, NEVER, Cascade, Ordering, decide, trusted
+from stages.cascade import ALWAYS, NEVER, Cascade, Limit, Ordering, decide, trusted
 from stages.certify import Limits, check_calibration, in_sequence
 from stages.certify_sweeps import Deployment, _slack, certify_sweeps, parts
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
-from stages.proposing import Candidates, Part, Sweep, cuts_at, propose, sent
+from stages.proposing import Candidates, Part, Sweep, propose
 from stages.softmax import SCORES
 
 A_SCORE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -162,7 +162,7 @@ def test_a_sweep_decides_by_the_rule(name, rows):
     sweep, s_a, right_a, right_b, right_c = _sweep(name, rows)
     ends = sweep.ordering.ends
     totals = Part.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
-    for end, total, cut in zip(ends, totals, cuts_at(sweep.ordering, ends), strict=True):
+    for end, total, cut in zip(ends, totals, sweep.ordering.cuts(ends), strict=True):
         limit = (
             ALWAYS
             if cut == np.inf
@@ -170,11 +170,11 @@ def test_a_sweep_decides_by_the_rule(name, rows):
             if cut == -np.inf
             else cut * sweep.ordering.score.sign
         )
-        a_stands = trusted(SCORES[name], s_a, limit)
+        a_stands = trusted(SCORES[name], s_a, Limit.of(limit))
         expected = right_c.astype(int) - np.where(a_stands, right_a, right_b)
         assert sweep.differences(cut).tolist() == expected.tolist()
         assert (total, end) == (expected.sum(), (~a_stands).sum())
-        assert sent(sweep.ordering, np.array([cut])) == [end]
+        assert sweep.ordering.escalated_by(np.array([cut])) == [end]
 
 
 def _points(sweeps, below):
@@ -183,7 +183,7 @@ def _points(sweeps, below):
         n, ends = len(sweep.trusted), sweep.ordering.ends
         for end in ends[: 1 if sweep.cost_2 == 0 else None]:
             cost = sweep.cost_1 + end / n * sweep.cost_2
-            d = sweep.differences(cuts_at(sweep.ordering, np.array([end]))[0])
+            d = sweep.differences(sweep.ordering.cuts(np.array([end]))[0])
             if not sweep.is_reference and cost < below:
                 yield cost, float((d > 0).mean()), float((d < 0).mean()), s, int(end)
 
@@ -216,7 +216,9 @@ def test_proposals_are_the_front_and_its_stones_from_safe_to_risky(many, seed, b
     sweeps.append(replace(sweeps[0], cost_1=0.01, cost_2=0.0, is_reference=True))
     sweeps[-2] = replace(sweeps[-2], to_reference=True)
     found = propose(sweeps, Part.of(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
-    ends = [int(sent(sweeps[s].ordering, found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)]
+    ends = [
+        int(sweeps[s].ordering.escalated_by(found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)
+    ]
     columns = (found.cost, found.lost, found.won, found.sweep, ends)
     proposed = {(*map(float, row[:3]), *map(int, row[3:])) for row in zip(*columns, strict=True)}
     assert proposed == _steps(sweeps, below)
@@ -268,7 +270,7 @@ def test_beyond_the_front_lies_what_leads_to_the_reference(rows):
     assert found.cost.max() == found.cost[found.lost == found.lost[0]][0] < 1.0
     safe = [
         cut
-        for cut in cuts_at(sweeps[1].ordering, sweeps[1].ordering.ends)
+        for cut in sweeps[1].ordering.cuts(sweeps[1].ordering.ends)
         if (sweeps[1].differences(cut) <= 0).all() and sweeps[1].cost(sweeps[1].usage(cut)) < 1.0
     ]
     weak = ((found.sweep == 0) & (found.lost == 0)).any()
@@ -290,7 +292,8 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
     part = Part.of(np.isin(np.arange(900), shuffled[:count]))
     candidates = propose(sweeps, part, lambda c: -c.lost, 10**6)
     chosen = candidates.cuts[
-        (candidates.sweep == deployment.sweep) & (np.isclose(candidates.cuts, deployment.threshold))
+        (candidates.sweep == deployment.sweep)
+        & (np.isclose(candidates.cuts, deployment.limit.value))
     ]
     assert len(chosen) == 1
     differences = sweeps[deployment.sweep].differences(chosen[0])
@@ -345,7 +348,7 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     if cheapest is not None and cheapest[0] < 1.0:
         assert (deployment.cost, deployment.sweep) == (cheapest[0], cheapest[2])
     else:
-        assert deployment == Deployment(2, NEVER, None, 0.0, 0.0, 1.0, 0.0, 0.0)
+        assert deployment == Deployment(2, Limit(NEVER, high=0.0), 0.0, 1.0, 0.0, 0.0)
     assert (made.why is None) is (passed > 0 or not len(found))
     assert (made.safest is None) is (made.why is None)
 
@@ -449,15 +452,20 @@ class _Population:
         for sweep in self.sweeps:
             ends = part.ordering(sweep).ends
             risk = part.totals(sweep, loss)[ends] / self.size
-            yield cuts_at(sweep.ordering, ends), risk, sweep.cost(ends / self.size)
+            yield sweep.ordering.cuts(ends), risk, sweep.cost(ends / self.size)
+
+
+def _cut(deployment):
+    """λ of a score whose larger values are surer."""
+    words = {ALWAYS: np.inf, NEVER: -np.inf}
+    return words.get(deployment.limit.kind, deployment.limit.value)
 
 
 def _true(population, curves, deployment):
     """(risk, cost) in the population, exactly."""
     sweep = population.sweeps[deployment.sweep]
-    named = {ALWAYS: np.inf, NEVER: -np.inf}
-    cut = named.get(deployment.threshold, deployment.threshold)
-    k = int(sent(sweep.ordering, np.array([cut]))[0])
+    cut = _cut(deployment)
+    k = int(sweep.ordering.escalated_by(np.array([cut]))[0])
     at = int(np.searchsorted(sweep.ordering.ends, k))
     return curves[deployment.sweep][1][at], curves[deployment.sweep][2][at]
 
@@ -471,7 +479,7 @@ def _plug_in(sweeps, epsilon, n):
         kept = part.totals(sweep, lambda d: (d > 0).astype(np.int8))[ends] <= epsilon * n
         if kept.any():
             first = int(kept.argmax())
-            cut = cuts_at(sweep.ordering, ends[first : first + 1])[0]
+            cut = sweep.ordering.cuts(ends[first : first + 1])[0]
             best = min(best, (sweep.cost(ends[first] / n), s, cut))
     return best[1:]
 
@@ -484,7 +492,7 @@ def _draws(population, curves, limits, n, draws):
         _, deployment = certify_sweeps(sweeps, limits, seed=d)
         out[d, :2] = (0, np.inf) if deployment is None else _true(population, curves, deployment)
         s, cut = _plug_in(sweeps, limits.epsilon, n)
-        k = int(sent(population.sweeps[s].ordering, np.array([cut]))[0])
+        k = int(population.sweeps[s].ordering.escalated_by(np.array([cut]))[0])
         out[d, 2] = curves[s][1][np.searchsorted(population.sweeps[s].ordering.ends, k)]
     return out
 
@@ -534,8 +542,7 @@ def test_a_lucky_pair_does_not_hide_the_safe_one():
             paid.append(math.inf if deployment is None else deployment.cost)
             if known and deployment is not None:
                 true = _led_to_the_reference(columns, known)[deployment.sweep]
-                named = {ALWAYS: np.inf, NEVER: -np.inf}
-                cut = named.get(deployment.threshold, deployment.threshold)
+                cut = _cut(deployment)
                 broken += (true.differences(cut) > 0).mean() > epsilon
     assert max(costs[True]) <= 1.0
     assert np.isinf(costs[False]).mean() > 0.1

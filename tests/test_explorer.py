@@ -354,7 +354,7 @@ def test_certified_is_what_testing_every_threshold_certifies(tmp_path, seed):
         final = np.where(sign * s_b > sign * s_a, right_b, right_a) if post else right_b
         expected = _cheapest_that_passes(sign * s_a, right_a, right_b, final, limits)
         gain = final.astype(np.int8) - right_a
-        found = certifying.threshold(Ordering.of(SCORES[name], s_a), right_a, right_b, gain)
+        found = certifying.limit(Ordering.of(SCORES[name], s_a), right_a, right_b, gain)
         assert (found is None) == (expected is None)
         if expected is not None:
             assert trusted(SCORES[name], s_a, found).tolist() == expected.tolist()

@@ -113,7 +113,7 @@ def held_against(root, batch, name, source, runners, pair=(A, B), dataset="digit
     """(Served, agreement) of every cascade of a score."""
     scores = scores_in(root, dataset)
     for one in cascades(scores, name, pair):
-        served = serve(source, LiveCascade(one, *runners), batch, limit)
+        served = serve(source, LiveCascade(one, runners), batch, limit)
         yield one, served, agreement(served, scores, one)
 
 
@@ -137,7 +137,7 @@ def test_the_same_batches_leave_no_difference(name, batch, limit, single, batche
     for one, served, found in held_against(root, batch, name, source, runners, limit=limit):
         assert found["differences"] == [], one
         assert (found["decisions_differ"], found["answers_differ"]) == (0, 0)
-        assert found["n"] == len(served.ids) == (limit or 500)
+        assert found["n"] == len(served.labels) == (limit or 500)
         assert found["largest_score_shift"] == 0
 
 
@@ -161,29 +161,21 @@ def test_without_replay_it_is_the_same(single):
     one = Cascade.of(
         (A, B), "entropy", float(dense_thresholds(scores, "entropy")[10]), postcheck=True
     )
-    served = serve(source, LiveCascade(one, runner(A), runner(B)))
+    served = serve(source, LiveCascade(one, [runner(A), runner(B)]))
     assert agreement(served, scores, one)["differences"] == []
     expected = decide(scores, one)
-    np.testing.assert_array_equal(served.prediction, expected.prediction)
-    np.testing.assert_array_equal(served.escalated, expected.escalated)
-    assert served.accuracy == expected.accuracy
+    np.testing.assert_array_equal(served.outcome.prediction, expected.prediction)
+    np.testing.assert_array_equal(served.outcome.escalated, expected.escalated)
+    assert served.outcome.accuracy == expected.accuracy
 
 
 def served_by(scores, one):
     """What a live run that agrees exactly would give."""
     found = decide(scores, one)
-    n = len(scores.labels)
-    s_a, s_b = scores.score(one.score, 0), scores.score(one.score, 1)
-    times = np.ones(n)
+    times = np.ones(len(scores.labels))
     return Served(
-        ids=np.arange(n),
         labels=scores.labels,
-        escalated=found.escalated,
-        took_b=found.took_b,
-        prediction=found.prediction,
-        s_a=s_a,
-        s_b=np.where(found.escalated, s_b, np.nan),
-        hit=np.zeros(n, bool),
+        outcome=found,
         latency_ms=times,
         preprocess_ms=times,
         batch_size=1,
@@ -202,9 +194,16 @@ def test_a_difference_names_its_request_and_its_sample(case):
     scores, one, _ = case
     shown = scores.of_images(np.array([5, 9, 5, len(scores.labels) - 1]))
     served = served_by(shown, one)
-    planted = replace(served, escalated=flipped(served.escalated, 3))
-    [row] = agreement(planted, shown, one)["differences"]
+    found = planted(served, escalated=flipped(served.outcome.escalated, 3))
+    [row] = agreement(found, shown, one)["differences"]
     assert (row["request"], row["sample_id"]) == (3, len(scores.labels) - 1)
+
+
+def planted(served, **columns):
+    """What was served, but for these columns."""
+    stages = {"escalated": "stage", "took_b": "answered"}
+    other = {stages.get(name, name): column.astype(np.int32) for name, column in columns.items()}
+    return replace(served, outcome=replace(served.outcome, **other))
 
 
 def flipped(values, i):
@@ -216,26 +215,32 @@ def flipped(values, i):
 def test_a_planted_decision_is_found(case):
     scores, one, served = case
     assert agreement(served, scores, one)["differences"] == []
-    far = int(np.abs(scores.score("maxp", 0) - one.threshold).argmax())
-    found = agreement(replace(served, escalated=flipped(served.escalated, far)), scores, one)
+    far = int(np.abs(scores.score("maxp", 0) - one.limits[0].value).argmax())
+    found = agreement(
+        planted(served, escalated=flipped(served.outcome.escalated, far)), scores, one
+    )
     assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
     [row] = found["differences"]
     assert (row["sample_id"], row["boundary"]) == (far, "threshold")
-    assert row["distance"] == abs(scores.score("maxp", 0)[far] - one.threshold)
+    assert row["distance"] == abs(scores.score("maxp", 0)[far] - one.limits[0].value)
     assert row["escalated_live"] is not row["escalated_simulated"]
 
 
 def test_a_planted_decision_near_the_threshold_is_noise(case):
     scores, one, served = case
-    near = int(np.abs(scores.score("maxp", 0) - one.threshold).argmin())
-    found = agreement(replace(served, escalated=flipped(served.escalated, near)), scores, one)
+    near = int(np.abs(scores.score("maxp", 0) - one.limits[0].value).argmin())
+    found = agreement(
+        planted(served, escalated=flipped(served.outcome.escalated, near)), scores, one
+    )
     assert (found["decisions_differ"], found["outside_noise"]) == (1, 0)
 
 
 def test_a_planted_answer_is_found(case):
     scores, one, served = case
     sure = int(scores.scores["difference"][0].argmax())
-    found = agreement(replace(served, prediction=flipped(served.prediction, sure)), scores, one)
+    found = agreement(
+        planted(served, prediction=flipped(served.outcome.prediction, sure)), scores, one
+    )
     assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (0, 1, 1)
     assert found["differences"][0]["boundary"] == "answer"
 
@@ -244,8 +249,8 @@ def test_a_planted_choice_of_answer_is_found_even_where_both_answers_are_one(cas
     scores, one, served = case
     same = scores.predictions[0] == scores.predictions[1]
     gap = np.abs(scores.score("maxp", 0) - scores.score("maxp", 1))
-    i = int(np.where(served.escalated & same, gap, -1).argmax())
-    found = agreement(replace(served, took_b=flipped(served.took_b, i)), scores, one)
+    i = int(np.where(served.outcome.escalated & same, gap, -1).argmax())
+    found = agreement(planted(served, took_b=flipped(served.outcome.took_b, i)), scores, one)
     assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
     assert found["differences"][0]["boundary"] == "postcheck"
     assert found["differences"][0]["distance"] == gap[i]
@@ -265,7 +270,7 @@ def test_other_weights_are_refused_and_other_models_found(single, tmp_path):
     assert f"the cache holds {A} with weights" in cascade("live", *args).refusal
     scores = scores_in(single)
     one = Cascade.of((A, B), "maxp", 0.9)
-    swapped = LiveCascade(one, runner("digits_wide"), runner(B))
+    swapped = LiveCascade(one, [runner("digits_wide"), runner(B)])
     found = agreement(serve(open_split("digits", "test"), swapped, 64), scores, one)
     assert found["outside_noise"] > 50
 
@@ -289,29 +294,32 @@ def test_other_images_under_the_same_name_are_refused(tmp_path):
 
 def test_the_classification_report_is_right(single):
     source = open_split("digits", "test")
-    served = serve(source, LiveCascade(Cascade.of((A,)), runner(A), None), 64)
+    served = serve(source, LiveCascade(Cascade.of((A,)), [runner(A)]), 64)
     report = classification(served, source.class_names)
     precision, recall, f1, support = precision_recall_fscore_support(
-        source.labels, served.prediction, zero_division=0
+        source.labels, served.outcome.prediction, zero_division=0
     )
     for k, name in enumerate(source.class_names):
-        answered, there = served.prediction == k, source.labels == k
+        answered, there = served.outcome.prediction == k, source.labels == k
         right = (answered & there).sum()
         assert report[name]["precision"] == pytest.approx(right / answered.sum())
         assert report[name]["recall"] == pytest.approx(right / there.sum())
         assert report[name]["f1-score"] == pytest.approx(f1[k])
         assert report[name]["support"] == support[k] == there.sum()
-    assert report["accuracy"] == pytest.approx((served.prediction == source.labels).mean())
+    assert report["accuracy"] == pytest.approx((served.outcome.prediction == source.labels).mean())
     assert report["macro avg"]["precision"] == pytest.approx(precision.mean())
     assert report["weighted avg"]["recall"] == pytest.approx(np.average(recall, weights=support))
 
 
 def test_the_classification_report_with_more_classes_than_names(case):
     _, _, served = case
-    odd = replace(served, prediction=np.where(served.ids == 3, 11, served.prediction))
+    odd = planted(
+        served,
+        prediction=np.where(np.arange(len(served.labels)) == 3, 11, served.outcome.prediction),
+    )
     report = classification(odd, tuple("0123456789"))
     assert report["11"]["support"] == 0
-    assert report["accuracy"] == pytest.approx(odd.accuracy)
+    assert report["accuracy"] == pytest.approx((odd.outcome.prediction == odd.labels).mean())
 
 
 def live(*args, models=(A, B)):
@@ -386,10 +394,10 @@ def test_latency_is_positive_and_ordered(batched):
 def test_what_is_usual_is_the_median_of_batches_alike(case):
     """Three in ten go to B, at ten times the cost; that alone must not look like a busy machine."""
     served = case[2]
-    n = len(served.ids)
+    n = len(served.labels)
     sent, hit = np.arange(n) % 10 < 3, np.arange(n) % 10 == 9
     times = np.where(hit, 0.1, np.where(sent, 10.0, 1.0))
-    quiet = replace(served, escalated=sent, hit=hit, latency_ms=times)
+    quiet = replace(planted(served, escalated=np.where(hit, -1, sent)), latency_ms=times)
     assert usual_ms(quiet) == pytest.approx(times.mean())
     again = np.r_[np.arange(n)[::-1], np.arange(n)]
     twice = replace(quiet, latency_ms=times[again], started=again, weight=np.full(2 * n, 0.5))
@@ -510,7 +518,7 @@ def test_the_failing_sample_is_named_in_a_batch(monkeypatch):
 
     monkeypatch.setattr(Runner, "logits", broken)
     with pytest.raises(InputError, match=r"digits_separable gives .* on digits/test sample 37:"):
-        serve(source, LiveCascade(Cascade.of((A, B), "maxp", 0.5), runner(A), runner(B)), 16)
+        serve(source, LiveCascade(Cascade.of((A, B), "maxp", 0.5), [runner(A), runner(B)]), 16)
 
 
 @pytest.mark.parametrize(
@@ -616,7 +624,7 @@ def test_cifar_live_equals_simulate(batch, tmp_path):
             tmp_path / "cache", batch, name, source, runners, pair, "cifar10"
         ):
             assert found["differences"] == [], one
-            assert len(served.ids) == n
+            assert len(served.labels) == n
 
 
 @needs_shared

@@ -83,11 +83,10 @@ class Bench:
         a, b = self.runner("a", *FAST), self.runner("b", *SLOW)
         pictures = np.stack([INPUT.pixels(self.source.read(i)) for i in range(len(self.source))])
         limit = float(np.quantile(brightness(pictures), share))
-        alone = Cascade.of(("a",))
         return {
-            "cascade": LiveCascade(Cascade.of(("a", "b"), "maxp", limit), a, b),
-            "a": LiveCascade(alone, a, None),
-            "b": LiveCascade(alone, b, None),
+            "cascade": LiveCascade(Cascade.of(("a", "b"), "maxp", limit), [a, b]),
+            "a": LiveCascade(Cascade.of(("a",)), [a]),
+            "b": LiveCascade(Cascade.of(("b",)), [b]),
         }
 
 
@@ -102,7 +101,7 @@ def bench(monkeypatch, tmp_path):
 
 def test_joules_per_request_are_recovered_and_the_hosts_beside_them(bench):
     served = serve_all(bench.source, bench.contenders(), 1, 300, bench.meters(), 5.0)
-    usage = served["cascade"].escalated.mean()
+    usage = served["cascade"].outcome.escalated.mean()
     assert 0.2 < usage < 0.4
     time_s = {"a": FAST[0], "b": SLOW[0], "cascade": FAST[0] + usage * SLOW[0]}
     joules = {"a": FAST[0] * FAST[1], "b": SLOW[0] * SLOW[1]}
@@ -126,7 +125,7 @@ def test_joules_per_request_are_recovered_and_the_hosts_beside_them(bench):
 def test_quick_blocks_that_repeat_more_often_count_once(bench):
     served = serve_all(bench.source, bench.contenders(), 1, 50, bench.meters(), 0.3)["cascade"]
     assert len(set(np.round(served.weight, 6))) > 1
-    expected = FAST[0] + served.escalated.mean() * SLOW[0]
+    expected = FAST[0] + served.outcome.escalated.mean() * SLOW[0]
     assert served.ms_per_request == pytest.approx(expected)
     assert latency_summary(served)["mean"] == pytest.approx(expected)
     assert served.latency_ms.mean() < expected * 0.999

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.cascade import Limit
 from stages.margins import compared, noise_of
 from stages.softmax import SCORES, scores_of
 
@@ -25,7 +26,7 @@ def sent(name, scores, threshold):
 @settings(max_examples=80)
 def test_against_one_image_at_a_time(name, both, threshold):
     here, there = (np.array(column) for column in zip(*both, strict=True))
-    first, *stated = compared(SCORES[name], threshold, here, there, (0.05, 0.25))
+    first, *stated = compared(SCORES[name], Limit.of(threshold), here, there, (0.05, 0.25))
     flips = sent(name, here, threshold) ^ sent(name, there, threshold)
     assert (first["n"], first["flips"]) == (len(both), len(flips))
     assert first["moved_p100"] == max(abs(x - y) for x, y in both)
@@ -58,7 +59,7 @@ def test_the_noise_is_that_of_scores_near_the_threshold():
     here = np.concatenate([rng.uniform(0.4, 0.6, 1000), rng.uniform(0.98, 1, 9000)])
     moves = np.concatenate([np.full(1000, 1e-2), np.full(9000, 1e-5)])
     for threshold, noise in ((0.99, 1e-5), (0.5, 1e-2)):
-        [row] = compared(SCORES["maxp"], threshold, here, here - moves, ())
+        [row] = compared(SCORES["maxp"], Limit.of(threshold), here, here - moves, ())
         assert row["noise"] == pytest.approx(noise)
         assert row["moved_p50"] == pytest.approx(1e-5)
         assert row["moved_p100"] == pytest.approx(1e-2)
@@ -70,8 +71,8 @@ def test_bfloat16_logits_against_float32():
     logits = (rng.standard_normal((4000, 10)) * 3).astype(np.float32)
     coarse = (logits.view(np.uint32) & 0xFFFF0000).view(np.float32)
     here, there = (scores_of(z)["maxp"] for z in (logits, coarse))
-    [row, widest] = compared(SCORES["maxp"], 0.8, here, there, (abs(here - there).max(),))
+    [row, widest] = compared(SCORES["maxp"], Limit.of(0.8), here, there, (abs(here - there).max(),))
     assert 0 < row["noise"] <= row["moved_p100"]
     assert 0 < row["flips"] <= widest["near"] < 400
-    [same] = compared(SCORES["maxp"], 0.8, here, here.copy(), ())
+    [same] = compared(SCORES["maxp"], Limit.of(0.8), here, here.copy(), ())
     assert (same["noise"], same["flips"]) == (0, 0)

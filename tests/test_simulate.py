@@ -136,7 +136,7 @@ def test_of_a_cross_fitted_threshold_folds_that_the_others_decide_tell(known):
     assert _told(row, "accuracy_change") == pytest.approx(change)
     more_accurate = "small" if scores.accuracy[0] >= scores.accuracy[1] else "large"
     assert row["baseline"] == (known or more_accurate)
-    sent = naive.point("maxp", images, cascade.threshold, False)
+    sent = naive.point("maxp", images, cascade.limits[0].threshold, False)
     assert (row["usage"], row["fit_accuracy"]) == (sent.usage / 40, sent.hits / 40)
     assert row["fit_accuracy"] != row["accuracy"]
 
@@ -155,7 +155,7 @@ def test_of_other_requests_a_cross_fitted_threshold_is_told_less_what_it_flatter
         shown = scores.of_images(np.array(picks))
         row = stage.figures(shown, cascade, fit)
         images = naive.images_of(shown, 0, 1, "maxp")
-        right = naive.point("maxp", images, cascade.threshold, False).right
+        right = naive.point("maxp", images, cascade.limits[0].threshold, False).right
         share = sum(right) / len(picks)
         expected = [x - flattery for x in (share, *naive.wilson(share * worth, worth)[1:])]
         assert _told(row, "accuracy") == pytest.approx(tuple(expected))

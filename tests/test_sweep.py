@@ -87,7 +87,7 @@ def test_escalated_counts_every_threshold(name, images):
     expected = [naive.point(name, images, t, False).usage for t in thresholds]
     assert [ordering.escalated(Limit.of(t)) for t in thresholds] == expected
     numbers = [t for t in thresholds if not isinstance(t, str)]
-    assert ordering.escalated_by(np.array(numbers)).tolist() == expected[2:]
+    assert ordering.escalated_by(ordering.score.sign * np.array(numbers)).tolist() == expected[2:]
 
 
 def _thresholds_inside(name, threshold, low, high):

@@ -15,12 +15,21 @@ In: scores of models on the same images. Out: what a cascade does to each image,
 from stages.cascade.decision import Answers, Rules, decide, run_stages
 from stages.cascade.memory import MemoryPolicy, Remembered, Table, distinct, remember, size_bytes
 from stages.cascade.rule import cut, takes_b, trusted
-from stages.cascade.sweep import OBJECTIVES, Fit, Ordering, fit, gains, group_ends, prefix
+from stages.cascade.sweep import (
+    OBJECTIVES,
+    Fit,
+    Ordering,
+    fit,
+    gains,
+    group_ends,
+    pair_gains,
+    prefix,
+)
 from stages.cascade.values import ALWAYS, AT, NEVER, ORACLE, Cascade, Limit, Outcome, Stage
 
 __all__ = [
     "ALWAYS", "AT", "NEVER", "OBJECTIVES", "ORACLE", "Answers", "Cascade", "Fit", "Limit",
     "MemoryPolicy", "Ordering", "Outcome", "Remembered", "Rules", "Stage", "Table", "cut", "decide",
-    "distinct", "fit", "gains", "group_ends", "prefix", "remember", "run_stages", "size_bytes",
-    "takes_b", "trusted",
+    "distinct", "fit", "gains", "group_ends", "pair_gains", "prefix", "remember", "run_stages",
+    "size_bytes", "takes_b", "trusted",
 ]  # fmt: skip

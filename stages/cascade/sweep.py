@@ -13,8 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from stages.cascade.decision import Scored
 from stages.cascade.rule import cut, takes_b
 from stages.cascade.values import ALWAYS, AT, NEVER, Limit
+from stages.scores import named
 from stages.softmax import Score
 from stages.statistics import within_one_se
 
@@ -37,7 +39,14 @@ class Ordering:
     @classmethod
     def of(cls, score: Score, s_a: np.ndarray) -> Ordering:
         """Sort scores float64 [N]."""
-        return cls._sorted(score, s_a, np.argsort(score.sign * s_a))
+        order = np.argsort(score.sign * s_a)
+        values = s_a[order]
+        return cls(score, order, values, group_ends(values))
+
+    @classmethod
+    def by(cls, scores: Scored, name: str, a: int) -> Ordering:
+        """By the score `name` of model a."""
+        return cls.of(named(name), scores.score(name, a))
 
     def subset(self, keep: np.ndarray) -> Ordering:
         """The ordering of the images where `keep` (bool [N]) holds; ids stay those of the whole."""
@@ -45,33 +54,38 @@ class Ordering:
         values = self.values[inside]
         return Ordering(self.score, self.order[inside], values, group_ends(values))
 
-    @classmethod
-    def _sorted(cls, score: Score, s_a: np.ndarray, order: np.ndarray) -> Ordering:
-        values = s_a[order]
-        return cls(score, order, values, group_ends(values))
-
     @cached_property
     def _keys(self) -> np.ndarray:
         return self.score.sign * self.values
 
+    @cached_property
+    def _edges(self) -> np.ndarray:
+        return np.concatenate(([-np.inf], self._keys, [np.inf]))
+
     def escalated(self, limit: Limit) -> int:
         """How many images this λ sends to B."""
-        return int(np.searchsorted(self._keys, cut(self.score, limit), side="left"))
+        return int(self.escalated_by(np.array(cut(self.score, limit))))
 
-    def escalated_by(self, thresholds: np.ndarray) -> np.ndarray:
-        """The same for many numbers at once: float64 [T] → intp [T]."""
-        return np.searchsorted(self._keys, self.score.sign * thresholds, side="left")
+    def escalated_by(self, cuts: np.ndarray) -> np.ndarray:
+        """The same for many λ on the axis where larger is surer: float64 [T] → intp [T]."""
+        return np.searchsorted(self._keys, cuts, side="left")
+
+    def cuts(self, ends: np.ndarray) -> np.ndarray:
+        """λ on that axis that send exactly the `ends` least sure to B: float64, the midpoint of two
+        scores, or the included end where it rounds to the excluded one; ±∞ where B always or never
+        runs."""
+        less, surer = self._edges[ends], self._edges[ends + 1]
+        middle = (less + surer) / 2
+        return np.where((middle == less) & (ends > 0), surer, middle)
 
     def limit(self, k: int) -> Limit:
-        """The λ that sends exactly the k least sure images to B: the midpoint of its interval, or
-        the included end where the midpoint rounds to the excluded one."""
-        surer = float(self.values[k]) if k < len(self.values) else None  # included
-        less = float(self.values[k - 1]) if k > 0 else None  # excluded
+        """The λ that sends exactly the k least sure images to B, with its interval."""
+        less, surer = (None if np.isinf(edge) else float(self.score.sign * edge)
+                       for edge in self._edges[k : k + 2])  # fmt: skip
         ends = (less, surer) if self.score.sign > 0 else (surer, less)
         if less is None or surer is None:
             return Limit(NEVER if less is None else ALWAYS, None, *ends)
-        middle = (less + surer) / 2
-        return Limit(AT, surer if middle == less else middle, *ends)
+        return Limit(AT, float(self.score.sign * self.cuts(np.array(k))), *ends)
 
 
 def group_ends(values: np.ndarray) -> np.ndarray:
@@ -95,6 +109,12 @@ def gains(
     if postcheck:
         gain *= takes_b(score, s_a, s_b, postcheck).view(np.int8)
     return gain
+
+
+def pair_gains(scores: Scored, name: str, a: int, b: int, postcheck: bool) -> np.ndarray:
+    """The same of the models a and b, by the score `name`."""
+    s_a, s_b, right = scores.score(name, a), scores.score(name, b), scores.correct
+    return gains(named(name), right[a], right[b], s_a, s_b, postcheck)
 
 
 def prefix(ordering: Ordering, gain: np.ndarray) -> np.ndarray:

@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.cascade import ALWAYS, NEVER, Limit, Ordering, gains, prefix
-from stages.proposing import cuts_at
+from stages.cascade import ALWAYS, NEVER, Limit, Ordering, pair_gains, prefix
 from stages.report.certified import Certifying
 from stages.score import ScoreSet
-from stages.scores import named
 from stages.softmax import LABEL_FREE
 
 Names = tuple[str, ...]
@@ -78,7 +76,7 @@ class Group:
     @property
     def limits(self) -> np.ndarray:
         """float64 [G]: λ of each corner, NaN where B never or always runs."""
-        out = self.ordering.score.sign * cuts_at(self.ordering, self.k)
+        out = self.ordering.score.sign * self.ordering.cuts(self.k)
         return np.where(np.isfinite(out), out, np.nan)
 
 
@@ -106,7 +104,7 @@ def groups(
     behind = ~reported.correct[reference]
     for a in range(len(reported.models)):
         for name in names:
-            ordering = Ordering.of(named(name), reported.score(name, a))
+            ordering = Ordering.by(reported, name, a)
             k = kept(ordering.ends, limit)
             sweep = _Sweeps(reported, a, name, ordering, k, behind, certifying)
             yield Group(
@@ -145,9 +143,7 @@ class _Sweeps:
         self.won = int((reported.correct[a] & behind).sum())
         self.certifying = certifying
         scores = certifying.scores
-        self.certified_by = (
-            None if scores is None else Ordering.of(named(name), scores.score(name, a))
-        )
+        self.certified_by = None if scores is None else Ordering.by(scores, name, a)
 
     @property
     def keys(self) -> Iterator[Key]:
@@ -156,9 +152,7 @@ class _Sweeps:
                 yield Key(self.a, b, self.name, postcheck)
 
     def gain(self, scores: ScoreSet, key: Key) -> np.ndarray:
-        s_a, s_b = scores.score(key.score, key.a), scores.score(key.score, key.b)
-        right = scores.correct
-        return gains(named(key.score), right[key.a], right[key.b], s_a, s_b, key.postcheck)
+        return pair_gains(scores, key.score, key.a, key.b, key.postcheck)
 
     def counts(self, key: Key, marks: Sequence[Mark]) -> Counts:
         gain = self.gain(self.reported, key)
