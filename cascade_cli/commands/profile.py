@@ -1,0 +1,74 @@
+"""`profile`: what the models cost on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cache import Store
+from cascade_cli.inputs.dataset import dataset_of_first
+from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.profiling import profile_models
+from cascade_cli.inputs.words import batch_sizes_in, names_in
+from cascade_cli.options import common as opt
+from cascade_cli.options.common import CommonOptions
+from cascade_cli.options.groups import grouped
+from cascade_cli.options.images import ImageOptions
+from cascade_cli.options.live import Meter
+from cascade_cli.show.profile import show_costs
+from cascade_cli.show.text import print_json
+
+BATCH_SIZES = "1,2,4,8,16,32,64"
+
+
+@dataclass(frozen=True)
+class ProfiledOptions(ImageOptions):
+    """On a device, in a precision."""
+
+    preprocess: opt.Preprocess = None
+    device: opt.Device = None
+    precision: opt.Precision = "fp32"
+
+
+@grouped(
+    "dataset data models model weights batch_sizes preprocess quick meter device precision cache "
+    "as_json"
+)
+def profile(
+    dataset: opt.Dataset = None,
+    *,
+    images: ProfiledOptions,
+    models: Annotated[
+        str, typer.Option("--models", help="Names separated by commas, `all`, `all-available`.")
+    ] = "all-available",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model of your own, NAME=ARCHITECTURE:FILE. Repeatable."),
+    ] = None,
+    batch_sizes: Annotated[
+        str, typer.Option("--batch-sizes", help="Separated by commas.")
+    ] = BATCH_SIZES,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and shorter windows; the rows say so.")
+    ] = False,
+    meter: Meter = None,
+    common: CommonOptions,
+) -> None:
+    """Measure latency and joules of each model by batch size; write the costs table.
+
+    \b
+    cascade profile -d digits --batch-sizes 1,16,64
+    """
+    wanted = [] if model and models == "all-available" else names_in(models) or []
+    dataset = dataset_of_first(dataset, wanted, model)
+    store = Store(common.cache)
+    chosen = choose_models(store, dataset, wanted, model or [], images)
+    sizes = batch_sizes_in(batch_sizes)
+
+    rows = profile_models(store, dataset, chosen, images, sizes, quick, meter)
+    if common.as_json:
+        print_json({"dataset": dataset, "rows": rows})
+        return
+    show_costs(rows)
