@@ -12,7 +12,6 @@ import typer
 
 from cache import Store
 from cascade_cli.inputs.dataset import dataset_of_first
-from cascade_cli.inputs.extraction import run_extraction
 from cascade_cli.inputs.hashes import hash_names, hash_too
 from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
 from cascade_cli.inputs.models import weights_files
@@ -85,6 +84,7 @@ def extract(
     begun, store = time.monotonic(), Store(common.cache)
     splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
     require_torch()
+    from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
 
     rows = run_extraction(store, dataset, splits, wanted, aliases, images)
     seconds = time.monotonic() - begun

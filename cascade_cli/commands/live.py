@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from cascade_cli.entry import NOT_AS_PROMISED
 from cascade_cli.inputs.cache_root import confirm_new_cache
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.flags import memory_or_none, refuse, threshold_or_fit
-from cascade_cli.inputs.live import live_cascade, live_model
 from cascade_cli.inputs.models import cached_names, required_pair, weights_files
 from cascade_cli.inputs.original_yml import config_options
 from cascade_cli.inputs.policy import policy_options
@@ -105,7 +104,9 @@ def live(
         _check_alone(context, stream)
     else:
         confirm_new_cache(store)
-    result = _answered(store, (dataset, split), models, wanted, decision, stream, options)
+    from cascade_cli.inputs.live import run_live  # torch, which may not be there
+
+    result = run_live(store, (dataset, split), models, wanted, decision, stream, options)
     warn_busy(timed_contenders(result))
     if common.as_json:
         print_json(result)
@@ -122,22 +123,6 @@ def _check_alone(context: typer.Context, stream: StreamOptions) -> None:
     if stream != StreamOptions():
         raise InputError("streams and memories are for cascades: give -m2 B")
     refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
-
-
-def _answered(
-    store: Store,
-    where: tuple[str, str],
-    models: tuple[str, ...],
-    wanted: LogitsOptions,
-    decision: DecisionOptions,
-    stream: StreamOptions,
-    options: LiveOptions,
-) -> dict[str, Any]:
-    """What the models answered, a cascade where they are two."""
-    from cascade_cli.inputs.live_run import LiveRequest  # likewise
-
-    request = LiveRequest(store, *where, models, wanted, options)
-    return live_model(request) if len(models) == 1 else live_cascade(request, decision, stream)
 
 
 _OF_CASCADES = ("scorefn", "threshold", "postcheck", "objective", "fit_split", "baseline")

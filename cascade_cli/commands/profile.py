@@ -10,7 +10,6 @@ import typer
 from cache import Store
 from cascade_cli.inputs.dataset import dataset_of_first
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.inputs.profiling import profile_models
 from cascade_cli.inputs.words import batch_sizes_in, names_in
 from cascade_cli.options import common as opt
 from cascade_cli.options.common import CommonOptions
@@ -19,6 +18,7 @@ from cascade_cli.options.images import ImageOptions
 from cascade_cli.options.live import Meter
 from cascade_cli.show.profile import show_costs
 from cascade_cli.show.text import print_json
+from stages.models.factory import require_torch
 
 BATCH_SIZES = "1,2,4,8,16,32,64"
 
@@ -66,6 +66,9 @@ def profile(
     store = Store(common.cache)
     chosen = choose_models(store, dataset, wanted, model or [], images)
     sizes = batch_sizes_in(batch_sizes)
+
+    require_torch()
+    from cascade_cli.inputs.profiling import profile_models  # torch, which may not be there
 
     rows = profile_models(store, dataset, chosen, images, sizes, quick, meter)
     if common.as_json:

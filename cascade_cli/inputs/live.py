@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from cache import Store
 from cascade_cli.inputs.costs import (
     baseline_correct,
     beside_measured,
@@ -19,6 +20,8 @@ from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, reques
 from cascade_cli.inputs.stream import memory_policy
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.options.decision import DecisionOptions
+from cascade_cli.options.images import LogitsOptions
+from cascade_cli.options.live import LiveOptions
 from cascade_cli.options.stream import StreamOptions
 from stages import simulate as stage
 from stages.live import (
@@ -29,7 +32,22 @@ from stages.live import (
 from stages.simulate import Cascade, recalled, simulate
 
 
-def live_cascade(
+def run_live(
+    store: Store,
+    where: tuple[str, str],
+    models: tuple[str, ...],
+    wanted: LogitsOptions,
+    decision: DecisionOptions,
+    stream: StreamOptions,
+    options: LiveOptions,
+) -> dict[str, Any]:
+    """What the models answered, a cascade where they are two."""
+
+    request = LiveRequest(store, *where, models, wanted, options)
+    return _model(request) if len(models) == 1 else _cascade(request, decision, stream)
+
+
+def _cascade(
     request: LiveRequest, decision: DecisionOptions, stream: StreamOptions
 ) -> dict[str, Any]:
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
@@ -100,7 +118,7 @@ def _alone(model: str) -> Cascade:
     return Cascade(model, "", threshold="never")
 
 
-def live_model(request: LiveRequest) -> dict[str, Any]:
+def _model(request: LiveRequest) -> dict[str, Any]:
     """Run one model, which nothing is held against."""
     live = request.serve({CASCADE: _alone(request.models[0])})
     head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}

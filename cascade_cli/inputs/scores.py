@@ -79,13 +79,14 @@ def _extract(
     wanted: LogitsOptions,
     alone: bool,
 ) -> None:
-    """Make what is missing, which is raised where it cannot be."""
+    """Make what is missing; what cannot be made is raised."""
     dataset, split = where
-    runtime = wanted.runtime
-    if not have_images(dataset, wanted) or runtime not in (None, _runtime_of(wanted)):
-        for name in gap.models if runtime not in (None, IMPORTED) else ():
-            of_record(name, dataset, recorded_facts(store, dataset, wanted))
-        raise gap.by_record(wanted.recorded) from None
+    if not have_images(dataset, wanted):
+        raise _not_made(gap, store, dataset, wanted) from None
+    from cascade_cli.inputs import extraction  # torch, for what the cache lacks
+
+    if wanted.runtime not in (None, extraction.runtime_of(wanted)):
+        raise _not_made(gap, store, dataset, wanted) from None
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
     alone = alone or split not in usual or wanted.variants != "identity"
@@ -93,15 +94,14 @@ def _extract(
     if not cache_exists(store):
         say(f"there is no cache at {store.root} yet: it is made now")
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
-    from cascade_cli.inputs.extraction import run_extraction  # torch, for what the cache lacks
-
-    run_extraction(store, dataset, splits, names, [], wanted)
+    extraction.run_extraction(store, dataset, splits, names, [], wanted)
 
 
-def _runtime_of(images: ImageOptions) -> str:
-    from cascade_cli.inputs.extraction import runtime_of  # torch, for what the cache lacks
-
-    return runtime_of(images)
+def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptions) -> MissingError:
+    """The gap, with the command that fills it; InputError for a model that has no record."""
+    for name in gap.models if wanted.runtime not in (None, IMPORTED) else ():
+        of_record(name, dataset, recorded_facts(store, dataset, wanted))
+    return gap.by_record(wanted.recorded)
 
 
 def have_images(dataset: str, images: ImageOptions) -> bool:
