@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     line: str
 
 
-DATA, DECIDE, DEPLOY, LOOK = "Data", "Decide", "Deploy", "Look"
+HEADINGS = DATA, DECIDE, DEPLOY, LOOK = "Data", "Decide", "Deploy", "Look"
 TABLE = {
     "extract": Entry("extract", DATA, "Run every model once over every image."),
     "import": Entry("import_logits", DATA, "Bring in logits that something else computed."),
@@ -94,7 +94,7 @@ class _Group(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, TABLE))  # one column for all headings
-        for heading in (DATA, DECIDE, DEPLOY, LOOK):
+        for heading in HEADINGS:
             with formatter.section(heading):
                 formatter.write_dl(
                     [

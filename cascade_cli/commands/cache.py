@@ -13,12 +13,9 @@ from cache.merge import merge as join
 from cache.removal import HOUR_S, chosen, collect, remove
 from cache.survey import Selection, survey
 from cache.verify import verify as check
+from cascade_cli import options as opt
 from cascade_cli.inputs.cache_root import confirm, existing_cache, merge_source
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.partitions import PartitionOptions
 from cascade_cli.show.partitions import (
     PARTITION_COLUMNS,
     complete_row,
@@ -62,10 +59,12 @@ SHORT = {
 
 
 @cache.command("ls", short_help=SHORT["ls"])
-@grouped("table dataset split variant runtime model score algorithm stage run stream cache as_json")
+@opt.grouped(
+    "table dataset split variant runtime model score algorithm stage run stream cache as_json"
+)
 def ls(
-    what: PartitionOptions,
-    common: CommonOptions,
+    what: opt.PartitionOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """List the partitions, unfinished ones too, with the parts that are there.
 
@@ -92,10 +91,12 @@ _STATE = {"made": "made", "state": "state"}
 
 
 @cache.command("verify", short_help=SHORT["verify"])
-@grouped("table dataset split variant runtime model score algorithm stage run stream cache as_json")
+@opt.grouped(
+    "table dataset split variant runtime model score algorithm stage run stream cache as_json"
+)
 def verify(
-    what: PartitionOptions,
-    common: CommonOptions,
+    what: opt.PartitionOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Read every part again and hold it against its manifest; exit 2 where one is damaged.
 
@@ -130,13 +131,13 @@ def verify(
 
 
 @cache.command("rm", short_help=SHORT["rm"])
-@grouped(
+@opt.grouped(
     "table dataset split variant runtime model score algorithm stage run stream damaged yes cache "
     "as_json"
 )
 def rm(
-    what: PartitionOptions,
-    common: CommonOptions,
+    what: opt.PartitionOptions,
+    common: opt.CommonOptions,
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only those whose manifest is damaged.")
     ] = False,
@@ -232,7 +233,7 @@ def merge(
     print(f"{target.root}: merged {counted(opened, 'cache')}")
 
 
-def _selection(what: PartitionOptions) -> Selection:
+def _selection(what: opt.PartitionOptions) -> Selection:
     named = {key: names_in(text) for key, text in asdict(what).items()}
     tables = named.pop("table")
     chosen = {key: tuple(names) for key, names in named.items() if names is not None}

@@ -9,13 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.scores import reported_scores
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.text import print_json, print_table, say
 from stages import calibrate as stage
@@ -36,7 +34,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class BinsOptions(OutputOptions):
+class BinsOptions(opt.OutputOptions):
     """The file of the diagrams' bins."""
 
     output: Annotated[
@@ -45,17 +43,15 @@ class BinsOptions(OutputOptions):
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "dataset data models split fit_split weights runtime output for_spreadsheets figures cache "
     "as_json"
 )
 def calibrate(
-    wanted: LogitsOptions,
+    wanted: opt.LogitsOptions,
     output: BinsOptions,
-    common: CommonOptions,
-    models: Annotated[
-        str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
-    ] = None,
+    common: opt.CommonOptions,
+    models: opt.Models = None,
     figures: Annotated[
         str | None, typer.Option("--figures", help="Folder for the diagrams as PNG and SVG.")
     ] = None,
@@ -65,13 +61,14 @@ def calibrate(
     \b
     cascade calibrate -d digits --output reliability.csv
     """
-    table, store = table_file(output), Store(common.cache)
+    check_table(output)
+    store = Store(common.cache)
     reported = reported_scores(store, wanted, names_in(models))
     fitted = fit_plan(store, reported, wanted)
     for note in fitted.notes:
         say(note.replace("λ is", "the temperature is"))
     rows, bins = stage.run(store, reported, fitted)
-    write_rows(bins, table)
+    write_rows(bins, output)
     files = [] if figures is None else _drawn(rows, bins, figures)
     if common.as_json:
         more = {"figures": files, "models": rows, "reliability": bins}

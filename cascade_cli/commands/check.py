@@ -8,17 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from cache import Partition, Store, load
+from cascade_cli import options as opt
 from cascade_cli.entry import NOT_AS_PROMISED
 from cascade_cli.inputs.costs import all_priced
 from cascade_cli.inputs.policy import recorded_models
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.stream import MemoryOptions
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import check as stage
 from stages.amounts import figures, told_in
@@ -47,7 +42,7 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class CheckedOptions(LogitsOptions):
+class CheckedOptions(opt.LogitsOptions):
     """On images of the policy's dataset, without a fit."""
 
     dataset: str | None = None
@@ -60,11 +55,11 @@ class CheckedOptions(LogitsOptions):
     ] = None
 
 
-@grouped("policy split alpha data weights runtime cache as_json")
+@opt.grouped("policy split alpha data weights runtime cache as_json")
 def check(
     policy: Annotated[str, typer.Argument(help="Folder of the policy, or its policy.toml.")],
     wanted: CheckedOptions,
-    common: CommonOptions,
+    common: opt.CommonOptions,
     alpha: Annotated[
         float,
         typer.Option(
@@ -93,7 +88,7 @@ def check(
 
 
 def _checked(
-    store: Store, deployed: Deployment, wanted: LogitsOptions, alpha: float
+    store: Store, deployed: Deployment, wanted: opt.LogitsOptions, alpha: float
 ) -> dict[str, Any]:
     """The figures promised beside those found, and of what models and images."""
     promise, cascade = deployed.promise, deployed.cascade
@@ -124,16 +119,16 @@ def _checked(
 
 def _as_promised(
     store: Store, scores: ScoreSet, deployed: Deployment
-) -> tuple[MemoryOptions, CostOptions | None]:
+) -> tuple[opt.MemoryOptions, opt.CostOptions | None]:
     """The memory and the kind of cost of the promise; no cost where it is not known any more."""
     promise, kept = deployed.promise, deployed.memory
-    memory = MemoryOptions()
+    memory = opt.MemoryOptions()
     if kept is not None:
-        memory = MemoryOptions(kept.algorithm, kept.size, kept.radius, kept.trust)
+        memory = opt.MemoryOptions(kept.algorithm, kept.size, kept.radius, kept.trust)
     kind, device = promise.get("cost_kind"), promise.get("cost_device")
     if kind is None or not all_priced(store, scores, kind, device):
         return memory, None
-    return memory, CostOptions(kind, device, promise.get("cost_batch_size", 1))
+    return memory, opt.CostOptions(kind, device, promise.get("cost_batch_size", 1))
 
 
 def _fingerprints(store: Store, scores: ScoreSet) -> set[str]:

@@ -9,15 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import prices_by_device
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.score_names import deployable_scores
 from cascade_cli.inputs.scores import enough_models, reported_scores
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import compare as stage
@@ -25,7 +21,7 @@ from stages.amounts import figure, told_in
 
 
 @dataclass(frozen=True)
-class CachedLogitsOptions(LogitsOptions):
+class CachedLogitsOptions(opt.LogitsOptions):
     """Of the cache alone."""
 
     data: str | None = None
@@ -33,7 +29,7 @@ class CachedLogitsOptions(LogitsOptions):
 
 
 @dataclass(frozen=True)
-class DevicesOptions(CostOptions):
+class DevicesOptions(opt.CostOptions):
     """On several devices, against no baseline."""
 
     cost_device: Annotated[
@@ -43,13 +39,13 @@ class DevicesOptions(CostOptions):
     baseline: str | None = None
 
 
-@grouped(
+@opt.grouped(
     "dataset cost_device cost batch_size min_accuracy scorefn split fit_split runtime cache as_json"
 )
 def compare(
     wanted: CachedLogitsOptions,
     costs: DevicesOptions,
-    common: CommonOptions,
+    common: opt.CommonOptions,
     min_accuracy: Annotated[
         float | None,
         typer.Option(
@@ -69,8 +65,7 @@ def compare(
     reported = reported_scores(store, wanted, None)
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
-    for note in fitted.notes:
-        say(note)
+    say(*fitted.notes)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     rows = stage.run(reported, fitted, by_device, min_accuracy, costs.batch_size, names)
     if common.as_json:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.inputs.settings import commands, file_in_force, settings
-from cascade_cli.options import common as opt
 from cascade_cli.show.text import print_json, print_table, say
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.cached import cached_splits, manifests_by
-from cascade_cli.options import common as opt
 from cascade_cli.show.text import print_json, print_table
 from stages.datasets import listing
 

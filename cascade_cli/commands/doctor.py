@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade_cli.options import common as opt
+from cascade_cli import options as opt
 from cascade_cli.show.text import print_json, print_table, say
 from stages.energy.crosscheck import cross_check
 from stages.energy.survey import survey

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import baseline_correct
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import decided_cascade
@@ -19,15 +20,8 @@ from cascade_cli.inputs.score_names import package_scores
 from cascade_cli.inputs.scores import reported_scores, with_references
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.models import PairOptions
-from cascade_cli.options.stream import MemoryOptions
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
-from cascade_cli.show.files import TableFile, table_file, write_file
+from cascade_cli.show.files import check_table, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
 from stages.policy import deployable
@@ -57,7 +51,7 @@ PUBLISHED_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class ExportOptions(OutputOptions):
+class ExportOptions(opt.OutputOptions):
     """Where to, and what of: one of the three."""
 
     policy: Annotated[
@@ -81,7 +75,7 @@ class ExportOptions(OutputOptions):
 
 
 @dataclass(frozen=True)
-class ExportedOptions(LogitsOptions):
+class ExportedOptions(opt.LogitsOptions):
     """Of one split, or of several to publish."""
 
     split: Annotated[
@@ -90,7 +84,7 @@ class ExportedOptions(LogitsOptions):
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "policy output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
     "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
     "weights runtime cost cost_device batch_size baseline cache as_json"
@@ -98,12 +92,12 @@ class ExportedOptions(LogitsOptions):
 def export(
     context: typer.Context,
     to: ExportOptions,
-    pair: PairOptions,
+    pair: opt.PairOptions,
     wanted: ExportedOptions,
-    decision: DecisionOptions,
-    memory: MemoryOptions,
-    costs: CostOptions,
-    common: CommonOptions,
+    decision: opt.DecisionOptions,
+    memory: opt.MemoryOptions,
+    costs: opt.CostOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
 
@@ -113,7 +107,8 @@ def export(
     cascade export --publish digits-scores -d digits --tier scores
     """
     mode = _mode(context)
-    table = table_file(to) if mode == "output" else None
+    if mode == "output":
+        check_table(to)
     decision = threshold_or_fit(context, decision)
     memory_or_none(context, memory.memory)
     models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
@@ -124,9 +119,9 @@ def export(
         scores = reported_scores(store, wanted, models)
         found = _policy(store, scores, str(to.policy), decision, memory, wanted, costs)
         show = _show_promise
-    elif table is not None:
+    elif mode == "output":
         extra = package_scores(store, decision.scorefn)
-        found, show = _wide(store, table, reported_scores(store, wanted, names), extra), _show_wide
+        found, show = _wide(store, to, reported_scores(store, wanted, names), extra), _show_wide
     else:
         found, show = _publish(store, to, names, wanted), _show_published
     if common.as_json:
@@ -153,10 +148,10 @@ def _policy(
     store: Store,
     scores: ScoreSet,
     folder: str,
-    decision: DecisionOptions,
-    memory: MemoryOptions,
-    wanted: LogitsOptions,
-    costs: CostOptions,
+    decision: opt.DecisionOptions,
+    memory: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
 ) -> dict[str, Any]:
     """Decide as `simulate` does, and write it down."""
     pair = (scores.models[0], scores.models[1])
@@ -187,17 +182,18 @@ def _show_promise(found: dict[str, Any]) -> None:
         print(path)
 
 
-def _wide(store: Store, to: TableFile, scores: ScoreSet, extra: list[str]) -> dict[str, Any]:
+def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -> dict[str, Any]:
     """Write one row per image."""
     table = wide(store, scores, extra)
-    if to.for_spreadsheets:
+    path = str(to.output)
+    if to.for_spreadsheets and path.endswith(".csv"):
         import polars as pl  # slow to import, and only for texts that are changed
 
         from cascade_cli.show.frames import without_formulas  # likewise
 
         table = without_formulas(pl.DataFrame(table)).to_arrow()
-    write_file(to.path, writers(table))
-    head: dict[str, Any] = {"output": to.path, "dataset": scores.dataset, "split": scores.split}
+    write_file(path, writers(table))
+    head: dict[str, Any] = {"output": path, "dataset": scores.dataset, "split": scores.split}
     head |= {"models": list(scores.models)}
     return head | {"rows": table.num_rows, "columns": table.column_names}
 
@@ -208,7 +204,7 @@ def _show_wide(found: dict[str, Any]) -> None:
 
 
 def _publish(
-    store: Store, to: ExportOptions, models: list[str] | None, wanted: LogitsOptions
+    store: Store, to: ExportOptions, models: list[str] | None, wanted: opt.LogitsOptions
 ) -> dict[str, Any]:
     """Write a copy of the cache."""
     dataset = str(wanted.dataset)

@@ -11,16 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first
 from cascade_cli.inputs.hashes import hash_names, hash_too
 from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
 from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import ExtractOptions
-from cascade_cli.options.models import WeightedPairOptions
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
 from cascade_cli.show.text import print_json, print_table
 from stages.models.factory import require_torch
@@ -31,10 +27,7 @@ class WhatOptions:
     """Which models over which images."""
 
     dataset: opt.Dataset = None
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Splits separated by commas. [default: all but train]"),
-    ] = None
+    split: opt.Splits = None
     models: Annotated[
         str,
         typer.Option(
@@ -50,16 +43,16 @@ class WhatOptions:
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "dataset data split models model model_1 model_2 weights_1 weights_2 weights preprocess "
     "batch_size device devices shard engine ray_workers decoder unreadable precision workers "
     "part_rows download overwrite variants hashes profile cache as_json"
 )
 def extract(
     what: WhatOptions,
-    pair: WeightedPairOptions,
-    images: ExtractOptions,
-    common: CommonOptions,
+    pair: opt.WeightedPairOptions,
+    images: opt.ExtractOptions,
+    common: opt.CommonOptions,
     hashes: Annotated[
         str | None,
         typer.Option("--hashes", help="Hash the images too, as `cascade hash --algorithms`."),

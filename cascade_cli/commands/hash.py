@@ -10,15 +10,12 @@ from typing import Annotated
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_for
 from cascade_cli.inputs.hashes import Row, hash_names, hash_splits, price_hashes
 from cascade_cli.inputs.images import extract_splits, named_splits, open_sources, variants_of
-from cascade_cli.inputs.words import radii_in
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import ImageOptions, PartRows, Variants
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.inputs.words import whole_numbers
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.logits import HASH_COLUMNS
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import robustness as stage
@@ -39,10 +36,7 @@ class WhatOptions:
     """Which hashes of which images."""
 
     dataset: opt.Dataset = None
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Splits separated by commas. [default: all but train]"),
-    ] = None
+    split: opt.Splits = None
     algorithms: Annotated[
         str,
         typer.Option(
@@ -57,15 +51,15 @@ class WhatOptions:
 
 
 @dataclass(frozen=True)
-class HashedOptions(ImageOptions):
+class HashedOptions(opt.ImageOptions):
     """Images that no model runs over."""
 
     weights: str | None = None
-    variants: Variants = "identity"
+    variants: opt.Variants = "identity"
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads. [default: one per core]")
     ] = None
-    part_rows: PartRows = None
+    part_rows: opt.PartRows = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace hashes made from something else.")
     ] = False
@@ -92,7 +86,7 @@ class RobustnessOptions:
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "dataset data split algorithms variants invariant_digits robustness limit radius seed figures "
     "workers part_rows overwrite profile device output for_spreadsheets cache as_json"
 )
@@ -100,8 +94,8 @@ def hash(
     what: WhatOptions,
     images: HashedOptions,
     robust: RobustnessOptions,
-    output: OutputOptions,
-    common: CommonOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
     profile: Annotated[
         bool, typer.Option(help="Measure what a hash costs where the cache does not know.")
     ] = True,
@@ -112,7 +106,8 @@ def hash(
     cascade hash -d digits --algorithms dhash,invariants --variants identity,rot90
     cascade hash -d digits --robustness --figures figures
     """
-    table, columns = table_file(output), ROBUSTNESS if robust.robustness else HASH_COLUMNS
+    check_table(output)
+    columns = ROBUSTNESS if robust.robustness else HASH_COLUMNS
     if robust.figures is not None and not robust.robustness:
         raise InputError("--figures draws the robustness of hashes: give --robustness too")
     variants_of(images)  # before anything is fetched or run
@@ -127,7 +122,7 @@ def hash(
         rows = hash_splits(store, dataset, splits, names, images)
         costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
         report = {"hashes": rows, "costs": costs}
-    write_rows(rows, table)
+    write_rows(rows, output)
     if common.as_json:
         print_json({"dataset": dataset} | report)
         return
@@ -142,9 +137,9 @@ def _robustness(
     split: str,
     algorithms: Sequence[str],
     options: RobustnessOptions,
-    images: ImageOptions,
+    images: opt.ImageOptions,
 ) -> list[Row]:
-    limit, radii, seed = options.limit, radii_in(options.radius), options.seed
+    limit, radii, seed = options.limit, whole_numbers(options.radius, "radius", 0, 64), options.seed
     [source] = open_sources(store, dataset, [split], images)
     with progress("changing images") as tell:
         rows = stage.run(source, algorithms, limit, radii, seed, images.workers, tell)

@@ -9,14 +9,12 @@ import typer
 
 from cache import Store
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import or_train, refuse
 from cascade_cli.inputs.scores import enough_models, reported_scores
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.show.files import TableFile, table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import heterogeneity as stage
@@ -37,7 +35,7 @@ PREDICTOR_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class MeasuredOptions(LogitsOptions):
+class MeasuredOptions(opt.LogitsOptions):
     """Of the images that are measured, or that predict."""
 
     fit_split: Annotated[
@@ -61,16 +59,14 @@ class MetricOptions:
             "disagreement, q_statistic, error_correlation or kappa.",
         ),
     ] = "heterogeneity"
-    models: Annotated[
-        str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
-    ] = None
+    models: opt.Models = None
     predict: Annotated[
         bool,
         typer.Option("--predict", help="How well each metric finds the pairs that gain most."),
     ] = False
 
 
-@grouped(
+@opt.grouped(
     "dataset data metric models predict split fit_split train weights runtime output "
     "for_spreadsheets cache as_json"
 )
@@ -78,8 +74,8 @@ def heterogeneity(
     context: typer.Context,
     wanted: MeasuredOptions,
     metrics: MetricOptions,
-    output: OutputOptions,
-    common: CommonOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Which models cover whose mistakes: one number for every pair.
 
@@ -87,7 +83,8 @@ def heterogeneity(
     cascade heterogeneity -d digits --output heterogeneity.csv
     cascade heterogeneity -d digits --predict
     """
-    table, metric = table_file(output), metrics.metric
+    check_table(output)
+    metric = metrics.metric
     refuse(context, *(_ALL_METRICS if metrics.predict else _NO_CASCADES))
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
@@ -96,14 +93,14 @@ def heterogeneity(
     scores = reported_scores(store, replace(wanted, split=split), names_in(metrics.models))
     if metrics.predict:
         fitted = fit_plan(store, scores, wanted)
-        _predicted(store, scores, fitted, table, common.as_json)
+        _predicted(store, scores, fitted, output, common.as_json)
         return
     matrix = stage.run(store, scores, metric)
     rows = [
         {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
         for model, line in zip(scores.models, matrix, strict=True)
     ]
-    write_rows(rows, table)
+    write_rows(rows, output)
     if common.as_json:
         head = {"dataset": scores.dataset, "split": scores.split, "metric": metric}
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
@@ -118,13 +115,12 @@ _NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or
 
 
 def _predicted(
-    store: Store, reported: ScoreSet, fitted: FitPlan, table: TableFile | None, as_json: bool
+    store: Store, reported: ScoreSet, fitted: FitPlan, output: opt.OutputOptions, as_json: bool
 ) -> None:
     enough_models(store, reported.models[1:], reported)
     rows, gains = predicting.run(store, reported, fitted)
-    for note in fitted.notes:
-        say(note)
-    write_rows(rows, table)
+    say(*fitted.notes)
+    write_rows(rows, output)
     if as_json:
         print_json(fit_facts(reported, fitted) | {"predictors": rows, "gains": gains})
         return

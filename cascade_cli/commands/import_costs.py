@@ -9,8 +9,8 @@ import typer
 
 from cache import InputError, Store
 from cache.held import models as held
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
-from cascade_cli.options import common as opt
 from cascade_cli.show.text import print_json, print_table, say
 from stages import implied_power
 from stages import import_costs as stage

@@ -10,8 +10,7 @@ import typer
 from cache import Store
 from cascade_cli.inputs.amounts import parse_macs
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.groups import grouped
+from cascade_cli.options import CommonOptions, grouped
 from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
 from stages import importing

@@ -9,6 +9,7 @@ import typer
 
 from cache import InputError, Store
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.entry import NOT_AS_PROMISED
 from cascade_cli.inputs.cache_root import confirm_new_cache
 from cascade_cli.inputs.dataset import dataset_in
@@ -17,14 +18,6 @@ from cascade_cli.inputs.models import cached_names, required_pair, weights_files
 from cascade_cli.inputs.original_yml import config_options
 from cascade_cli.inputs.policy import policy_options
 from cascade_cli.inputs.scores import report_split
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.live import LiveOptions
-from cascade_cli.options.models import WeightedPairOptions
-from cascade_cli.options.stream import StreamOptions
 from cascade_cli.show.finish import ENDINGS, finish
 from cascade_cli.show.live import show_live, timed_contenders
 from cascade_cli.show.text import print_json, say
@@ -48,7 +41,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class LiveLogitsOptions(LogitsOptions):
+class LiveLogitsOptions(opt.LogitsOptions):
     """In the runtime of a device and a precision."""
 
     dataset: opt.DatasetLong = None
@@ -58,7 +51,7 @@ class LiveLogitsOptions(LogitsOptions):
     precision: opt.Precision = "fp32"
 
 
-@grouped(
+@opt.grouped(
     "policy config model_1 model_2 dataset data scorefn threshold postcheck memory duplicates "
     "rotations order seed stream memory_size memory_radius memory_trust objective batch_size limit "
     "alone baseline meter split fit_split weights_1 weights_2 weights preprocess device precision "
@@ -67,12 +60,12 @@ class LiveLogitsOptions(LogitsOptions):
 def live(
     context: typer.Context,
     run: RunOptions,
-    pair: WeightedPairOptions,
+    pair: opt.WeightedPairOptions,
     wanted: LiveLogitsOptions,
-    decision: DecisionOptions,
-    stream: StreamOptions,
-    options: LiveOptions,
-    common: CommonOptions,
+    decision: opt.DecisionOptions,
+    stream: opt.StreamOptions,
+    options: opt.LiveOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Answer every image for real, time it, and hold the answers against `simulate`.
 
@@ -118,9 +111,9 @@ def live(
         raise typer.Exit(NOT_AS_PROMISED)
 
 
-def _check_alone(context: typer.Context, stream: StreamOptions) -> None:
+def _check_alone(context: typer.Context, stream: opt.StreamOptions) -> None:
     """InputError for what is asked of one model and is for cascades."""
-    if stream != StreamOptions():
+    if stream != opt.StreamOptions():
         raise InputError("streams and memories are for cascades: give -m2 B")
     refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import threshold_or_fit
@@ -16,13 +17,8 @@ from cascade_cli.inputs.models import required_pair
 from cascade_cli.inputs.score_names import checked_score
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.words import names_in, noises_in
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.models import PairOptions
 from cascade_cli.show.costs import limit_text
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.text import print_json, print_table
 from stages import margins as stage
 from stages.score import models_of
@@ -49,7 +45,7 @@ MOVED = {
 
 
 @dataclass(frozen=True)
-class OwnDecisionOptions(DecisionOptions):
+class OwnDecisionOptions(opt.DecisionOptions):
     """By a score that has a λ."""
 
     scorefn: Annotated[
@@ -59,7 +55,7 @@ class OwnDecisionOptions(DecisionOptions):
 
 
 @dataclass(frozen=True)
-class RuntimesOptions(LogitsOptions):
+class RuntimesOptions(opt.LogitsOptions):
     """In one runtime or two, or with a noise that is stated."""
 
     runtime: str | None = None
@@ -76,24 +72,25 @@ class RuntimesOptions(LogitsOptions):
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "model_1 model_2 scorefn threshold postcheck objective runtimes noise dataset data split "
     "fit_split weights output for_spreadsheets cache as_json"
 )
 def margin(
     context: typer.Context,
-    pair: PairOptions,
+    pair: opt.PairOptions,
     decision: OwnDecisionOptions,
     wanted: RuntimesOptions,
-    output: OutputOptions,
-    common: CommonOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Count the images that lie within the noise of λ, where two runtimes may decide differently.
 
     \b
     cascade margin -m1 digits_wide -m2 digits_residual -s maxp --postcheck
     """
-    table, decision = table_file(output), threshold_or_fit(context, decision)
+    check_table(output)
+    decision = threshold_or_fit(context, decision)
     models, store = required_pair(pair.model_1, pair.model_2), Store(common.cache)
     if checked_score(store, decision.scorefn) == "oracle":
         raise InputError("the oracle has no λ, so no margin: give maxp, difference or entropy")
@@ -106,7 +103,7 @@ def margin(
     there = second and score_set(store, dataset, split, models, replace(wanted, runtime=second))
     cascade, fit = decided_cascade(store, here, models, decision, wanted)
     rows, changed = stage.run(store, here, there or None, cascade, noises)
-    write_rows(rows, table)
+    write_rows(rows, output)
     if common.as_json:
         head = {"dataset": dataset, "split": split, **{key: rows[0][key] for key in _HEAD}}
         print_json(head | fit | {"rows": rows, "changed": changed})

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from cache import Manifest, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.cached import cached_splits, manifests_by
-from cascade_cli.options import common as opt
 from cascade_cli.show.text import print_json, print_table
 from stages.models import listing
 

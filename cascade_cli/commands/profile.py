@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.inputs.words import batch_sizes_in, names_in
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import ImageOptions
-from cascade_cli.options.live import Meter
+from cascade_cli.inputs.words import names_in, whole_numbers
 from cascade_cli.show.profile import show_costs
 from cascade_cli.show.text import print_json
 from stages.models.factory import require_torch
@@ -24,7 +20,7 @@ BATCH_SIZES = "1,2,4,8,16,32,64"
 
 
 @dataclass(frozen=True)
-class ProfiledOptions(ImageOptions):
+class ProfiledOptions(opt.ImageOptions):
     """On a device, in a precision."""
 
     preprocess: opt.Preprocess = None
@@ -32,7 +28,7 @@ class ProfiledOptions(ImageOptions):
     precision: opt.Precision = "fp32"
 
 
-@grouped(
+@opt.grouped(
     "dataset data models model weights batch_sizes preprocess quick meter device precision cache "
     "as_json"
 )
@@ -53,8 +49,8 @@ def profile(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer and shorter windows; the rows say so.")
     ] = False,
-    meter: Meter = None,
-    common: CommonOptions,
+    meter: opt.Meter = None,
+    common: opt.CommonOptions,
 ) -> None:
     """Measure latency and joules of each model by batch size; write the costs table.
 
@@ -65,7 +61,7 @@ def profile(
     dataset = dataset_of_first(dataset, wanted, model)
     store = Store(common.cache)
     chosen = choose_models(store, dataset, wanted, model or [], images)
-    sizes = batch_sizes_in(batch_sizes)
+    sizes = sorted(set(whole_numbers(batch_sizes, "batch size", 1, 65536)))
 
     require_torch()
     from cascade_cli.inputs.profiling import profile_models  # torch, which may not be there

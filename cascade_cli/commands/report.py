@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_of_all
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import fit_plan
@@ -19,12 +20,6 @@ from cascade_cli.inputs.question import bounded_question, cost_limit, one_questi
 from cascade_cli.inputs.score_names import checked_score
 from cascade_cli.inputs.scores import reported_scores
 from cascade_cli.inputs.words import risks
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import ImageOptions, LogitsOptions
-from cascade_cli.options.models import PairOptions
-from cascade_cli.options.question import QuestionOptions
 from cascade_cli.show.costs import NO_SENSOR, cost_note, lacks_energy, show_cost
 from cascade_cli.show.files import check_output
 from cascade_cli.show.text import print_json, print_text, progress, say
@@ -60,18 +55,18 @@ class PageOptions:
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "dataset data model_1 model_2 scorefn min_accuracy max_cost match best_accuracy within "
     "confidence split fit_split weights runtime cost cost_device batch_size baseline certify "
     "output figures cache as_json"
 )
 def report(
-    wanted: LogitsOptions,
-    pair: PairOptions,
-    asked: QuestionOptions,
-    costs: CostOptions,
+    wanted: opt.LogitsOptions,
+    pair: opt.PairOptions,
+    asked: opt.QuestionOptions,
+    costs: opt.CostOptions,
     page: PageOptions,
-    common: CommonOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Write a page to explore all models and cascades; it opens with the pair given, or the answer.
 
@@ -97,15 +92,14 @@ def report(
     with progress("comparing cascades") as tell:
         written = partial(stage.run, store, reported, fitted, models, *where, tell)
         facts = written(pricer, limits, source, question)
-    for note in facts["notes"]:
-        say(note)
+    say(*facts["notes"])
     if common.as_json:
         print_json(facts)
         return
     _show(facts)
 
 
-def _images(store: Store, reported: ScoreSet, images: ImageOptions) -> Source:
+def _images(store: Store, reported: ScoreSet, images: opt.ImageOptions) -> Source:
     """The pictures themselves, which must be those that the cache is about."""
     if find_spec("PIL") is None:
         raise InputError(

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.scores import report_split, score_set, with_references
 from cascade_cli.inputs.stream import memory_recall
-from cascade_cli.options import common as opt
-from cascade_cli.options.costs import Cost, CostDevice, CostOptions
-from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.reproduce import show
 from cascade_cli.show.text import print_json, say
 
@@ -42,8 +40,8 @@ def reproduce(
     ] = False,
     weights: opt.WeightsDir = None,
     runtime: opt.Runtime = None,
-    cost: Cost = None,
-    cost_device: CostDevice = None,
+    cost: opt.Cost = None,
+    cost_device: opt.CostDevice = None,
     cache: opt.Cache = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -58,7 +56,9 @@ def reproduce(
     known = named(paper)
     settings = _settings(known, dataset, data)
     how = How(
-        Store(cache), LogitsOptions(data, weights, runtime=runtime), CostOptions(cost, cost_device)
+        Store(cache),
+        opt.LogitsOptions(data, weights, runtime=runtime),
+        opt.CostOptions(cost, cost_device),
     )
     rows = [_setting(known, each, split, train, how) for each in settings]
     found = {"paper": _about(known), "settings": [row for row in rows if row is not None]}
@@ -76,8 +76,8 @@ class How:
     """Where figures come from; `missing` fills with what is not there, each with its command."""
 
     store: Store
-    images: LogitsOptions
-    asked: CostOptions
+    images: opt.LogitsOptions
+    asked: opt.CostOptions
     missing: list[dict[str, str]] = field(default_factory=list)
 
     def lacks(self, setting: Setting, what: str, command: str) -> None:
@@ -182,7 +182,7 @@ def _original_plan(case: Case, train: bool, how: How) -> FitPlan:
 
     reported = case.reported
     pair = _pair(case.setting)
-    images = how.images if train else LogitsOptions(runtime=how.images.runtime)
+    images = how.images if train else opt.LogitsOptions(runtime=how.images.runtime)
 
     def on(split: str) -> FitPlan:
         return fit_plan(how.store, reported, replace(images, fit_split=split), pair)

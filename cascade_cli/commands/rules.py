@@ -10,19 +10,14 @@ import typer
 
 from cache import InputError, Store
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import refuse
 from cascade_cli.inputs.models import pair_or_all
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.models import AllPairsOptions, PairOptions
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.rules import show_rules
 from cascade_cli.show.text import print_json, progress, say
@@ -36,7 +31,7 @@ from stages.threshold import all_pairs
 
 
 @dataclass(frozen=True)
-class TeamOptions(AllPairsOptions):
+class TeamOptions(opt.AllPairsOptions):
     """Every pair, or more models than two."""
 
     all_pairs: Annotated[
@@ -72,27 +67,27 @@ class RuleOptions:
     objective: opt.Objectives = "best,1se"
 
 
-@grouped(
+@opt.grouped(
     "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
     "fit_split weights runtime cost cost_device batch_size baseline output for_spreadsheets cache "
     "as_json"
 )
 def rules(
     context: typer.Context,
-    pair: PairOptions,
+    pair: opt.PairOptions,
     pairs: TeamOptions,
-    wanted: LogitsOptions,
+    wanted: opt.LogitsOptions,
     options: RuleOptions,
-    costs: CostOptions,
-    output: OutputOptions,
-    common: CommonOptions,
+    costs: opt.CostOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Compare deferral rules: when B runs, and which answer then stands.
 
     \b
     cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
     """
-    table = table_file(output)
+    check_table(output)
     models = pair_or_all(pair, pairs.all_pairs)
     if models:
         refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
@@ -108,9 +103,8 @@ def rules(
     pricer = pricer_or_none(store, everyone, reported.models, costs)
     with progress("comparing rules") as tell:
         rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
-    for note in (*fitted.notes, *notes):
-        say(note)
-    write_rows(rows, table)
+    say(*fitted.notes, *notes)
+    write_rows(rows, output)
     if common.as_json:
         head = fit_facts(reported, fitted)
         print_json(head | {"notes": [*fitted.notes, *notes], "rows": rows})

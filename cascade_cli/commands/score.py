@@ -8,21 +8,19 @@ from typing import Annotated
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.images import named_splits
 from cascade_cli.inputs.score_names import package_scores
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import print_json, print_table
 from stages import score as stage
 from stages.score import splits_of
 
 
 @dataclass(frozen=True)
-class ScoredOptions(LogitsOptions):
+class ScoredOptions(opt.LogitsOptions):
     """Of several splits, and none fits λ."""
 
     split: Annotated[
@@ -31,18 +29,16 @@ class ScoredOptions(LogitsOptions):
     fit_split: str | None = None
 
 
-@grouped("dataset data split models scorefn weights runtime cache as_json")
+@opt.grouped("dataset data split models scorefn weights runtime cache as_json")
 def score(
     wanted: ScoredOptions,
-    models: Annotated[
-        str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
-    ] = None,
+    models: opt.Models = None,
     scorefn: Annotated[
         str | None,
         typer.Option("-s", "--scorefn", help="Also make these scores of packages, by commas."),
     ] = None,
     *,
-    common: CommonOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Turn logits into answers and scores (maxp, difference, entropy) per image.
 

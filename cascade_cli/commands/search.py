@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import refuse
@@ -17,14 +18,7 @@ from cascade_cli.inputs.score_names import deployable_scores, postchecks
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.inputs.words import names_in, risks
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.question import CertifyOptions, QuestionOptions
-from cascade_cli.options.stream import MemoryOptions
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.search import show_search
 from cascade_cli.show.text import print_json, progress, say
 from stages import search as stage
@@ -61,7 +55,7 @@ class SpaceOptions:
 
 
 @dataclass(frozen=True)
-class PolicyOutputOptions(OutputOptions):
+class PolicyOutputOptions(opt.OutputOptions):
     """The files of the table and of the answer."""
 
     policy: Annotated[
@@ -70,27 +64,27 @@ class PolicyOutputOptions(OutputOptions):
     ] = None
 
 
-@grouped(
+@opt.grouped(
     "dataset models min_accuracy max_cost match best_accuracy within confidence certify bound "
     "reference max_usage stages optimism resamples data scorefn postcheck split fit_split weights "
     "runtime cost cost_device batch_size baseline policy output for_spreadsheets cache as_json"
 )
 def search(
     context: typer.Context,
-    wanted: LogitsOptions,
-    asked: QuestionOptions,
-    certified: CertifyOptions,
+    wanted: opt.LogitsOptions,
+    asked: opt.QuestionOptions,
+    certified: opt.CertifyOptions,
     space: SpaceOptions,
-    costs: CostOptions,
+    costs: opt.CostOptions,
     output: PolicyOutputOptions,
-    common: CommonOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
 
     \b
     cascade search -d digits --min-accuracy 0.98
     """
-    table = table_file(output)
+    check_table(output)
     question = _question(context, asked, certified, space)
     _one_by_one(certified.certify, space, costs.batch_size)
     promise, store = _promise(certified), Store(common.cache)
@@ -105,11 +99,10 @@ def search(
     question = bounded_question(question, limit, reported.models)
     with progress("searching again on folds") as tell:
         run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
-        for note in run.plan.notes:
-            say(note)
+        say(*run.plan.notes)
         found = stage.run(store, run, space.resamples if space.optimism else None, promise)
     refused = _deployed(store, found, run.reported, wanted, costs, output.policy)
-    write_rows(stage.rows_of(found), table)
+    write_rows(stage.rows_of(found), output)
     if common.as_json:
         print_json(found)
     else:
@@ -122,8 +115,8 @@ def _deployed(
     store: Store,
     found: dict[str, Any],
     reported: ScoreSet,
-    wanted: LogitsOptions,
-    costs: CostOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
     folder: str | None,
 ) -> InputError | None:
     """Add the answer as a policy to what was found; the reason where it cannot be one, as the
@@ -135,7 +128,7 @@ def _deployed(
         deployable(decided[0])
         if found["cost"]["kind"] != RUNS:
             costs = replace(costs, baseline=found["answer"]["baseline"])
-        memory = MemoryOptions()
+        memory = opt.MemoryOptions()
         row, _ = simulated(store, reported, decided, memory, wanted, costs)
         certificate = found["certificate"]
         found["policy"] = write_policy(
@@ -168,7 +161,10 @@ def _decided(found: dict[str, Any]) -> tuple[Cascade, dict[str, Any]]:
 
 
 def _question(
-    context: typer.Context, asked: QuestionOptions, certified: CertifyOptions, space: SpaceOptions
+    context: typer.Context,
+    asked: opt.QuestionOptions,
+    certified: opt.CertifyOptions,
+    space: SpaceOptions,
 ) -> Question:
     """The one question asked; --certify is one of its own, which may have a budget."""
     if certified.certify is None:
@@ -210,7 +206,7 @@ def _space(store: Store, options: SpaceOptions) -> Space:
     return Space(tuple(rules(names, postchecks(options.postcheck))), options.stages)
 
 
-def _pricer(store: Store, reported: ScoreSet, costs: CostOptions) -> Pricer:
+def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
     """Prices of the models, or the runs of any model where no cost is known; another model comes
     along only to be compared with."""
     elsewhere = costs.baseline is not None and costs.baseline not in reported.models
@@ -223,7 +219,7 @@ def _pricer(store: Store, reported: ScoreSet, costs: CostOptions) -> Pricer:
     return Pricer(everyone, counted, costs.batch_size, baseline=costs.baseline)
 
 
-def _promise(options: CertifyOptions) -> Promise | None:
+def _promise(options: opt.CertifyOptions) -> Promise | None:
     if options.certify is None:
         return None
     limits = Limits(*risks(options.certify), options.bound or "binomial", options.max_usage)

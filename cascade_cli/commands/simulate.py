@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import typer
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import baseline_correct
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import decided_cascade
@@ -15,27 +16,19 @@ from cascade_cli.inputs.models import cached_names, required_pair
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set, with_references
 from cascade_cli.inputs.simulation import simulated
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions
-from cascade_cli.options.costs import RequestCostOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.models import PairOptions
-from cascade_cli.options.stream import StreamOptions
 from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(LogitsOptions):
+class SimulatedOptions(opt.LogitsOptions):
     """Of models that may come from a file."""
 
     dataset: opt.DatasetLong = None
     preprocess: opt.Preprocess = None
 
 
-@grouped(
+@opt.grouped(
     "model_1 model_2 dataset data scorefn threshold postcheck memory duplicates rotations order "
     "seed stream memory_size memory_radius memory_trust objective split fit_split weights "
     "preprocess runtime cost cost_device batch_size baseline arrival_rate with_preprocess cache "
@@ -43,12 +36,12 @@ class SimulatedOptions(LogitsOptions):
 )
 def simulate(
     context: typer.Context,
-    pair: PairOptions,
+    pair: opt.PairOptions,
     wanted: SimulatedOptions,
-    decision: DecisionOptions,
-    stream: StreamOptions,
-    costs: RequestCostOptions,
-    common: CommonOptions,
+    decision: opt.DecisionOptions,
+    stream: opt.StreamOptions,
+    costs: opt.RequestCostOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """What a cascade answers and costs, request by request, at a given or fitted λ.
 

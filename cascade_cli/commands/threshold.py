@@ -9,6 +9,7 @@ import typer
 
 from cache import Store
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import cascade_pricer
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import or_train, refuse
@@ -16,13 +17,7 @@ from cascade_cli.inputs.models import pair_or_all
 from cascade_cli.inputs.score_names import checked_score, postchecks
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import common as opt
-from cascade_cli.options.common import CommonOptions, OutputOptions
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.groups import grouped
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.models import AllPairsOptions, PairOptions
-from cascade_cli.show.files import table_file, write_rows
+from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.points import show_points
 from cascade_cli.show.text import print_json, say
@@ -44,30 +39,33 @@ class SweepOptions:
             "-n", "--n_threshold_values", min=2, max=10**6, help="A grid of n λ. [default: exact]"
         ),
     ] = None
-    train: opt.Train = False
+    train: Annotated[
+        bool, typer.Option("-t", "--train", help="Fit on the training split, as the original.")
+    ] = False
 
 
-@grouped(
+@opt.grouped(
     "model_1 model_2 all_pairs models dataset data scorefn postcheck objective n_threshold_values "
     "split fit_split train weights runtime cost cost_device batch_size baseline output "
     "for_spreadsheets cache as_json"
 )
 def threshold(
     context: typer.Context,
-    pair: PairOptions,
-    pairs: AllPairsOptions,
-    wanted: LogitsOptions,
+    pair: opt.PairOptions,
+    pairs: opt.AllPairsOptions,
+    wanted: opt.LogitsOptions,
     sweep: SweepOptions,
-    costs: CostOptions,
-    output: OutputOptions,
-    common: CommonOptions,
+    costs: opt.CostOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
 ) -> None:
     """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
 
     \b
     cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
     """
-    table, store = table_file(output), Store(common.cache)
+    check_table(output)
+    store = Store(common.cache)
     question = _question(store, sweep)
     models = pair_or_all(pair, pairs.all_pairs)
     if models:
@@ -81,9 +79,8 @@ def threshold(
     everyone = with_references(store, reported) if names else reported
     pricer = cascade_pricer(store, everyone, reported.models, costs)
     rows = stage.run(store, reported, fitted, places, question, pricer)
-    for note in fitted.notes:
-        say(note)
-    write_rows(rows, table)
+    say(*fitted.notes)
+    write_rows(rows, output)
     if common.as_json:
         print_json(fit_facts(reported, fitted) | {"rows": rows})
         return

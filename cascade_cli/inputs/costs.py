@@ -10,7 +10,7 @@ import numpy as np
 
 from cache import InputError, Store
 from cache.errors import one_of
-from cascade_cli.options.costs import CostOptions
+from cascade_cli.options import CostOptions
 from cascade_cli.show.text import say
 from stages import commands
 from stages.costs import UNITS, Prices, choose, devices_of, hash_cost, known, some_macs

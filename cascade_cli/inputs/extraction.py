@@ -10,7 +10,7 @@ from cache.schema import PART_ROWS
 from cascade_cli.inputs.images import open_sources, variants_of
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.words import device_names, shard_of
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import extract as stage
 from stages.datasets import check_known

@@ -10,8 +10,7 @@ import numpy as np
 from cache import Store
 from cache.errors import InputError, one_of
 from cascade_cli.inputs.scores import score_set
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.images import LogitsOptions
+from cascade_cli.options import DecisionOptions, LogitsOptions
 from cascade_cli.show.text import say
 from stages.datasets import split_name
 from stages.extra_scores import named_in
@@ -66,7 +65,6 @@ def decided_cascade(
                 "`never`"
             ) from error
     fitted = fit_plan(store, reported, wanted, pair)
-    for note in fitted.notes:
-        say(note)
+    say(*fitted.notes)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, baseline)
     return Cascade(*pair, name, limit, postcheck), fit

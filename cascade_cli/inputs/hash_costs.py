@@ -7,7 +7,7 @@ from typing import Any
 
 from cache import Store
 from cascade_cli.inputs.images import open_sources
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import hash_costs as stage
 from stages.energy import open_meters

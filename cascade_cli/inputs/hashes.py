@@ -10,7 +10,7 @@ from cache import Store
 from cache.schema import PART_ROWS
 from cascade_cli.inputs.images import open_sources, variants_of
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import hash as stage
 from stages.hashes import ALL, HASHES, hash_of, rounded_name

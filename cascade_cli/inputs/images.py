@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cache import Store
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from cascade_cli.show.text import say
 from stages.datasets import Source, open_split, split_name, splits
 from stages.leaving_out import readable

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import (
     baseline_correct,
     beside_measured,
@@ -18,11 +19,6 @@ from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import score_set, with_references
 from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, request_set
 from cascade_cli.inputs.stream import memory_policy
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.live import LiveOptions
-from cascade_cli.options.stream import StreamOptions
 from stages import simulate as stage
 from stages.live import (
     agreement,
@@ -36,10 +32,10 @@ def run_live(
     store: Store,
     where: tuple[str, str],
     models: tuple[str, ...],
-    wanted: LogitsOptions,
-    decision: DecisionOptions,
-    stream: StreamOptions,
-    options: LiveOptions,
+    wanted: opt.LogitsOptions,
+    decision: opt.DecisionOptions,
+    stream: opt.StreamOptions,
+    options: opt.LiveOptions,
 ) -> dict[str, Any]:
     """What the models answered, a cascade where they are two."""
 
@@ -48,7 +44,7 @@ def run_live(
 
 
 def _cascade(
-    request: LiveRequest, decision: DecisionOptions, stream: StreamOptions
+    request: LiveRequest, decision: opt.DecisionOptions, stream: opt.StreamOptions
 ) -> dict[str, Any]:
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
     store, options, where = request.store, request.options, (request.dataset, request.split)
@@ -64,7 +60,7 @@ def _cascade(
     n = min(every, options.limit or every)
     some = {"stream": asked.name} | ({} if n == every else {"limit": n})
     asked = asked.first(n)
-    costs = CostOptions(batch_size=options.batch_size, baseline=options.baseline)
+    costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
     pricer = pricer_of_requests(store, asked, scores, pair, costs)
     expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
     rivals = [*pair, expected["baseline"]] if options.alone else []

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.images import open_sources
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.simulation import RequestSet
-from cascade_cli.options.images import ImageOptions, LogitsOptions
-from cascade_cli.options.live import LiveOptions
 from cascade_cli.show.text import progress, say
 from stages.datasets import Source
 from stages.energy import open_meters
@@ -37,7 +36,7 @@ CASCADE = "cascade"  # among the contenders, which are models else
 
 
 def contenders(
-    store: Store, dataset: str, split: str, cascades: dict[str, Cascade], images: ImageOptions
+    store: Store, dataset: str, split: str, cascades: dict[str, Cascade], images: opt.ImageOptions
 ) -> tuple[Source, dict[str, LiveCascade]]:
     """The images, and each cascade with its models loaded; a model that several use is one."""
 
@@ -66,8 +65,8 @@ class LiveRequest:
     dataset: str
     split: str
     models: tuple[str, ...]
-    images: LogitsOptions
-    options: LiveOptions
+    images: opt.LogitsOptions
+    options: opt.LiveOptions
 
     def serve(
         self,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cache import InputError, Store
-from cascade_cli.options.images import ImageOptions
-from cascade_cli.options.models import PairOptions, WeightedPairOptions
+from cascade_cli import options as opt
 from stages.models import Chosen, choose
 from stages.models.choice import aliased
 from stages.models.recorded import Recorded, recorded
@@ -31,9 +30,9 @@ def check_cached_names(models: Iterable[str]) -> None:
             )
 
 
-def pair_or_all(pair: PairOptions, all_pairs: bool) -> tuple[str, str] | None:
+def pair_or_all(pair: opt.PairOptions, all_pairs: bool) -> tuple[str, str] | None:
     """The two models asked for, None for all pairs."""
-    if pair == PairOptions():
+    if pair == opt.PairOptions():
         return None
     if all_pairs:
         raise InputError("--all-pairs takes no -m1 and -m2: leave out the one or the others")
@@ -49,7 +48,7 @@ def required_pair(model_1: str | None, model_2: str | None) -> tuple[str, str]:
     return model_1, model_2
 
 
-def weights_files(pair: WeightedPairOptions) -> dict[str, str]:
+def weights_files(pair: opt.WeightedPairOptions) -> dict[str, str]:
     """{model: file}; a file needs its model."""
     pairs = [(pair.model_1, pair.weights_1), (pair.model_2, pair.weights_2)]
     for model, file in pairs:
@@ -61,7 +60,11 @@ def weights_files(pair: WeightedPairOptions) -> dict[str, str]:
 
 
 def choose_models(
-    store: Store, dataset: str, wanted: Sequence[str], aliases: Sequence[str], images: ImageOptions
+    store: Store,
+    dataset: str,
+    wanted: Sequence[str],
+    aliases: Sequence[str],
+    images: opt.ImageOptions,
 ) -> list[Chosen]:
     """The models with their weights; one of a name of its own may be a policy's or the cache's."""
     given = [each for each in images.aliases if each.partition("=")[0] in wanted]
@@ -77,7 +80,7 @@ def choose_models(
     )
 
 
-def recorded_facts(store: Store, dataset: str, images: ImageOptions) -> Recorded:
+def recorded_facts(store: Store, dataset: str, images: opt.ImageOptions) -> Recorded:
     """What is recorded of a model by its name: by a policy, else by the cache."""
     promised = images.recorded
     return lambda name: [promised[name]] if name in promised else recorded(store, dataset, name)

@@ -9,12 +9,10 @@ from typing import Any
 import typer
 
 from cache import InputError, Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, choose_models, weights_files
 from cascade_cli.inputs.stream import memory_policy
-from cascade_cli.options.images import ImageOptions
-from cascade_cli.options.models import WeightedPairOptions
-from cascade_cli.options.stream import MemoryOptions
 from cascade_cli.show.text import say
 from stages import policy as stage
 from stages.policy import Deployment
@@ -27,7 +25,7 @@ def write_policy(
     scores: ScoreSet,
     cascade: Cascade,
     row: dict[str, Any],
-    memory: MemoryOptions,
+    memory: opt.MemoryOptions,
     folder: str,
     certificate: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -127,10 +125,12 @@ def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> 
 
 def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
     """InputError for weights that are not the policy's."""
-    pair = WeightedPairOptions(*(options[each.name] for each in fields(WeightedPairOptions)))
+    pair = opt.WeightedPairOptions(
+        *(options[each.name] for each in fields(opt.WeightedPairOptions))
+    )
     named, aliases = cached_names(pair.model_1, pair.model_2)
     promised = recorded_models(deployed)
-    images = ImageOptions(
+    images = opt.ImageOptions(
         options["data"],
         options["weights"],
         weights_files(pair),

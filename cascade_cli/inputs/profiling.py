@@ -13,7 +13,7 @@ from cache import InputError, Store
 from cascade_cli.inputs.dataset import DEFAULT_DATASET
 from cascade_cli.inputs.images import extract_splits
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import progress, say
 from cascade_cli.show.timing import Timed, warn_busy

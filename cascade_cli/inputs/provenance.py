@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cache import InputError, Store
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.options.images import ImageOptions
+from cascade_cli.options import ImageOptions
 from stages.datasets import Source, fingerprint
 from stages.fitting import made_from, unlike
 from stages.models import Chosen

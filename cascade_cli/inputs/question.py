@@ -8,7 +8,7 @@ from dataclasses import replace
 from cache import InputError
 from cache.errors import one_of
 from cascade_cli.inputs.amounts import parse_cost
-from cascade_cli.options.question import QuestionOptions
+from cascade_cli.options import QuestionOptions
 from stages.pricing import Pricer
 from stages.questions import ACCURACY, BEST, COST, MATCH, WITHIN, Question
 

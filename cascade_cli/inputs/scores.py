@@ -12,7 +12,7 @@ from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in
 from cascade_cli.inputs.images import extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
-from cascade_cli.options.images import ImageOptions, LogitsOptions
+from cascade_cli.options import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
 from stages.commands import IMPORTED
 from stages.datasets import split_name

@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cache import Store
+from cascade_cli import options as opt
 from cascade_cli.inputs.costs import cascade_pricer, with_hash_cost
 from cascade_cli.inputs.scores import with_references
 from cascade_cli.inputs.stream import memory_policy, memory_recall, streamed
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.stream import MemoryOptions
 from stages import simulate as stage
 from stages.memory import Policy
 from stages.pricing import Pricer
@@ -46,8 +44,8 @@ def request_set(
     store: Store,
     scores: ScoreSet,
     pair: Pair,
-    options: MemoryOptions,
-    wanted: LogitsOptions,
+    options: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
     batch_size: int,
 ) -> RequestSet:
     """The requests about the images of `scores`; what the cache lacks is made if it can be."""
@@ -60,7 +58,7 @@ def request_set(
 
 
 def pricer_of_requests(
-    store: Store, asked: RequestSet, scores: ScoreSet, pair: Pair, costs: CostOptions
+    store: Store, asked: RequestSet, scores: ScoreSet, pair: Pair, costs: opt.CostOptions
 ) -> Pricer | None:
     """Prices for the cascade, with those of its memory; None where no cost is known."""
     pricer = cascade_pricer(store, asked.everyone, pair, costs)
@@ -71,9 +69,9 @@ def simulated(
     store: Store,
     scores: ScoreSet,
     decided: tuple[Cascade, dict[str, Any]],
-    options: MemoryOptions,
-    wanted: LogitsOptions,
-    costs: CostOptions | None,
+    options: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions | None,
 ) -> tuple[dict[str, Any], str | None]:
     """The row of `simulate` and its stream's name.
 
@@ -81,7 +79,7 @@ def simulated(
     """
     cascade, fit = decided
     pair = (cascade.model_1, cascade.model_2)
-    batch_size = CostOptions().batch_size if costs is None else costs.batch_size
+    batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
     asked = request_set(store, scores, pair, options, wanted, batch_size)
     pricer = None if costs is None else pricer_of_requests(store, asked, scores, pair, costs)
     about = {"stream": asked.name}

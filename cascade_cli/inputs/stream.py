@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from cache import InputError, Store
 from cache.errors import one_of
+from cascade_cli import options as opt
 from cascade_cli.inputs.hashes import hash_too
 from cascade_cli.inputs.scores import have_images, or_extracted
-from cascade_cli.options.images import ImageOptions, LogitsOptions
-from cascade_cli.options.stream import MemoryOptions
 from cascade_cli.show.text import say
 from stages import requests, stream
 from stages.hashes import HASHES
@@ -20,7 +19,7 @@ from stages.simulate import Recall
 from stages.stream import Stream, requested
 
 
-def memory_policy(options: MemoryOptions) -> Policy | None:
+def memory_policy(options: opt.MemoryOptions) -> Policy | None:
     """The memory's policy; InputError for options that do not go together."""
     name, trust = options.memory, options.memory_trust
     if name is None:
@@ -34,7 +33,7 @@ def memory_policy(options: MemoryOptions) -> Policy | None:
     return Policy(name, options.memory_size, options.memory_radius, trust)
 
 
-def stream_of(options: MemoryOptions, n: int) -> Stream:
+def stream_of(options: opt.MemoryOptions, n: int) -> Stream:
     """The requests about n images; InputError for options out of range."""
     if options.stream is not None:
         if options.duplicates or options.rotations or options.order != "appended":
@@ -49,8 +48,8 @@ def streamed(
     store: Store,
     scores: ScoreSet,
     pair: Sequence[str],
-    options: MemoryOptions,
-    wanted: LogitsOptions,
+    options: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
 ) -> tuple[ScoreSet, Stream, str | None]:
     """The scores by request, the stream, and its name in the cache, where it is kept.
 
@@ -76,7 +75,7 @@ def memory_recall(
     made: Stream,
     policy: Policy | None,
     batch_size: int,
-    images: ImageOptions,
+    images: opt.ImageOptions,
 ) -> Recall | None:
     """The memory in front of the cascade; hashes that the cache lacks are made if they can be, and
     measured: what they cost is known only afterwards."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cache import InputError
-from cascade_cli.options.common import no_share
+from cascade_cli.options import no_share
 
 
 def names_in(text: str | None) -> list[str] | None:
@@ -47,24 +47,17 @@ def risks(certify: str) -> tuple[float, float]:
     return epsilon, delta
 
 
-def batch_sizes_in(text: str) -> list[int]:
-    sizes = []
-    for word in names_in(text) or []:
-        if not word.isdecimal() or not 0 < int(word) <= 65536:
-            raise InputError(f"batch size {word!r} is no whole number from 1 to 65536")
-        sizes.append(int(word))
-    return sorted(set(sizes))
-
-
-def radii_in(text: str) -> list[int]:
+def whole_numbers(text: str, what: str, low: int, high: int) -> list[int]:
+    """Numbers separated by commas; InputError, which names `what` it is, for one out of range."""
     words = names_in(text) or []
     for word in words:
-        if not word.isdecimal() or int(word) > 64:
-            raise InputError(f"radius {word!r} is no whole number from 0 to 64")
+        if not word.isdecimal() or not low <= int(word) <= high:
+            raise InputError(f"{what} {word!r} is no whole number from {low} to {high}")
     return [int(word) for word in words]
 
 
 def noises_in(text: str) -> list[float]:
+    """Distances separated by commas."""
     try:
         found = [float(word) for word in names_in(text) or ()]
     except ValueError as error:

@@ -20,29 +20,12 @@ CostDevice = Annotated[
     str | None,
     typer.Option("--cost-device", help="Whose costs. [default: one that has them all]"),
 ]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        "--batch-size",
-        "--cost-batch-size",
-        min=1,
-        max=MOST,
-        help="Requests answered at once, for the cost.",
-    ),
-]
 Baseline = Annotated[
     str | None,
     typer.Option(
         "--baseline",
         help="Model to compare with. [default: the one that one would deploy alone]",
     ),
-]
-ArrivalRate = Annotated[
-    float | None,
-    typer.Option("--arrival-rate", help="Requests per second; adds the idle power in between."),
-]
-WithPreprocess = Annotated[
-    bool, typer.Option("--with-preprocess", help="Count decoding and resizing too.")
 ]
 
 
@@ -52,7 +35,16 @@ class CostOptions:
 
     cost: Cost = None
     cost_device: CostDevice = None
-    batch_size: BatchSize = 1
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size",
+            "--cost-batch-size",
+            min=1,
+            max=MOST,
+            help="Requests answered at once, for the cost.",
+        ),
+    ] = 1
     baseline: Baseline = None
     arrival_rate: float | None = None
     with_preprocess: bool = False
@@ -62,5 +54,10 @@ class CostOptions:
 class RequestCostOptions(CostOptions):
     """The same, of requests that arrive one after another and have to be decoded."""
 
-    arrival_rate: ArrivalRate = None
-    with_preprocess: WithPreprocess = False
+    arrival_rate: Annotated[
+        float | None,
+        typer.Option("--arrival-rate", help="Requests per second; adds the idle power in between."),
+    ] = None
+    with_preprocess: Annotated[
+        bool, typer.Option("--with-preprocess", help="Count decoding and resizing too.")
+    ] = False

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from cascade_cli.options.common import Objective, PostCheck, ScoreFn, Threshold
+import typer
 
 
 @dataclass(frozen=True)
 class DecisionOptions:
     """A score, λ (None: fitted, for the objective) and whether the surer answer counts."""
 
-    scorefn: ScoreFn = "maxp"
-    threshold: Threshold = None
-    postcheck: PostCheck = False
-    objective: Objective = "best"
+    scorefn: Annotated[
+        str,
+        typer.Option(
+            "-s", "--scorefn", help="Score: maxp, difference, entropy, oracle or a package's."
+        ),
+    ] = "maxp"
+    threshold: Annotated[
+        str | None,
+        typer.Option("-t", "--threshold", help="λ in [0, 1], always or never. [default: fitted]"),
+    ] = None
+    postcheck: Annotated[
+        bool,
+        typer.Option("-p", "--postcheck", help="Take B's answer only where B is surer than A."),
+    ] = False
+    objective: Annotated[
+        str, typer.Option("--objective", help="Which fitted λ: best, or 1se (cheapest near it).")
+    ] = "best"

@@ -10,9 +10,6 @@ import typer
 
 from cascade_cli.options import common as opt
 
-Workers = Annotated[
-    int | None, typer.Option(min=1, max=256, help="Decoding threads. [default: one per core]")
-]
 PartRows = Annotated[
     int | None,
     typer.Option(min=1, max=opt.MOST, help="Images per Parquet part. [default: 8192]"),
@@ -81,12 +78,16 @@ class ExtractOptions(ImageOptions):
             min=1, max=opt.MOST, help="Ray workers. [default: one per GPU, else per node]"
         ),
     ] = None
-    decoder: opt.Decoder = "pil"
+    decoder: Annotated[
+        str, typer.Option("--decoder", help="What decodes images: pil or torchcodec.")
+    ] = "pil"
     unreadable: Annotated[
         str, typer.Option("--unreadable", help="An image that cannot be decoded: stop or skip.")
     ] = "stop"
     precision: opt.Precision = "fp32"
-    workers: Workers = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Decoding threads. [default: one per core]")
+    ] = None
     part_rows: PartRows = None
     download: Annotated[
         bool,
@@ -102,7 +103,14 @@ class ExtractOptions(ImageOptions):
 class LogitsOptions(ImageOptions):
     """Which images' logits are read, in which runtime, and which images fit λ."""
 
-    dataset: opt.CachedDataset = None
+    dataset: Annotated[str | None, typer.Option("-d", "--dataset", help=opt.CACHED)] = None
     split: opt.Split = None
-    fit_split: opt.FitSplit = None
+    fit_split: Annotated[
+        str | None,
+        typer.Option(
+            "--fit-split",
+            help="Split that fits λ. [default: one that no model was trained on, else "
+            "cross-fitted]",
+        ),
+    ] = None
     runtime: opt.Runtime = None

@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
-from cascade_cli.options.common import Model1, Model2, Weights1, Weights2
-
 
 @dataclass(frozen=True)
 class PairOptions:
     """The models A and B."""
 
-    model_1: Model1 = None
-    model_2: Model2 = None
+    model_1: Annotated[str | None, typer.Option("-m1", "--model1", help="First model, A.")] = None
+    model_2: Annotated[str | None, typer.Option("-m2", "--model2", help="Second model, B.")] = None
 
 
 @dataclass(frozen=True)
 class WeightedPairOptions(PairOptions):
     """The same, each with a file of weights."""
 
-    weights_1: Weights1 = None
-    weights_2: Weights2 = None
+    weights_1: Annotated[
+        str | None, typer.Option("-w1", "--weights1", help="Weights file of A.")
+    ] = None
+    weights_2: Annotated[
+        str | None, typer.Option("-w2", "--weights2", help="Weights file of B.")
+    ] = None
 
 
 @dataclass(frozen=True)

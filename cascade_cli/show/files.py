@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cache import InputError
 from cache.files import check_replaceable, write_whole
-from cascade_cli.options.common import OutputOptions
+from cascade_cli.options import OutputOptions
 
 
-@dataclass(frozen=True)
-class TableFile:
-    """Where a table goes, as .csv or .parquet by its name; `for_spreadsheets` is of a .csv, whose
-    texts are then to be none that a spreadsheet runs."""
-
-    path: str
-    for_spreadsheets: bool = False
-
-
-def table_file(options: OutputOptions) -> TableFile | None:
+def check_table(to: OutputOptions) -> None:
     """InputError for a place that cannot be written, before anything is computed."""
-    path = options.output
-    if path is None:
-        return None
-    check_output(path, (".csv", ".parquet"))
-    return TableFile(path, options.for_spreadsheets and path.endswith(".csv"))
+    if to.output is not None:
+        check_output(to.output, (".csv", ".parquet"))
 
 
-def write_rows(rows: Sequence[dict[str, Any]], to: TableFile | None) -> None:
+def write_rows(rows: Sequence[dict[str, Any]], to: OutputOptions) -> None:
     """Rows as a table, one column for each key; nothing where there is no place."""
-    if to is not None:
+    if to.output is not None:
         from cascade_cli.show.frames import write_frame  # polars, which is slow to import
 
-        write_frame(rows, to)
+        write_frame(rows, to.output, to.for_spreadsheets)
 
 
 def write_file(path: str, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:

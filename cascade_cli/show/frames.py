@@ -8,19 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from cascade_cli.show.files import TableFile, write_file
+from cascade_cli.show.files import write_file
 from cascade_cli.show.text import FIGURE
 from stages.results import tidy
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet runs
 
 
-def write_frame(rows: Sequence[dict[str, Any]], to: TableFile) -> None:
-    """Rows as a table, one column for each key."""
+def write_frame(rows: Sequence[dict[str, Any]], path: str, for_spreadsheets: bool) -> None:
+    """Rows as a table, one column for each key; a .csv without texts that a spreadsheet runs where
+    that is asked for."""
     table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
-    if to.for_spreadsheets:
+    if for_spreadsheets and path.endswith(".csv"):
         table = without_formulas(table)
-    write_file(to.path, {".csv": table.write_csv, ".parquet": table.write_parquet})
+    write_file(path, {".csv": table.write_csv, ".parquet": table.write_parquet})
 
 
 def without_formulas(table: pl.DataFrame) -> pl.DataFrame:

@@ -21,9 +21,10 @@ from cascade_cli.show.streams import spelling_out, unshown
 from stages.visible_text import HIDDEN, visible
 
 
-def say(message: str) -> None:
-    """A message about the work in one line, never part of the result."""
-    print(visible(message), file=sys.stderr, flush=True)
+def say(*messages: str) -> None:
+    """Messages about the work, each in one line, never part of the result."""
+    for message in messages:
+        print(visible(message), file=sys.stderr, flush=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
