@@ -7,6 +7,7 @@ import signal
 
 _LINE = b"cascade: interrupted: run the same command again\n"
 INTERRUPTED = 130
+NOT_AS_PROMISED = 3  # of `check` and `live`
 
 
 def main() -> None:

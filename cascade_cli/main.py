@@ -1,4 +1,4 @@
-"""The `cascade` command: parse, call a stage, print. Heavy imports wait until a command needs them.
+"""The `cascade` command: a table of commands, of which only the one that runs is imported.
 
 cascade extract --dataset digits
 cascade threshold -m1 digits_wide -m2 digits_residual
@@ -8,42 +8,105 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from cascade_cli import (
-    analyse,
-    caches,
-    calibrate,
-    check,
-    config,
-    configuration,
-    costs,
-    costs_import,
-    doctor,
-    export,
-    hashing,
-    images,
-    listings,
-    live,
-    margin,
-    removed,
-    report,
-    rules,
-    search,
-    simulate,
-)
+from cascade_cli import removed
 from cascade_cli.entry import INTERRUPTED
-from cascade_cli.output import say
-from cascade_cli.streams import guarded
+from cascade_cli.inputs.settings_place import any_settings
+from cascade_cli.show.streams import guarded
+from cascade_cli.show.text import say
 from stages.visible_text import visible
 
 READER_LEFT = 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
 _RESUMING = {"extract", "hash"}
 
+
+class Entry(NamedTuple):
+    """A command: its module below `commands`, which holds a function or a `typer.Typer` of the same
+    name; its heading in `cascade --help`, and its line there."""
+
+    module: str
+    heading: str
+    line: str
+
+
+HEADINGS = DATA, DECIDE, DEPLOY, LOOK = "Data", "Decide", "Deploy", "Look"
+TABLE = {
+    "extract": Entry("extract", DATA, "Run every model once over every image."),
+    "import": Entry("import_logits", DATA, "Bring in logits that something else computed."),
+    "hash": Entry("hash", DATA, "Hash every image, turned as asked."),
+    "profile": Entry("profile", DATA, "Measure latency and joules of each model by batch size."),
+    "import-costs": Entry("import_costs", DATA, "Bring in costs that something else measured."),
+    "cache": Entry("cache", DATA, "See what a cache holds, check it, remove from it, merge."),
+    "score": Entry("score", DECIDE, "Turn logits into answers and scores."),
+    "threshold": Entry("threshold", DECIDE, "Fit λ exactly for one pair or all."),
+    "search": Entry("search", DECIDE, "Which cascade to deploy: out of all pairs, rules and λ."),
+    "rules": Entry("rules", DECIDE, "Compare deferral rules: when B runs."),
+    "simulate": Entry("simulate", DECIDE, "What a cascade answers and costs, request by request."),
+    "heterogeneity": Entry("heterogeneity", DECIDE, "Which models cover whose mistakes."),
+    "calibrate": Entry("calibrate", DECIDE, "Fit each model's temperature."),
+    "margin": Entry("margin", DECIDE, "Count the images that lie within the noise of λ."),
+    "compare": Entry("compare", DECIDE, "Which cascade is best on each device."),
+    "export": Entry("export", DEPLOY, "Write a cascade to deploy, a table, or a copy to publish."),
+    "check": Entry("check", DEPLOY, "Exit 3 where a policy is significantly worse than promised."),
+    "live": Entry("live", DEPLOY, "Answer every image for real, and hold that to simulate."),
+    "report": Entry("report", LOOK, "Write a page to explore all models and cascades."),
+    "models": Entry("models", LOOK, "List the models: size, accuracy, what they saw."),
+    "datasets": Entry("datasets", LOOK, "List the datasets, and what lies in a folder of images."),
+    "doctor": Entry("doctor", LOOK, "Say which devices and energy sensors are there."),
+    "config": Entry("config", LOOK, "Show the defaults that cascade.toml and variables set."),
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The table's commands as click has them, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, line = TABLE[name]
+        there = getattr(import_module(f"cascade_cli.commands.{module}"), module)
+        if isinstance(there, typer.Typer):
+            return typer.main.get_command(there)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name, short_help=line)(there)
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TABLE)
+
+    def __len__(self) -> int:
+        return len(TABLE)
+
+
+class _Group(typer.core.TyperGroup):
+    """Lists, suggests and completes the commands without importing any."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(TABLE)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, TABLE))  # one column for all headings
+        for heading in HEADINGS:
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), each.line)
+                        for name, each in TABLE.items()
+                        if each.heading == heading
+                    ]
+                )
+
+
 app = typer.Typer(
+    cls=_Group,
     name="cascade",
     help="Confidence cascades of CNNs, analysed exactly from precomputed logits.",
     invoke_without_command=True,
@@ -51,32 +114,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (
-    images,
-    hashing,
-    costs,
-    costs_import,
-    analyse,
-    search,
-    rules,
-    calibrate,
-    margin,
-    simulate,
-    live,
-    export,
-    check,
-    report,
-    listings,
-    caches,
-    doctor,
-    config,
-):
-    module.register(app)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from cache.provenance import versions
+        from cache.provenance import versions  # pyarrow, which --help need not wait for
 
         print(versions()["cascade-cli"] or "unknown: cascade-cli is not installed")
         raise typer.Exit
@@ -132,13 +174,16 @@ def _status() -> Any:
 
 
 def _defaults() -> dict[str, Any] | None:
-    """Those of the configuration; None, at no cost, where there is none."""
-    if not configuration.asked():
+    """The configuration's, for the command that runs; None, at no cost, where there is none."""
+    if not any_settings():
         return None
-    from cache.errors import InputError
+    from cache.errors import InputError  # pyarrow comes with it, and is not always needed
+    from cascade_cli.inputs.settings import default_map  # likewise
 
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
-        return configuration.default_map(typer.main.get_command(app))
+        command = words[0] if words and words[0] in TABLE else ""
+        return default_map(typer.main.get_command(app), command)
     except InputError as error:
         if not _only_help():
             raise
@@ -172,7 +217,7 @@ def _users_fault(error: Exception) -> str | None:
     """The one line for an error in the request or its input; None for a fault of ours."""
     from typer.exceptions import Abort, TyperException
 
-    from cache.errors import InputError
+    from cache.errors import InputError  # pyarrow, which --help need not wait for
 
     if isinstance(error, InputError):
         return " ".join(str(error).split())

@@ -13,7 +13,7 @@ from helpers import make_cache
 from running import cascade
 from sealing import modes_hold
 
-from cascade_cli import configuration
+from cascade_cli.inputs import settings, settings_place
 
 PAIR = ("-m1", "small", "-m2", "large")
 
@@ -39,7 +39,7 @@ def thresholds(*args):
 
 
 def test_without_a_configuration_nothing_is_read(desk):
-    assert not configuration.asked()
+    assert not settings_place.any_settings()
     done = cascade("config", "--json")
     assert done.json == {"file": None, "settings": []}
 
@@ -333,7 +333,7 @@ def test_every_option_of_every_command_can_be_set():
     """By each of its long names; nothing that is not asked for by a flag can be."""
     from cascade_cli.main import app
 
-    found = configuration.commands(typer.main.get_command(app))
+    found = settings.commands(typer.main.get_command(app))
     assert {"threshold", "cache ls", "live", "config"} <= set(found)
     assert {"filepath", "data", "n-threshold-values", "json"} <= set(found["threshold"])
     assert "help" not in found["threshold"]
@@ -345,11 +345,11 @@ def test_folders_that_may_not_be_read_hold_no_file(tmp_path, monkeypatch):
     (shut / "here").mkdir(parents=True)
     (shut / "cascade.toml").write_text("[search]\n")
     monkeypatch.chdir(shut / "here")
-    monkeypatch.delenv(configuration.VARIABLE, raising=False)
-    assert configuration.file_in_force() == str(shut / "cascade.toml")
+    monkeypatch.delenv(settings_place.VARIABLE, raising=False)
+    assert settings_place.file_in_force() == str(shut / "cascade.toml")
     shut.chmod(0)
     try:
         with modes_hold():
-            assert configuration.file_in_force() is None
+            assert settings_place.file_in_force() is None
     finally:
         shut.chmod(0o755)

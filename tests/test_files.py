@@ -17,7 +17,7 @@ from running import ROOT, cascade
 
 from cache import InputError
 from cache.files import read_bytes, read_text, write_whole
-from cascade_cli.output import without_formulas
+from cascade_cli.show.frames import without_formulas
 
 
 def _half(file):

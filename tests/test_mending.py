@@ -18,7 +18,7 @@ from cache import Partition, Store
 from cache.manifest import manifest_path
 from cache.partition import KEYS
 from cache.verify import Damage
-from cascade_cli.mending import _COMMANDS, mending
+from cascade_cli.show.remedies import _COMMANDS, remedy_command
 from stages import costs, publish, score
 
 PAIR = ("-m1", "digits_wide", "-m2", "digits_plain")
@@ -78,8 +78,8 @@ def test_what_begins_like_a_file_of_the_copy_is_mended(tmp_path):
     mine, other = (Partition.of("logits", **keys, model=name) for name in ("s", "s2"))
     store = Store(tmp_path)
     store.write(publish.SUMS, f"{'0' * 64}  {other.path}/part-00000.parquet\n".encode())
-    assert "--model s " in mending(store, Damage(mine.path, mine, "does not fit"))
-    assert mending(store, Damage(other.path, other, "does not fit")) is None
+    assert "--model s " in remedy_command(store, Damage(mine.path, mine, "does not fit"))
+    assert remedy_command(store, Damage(other.path, other, "does not fit")) is None
 
 
 def test_scores_without_logits_have_no_command(tmp_path):

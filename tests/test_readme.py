@@ -20,8 +20,10 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import typer
 from running import DIGITS, IMAGES, WEIGHTS, cascade, make, slice_of
 
+from cascade_cli.inputs import settings
 from stages.models import get
 
 ROOT = Path(__file__).parents[1]
@@ -324,12 +326,7 @@ def commands() -> list[str]:
     """Every command, those of a group as `cache ls`."""
     from cascade_cli.main import app
 
-    found = [command.name for command in app.registered_commands]
-    for group in app.registered_groups:
-        found += [
-            f"{group.name} {command.name}" for command in group.typer_instance.registered_commands
-        ]
-    return found
+    return list(settings.commands(typer.main.get_command(app)))
 
 
 def flags_of(command: str) -> set[str]:

@@ -14,7 +14,7 @@ from running import cascade
 from scipy.special import logsumexp
 
 from cache import Store
-from cascade_cli.rules import better
+from cascade_cli.show.rules import better
 from stages.deferral import FINALS, RULES, Outputs, Pair, compare
 from stages.fitting import REPEATS, folds
 from stages.logits import whole

@@ -18,7 +18,7 @@ from helpers import (
 
 from cache import InputError, find
 from cache.verify import verify
-from cascade_cli.options import OWN_SCORES
+from cascade_cli.options.common import OWN_SCORES
 from stages import lacking
 from stages import score as stage
 from stages.score import load, models_of, splits_of

@@ -14,8 +14,8 @@ from running import cascade
 from scipy.stats import binom
 
 from cache import InputError, Store
-from cascade_cli.budgets import parse_cost
-from cascade_cli.search_shown import extent
+from cascade_cli.inputs.amounts import parse_cost
+from cascade_cli.show.search import extent
 from stages.allpairs import rules
 from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits

@@ -6,8 +6,8 @@ import pytest
 from helpers import make_cache
 from running import cascade
 
-from cascade_cli.costs import show_costs
-from cascade_cli.output import print_table
+from cascade_cli.show.profile import show_costs
+from cascade_cli.show.text import print_table
 from stages import amounts, costs
 
 MS = {"small": 1.0, "large": 4.0, "other": 1.2}

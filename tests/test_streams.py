@@ -15,8 +15,8 @@ import pytest
 from helpers import make_cache
 from running import ROOT, cascade
 
-from cascade_cli.output import print_json, print_table, print_text, say
-from cascade_cli.streams import guarded
+from cascade_cli.show.streams import guarded
+from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages.report import packing, page
 from stages.telling import once
 from stages.visible_text import all_visible, visible
@@ -169,7 +169,7 @@ def _struck(name, *words, **more):
 
 
 @pytest.mark.parametrize(
-    "name", ["cascade_cli.main", "typer", "cascade_cli.caches", "cache", "numpy"]
+    "name", ["cascade_cli.main", "typer", "cascade_cli.commands.cache", "cache", "numpy"]
 )
 def test_ctrl_c_during_imports(tmp_path, name):
     done = _struck(name, "cache", "ls", cwd=tmp_path)
@@ -273,7 +273,7 @@ def test_the_report_shows_no_hidden_text():
 
 def test_a_bar_does_not_let_hidden_text_through(monkeypatch):
     """On a terminal, where the bar itself moves the cursor."""
-    from cascade_cli.output import progress
+    from cascade_cli.show.text import progress
 
     class Terminal(io.StringIO):
         def isatty(self):

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from cascade_cli.main import app
+from cascade_cli.main import HEADINGS, TABLE, app
 
 PAGE = Path(__file__).parents[1] / "docs/commands.md"
 INTRODUCTION = """\
@@ -32,16 +32,18 @@ def main() -> None:
 
 
 def page() -> str:
-    return "\n".join([INTRODUCTION, *map(_section, *zip(*_commands(), strict=True))])
+    parts = [f"# {heading}\n\n" + "\n".join(_sections(heading)) for heading in HEADINGS]
+    return "\n".join([INTRODUCTION, *parts])
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    """(name, command), those of a group as `cache ls`, in the order that `cascade` lists them."""
-    for name, command in typer.main.get_command(app).commands.items():
-        if hasattr(command, "commands"):
-            yield from ((f"{name} {each}", part) for each, part in command.commands.items())
-        else:
-            yield name, command
+def _sections(heading: str) -> Iterator[str]:
+    """The commands below a heading, those of a group as `cache ls`, as `cascade` lists them."""
+    root = typer.main.get_command(app)
+    for name in (name for name, entry in TABLE.items() if entry.heading == heading):
+        command = root.commands[name]
+        inner = getattr(command, "commands", None)
+        for each, part in (inner or {"": command}).items():
+            yield _section(f"{name} {each}".strip(), part)
 
 
 def _section(name: str, command: Any) -> str:

@@ -29,7 +29,7 @@ from PIL import Image
 
 import cache
 from cache import Partition, Store, iter_logits
-from cascade_cli.output import print_table, say
+from cascade_cli.show.text import print_table, say
 from stages.datasets import Source, open_split
 from stages.models import ModelSpec, get, specs
 from stages.variants import View

@@ -1,0 +1,213 @@
+"""`check`: whether a policy still does what it promised, for CI."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
+
+import typer
+
+from cache import Partition, Store, load
+from cascade_cli import options as opt
+from cascade_cli.entry import NOT_AS_PROMISED
+from cascade_cli.inputs.costs import all_priced
+from cascade_cli.inputs.policy import recorded_models
+from cascade_cli.inputs.scores import report_split, score_set
+from cascade_cli.inputs.simulation import simulated
+from cascade_cli.show.text import print_json, print_table, print_text, say
+from stages import check as stage
+from stages.amounts import figures, told_in
+from stages.check import check_unedited, not_compared
+from stages.fitting import seen, trained_splits
+from stages.policy import Deployment, model_facts, read
+from stages.score import ScoreSet
+
+COLUMNS = {
+    "name": "figure",
+    "promised": "promised:.2%",
+    "found": "found:.2%",
+    "p": "p:.2g",
+    "worse": "worse",
+    "test": "test",
+}
+
+
+# How the rate of alarms holds where λ was fitted on the promised images, without a memory and with
+# one, whose promise is not cross-fitted.
+RATES = {
+    "cross-fit": ("about", "perhaps more than"),
+    "hold-out": ("about", "perhaps more than"),
+    "same-split": ("perhaps more than", "perhaps more than"),
+}
+
+
+@dataclass(frozen=True)
+class CheckedOptions(opt.LogitsOptions):
+    """On images of the policy's dataset, without a fit."""
+
+    dataset: str | None = None
+    split: Annotated[
+        str | None, typer.Option("--split", help="Images to check on. [default: the promise's]")
+    ] = None
+    fit_split: str | None = None
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Whose logits. [default: the policy's]")
+    ] = None
+
+
+@opt.grouped("policy split alpha data weights runtime cache as_json")
+def check(
+    policy: Annotated[str, typer.Argument(help="Folder of the policy, or its policy.toml.")],
+    wanted: CheckedOptions,
+    common: opt.CommonOptions,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha",
+            callback=opt.share,
+            help="Rate of false alarms, of all the tests together.",
+        ),
+    ] = 0.05,
+) -> None:
+    """Exit 3 where accuracy, use of B or cost is significantly worse than a policy promised.
+
+    \b
+    cascade check policy --split val
+    """
+    deployed = read(policy)
+    runtime = wanted.runtime or deployed.runtime
+    wanted = replace(wanted, recorded=recorded_models(deployed), runtime=runtime)
+    found = _checked(Store(common.cache), deployed, wanted, alpha)
+    if common.as_json:
+        print_json(found)
+    else:
+        rates = RATES.get(str(deployed.fitted), ("at most", "at most"))
+        _show(found, str(deployed.promise.get("cost_unit")), rates[deployed.memory is not None])
+    if found["regressions"]:
+        raise typer.Exit(NOT_AS_PROMISED)
+
+
+def _checked(
+    store: Store, deployed: Deployment, wanted: opt.LogitsOptions, alpha: float
+) -> dict[str, Any]:
+    """The figures promised beside those found, and of what models and images."""
+    promise, cascade = deployed.promise, deployed.cascade
+    split = report_split(store, deployed.dataset, wanted.split or promise["split"])
+    pair = cascade.models
+    scores = score_set(store, deployed.dataset, split, pair, wanted, alone=True)
+    for note in seen(scores, trained_splits(store, scores), "check"):
+        say(note)
+    memory, costs = _as_promised(store, scores, deployed)
+    row, _ = simulated(store, scores, (cascade, {}), memory, wanted, costs)
+    _check_unedited(store, scores, deployed, row)
+    figures = stage.check(promise, row, alpha)
+    return {
+        "policy": deployed.where,
+        "dataset": deployed.dataset,
+        "split": split,
+        "n": row["n"],
+        "target": stage.target_of(figures),
+        "figures": [asdict(each) for each in figures],
+        "same_fingerprint": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
+        "fit_method": deployed.fitted,
+        "alpha": alpha,
+        "regressions": [each.name for each in figures if each.worse],
+        "models": _models(scores, deployed),
+        "simulated": row,
+    }
+
+
+def _as_promised(
+    store: Store, scores: ScoreSet, deployed: Deployment
+) -> tuple[opt.MemoryOptions, opt.CostOptions | None]:
+    """The memory and the kind of cost of the promise; no cost where it is not known any more."""
+    promise, kept = deployed.promise, deployed.memory
+    memory = opt.MemoryOptions()
+    if kept is not None:
+        memory = opt.MemoryOptions(kept.algorithm, kept.size, kept.radius, kept.trust)
+    kind, device = promise.get("cost_kind"), promise.get("cost_device")
+    if kind is None or not all_priced(store, scores, kind, device):
+        return memory, None
+    return memory, opt.CostOptions(kind, device, promise.get("cost_batch_size", 1))
+
+
+def _fingerprints(store: Store, scores: ScoreSet) -> set[str]:
+    """Of these images: the cache's own and, where that is a published copy, the original's."""
+    samples = load(store, Partition.of("samples", dataset=scores.dataset, split=scores.split))
+    source = None if samples is None else samples.provenance.get("source_fingerprint")
+    return {known for known in (scores.manifests[0].fingerprint, source) if known is not None}
+
+
+def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
+    """Whether the weights are those of the promise; None where it does not say."""
+    out = []
+    for model in deployed.models:
+        manifest = scores.manifests[scores.index(model["name"])]
+        promised, found = model.get("weights_sha256"), manifest.provenance.get("weights_sha256")
+        same = None if promised is None else promised == found
+        shas = {"weights_sha256": found, "promised_weights_sha256": promised}
+        out.append({"name": model["name"], "same_weights": same} | shas)
+    return out
+
+
+def _check_unedited(
+    store: Store, scores: ScoreSet, deployed: Deployment, row: dict[str, Any]
+) -> None:
+    """InputError where these are the scores that the policy was made from, and say otherwise; a
+    line where neither they nor a digest tell whether it was edited."""
+    names = [model["name"] for model in deployed.models]
+    contents = [scores.manifests[scores.index(name)].content for name in names]
+    why = not_compared(deployed, contents)
+    if why is None:
+        check_unedited(deployed, [model_facts(store, scores, name) for name in names], row)
+    if deployed.sha256 is None:
+        compared = "was compared" if why is None else "was not compared"
+        because = "" if why is None else f": {why}"
+        say(
+            f"{deployed.where} has no sha256 that would tell an edit, and {compared} with the "
+            f"scores it was made from{because}"
+        )
+
+
+def _words(name: str) -> str:
+    return "use of B" if name == "usage" else name
+
+
+def _shown(figure: dict[str, Any], unit: str) -> dict[str, Any]:
+    """A row of the table; of a cost with its unit."""
+    if figure["name"] != "cost":
+        return figure | {"name": _words(figure["name"])}
+    known = [figure[name] for name in ("promised", "found") if figure[name] is not None]
+    costs = dict(zip(("promised", "found"), figures(unit, *known), strict=False))
+    return figure | {"name": f"cost, {told_in(unit)}"} | costs
+
+
+def _show(found: dict[str, Any], unit: str, rate: str) -> None:
+    print_text(_verdict(found))
+    print_table([_shown(each, unit) for each in found["figures"]], COLUMNS)
+    print(f"false alarms in {rate} {found['alpha']:.2g} of such checks")
+    if found["same_fingerprint"]:
+        say(
+            "these images have the names and labels of the promised ones; the policy holds no "
+            "answers, so they count as a second sample of their kind"
+        )
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    """The word, why, and which images and weights say so."""
+    untested = [_words(each["name"]) for each in found["figures"] if each["p"] is None]
+    worse = [_words(name) for name in found["regressions"]]
+    why = f"worse in {', '.join(worse)}" if worse else "nothing worse"
+    if untested:
+        why += f", {', '.join(untested)} not tested"
+    new = [model["name"] for model in found["models"] if model["same_weights"] is False]
+    weights = f", new weights of {', '.join(new)}" if new else ""
+    where = f"{found['n']} images of {found['dataset']}/{found['split']}{weights}"
+    return f"{found['target']} {_PROMISE[found['target']]}: {why} ({where})."
+
+
+_PROMISE = {
+    "MEETS": "its promise",
+    "MISSES": "its promise",
+    "CANNOT TELL": "whether it meets its promise",
+}

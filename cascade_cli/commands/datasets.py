@@ -1,0 +1,34 @@
+"""`datasets`: what there is to run on, and what the cache has of it."""
+
+from __future__ import annotations
+
+from cache import Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.cached import cached_splits, manifests_by
+from cascade_cli.show.text import print_json, print_table
+from stages.datasets import listing
+
+DATASET_COLUMNS = {
+    "name": "name",
+    "classes": "classes",
+    "splits": "splits",
+    "height": "height",
+    "width": "width",
+    "cached": "cached splits",
+    "note": "note",
+}
+
+
+def datasets(data: opt.Data = None, cache: opt.Cache = None, as_json: opt.Json = False) -> None:
+    """List the datasets, and what lies in a folder of images.
+
+    \b
+    cascade datasets --data photos
+    """
+    there = manifests_by(Store(cache), "samples", ("dataset",))
+    rows = [row | {"cached": cached_splits(there.pop((row["name"],), ()))} for row in listing(data)]
+    rows += [{"name": name, "cached": cached_splits(found)} for (name,), found in there.items()]
+    if as_json:
+        print_json({"datasets": rows})
+        return
+    print_table(rows, DATASET_COLUMNS)

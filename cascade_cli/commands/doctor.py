@@ -1,0 +1,108 @@
+"""`doctor`: what this machine can run on and measure, and what mends the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cascade_cli import options as opt
+from cascade_cli.show.text import print_json, print_table, say
+from stages.energy.crosscheck import cross_check
+from stages.energy.survey import survey
+
+METER_COLUMNS = {
+    "source": "sensor",
+    "scope": "scope",
+    "device": "device",
+    "tick_ms": "tick ms:.3g",
+    "idle_w": "idle W:.3g",
+    "idle_sd_w": "± W:.2g",
+    "detail": "detail",
+}
+
+
+CHECK_COLUMNS = {
+    "device": "device",
+    "source": "sensor",
+    "seconds": "s:.3g",
+    "energy_j": "J:.5g",
+    "zeus_j": "zeus J:.5g",
+    "difference": "difference:+.2%",
+    "skipped": "skipped",
+}
+
+
+def doctor(
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Compare joules with the zeus library, for 6 s.")
+    ] = False,
+    idle: Annotated[
+        float, typer.Option("--idle", min=0.0, help="Seconds of idling per sensor, 0 for none.")
+    ] = 2.0,
+    as_json: opt.Json = False,
+) -> None:
+    """Say which devices and energy sensors are there, and what mends each that is missing.
+
+    \b
+    cascade doctor
+    """
+    found = survey(idle_s=idle)
+    if cross_check:
+        found["cross_check"] = _cross_checks(found)
+    if as_json:
+        print_json(found)
+        return
+    _print(found)
+
+
+def _cross_checks(found: dict[str, Any]) -> list[dict[str, Any]]:
+    count = len(found["torch"]["devices"])
+    devices = [f"cuda:{index}" for index in range(count)]
+    devices += ["cpu"] * any(meter["source"] == "rapl" for meter in found["meters"])
+    say(f"cross-check: {len(devices) or 1} × 6 s of work")
+    return [cross_check(device) for device in devices or ["cpu"]]
+
+
+def _print(found: dict[str, Any]) -> None:
+    for name, value in _facts(found):
+        print(f"{name:<9} {value}")
+    if found["meters"]:
+        print()
+        rows = [row | {"tick_ms": _ms(row["tick_s"])} for row in found["meters"]]
+        print_table(rows, METER_COLUMNS)
+    if "cross_check" in found:
+        print()
+        print_table(found["cross_check"], CHECK_COLUMNS)
+    print()
+    for problem in found["problems"]:
+        print(f"missing: {problem['what']}\n  to mend: {problem['fix']}")
+    if not found["problems"]:
+        print("nothing is missing")
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
+    torch, nvml, jetson = found["torch"], found["nvml"], found["jetson"]
+    built = f"CUDA {torch['cuda']}" if torch["cuda"] else "CPU build"
+    facts: list[tuple[str, object]] = [
+        ("cpu", found["cpu"]),
+        ("pci", f"{len(found['pci_gpus'])} NVIDIA GPU"),
+        ("nvml", f"driver {nvml['driver']}" if nvml["available"] else nvml["reason"]),
+        *((f"gpu {gpu['index']}", f"{gpu['name']} {gpu['uuid']}") for gpu in nvml["gpus"]),
+        ("torch", f"{torch['version']}, {built}" if torch["installed"] else "not installed"),
+        *((f"cuda:{index}", name) for index, name in enumerate(torch["devices"])),
+    ]
+    for zone in found["rapl"]["zones"]:
+        use = "counted" if zone["counted"] else "not added"
+        facts.append(("rapl", f"{zone['zone']}: {use if zone['readable'] else zone['reason']}"))
+    if jetson:
+        used = " + ".join(jetson["used"])
+        facts.append(("jetson", f"{jetson['board']}, mode {jetson['power_mode']}, {used}"))
+    for sensor in found["sensors"]:
+        named = f"{sensor['name']} of {sensor['package']}: " if sensor["name"] else ""
+        facts.append(("sensor", named + (sensor["reason"] or "opens")))
+    return facts
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds

@@ -1,0 +1,222 @@
+"""`export`: a cascade to deploy, a wide table, or a copy of the cache to publish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import typer
+
+from cache import InputError, Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import baseline_correct
+from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.fit import decided_cascade
+from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
+from cascade_cli.inputs.images import named_splits
+from cascade_cli.inputs.models import check_cached_names, required_pair
+from cascade_cli.inputs.policy import write_policy
+from cascade_cli.inputs.score_names import package_scores
+from cascade_cli.inputs.scores import reported_scores, with_references
+from cascade_cli.inputs.simulation import simulated
+from cascade_cli.inputs.words import names_in
+from cascade_cli.show.costs import cost_interval, limit_text, without_hash
+from cascade_cli.show.files import check_table, write_file
+from cascade_cli.show.text import print_json, print_table, progress
+from stages import publish
+from stages.policy import deployable
+from stages.score import ScoreSet
+from stages.wide import wide, writers
+
+# What each of the three takes beside where it is read from.
+MODES = {
+    "policy": {
+        *("model_1", "model_2", "scorefn", "threshold", "postcheck", "objective", "fit_split"),
+        *("memory", "memory_size", "memory_radius", "memory_trust"),
+        *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
+    },
+    "output": {"models", "scorefn", "data", "weights", "for_spreadsheets"},
+    "publish": {"models", "tier"},
+}
+
+
+PUBLISHED_COLUMNS = {
+    "model": "model",
+    "split": "split",
+    "variant": "variant",
+    "runtime": "runtime",
+    "images": "images",
+    "accuracy": "top-1:.2%",
+}
+
+
+@dataclass(frozen=True)
+class ExportOptions(opt.OutputOptions):
+    """Where to, and what of: one of the three."""
+
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", help="Write the cascade A, B to this folder, to be deployed."),
+    ] = None
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Write one row per image to this .csv or .parquet."),
+    ] = None
+    publish: Annotated[
+        str | None,
+        typer.Option("--publish", help="Write a copy of the cache to publish to this folder."),
+    ] = None
+    tier: Annotated[
+        str, typer.Option("--tier", help="What --publish copies: scores, top10 or full (logits).")
+    ] = "scores"
+    models: Annotated[
+        str | None, typer.Option("--models", help="For -o, --publish: names. [default: all]")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ExportedOptions(opt.LogitsOptions):
+    """Of one split, or of several to publish."""
+
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split. [default: test; for --publish all, else by commas]"),
+    ] = None
+
+
+@opt.grouped(
+    "policy output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
+    "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
+    "weights runtime cost cost_device batch_size baseline cache as_json"
+)
+def export(
+    context: typer.Context,
+    to: ExportOptions,
+    pair: opt.PairOptions,
+    wanted: ExportedOptions,
+    decision: opt.DecisionOptions,
+    memory: opt.MemoryOptions,
+    costs: opt.CostOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
+
+    \b
+    cascade export --policy policy -m1 digits_wide -m2 digits_residual -s entropy
+    cascade export -o wide.csv -d digits --split test
+    cascade export --publish digits-scores -d digits --tier scores
+    """
+    mode = _mode(context)
+    if mode == "output":
+        check_table(to)
+    decision = threshold_or_fit(context, decision)
+    memory_or_none(context, memory.memory)
+    models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
+    names = names_in(to.models) if models is None else None
+    store = Store(common.cache)
+    wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
+    if models is not None:
+        scores = reported_scores(store, wanted, models)
+        found = _policy(store, scores, str(to.policy), decision, memory, wanted, costs)
+        show = _show_promise
+    elif mode == "output":
+        extra = package_scores(store, decision.scorefn)
+        found, show = _wide(store, to, reported_scores(store, wanted, names), extra), _show_wide
+    else:
+        found, show = _publish(store, to, names, wanted), _show_published
+    if common.as_json:
+        print_json(found)
+    else:
+        show(found)
+
+
+def _mode(context: typer.Context) -> str:
+    """Which of the three is asked for; InputError for flags that say nothing to it."""
+    there = [mode for mode in MODES if context.params[mode] is not None]
+    stated = [mode for mode in there if is_given(context, mode)] or there
+    if len(stated) != 1:
+        raise InputError("export what? give one of --policy DIR, -o FILE and --publish DIR")
+    [mode] = stated
+    for other, options in MODES.items():
+        flags = [flag_of(context, name) for name in (other, mode)]
+        why = "is for {}: leave it out with {}".format(*flags)
+        refuse(context, sorted(options - MODES[mode]), why)
+    return mode
+
+
+def _policy(
+    store: Store,
+    scores: ScoreSet,
+    folder: str,
+    decision: opt.DecisionOptions,
+    memory: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
+) -> dict[str, Any]:
+    """Decide as `simulate` does, and write it down."""
+    pair = (scores.models[0], scores.models[1])
+    baseline = costs.baseline
+    references = scores if baseline is None else with_references(store, scores)
+    right = baseline_correct(references, baseline)
+    decided = decided_cascade(store, scores, pair, decision, wanted, right)
+    deployable(decided[0])
+    row, _ = simulated(store, scores, decided, memory, wanted, costs)
+    return write_policy(store, scores, decided[0], row, memory, folder)
+
+
+def _show_promise(found: dict[str, Any]) -> None:
+    policy = found["policy"]
+    rule, promise = policy["rule"], policy["promise"]
+    names = " → ".join(model["name"] for model in policy["models"])
+    check = " with post-check" if rule["postcheck"] else ""
+    print(f"{names} by {rule['score']}{check} at λ = {limit_text(rule['threshold'])}")
+    print(f"promised on {promise['images']} images of {promise['dataset']}/{promise['split']}:")
+    for key, title in (("accuracy", "accuracy"), ("usage", "use of B")):
+        low, high = promise[f"{key}_low"], promise[f"{key}_high"]
+        print(f"  {title:<9} {promise[key]:.2%} ({low:.2%} to {high:.2%})")
+    if "cost" in promise:
+        print(f"  cost      {cost_interval(promise)}{without_hash(promise)}")
+    elif "hash_reason" in promise:
+        print(f"  cost      unknown: {promise['hash_reason']}")
+    for path in found["files"]:
+        print(path)
+
+
+def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -> dict[str, Any]:
+    """Write one row per image."""
+    table = wide(store, scores, extra)
+    path = str(to.output)
+    if to.for_spreadsheets and path.endswith(".csv"):
+        import polars as pl  # slow to import, and only for texts that are changed
+
+        from cascade_cli.show.frames import without_formulas  # likewise
+
+        table = without_formulas(pl.DataFrame(table)).to_arrow()
+    write_file(path, writers(table))
+    head: dict[str, Any] = {"output": path, "dataset": scores.dataset, "split": scores.split}
+    head |= {"models": list(scores.models)}
+    return head | {"rows": table.num_rows, "columns": table.column_names}
+
+
+def _show_wide(found: dict[str, Any]) -> None:
+    columns = len(found["columns"])
+    print(f"{found['output']}: {found['rows']} rows of {columns} columns")
+
+
+def _publish(
+    store: Store, to: ExportOptions, models: list[str] | None, wanted: opt.LogitsOptions
+) -> dict[str, Any]:
+    """Write a copy of the cache."""
+    dataset = str(wanted.dataset)
+    splits = named_splits(dataset, wanted.split)
+    check_cached_names(models or ())
+    copied = publish.Wanted(dataset, to.tier, splits, models, wanted.runtime)
+    with progress(f"publishing {dataset}") as tell:
+        return publish.run(store, Store(str(to.publish)), copied, tell)
+
+
+def _show_published(found: dict[str, Any]) -> None:
+    print_table(found["models"], PUBLISHED_COLUMNS)
+    size = f"{found['size_bytes'] / 1e6:.1f} MB"
+    print(f"{found['publish']}: tier {found['tier']}, {found['files']} files, {size}")
+    print(f"fill in licence and contact in {found['publish']}/README.md")

@@ -1,0 +1,117 @@
+"""`extract`: every model run once over every image."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import typer
+
+from cache import Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.dataset import dataset_of_first
+from cascade_cli.inputs.hashes import hash_names, hash_too
+from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
+from cascade_cli.inputs.models import weights_files
+from cascade_cli.inputs.words import device_names, names_in, shard_of
+from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
+from cascade_cli.show.text import print_json, print_table
+from stages.models.factory import require_torch
+
+
+@dataclass(frozen=True)
+class WhatOptions:
+    """Which models over which images."""
+
+    dataset: opt.Dataset = None
+    split: opt.Splits = None
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models", help="Names or references separated by commas, `all`, or `all-available`."
+        ),
+    ] = ""
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="A model of your own, NAME=ARCHITECTURE:FILE or NAME=file:PATH.pt2. Repeatable.",
+        ),
+    ] = None
+
+
+@opt.grouped(
+    "dataset data split models model model_1 model_2 weights_1 weights_2 weights preprocess "
+    "batch_size device devices shard engine ray_workers decoder unreadable precision workers "
+    "part_rows download overwrite variants hashes profile cache as_json"
+)
+def extract(
+    what: WhatOptions,
+    pair: opt.WeightedPairOptions,
+    images: opt.ExtractOptions,
+    common: opt.CommonOptions,
+    hashes: Annotated[
+        str | None,
+        typer.Option("--hashes", help="Hash the images too, as `cascade hash --algorithms`."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option(help="Measure latency and joules where the cache has none yet.")
+    ] = True,
+) -> None:
+    """Run every model once over every image; write samples, logits, timings and costs.
+
+    \b
+    cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
+    """
+    images, aliases = replace(images, files=weights_files(pair)), what.model or []
+    wanted = [name for name in (pair.model_1, pair.model_2) if name]
+    wanted += names_in(what.models or None) or []
+    dataset = dataset_of_first(what.dataset, wanted, aliases)
+    wanted = wanted or ([] if aliases else ["all-available"])
+    variants_of(images)  # before anything is fetched or run
+    device_names(images.devices)
+    algorithms = hash_names(hashes) if hashes is not None else []
+    begun, store = time.monotonic(), Store(common.cache)
+    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    require_torch()
+    from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
+
+    rows = run_extraction(store, dataset, splits, wanted, aliases, images)
+    seconds = time.monotonic() - begun
+    if shard_of(images.shard)[0] > 0:  # what is done once for all shards, the first one does
+        profile, algorithms = False, []
+    if profile:
+        from cascade_cli.inputs.profiling import profile_new  # likewise
+
+        profile_new(store, dataset, wanted, aliases, images)
+    hashed = hash_too(store, dataset, splits, algorithms, images, profile)
+    if common.as_json:
+        report = {"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]}
+        print_json(report | ({"hashes": hashed} if algorithms else {}))
+        return
+    _show(rows, hashed)
+    print(f"{dataset}: {len(rows)} partitions in {store.root}, {seconds:.1f} s")
+    _show_next(rows, dataset, common.cache)
+
+
+def _show(rows: Sequence[dict[str, Any]], hashed: Sequence[dict[str, Any]]) -> None:
+    """The logits, then the hashes."""
+    several = len({row["variant"] for row in rows}) > 1
+    columns = VARIANT_COLUMNS if several else LOGITS_COLUMNS
+    waiting = not all(row["complete"] for row in rows)
+    print_table(rows, columns | ({"complete": "complete"} if waiting else {}))
+    if hashed:
+        print_table(hashed, HASH_COLUMNS)
+
+
+def _show_next(rows: Sequence[dict[str, Any]], dataset: str, cache: str | None) -> None:
+    """What is still to come, or what to do with what is there."""
+    waiting = sum(not row["complete"] for row in rows)
+    if waiting:
+        print(f"{waiting} of them wait for the parts of other shards")
+    elif len({row["model"] for row in rows}) > 1:
+        where = "" if cache is None else f" --cache {shlex.quote(cache)}"
+        print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")

@@ -1,0 +1,157 @@
+"""`hash`: the keys that a memory recognises images by, and how much they put up with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cache import InputError, Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.dataset import dataset_for
+from cascade_cli.inputs.hashes import Row, hash_names, hash_splits, price_hashes
+from cascade_cli.inputs.images import extract_splits, named_splits, open_sources, variants_of
+from cascade_cli.inputs.words import whole_numbers
+from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.logits import HASH_COLUMNS
+from cascade_cli.show.text import print_json, print_table, progress
+from stages import robustness as stage
+
+ROBUSTNESS = {
+    "algorithm": "hash",
+    "radius": "radius",
+    "kind": "change",
+    "perturbation": "by",
+    "n": "images",
+    "recall": "finds itself:.1%",
+    "false_hit_rate": "finds another:.1%",
+}
+
+
+@dataclass(frozen=True)
+class WhatOptions:
+    """Which hashes of which images."""
+
+    dataset: opt.Dataset = None
+    split: opt.Splits = None
+    algorithms: Annotated[
+        str,
+        typer.Option(
+            help="dhash, canonical-dhash, invariants, phash, ahash, whash, separated by commas, "
+            "`all`, or `all-available` (whose packages are installed)."
+        ),
+    ] = "all-available"
+    invariant_digits: Annotated[
+        int | None,
+        typer.Option(help="Round the invariants to so many digits: the hash `invariants-N`."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class HashedOptions(opt.ImageOptions):
+    """Images that no model runs over."""
+
+    weights: str | None = None
+    variants: opt.Variants = "identity"
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Threads. [default: one per core]")
+    ] = None
+    part_rows: opt.PartRows = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace hashes made from something else.")
+    ] = False
+    device: opt.Device = None
+
+
+@dataclass(frozen=True)
+class RobustnessOptions:
+    """Which changes of how many images, at which distances."""
+
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Instead: which changes of an image each hash survives."),
+    ] = False
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, max=opt.MOST, help="Images for --robustness.")
+    ] = 1000
+    radius: Annotated[
+        str, typer.Option(help="Hamming distances for --robustness, separated by commas.")
+    ] = "0"
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise for --robustness.")] = 0
+    figures: Annotated[
+        str | None, typer.Option("--figures", help="Folder for --robustness as PNG and SVG.")
+    ] = None
+
+
+@opt.grouped(
+    "dataset data split algorithms variants invariant_digits robustness limit radius seed figures "
+    "workers part_rows overwrite profile device output for_spreadsheets cache as_json"
+)
+def hash(
+    what: WhatOptions,
+    images: HashedOptions,
+    robust: RobustnessOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
+    profile: Annotated[
+        bool, typer.Option(help="Measure what a hash costs where the cache does not know.")
+    ] = True,
+) -> None:
+    """Hash every image, turned as asked; write the keys, and what a hash costs.
+
+    \b
+    cascade hash -d digits --algorithms dhash,invariants --variants identity,rot90
+    cascade hash -d digits --robustness --figures figures
+    """
+    check_table(output)
+    columns = ROBUSTNESS if robust.robustness else HASH_COLUMNS
+    if robust.figures is not None and not robust.robustness:
+        raise InputError("--figures draws the robustness of hashes: give --robustness too")
+    variants_of(images)  # before anything is fetched or run
+    dataset, store = dataset_for(what.dataset), Store(common.cache)
+    names = hash_names(what.algorithms, what.invariant_digits)
+    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    if robust.robustness:
+        rows = _robustness(store, dataset, splits[-1], names, robust, images)
+        files = _draw(rows, dataset, robust.figures)
+        report = {"split": splits[-1], "rows": rows, "figures": files}
+    else:
+        rows = hash_splits(store, dataset, splits, names, images)
+        costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
+        report = {"hashes": rows, "costs": costs}
+    write_rows(rows, output)
+    if common.as_json:
+        print_json({"dataset": dataset} | report)
+        return
+    print_table(rows, columns)
+    for file in report.get("figures", ()):
+        print(f"wrote {file}")
+
+
+def _robustness(
+    store: Store,
+    dataset: str,
+    split: str,
+    algorithms: Sequence[str],
+    options: RobustnessOptions,
+    images: opt.ImageOptions,
+) -> list[Row]:
+    limit, radii, seed = options.limit, whole_numbers(options.radius, "radius", 0, 64), options.seed
+    [source] = open_sources(store, dataset, [split], images)
+    with progress("changing images") as tell:
+        rows = stage.run(source, algorithms, limit, radii, seed, images.workers, tell)
+    return [{"dataset": dataset, "split": split} | row for row in rows]
+
+
+def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
+    """The files written, none without a folder."""
+    if folder is None:
+        return []
+
+    from stages.report import robustness, save_figures  # altair, for figures alone
+
+    drawn = robustness.figures(rows, dataset, rows[0]["split"])
+    return [str(file) for file in save_figures(drawn, Path(folder))]

@@ -1,0 +1,146 @@
+"""`heterogeneity`: which models cover whose mistakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from cache import Store
+from cache.errors import one_of
+from cascade_cli import options as opt
+from cascade_cli.inputs.fit import fit_plan
+from cascade_cli.inputs.flags import or_train, refuse
+from cascade_cli.inputs.scores import enough_models, reported_scores
+from cascade_cli.inputs.words import names_in
+from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.fit import fit_facts
+from cascade_cli.show.text import print_json, print_table, print_text, say
+from stages import heterogeneity as stage
+from stages import predicting
+from stages.fitting import FitPlan
+from stages.score import ScoreSet
+
+PREDICTOR_COLUMNS = {
+    "metric": "metric",
+    "spearman_ordered": "ρ ordered:+.2f",
+    "kendall_ordered": "τ ordered:+.2f",
+    "spearman_unordered": "ρ unordered:+.2f",
+    "kendall_unordered": "τ unordered:+.2f",
+    "picked": "picks",
+    "picked_gain": "whose gain is:+.2%",
+    "best_gain": "of at best:+.2%",
+}
+
+
+@dataclass(frozen=True)
+class MeasuredOptions(opt.LogitsOptions):
+    """Of the images that are measured, or that predict."""
+
+    fit_split: Annotated[
+        str | None,
+        typer.Option("--fit-split", help="With --predict: split that measures, and fits λ."),
+    ] = None
+    train: Annotated[
+        bool, typer.Option("-t", "--train", help="On the training split, as the original.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """One metric of some models, or what all of them predict."""
+
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            help="heterogeneity, complementarity, oracle_accuracy, double_fault, gain, "
+            "disagreement, q_statistic, error_correlation or kappa.",
+        ),
+    ] = "heterogeneity"
+    models: opt.Models = None
+    predict: Annotated[
+        bool,
+        typer.Option("--predict", help="How well each metric finds the pairs that gain most."),
+    ] = False
+
+
+@opt.grouped(
+    "dataset data metric models predict split fit_split train weights runtime output "
+    "for_spreadsheets cache as_json"
+)
+def heterogeneity(
+    context: typer.Context,
+    wanted: MeasuredOptions,
+    metrics: MetricOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Which models cover whose mistakes: one number for every pair.
+
+    \b
+    cascade heterogeneity -d digits --output heterogeneity.csv
+    cascade heterogeneity -d digits --predict
+    """
+    check_table(output)
+    metric = metrics.metric
+    refuse(context, *(_ALL_METRICS if metrics.predict else _NO_CASCADES))
+    if metric not in stage.METRICS:
+        raise one_of("metric", metric, stage.METRICS)
+    store = Store(common.cache)
+    split = or_train(context, "split", wanted.split, wanted.train)
+    scores = reported_scores(store, replace(wanted, split=split), names_in(metrics.models))
+    if metrics.predict:
+        fitted = fit_plan(store, scores, wanted)
+        _predicted(store, scores, fitted, output, common.as_json)
+        return
+    matrix = stage.run(store, scores, metric)
+    rows = [
+        {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
+        for model, line in zip(scores.models, matrix, strict=True)
+    ]
+    write_rows(rows, output)
+    if common.as_json:
+        head = {"dataset": scores.dataset, "split": scores.split, "metric": metric}
+        print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
+        return
+    print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
+
+
+_ALL_METRICS = (("metric",), "is for one of them, and --predict ranks all: leave out one")
+
+
+_NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or leave it out")
+
+
+def _predicted(
+    store: Store, reported: ScoreSet, fitted: FitPlan, output: opt.OutputOptions, as_json: bool
+) -> None:
+    enough_models(store, reported.models[1:], reported)
+    rows, gains = predicting.run(store, reported, fitted)
+    say(*fitted.notes)
+    write_rows(rows, output)
+    if as_json:
+        print_json(fit_facts(reported, fitted) | {"predictors": rows, "gains": gains})
+        return
+    picks = [
+        row | {"picked": row["picked_1"] and f"{row['picked_1']} → {row['picked_2']}"}
+        for row in rows
+    ]
+    print_table(picks, PREDICTOR_COLUMNS)
+    print_text(_asked(reported, fitted, rows[0]["pairs"]))
+
+
+def _asked(reported: ScoreSet, fitted: FitPlan, pairs: int) -> str:
+    """What the ranks of metrics answer, and which images tell."""
+    told = (
+        f"Does a metric, measured on {fitted.split}, tell which pairs gain on {reported.split}? "
+        f"1 = perfectly, 0 = not at all: Spearman's ρ and Kendall's τ over {pairs} ordered pairs, "
+        "and unordered in their better direction. `picks` is the pair that it would choose; a gain "
+        "is that of the pair's best cascade over the better of its models, both chosen on "
+    )
+    how = f"{fitted.split} ({fitted.method})."
+    if fitted.method == "cross-fit":
+        how = f"four folds of {fitted.split} and told of the fifth, ten times over."
+    return told + how

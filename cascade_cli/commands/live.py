@@ -1,0 +1,121 @@
+"""`live`: run a cascade, or one model, for real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from cache import InputError, Store
+from cache.errors import one_of
+from cascade_cli import options as opt
+from cascade_cli.entry import NOT_AS_PROMISED
+from cascade_cli.inputs.cache_root import confirm_new_cache
+from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.flags import memory_or_none, refuse, threshold_or_fit
+from cascade_cli.inputs.models import cached_names, required_pair, weights_files
+from cascade_cli.inputs.original_yml import config_options
+from cascade_cli.inputs.policy import policy_options
+from cascade_cli.inputs.scores import report_split
+from cascade_cli.show.finish import ENDINGS, finish
+from cascade_cli.show.live import show_live, timed_contenders
+from cascade_cli.show.text import print_json, say
+from cascade_cli.show.timing import warn_busy
+from stages.models.factory import require_torch
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What says which cascade runs, and what is done when it is over."""
+
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="Run the cascade that `export` wrote there.")
+    ] = None
+    config: Annotated[
+        str | None, typer.Option("-y", "--config", help="A config.yml of the original scripts.")
+    ] = None
+    end: Annotated[str, typer.Option("-e", "--end", help="When done: none, alarm or shutdown.")] = (
+        "none"
+    )
+
+
+@dataclass(frozen=True)
+class LiveLogitsOptions(opt.LogitsOptions):
+    """In the runtime of a device and a precision."""
+
+    dataset: opt.DatasetLong = None
+    runtime: str | None = None
+    preprocess: opt.Preprocess = None
+    device: opt.Device = None
+    precision: opt.Precision = "fp32"
+
+
+@opt.grouped(
+    "policy config model_1 model_2 dataset data scorefn threshold postcheck memory duplicates "
+    "rotations order seed stream memory_size memory_radius memory_trust objective batch_size limit "
+    "alone baseline meter split fit_split weights_1 weights_2 weights preprocess device precision "
+    "end cache as_json"
+)
+def live(
+    context: typer.Context,
+    run: RunOptions,
+    pair: opt.WeightedPairOptions,
+    wanted: LiveLogitsOptions,
+    decision: opt.DecisionOptions,
+    stream: opt.StreamOptions,
+    options: opt.LiveOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Answer every image for real, time it, and hold the answers against `simulate`.
+
+    \b
+    cascade live -m1 digits_wide -m2 digits_residual --batch-size 64
+    """
+    if run.end not in ENDINGS:
+        raise one_of("ending", run.end, ENDINGS)
+    if run.config is not None and run.policy is not None:
+        raise InputError("--config and --policy each say what runs: leave out one of them")
+    if run.config is not None:
+        live(context, **config_options(context, run.config))
+        return
+    if run.policy is not None:
+        live(context, **policy_options(context, run.policy))
+        return
+    (named_1, named_2), aliases = cached_names(pair.model_1, pair.model_2)
+    if named_1 is None:
+        raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
+    decision = threshold_or_fit(context, decision)
+    memory_or_none(context, stream.memory)
+    require_torch()
+    store, files, recorded = Store(common.cache), weights_files(pair), context.obj or {}
+    wanted = replace(wanted, files=files, aliases=aliases, recorded=recorded)
+    dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
+    split = report_split(store, dataset, wanted.split)
+    models = (named_1,) if named_2 is None else required_pair(named_1, named_2)
+    if len(models) == 1:
+        _check_alone(context, stream)
+    else:
+        confirm_new_cache(store)
+    from cascade_cli.inputs.live import run_live  # torch, which may not be there
+
+    result = run_live(store, (dataset, split), models, wanted, decision, stream, options)
+    warn_busy(timed_contenders(result))
+    if common.as_json:
+        print_json(result)
+    else:
+        show_live(result)
+    finish(run.end)
+    if result["agreement"] and result["agreement"]["outside_noise"]:
+        say("the live run and the simulation disagree by more than float noise")
+        raise typer.Exit(NOT_AS_PROMISED)
+
+
+def _check_alone(context: typer.Context, stream: opt.StreamOptions) -> None:
+    """InputError for what is asked of one model and is for cascades."""
+    if stream != opt.StreamOptions():
+        raise InputError("streams and memories are for cascades: give -m2 B")
+    refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
+
+
+_OF_CASCADES = ("scorefn", "threshold", "postcheck", "objective", "fit_split", "baseline")

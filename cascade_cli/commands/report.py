@@ -1,0 +1,137 @@
+"""`report`: a page to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from cache import InputError, Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import pricer_of_all
+from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.fit import fit_plan
+from cascade_cli.inputs.images import open_sources
+from cascade_cli.inputs.provenance import same_images
+from cascade_cli.inputs.question import bounded_question, cost_limit, one_question
+from cascade_cli.inputs.score_names import checked_score
+from cascade_cli.inputs.scores import reported_scores
+from cascade_cli.inputs.words import risks
+from cascade_cli.show.costs import NO_SENSOR, cost_note, lacks_energy, show_cost
+from cascade_cli.show.files import check_output
+from cascade_cli.show.text import print_json, print_text, progress, say
+from stages import report as stage
+from stages.certify import Limits
+from stages.datasets import Source
+from stages.report.searched import priced
+from stages.score import ScoreSet
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What the page opens with, and where it goes."""
+
+    scorefn: Annotated[
+        str | None,
+        typer.Option(
+            "-s", "--scorefn", help="maxp, difference, entropy or a package's. [default: the best]"
+        ),
+    ] = None
+    certify: Annotated[
+        str | None,
+        typer.Option(
+            "--certify",
+            help="MAX_LOSS,RISK of the certified λ, against B alone. [default: 0.01,0.1]",
+        ),
+    ] = None
+    output: Annotated[str, typer.Option("-o", "--output", help="The page, one HTML file.")] = (
+        "report.html"
+    )
+    figures: Annotated[
+        str | None, typer.Option("--figures", help="Folder for each figure as PNG and SVG.")
+    ] = None
+
+
+@opt.grouped(
+    "dataset data model_1 model_2 scorefn min_accuracy max_cost match best_accuracy within "
+    "confidence split fit_split weights runtime cost cost_device batch_size baseline certify "
+    "output figures cache as_json"
+)
+def report(
+    wanted: opt.LogitsOptions,
+    pair: opt.PairOptions,
+    asked: opt.QuestionOptions,
+    costs: opt.CostOptions,
+    page: PageOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Write a page to explore all models and cascades; it opens with the pair given, or the answer.
+
+    With --data it also shows the images that a cascade saves and loses.
+
+    \b
+    cascade report -d digits --match digits_residual --output report.html
+    """
+    check_output(page.output, (".html", ".htm"))
+    question = one_question(asked)
+    limits = None if page.certify is None else Limits(*risks(page.certify))
+    store, models = Store(common.cache), (pair.model_1, pair.model_2)
+    if page.scorefn is not None:
+        checked_score(store, page.scorefn)
+    wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models))
+    reported = reported_scores(store, wanted, None)
+    fitted = fit_plan(store, reported, wanted)
+    pricer = pricer_of_all(store, reported, costs)
+    most = cost_limit(asked.max_cost, priced(pricer))
+    question = bounded_question(question, most, reported.models)
+    source = None if wanted.data is None else _images(store, reported, wanted)
+    where = (page.scorefn, page.output, page.figures)
+    with progress("comparing cascades") as tell:
+        written = partial(stage.run, store, reported, fitted, models, *where, tell)
+        facts = written(pricer, limits, source, question)
+    say(*facts["notes"])
+    if common.as_json:
+        print_json(facts)
+        return
+    _show(facts)
+
+
+def _images(store: Store, reported: ScoreSet, images: opt.ImageOptions) -> Source:
+    """The pictures themselves, which must be those that the cache is about."""
+    if find_spec("PIL") is None:
+        raise InputError(
+            "thumbnails need pillow: install cascade-cli[extract], or leave out --data"
+        )
+    [source] = open_sources(store, reported.dataset, [reported.split], images)
+    same_images(reported, source)
+    return source
+
+
+def _show(facts: dict[str, Any]) -> None:
+    """What the search answers, and of the cascade that was asked for instead."""
+    first, *more = facts["sentences"]
+    print_text(first)
+    print_text(" ".join(more))
+    if not facts["answered"]:
+        print()
+        _show_chosen(facts)
+    elif facts["cost"] is not None:
+        print(cost_note(facts))
+    if facts["answered"] and lacks_energy(facts):
+        print(f"energy unknown: {NO_SENSOR}")
+    for file in (facts["output"], *facts["figures"]):
+        print(f"wrote {file}")
+
+
+def _show_chosen(facts: dict[str, Any]) -> None:
+    check = " with post-check" if facts["postcheck"] else ""
+    pair = f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}"
+    print_text(f"{pair}: {facts['chosen_by']}")
+    print(
+        f"{facts['accuracy']:.2%} right, {facts['usage']:.1%} to B; "
+        f"{facts['baseline']} alone {facts['baseline_accuracy']:.2%}"
+    )
+    show_cost(facts)

@@ -1,0 +1,171 @@
+"""`rules`: every deferral rule on one pair, or the best pair of each, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cache import InputError, Store
+from cache.errors import one_of
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import pricer_or_none
+from cascade_cli.inputs.fit import fit_plan
+from cascade_cli.inputs.flags import refuse
+from cascade_cli.inputs.models import pair_or_all
+from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.words import names_in
+from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.fit import fit_facts
+from cascade_cli.show.rules import show_rules
+from cascade_cli.show.text import print_json, progress, say
+from stages import rules as stage
+from stages.cascade import OBJECTIVES
+from stages.deferral import FINALS, RULES, rule_of
+from stages.extra_scores import by_name_in
+from stages.rules import Question
+from stages.score import ScoreSet
+from stages.threshold import all_pairs
+
+
+@dataclass(frozen=True)
+class TeamOptions(opt.AllPairsOptions):
+    """Every pair, or more models than two."""
+
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="The best of all pairs for each rule.")
+    ] = False
+    third: Annotated[
+        str | None, typer.Option("--third", help="Also: A and B agree, else this model answers.")
+    ] = None
+    committee: Annotated[
+        str | None,
+        typer.Option("--committee", help="Also: models that vote, the last answers in doubt."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """When B runs, what then answers, and which points are told; separated by commas."""
+
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rules",
+            help="maxp, difference, entropy, margin, energy, maxp_t, difference_t, entropy_t, "
+            "learned, or a package's score, separated by commas. [default: all but packages']",
+        ),
+    ] = None
+    final: Annotated[
+        str | None,
+        typer.Option(
+            "--finals", help="What answers once B ran: b, postcheck, ensemble. [default: all]"
+        ),
+    ] = None
+    objective: opt.Objectives = "best,1se"
+
+
+@opt.grouped(
+    "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
+    "fit_split weights runtime cost cost_device batch_size baseline output for_spreadsheets cache "
+    "as_json"
+)
+def rules(
+    context: typer.Context,
+    pair: opt.PairOptions,
+    pairs: TeamOptions,
+    wanted: opt.LogitsOptions,
+    options: RuleOptions,
+    costs: opt.CostOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Compare deferral rules: when B runs, and which answer then stands.
+
+    \b
+    cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
+    """
+    check_table(output)
+    models = pair_or_all(pair, pairs.all_pairs)
+    if models:
+        refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
+    teams = _teams(models, pairs.third, names_in(pairs.committee))
+    listed = None if pairs.models is None else list(dict.fromkeys(names_in(pairs.models) or ()))
+    names, store = _wanted(models, listed, teams), Store(common.cache)
+    chosen = _chosen(store, options)
+    reported = reported_scores(store, wanted, names)
+    fitted = fit_plan(store, reported, wanted)
+    question = _question(reported, models, listed, teams, chosen)
+    enough_models(store, question.pairs, reported)
+    everyone = with_references(store, reported) if names else reported
+    pricer = pricer_or_none(store, everyone, reported.models, costs)
+    with progress("comparing rules") as tell:
+        rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
+    say(*fitted.notes, *notes)
+    write_rows(rows, output)
+    if common.as_json:
+        head = fit_facts(reported, fitted)
+        print_json(head | {"notes": [*fitted.notes, *notes], "rows": rows})
+        return
+    show_rules(reported, fitted, rows)
+
+
+def _teams(
+    pair: tuple[str, str] | None, third: str | None, committee: Sequence[str] | None
+) -> list[tuple[str, ...]]:
+    """Committees asked for, each with the model that answers for it last."""
+    if third is not None and pair is None:
+        raise InputError("--third stands behind two models: give -m1 A and -m2 B")
+    if committee is not None and len(committee) < 3:
+        raise InputError("--committee needs three models: two that vote and one that answers last")
+    teams: list[tuple[str, ...]] = [(*pair, third)] if pair and third else []
+    teams += [tuple(committee)] if committee else []
+    for team in teams:
+        if len(set(team)) < len(team):
+            raise InputError(f"{','.join(team)} names a model twice: each votes once")
+    return teams
+
+
+def _wanted(
+    pair: tuple[str, str] | None, models: Sequence[str] | None, teams: Sequence[tuple[str, ...]]
+) -> list[str] | None:
+    """The models in play, None for all there are."""
+    chosen = pair or models
+    if chosen is None:
+        return None
+    return list(dict.fromkeys([*chosen, *(name for team in teams for name in team)]))
+
+
+def _chosen(store: Store, options: RuleOptions) -> dict[str, tuple[str, ...]]:
+    """The names by the stage's words; InputError for one that it does not know."""
+    given = {"rules": options.rule, "finals": options.final, "objectives": options.objective}
+    known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
+    out = {key: tuple(names_in(text) or known[key]) for key, text in given.items()}
+    for name in out["rules"]:
+        by_name_in(store, name, rule_of)
+    for key in ("finals", "objectives"):
+        for name in out[key]:
+            if name not in known[key]:
+                raise one_of(key.removesuffix("s"), name, known[key])
+    return out
+
+
+def _question(
+    reported: ScoreSet,
+    pair: tuple[str, str] | None,
+    models: Sequence[str] | None,
+    teams: Sequence[tuple[str, ...]],
+    chosen: dict[str, tuple[str, ...]],
+) -> Question:
+    index = {name: m for m, name in enumerate(reported.models)}
+    missing = [name for team in teams for name in team if name not in index]
+    if missing:
+        raise one_of("model", missing[0], reported.models)
+    return Question(
+        pairs=[(0, 1)] if pair else all_pairs(reported.models[: len(models or reported.models)]),
+        committees=[tuple(index[name] for name in team) for team in teams],
+        trios=pair is None,
+        **chosen,
+    )

@@ -1,0 +1,59 @@
+"""`score`: logits turned into answers and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cache import Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.images import named_splits
+from cascade_cli.inputs.score_names import package_scores
+from cascade_cli.inputs.scores import report_split, score_set
+from cascade_cli.inputs.words import names_in
+from cascade_cli.show.text import print_json, print_table
+from stages import score as stage
+from stages.score import splits_of
+
+
+@dataclass(frozen=True)
+class ScoredOptions(opt.LogitsOptions):
+    """Of several splits, and none fits λ."""
+
+    split: Annotated[
+        str | None, typer.Option("--split", help="Splits separated by commas. [default: all]")
+    ] = None
+    fit_split: str | None = None
+
+
+@opt.grouped("dataset data split models scorefn weights runtime cache as_json")
+def score(
+    wanted: ScoredOptions,
+    models: opt.Models = None,
+    scorefn: Annotated[
+        str | None,
+        typer.Option("-s", "--scorefn", help="Also make these scores of packages, by commas."),
+    ] = None,
+    *,
+    common: opt.CommonOptions,
+) -> None:
+    """Turn logits into answers and scores (maxp, difference, entropy) per image.
+
+    \b
+    cascade score -d digits
+    """
+    store = Store(common.cache)
+    names, extra = names_in(models), package_scores(store, scorefn)
+    dataset = dataset_in(store, wanted.dataset, names or ())
+    splits = named_splits(dataset, wanted.split) or splits_of(store, dataset)
+    splits = splits or [report_split(store, dataset, None)]
+    for split in splits:
+        score_set(store, dataset, split, names, wanted)
+    rows = stage.run(store, dataset, splits, names, runtime=wanted.runtime, extra=extra)
+    if common.as_json:
+        print_json({"dataset": dataset, "models": rows})
+        return
+    print_table(rows, {"model": "model", "split": "split", "rows": "rows", "accuracy": "top-1:.2%"})

@@ -1,0 +1,227 @@
+"""`search`: which cascade to deploy, out of all pairs, rules and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import typer
+
+from cache import InputError, Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import pricer_or_none
+from cascade_cli.inputs.fit import fit_plan
+from cascade_cli.inputs.flags import refuse
+from cascade_cli.inputs.policy import write_policy
+from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
+from cascade_cli.inputs.score_names import deployable_scores, postchecks
+from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.simulation import simulated
+from cascade_cli.inputs.words import names_in, risks
+from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.search import show_search
+from cascade_cli.show.text import print_json, progress, say
+from stages import search as stage
+from stages.allpairs import rules
+from stages.cascade import Cascade
+from stages.certify import Limits
+from stages.found import Space
+from stages.guarantee import Promise
+from stages.policy import deployable
+from stages.pricing import Pricer
+from stages.questions import CERTIFY, Question
+from stages.score import ScoreSet
+from stages.simulate import HONEST, NO_FIT
+from stages.spending import RUNS, counted_runs
+from stages.threshold import cascade_of
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """What is searched, and whether it is searched again."""
+
+    models: Annotated[
+        str | None, typer.Option("--models", help="Search these only, separated by commas.")
+    ] = None
+    stages: Annotated[
+        int, typer.Option("--stages", min=2, max=3, help="3: also chains of three models.")
+    ] = 2
+    optimism: Annotated[
+        bool, typer.Option("--optimism", help="Search again in resamples of the fitting images.")
+    ] = False
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=2, max=10**5, help="How many, for --optimism.")
+    ] = 200
+    scorefn: opt.ScoreFns = opt.OWN_SCORES
+    postcheck: opt.OnePostCheck = None
+
+
+@dataclass(frozen=True)
+class PolicyOutputOptions(opt.OutputOptions):
+    """The files of the table and of the answer."""
+
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", help="Also write the answer, a pair, to this folder: see export."),
+    ] = None
+
+
+@opt.grouped(
+    "dataset models min_accuracy max_cost match best_accuracy within confidence certify bound "
+    "reference max_usage stages optimism resamples data scorefn postcheck split fit_split weights "
+    "runtime cost cost_device batch_size baseline policy output for_spreadsheets cache as_json"
+)
+def search(
+    context: typer.Context,
+    wanted: opt.LogitsOptions,
+    asked: opt.QuestionOptions,
+    certified: opt.CertifyOptions,
+    space: SpaceOptions,
+    costs: opt.CostOptions,
+    output: PolicyOutputOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
+
+    \b
+    cascade search -d digits --min-accuracy 0.98
+    """
+    check_table(output)
+    question = _question(context, asked, certified, space)
+    _one_by_one(certified.certify, space, costs.batch_size)
+    promise, store = _promise(certified), Store(common.cache)
+    choices = _space(store, space)
+    reported = reported_scores(store, wanted, names_in(space.models))
+    enough_models(store, reported.models[1:], reported)
+    fitted = fit_plan(store, reported, wanted)
+    pricer = _pricer(store, reported, costs)
+    limit = cost_limit(asked.max_cost, pricer)
+    if promise is not None:
+        promise = replace(promise, limits=replace(promise.limits, cost=limit))
+    question = bounded_question(question, limit, reported.models)
+    with progress("searching again on folds") as tell:
+        run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
+        say(*run.plan.notes)
+        found = stage.run(store, run, space.resamples if space.optimism else None, promise)
+    refused = _deployed(store, found, run.reported, wanted, costs, output.policy)
+    write_rows(stage.rows_of(found), output)
+    if common.as_json:
+        print_json(found)
+    else:
+        show_search(found)
+    if refused is not None:
+        raise refused
+
+
+def _deployed(
+    store: Store,
+    found: dict[str, Any],
+    reported: ScoreSet,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
+    folder: str | None,
+) -> InputError | None:
+    """Add the answer as a policy to what was found; the reason where it cannot be one, as the
+    answer is no less of one."""
+    if folder is None:
+        return None
+    try:
+        decided = _decided(found)
+        deployable(decided[0])
+        if found["cost"]["kind"] != RUNS:
+            costs = replace(costs, baseline=found["answer"]["baseline"])
+        memory = opt.MemoryOptions()
+        row, _ = simulated(store, reported, decided, memory, wanted, costs)
+        certificate = found["certificate"]
+        found["policy"] = write_policy(
+            store, reported, decided[0], row, memory, folder, certificate
+        )
+    except InputError as error:
+        return error
+    return None
+
+
+def _decided(found: dict[str, Any]) -> tuple[Cascade, dict[str, Any]]:
+    """The answer, fitted as the search did, promised of the images that it was told of; InputError
+    where it is no pair."""
+    answer = found["answer"]
+    if answer is None:
+        raise InputError(
+            "nothing was certified, so there is no policy to write: ask for a larger MAX_LOSS or "
+            "RISK, or without --policy"
+        )
+    if answer["model_2"] is None or answer["model_3"] is not None:
+        what = "a chain of three" if answer["model_3"] else f"{answer['model_1']} alone"
+        raise InputError(
+            f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
+        )
+    keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
+    fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
+    fit["objective"] = f"search: {found['question']}"
+    return cascade_of(answer), fit
+
+
+def _question(
+    context: typer.Context,
+    asked: opt.QuestionOptions,
+    certified: opt.CertifyOptions,
+    space: SpaceOptions,
+) -> Question:
+    """The one question asked; --certify is one of its own, which may have a budget."""
+    if certified.certify is None:
+        question = one_question(asked)
+        parts = ("bound", "reference", "max_usage")
+        refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
+    else:
+        others = [flag for flag in questions_asked(asked) if flag != "--max-cost"]
+        others += ["--within"] if asked.within is not None else []
+        others += ["--confidence"] if asked.confidence is not None else []
+        if others:
+            raise InputError(
+                f"--certify is a question of its own: leave out {others[0]}, or --certify"
+            )
+        question = Question(CERTIFY)
+    if not space.optimism:
+        refuse(context, ("resamples",), "belongs to --optimism: give that too")
+    elif question.tested:
+        raise InputError(
+            "an answer that other images test has no optimism: leave out --optimism, or ask for "
+            "--best-accuracy, --min-accuracy or --max-cost"
+        )
+    return question
+
+
+def _one_by_one(certify: str | None, space: SpaceOptions, batch_size: int) -> None:
+    """InputError where what prices and resamples pairs, request by request, is asked to do more."""
+    special = {"--certify": certify is not None, "--stages 3": space.stages == 3}
+    given = [flag for flag, there in special.items() if there]
+    if given and (space.optimism or len(given) > 1):
+        other = "--optimism" if space.optimism else given[1]
+        raise InputError(f"{given[0]} goes without {other}: ask for one of them")
+    if given and batch_size > 1:
+        raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
+
+
+def _space(store: Store, options: SpaceOptions) -> Space:
+    names = deployable_scores(store, options.scorefn)
+    return Space(tuple(rules(names, postchecks(options.postcheck))), options.stages)
+
+
+def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
+    """Prices of the models, or the runs of any model where no cost is known; another model comes
+    along only to be compared with."""
+    elsewhere = costs.baseline is not None and costs.baseline not in reported.models
+    everyone = with_references(store, reported) if elsewhere else reported
+    found = pricer_or_none(store, everyone, reported.models, costs)
+    if found is not None:
+        return found
+    say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
+    counted = counted_runs(everyone.models)
+    return Pricer(everyone, counted, costs.batch_size, baseline=costs.baseline)
+
+
+def _promise(options: opt.CertifyOptions) -> Promise | None:
+    if options.certify is None:
+        return None
+    limits = Limits(*risks(options.certify), options.bound or "binomial", options.max_usage)
+    return Promise(limits, options.reference)

@@ -1,0 +1,70 @@
+"""`simulate`: what one cascade would answer, cost and remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import typer
+
+from cache import Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import baseline_correct
+from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.fit import decided_cascade
+from cascade_cli.inputs.flags import memory_or_none, threshold_or_fit
+from cascade_cli.inputs.models import cached_names, required_pair
+from cascade_cli.inputs.provenance import same_weights
+from cascade_cli.inputs.scores import report_split, score_set, with_references
+from cascade_cli.inputs.simulation import simulated
+from cascade_cli.show.simulation import print_simulation
+from cascade_cli.show.text import print_json
+
+
+@dataclass(frozen=True)
+class SimulatedOptions(opt.LogitsOptions):
+    """Of models that may come from a file."""
+
+    dataset: opt.DatasetLong = None
+    preprocess: opt.Preprocess = None
+
+
+@opt.grouped(
+    "model_1 model_2 dataset data scorefn threshold postcheck memory duplicates rotations order "
+    "seed stream memory_size memory_radius memory_trust objective split fit_split weights "
+    "preprocess runtime cost cost_device batch_size baseline arrival_rate with_preprocess cache "
+    "as_json"
+)
+def simulate(
+    context: typer.Context,
+    pair: opt.PairOptions,
+    wanted: SimulatedOptions,
+    decision: opt.DecisionOptions,
+    stream: opt.StreamOptions,
+    costs: opt.RequestCostOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """What a cascade answers and costs, request by request, at a given or fitted λ.
+
+    \b
+    cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
+    """
+    decision = threshold_or_fit(context, decision)
+    memory_or_none(context, stream.memory)
+    store = Store(common.cache)
+    named, aliases = cached_names(pair.model_1, pair.model_2)
+    wanted = replace(wanted, aliases=aliases)
+    models = required_pair(*named)
+    dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
+    split = report_split(store, dataset, wanted.split)
+    scores = score_set(store, dataset, split, models, wanted)
+    if aliases:
+        told = [alias.partition("=")[0] for alias in aliases]
+        same_weights(store, scores, dataset, told, wanted)
+    right = baseline_correct(with_references(store, scores), costs.baseline)
+    decided = decided_cascade(store, scores, models, decision, wanted, right)
+    row, name = simulated(store, scores, decided, stream, wanted, costs)
+    row = {"dataset": dataset} | row | {"stream": name} | stream.described()
+    if common.as_json:
+        print_json(row)
+        return
+    print_simulation(row)

@@ -1,0 +1,102 @@
+"""`threshold`: λ fitted exactly, for one pair or all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from cache import Store
+from cache.errors import one_of
+from cascade_cli import options as opt
+from cascade_cli.inputs.costs import cascade_pricer
+from cascade_cli.inputs.fit import fit_plan
+from cascade_cli.inputs.flags import or_train, refuse
+from cascade_cli.inputs.models import pair_or_all
+from cascade_cli.inputs.score_names import checked_score, postchecks
+from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.words import names_in
+from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.fit import fit_facts
+from cascade_cli.show.points import show_points
+from cascade_cli.show.text import print_json, say
+from stages import threshold as stage
+from stages.cascade import OBJECTIVES
+from stages.threshold import Question, all_pairs
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Which scores and points, and what is swept."""
+
+    scorefn: opt.ScoreFns = opt.OWN_SCORES
+    postcheck: opt.OnePostCheck = None
+    objective: opt.Objectives = "best,1se"
+    n_threshold_values: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--n_threshold_values", min=2, max=10**6, help="A grid of n λ. [default: exact]"
+        ),
+    ] = None
+    train: Annotated[
+        bool, typer.Option("-t", "--train", help="Fit on the training split, as the original.")
+    ] = False
+
+
+@opt.grouped(
+    "model_1 model_2 all_pairs models dataset data scorefn postcheck objective n_threshold_values "
+    "split fit_split train weights runtime cost cost_device batch_size baseline output "
+    "for_spreadsheets cache as_json"
+)
+def threshold(
+    context: typer.Context,
+    pair: opt.PairOptions,
+    pairs: opt.AllPairsOptions,
+    wanted: opt.LogitsOptions,
+    sweep: SweepOptions,
+    costs: opt.CostOptions,
+    output: opt.OutputOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
+
+    \b
+    cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
+    """
+    check_table(output)
+    store = Store(common.cache)
+    question = _question(store, sweep)
+    models = pair_or_all(pair, pairs.all_pairs)
+    if models:
+        refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
+    names = list(models) if models else names_in(pairs.models)
+    reported = reported_scores(store, wanted, names)
+    split = or_train(context, "fit_split", wanted.fit_split, sweep.train)
+    fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
+    places = [(0, 1)] if models else all_pairs(reported.models)
+    enough_models(store, places, reported)
+    everyone = with_references(store, reported) if names else reported
+    pricer = cascade_pricer(store, everyone, reported.models, costs)
+    rows = stage.run(store, reported, fitted, places, question, pricer)
+    say(*fitted.notes)
+    write_rows(rows, output)
+    if common.as_json:
+        print_json(fit_facts(reported, fitted) | {"rows": rows})
+        return
+    show_points(reported, fitted, rows)
+
+
+def _question(store: Store, options: SweepOptions) -> Question:
+    """The stage's; InputError for names that it does not know."""
+    scores = dict.fromkeys(names_in(options.scorefn) or ())
+    objectives = tuple(names_in(options.objective) or ())
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise one_of("objective", name, OBJECTIVES)
+    return Question(
+        tuple(checked_score(store, name) for name in scores),
+        postchecks(options.postcheck),
+        objectives,
+        options.n_threshold_values,
+    )

@@ -1,0 +1,193 @@
+"""Prices of cascades, from the costs that the cache has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cache import InputError, Store
+from cache.errors import one_of
+from cascade_cli.options import CostOptions
+from cascade_cli.show.text import say
+from stages import commands
+from stages.cascade import MemoryPolicy
+from stages.costs import UNITS, Prices, choose, devices_of, hash_cost, known, some_macs
+from stages.pricing import Pricer
+from stages.score import ScoreSet
+from stages.stale_costs import current, tell_unstated
+
+
+def pricer_or_none(
+    store: Store, scores: ScoreSet, models: Sequence[str], costs: CostOptions
+) -> Pricer | None:
+    """Prices for cascades of `models`, compared with any priced model of `scores`.
+
+    None, with a word about it, where no cost of these models is known.
+    """
+    if costs.arrival_rate is not None and not costs.arrival_rate > 0:
+        raise InputError(f"--arrival-rate {costs.arrival_rate}: give requests per second, above 0")
+    rows = current(store, scores)
+    prices = choose(rows, scores.macs, models, costs.cost, costs.cost_device, scores.runtime)
+    if prices is None:
+        say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
+        return None
+    tell_unstated(store, scores, prices)
+    return Pricer(
+        scores, prices, costs.batch_size, costs.with_preprocess, costs.arrival_rate, costs.baseline
+    )
+
+
+def cascade_pricer(
+    store: Store, scores: ScoreSet, models: Sequence[str], costs: CostOptions
+) -> Pricer | None:
+    """The same; InputError where a baseline is asked for and no cost is known."""
+    found = pricer_or_none(store, scores, models, costs)
+    if found is None and costs.baseline is not None:
+        raise InputError("--baseline compares costs, and none is known: leave it out")
+    return found
+
+
+def baseline_correct(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
+    """bool [N]: where the model to compare with is right; None where none was asked for."""
+    if baseline is None:
+        return None
+    if baseline not in everyone.models:
+        raise one_of("baseline", baseline, everyone.models)
+    return everyone.correct[everyone.index(baseline)]
+
+
+def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
+    """Whether all models of `scores` have costs of this kind on this device."""
+    rows = current(store, scores)
+    return any(known(rows, scores.macs, scores.models, (kind,), device, scores.runtime))
+
+
+def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:
+    """Prices for all the models, else multiply-adds of those that tell them."""
+    rows, macs = current(store, scores), scores.macs
+    found = choose(rows, macs, scores.models, costs.cost, costs.cost_device, scores.runtime)
+    prices = found or some_macs(macs)
+    tell_unstated(store, scores, prices)
+    return Pricer(scores, prices, costs.batch_size, baseline=costs.baseline)
+
+
+def predicted_costs(
+    store: Store,
+    scores: ScoreSet,
+    pair: Sequence[str],
+    stage: Any,
+    batch_size: int,
+    device: str,
+    algorithm: str | None = None,
+) -> dict[str, Any]:
+    """Latency and joules per request that the costs measured on this device predict.
+
+    `stage` int8 [N] is the last that ran, −1 where a memory answered by the hash `algorithm`, the
+    cost of which must be known.
+    """
+    rows = current(store, scores)
+    out = {}
+    for kind in ("latency", "joules"):
+        prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
+        if prices is not None:
+            hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
+            if algorithm and hashing is None:
+                continue
+            tell_unstated(store, scores, prices)
+            pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
+            cost = pricer.request(pair, stage, bool(algorithm))
+            figures = {"value": cost.value, "low": cost.low, "high": cost.high}
+            out[kind] = figures | {"unit": prices.unit, "device": device}
+    return out
+
+
+MEASURED = ("joules", "latency")
+
+
+def prices_by_device(
+    store: Store, scores: ScoreSet, devices: str | None, kind: str | None
+) -> dict[str, Prices]:
+    """The prices of all models of `scores` on each device, all of one kind.
+
+    `devices` separated by commas, None for all that know every model.
+    """
+    rows = current(store, scores)
+    there = devices_of(rows, scores.models)
+    if kind is not None and kind not in MEASURED:
+        raise one_of("cost that differs between devices", kind, MEASURED)
+    runtime = scores.runtime
+    wanted = there if devices is None else split_devices(devices, there)
+    found: dict[str, Prices] = {}
+    for each in MEASURED if kind is None else (kind,):
+        priced = {
+            d: next(known(rows, {}, scores.models, (each,), d, runtime), None) for d in wanted
+        }
+        found = {device: prices for device, prices in priced.items() if prices is not None}
+        if len(found) > 1 and (devices is None or len(found) == len(wanted)):
+            for prices in found.values():
+                tell_unstated(store, scores, prices)
+            return found
+    for device in wanted if devices is not None else ():
+        choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+    raise InputError(
+        f"compare needs {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all models on "
+        f"two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade profile` or "
+        "`cascade import-costs`"
+    )
+
+
+def split_devices(text: str, known: Sequence[str]) -> list[str]:
+    """Devices separated by commas, which their names may hold too: the longest known name counts.
+
+    >>> split_devices("cpu, 2 threads,nano", ["nano", "cpu, 2 threads"])
+    ['cpu, 2 threads', 'nano']
+    """
+    found, rest = [], text.strip()
+    while rest:
+        fitting = [name for name in known if f"{rest},".startswith(f"{name},")]
+        if not fitting:
+            raise one_of("cost device", rest.partition(",")[0], known)
+        found.append(max(fitting, key=len))
+        rest = rest[len(found[-1]) :].lstrip(", ")
+    return list(dict.fromkeys(found))
+
+
+def beside_measured(
+    expected: dict[str, Any], measured: dict[str, float | None]
+) -> dict[str, dict[str, Any]]:
+    """The predictions with what was measured and the relative difference, None where unknown."""
+    out = {}
+    for kind, found in expected.items():
+        got = measured[kind]
+        difference = None if got is None else got / found["value"] - 1
+        out[kind] = found | {"measured": got, "difference": difference}
+    return out
+
+
+def with_hash_cost(
+    pricer: Pricer | None, store: Store, scores: ScoreSet, policy: MemoryPolicy | None
+) -> Pricer | None:
+    """The pricer with the memory's own cost, or why that is unknown."""
+    if pricer is None or policy is None:
+        return pricer
+    kind, device = pricer.prices.kind, pricer.prices.device
+    hashed = (store, scores.dataset, policy.algorithm)
+    cost, time = (hash_cost(*hashed, each, device) for each in (kind, "latency"))
+    known = cost is not None or kind == "macs"
+    why = None if known else _unhashed(store, scores, policy.algorithm, kind, device)
+    return replace(pricer, hash_cost=cost, hash_reason=why, hash_ms=time)
+
+
+_OTHER = {"joules": "latency", "latency": "joules"}
+
+
+def _unhashed(store: Store, scores: ScoreSet, algorithm: str, kind: str, device: str | None) -> str:
+    """Why no cost of a hash is known, and what to do."""
+    unknown = f"{kind} of hashing by {algorithm} on {device} are unknown"
+    if hash_cost(store, scores.dataset, algorithm, _OTHER[kind], device) is not None:
+        return f"{unknown}: give --cost {_OTHER[kind]}"
+    words = commands.hashes(scores.dataset, scores.split, "identity", algorithm)
+    return f"{unknown}: run `{commands.line(store, words)}` there"

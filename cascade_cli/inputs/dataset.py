@@ -1,0 +1,87 @@
+"""Which dataset is meant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from cache import InputError, Store
+from cache.errors import nearest, one_of
+from cache.held import datasets, datasets_with, models
+from cascade_cli.inputs.models import cached_names
+from cascade_cli.show.text import say
+from stages.models import dataset_of
+
+DEFAULT_DATASET = "digits"
+
+
+def dataset_for(dataset: str | None, model: str | None = None) -> str:
+    """The dataset asked for, else the one the model belongs to, else digits."""
+    if dataset is not None or model is None:
+        return dataset or DEFAULT_DATASET
+
+    try:
+        return dataset_of(model)
+    except InputError as error:
+        raise InputError(f"{error}; for a model of your own give --dataset") from error
+
+
+def dataset_of_first(
+    dataset: str | None, wanted: Sequence[str], aliases: Sequence[str] | None
+) -> str:
+    """The same, of the first model that is named; not of one's own, `aliases`."""
+    first = next((name for name in wanted if name not in ("all", "all-available")), None)
+    return dataset_for(dataset, None if aliases else first)
+
+
+def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] = ()) -> str:
+    """The dataset to analyse: the one asked for, else the models', else the cache's only one."""
+    given = [model for model in models if model]
+    if dataset is not None:
+        return dataset
+    if not given:
+        return _only_dataset(store)
+    try:
+        return dataset_for(None, given[0])
+    except InputError:
+        names = [each for each in cached_names(*given)[0] if each]
+        known = _known(store, names)
+        if not known:
+            raise
+        return _dataset_with(store, known)  # what it lacks of the others is told later
+
+
+def _known(store: Store, names: Sequence[str]) -> list[str]:
+    """Those that the cache has; InputError for one that it has not, but one much like it."""
+    there = list(dict.fromkeys(each for name in datasets(store) for each in models(store, name)))
+    for name in names:
+        if name not in there and nearest(name, there):
+            raise one_of("model", name, there)
+    return [name for name in names if name in there]
+
+
+def _only_dataset(store: Store) -> str:
+    there = datasets(store)
+    if not there:
+        raise InputError(
+            f"the cache {store.root} holds no dataset: fill it with the digits by `cascade extract "
+            f"--cache {shlex.quote(store.root)}`, or name your dataset with --dataset"
+        )
+    if len(there) > 1:
+        raise InputError(f"the cache holds {', '.join(there)}: choose one with --dataset")
+    if there != [DEFAULT_DATASET]:
+        say(f"dataset {there[0]}, the only one in {store.root}")
+    return there[0]
+
+
+def _dataset_with(store: Store, models: Sequence[str]) -> str:
+    """The only dataset in the cache that has these models."""
+    there, names = datasets_with(store, models), " and ".join(models)
+    if len(there) > 1:
+        raise InputError(
+            f"the cache has {names} on {', '.join(there)}: choose a dataset with --dataset"
+        )
+    if not there:
+        raise InputError(f"the cache has {names} on no dataset together: see `cascade cache ls`")
+    say(f"dataset {there[0]}, the only one in {store.root} with {names}")
+    return there[0]

@@ -1,0 +1,58 @@
+"""Models run over images, which needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cache import Store
+from cache.schema import PART_ROWS
+from cascade_cli.inputs.images import open_sources, variants_of
+from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.words import device_names, shard_of
+from cascade_cli.options import ImageOptions
+from cascade_cli.show.text import progress, say
+from stages import extract as stage
+from stages.datasets import check_known
+from stages.inference import open_device, runtime_name
+
+
+def run_extraction(
+    store: Store,
+    dataset: str,
+    splits: Sequence[str],
+    wanted: Sequence[str],
+    aliases: Sequence[str],
+    images: ImageOptions,
+) -> list[dict[str, Any]]:
+    """Run the extract stage: every model over every image."""
+
+    check_known(dataset, images.data)
+    shard, variants = shard_of(images.shard), variants_of(images)
+    chosen = choose_models(store, dataset, wanted, aliases, images)
+    sources = open_sources(store, dataset, splits, images)
+    engine = stage.engine(images.engine)
+    with engine.ready(say):
+        names = device_names(images.devices) or (images.device,)
+        devices = tuple(engine.open_device(name, images.precision) for name in names)
+        options = stage.Options(
+            device=devices[0],
+            precision=images.precision,
+            batch_size=images.batch_size,
+            part_rows=images.part_rows or PART_ROWS,
+            workers=images.workers,
+            overwrite=images.overwrite,
+            variants=variants,
+            devices=devices if images.devices else (),
+            shard=shard,
+            engine=images.engine,
+            ray_workers=images.ray_workers,
+            note=say,
+        )
+        with progress(f"extracting {dataset}") as tell:
+            return stage.run(store, sources, chosen, options, tell)
+
+
+def runtime_of(images: ImageOptions) -> str:
+    """The runtime that images would be run in."""
+    return runtime_name(open_device(images.device, images.precision), images.precision)

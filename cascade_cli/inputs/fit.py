@@ -1,0 +1,70 @@
+"""Which images fit λ, and the cascade with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cache import Store
+from cache.errors import InputError, one_of
+from cascade_cli.inputs.scores import score_set
+from cascade_cli.options import DecisionOptions, LogitsOptions
+from cascade_cli.show.text import say
+from stages.cascade import OBJECTIVES, Cascade, Limit
+from stages.datasets import split_name
+from stages.extra_scores import named_in
+from stages.fitting import FitPlan, plan
+from stages.score import ScoreSet
+from stages.simulate import NO_FIT
+from stages.threshold import fitted_point
+
+
+def fit_plan(
+    store: Store,
+    reported: ScoreSet,
+    wanted: LogitsOptions,
+    models: Sequence[str] | None = None,
+) -> FitPlan:
+    """The images that fit λ; a split asked for is extracted first where that can be done."""
+    split = wanted.fit_split
+    if split is not None:
+        named = split_name(reported.dataset, split)
+        score_set(store, reported.dataset, named, models or reported.models, wanted)
+    return plan(store, reported, split, runtime=wanted.runtime)
+
+
+def decided_cascade(
+    store: Store,
+    reported: ScoreSet,
+    pair: tuple[str, str],
+    decision: DecisionOptions,
+    wanted: LogitsOptions,
+    baseline: np.ndarray | None = None,
+) -> tuple[Cascade, dict[str, Any]]:
+    """The cascade with its λ, given or fitted, and how it came about.
+
+    `baseline` bool [N] is right where a model is that was asked for to compare with.
+    """
+    name, threshold, postcheck = decision.scorefn, decision.threshold, decision.postcheck
+    score = named_in(store, name)
+    if decision.objective not in OBJECTIVES:
+        raise one_of("objective", decision.objective, OBJECTIVES)
+    if score.needs_label:
+        if postcheck or threshold is not None:
+            say("the oracle knows the label: λ and post-check mean nothing to it and are ignored")
+        return Cascade.of(pair, name), NO_FIT
+    if threshold is not None:
+        try:
+            limit = Limit.parse(threshold, name)
+            return Cascade.of(pair, name, limit, postcheck=postcheck), NO_FIT
+        except ValueError as error:
+            raise InputError(
+                f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
+                "`never`"
+            ) from error
+    fitted = fit_plan(store, reported, wanted, pair)
+    say(*fitted.notes)
+    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, baseline)
+    return Cascade.of(pair, name, limit, postcheck=postcheck), fit

@@ -1,0 +1,36 @@
+"""What a hash costs, beside the device that models run on; which needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cache import Store
+from cascade_cli.inputs.images import open_sources
+from cascade_cli.options import ImageOptions
+from cascade_cli.show.text import progress, say
+from stages import hash_costs as stage
+from stages.energy import open_meters
+from stages.hashes import hash_of
+from stages.inference import open_device
+
+
+def measure_hashes(
+    store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
+) -> list[dict[str, Any]]:
+    """Measure those that have no costs beside the device; rows as `stages.hash_costs` gives."""
+    device = open_device(images.device)
+    new = stage.unmeasured(store, dataset, [hash_of(name) for name in algorithms], device)
+    if not new:
+        return []
+    [source] = open_sources(store, dataset, [split], images)
+    meters = open_meters(["cpu"])
+    try:
+        with progress("measuring hashes") as tell:
+            rows = stage.run(store, source, new, device, meters, tell)
+    finally:
+        for meter in meters:
+            meter.close()
+    for row in rows:
+        say(f"{row['model'].removeprefix('hash:')}: {1e3 * row['latency_ms']:.0f} µs an image")
+    return rows

@@ -1,0 +1,86 @@
+"""The hashes of images, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from cache import Store
+from cache.schema import PART_ROWS
+from cascade_cli.inputs.images import open_sources, variants_of
+from cascade_cli.inputs.words import names_in
+from cascade_cli.options import ImageOptions
+from cascade_cli.show.text import progress, say
+from stages import hash as stage
+from stages.hashes import ALL, HASHES, hash_of, rounded_name
+
+Row = dict[str, Any]
+
+
+def hash_names(algorithms: str, invariant_digits: int | None = None) -> list[str]:
+    """The names of the hashes asked for; with digits, the rounded invariants for the exact ones."""
+    groups = {"all": ALL, "all-available": [name for name in ALL if not HASHES[name].missing]}
+    asked = names_in(algorithms) or []
+    names = [name for word in asked for name in groups.get(word, [word])]
+    for name in names:
+        hash_of(name)
+    if invariant_digits is None:
+        return list(dict.fromkeys(names))
+    renamed = {"invariants": rounded_name(invariant_digits)}
+    return list(dict.fromkeys(renamed.get(name, name) for name in names))
+
+
+def hash_splits(
+    store: Store,
+    dataset: str,
+    splits: Sequence[str],
+    algorithms: Sequence[str],
+    images: ImageOptions,
+) -> list[Row]:
+    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hash gives."""
+    variants = variants_of(images)
+    sources = open_sources(store, dataset, splits, images)
+    rows = []
+    with progress(f"hashing {dataset}") as tell:
+        for source in sources:
+            rows += stage.run(
+                store,
+                source,
+                algorithms,
+                variants,
+                images.workers,
+                images.part_rows or PART_ROWS,
+                images.overwrite,
+                tell,
+            )
+    return rows
+
+
+def hash_too(
+    store: Store,
+    dataset: str,
+    splits: Sequence[str],
+    algorithms: Sequence[str],
+    images: ImageOptions,
+    profile: bool,
+) -> list[Row]:
+    """What another command hashes after its own work."""
+    if not algorithms:
+        return []
+    rows = hash_splits(store, dataset, splits, algorithms, images)
+    if profile:
+        price_hashes(store, dataset, splits[-1], algorithms, images)
+    return rows
+
+
+def price_hashes(
+    store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
+) -> list[Row]:
+    """Cost rows of the hashes that have none beside the device that models run on."""
+    if find_spec("torch") is None:
+        say("what a hash costs is measured where PyTorch is installed")
+        return []
+    from cascade_cli.inputs.hash_costs import measure_hashes  # torch, for the name of the device
+
+    return measure_hashes(store, dataset, split, algorithms, images)

@@ -1,0 +1,148 @@
+"""A policy, as it is written and as `live` runs it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cache import InputError, Store
+from cascade_cli import options as opt
+from cascade_cli.inputs.flags import is_given
+from cascade_cli.inputs.models import cached_names, choose_models, weights_files
+from cascade_cli.inputs.stream import memory_policy
+from cascade_cli.show.text import say
+from stages import policy as stage
+from stages.cascade import Cascade
+from stages.policy import Deployment
+from stages.score import ScoreSet
+
+
+def write_policy(
+    store: Store,
+    scores: ScoreSet,
+    cascade: Cascade,
+    row: dict[str, Any],
+    memory: opt.MemoryOptions,
+    folder: str,
+    certificate: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a cascade to a folder, with what it promises: the row that `simulate` gives.
+
+    A note says where it surely costs more than the single model that it is held against.
+    """
+    found = stage.document(store, scores, cascade, row, memory_policy(memory), certificate)
+    if row["saved"] is not None and row["saved_high"] < 0:
+        say(f"note: it costs {-row['saved']:.1%} more than {row['baseline']} alone")
+    replaces = Path(folder, stage.FILE).exists()
+    files = stage.write(folder, found)
+    if replaces:
+        say(f"note: the policy in {folder} is replaced")
+    return {"files": files, "policy": found}
+
+
+def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
+    """The options of `live` with what a policy says in place of what was not given.
+
+    InputError for an option that says otherwise, and for weights that are not the policy's.
+    """
+    deployed, options = stage.read(place), dict(context.params)
+    stated = {name for name in options if is_given(context, name)}
+    for name in stated & {"objective", "fit_split"}:
+        raise _contradiction(deployed, name, options[name], "a λ that is not fitted again")
+    for name, value in _says(deployed).items():
+        if name not in stated:
+            options[name] = value
+        elif not _same(name, options[name], value):
+            raise _contradiction(deployed, name, options[name], value)
+    kind = _runtime(deployed)[2]
+    for name, value in {"split": deployed.promise["split"], "device": kind}.items():
+        options[name] = options[name] if name in stated else value
+    if options["device"].partition(":")[0] != kind:
+        raise _contradiction(deployed, "device", options["device"], kind)
+    _check_weights(deployed, options)
+    context.obj = recorded_models(deployed)
+    return options | {"policy": None}
+
+
+def recorded_models(deployed: Deployment) -> dict[str, dict[str, Any]]:
+    """What a policy says of its models, by their names."""
+    return {model["name"]: model for model in deployed.models}
+
+
+def _says(deployed: Deployment) -> dict[str, Any]:
+    """What a policy decides, by the names of the options that would."""
+    cascade, kept = deployed.cascade, deployed.memory
+    return {
+        "model_1": cascade.models[0],
+        "model_2": cascade.models[1],
+        "dataset": deployed.dataset,
+        "scorefn": cascade.score,
+        "threshold": str(cascade.limits[0].threshold),
+        "postcheck": cascade.postcheck,
+        "memory": None if kept is None else kept.algorithm,
+        "memory_size": None if kept is None else kept.size,
+        "memory_radius": 0 if kept is None else kept.radius,
+        "memory_trust": None if kept is None else kept.trust,
+        "precision": _runtime(deployed)[1],
+    }
+
+
+def _runtime(deployed: Deployment) -> tuple[str, str, str]:
+    """Engine, precision and kind of device; InputError where `live` cannot run that."""
+    engine, *rest = (deployed.runtime or "several runtimes").split("-")
+    if engine != "torch" or len(rest) != 2:
+        found = ", ".join(sorted({model["runtime"] for model in deployed.models}))
+        raise InputError(
+            f"{deployed.where} is for the runtime {found}, which live cannot run: export one from "
+            "logits that `cascade extract` made"
+        )
+    return engine, rest[0], rest[1]
+
+
+def _same(name: str, given: Any, stated: Any) -> bool:
+    if name.startswith("model_"):  # file:PATH.pt2 says where the model is
+        return cached_names(given)[0] == [stated]
+    if name == "threshold" and given not in ("always", "never"):
+        return stated not in ("always", "never") and _number(given) == float(stated)
+    return bool(given == stated)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> InputError:
+    flag = "--" + name.replace("model_", "model").replace("_", "-")
+    shown = "none" if stated is None else stated
+    return InputError(f"{flag} {given} contradicts {deployed.where} ({shown}): leave out the one")
+
+
+def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
+    """InputError for weights that are not the policy's."""
+    pair = opt.WeightedPairOptions(
+        *(options[each.name] for each in fields(opt.WeightedPairOptions))
+    )
+    named, aliases = cached_names(pair.model_1, pair.model_2)
+    promised = recorded_models(deployed)
+    images = opt.ImageOptions(
+        options["data"],
+        options["weights"],
+        weights_files(pair),
+        aliases,
+        promised,
+        preprocess=options["preprocess"],
+    )
+    names = [name for name in named if name is not None]
+    for one in choose_models(Store(options["cache"]), deployed.dataset, names, [], images):
+        sha256 = promised[one.name].get("weights_sha256", "no digest")
+        if one.weights.sha256 != sha256:
+            raise InputError(
+                f"{one.name} has weights {one.weights.sha256[:12]}, {deployed.where} was made with "
+                f"{sha256[:12]}: give those (--weights), or export it again"
+            )

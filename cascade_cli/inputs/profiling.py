@@ -1,0 +1,169 @@
+"""What the models cost on this machine, which needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import InputError, Store
+from cascade_cli.inputs.dataset import DEFAULT_DATASET
+from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.models import choose_models
+from cascade_cli.options import ImageOptions
+from cascade_cli.show.costs import NO_SENSOR
+from cascade_cli.show.text import progress, say
+from cascade_cli.show.timing import Timed, warn_busy
+from stages import profile as stage
+from stages.costs import merge, read
+from stages.datasets import Source, open_split, spec
+from stages.datasets.decode import UnreadableImageError
+from stages.energy import Meter, open_meters
+from stages.inference import Runner, device_name, open_device, runtime_name, synchroniser
+from stages.models import Chosen, load
+from stages.profile import Subject
+from stages.stale_costs import measured_with
+
+# What `extract` measures of a model that has no costs yet: short windows, and the rows say so.
+_FIRST_SIZES = (1, 8, 64)
+
+
+def profile_new(
+    store: Store, dataset: str, wanted: Sequence[str], aliases: Sequence[str], images: ImageOptions
+) -> None:
+    """A quick profile of the models whose costs on this device are not in the cache."""
+    if images.engine != "local":
+        say("costs are not measured with --engine ray: run `cascade profile` where they matter")
+        return
+    device = open_device(images.device, images.precision)
+    here = (device_name(device), runtime_name(device, images.precision))
+    chosen = choose_models(store, dataset, wanted, aliases, images)
+    known = read(store, dataset, [one.name for one in chosen])
+
+    def measured(one: Chosen) -> bool:
+        rows = [row for row in known[one.name] if measured_with(row, {one.weights.sha256})]
+        return here in {(row["device"], row["runtime"]) for row in rows}
+
+    new = [one for one in chosen if not measured(one)]
+    if new:
+        rows = profile_models(store, dataset, new, images, _FIRST_SIZES, quick=True)
+        sensor = next((row["meter"] for row in rows if row["energy_j"] is not None), None)
+        joules = f"joules by {sensor}" if sensor else NO_SENSOR
+        say(f"costs of {len(new)} models on {here[0]} measured in short windows ({joules})")
+
+
+def profile_models(
+    store: Store,
+    dataset: str,
+    chosen: Sequence[Chosen],
+    images: ImageOptions,
+    sizes: Sequence[int],
+    quick: bool,
+    meter: str | None = None,
+) -> list[dict[str, Any]]:
+    """Profile the models and merge the rows into the cache's costs; a note where the machine had
+    other work."""
+    device = open_device(images.device, images.precision)
+    subjects = [_subject(dataset, one, images, device) for one in chosen]
+    meters = _meters(device, meter)
+    try:
+        with progress(f"profiling {dataset}") as tell:
+            preprocessing = _preprocessing(dataset, subjects, images)
+            found = stage.run(subjects, meters, sizes, preprocessing, quick, tell)
+    finally:
+        for each in meters:
+            each.close()
+    runtime = runtime_name(device, images.precision)
+    for name, rows in found.items():
+        merge(store, dataset, runtime, name, rows)
+    out = [{"model": m, "runtime": runtime} | row for m, rows in found.items() for row in rows]
+    forward = (timed_row(row) for row in out if row["component"] == "forward")
+    warn_busy(forward, f"measure again: `cascade profile -d {dataset}`")
+    return out
+
+
+def timed_row(row: dict[str, Any]) -> Timed:
+    what = f"{row['model']} in batches of {row['batch_size']}"
+    return what, row["latency_ms"], row["latency_p50_ms"]
+
+
+def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
+    """The device's meter, the host's beside it, and integrated power to hold a counter against."""
+    found = open_meters([str(device)], prefer)
+    if found[0].sensor.source != "nvml_counter":
+        return found
+    try:
+        check, *others = open_meters([str(device)], "nvml_power")
+    except InputError as error:
+        say(f"nothing to hold the energy counter against: {error}")
+        return found
+    for each in others:
+        each.close()
+    return [found[0], check, *found[1:]]
+
+
+def _subject(dataset: str, one: Chosen, images: ImageOptions, device: Any) -> Subject:
+    """A loaded model with the shape of its input, from an image where there is one."""
+    preprocessing = one.spec.preprocessing
+    module = load(one.spec, one.weights)
+    parameters = sum(each.numel() for each in module.parameters())
+    runner = Runner.of(module, preprocessing, device, images.precision)
+    shape = preprocessing.pixels(_picture(dataset, images)).shape
+    return Subject(one.name, runner, shape, one.spec.macs, parameters, one.weights.sha256)
+
+
+def _picture(dataset: str, images: ImageOptions) -> Any:
+    """The dataset's first image, or a black one of its size where no images are given."""
+    source = _source(dataset, images)
+    if source is not None:
+        return source.read(next(_decodable(source)))
+    known = spec(dataset)
+    if known is None:
+        raise InputError(f"the size of {dataset}'s images is unknown: give --data DIR")
+    return np.zeros((*known.size, 3), np.uint8)
+
+
+def _source(dataset: str, images: ImageOptions) -> Source | None:
+    if images.data is None and dataset != DEFAULT_DATASET:
+        return None
+    split = extract_splits(dataset, images)[-1]
+    return open_split(dataset, split, images.data, images.download, images.decoder)
+
+
+def _decodable(source: Source) -> Iterator[int]:
+    """Positions of the images that can be decoded; InputError if it is none."""
+    refused = []
+    for i in range(len(source)):
+        try:
+            source.read(i)
+        except UnreadableImageError as error:
+            refused.append(error)
+        else:
+            yield i
+    if len(refused) == len(source):
+        raise refused[0]
+
+
+def _preprocessing(
+    dataset: str, subjects: Sequence[Subject], images: ImageOptions
+) -> dict[str, Callable[[], object]]:
+    """By model, a call that makes the next image its input; empty without images."""
+    source = _source(dataset, images)
+    if source is None:
+        return {}
+    following = cycle(list(islice(_decodable(source), 256)))
+
+    def call(runner: Runner) -> Callable[[], object]:
+        """Decode, resize, upload, normalise."""
+        sync = synchroniser(runner.device)
+
+        def make() -> None:
+            runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
+            sync()
+
+        return make
+
+    return {subject.name: call(subject.runner) for subject in subjects}

@@ -1,0 +1,134 @@
+"""The scores that a command is about; logits that the cache lacks are extracted if they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+import numpy as np
+
+from cache import Store
+from cascade_cli.inputs.cache_root import cache_exists
+from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in
+from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.models import check_cached_names, recorded_facts
+from cascade_cli.options import ImageOptions, LogitsOptions
+from cascade_cli.show.text import say
+from stages.commands import IMPORTED
+from stages.datasets import split_name
+from stages.lacking import MissingError, another
+from stages.models.choice import of_record
+from stages.score import ScoreSet, load, splits_of
+
+_REPORT_ON = ("test", "val", "validation")
+
+
+def report_split(store: Store, dataset: str, split: str | None) -> str:
+    """The split asked for, else test, else val, else the only one."""
+    if split is not None:
+        return split_name(dataset, split)
+
+    there = splits_of(store, dataset)
+    return next((name for name in _REPORT_ON if name in there), there[0] if there else "test")
+
+
+def score_set(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str] | None,
+    wanted: LogitsOptions,
+    alone: bool = False,
+) -> ScoreSet:
+    """The split's scores; logits the cache lacks are extracted first where the images are given.
+
+    `models` by the cache's names. `alone`: of no other split, as λ is not to be fitted.
+    """
+    check_cached_names(models or ())
+
+    def cached() -> ScoreSet:
+        return load(store, dataset, split, models, runtime=wanted.runtime)
+
+    return or_extracted(cached, store, (dataset, split), models, wanted, alone)
+
+
+def or_extracted(
+    cached: Callable[[], ScoreSet],
+    store: Store,
+    where: tuple[str, str],
+    models: Sequence[str] | None,
+    wanted: LogitsOptions,
+    alone: bool = False,
+) -> ScoreSet:
+    """What the call reads from the cache, the logits it misses extracted first if they can be.
+
+    `where` is (dataset, split).
+    """
+    try:
+        return cached()
+    except MissingError as gap:
+        _extract(gap, store, where, models, wanted, alone)
+        return cached()
+
+
+def _extract(
+    gap: MissingError,
+    store: Store,
+    where: tuple[str, str],
+    models: Sequence[str] | None,
+    wanted: LogitsOptions,
+    alone: bool,
+) -> None:
+    """Make what is missing; what cannot be made is raised."""
+    dataset, split = where
+    if not have_images(dataset, wanted):
+        raise _not_made(gap, store, dataset, wanted) from None
+    from cascade_cli.inputs import extraction  # torch, for what the cache lacks
+
+    if wanted.runtime not in (None, extraction.runtime_of(wanted)):
+        raise _not_made(gap, store, dataset, wanted) from None
+    names = gap.models or list(models or ["all-available"])
+    usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
+    alone = alone or split not in usual or wanted.variants != "identity"
+    splits = [split] if alone else usual
+    if not cache_exists(store):
+        say(f"there is no cache at {store.root} yet: it is made now")
+    say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
+    extraction.run_extraction(store, dataset, splits, names, [], wanted)
+
+
+def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptions) -> MissingError:
+    """The gap, with the command that fills it; InputError for a model that has no record."""
+    for name in gap.models if wanted.runtime not in (None, IMPORTED) else ():
+        of_record(name, dataset, recorded_facts(store, dataset, wanted))
+    return gap.by_record(wanted.recorded)
+
+
+def have_images(dataset: str, images: ImageOptions) -> bool:
+    """Whether what the cache lacks could be made: torch is here, and so are the images."""
+    return find_spec("torch") is not None and (
+        images.data is not None or dataset == DEFAULT_DATASET
+    )
+
+
+def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> None:
+    """InputError where there is no pair to make a cascade of."""
+    if not pairs:
+        raise another(store, (scores.dataset, scores.split), scores.models[0])
+
+
+def reported_scores(store: Store, wanted: LogitsOptions, models: Sequence[str] | None) -> ScoreSet:
+    """The scores to report: of the dataset and split asked for, else of the default ones."""
+    dataset = dataset_in(store, wanted.dataset, models or ())
+    split = report_split(store, dataset, wanted.split)
+    return score_set(store, dataset, split, models, wanted)
+
+
+def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
+    """The same images with all models of the same runtime, any of which could be the baseline."""
+    if scores.runtime is None:
+        return scores
+    found = load(store, scores.dataset, scores.split, runtime=scores.runtime)
+    if len(found.labels) == len(scores.labels):
+        return found
+    return found.of_images(np.isin(found.sample_ids, scores.sample_ids))

@@ -1,0 +1,38 @@
+"""Tables as files, by polars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from cascade_cli.show.files import write_file
+from cascade_cli.show.text import FIGURE
+from stages.results import tidy
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet runs
+
+
+def write_frame(rows: Sequence[dict[str, Any]], path: str, for_spreadsheets: bool) -> None:
+    """Rows as a table, one column for each key; a .csv without texts that a spreadsheet runs where
+    that is asked for."""
+    table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
+    if for_spreadsheets and path.endswith(".csv"):
+        table = without_formulas(table)
+    write_file(path, {".csv": table.write_csv, ".parquet": table.write_parquet})
+
+
+def without_formulas(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with `'` before each text, and name of a column, that begins as a formula does and
+    is no number."""
+
+    def harmless(text: str | None) -> str | None:
+        return f"'{text}" if text and _FORMULA.match(text) and not FIGURE.fullmatch(text) else text
+
+    texts = [
+        column.map_elements(harmless, pl.String) if column.dtype == pl.String else column
+        for column in table.iter_columns()
+    ]
+    return pl.DataFrame({str(harmless(column.name)): column for column in texts})

@@ -1,0 +1,74 @@
+"""What models cost, as `profile` prints it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cascade_cli.show.costs import NO_SENSOR
+from cascade_cli.show.text import print_table, say
+from stages.amounts import figures
+from stages.energy.meter import SHORT_WINDOW
+
+COST_COLUMNS = {
+    "model": "model",
+    "component": "component",
+    "batch_size": "batch",
+    "latency_ms": "ms per batch:.3f",
+    "latency_p50_ms": "p50:.3f",
+    "latency_p99_ms": "p99:.3f",
+    "millijoules": "mJ per image",
+    "half": "±",
+    "above_idle": "above idle",
+    "meter": "sensor",
+    "windows": "windows",
+}
+
+
+def show_costs(rows: Sequence[dict[str, Any]]) -> None:
+    """The costs table, with joules in mJ, and what is missing from it."""
+    print_table([row | _millijoules(row) for row in rows], COST_COLUMNS)
+    doubted = doubts(rows)
+    if doubted:
+        say(f"warning: {doubted}")
+    if all(row["energy_j"] is None for row in rows):
+        blind = all(row["meter"] == "none" for row in rows)
+        print(NO_SENSOR if blind else f"joules unknown: {rows[0]['reason']}")
+
+
+def doubts(rows: Sequence[dict[str, Any]]) -> str:
+    """In one line what makes rows doubtful: each kind of warning once, in its worst figures, and of
+    how many rows it is. Empty where nothing does."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for i, row in enumerate(rows):
+        for warning in filter(None, (row["warnings"] or "").split("; ")):
+            kinds.setdefault(_FIGURE.sub("#", warning), []).append((i, warning))
+    told = []
+    for found in kinds.values():
+        texts = {warning for _, warning in found}
+        worst = ", the worst" if len(texts) > 1 else ""
+        count = len({i for i, _ in found})
+        told.append(f"{max(texts, key=_gravity)} ({count} of {len(rows)} rows{worst})")
+    return "; ".join(told)
+
+
+_FIGURE = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
+
+
+def _gravity(warning: str) -> list[float]:
+    """Orders warnings of one kind, by the last figure that differs: more of something is worse, but
+    of a short window fewer ticks are."""
+    sign = -1.0 if warning.startswith(SHORT_WINDOW) else 1.0
+    return [sign * float(found[0]) for found in _FIGURE.finditer(warning)][::-1]
+
+
+def _millijoules(row: dict[str, Any]) -> dict[str, str]:
+    """What is known of an image's joules, as the table tells them."""
+    energy, high, above = (row[n] for n in ("energy_j", "energy_high_j", "energy_above_idle_j"))
+    if energy is None:
+        return {}
+    half = None if high is None else high - energy
+    known = {"millijoules": energy, "half": half, "above_idle": above}
+    known = {name: value for name, value in known.items() if value is not None}
+    return dict(zip(known, figures("J", *known.values()), strict=True))

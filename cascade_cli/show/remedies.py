@@ -1,0 +1,163 @@
+"""The command that makes a damaged partition again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cache import Store, copy_marker
+from cache.manifest import exists
+from cache.partition import path_segments
+from cache.verify import Damage
+from stages import commands
+from stages.commands import Words
+from stages.costs import HASH
+from stages.import_costs import ELSEWHERE
+from stages.publish import SUMS
+from stages.results import STAGES
+
+
+def remedy(command: str | None) -> str:
+    """In words; `None` is what no command mends."""
+    return f"run `{command}`" if command else "fetch or publish the copy again"
+
+
+def remedy_command(store: Store, damage: Damage) -> str | None:
+    """A command line that mends it; a word in capitals or `…` stands for what only the user knows.
+
+    None where it came with a published copy, which has nothing to make it from.
+
+    A damaged manifest goes first: while it lies there, nobody can tell what it was. So do costs,
+    which commands read to see what there is left to measure.
+    """
+    table, keys = damage.partition.table, damage.partition.keys
+    again = None if _summed(store, damage.path) else _COMMANDS[table](store, damage)
+    if again is None:
+        return None
+    for flag, field in _SIZES.get(again[0], {}).items():  # other sizes would make all parts again
+        if damage.said.get(field):
+            again += [flag, str(damage.said[field])]
+    line = commands.line(store, again).replace("'…'", "…")
+    manifest = damage.path.startswith("_manifests/")
+    if not manifest and table != "costs":
+        return line
+    named = [word for key, name in keys.items() for word in (f"--{key}", name)]
+    removal = ["cache", "rm", "--table", table, *named, "--yes"]
+    removal += ["--damaged"] if manifest else []
+    return f"{commands.line(store, removal)} && {line}"
+
+
+def _summed(store: Store, path: str) -> bool:
+    """Whether the checksums of a published copy name the file, or files of the folder; of one that
+    is unfinished there are none yet."""
+    if copy_marker.read(store) is not None:
+        return True
+    try:
+        lines = store.read(SUMS).to_pybytes().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(f"{line.partition('  ')[2]}/".startswith(f"{path}/") for line in lines)
+
+
+def _samples(store: Store, damage: Damage) -> Words:
+    keys, said = damage.partition.keys, damage.said
+    # Only extract makes timings: they tell where a damaged manifest does not.
+    timings = "/".join(["timings", *path_segments("timings", damage.partition.values)])
+    if said.get("layout") == "import" or not (said or store.files(timings)):
+        words = commands.bring_in(keys["dataset"], keys["split"], "NAME", labels=True)
+        return [*words, "--class-names", "FILE"] if said.get("class_names") else words
+    return commands.extract(keys["dataset"], keys["split"], "NAME")
+
+
+def _logits(store: Store, damage: Damage) -> Words:
+    return (_imported if _of_import(damage) else _extracted)(damage)
+
+
+def _of_import(damage: Damage) -> bool:
+    return damage.partition.keys["runtime"] == commands.IMPORTED
+
+
+def _imported(damage: Damage) -> Words:
+    """With what was stated of the model, which would be forgotten."""
+    keys, said = damage.partition.keys, damage.said
+    words = commands.bring_in(keys["dataset"], keys["split"], keys["model"], labels=False)
+    seen = said.get("trained_on") or {}
+    words += ["--trained-on", ",".join(seen["splits"])] if seen.get("source") == "stated" else []
+    return words + (["--macs", str(said["macs"])] if said.get("macs") else [])
+
+
+def _extracted(damage: Damage) -> Words:
+    """From the weights and by the decoder that made it."""
+    keys, said = dict(damage.partition.keys), damage.said
+    model, origin = keys.pop("model"), said.get("weights_origin")
+    words = commands.extract(models=commands.named(model, said), **keys)
+    words += ["--weights", "DIR"] if origin == "directory" else []
+    decoder = said.get("decoder") or "pil"
+    return words if decoder == "pil" else [*words, "--decoder", decoder]
+
+
+def _hashes(store: Store, damage: Damage) -> Words:
+    return commands.hashes(**damage.partition.keys)
+
+
+def _scores(store: Store, damage: Damage) -> Words | None:
+    """`score` is about images as they are; those of turned ones are made by a stream of them."""
+    keys, where = damage.partition.keys, _where(damage)
+    if not exists(store, damage.partition.logits):
+        return None
+    which = ["--scorefn", keys["score"]] if "score" in keys else []
+    which += ["--runtime", keys["runtime"]]
+    if keys["variant"] == "identity":
+        return ["score", *where, "--models", keys["model"], *which]
+    return ["simulate", *where, "-m1", keys["model"], *which, *_TURNED, "…"]
+
+
+def _costs(store: Store, damage: Damage) -> Words:
+    keys = damage.partition.keys
+    images, measured = commands.images(keys["dataset"]), commands.in_runtime(keys["runtime"])
+    if measured:
+        return ["profile", *images, "--models", keys["model"], *measured]
+    if keys["model"].startswith(HASH) and keys["runtime"] != ELSEWHERE:
+        return ["hash", *images, "--algorithms", keys["model"].removeprefix(HASH)]
+    named = [] if keys["runtime"] == ELSEWHERE else ["--runtime", keys["runtime"]]
+    return ["import-costs", "FILE", "--dataset", keys["dataset"], *named]
+
+
+def _results(store: Store, damage: Damage) -> Words:
+    """On the split that fitted; which models, scores and so on only the user knows."""
+    words = [*STAGES[damage.partition.keys["stage"]].split(), *_where(damage)]
+    fit = damage.said.get("request", {}).get("fit")
+    if isinstance(fit, list) and fit[0] != "cross-fit":
+        words += ["--fit-split", fit[1]]
+    return [*words, "…"]
+
+
+def _streams(store: Store, damage: Damage) -> Words:
+    return ["simulate", *_where(damage), "…"]
+
+
+def _where(damage: Damage) -> Words:
+    keys = damage.partition.keys
+    return ["--dataset", keys["dataset"], "--split", keys["split"]]
+
+
+_TURNED = ("--duplicates", "1", "--rotations", "1")  # every image once more, turned
+
+
+_SIZES = {
+    "extract": {"--batch-size": "batch_size", "--part-rows": "part_rows"},
+    "hash": {"--part-rows": "part_rows"},
+}
+
+
+_COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
+    "samples": _samples,
+    "logits": _logits,
+    "timings": _logits,
+    "scores": _scores,
+    "extra_scores": _scores,
+    "top10": lambda store, damage: None,
+    "costs": _costs,
+    "hashes": _hashes,
+    "streams": _streams,
+    "results": _results,
+}

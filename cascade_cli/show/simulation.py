@@ -1,0 +1,60 @@
+"""What `simulate` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade_cli.show.costs import limit_text, show_cost
+from cascade_cli.show.fit import decided_by_folds
+from cascade_cli.show.text import print_text
+from stages.amounts import figure
+
+SIMULATION = (
+    ("accuracy", "accuracy", ".2%"),
+    ("usage", "use of B", ".2%"),
+    ("escalated", "requests sent to B", "d"),
+    ("took_b", "answered by B", "d"),
+    ("accuracy_1", "A alone", ".2%"),
+    ("accuracy_2", "B alone", ".2%"),
+    ("hits", "answered from memory", "d"),
+    ("false_hits", "of another image's answer", "d"),
+    ("duplicate_recall", "repeats recognised", ".2%"),
+    ("accuracy_without_memory", "accuracy without it", ".2%"),
+    ("memory_bytes", "memory in bytes", ",d"),
+    ("break_even_rate", "hits that pay for hashing", ".2%"),
+)
+
+
+_OF_MEMORY = ("hits", "false_hits")
+
+
+_WITH_ENDS = ("accuracy", "usage")
+
+
+MACS = "multiply-adds per request"
+
+
+def print_simulation(row: dict[str, Any]) -> None:
+    """The cascade and its figures, one a line, and which images tell them."""
+    check = " with post-check" if row["postcheck"] else ""
+    how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
+    limit = "" if row["score"] == "oracle" else f" at λ = {limit_text(row['threshold'])} ({how})"
+    print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
+    print(f"{row['split']}: {row['n']} {'requests' if row['stream'] else 'images'}")
+    for key, title, style in SIMULATION:
+        if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
+            print(f"  {title:<26} {row[key]:{style}}{_ends(row, key, style)}")
+    if row["macs_per_request"] is not None and row["cost_kind"] != "macs":
+        after = " without hashing" if row["memory"] else ""
+        print(f"  {MACS:<26} {figure(row['macs_per_request'], 'multiply-adds')}{after}")
+    show_cost(row)
+    if row["fit_method"] == "cross-fit":
+        print_text(decided_by_folds(row["fit_n"]))
+
+
+def _ends(row: dict[str, Any], key: str, style: str) -> str:
+    """The ends of a figure's interval, where it has one."""
+    if key not in _WITH_ENDS:
+        return ""
+    low, high = (f"{row[f'{key}_{end}']:{style}}" for end in ("low", "high"))
+    return f" ({low} to {high})"
