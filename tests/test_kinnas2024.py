@@ -193,7 +193,7 @@ def test_the_energies_give_the_abstracts_reduction():
 
 def test_the_figures_are_those_of_the_earlier_command(found):
     """`cascade reproduce kinnas2024` wrote them, from this very cache."""
-    there = json.loads((golden.HERE / "kinnas2024.json").read_text(encoding="utf-8"))
+    there = json.loads((golden.HERE.with_name("kinnas2024.json")).read_text(encoding="utf-8"))
     ours = {"paper": found["paper"]} | setting(found)
     assert list(golden.differences({key: ours[key] for key in there}, there)) == []
 
