@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.cascade import pair_gains
-from stages.frontier import Frontier, Points, records
+from stages.frontier import Frontier, Points
+from stages.pareto import records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.scores import named

@@ -13,16 +13,14 @@ from functools import cached_property
 
 import numpy as np
 
-from cache import InputError
 from stages.bounds import betting, binomial
 from stages.cascade import NEVER, Limit
 from stages.certify import SAFEST, Certificate, Limits, in_sequence
+from stages.fitting import PART_SEED, SHARE, parts
 from stages.proposing import Candidates, Part, Sweep, lost, propose
 
-# The part of the images that proposes, and the most candidates it may propose; see docs/methods.md.
-SHARE = 0.3
+# The most candidates that are proposed; see docs/methods.md.
 MOST = 200
-_SEED = 20240902
 # By so many standard errors a signed estimate must be safer than one of the losses alone.
 _LUCK = 1.0
 
@@ -46,7 +44,7 @@ def certify_sweeps(
     limits: Limits,
     share: float = SHARE,
     most: int = MOST,
-    seed: int = _SEED,
+    seed: int = PART_SEED,
 ) -> tuple[Certificate, Deployment | None]:
     """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
 
@@ -67,16 +65,6 @@ def certify_sweeps(
     if made.chosen is not None and test.costs[made.chosen] < below:
         return made, test.deployed(made.chosen, part)
     return made, _deployed(sweeps[untested[0]], untested[0], part, -math.inf) if untested else None
-
-
-def parts(n: int, share: float = SHARE, seed: int = _SEED) -> tuple[np.ndarray, np.ndarray]:
-    """(proposing, testing) rows of n images, both in random order. Whoever narrows down the sweeps
-    beforehand may look at the proposing ones only. InputError where n is too small for both."""
-    shuffled = np.random.default_rng(seed).permutation(n)
-    count = max(1, round(share * n))
-    if count >= n:
-        raise InputError(f"{n} images cannot both propose and test: give more")
-    return shuffled[:count], shuffled[count:]
 
 
 def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[[Candidates], np.ndarray]:

@@ -9,13 +9,14 @@ import numpy as np
 
 import cache
 from cache import InputError, Manifest, Store
-from stages.certify_sweeps import parts
 from stages.datasets import split_name
 from stages.score import ScoreSet, load, models_of, splits_of
 
 # Cross-fitting: folds by image, and how often all of it is repeated with others.
 FOLDS, REPEATS = 5, 10
 _SEED = 20240901
+# The part of the images that proposes what the others test; see docs/methods.md.
+SHARE, PART_SEED = 0.3, 20240902
 
 # Model → (splits its weights have seen, how that is known).
 Trained = dict[str, tuple[tuple[str, ...], str]]
@@ -142,6 +143,16 @@ def cross_fits(n: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         fold = folds(n, repeat=repeat)
         for f in range(FOLDS):
             yield repeat, np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+
+
+def parts(n: int, share: float = SHARE, seed: int = PART_SEED) -> tuple[np.ndarray, np.ndarray]:
+    """(proposing, testing) rows of n images, both in random order. Whoever narrows down the sweeps
+    beforehand may look at the proposing ones only. InputError where n is too small for both."""
+    shuffled = np.random.default_rng(seed).permutation(n)
+    count = max(1, round(share * n))
+    if count >= n:
+        raise InputError(f"{n} images cannot both propose and test: give more")
+    return shuffled[:count], shuffled[count:]
 
 
 def held_out(plan: FitPlan) -> tuple[FitPlan, ScoreSet]:

@@ -12,7 +12,8 @@ import numpy as np
 from stages.allpairs import Rule, frontier
 from stages.cascade import Cascade, Ordering
 from stages.chains import Chain, ChainSolver, chain_candidates
-from stages.frontier import Points, pareto, upper_hull
+from stages.frontier import Points
+from stages.pareto import pareto, upper_hull
 from stages.prefetch import default_workers
 from stages.questions import MATCH, Choices, Question, answer, most_accurate, nearest
 from stages.score import ScoreSet

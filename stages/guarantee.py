@@ -16,8 +16,8 @@ from cache.errors import one_of
 from stages.allpairs import Rule
 from stages.cascade import Cascade, Limit, Ordering, pair_gains
 from stages.certify import Certificate, Limits, check_calibration
-from stages.certify_sweeps import Deployment, certify_sweeps, parts
-from stages.fitting import trained_splits
+from stages.certify_sweeps import Deployment, certify_sweeps
+from stages.fitting import parts, trained_splits
 from stages.found import Found, Space, find
 from stages.proposing import Sweep
 from stages.repeats import keys_of

@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.allpairs import Rule
 from stages.cascade import Cascade, Ordering, Outcome, decide, pair_gains
-from stages.frontier import pareto, records
+from stages.pareto import pareto, records
 from stages.prefetch import default_workers
 from stages.score import ScoreSet
 from stages.spending import ExpectedCosts

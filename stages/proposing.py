@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.cascade import Ordering
-from stages.frontier import pareto, records
+from stages.pareto import pareto, records
 
 # Candidates this many standard errors beyond ε are not worth testing.
 _HOPELESS = 3.0

@@ -21,7 +21,8 @@ from stages.allpairs import rules
 from stages.bounds import betting, betting_images, binomial, binomial_images
 from stages.cascade import ALWAYS, NEVER, Cascade, Limit, Ordering, decide, trusted
 from stages.certify import Limits, check_calibration, in_sequence
-from stages.certify_sweeps import Deployment, _slack, certify_sweeps, parts
+from stages.certify_sweeps import Deployment, _slack, certify_sweeps
+from stages.fitting import parts
 from stages.found import Space
 from stages.guarantee import Promise, Shortlist
 from stages.proposing import Candidates, Part, Sweep, propose

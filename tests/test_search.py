@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stages.allpairs import frontier, rules
 from stages.cascade import Cascade, decide
 from stages.found import Found, Space, find
-from stages.frontier import pareto, upper_hull
+from stages.pareto import pareto, upper_hull
 from stages.questions import ACCURACY, BEST, COST, MATCH, Question, single
 from stages.resampled import Resampling
 from stages.spending import ExpectedCosts

@@ -19,8 +19,8 @@ from cascade_cli.show.search import extent
 from stages.allpairs import rules
 from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits
-from stages.certify_sweeps import parts
 from stages.costs import Curve, Prices
+from stages.fitting import parts
 from stages.found import Space
 from stages.guarantee import Promise, guarantee
 from stages.pricing import Pricer
