@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -52,13 +54,14 @@ def save(
     store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
 ) -> Manifest | None:
     """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again;
-    None where the cache cannot be written.
+    None where the cache cannot be written. A request may hold dataclasses.
 
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
     """
     if stage not in STAGES:
         raise KeyError(stage)
+    request = json.loads(json.dumps(request, default=asdict))
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(
         "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run

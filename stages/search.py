@@ -345,10 +345,10 @@ def _request(search: Search, promise: Promise | None) -> dict[str, Any]:
     """What tells this search from others."""
     return {
         "question": str(search.question),
-        "space": str(search.space),
+        "space": search.space,
         "fit": [search.plan.method, search.plan.split],
         "cost": asked(search.pricer),
-        "promise": promise and str(promise),
+        "promise": promise,
     }
 
 

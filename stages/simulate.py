@@ -88,7 +88,7 @@ def _request(cascade: Cascade, recall: Recall | None) -> dict[str, Any]:
     a, b = cascade.models
     rule = f"score={cascade.score!r}, threshold={cascade.limits[0].threshold!r}"
     told = f"Cascade(model_1={a!r}, model_2={b!r}, {rule}, postcheck={cascade.postcheck!r})"
-    memory = recall and [str(recall.policy).replace("MemoryPolicy", "Policy", 1), recall.batch_size]
+    memory = recall and [recall.policy, recall.batch_size]
     return {"cascade": told, "memory": memory}
 
 

@@ -51,7 +51,7 @@ def run(
     request = {
         "pairs": [[reported.models[m] for m in pair] for pair in pairs],
         "fit": [plan.method, plan.split],
-        "question": str(question),
+        "question": question,
         "cost": asked(pricer),
     }
     save(store, "threshold", reported, request, rows)
