@@ -55,12 +55,12 @@ class Chain:
         that. It depends on no λ, so the search stays exact; B is still trusted by s_B.
         """
 
-        def answers(j: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return correct[j][rows], scores[j][rows]
+        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return correct[j], scores[j]
 
-        going = [[(score, Limit(ALWAYS))] * stage for stage in range(len(correct))]
-        ends = [run_stages(correct.shape[1], answers, rules, postcheck) for rules in going]
-        right = np.stack([end.prediction for end in ends])
+        onward = [[(score, Limit(ALWAYS))] * stage for stage in range(len(correct))]
+        stops = [run_stages(correct.shape[1], answers, rules, postcheck) for rules in onward]
+        right = np.stack([prediction for _, _, prediction in stops])
         return cls(score, scores[0], scores[1], right, costs)
 
 

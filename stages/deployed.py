@@ -64,28 +64,31 @@ class CascadeRuntime:
         n = _length(batch)
         known, keys = self._looked_up(table, pictures, n)
         misses = np.flatnonzero([answer is None for answer in known])
-        out = Outcome(
-            np.full(n, -1, np.int8),
-            np.full(n, -1, np.int8),
-            np.array([-1 if answer is None else answer for answer in known], np.int32),
-            np.full((len(self.names), n), np.nan),
-            hit=np.array([answer is not None for answer in known], bool),
-        )
+        stage, answered = np.full((2, n), -1, np.int8)
+        prediction = np.array([-1 if answer is None else answer for answer in known], np.int32)
+        scores = np.full((len(self.names), n), np.nan)
         if len(misses):
             fresh = self._decided(models, chosen(batch, misses))
-            for name in ("stage", "answered", "prediction", "scores"):
-                getattr(out, name)[..., misses] = getattr(fresh, name)
+            stage[misses], answered[misses] = fresh.stage, fresh.answered
+            prediction[misses], scores[:, misses] = fresh.prediction, fresh.scores
             self._store(table, keys[misses], fresh)
-        return out
+        return Outcome(stage, answered, prediction, scores, hit=stage < 0)
 
     def _decided(self, models: Sequence[Any], batch: Any) -> Outcome:
         """The cascade without its memory."""
 
-        def answers(stage: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            out = self.scored(stage, models[stage], chosen(batch, rows))
-            return out["prediction"], out[self.names[stage]]
+        prediction, scores = (
+            np.zeros(len(batch), np.int32),
+            np.full((len(models), len(batch)), np.nan),
+        )
 
-        return run_stages(len(batch), answers, self.rules, self.postcheck)
+        def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            rows = np.flatnonzero(going)
+            out = self.scored(stage, models[stage], chosen(batch, rows))
+            prediction[rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
+            return prediction.copy(), scores[stage]
+
+        return Outcome(*run_stages(len(batch), answers, self.rules, self.postcheck), scores)
 
     def _looked_up(
         self, table: Table[int] | None, pictures: Any, n: int

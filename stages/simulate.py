@@ -57,7 +57,7 @@ def recalled(
         np.where(found.hit, -1, plain.stage),
         np.where(found.hit, -1, plain.answered),
         prediction,
-        np.where(found.hit, np.nan, plain.scores),
+        [np.where(found.hit, np.nan, each) for each in plain.scores],
         prediction == scores.labels,
         found.hit,
     )

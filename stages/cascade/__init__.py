@@ -2,29 +2,18 @@
 
 In: scores of models on the same images. Out: what a cascade does to each image, and every λ.
 
->>> from types import SimpleNamespace
 >>> import numpy as np
->>> right = np.array([[True, False], [True, True]])
->>> sure = np.array([[0.9, 0.4], [0.8, 0.7]])
->>> known = SimpleNamespace(predictions=right.astype(int), correct=right, index="ab".index,
-...                         score=lambda name, m: sure[m])
->>> decide(known, Cascade.of("ab", "maxp", 0.5)).stage.tolist()
-[0, 1]
+>>> from stages.softmax import SCORES
+>>> limit = Ordering.of(SCORES["maxp"], np.array([0.9, 0.4])).limit(1)  # one of two goes to B
+>>> str(Cascade.of(("small", "large"), "maxp", limit, postcheck=True))
+'small → large by maxp with post-check at λ = 0.65'
 """
 
 from stages.cascade.decision import Answers, Rules, decide, run_stages
 from stages.cascade.memory import MemoryPolicy, Remembered, Table, distinct, remember, size_bytes
+from stages.cascade.ordering import Ordering, group_ends
 from stages.cascade.rule import cut, takes_b, trusted
-from stages.cascade.sweep import (
-    OBJECTIVES,
-    Fit,
-    Ordering,
-    fit,
-    gains,
-    group_ends,
-    pair_gains,
-    prefix,
-)
+from stages.cascade.sweep import OBJECTIVES, Fit, fit, gains, pair_gains, prefix
 from stages.cascade.values import ALWAYS, AT, NEVER, ORACLE, Cascade, Limit, Outcome, Stage
 
 __all__ = [

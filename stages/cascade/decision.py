@@ -6,7 +6,6 @@ The models may be rows of a cache or callables that run: what asks them decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,36 +15,42 @@ from stages.cascade.values import Cascade, Limit, Outcome
 from stages.scores import named
 from stages.softmax import Score
 
-# (stage, rows intp [m]) → answers int32 [m] and their scores float64 [m].
+# (stage, bool [n], which of the images reach it) → answers int32 [n] and their scores float64 [n],
+# of other images anything.
 Answers = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 # How each stage but the last is trusted.
 Rules = Sequence[tuple[Score, Limit]]
 
 
-def run_stages(n: int, answers: Answers, rules: Rules, postcheck: bool) -> Outcome:
-    """Decide n images, stage by stage; a stage is asked only for those that reach it.
-
-    With post-check a stage's answer replaces the one at hand only where it is strictly surer.
-    """
-    rows = np.arange(n)
-    stage, answered = np.zeros((2, n), np.int8)
-    scores = np.full((1 + len(rules), n), np.nan)
-    first, scores[0] = answers(0, rows)
-    prediction = first.copy()
+def run_stages(
+    n: int, answers: Answers, rules: Rules, postcheck: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(stage, answered, prediction) as in Outcome, of n images; a stage that none reaches is not
+    asked. With post-check its answer replaces the one at hand only where it is strictly surer."""
+    stage, answered = np.zeros(n, np.int8), np.zeros(n, np.int8)
+    going = np.ones(n, bool)
+    prediction, own = answers(0, going)
+    surest = own
     for j, (score, limit) in enumerate(rules, 1):
-        rows = rows[~trusted(score, scores[j - 1, rows], limit)]
-        if not len(rows):
+        going = going & ~trusted(score, own, limit)
+        if not going.any():
             break
-        fresh, own = answers(j, rows)
-        taken = takes_b(score, scores[answered[rows], rows], own, postcheck)
-        prediction[rows[taken]], answered[rows[taken]] = fresh[taken], j
-        stage[rows], scores[j, rows] = j, own
-    return Outcome(stage, answered, prediction, scores)
+        fresh, own = answers(j, going)
+        taken = going
+        if postcheck:
+            taken = going & takes_b(score, surest, own, postcheck)
+            answered = np.maximum(answered, np.int8(j) * taken.view(np.int8))
+            surest = np.where(taken, own, surest) if j < len(rules) else surest
+        prediction = np.where(taken, fresh, prediction)
+        stage += going
+    return stage, answered if postcheck else stage, prediction
 
 
 class Scored(Protocol):
     """What `decide` reads of M models' answers to the same N images, as a ScoreSet holds them."""
 
+    @property
+    def labels(self) -> np.ndarray: ...
     @property
     def predictions(self) -> np.ndarray: ...
     @property
@@ -57,15 +62,15 @@ class Scored(Protocol):
 def decide(scores: Scored, cascade: Cascade) -> Outcome:
     """Decide every image by the rule, model by model, from what is known of all of them."""
     models = [scores.index(model) for model in cascade.models]
-    n = scores.correct.shape[1]
+    n, predictions = len(scores.labels), scores.predictions
     sure = [
         scores.score(stage.score, m) if stage.score else np.full(n, np.nan)
         for stage, m in zip(cascade.stages, models, strict=True)
     ]
     rules = [(named(str(stage.score)), stage.limit) for stage in cascade.stages if stage.limit]
 
-    def answers(j: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return scores.predictions[models[j]][rows], sure[j][rows]
+    def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return predictions[models[j]], sure[j]
 
-    outcome = run_stages(n, answers, rules, cascade.postcheck)
-    return replace(outcome, correct=np.choose(outcome.answered, scores.correct[models]))
+    stage, answered, prediction = run_stages(n, answers, rules, cascade.postcheck)
+    return Outcome(stage, answered, prediction, sure, prediction == scores.labels)

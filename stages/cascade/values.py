@@ -129,24 +129,23 @@ class Cascade:
 class Outcome:
     """Per image [N], of J stages: `stage` int8, the last that ran, and `answered` int8, the one
     whose answer stands, both −1 where a memory answered; `prediction` int32; `scores` float64
-    [J, N], NaN where a stage did not run; `correct` bool, empty without labels; `hit` bool, a
-    memory answered, None without one."""
+    [J, N], of a stage that runs NaN where it did not; `correct` bool, empty without labels; `hit`
+    bool, a memory answered, None without one."""
 
     stage: np.ndarray
     answered: np.ndarray
     prediction: np.ndarray
-    scores: np.ndarray
+    scores: Sequence[np.ndarray] | np.ndarray
     correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     hit: np.ndarray | None = None
 
     @classmethod
     def joined(cls, several: Sequence[Outcome]) -> Outcome:
-        """One after the other."""
-        names = [
-            column.name for column in fields(cls) if getattr(several[0], column.name) is not None
-        ]
-        joined = {n: np.concatenate([getattr(each, n) for each in several], axis=-1) for n in names}
-        return cls(**joined)
+        """One after the other, each with its `hit`."""
+        names = [column.name for column in fields(cls)]
+        return cls(
+            *(np.concatenate([getattr(o, name) for o in several], axis=-1) for name in names)
+        )
 
     @property
     def escalated(self) -> np.ndarray:
@@ -161,7 +160,7 @@ class Outcome:
     @property
     def score(self) -> np.ndarray:
         """float64 [N]: of the model whose answer stands, NaN where a memory answered."""
-        own = self.scores[self.answered, np.arange(len(self.answered))]
+        own = np.choose(np.maximum(self.answered, 0), self.scores)
         return np.where(self.answered < 0, np.nan, own)
 
     @property

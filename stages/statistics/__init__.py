@@ -2,8 +2,9 @@
 
 In: counts, or arrays over images. Out: an `Interval`, the value of every figure that is not exact.
 
->>> share(9, 10)
-Interval(value=0.9, low=0.59585..., high=0.98212...)
+>>> right = share(9, 10)
+>>> f"{right.value:.0%} ({right.low:.0%} to {right.high:.0%})"
+'90% (60% to 98%)'
 """
 
 from stages.statistics.bootstrap import Choice, Chooser, Procedure, procedure
