@@ -16,7 +16,7 @@ import typer
 
 from cascade_cli import removed
 from cascade_cli.entry import INTERRUPTED
-from cascade_cli.inputs.settings_place import any_settings
+from cascade_cli.inputs.settings_place import any_settings, file_in_force
 from cascade_cli.show.streams import guarded
 from cascade_cli.show.text import say
 from stages.visible_text import visible
@@ -42,24 +42,30 @@ TABLE = {
     "hash": Entry("hash", DATA, "Hash every image, turned as asked."),
     "profile": Entry("profile", DATA, "Measure latency and joules of each model by batch size."),
     "import-costs": Entry("import_costs", DATA, "Bring in costs that something else measured."),
-    "cache": Entry("cache", DATA, "See what a cache holds, check it, remove from it, merge."),
+    "cache": Entry("cache", DATA, "See what a cache holds, check it, remove from it."),
     "score": Entry("score", DECIDE, "Turn logits into answers and scores."),
     "threshold": Entry("threshold", DECIDE, "Fit λ exactly for one pair or all."),
     "search": Entry("search", DECIDE, "Which cascade to deploy: out of all pairs, rules and λ."),
-    "rules": Entry("rules", DECIDE, "Compare deferral rules: when B runs."),
+    "rules": Entry(
+        "rules", DECIDE, "Compare deferral rules: when B runs, and which answer stands."
+    ),
     "simulate": Entry("simulate", DECIDE, "What a cascade answers and costs, request by request."),
     "heterogeneity": Entry("heterogeneity", DECIDE, "Which models cover whose mistakes."),
-    "calibrate": Entry("calibrate", DECIDE, "Fit each model's temperature."),
+    "calibrate": Entry(
+        "calibrate", DECIDE, "Fit each model's temperature, and tell how sure it is."
+    ),
     "margin": Entry("margin", DECIDE, "Count the images that lie within the noise of λ."),
     "compare": Entry("compare", DECIDE, "Which cascade is best on each device."),
-    "export": Entry("export", DEPLOY, "Write a cascade to deploy, a table, or a copy to publish."),
-    "check": Entry("check", DEPLOY, "Exit 3 where a policy is significantly worse than promised."),
-    "live": Entry("live", DEPLOY, "Answer every image for real, and hold that to simulate."),
+    "export": Entry(
+        "export", DEPLOY, "Write a cascade to deploy, one wide table, or a copy to publish."
+    ),
+    "check": Entry("check", DEPLOY, "Exit 3 where accuracy or cost is worse than promised."),
+    "live": Entry("live", DEPLOY, "Answer every image for real, time it."),
     "report": Entry("report", LOOK, "Write a page to explore all models and cascades."),
-    "models": Entry("models", LOOK, "List the models: size, accuracy, what they saw."),
+    "models": Entry("models", LOOK, "List the models: size, accuracy, what they were trained on."),
     "datasets": Entry("datasets", LOOK, "List the datasets, and what lies in a folder of images."),
     "doctor": Entry("doctor", LOOK, "Say which devices and energy sensors are there."),
-    "config": Entry("config", LOOK, "Show the defaults that cascade.toml and variables set."),
+    "config": Entry("config", LOOK, "Show the defaults that cascade.toml and the environment set."),
 }
 
 
@@ -175,14 +181,14 @@ def _status() -> Any:
 
 def _defaults() -> dict[str, Any] | None:
     """The configuration's, for the command that runs; None, at no cost, where there is none."""
-    if not any_settings():
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    command = words[0] if words and words[0] in TABLE else ""
+    if not any_settings() or not (command or file_in_force()):
         return None
     from cache.errors import InputError  # pyarrow comes with it, and is not always needed
     from cascade_cli.inputs.settings import default_map  # likewise
 
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
-        command = words[0] if words and words[0] in TABLE else ""
         return default_map(typer.main.get_command(app), command)
     except InputError as error:
         if not _only_help():

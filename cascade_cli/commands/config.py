@@ -11,6 +11,7 @@ import typer
 from cache.errors import one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.settings import commands, file_in_force, settings
+from cascade_cli.inputs.settings_place import any_settings
 from cascade_cli.show.text import print_json, print_table, say
 
 
@@ -26,11 +27,12 @@ def config(
     \b
     cascade config threshold
     """
-    root = context.find_root().command
-    known = list(commands(root))
-    if command is not None and command not in known:
-        raise one_of("command", command, known)
-    found = [each for each in settings(root) if command in (None, each.command)]
+    root: Any = context.find_root().command
+    first = None if command is None else command.partition(" ")[0]  # the others are not imported
+    if first is not None and (first not in root.commands or command not in commands(root, first)):
+        raise one_of("command", command, list(commands(root)))
+    known = settings(root, first) if any_settings() else []
+    found = [each for each in known if command in (None, each.command)]
     rows = [{key: row[key] for key in COLUMNS} for row in map(asdict, found)]
     path = file_in_force()
     if as_json:

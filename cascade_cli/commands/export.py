@@ -9,22 +9,17 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import baseline_correct
 from cascade_cli.inputs.dataset import dataset_in
-from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.images import named_splits
 from cascade_cli.inputs.models import check_cached_names, required_pair
-from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.score_names import package_scores
-from cascade_cli.inputs.scores import reported_scores, with_references
-from cascade_cli.inputs.simulation import simulated
+from cascade_cli.inputs.scores import reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
-from stages.policy import deployable
 from stages.score import ScoreSet
 from stages.wide import wide, writers
 
@@ -116,8 +111,10 @@ def export(
     store = Store(common.cache)
     wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
     if models is not None:
+        from cascade_cli.inputs.policy import export_policy  # scipy, which the others do without
+
         scores = reported_scores(store, wanted, models)
-        found = _policy(store, scores, str(to.policy), decision, memory, wanted, costs)
+        found = export_policy(store, scores, str(to.policy), decision, memory, wanted, costs)
         show = _show_promise
     elif mode == "output":
         extra = package_scores(store, decision.scorefn)
@@ -142,26 +139,6 @@ def _mode(context: typer.Context) -> str:
         why = "is for {}: leave it out with {}".format(*flags)
         refuse(context, sorted(options - MODES[mode]), why)
     return mode
-
-
-def _policy(
-    store: Store,
-    scores: ScoreSet,
-    folder: str,
-    decision: opt.DecisionOptions,
-    memory: opt.MemoryOptions,
-    wanted: opt.LogitsOptions,
-    costs: opt.CostOptions,
-) -> dict[str, Any]:
-    """Decide as `simulate` does, and write it down."""
-    pair = (scores.models[0], scores.models[1])
-    baseline = costs.baseline
-    references = scores if baseline is None else with_references(store, scores)
-    right = baseline_correct(references, baseline)
-    decided = decided_cascade(store, scores, pair, decision, wanted, right)
-    deployable(decided[0])
-    row, _ = simulated(store, scores, decided, memory, wanted, costs)
-    return write_policy(store, scores, decided[0], row, memory, folder)
 
 
 def _show_promise(found: dict[str, Any]) -> None:

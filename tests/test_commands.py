@@ -1,0 +1,89 @@
+"""The table of commands: what `cascade --help` lists without importing any of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from running import cascade
+from typer.testing import CliRunner
+
+from cascade_cli.main import HEADINGS, TABLE, app
+from cascade_cli.options import grouped
+
+ROOT = Path(__file__).parents[1]
+ROOM = ROOT / "cascade_cli/commands"
+WORD = re.compile(r"[\w.'λ-]+\b")
+
+
+def test_each_file_is_a_command():
+    assert sorted(entry.module for entry in TABLE.values()) == sorted(
+        path.stem for path in ROOM.glob("*.py") if path.stem != "__init__"
+    )
+    for name, entry in TABLE.items():
+        assert entry.module in (name.replace("-", "_"), f"{name}_logits")
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_line_says_what_the_command_says_in_fewer_words(name):
+    first = iter(WORD.findall(typer.main.get_command(app).commands[name].help.split("\n\n")[0]))
+    assert [word for word in WORD.findall(TABLE[name].line) if word not in first] == []
+
+
+def test_the_overview_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = cascade("--help").out
+    assert max(map(len, shown.splitlines())) <= 80
+    listed = [line.split()[0] for line in shown[shown.index("Data:") :].splitlines() if line]
+    assert listed == [
+        word
+        for heading in HEADINGS
+        for word in (
+            f"{heading}:",
+            *(name for name, entry in TABLE.items() if entry.heading == heading),
+        )
+    ]
+
+
+def test_only_the_command_that_runs_is_imported():
+    code = "import sys; from cascade_cli.main import main; sys.argv[1:] = ['cache', 'gc', '-h']\n"
+    code += "try:\n    main()\nfinally:\n    print(*(m for m in sys.modules if '.commands.' in m))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "cascade_cli.commands.cache"
+
+
+def test_a_slip_is_answered_with_the_nearest():
+    assert "'treshold'. Did you mean 'threshold'" in cascade("treshold").refusal
+
+
+@dataclass(frozen=True)
+class Size:
+    width: Annotated[int, typer.Option("-w", "--width")] = 1
+    height: Annotated[int, typer.Option(min=0)] = 2
+    depth: int = 3
+
+
+def test_a_group_is_flat_on_the_command_line_and_whole_in_python():
+    seen = []
+
+    @grouped("height name width")
+    def command(
+        context: typer.Context, size: Size, name: Annotated[str, typer.Option()] = "a"
+    ) -> None:
+        seen.append((size, name, dict(context.params)))
+
+    alone = typer.Typer()
+    alone.command()(command)
+    shown = CliRunner().invoke(alone, ["--help"]).output
+    assert shown.index("--height") < shown.index("--name") < shown.index("--width")
+    assert "--depth" not in shown
+    assert CliRunner().invoke(alone, ["-w", "5"]).exit_code == 0
+    assert seen == [(Size(width=5), "a", {"height": 2, "name": "a", "width": 5})]
+    with pytest.raises(AssertionError):
+        grouped("height width")(command)
