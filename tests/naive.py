@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 
 SCORES = ("maxp", "difference", "entropy")
 ALL_SCORES = (*SCORES, "oracle")
@@ -244,3 +244,11 @@ def honest(decided, n):
         repeated([count / n for count in right], wilson(means[0], n)),
         repeated(changes, paired_change(means[1], means[2], n)),
     )
+
+
+def exact_change(won, lost, n, level=0.95):
+    """From SciPy's limits of the two shares, squared and added."""
+    w, x = (binomtest(k, n).proportion_ci(level, method="exact") for k in (won, lost))
+    below = math.sqrt((won / n - w.low) ** 2 + (x.high - lost / n) ** 2)
+    above = math.sqrt((w.high - won / n) ** 2 + (lost / n - x.low) ** 2)
+    return (won - lost) / n - below, (won - lost) / n + above

@@ -9,7 +9,7 @@ from running import cascade
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import log_loss
-from test_rules import MODELS, N, make
+from three_models import MODELS, N, make
 
 from stages.fitting import folds
 

@@ -9,7 +9,7 @@ import naive
 import numpy as np
 import pytest
 from helpers import random_scores
-from test_intervals import _exact
+from naive import exact_change
 
 from stages.allpairs import rules
 from stages.crossfit_search import cross_fitted
@@ -121,7 +121,7 @@ def _fractional(won, lost):
 
 
 def test_limits_of_whole_counts_are_those_of_the_exact_ones():
-    assert _fractional(4, 2) == pytest.approx(_exact(4, 2, N), abs=1e-9)
+    assert _fractional(4, 2) == pytest.approx(exact_change(4, 2, N), abs=1e-9)
 
 
 @pytest.mark.parametrize(

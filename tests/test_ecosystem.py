@@ -5,9 +5,7 @@ Each computes every model's accuracy in its own way: from the scores, and from l
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from unittest import mock
 
 import duckdb
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 from helpers import make_cache
+from hugging_face import hugging_face
 from running import cascade
 
 from stages import score
@@ -84,20 +83,6 @@ def by_datasets(root):
     for model in MODELS:
         files = list(map(str, folder_of(root, "scores", model).glob("*.parquet")))
         yield model, float(np.mean(hugging_face("parquet", data_files=files)["correct"]))
-
-
-def hugging_face(*args, **options):
-    """What `datasets` loads, without asking anybody; its own copy goes when this is done."""
-    datasets = pytest.importorskip("datasets", reason="no datasets: install the extra [test]")
-    datasets.disable_progress_bars()
-    with (
-        mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True),
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        found = datasets.load_dataset(
-            *args, split="train", cache_dir=folder, keep_in_memory=True, **options
-        )
-        return found.with_format("numpy")
 
 
 READERS = (by_duckdb, by_polars, by_pandas, by_pyarrow, by_datasets)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive import exact_change
 from scipy.stats import binom, binomtest, bootstrap
 
 from stages.statistics import (
@@ -60,21 +61,13 @@ def test_where_many_differ_the_limits_are_those_of_a_bootstrap():
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1.5 / 800)
 
 
-def _exact(won, lost, n, level=0.95):
-    """From SciPy's limits of the two shares, squared and added."""
-    w, x = (binomtest(k, n).proportion_ci(level, method="exact") for k in (won, lost))
-    below = math.sqrt((won / n - w.low) ** 2 + (x.high - lost / n) ** 2)
-    above = math.sqrt((w.high - won / n) ** 2 + (lost / n - x.low) ** 2)
-    return (won - lost) / n - below, (won - lost) / n + above
-
-
 @given(st.integers(0, FEW - 1), st.integers(0, FEW - 1), st.integers(60, 900))
 @settings(max_examples=60)
 def test_where_few_differ_the_limits_are_exact(won, lost, n):
     found = change(Paired(won, lost, n))
     assert found.value == (won - lost) / n
     if won + lost < FEW:
-        assert (found.low, found.high) == pytest.approx(_exact(won, lost, n), abs=1e-9)
+        assert (found.low, found.high) == pytest.approx(exact_change(won, lost, n), abs=1e-9)
     else:
         assert found.high - found.value == pytest.approx(found.value - found.low)
 

@@ -11,8 +11,8 @@ import pytest
 from helpers import random_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive import exact_change
 from scipy.stats import binomtest
-from test_intervals import _exact
 
 from stages.allpairs import rules
 from stages.cascade import Cascade, decide
@@ -136,7 +136,7 @@ def _searched(naming, testing, costs, question, method="other-split"):
 def _lower(won, lost, n, level):
     """The lower limit of a paired difference, by plain formulas."""
     if won + lost < 30:
-        return _exact(won, lost, n, level)[0]
+        return exact_change(won, lost, n, level)[0]
     from statistics import NormalDist
 
     mean = (won - lost) / n

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from running import cascade
 from scipy.stats import kendalltau, spearmanr
-from test_rules import MODELS, make
+from three_models import MODELS, make
 
 from stages.heterogeneity import METRICS
 from stages.predicting import summary

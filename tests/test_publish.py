@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from helpers import make_cache, tied_logits, write_logits, write_samples
+from hugging_face import hugging_face
 from running import ROOT, cascade
 from scipy.special import softmax
 from sealing import sealed
 from sklearn.metrics import accuracy_score
-from test_ecosystem import hugging_face
 
 import cache
 from cache import Store

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from few_digits import N, counting, few_digits, run
 from running import DIGITS, logits_of, manifest_of
-from test_extract import N, counting, few_digits, run
 
 from cache import InputError, Store, find, read_table
 
