@@ -31,6 +31,7 @@ MODELS = ("small", "large", "other")
 PAIR = ("-m1", "small", "-m2", "large", "--dataset", "toy")
 COPIES = """
 from stages.scores import ScoreFunction
+from stages.softmax import scores_of
 
 CALLS = []
 

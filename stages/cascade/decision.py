@@ -39,7 +39,8 @@ def run_stages(
         taken = going
         if postcheck:
             taken = going & takes_b(score, surest, own, postcheck)
-            answered = np.maximum(answered, np.int8(j) * taken.view(np.int8))
+            ours = taken.view(np.int8)
+            answered = ours if j == 1 else np.maximum(answered, np.int8(j) * ours)
             surest = np.where(taken, own, surest) if j < len(rules) else surest
         prediction = np.where(taken, fresh, prediction)
         stage += going
@@ -61,16 +62,16 @@ class Scored(Protocol):
 
 def decide(scores: Scored, cascade: Cascade) -> Outcome:
     """Decide every image by the rule, model by model, from what is known of all of them."""
-    models = [scores.index(model) for model in cascade.models]
-    n, predictions = len(scores.labels), scores.predictions
-    sure = [
-        scores.score(stage.score, m) if stage.score else np.full(n, np.nan)
-        for stage, m in zip(cascade.stages, models, strict=True)
-    ]
-    rules = [(named(str(stage.score)), stage.limit) for stage in cascade.stages if stage.limit]
+    n, predictions, sure, rules = len(scores.labels), [], [], []
+    for each in cascade.stages:
+        m = scores.index(each.model)
+        predictions.append(scores.predictions[m])
+        sure.append(scores.score(each.score, m) if each.score else np.full(n, np.nan))
+        if each.score and each.limit:
+            rules.append((named(each.score), each.limit))
 
     def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return predictions[models[j]], sure[j]
+        return predictions[j], sure[j]
 
     stage, answered, prediction = run_stages(n, answers, rules, cascade.postcheck)
     return Outcome(stage, answered, prediction, sure, prediction == scores.labels)
