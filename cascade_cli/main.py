@@ -57,7 +57,7 @@ TABLE = {
     "margin": Entry("margin", DECIDE, "Count the images that lie within the noise of λ."),
     "compare": Entry("compare", DECIDE, "Which cascade is best on each device."),
     "export": Entry(
-        "export", DEPLOY, "Write a cascade to deploy, one wide table, or a copy to publish."
+        "export", DEPLOY, "Write a cascade to deploy, one wide table, a copy to publish."
     ),
     "check": Entry("check", DEPLOY, "Exit 3 where accuracy or cost is worse than promised."),
     "live": Entry("live", DEPLOY, "Answer every image for real, time it."),

@@ -14,7 +14,7 @@ from running import DIGITS, cascade  # noqa: E402
 from virtual_time import Clock  # noqa: E402
 
 from cache import Store, find, read_table  # noqa: E402
-from stages import energy, profile, serving  # noqa: E402
+from stages import energy, serving  # noqa: E402
 from stages.cascade import Cascade  # noqa: E402
 from stages.datasets import open_split  # noqa: E402
 from stages.energy import NoMeter, open_meters  # noqa: E402
@@ -202,7 +202,9 @@ NO_SENSOR = "no energy sensor: run `cascade doctor`"
 @pytest.fixture
 def blind(monkeypatch):
     """No sensor, whatever this machine has."""
-    monkeypatch.setattr(energy, "open_meters", lambda *args, **more: [NoMeter("a test")])
+    monkeypatch.setattr(
+        "cascade_cli.inputs.live_run.open_meters", lambda *args, **more: [NoMeter("a test")]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +267,10 @@ def test_every_command_works_without_a_sensor(root, blind, one_thread, monkeypat
 
 def test_a_hosts_joules_are_not_given_for_a_gpus(root, monkeypatch, one_thread):
     """The GPU has no sensor, the host has."""
-    monkeypatch.setattr(energy, "open_meters", lambda *args: [NoMeter("no NVML"), Host()])
-    monkeypatch.setattr(profile, "window_s", lambda *args, **more: 0.02)
+    monkeypatch.setattr(
+        "cascade_cli.inputs.live_run.open_meters", lambda *args: [NoMeter("no NVML"), Host()]
+    )
+    monkeypatch.setattr("cascade_cli.inputs.live_run.window_s", lambda *args, **more: 0.02)
     monkeypatch.setattr(energy.windows, "SETTLE_S", 0.0)
     found = live(root, "--no-alone", "--json").json
     assert found["energy_j_per_request"] is None
@@ -284,8 +288,8 @@ def test_a_sensor_that_fails_is_not_called_absent(root, monkeypatch, one_thread)
         def finish(self, state, start_ns, end_ns):
             return Measured(None, reason="the counter went back")
 
-    monkeypatch.setattr(energy, "open_meters", lambda *args: [Failing()])
-    monkeypatch.setattr(profile, "window_s", lambda *args, **more: 0.01)
+    monkeypatch.setattr("cascade_cli.inputs.live_run.open_meters", lambda *args: [Failing()])
+    monkeypatch.setattr("cascade_cli.inputs.live_run.window_s", lambda *args, **more: 0.01)
     monkeypatch.setattr(energy.windows, "SETTLE_S", 0.0)
     shown = live(root, "--no-alone").out
     assert "energy     unknown: the counter went back" in shown

@@ -19,7 +19,7 @@ from virtual_time import Clock  # noqa: E402
 
 from cache import InputError, Store, find  # noqa: E402
 from cache.schema import COSTS  # noqa: E402
-from stages import costs, energy, profile  # noqa: E402
+from stages import costs, profile  # noqa: E402
 from stages.energy import NoMeter, open_meters  # noqa: E402
 from stages.energy.meter import Measured as Joules  # noqa: E402
 from stages.energy.meter import Meter, Sensor  # noqa: E402
@@ -312,7 +312,9 @@ PAIR = ",".join(DIGITS[:2])
 @pytest.fixture
 def blind(monkeypatch):
     """No sensor, whatever this machine has."""
-    monkeypatch.setattr(energy, "open_meters", lambda *args, **more: [NoMeter("a test")])
+    monkeypatch.setattr(
+        "cascade_cli.inputs.profiling.open_meters", lambda *args, **more: [NoMeter("a test")]
+    )
 
 
 def stored(root, models, dataset="digits"):
