@@ -14,10 +14,10 @@ import cache
 from benchmarks import original
 from benchmarks.original import Scored
 from cache import Manifest, Partition, Store
-from stages import score
-from stages.fitting import FitPlan
-from stages.score import ScoreSet
-from stages.threshold import Pair, Question, Row, operating_points
+from stages import scores
+from stages.scores import ScoreSet
+from stages.threshold import FitPlan, ThresholdQuestion, operating_points
+from stages.threshold.stage import Pair, Row
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 IMAGES, WEIGHTS = SHARED / "cifar10", SHARED / "weights" / "cifar10"
@@ -33,7 +33,7 @@ class Split:
 
     @classmethod
     def of(cls, store: Store, dataset: str, name: str) -> Split:
-        ours = score.load(store, dataset, name)
+        ours = scores.load(store, dataset, name)
         logits = (logits_of(store, ours, model) for model in range(len(ours.models)))
         return cls(ours, tuple(logits))
 
@@ -56,7 +56,9 @@ def extracted(root: str) -> str:
 def exact(ours: ScoreSet, pairs: list[Pair], grid: int | None = None) -> list[Row]:
     """As `cascade threshold` finds it, on the images it reports, as the original does."""
     plan = FitPlan("same-split", ours.split, ours, ())
-    return list(operating_points(ours, plan, pairs, Question(objectives=("best",), grid=grid)))
+    return list(
+        operating_points(ours, plan, pairs, ThresholdQuestion(objectives=("best",), grid=grid))
+    )
 
 
 def pair_of(ours: ScoreSet) -> Pair:

@@ -42,7 +42,7 @@ from stages import costs
 from stages.cascade import Cascade, decide
 from stages.hashes import hash_of
 from stages.heterogeneity import matrix
-from stages.softmax import scores_of
+from stages.scores import scores_of
 from stages.threshold import all_pairs
 
 ROUNDS = 3

@@ -26,13 +26,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from benchmarks.populations import IMAGENET, Population, real, score_set
-from stages.allpairs import rules
-from stages.bounds import BOUNDS
 from stages.cascade import decide
 from stages.certify import Limits
-from stages.found import Space
-from stages.guarantee import Promise, Shortlist
-from stages.score import ScoreSet
+from stages.certify.bounds import BOUNDS
+from stages.scores import ScoreSet
+from stages.search import Promise, Space, rules
+from stages.search.guarantee import Shortlist
 
 # About how many billions of multiply-adds an image takes.
 CIFAR10 = {

@@ -10,8 +10,9 @@ import numpy as np
 from benchmarks import original, vectorised
 from benchmarks.against_data import Split, exact, pair_of
 from benchmarks.original import NAMES, Point
-from stages.softmax import scores_of
-from stages.threshold import Pair, Row, all_pairs
+from stages.scores import scores_of
+from stages.threshold import all_pairs
+from stages.threshold.stage import Pair, Row
 
 SURE = np.array([[200, 0, 0]], np.float32)  # e⁻²⁰⁰ is 0 in float32
 

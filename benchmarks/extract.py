@@ -34,10 +34,9 @@ import torch
 from cache import Store
 from stages import extract
 from stages.datasets import Source, open_split
-from stages.inference import Runner, open_device, synchroniser
 from stages.models import Chosen, ModelSpec, Weights, get, instantiate, load
-from stages.prefetch import default_workers, prefetch
-from stages.variants import View
+from stages.parallel import default_workers, prefetch
+from stages.runtimes import Runner, View, open_device, synchroniser
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")

@@ -63,7 +63,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
     _require_gpu(args.device)
     from benchmarks import gpu_run
     from stages.energy import open_meters
-    from stages.inference import open_device
+    from stages.runtimes import open_device
 
     begun = time.perf_counter()
     device = open_device(args.device)

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from stages.cascade import Cascade, decide
-from stages.costs import Prices, known
-from stages.energy.windows import Figure, per_image
-from stages.pricing import Bill, Pricer
-from stages.score import ScoreSet
-from stages.serving import Served
+from stages.costs import Pricer, Prices, known
+from stages.costs.pricing import Bill
+from stages.energy import EnergyFigure, per_image
+from stages.live import Served
+from stages.scores import ScoreSet
 
 Row = dict[str, Any]
 GROSS, ABOVE = "energy_j", "energy_above_idle_j"
 # Per request, with the kind of cost that predicts it.
 QUANTITIES = {"latency_ms": "latency", GROSS: "joules", ABOVE: "joules"}
 POINTS, RELATIVE, WORSE, EFFICIENCY = 2.0, 0.08, 0.02, 0.9
-_UNKNOWN = Figure(None, None, None)
+_UNKNOWN = EnergyFigure(None, None, None)
 
 
 def priced(rows: Mapping[str, Sequence[Row]], device: str, runtime: str) -> dict[str, Prices]:
@@ -71,7 +71,7 @@ def rows(
             pricer = Pricer(scores, prices[quantity], size) if quantity in prices else None
             row[quantity] = beside(
                 None if pricer is None else _bills(pricer, one, escalated),
-                (Figure(**cost[quantity]), Figure(**reference[quantity])),
+                (EnergyFigure(**cost[quantity]), EnergyFigure(**reference[quantity])),
             )
         found.append(row | {key: cost[key] for key in ("host_energy_j", "warnings", "reason")})
     return found
@@ -93,7 +93,7 @@ def measured(served: Served) -> Row:
     own = energy[0] if energy else {"energy": _UNKNOWN, "energy_above_idle": _UNKNOWN}
     readings = meters[0] if meters else ()
     return {
-        "latency_ms": vars(Figure(served.ms_per_request, None, None)),
+        "latency_ms": vars(EnergyFigure(served.ms_per_request, None, None)),
         GROSS: vars(own["energy"]),
         ABOVE: vars(own["energy_above_idle"]),
         "host_energy_j": [vars(each["energy"]) for each in energy[1:]],
@@ -103,7 +103,7 @@ def measured(served: Served) -> Row:
     }
 
 
-def beside(bills: tuple[Bill, Bill] | None, figures: tuple[Figure, Figure]) -> Row:
+def beside(bills: tuple[Bill, Bill] | None, figures: tuple[EnergyFigure, EnergyFigure]) -> Row:
     """A cascade and the second model alone, predicted (bills) and measured (figures).
 
     `difference` is predicted over measured − 1, `saving_points` predicted minus measured saving,
@@ -122,22 +122,22 @@ def beside(bills: tuple[Bill, Bill] | None, figures: tuple[Figure, Figure]) -> R
     return row
 
 
-def saving(cost: Figure, reference: Figure) -> Figure:
+def saving(cost: EnergyFigure, reference: EnergyFigure) -> EnergyFigure:
     """The share of the reference that is saved; the relative errors of both add in quadrature."""
     if not cost.value or not reference.value:
         return _UNKNOWN
     ratio = cost.value / reference.value
     if cost.low is None or reference.low is None:
-        return Figure(1 - ratio, None, None)
+        return EnergyFigure(1 - ratio, None, None)
     half = ratio * hypot(*((each.value - each.low) / each.value for each in (cost, reference)))
-    return Figure(1 - ratio, 1 - ratio - half, 1 - ratio + half)
+    return EnergyFigure(1 - ratio, 1 - ratio - half, 1 - ratio + half)
 
 
-def _figure(found: Any) -> Figure:
-    return Figure(found.value, found.low, found.high)
+def _figure(found: Any) -> EnergyFigure:
+    return EnergyFigure(found.value, found.low, found.high)
 
 
-def _flat(figures: Mapping[str, Figure]) -> Row:
+def _flat(figures: Mapping[str, EnergyFigure]) -> Row:
     value, saved = figures["value"], figures["saving"]
     return vars(value) | {f"saving_{key}": each for key, each in vars(saved).items()}
 

@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import extract as extraction
-from benchmarks import gpu_compare
-from cache.provenance import now, versions
-from stages import profile
+from benchmarks import extract as extraction, gpu_compare
+from cache import now, versions
 from stages.cascade import Cascade
+from stages.costs import profiling
 from stages.datasets import Source, open_split
-from stages.energy import Idle, Meter
-from stages.energy.windows import idle_of
-from stages.inference import Pictures, Runner, device_name, processor, runtime_name, synchroniser
-from stages.live import first
+from stages.energy import Idle, Meter, idle_of
+from stages.live import LiveCascade, Served, first, serve_all
 from stages.models import Chosen, find, get, load
 from stages.models.weights import locate
-from stages.score import ScoreSet
-from stages.serving import LiveCascade, Served, serve_all
+from stages.runtimes import Pictures, Runner, device_name, runtime_name, synchroniser
+from stages.runtimes.torch_engine import processor
+from stages.scores import ScoreSet
 
 # Two that are small for most devices, then two that are large: every pair of them is a cascade.
 SMALL, LARGE = ("resnet20", "vgg11_bn"), ("resnet56", "vgg19_bn")
@@ -142,7 +140,7 @@ def window_s(plan: Plan, sighted: Sequence[Meter]) -> float:
     each = models * plan.windows + (models + cascades) * plan.blocks
     share = plan.budget_s / (each * len(plan.batch_sizes)) - BESIDE_S
     tick_s = max((meter.sensor.tick_s or 0.0 for meter in sighted), default=0.0)
-    return max(plan.least_s, 1.05 * profile.MIN_TICKS * tick_s, min(LONGEST_S, share))
+    return max(plan.least_s, 1.05 * profiling.MIN_TICKS * tick_s, min(LONGEST_S, share))
 
 
 def score_set(source: Source, runners: dict[str, Runner], n: int) -> ScoreSet:
@@ -194,14 +192,14 @@ def _profiled(
 ) -> dict[str, list[dict[str, Any]]]:
     shape = (3, 32, 32)
     subjects = [
-        profile.Subject(one.name, runners[one.name], shape, one.spec.macs, one.spec.parameters)
+        profiling.Subject(one.name, runners[one.name], shape, one.spec.macs, one.spec.parameters)
         for one in chosen
     ]
-    return profile.run(
+    return profiling.profile_models(
         subjects,
         meters,
         plan.batch_sizes,
-        quick=plan.windows < profile.WINDOWS,
+        quick=plan.windows < profiling.WINDOWS,
         plan=(plan.windows, seconds),
         idle=idle,
     )
@@ -284,8 +282,8 @@ def _versions() -> dict[str, str | None]:
 
 
 def _settings(plan: Plan, seconds: float, sources: Sequence[Source]) -> dict[str, Any]:
-    rule = f"{profile.SENSOR_WINDOW_S:g} s and {profile.WINDOWS} windows"
-    kept = seconds >= profile.SENSOR_WINDOW_S and plan.windows >= profile.WINDOWS
+    rule = f"{profiling.SENSOR_WINDOW_S:g} s and {profiling.WINDOWS} windows"
+    kept = seconds >= profiling.SENSOR_WINDOW_S and plan.windows >= profiling.WINDOWS
     return asdict(plan) | {
         "window_s": seconds,
         "window_rule": f"{'as' if kept else 'below'} the rule of {rule}",

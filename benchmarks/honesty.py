@@ -22,16 +22,13 @@ import numpy as np
 
 from benchmarks.populations import IMAGENET, Population, real, score_set
 from cache import InputError
-from stages.allpairs import rules
 from stages.cascade import Cascade, decide
-from stages.costs import Curve, Prices
-from stages.fitting import FitPlan
-from stages.found import Space
-from stages.pricing import Pricer
-from stages.questions import ACCURACY, BEST, COST, Question
-from stages.search import Search
+from stages.costs import Pricer, Prices
+from stages.costs.table import Curve
+from stages.search import ACCURACY, BEST, COST, MEETS, MISSES, Question, Search, Space, rules
+from stages.search.verdict import WORTH, Verdict
 from stages.statistics import Paired, change
-from stages.verdict import MEETS, MISSES, WORTH, Verdict
+from stages.threshold import FitPlan
 
 SPACE = Space(tuple(rules(("maxp", "difference"))))
 MARGIN = 0.01

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stages.cascade import MemoryPolicy, remember
-from stages.stream import make
+from stages.simulate import make
 
 REQUESTS = 1_000_000
 

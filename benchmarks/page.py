@@ -22,10 +22,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from cache import Manifest, Partition, Store
 from stages import report
-from stages.costs import some_macs
-from stages.fitting import FitPlan
-from stages.pricing import Pricer
-from stages.score import ScoreSet
+from stages.costs import Pricer, some_macs
+from stages.scores import ScoreSet
+from stages.threshold import FitPlan
 
 MODELS, IMAGES, CLASSES, TIMES = 40, 50_000, 1_000, 25
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")

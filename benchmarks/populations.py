@@ -10,7 +10,7 @@ import numpy as np
 
 from cache import Manifest, Partition
 from stages.cascade import Cascade, Outcome
-from stages.score import ScoreSet
+from stages.scores import ScoreSet
 
 # What real models answered; see there for where it is from.
 OUTPUTS = Path(__file__).parents[2] / "shared" / "data" / "outputs"

@@ -22,17 +22,16 @@ import numpy as np
 import torch
 
 from stages.cascade import Cascade, decide
-from stages.costs import choose as choose_costs
+from stages.costs import Pricer, Subject, choose as choose_costs, profile_models
+from stages.costs.profiling import BATCH_SIZES
 from stages.datasets import open_split
 from stages.energy import NoMeter
-from stages.inference import Runner
+from stages.live import LiveCascade, serve_all
 from stages.models import choose, load
-from stages.pricing import Pricer
-from stages.profile import BATCH_SIZES, Subject, run
-from stages.score import ScoreSet
-from stages.serving import LiveCascade, serve_all
-from stages.softmax import scores_of
-from stages.stream import IDENTITY, Stream, requested, shown
+from stages.runtimes import Runner
+from stages.scores import ScoreSet, scores_of
+from stages.simulate import Stream, requested, shown
+from stages.simulate.stream import IDENTITY
 
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
 WEIGHTS = IMAGES.parent / "weights" / "cifar10"
@@ -99,7 +98,7 @@ class _Case:
         at = np.arange(i * self.each, (i + 1) * self.each)
         part = Stream(at, np.zeros(len(at), np.int8))
         sizes = [each for each in BATCH_SIZES if each <= size]
-        rows = run(self.subjects, [NoMeter("not asked for")], sizes)
+        rows = profile_models(self.subjects, [NoMeter("not asked for")], sizes)
         found = choose_costs(rows, {}, MODELS, "latency")
         if found is None:
             raise RuntimeError("the profile has no latency")

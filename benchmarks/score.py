@@ -23,10 +23,18 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.peak import peak_mib
-from cache import Partition, PartitionWriter, Store, load, write_partition
-from cache.schema import PART_ROWS, logits_schema, samples_table
-from stages.score import score_table
-from stages.softmax import scores_of
+from cache import (
+    PART_ROWS,
+    Partition,
+    PartitionWriter,
+    Store,
+    load,
+    logits_schema,
+    samples_table,
+    write_partition,
+)
+from stages.scores import scores_of
+from stages.scores.table import score_table
 
 CHUNK = 1 << 15
 CLASSES = 1000

@@ -20,18 +20,16 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.peak import peak_mib
-from cache import Partition, Store, write_partition
-from cache.schema import logits_schema, samples_table
-from stages.allpairs import frontier, rules
+from cache import Partition, Store, logits_schema, samples_table, write_partition
 from stages.cascade import gains
-from stages.crossfit_search import cross_fitted
-from stages.found import Found, Space, find
-from stages.path import matching, path
-from stages.questions import BEST, Question
-from stages.resampled import Resampling
-from stages.score import ScoreSet
-from stages.softmax import SCORES, scores_of
-from stages.spending import ExpectedCosts
+from stages.costs import ExpectedCosts
+from stages.scores import SCORES, ScoreSet, scores_of
+from stages.search import BEST, Question, Space, rules
+from stages.search.candidates import Found, find
+from stages.search.crossfit import cross_fitted
+from stages.search.pairs import frontier
+from stages.search.resampling import Resampling
+from stages.search.testing_order import matching, path
 from stages.statistics import procedure
 
 CLASSES = 10

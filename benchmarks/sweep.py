@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stages.cascade import OBJECTIVES, Ordering, fit, gains
-from stages.softmax import SCORES, scores_of
+from stages.scores import SCORES, scores_of
 
 MODELS, IMAGES, CLASSES, GRID = 19, 10_000, 10, 2_000
 NAMES = ("maxp", "difference", "entropy")

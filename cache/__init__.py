@@ -1,34 +1,12 @@
-"""The Parquet contract: schemas, paths, atomic writes, provenance, readers, errors."""
+"""The Parquet contract: where tables lie, how they are written whole, and what made them.
 
-from cache.errors import InputError
-from cache.locks import BusyError, lock, lock_all
-from cache.manifest import Manifest, Part, find, load
-from cache.partition import Partition
-from cache.parts import PartWriter, intact
-from cache.reader import iter_logits, iter_parts, read_table, same_images
-from cache.store import Store
-from cache.writer import MissingPartsError, PartitionWriter, restate, sound, write_partition
+In: a folder or URI. Out: partitions that are complete or not there, with their provenance.
 
-__all__ = [
-    "BusyError",
-    "InputError",
-    "Manifest",
-    "MissingPartsError",
-    "Part",
-    "PartWriter",
-    "Partition",
-    "PartitionWriter",
-    "Store",
-    "find",
-    "intact",
-    "iter_logits",
-    "iter_parts",
-    "load",
-    "lock",
-    "lock_all",
-    "read_table",
-    "restate",
-    "same_images",
-    "sound",
-    "write_partition",
-]
+>>> from cache import Partition
+>>> Partition.of("samples", dataset="digits", split="test").path
+'samples/dataset=digits/split=test'
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cache.errors import InputError
 from cache.provenance import differences
-from cache.store import Store
+from cache.storage import InputError, Store
 
 MARKER = "UNFINISHED.json"
 _FEW = 3
@@ -19,11 +18,11 @@ _FEW = 3
 Request = dict[str, Any]
 
 
-def write(store: Store, request: Request) -> None:
+def write_marker(store: Store, request: Request) -> None:
     store.write(MARKER, json.dumps(request, indent=1, ensure_ascii=False).encode())
 
 
-def read(store: Store) -> Request | None:
+def read_marker(store: Store) -> Request | None:
     """What the unfinished copy is to hold; None where there is no marker, {} where it is damaged.
 
     `dataset`, `tier`, `splits`, `models` are there, `sources` (a digest of each), and whatever else
@@ -31,7 +30,7 @@ def read(store: Store) -> Request | None:
     """
     try:
         found = json.loads(store.read(MARKER).to_pybytes())
-        describe(found), dict(found["sources"])
+        describe_marker(found), dict(found["sources"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -39,16 +38,16 @@ def read(store: Store) -> Request | None:
     return dict(found)
 
 
-def remove(store: Store) -> None:
+def remove_marker(store: Store) -> None:
     store.delete(MARKER)
 
 
-def check(store: Store, request: Request) -> None:
+def check_marker(store: Store, request: Request) -> None:
     """InputError where the unfinished copy there, if any, is of another request."""
-    there = read(store)
+    there = read_marker(store)
     if there is None or there == json.loads(json.dumps(request)):
         return
-    what = f"{store.root} holds an unfinished copy{describe(there)}"
+    what = f"{store.root} holds an unfinished copy{describe_marker(there)}"
     if not there:
         raise InputError(f"{what}, and its marker is damaged: remove it or give a new folder")
     if asked := differences(*(one | {"sources": None} for one in (there, request))):
@@ -64,7 +63,7 @@ def check(store: Store, request: Request) -> None:
     )
 
 
-def describe(request: Request) -> str:
+def describe_marker(request: Request) -> str:
     """` of digits (tier scores, splits test, val, models a, b)`; nothing of a damaged marker."""
     if not request:
         return ""

@@ -7,13 +7,12 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cache.errors import InputError
 from cache.partition import Partition, path_segments
 from cache.provenance import digest
 from cache.schema import READABLE, SCHEMA_VERSION
-from cache.store import Store
+from cache.storage import InputError, Store
 
-FOLDER = "_manifests"
+MANIFESTS = "_manifests"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Manifest:
 
 
 def manifest_path(partition: Partition) -> str:
-    return f"{FOLDER}/{partition.path}.json"
+    return f"{MANIFESTS}/{partition.path}.json"
 
 
 def exists(store: Store, partition: Partition) -> bool:
@@ -112,7 +111,7 @@ def load(store: Store, partition: Partition) -> Manifest | None:
 
 def find(store: Store, table: str, *leading: str) -> list[Manifest]:
     """All complete partitions of a table whose first keys have these values, sorted by path."""
-    folder = "/".join([FOLDER, table, *path_segments(table, leading)])
+    folder = "/".join([MANIFESTS, table, *path_segments(table, leading)])
     paths = [path for path in store.files(folder) if path.endswith(".json")]
     found = store.each(lambda path: load_path(store, path), paths)
     return [manifest for manifest in found if manifest is not None]
@@ -168,7 +167,7 @@ def _parsed(body: dict[str, Any], path: str) -> Manifest:
     """A manifest from its JSON; ValueError, KeyError or TypeError where it cannot be right."""
     if body.pop("sha256", None) != digest(body):
         raise ValueError("it does not have its own SHA-256")
-    partition = Partition.parse(path[len(FOLDER) + 1 : -len(".json")])
+    partition = Partition.parse(path[len(MANIFESTS) + 1 : -len(".json")])
     if (body["table"], body["keys"]) != (partition.table, partition.keys):
         raise ValueError(f"it lies at the place of {partition}")
     parts = tuple(part_from(part) for part in body["parts"])

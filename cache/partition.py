@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from cache.errors import InputError, one_of
+from cache.storage import InputError, one_of
 
 _LONGEST = 200  # percent-encoded, so that `key=value` stays below a file system's 255 bytes
 _MODEL_KEYS = ("dataset", "split", "variant", "runtime", "model")
@@ -65,7 +65,7 @@ class Partition:
 
     @property
     def guard(self) -> str:
-        """The name whose lock covers it (cache.locks): timings are written with their logits."""
+        """The name whose lock covers it (cache.locks.locking): timings are written with their logits."""
         table = "logits" if self.table == "timings" else self.table
         return Partition(table, self.values).path
 

@@ -15,7 +15,7 @@ from cache.partition import Partition
 from cache.provenance import digest
 from cache.receipts import Receipt
 from cache.schema import write_options
-from cache.store import Store
+from cache.storage import Store
 
 
 class PartWriter:
@@ -48,7 +48,7 @@ class PartWriter:
         return part
 
     def _write_receipt(self, part: Part) -> None:
-        receipts.write(self.store, self.partition, Receipt(part, self.made))
+        receipts.write_receipt(self.store, self.partition, Receipt(part, self.made))
 
     def _encode(self, index: int, table: pa.Table) -> pa.Buffer:
         """The part as Parquet bytes, one row group, checked before anyone can see it."""

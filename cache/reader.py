@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache.errors import InputError
 from cache.manifest import Manifest, Part, load
 from cache.schema import completed
-from cache.store import Store
+from cache.storage import InputError, Store
 
 
 def read_part(

@@ -14,9 +14,9 @@ from typing import Any
 from cache.manifest import Part, part_from
 from cache.partition import Partition
 from cache.provenance import digest
-from cache.store import Store
+from cache.storage import Store
 
-FOLDER = ".tmp/receipts"
+RECEIPTS = ".tmp/receipts"
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Receipt:
         return json.dumps({**body, "token": digest(body)})
 
 
-def folder_of(partition: Partition) -> str:
-    return f"{FOLDER}/{partition.path}"
+def receipts_folder(partition: Partition) -> str:
+    return f"{RECEIPTS}/{partition.path}"
 
 
-def path_of(partition: Partition, part: Part) -> str:
-    return f"{folder_of(partition)}/{part.name}.json"
+def receipt_path(partition: Partition, part: Part) -> str:
+    return f"{receipts_folder(partition)}/{part.name}.json"
 
 
-def write(store: Store, partition: Partition, receipt: Receipt) -> None:
-    store.write(path_of(partition, receipt.part), receipt.to_json().encode())
+def write_receipt(store: Store, partition: Partition, receipt: Receipt) -> None:
+    store.write(receipt_path(partition, receipt.part), receipt.to_json().encode())
 
 
-def read(store: Store, path: str) -> Receipt | None:
+def read_receipt(store: Store, path: str) -> Receipt | None:
     """None where it is damaged, or gone because another process has finished the partition."""
     try:
         body: dict[str, Any] = json.loads(store.read(path).to_pybytes())
@@ -57,7 +57,9 @@ def read(store: Store, path: str) -> Receipt | None:
         return None
 
 
-def read_all(store: Store, partition: Partition) -> list[Receipt]:
+def read_receipts(store: Store, partition: Partition) -> list[Receipt]:
     """The sound receipts of an unfinished partition, by part."""
-    found = store.each(lambda path: read(store, path), store.files(folder_of(partition)))
+    found = store.each(
+        lambda path: read_receipt(store, path), store.files(receipts_folder(partition))
+    )
     return [receipt for receipt in found if receipt is not None]

@@ -14,15 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from cache import manifest as manifests
-from cache import receipts
-from cache.errors import InputError
+from cache import manifest as manifests, receipts
 from cache.locks import lock
 from cache.manifest import DamagedManifestError, Manifest, Part, part_index
 from cache.partition import Partition
 from cache.parts import PartWriter, intact, part_intact
 from cache.provenance import differences
-from cache.store import Store
+from cache.storage import InputError, Store
 
 
 class MissingPartsError(InputError):
@@ -41,7 +39,7 @@ class PartitionWriter(PartWriter):
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
 
     Several processes may write one partition, each its own parts, where one lock on the partition
-    covers them all (cache.locks): `refresh` and `missing` tell what the others have written, and
+    covers them all (cache.locks.locking): `refresh` and `missing` tell what the others have written, and
     each may `finish`.
 
     `identity` must equal that of a complete partition for it to be kept (InputError otherwise,
@@ -111,7 +109,7 @@ class PartitionWriter(PartWriter):
             self.store.delete(path)
         self.complete = Manifest(self.partition, parts, self.identity, self.provenance)
         manifests.publish(self.store, self.complete)
-        for path in self.store.files(receipts.folder_of(self.partition)):
+        for path in self.store.files(receipts.receipts_folder(self.partition)):
             self.store.delete(path)
         return self.complete
 
@@ -166,7 +164,7 @@ class PartitionWriter(PartWriter):
     def _resumable(self, known: dict[int, Part]) -> dict[int, Part]:
         """Parts with a receipt of the same making and their very bytes; `known` ones had them."""
         done = {}
-        for receipt in receipts.read_all(self.store, self.partition):
+        for receipt in receipts.read_receipts(self.store, self.partition):
             part, index = receipt.part, part_index(receipt.part.name)
             if receipt.made != self.made:
                 continue

@@ -19,7 +19,7 @@ from cascade_cli.entry import INTERRUPTED
 from cascade_cli.inputs.settings_place import any_settings, file_in_force
 from cascade_cli.show.streams import guarded
 from cascade_cli.show.text import say
-from stages.visible_text import visible
+from stages.notices import visible
 
 READER_LEFT = 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
@@ -124,7 +124,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from cache.provenance import versions  # pyarrow, which --help need not wait for
+        from cache import versions  # pyarrow, which --help need not wait for
 
         print(versions()["cascade-cli"] or "unknown: cascade-cli is not installed")
         raise typer.Exit
@@ -185,7 +185,7 @@ def _defaults() -> dict[str, Any] | None:
     command = words[0] if words and words[0] in TABLE else ""
     if not any_settings() or not (command or file_in_force()):
         return None
-    from cache.errors import InputError  # pyarrow comes with it, and is not always needed
+    from cache import InputError  # pyarrow comes with it, and is not always needed
     from cascade_cli.inputs.settings import default_map  # likewise
 
     try:
@@ -223,7 +223,7 @@ def _users_fault(error: Exception) -> str | None:
     """The one line for an error in the request or its input; None for a fault of ours."""
     from typer.exceptions import Abort, TyperException
 
-    from cache.errors import InputError  # pyarrow, which --help need not wait for
+    from cache import InputError  # pyarrow, which --help need not wait for
 
     if isinstance(error, InputError):
         return " ".join(str(error).split())

@@ -16,7 +16,7 @@ from numbers import Integral, Real
 from types import SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from cache.errors import InputError
+from cache import InputError
 
 MODELS = "cascade.models"
 DATASETS = "cascade.datasets"
@@ -67,10 +67,10 @@ class Extras:
 
     def listed(self) -> Mapping[Any, Added]:
         """The items, for a list of all there is; each fault is told once, on stderr."""
-        from stages.telling import once
+        from stages.notices import tell_once
 
         for fault in self.faults:
-            once(str(fault))
+            tell_once(str(fault))
         return self.items
 
     def check(self) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 import cache
-from cache import Manifest, Partition, Store
-from cache.provenance import digest, now, versions
-from stages.read_only import kept
-from stages.score import ScoreSet
+from cache import Manifest, Partition, Store, digest, now, versions
+from stages.notices import kept_if_writable
+from stages.scores import ScoreSet
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
@@ -76,7 +75,9 @@ def save(
     # What the folders' names say is no column of the file too: pandas would refuse both.
     table = table.drop_columns([name for name in table.column_names if name in partition.keys])
     about = {"made": now()}
-    return kept(store, lambda: cache.write_partition(store, partition, table, identity, about))
+    return kept_if_writable(
+        store, lambda: cache.write_partition(store, partition, table, identity, about)
+    )
 
 
 def tidy(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,17 +17,9 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from helpers import logits_table, logits_writer  # noqa: E402
 
-import cache.claims  # noqa: E402
-import cache.locks  # noqa: E402
-from cache import (  # noqa: E402
-    BusyError,
-    MissingPartsError,
-    Partition,
-    Store,
-    lock,
-    read_table,
-    write_partition,
-)
+import cache.locks.locking  # noqa: E402
+import cache.locks.object_store  # noqa: E402
+from cache import BusyError, MissingPartsError, Partition, Store, lock, read_table, write_partition  # noqa: E402
 
 ROWS, PARTS = 20, 6
 LABELS = np.arange(ROWS * PARTS) % 4
@@ -131,11 +123,15 @@ DOINGS = {f.__name__: f for f in (count, hold, ask, replace, watch, shard)}
 
 if __name__ == "__main__":
     if os.environ.get("FLOCK") == "no":
-        cache.locks.fcntl = None
-    cache.claims.STALE_S = float(os.environ.get("STALE", cache.claims.STALE_S))
-    cache.claims.HEARTBEAT_S = float(os.environ.get("HEARTBEAT", cache.claims.HEARTBEAT_S))
+        cache.locks.locking.fcntl = None
+    cache.locks.object_store.STALE_S = float(
+        os.environ.get("STALE", cache.locks.object_store.STALE_S)
+    )
+    cache.locks.object_store.HEARTBEAT_S = float(
+        os.environ.get("HEARTBEAT", cache.locks.object_store.HEARTBEAT_S)
+    )
     if os.environ.get("MACHINE"):
-        import cache.holder
+        import cache.locks.holder
 
-        cache.holder._machine = lambda: os.environ["MACHINE"]
+        cache.locks.holder._machine = lambda: os.environ["MACHINE"]
     DOINGS[sys.argv[1]](*sys.argv[2:])

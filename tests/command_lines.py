@@ -270,7 +270,7 @@ def warm():
 
     import cascade_cli.main  # noqa: F401
     import stages.report
-    import stages.simulate  # noqa: F401
+    import stages.simulate.stage  # noqa: F401
 
     torch.set_num_threads(1)
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
-import cache.files
-import cache.store
+import cache.storage.files
+import cache.storage.store
 
 
 class Disk:
@@ -49,9 +49,9 @@ class Disk:
     def __call__(self):
         with ExitStack() as patches:
             patch = patches.enter_context
-            for module in (cache.store, cache.files):
+            for module in (cache.storage.store, cache.storage.files):
                 patch(mock.patch.object(module, "open", self.open, create=True))
-            patch(mock.patch.object(cache.store, "_open_root", self.root))
+            patch(mock.patch.object(cache.storage.store, "_open_root", self.root))
             for owner, name in _OPERATIONS:
                 patch(mock.patch.object(owner, name, self.wrap(name, getattr(owner, name))))
             yield self
@@ -61,7 +61,7 @@ _OPERATIONS = (
     *((os, name) for name in ("replace", "fsync", "open")),
     *((Path, name) for name in ("mkdir", "unlink")),
 )
-_open_root = cache.store._open_root
+_open_root = cache.storage.store._open_root
 _REQUESTS = ("delete_file", "open_input_file", "get_file_info")
 
 

@@ -26,9 +26,15 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 import torch  # noqa: E402
 from dying import Disk, die  # noqa: E402
 
-from cache import InputError, Store  # noqa: E402
+from cache import (  # noqa: E402
+    InputError,
+    Store,
+)
 from stages import extract  # noqa: E402
-from stages.datasets import ArraySource, open_split  # noqa: E402
+from stages.datasets import (  # noqa: E402
+    ArraySource,
+    open_split,
+)
 from stages.models import choose  # noqa: E402
 
 N, PART, BATCH = 400, 32, 8
@@ -210,7 +216,7 @@ def command(pace, *words):
     after a line on stdin. Says `running` on stderr at the second one.
     """
     from cascade_cli.main import main
-    from stages.inference import Runner
+    from stages.runtimes import Runner
 
     calls, forward = itertools.count(), Runner.logits
 

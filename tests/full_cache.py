@@ -12,10 +12,19 @@ from helpers import (
     write_samples,
 )
 
-from cache import Partition, PartitionWriter, Store, write_partition
-from cache.schema import EXTRA_SCORES, TIMINGS, hashes_schema, logits_schema
-from stages import costs, extra_scores, results, score, stream
-from stages.publish import top10
+from cache import (
+    EXTRA_SCORES,
+    TIMINGS,
+    Partition,
+    PartitionWriter,
+    Store,
+    hashes_schema,
+    logits_schema,
+    write_partition,
+)
+from stages import costs, results, simulate
+from stages.publish.stage import top10
+from stages.scores import load, plugin_scores
 
 N, CLASSES, ROWS = 50, 4, 20
 LABELS = np.arange(N) % CLASSES
@@ -99,7 +108,7 @@ def write_extra_scores(store, scores):
     values = ((p / p.sum(axis=1, keepdims=True)) ** 2).sum(axis=1)
     table = pa.table([np.arange(N), values], schema=EXTRA_SCORES)
     made_by = {"package": "gini", "version": "1.0", "code": None}
-    identity = extra_scores.identity(scores) | {"score": made_by}
+    identity = plugin_scores.identity(scores) | {"score": made_by}
     write_partition(store, partition, table, identity, {"sign": 1})
 
 
@@ -116,9 +125,9 @@ def full_cache(root):
     write_hashes(store)
     write_top10(store)
     costs.merge(store, "toy", RUNTIME, "small", [cost()])
-    found = score.load(store, "toy", "test")
+    found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])
-    stream.save(store, found, stream.make(N, seed=1), {})
+    simulate.save(store, found, simulate.make(N, seed=1), {})
     results.save(store, "threshold", found, {"asked": 1}, [{"model_1": "small", "threshold": 0.5}])
     return store
 

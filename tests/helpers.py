@@ -6,9 +6,16 @@ import numpy as np
 import pyarrow as pa
 
 import cache.fingerprint
-from cache import Manifest, Partition, PartitionWriter, Store, write_partition
-from cache.schema import logits_schema, samples_table
-from stages.score import ScoreSet
+from cache import (
+    Manifest,
+    Partition,
+    PartitionWriter,
+    Store,
+    logits_schema,
+    samples_table,
+    write_partition,
+)
+from stages.scores import ScoreSet
 
 RUNTIME = "torch-fp32-cpu"
 MODELS = ("small", "large", "other")

@@ -8,7 +8,7 @@ from running import png
 
 CODE = """
 from stages.models import ModelSpec
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 SPECS = [
     ModelSpec(

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cache import Store, iter_logits, load
-from cache.partition import Partition
+from cache import Partition, Store, iter_logits, load
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

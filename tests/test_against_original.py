@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import random_scores, score_set, tied_logits
-from naive import all_points, images_of
-from naive import best as naive_best
+from naive import all_points, best as naive_best, images_of
 from running import DIGITS, ROOT, cascade, needs_shared
 
 torch = pytest.importorskip("torch")
@@ -22,9 +21,12 @@ pytest.importorskip("imagehash")
 
 from benchmarks import against_data, against_original, differences, hashing, original, vectorised  # noqa: E402
 from benchmarks.original import NAMES, Scored  # noqa: E402
-from cache import InputError, Store  # noqa: E402
+from cache import (  # noqa: E402
+    InputError,
+    Store,
+)
 from stages.heterogeneity import matrix  # noqa: E402
-from stages.softmax import scores_of  # noqa: E402
+from stages.scores import scores_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(4)

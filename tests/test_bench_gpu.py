@@ -15,8 +15,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from benchmarks import gpu, gpu_compare, gpu_run  # noqa: E402
-from stages.energy import NoMeter  # noqa: E402
-from stages.energy.windows import Figure  # noqa: E402
+from stages.energy import (  # noqa: E402
+    EnergyFigure,
+    NoMeter,
+)
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ("polars", "imagehash", "altair", "typer")
@@ -33,7 +35,8 @@ class Blocker(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 import benchmarks.gpu
 import stages.energy
-from stages.energy.meter import Idle, Measured, Meter, Sensor
+from stages.energy import Idle, Meter, Sensor
+from stages.energy.meter import Measured
 
 class Constant(Meter):
     def begin(self):
@@ -196,10 +199,15 @@ def test_batch_sizes_are_compared_apart():
 
 
 def test_a_savings_interval_adds_relative_errors_in_quadrature():
-    found = gpu_compare.saving(Figure(6.0, 5.82, 6.18), Figure(10.0, 9.6, 10.4))
+    found = gpu_compare.saving(EnergyFigure(6.0, 5.82, 6.18), EnergyFigure(10.0, 9.6, 10.4))
     assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.37, 0.43))
-    assert gpu_compare.saving(Figure(6.0, None, None), Figure(10.0, 9.0, 11.0)).low is None
-    assert gpu_compare.saving(Figure(None, None, None), Figure(10.0, 9.0, 11.0)).value is None
+    assert (
+        gpu_compare.saving(EnergyFigure(6.0, None, None), EnergyFigure(10.0, 9.0, 11.0)).low is None
+    )
+    assert (
+        gpu_compare.saving(EnergyFigure(None, None, None), EnergyFigure(10.0, 9.0, 11.0)).value
+        is None
+    )
 
 
 @pytest.mark.parametrize(("tick_s", "seconds"), [(None, 2.22), (0.02, 2.22), (0.5, 10.5)])

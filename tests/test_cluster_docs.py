@@ -37,7 +37,7 @@ def test_the_flags_in_the_text_exist():
 
 def test_figures():
     pytest.importorskip("torch")
-    from cache.schema import PART_ROWS
+    from cache import PART_ROWS
     from stages.extract.ray_engine import Maker
 
     assert f"({PART_ROWS:,} unless given)" in PAGE

@@ -15,7 +15,7 @@ from running import cascade
 from typer.testing import CliRunner
 
 from cascade_cli.main import HEADINGS, TABLE, app
-from cascade_cli.options import grouped
+from cascade_cli.options.groups import grouped
 
 ROOT = Path(__file__).parents[1]
 ROOM = ROOT / "cascade_cli/commands"

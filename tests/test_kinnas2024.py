@@ -19,15 +19,14 @@ import pytest
 from helpers import fingerprint_of, tied_logits, write_logits, write_samples
 from running import Result, cascade, make, noise_images, seeded_weights, write_parquet
 
-from cache import Partition, PartitionWriter, Store
-from cache.schema import hashes_schema
+from cache import Partition, PartitionWriter, Store, hashes_schema
 from examples.kinnas2024 import published
 from examples.kinnas2024.__main__ import main
 from stages import costs
 from stages.datasets import spec
-from stages.fitting import REPEATS, folds
 from stages.models import get
-from stages.stream import make as make_stream
+from stages.simulate import make as make_stream
+from stages.threshold import REPEATS, folds
 
 MACS = {"resnet20": 40, "mobilenetv2_x0_5": 25, "resnet56": 120, "resnet32": 70}
 SKILL = {"resnet20": 2.0, "mobilenetv2_x0_5": 1.5, "resnet56": 4.0, "resnet32": 2.5}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.energy.errors import SensorError
+from stages.energy import SensorError
 from stages.energy.timing import Timing
 
 

@@ -32,7 +32,7 @@ from cache import Partition, Store, iter_logits
 from cascade_cli.show.text import print_table, say
 from stages.datasets import Source, open_split
 from stages.models import ModelSpec, get, specs
-from stages.variants import View
+from stages.runtimes import View
 from tools.seed_weights import write
 
 DATASET, SPLIT = "imagenet", "val"

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.datasets.digits import SPLITS, open_split
+from stages.models import ModelSpec
 from stages.models.digits import build
 from stages.models.digits_table import SPECS
-from stages.models.spec import ModelSpec
 
 BATCH = 32
 SEED = 0

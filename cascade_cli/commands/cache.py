@@ -9,10 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from cache import InputError, Store
-from cache.merge import merge as join
-from cache.removal import HOUR_S, chosen, collect, remove
-from cache.survey import Selection, survey
-from cache.verify import verify as check
+from cache.upkeep import (
+    HOUR_S,
+    Selection,
+    chosen,
+    collect,
+    merge as join,
+    remove,
+    survey,
+    verify as check,
+)
 from cascade_cli import options as opt
 from cascade_cli.inputs.cache_root import confirm, existing_cache, merge_source
 from cascade_cli.inputs.words import names_in
@@ -31,7 +37,7 @@ from cascade_cli.show.partitions import (
 from cascade_cli.show.remedies import remedy, remedy_command
 from cascade_cli.show.text import print_json, print_table, progress, say
 from stages.costs import merge_from
-from stages.telling import unfinished_copy
+from stages.notices import unfinished_copy
 
 cache = typer.Typer(
     add_completion=False,

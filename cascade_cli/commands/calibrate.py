@@ -16,7 +16,7 @@ from cascade_cli.inputs.words import names_in
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.text import print_json, print_table, say
-from stages import calibrate as stage
+from stages import calibration as stage
 
 COLUMNS = {
     "model": "model",
@@ -67,7 +67,7 @@ def calibrate(
     fitted = fit_plan(store, reported, wanted)
     for note in fitted.notes:
         say(note.replace("λ is", "the temperature is"))
-    rows, bins = stage.run(store, reported, fitted)
+    rows, bins = stage.calibrate_models(store, reported, fitted)
     write_rows(bins, output)
     files = [] if figures is None else _drawn(rows, bins, figures)
     if common.as_json:
@@ -84,9 +84,11 @@ def calibrate(
 
 
 def _drawn(rows: list[dict[str, Any]], bins: list[dict[str, Any]], folder: str) -> list[str]:
-    from stages.report import reliability, save_figures  # altair, for figures alone
+    from stages import report
+    from stages.report import save_figures  # altair, for figures alone
 
     temperatures = {row["model"]: row["temperature"] for row in rows}
     return [
-        str(file) for file in save_figures(reliability.figures(bins, temperatures), Path(folder))
+        str(file)
+        for file in save_figures(report.reliability_figures(bins, temperatures), Path(folder))
     ]

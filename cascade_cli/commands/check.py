@@ -15,12 +15,11 @@ from cascade_cli.inputs.policy import recorded_models
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.show.text import print_json, print_table, print_text, say
-from stages import check as stage
-from stages.amounts import figures, told_in
-from stages.check import check_unedited, not_compared
-from stages.fitting import seen, trained_splits
-from stages.policy import Deployment, model_facts, read
-from stages.score import ScoreSet
+from stages import policy as stage
+from stages.costs import figures, told_in
+from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
+from stages.scores import ScoreSet
+from stages.threshold import seen, trained_splits
 
 COLUMNS = {
     "name": "figure",

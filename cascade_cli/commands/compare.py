@@ -16,8 +16,8 @@ from cascade_cli.inputs.score_names import deployable_scores
 from cascade_cli.inputs.scores import enough_models, reported_scores
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_json, print_table, print_text, say
-from stages import compare as stage
-from stages.amounts import figure, told_in
+from stages import search as stage
+from stages.costs import figure, told_in
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def compare(
     fitted = fit_plan(store, reported, wanted)
     say(*fitted.notes)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
-    rows = stage.run(reported, fitted, by_device, min_accuracy, costs.batch_size, names)
+    rows = stage.compare_devices(reported, fitted, by_device, min_accuracy, costs.batch_size, names)
     if common.as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         print_json(head | {"fit_method": fitted.method, "rows": rows})

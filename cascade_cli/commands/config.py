@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cache.errors import one_of
+from cache import one_of
 from cascade_cli import options as opt
-from cascade_cli.inputs.settings import commands, file_in_force, settings
-from cascade_cli.inputs.settings_place import any_settings
+from cascade_cli.inputs.settings import commands, settings
+from cascade_cli.inputs.settings_place import any_settings, file_in_force
 from cascade_cli.show.text import print_json, print_table, say
 
 

@@ -8,8 +8,7 @@ import typer
 
 from cascade_cli import options as opt
 from cascade_cli.show.text import print_json, print_table, say
-from stages.energy.crosscheck import cross_check
-from stages.energy.survey import survey
+from stages.energy import cross_check, survey
 
 METER_COLUMNS = {
     "source": "sensor",

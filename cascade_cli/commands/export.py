@@ -20,8 +20,8 @@ from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
-from stages.score import ScoreSet
-from stages.wide import wide, writers
+from stages.publish import wide, writers
+from stages.scores import ScoreSet
 
 # What each of the three takes beside where it is read from.
 MODES = {

@@ -19,7 +19,7 @@ from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
 from cascade_cli.show.text import print_json, print_table
-from stages.models.factory import require_torch
+from stages.models import require_torch
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.logits import HASH_COLUMNS
 from cascade_cli.show.text import print_json, print_table, progress
-from stages import robustness as stage
+from stages import hashes as stage
 
 ROBUSTNESS = {
     "algorithm": "hash",
@@ -142,7 +142,9 @@ def _robustness(
     limit, radii, seed = options.limit, whole_numbers(options.radius, "radius", 0, 64), options.seed
     [source] = open_sources(store, dataset, [split], images)
     with progress("changing images") as tell:
-        rows = stage.run(source, algorithms, limit, radii, seed, images.workers, tell)
+        rows = stage.recall_under_changes(
+            source, algorithms, limit, radii, seed, images.workers, tell
+        )
     return [{"dataset": dataset, "split": split} | row for row in rows]
 
 
@@ -151,7 +153,10 @@ def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
     if folder is None:
         return []
 
-    from stages.report import robustness, save_figures  # altair, for figures alone
+    from stages.report import (
+        robustness_figures,
+        save_figures,  # altair, for figures alone
+    )
 
-    drawn = robustness.figures(rows, dataset, rows[0]["split"])
+    drawn = robustness_figures(rows, dataset, rows[0]["split"])
     return [str(file) for file in save_figures(drawn, Path(folder))]

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cache import Store
-from cache.errors import one_of
+from cache import Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import or_train, refuse
@@ -18,9 +17,9 @@ from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import heterogeneity as stage
-from stages import predicting
-from stages.fitting import FitPlan
-from stages.score import ScoreSet
+from stages.heterogeneity import predict_gains
+from stages.scores import ScoreSet
+from stages.threshold import FitPlan
 
 PREDICTOR_COLUMNS = {
     "metric": "metric",
@@ -118,7 +117,7 @@ def _predicted(
     store: Store, reported: ScoreSet, fitted: FitPlan, output: opt.OutputOptions, as_json: bool
 ) -> None:
     enough_models(store, reported.models[1:], reported)
-    rows, gains = predicting.run(store, reported, fitted)
+    rows, gains = predict_gains(store, reported, fitted)
     say(*fitted.notes)
     write_rows(rows, output)
     if as_json:

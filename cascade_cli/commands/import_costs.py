@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cache import InputError, Store
-from cache.held import models as held
+from cache import InputError, Store, models as held
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.show.text import print_json, print_table, say
-from stages import implied_power
-from stages import import_costs as stage
-from stages.implied_power import told
+from stages import costs, costs as stage
+from stages.costs import told
 
 COLUMNS = {
     "model": "model",
@@ -59,9 +57,9 @@ def import_costs(
     rows = stage.read_rows(file, source, runtime)
     store = Store(cache)
     dataset = dataset or _dataset_of(store, list(dict.fromkeys(row["model"] for row in rows)))
-    models = stage.run(store, dataset, rows)
+    models = stage.import_costs(store, dataset, rows)
     _tell_unknown(store, dataset, [row["model"] for row in models])
-    for doubt in implied_power.doubts(rows):
+    for doubt in costs.doubts(rows):
         say(f"warning: {doubt}")
     if as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": models})

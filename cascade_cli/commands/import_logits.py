@@ -10,10 +10,11 @@ import typer
 from cache import Store
 from cascade_cli.inputs.amounts import parse_macs
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import CommonOptions, grouped
+from cascade_cli.options.common import CommonOptions
+from cascade_cli.options.groups import grouped
 from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
-from stages import importing
+from stages import ingest
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def import_logits(
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     """
     store = Store(common.cache)
-    request = importing.Request(
+    request = ingest.ImportRequest(
         dataset,
         split,
         model,
@@ -92,7 +93,7 @@ def import_logits(
         labels.logits_column,
         labels.label_column,
     )
-    row = importing.run(store, request, say)
+    row = ingest.import_logits(store, request, say)
     if common.as_json:
         print_json({"dataset": dataset, "models": [row]})
         return

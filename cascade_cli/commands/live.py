@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cache import InputError, Store
-from cache.errors import one_of
+from cache import InputError, Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.entry import NOT_AS_PROMISED
 from cascade_cli.inputs.cache_root import confirm_new_cache
@@ -22,7 +21,7 @@ from cascade_cli.show.finish import ENDINGS, finish
 from cascade_cli.show.live import show_live, timed_contenders
 from cascade_cli.show.text import print_json, say
 from cascade_cli.show.timing import warn_busy
-from stages.models.factory import require_torch
+from stages.models import require_torch
 
 
 @dataclass(frozen=True)

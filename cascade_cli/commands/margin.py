@@ -20,8 +20,8 @@ from cascade_cli.inputs.words import names_in, noises_in
 from cascade_cli.show.costs import limit_text
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.text import print_json, print_table
-from stages import margins as stage
-from stages.score import models_of
+from stages import threshold as stage
+from stages.scores import models_of
 
 COLUMNS = {
     "comparison": "comparison",
@@ -102,7 +102,7 @@ def margin(
     here = score_set(store, dataset, split, models, wanted)
     there = second and score_set(store, dataset, split, models, replace(wanted, runtime=second))
     cascade, fit = decided_cascade(store, here, models, decision, wanted)
-    rows, changed = stage.run(store, here, there or None, cascade, noises)
+    rows, changed = stage.near_threshold(store, here, there or None, cascade, noises)
     write_rows(rows, output)
     if common.as_json:
         head = {"dataset": dataset, "split": split, **{key: rows[0][key] for key in _HEAD}}

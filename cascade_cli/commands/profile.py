@@ -14,7 +14,7 @@ from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.words import names_in, whole_numbers
 from cascade_cli.show.profile import show_costs
 from cascade_cli.show.text import print_json
-from stages.models.factory import require_torch
+from stages.models import require_torch
 
 BATCH_SIZES = "1,2,4,8,16,32,64"
 

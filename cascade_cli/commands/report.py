@@ -26,8 +26,8 @@ from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import report as stage
 from stages.certify import Limits
 from stages.datasets import Source
-from stages.report.searched import priced
-from stages.score import ScoreSet
+from stages.report import priced
+from stages.scores import ScoreSet
 
 
 @dataclass(frozen=True)

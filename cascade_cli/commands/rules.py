@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cache import InputError, Store
-from cache.errors import one_of
+from cache import InputError, Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
@@ -21,12 +20,10 @@ from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.rules import show_rules
 from cascade_cli.show.text import print_json, progress, say
-from stages import rules as stage
+from stages import deferral as stage
 from stages.cascade import OBJECTIVES
-from stages.deferral import FINALS, RULES, rule_of
-from stages.extra_scores import by_name_in
-from stages.rules import Question
-from stages.score import ScoreSet
+from stages.deferral import FINALS, RULES, RulesQuestion, rule_of
+from stages.scores import ScoreSet, by_name_in
 from stages.threshold import all_pairs
 
 
@@ -158,12 +155,12 @@ def _question(
     models: Sequence[str] | None,
     teams: Sequence[tuple[str, ...]],
     chosen: dict[str, tuple[str, ...]],
-) -> Question:
+) -> RulesQuestion:
     index = {name: m for m, name in enumerate(reported.models)}
     missing = [name for team in teams for name in team if name not in index]
     if missing:
         raise one_of("model", missing[0], reported.models)
-    return Question(
+    return RulesQuestion(
         pairs=[(0, 1)] if pair else all_pairs(reported.models[: len(models or reported.models)]),
         committees=[tuple(index[name] for name in team) for team in teams],
         trios=pair is None,

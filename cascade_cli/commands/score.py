@@ -15,8 +15,8 @@ from cascade_cli.inputs.score_names import package_scores
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.text import print_json, print_table
-from stages import score as stage
-from stages.score import splits_of
+from stages import scores as stage
+from stages.scores import splits_of
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,13 @@ from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.search import show_search
 from cascade_cli.show.text import print_json, progress, say
 from stages import search as stage
-from stages.allpairs import rules
 from stages.cascade import Cascade
 from stages.certify import Limits
-from stages.found import Space
-from stages.guarantee import Promise
+from stages.costs import RUNS, Pricer, counted_runs
 from stages.policy import deployable
-from stages.pricing import Pricer
-from stages.questions import CERTIFY, Question
-from stages.score import ScoreSet
+from stages.scores import ScoreSet
+from stages.search import CERTIFY, Promise, Question, Space, rules
 from stages.simulate import HONEST, NO_FIT
-from stages.spending import RUNS, counted_runs
 from stages.threshold import cascade_of
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cache import Store
-from cache.errors import one_of
+from cache import Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.costs import cascade_pricer
 from cascade_cli.inputs.fit import fit_plan
@@ -23,7 +22,7 @@ from cascade_cli.show.points import show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
 from stages.cascade import OBJECTIVES
-from stages.threshold import Question, all_pairs
+from stages.threshold import ThresholdQuestion, all_pairs
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,14 @@ def threshold(
     show_points(reported, fitted, rows)
 
 
-def _question(store: Store, options: SweepOptions) -> Question:
+def _question(store: Store, options: SweepOptions) -> ThresholdQuestion:
     """The stage's; InputError for names that it does not know."""
     scores = dict.fromkeys(names_in(options.scorefn) or ())
     objectives = tuple(names_in(options.objective) or ())
     for name in objectives:
         if name not in OBJECTIVES:
             raise one_of("objective", name, OBJECTIVES)
-    return Question(
+    return ThresholdQuestion(
         tuple(checked_score(store, name) for name in scores),
         postchecks(options.postcheck),
         objectives,

@@ -8,10 +8,8 @@ import sys
 
 import typer
 
-from cache import InputError, Store
-from cache.store import DEFAULT_ROOT
-from stages.telling import unfinished_copy
-from stages.visible_text import visible
+from cache import DEFAULT_ROOT, InputError, Store
+from stages.notices import unfinished_copy, visible
 
 
 def cache_exists(store: Store) -> bool:

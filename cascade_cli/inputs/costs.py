@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from cache import InputError, Store
-from cache.errors import one_of
-from cascade_cli.options import CostOptions
+from cache import InputError, Store, one_of
+from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
-from stages import commands
+from stages import missing
 from stages.cascade import MemoryPolicy
-from stages.costs import UNITS, Prices, choose, devices_of, hash_cost, known, some_macs
-from stages.pricing import Pricer
-from stages.score import ScoreSet
-from stages.stale_costs import current, tell_unstated
+from stages.costs import (
+    UNITS,
+    Pricer,
+    Prices,
+    choose,
+    current,
+    devices_of,
+    hash_cost,
+    known,
+    some_macs,
+    tell_unstated,
+)
+from stages.scores import ScoreSet
 
 
 def pricer_or_none(
@@ -189,5 +197,5 @@ def _unhashed(store: Store, scores: ScoreSet, algorithm: str, kind: str, device:
     unknown = f"{kind} of hashing by {algorithm} on {device} are unknown"
     if hash_cost(store, scores.dataset, algorithm, _OTHER[kind], device) is not None:
         return f"{unknown}: give --cost {_OTHER[kind]}"
-    words = commands.hashes(scores.dataset, scores.split, "identity", algorithm)
-    return f"{unknown}: run `{commands.line(store, words)}` there"
+    words = missing.hash_words(scores.dataset, scores.split, "identity", algorithm)
+    return f"{unknown}: run `{missing.command_line(store, words)}` there"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from cache import InputError, Store
-from cache.errors import nearest, one_of
-from cache.held import datasets, datasets_with, models
+from cache import InputError, Store, datasets, datasets_with, models, nearest, one_of
 from cascade_cli.inputs.models import cached_names
 from cascade_cli.show.text import say
 from stages.models import dataset_of

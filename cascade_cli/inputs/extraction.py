@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cache import Store
-from cache.schema import PART_ROWS
+from cache import PART_ROWS, Store
 from cascade_cli.inputs.images import open_sources, variants_of
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.words import device_names, shard_of
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import extract as stage
 from stages.datasets import check_known
-from stages.inference import open_device, runtime_name
+from stages.runtimes import open_device, runtime_name
 
 
 def run_extraction(

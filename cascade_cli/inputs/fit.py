@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from cache import Store
-from cache.errors import InputError, one_of
+from cache import InputError, Store, one_of
 from cascade_cli.inputs.scores import score_set
-from cascade_cli.options import DecisionOptions, LogitsOptions
+from cascade_cli.options.decision import DecisionOptions
+from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.extra_scores import named_in
-from stages.fitting import FitPlan, plan
-from stages.score import ScoreSet
+from stages.scores import ScoreSet, named_in
 from stages.simulate import NO_FIT
-from stages.threshold import fitted_point
+from stages.threshold import FitPlan, fitted_point, plan
 
 
 def fit_plan(

@@ -9,7 +9,7 @@ from typing import TypeVar
 import typer
 
 from cache import InputError
-from cascade_cli.options import DecisionOptions
+from cascade_cli.options.decision import DecisionOptions
 
 Decision = TypeVar("Decision", bound=DecisionOptions)
 

@@ -7,18 +7,18 @@ from typing import Any
 
 from cache import Store
 from cascade_cli.inputs.images import open_sources
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
-from stages import hash_costs as stage
+from stages import hashes as stage
 from stages.energy import open_meters
 from stages.hashes import hash_of
-from stages.inference import open_device
+from stages.runtimes import open_device
 
 
 def measure_hashes(
     store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
 ) -> list[dict[str, Any]]:
-    """Measure those that have no costs beside the device; rows as `stages.hash_costs` gives."""
+    """Measure those that have no costs beside the device; rows as `stages.hashes.costs` gives."""
     device = open_device(images.device)
     new = stage.unmeasured(store, dataset, [hash_of(name) for name in algorithms], device)
     if not new:
@@ -27,7 +27,7 @@ def measure_hashes(
     meters = open_meters(["cpu"])
     try:
         with progress("measuring hashes") as tell:
-            rows = stage.run(store, source, new, device, meters, tell)
+            rows = stage.measure_costs(store, source, new, device, meters, tell)
     finally:
         for meter in meters:
             meter.close()

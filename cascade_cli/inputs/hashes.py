@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from cache import Store
-from cache.schema import PART_ROWS
+from cache import PART_ROWS, Store
 from cascade_cli.inputs.images import open_sources, variants_of
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
-from stages import hash as stage
+from stages import hashes as stage
 from stages.hashes import ALL, HASHES, hash_of, rounded_name
 
 Row = dict[str, Any]
@@ -38,7 +37,7 @@ def hash_splits(
     algorithms: Sequence[str],
     images: ImageOptions,
 ) -> list[Row]:
-    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hash gives."""
+    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hashes.stage gives."""
     variants = variants_of(images)
     sources = open_sources(store, dataset, splits, images)
     rows = []

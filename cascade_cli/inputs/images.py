@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from cache import Store
 from cascade_cli.inputs.words import names_in
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import say
-from stages.datasets import Source, open_split, split_name, splits
-from stages.leaving_out import readable
-from stages.variants import checked
+from stages.datasets import Source, open_split, readable, split_name, splits
+from stages.runtimes import checked
 
 
 def named_splits(dataset: str, text: str | None) -> list[str] | None:

@@ -7,11 +7,7 @@ from typing import Any
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import (
-    baseline_correct,
-    beside_measured,
-    predicted_costs,
-)
+from cascade_cli.inputs.costs import baseline_correct, beside_measured, predicted_costs
 from cascade_cli.inputs.extraction import runtime_of
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
@@ -21,11 +17,7 @@ from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, reques
 from cascade_cli.inputs.stream import memory_policy
 from stages import simulate as stage
 from stages.cascade import Cascade, decide
-from stages.live import (
-    agreement,
-    first,
-    record,
-)
+from stages.live import agreement, first, record
 from stages.simulate import recalled
 
 

@@ -15,23 +15,25 @@ from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.simulation import RequestSet
 from cascade_cli.show.text import progress, say
 from stages.cascade import Cascade
+from stages.costs import window_s
 from stages.datasets import Source
 from stages.energy import open_meters
 from stages.hashes import HASHES
-from stages.inference import Runner, device_name, open_device
 from stages.live import (
+    LiveCascade,
+    LiveMemory,
+    Served,
     classification,
     energy_summary,
     latency_summary,
+    serve_all,
     usual_ms,
 )
 from stages.models import load
-from stages.profile import window_s
-from stages.score import ScoreSet
-from stages.serving import LiveCascade, LiveMemory, Served, serve_all
-from stages.simulate import share_of
+from stages.runtimes import Runner, device_name, open_device
+from stages.scores import ScoreSet
+from stages.simulate import share_of, shown
 from stages.statistics import with_ends
-from stages.stream import shown
 
 CASCADE = "cascade"  # among the contenders, which are models else
 

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from stages.models import Chosen, choose
-from stages.models.choice import aliased
-from stages.models.recorded import Recorded, recorded
+from stages.models import Chosen, Recorded, aliased, choose, recorded
 
 
 def cached_names(*models: str | None) -> tuple[list[str | None], tuple[str, ...]]:

@@ -8,8 +8,7 @@ from typing import Any
 import typer
 import yaml
 
-from cache.errors import InputError, one_of
-from cache.files import read_text
+from cache import InputError, one_of, read_text
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.settings import brief, usable
 from cascade_cli.show.text import say

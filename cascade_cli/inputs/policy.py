@@ -25,7 +25,7 @@ from cascade_cli.show.text import say
 from stages import policy as stage
 from stages.cascade import Cascade
 from stages.policy import Deployment
-from stages.score import ScoreSet
+from stages.scores import ScoreSet
 
 
 def export_policy(

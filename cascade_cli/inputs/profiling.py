@@ -13,19 +13,16 @@ from cache import InputError, Store
 from cascade_cli.inputs.dataset import DEFAULT_DATASET
 from cascade_cli.inputs.images import extract_splits
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import progress, say
 from cascade_cli.show.timing import Timed, warn_busy
-from stages import profile as stage
-from stages.costs import merge, read
-from stages.datasets import Source, open_split, spec
-from stages.datasets.decode import UnreadableImageError
+from stages import costs as stage
+from stages.costs import Subject, measured_with, merge, read
+from stages.datasets import Source, UnreadableImageError, open_split, spec
 from stages.energy import Meter, open_meters
-from stages.inference import Runner, device_name, open_device, runtime_name, synchroniser
 from stages.models import Chosen, load
-from stages.profile import Subject
-from stages.stale_costs import measured_with
+from stages.runtimes import Runner, device_name, open_device, runtime_name, synchroniser
 
 # What `extract` measures of a model that has no costs yet: short windows, and the rows say so.
 _FIRST_SIZES = (1, 8, 64)
@@ -72,7 +69,7 @@ def profile_models(
     try:
         with progress(f"profiling {dataset}") as tell:
             preprocessing = _preprocessing(dataset, subjects, images)
-            found = stage.run(subjects, meters, sizes, preprocessing, quick, tell)
+            found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
     finally:
         for each in meters:
             each.close()

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from cache import InputError, Store
 from cascade_cli.inputs.models import choose_models
-from cascade_cli.options import ImageOptions
+from cascade_cli.options.images import ImageOptions
 from stages.datasets import Source, fingerprint
-from stages.fitting import made_from, unlike
-from stages.models import Chosen
-from stages.models.code import code_of
-from stages.models.recorded import recorded, same_bytes
-from stages.score import ScoreSet
+from stages.models import Chosen, code_of, recorded, same_bytes
+from stages.scores import ScoreSet
+from stages.threshold import made_from, unlike
 
 
 def same_images(scores: ScoreSet, source: Source) -> None:

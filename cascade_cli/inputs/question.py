@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cache import InputError
-from cache.errors import one_of
+from cache import InputError, one_of
 from cascade_cli.inputs.amounts import parse_cost
-from cascade_cli.options import QuestionOptions
-from stages.pricing import Pricer
-from stages.questions import ACCURACY, BEST, COST, MATCH, WITHIN, Question
+from cascade_cli.options.question import QuestionOptions
+from stages.costs import Pricer
+from stages.search import ACCURACY, BEST, COST, MATCH, WITHIN, Question
 
 
 def questions_asked(options: QuestionOptions) -> dict[str, Question]:

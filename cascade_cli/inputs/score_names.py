@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cache import InputError, Store
 from cascade_cli.inputs.words import names_in
-from stages.extra_scores import named_in
-from stages.scores import own
+from stages.scores import named_in, own
 
 
 def checked_score(store: Store, name: str) -> str:

@@ -12,13 +12,12 @@ from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in
 from cascade_cli.inputs.images import extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
-from cascade_cli.options import ImageOptions, LogitsOptions
+from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
-from stages.commands import IMPORTED
 from stages.datasets import split_name
-from stages.lacking import MissingError, another
-from stages.models.choice import of_record
-from stages.score import ScoreSet, load, splits_of
+from stages.missing import IMPORTED, MissingError, another_model
+from stages.models import of_record
+from stages.scores import ScoreSet, load, splits_of
 
 _REPORT_ON = ("test", "val", "validation")
 
@@ -114,7 +113,7 @@ def have_images(dataset: str, images: ImageOptions) -> bool:
 def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> None:
     """InputError where there is no pair to make a cascade of."""
     if not pairs:
-        raise another(store, (scores.dataset, scores.split), scores.models[0])
+        raise another_model(store, (scores.dataset, scores.split), scores.models[0])
 
 
 def reported_scores(store: Store, wanted: LogitsOptions, models: Sequence[str] | None) -> ScoreSet:

@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cache.errors import InputError, one_of
-from cache.files import read_text
+from cache import InputError, one_of, read_text
 from cascade_cli.inputs.settings_place import PREFIX, VARIABLE, file_in_force
 
 EVERYWHERE = "defaults"

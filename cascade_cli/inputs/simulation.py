@@ -12,10 +12,9 @@ from cascade_cli.inputs.scores import with_references
 from cascade_cli.inputs.stream import memory_policy, memory_recall, streamed
 from stages import simulate as stage
 from stages.cascade import Cascade, MemoryPolicy
-from stages.pricing import Pricer
-from stages.score import ScoreSet
-from stages.simulate import Recall
-from stages.stream import Stream, requested
+from stages.costs import Pricer
+from stages.scores import ScoreSet
+from stages.simulate import Recall, Stream, requested
 
 Pair = tuple[str, str]
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cache import InputError, Store
-from cache.errors import one_of
+from cache import InputError, Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.hashes import hash_too
 from cascade_cli.inputs.scores import have_images, or_extracted
 from cascade_cli.show.text import say
-from stages import requests, stream
+from stages import simulate
 from stages.cascade import MemoryPolicy
 from stages.hashes import HASHES
-from stages.score import ScoreSet
-from stages.simulate import Recall
-from stages.stream import Stream, requested
+from stages.scores import ScoreSet
+from stages.simulate import Recall, Stream, requested
 
 
 def memory_policy(options: opt.MemoryOptions) -> MemoryPolicy | None:
@@ -38,10 +36,10 @@ def stream_of(options: opt.MemoryOptions, n: int) -> Stream:
     if options.stream is not None:
         if options.duplicates or options.rotations or options.order != "appended":
             raise InputError("--stream holds the requests: leave out -d, -r and --order")
-        return stream.read(options.stream, n)
+        return simulate.read(options.stream, n)
     if options.rotations and not options.duplicates:
         say("--rotations turns copies, and without --duplicates there are none")
-    return stream.make(n, options.duplicates, options.rotations, options.order, options.seed)
+    return simulate.make(n, options.duplicates, options.rotations, options.order, options.seed)
 
 
 def streamed(
@@ -60,13 +58,13 @@ def streamed(
         return scores, made, None
     where, runtime = (scores.dataset, scores.split), wanted.runtime or scores.runtime
     by_request = or_extracted(
-        lambda: requests.scores(store, *where, pair, made, runtime, options.memory),
+        lambda: simulate.scores(store, *where, pair, made, runtime, options.memory),
         store,
         where,
         pair,
         replace(wanted, variants=",".join(made.used)),
     )
-    return by_request, made, stream.save(store, scores, made, options.described())
+    return by_request, made, simulate.save(store, scores, made, options.described())
 
 
 def memory_recall(
@@ -83,11 +81,11 @@ def memory_recall(
         return None
 
     def found() -> Recall:
-        return requests.recall(store, scores, made, policy, batch_size)
+        return simulate.recall(store, scores, made, policy, batch_size)
 
     try:
         return found()
-    except requests.MissingHashesError:
+    except simulate.MissingHashesError:
         if not have_images(scores.dataset, images):
             raise
         say(f"the cache lacks {policy.algorithm} hashes of {scores.split}: making them first")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cache import InputError
-from cascade_cli.options import no_share
+from cascade_cli.options.common import no_share
 
 
 def names_in(text: str | None) -> list[str] | None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cascade_cli.show.text import print_text
-from stages import amounts
-from stages.amounts import figure, told_in
+from stages import costs
+from stages.costs import figure, told_in
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
@@ -88,8 +88,8 @@ def cost_note(row: dict[str, Any]) -> str:
 def cost_interval(row: dict[str, Any]) -> str:
     """A row's cost with its interval and unit."""
     unit = row["cost_unit"]
-    told = amounts.interval(row["cost"], row["cost_low"], row["cost_high"], unit)
-    return f"{told} {amounts.told_in(unit)}"
+    told = costs.interval(row["cost"], row["cost_low"], row["cost_high"], unit)
+    return f"{told} {costs.told_in(unit)}"
 
 
 def cost_cells(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cache import InputError
-from cache.files import check_replaceable, write_whole
-from cascade_cli.options import OutputOptions
+from cache import InputError, check_replaceable, write_whole
+from cascade_cli.options.common import OutputOptions
 
 
 def check_table(to: OutputOptions) -> None:

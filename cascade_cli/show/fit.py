@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.fitting import REPEATS, FitPlan
-from stages.score import ScoreSet
+from stages.scores import ScoreSet
+from stages.threshold import REPEATS, FitPlan
 
 
 def decided_by_folds(n: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import print_table, say
 from cascade_cli.show.timing import Timed
-from stages.amounts import amount, figures, interval, told_in
+from stages.costs import amount, figures, interval, told_in
 
 SHOWN = 20  # differences
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cache import Manifest, Partition
-from cache.copy_marker import MARKER, describe
-from cache.merge import Outcome
-from cache.partition import KEYS
-from cache.removal import Going
+from cache import KEYS, MARKER, Manifest, Partition, describe_marker
+from cache.upkeep import Going, Merged
 
 PARTITION_COLUMNS = {
     "table": "table",
@@ -28,7 +25,7 @@ def print_report(found: dict[str, Any]) -> None:
     for path in found["unfinished"]:
         print(f"{path}: unfinished (the command that makes it goes on from its parts)")
     if found["unfinished_copy"] is not None:
-        what = describe(found["unfinished_copy"])
+        what = describe_marker(found["unfinished_copy"])
         print(f"{MARKER}: an unfinished copy{what}: run its export again to finish it")
     print(
         f"{found['cache']}: {found['partitions']} partitions, {found['parts']} parts, "
@@ -51,7 +48,7 @@ def complete_row(manifest: Manifest) -> dict[str, Any]:
     return partition_row(manifest.partition, "complete") | sums(manifest.parts) | {"made": made}
 
 
-def merged_row(outcome: Outcome) -> dict[str, Any]:
+def merged_row(outcome: Merged) -> dict[str, Any]:
     partition = outcome.partition
     return {
         "table": partition.table,

@@ -8,8 +8,8 @@ from typing import Any
 
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import print_table, say
-from stages.amounts import figures
-from stages.energy.meter import SHORT_WINDOW
+from stages.costs import figures
+from stages.energy import SHORT_WINDOW
 
 COST_COLUMNS = {
     "model": "model",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cache import Store, copy_marker
-from cache.manifest import exists
-from cache.partition import path_segments
-from cache.verify import Damage
-from stages import commands
-from stages.commands import Words
-from stages.costs import HASH
-from stages.import_costs import ELSEWHERE
+import cache
+from cache import Store, exists, path_segments
+from cache.upkeep import Damage
+from stages import missing
+from stages.costs import ELSEWHERE, HASH
+from stages.missing import Words
 from stages.publish import SUMS
 from stages.results import STAGES
 
@@ -36,20 +34,20 @@ def remedy_command(store: Store, damage: Damage) -> str | None:
     for flag, field in _SIZES.get(again[0], {}).items():  # other sizes would make all parts again
         if damage.said.get(field):
             again += [flag, str(damage.said[field])]
-    line = commands.line(store, again).replace("'…'", "…")
+    line = missing.command_line(store, again).replace("'…'", "…")
     manifest = damage.path.startswith("_manifests/")
     if not manifest and table != "costs":
         return line
     named = [word for key, name in keys.items() for word in (f"--{key}", name)]
     removal = ["cache", "rm", "--table", table, *named, "--yes"]
     removal += ["--damaged"] if manifest else []
-    return f"{commands.line(store, removal)} && {line}"
+    return f"{missing.command_line(store, removal)} && {line}"
 
 
 def _summed(store: Store, path: str) -> bool:
     """Whether the checksums of a published copy name the file, or files of the folder; of one that
     is unfinished there are none yet."""
-    if copy_marker.read(store) is not None:
+    if cache.read_marker(store) is not None:
         return True
     try:
         lines = store.read(SUMS).to_pybytes().decode(errors="replace").splitlines()
@@ -63,9 +61,9 @@ def _samples(store: Store, damage: Damage) -> Words:
     # Only extract makes timings: they tell where a damaged manifest does not.
     timings = "/".join(["timings", *path_segments("timings", damage.partition.values)])
     if said.get("layout") == "import" or not (said or store.files(timings)):
-        words = commands.bring_in(keys["dataset"], keys["split"], "NAME", labels=True)
+        words = missing.import_words(keys["dataset"], keys["split"], "NAME", labels=True)
         return [*words, "--class-names", "FILE"] if said.get("class_names") else words
-    return commands.extract(keys["dataset"], keys["split"], "NAME")
+    return missing.extract_words(keys["dataset"], keys["split"], "NAME")
 
 
 def _logits(store: Store, damage: Damage) -> Words:
@@ -73,13 +71,13 @@ def _logits(store: Store, damage: Damage) -> Words:
 
 
 def _of_import(damage: Damage) -> bool:
-    return damage.partition.keys["runtime"] == commands.IMPORTED
+    return damage.partition.keys["runtime"] == missing.IMPORTED
 
 
 def _imported(damage: Damage) -> Words:
     """With what was stated of the model, which would be forgotten."""
     keys, said = damage.partition.keys, damage.said
-    words = commands.bring_in(keys["dataset"], keys["split"], keys["model"], labels=False)
+    words = missing.import_words(keys["dataset"], keys["split"], keys["model"], labels=False)
     seen = said.get("trained_on") or {}
     words += ["--trained-on", ",".join(seen["splits"])] if seen.get("source") == "stated" else []
     return words + (["--macs", str(said["macs"])] if said.get("macs") else [])
@@ -89,14 +87,14 @@ def _extracted(damage: Damage) -> Words:
     """From the weights and by the decoder that made it."""
     keys, said = dict(damage.partition.keys), damage.said
     model, origin = keys.pop("model"), said.get("weights_origin")
-    words = commands.extract(models=commands.named(model, said), **keys)
+    words = missing.extract_words(models=missing.named_model(model, said), **keys)
     words += ["--weights", "DIR"] if origin == "directory" else []
     decoder = said.get("decoder") or "pil"
     return words if decoder == "pil" else [*words, "--decoder", decoder]
 
 
 def _hashes(store: Store, damage: Damage) -> Words:
-    return commands.hashes(**damage.partition.keys)
+    return missing.hash_words(**damage.partition.keys)
 
 
 def _scores(store: Store, damage: Damage) -> Words | None:
@@ -113,7 +111,10 @@ def _scores(store: Store, damage: Damage) -> Words | None:
 
 def _costs(store: Store, damage: Damage) -> Words:
     keys = damage.partition.keys
-    images, measured = commands.images(keys["dataset"]), commands.in_runtime(keys["runtime"])
+    images, measured = (
+        missing.dataset_words(keys["dataset"]),
+        missing.runtime_words(keys["runtime"]),
+    )
     if measured:
         return ["profile", *images, "--models", keys["model"], *measured]
     if keys["model"].startswith(HASH) and keys["runtime"] != ELSEWHERE:

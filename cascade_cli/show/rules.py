@@ -7,9 +7,9 @@ from typing import Any
 
 from cascade_cli.show.costs import baseline_column, cost_cells, print_cost_note
 from cascade_cli.show.text import print_table, print_text
-from stages.amounts import relative
-from stages.fitting import FOLDS, REPEATS, FitPlan
-from stages.score import ScoreSet
+from stages.costs import relative
+from stages.scores import ScoreSet
+from stages.threshold import FOLDS, REPEATS, FitPlan
 
 COLUMNS = {
     "cascade": "cascade",

@@ -6,7 +6,7 @@ from typing import Any
 
 from cascade_cli.show.costs import cost_cells, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text
-from stages.amounts import amount, relative
+from stages.costs import amount, relative
 
 SHOWN = 12
 

@@ -7,7 +7,7 @@ from typing import Any
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_text
-from stages.amounts import figure
+from stages.costs import figure
 
 SIMULATION = (
     ("accuracy", "accuracy", ".2%"),

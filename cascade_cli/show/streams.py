@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
-from stages.visible_text import LAYOUT, visible
+from stages.notices import LAYOUT, visible
 
 _REDRAWN = f"{LAYOUT}\r"  # what bars of other libraries are redrawn with, on stderr only
 
@@ -95,7 +95,7 @@ def _told(error: OSError) -> None:
     """A reader that left is told of by its own exit code."""
     if isinstance(error, BrokenPipeError):
         raise error
-    from cache.errors import InputError
+    from cache import InputError
 
     raise InputError(f"cannot write to stdout: {error.strerror}") from error
 

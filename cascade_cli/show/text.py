@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress, TimeRemainingColumn
 
 from cascade_cli.show.streams import spelling_out, unshown
-from stages.visible_text import HIDDEN, visible
+from stages.notices import HIDDEN, visible
 
 
 def say(*messages: str) -> None:

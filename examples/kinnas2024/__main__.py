@@ -14,7 +14,7 @@ from examples.kinnas2024 import published
 from examples.kinnas2024.case import Asked, missing, open_case
 from examples.kinnas2024.figures import setting_row
 from examples.kinnas2024.tables import show
-from stages.lacking import MissingError
+from stages.missing import MissingError
 
 Row = dict[str, Any]
 

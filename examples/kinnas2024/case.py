@@ -11,15 +11,13 @@ import numpy as np
 import cache
 from cache import Partition, Store
 from examples.kinnas2024.published import MEMORIES, Setting
-from stages import commands
+from stages import missing as commands
 from stages.cascade import Cascade
-from stages.costs import choose, hash_cost
+from stages.costs import Pricer, choose, current, hash_cost, tell_unstated
 from stages.datasets import split_name
-from stages.fitting import FitPlan, plan
-from stages.lacking import MissingError
-from stages.pricing import Pricer
-from stages.score import ScoreSet, load
-from stages.stale_costs import current, tell_unstated
+from stages.missing import MissingError
+from stages.scores import ScoreSet, load
+from stages.threshold import FitPlan, plan
 
 
 @dataclass(frozen=True)
@@ -110,21 +108,21 @@ def missing(case: Case, asked: Asked) -> Iterator[tuple[str, str]]:
     """What more figures need, each with the command that makes it: the training split, measured
     joules unless another cost was asked for, hashes and what these cost."""
     setting, split = case.setting, case.reported.split
-    images = commands.images(setting.dataset)
+    images = commands.dataset_words(setting.dataset)
     prices = None if case.pricer is None else case.pricer.prices
     if case.makes_train is not None:
         yield "train, on which λ was searched", case.makes_train
     lacking: dict[str, commands.Words] = {}
     if asked.cost is None and (prices is None or prices.kind != "joules"):
         models = ",".join(dict.fromkeys((setting.model_1, *case.rivals.values())))
-        runs_in = commands.in_runtime(asked.runtime)
+        runs_in = commands.runtime_words(asked.runtime)
         lacking["measured joules"] = ["profile", *images, "--models", models, *runs_in]
     for name in MEMORIES:
         if name not in case.hashes:
-            words = commands.hashes(setting.dataset, split, "identity", name)
+            words = commands.hash_words(setting.dataset, split, "identity", name)
             lacking[f"{name} hashes on {split}"] = words
         elif prices and prices.kind != "macs" and case.hash_cost(name) is None:
             what = f"{prices.kind} of {name} on {prices.device}"
             lacking[what] = ["hash", *images, "--algorithms", name]
     for what, words in lacking.items():
-        yield what, commands.line(case.store, words)
+        yield what, commands.command_line(case.store, words)

@@ -14,12 +14,11 @@ from examples.kinnas2024.case import Case
 from examples.kinnas2024.memory import memory, reduction
 from examples.kinnas2024.published import GRID
 from stages.cascade import Cascade
-from stages.fitting import FitPlan
 from stages.heterogeneity import matrix
 from stages.models import specs
 from stages.simulate import HONEST, NO_FIT, figures, share_of
 from stages.statistics import with_ends
-from stages.threshold import Question, cascade_of, operating_points
+from stages.threshold import FitPlan, ThresholdQuestion, cascade_of, operating_points
 
 Row = dict[str, Any]
 
@@ -81,9 +80,9 @@ def published_thresholds(case: Case) -> Iterator[Row]:
 def fitted_thresholds(case: Case) -> Iterator[Row]:
     """λ as the paper's search finds it, then exactly on images that are not the reported ones."""
     rules = ((case.setting.score,), (case.setting.postcheck,))
-    for ours in _fitted(case, case.original, Question(*rules, ("best",), GRID)):
+    for ours in _fitted(case, case.original, ThresholdQuestion(*rules, ("best",), GRID)):
         yield _threshold(case, "grid", ours)
-    for ours in _fitted(case, case.honest, Question(*rules, ("best", "1se"))):
+    for ours in _fitted(case, case.honest, ThresholdQuestion(*rules, ("best", "1se"))):
         yield _threshold(case, "exact", ours) | {"published": None, "source": None}
 
 
@@ -93,7 +92,7 @@ def _threshold(case: Case, by: str, ours: Row) -> Row:
     return about | {"ours": ours}
 
 
-def _fitted(case: Case, plan: FitPlan, question: Question) -> Iterator[Row]:
+def _fitted(case: Case, plan: FitPlan, question: ThresholdQuestion) -> Iterator[Row]:
     """Of each objective; folds, where these decide, compare with each rival anew."""
     reported, names = case.reported, _FIT + (HONEST if plan.method == "cross-fit" else ())
     pair = (reported.index(case.setting.model_1), reported.index(case.setting.model_2))

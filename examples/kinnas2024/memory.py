@@ -9,9 +9,7 @@ from typing import Any
 from examples.kinnas2024 import published as paper
 from examples.kinnas2024.case import Case
 from stages.cascade import MemoryPolicy
-from stages.requests import recall
-from stages.simulate import figures
-from stages.stream import make, requested
+from stages.simulate import figures, make, recall, requested
 
 Row = dict[str, Any]
 

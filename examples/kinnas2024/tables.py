@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from examples.kinnas2024.published import ENERGY_NOTES, REFERENCE, TITLE
-from stages.amounts import relative
-from stages.fitting import REPEATS
-from stages.visible_text import visible
+from stages.costs import relative
+from stages.notices import visible
+from stages.threshold import REPEATS
 
 Row = dict[str, Any]
 

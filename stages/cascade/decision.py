@@ -12,8 +12,7 @@ import numpy as np
 
 from stages.cascade.rule import takes_b, trusted
 from stages.cascade.values import Cascade, Limit, Outcome
-from stages.scores import named
-from stages.softmax import Score
+from stages.scores import Score, named
 
 # (stage, bool [n], which of the images reach it) → answers int32 [n] and their scores float64 [n],
 # of other images anything.

@@ -65,7 +65,7 @@ def remember(
     """
     if policy.size is None and not policy.radius:
         return _unlimited(codes, storable, batch_size)
-    table: Table[int] = Table(policy)
+    table: MemoryTable[int] = MemoryTable(policy)
     source = np.empty(len(codes), np.int64)
     for start in range(0, len(codes), batch_size):
         batch = range(start, min(start + batch_size, len(codes)))
@@ -81,7 +81,7 @@ def remember(
 A = TypeVar("A")
 
 
-class Table(Generic[A]):
+class MemoryTable(Generic[A]):
     """The live table: keys (uint8 [L]) to the answers stored under them."""
 
     def __init__(self, policy: MemoryPolicy) -> None:
@@ -92,7 +92,7 @@ class Table(Generic[A]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def copy(self) -> Table[A]:
+    def copy(self) -> MemoryTable[A]:
         """A table with the same content and history."""
         return deepcopy(self)
 

@@ -10,8 +10,7 @@ import numpy as np
 from stages.cascade.decision import Scored
 from stages.cascade.rule import cut
 from stages.cascade.values import ALWAYS, AT, NEVER, Limit
-from stages.scores import named
-from stages.softmax import Score
+from stages.scores import Score, named
 
 
 @dataclass(frozen=True)

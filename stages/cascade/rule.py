@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from stages.cascade.values import ALWAYS, NEVER, Limit
-from stages.softmax import Score
+from stages.scores import Score
 
 _ENDS = {ALWAYS: math.inf, NEVER: -math.inf}
 

@@ -15,8 +15,7 @@ import numpy as np
 from stages.cascade.decision import Scored
 from stages.cascade.ordering import Ordering
 from stages.cascade.rule import takes_b
-from stages.scores import named
-from stages.softmax import Score
+from stages.scores import Score, named
 from stages.statistics import within_one_se
 
 OBJECTIVES = ("best", "1se")

@@ -1,44 +1,13 @@
 """What models can be run on: labelled pictures from any layout, in one fixed order.
 
+In: a dataset's name, a split, the folder of its images. Out: a Source, picture by picture.
+
 >>> from stages.datasets import open_split
->>> source = open_split("cifar10", "test", "images")  # doctest: +SKIP
->>> source.read(0).shape, source.labels[0], source.keys[0]  # doctest: +SKIP
-((32, 32, 3), 3, 'cifar-10-batches-py/test_batch/domestic_cat_s_000907.png')
+>>> source = open_split("digits", "test")
+>>> len(source), source.read(0).shape, source.class_names[source.labels[0]]
+(500, (8, 8), '5')
 """
 
-from stages.datasets.download import download
-from stages.datasets.fingerprint import fingerprint
-from stages.datasets.known import spec
-from stages.datasets.layout import Found, Layout, Request
-from stages.datasets.registry import (
-    check_known,
-    listing,
-    open_split,
-    reopened,
-    split_name,
-    splits,
-)
-from stages.datasets.source import ArraySource, Opening, Source
-from stages.datasets.spec import DatasetSpec
-from stages.datasets.unreadable import Unreadable, unreadable
+import lazy_loader
 
-__all__ = [
-    "ArraySource",
-    "DatasetSpec",
-    "Found",
-    "Layout",
-    "Opening",
-    "Request",
-    "Source",
-    "Unreadable",
-    "check_known",
-    "download",
-    "fingerprint",
-    "listing",
-    "open_split",
-    "reopened",
-    "spec",
-    "split_name",
-    "splits",
-    "unreadable",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

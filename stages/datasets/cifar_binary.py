@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import InputError
-from cache.files import read_bytes
+from cache import InputError, read_bytes
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.source import ArraySource, checked_labels
-from stages.datasets.spec import SPECS
+from stages.datasets.specs import SPECS
 from stages.datasets.unpickle import load_batch
 
 HINT = "unpack the archive again, or fetch it with --download"
@@ -63,7 +62,7 @@ ARCHIVES = (
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchFile:
     """pictures: uint8 [n, 32, 32, 3]; labels: int32 [n]; keys: n."""
 
     pictures: np.ndarray
@@ -116,7 +115,7 @@ def _load(path: Path) -> dict[str, Any]:
     return load_batch(read_bytes(path, MAX_BYTES))
 
 
-def _read(archive: Archive, path: Path) -> Batch:
+def _read(archive: Archive, path: Path) -> BatchFile:
     # A damaged pickle may raise anything while it is taken apart.
     with refusing(f"{path} is no intact batch", HINT, Exception):
         batch = _load(path)
@@ -135,7 +134,7 @@ def _read(archive: Archive, path: Path) -> Batch:
         if len(names) != n:
             raise InputError(one_line(f"{path}: {len(names)} names for {n} labels; {HINT}"))
         keys = [f"{archive.folder}/{path.name}/{_text(name)}" for name in names]
-        return Batch(pictures, checked_labels(labels, archive.classes, str(path)), keys)
+        return BatchFile(pictures, checked_labels(labels, archive.classes, str(path)), keys)
 
 
 def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.datasets.layout import one_line, reason
 
 if TYPE_CHECKING:

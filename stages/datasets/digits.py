@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cache.errors import one_of
+from cache import one_of
 from stages.datasets.source import ArraySource
 
 CLASSES = tuple("0123456789")

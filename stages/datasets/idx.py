@@ -17,10 +17,10 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.source import ArraySource, checked_labels
-from stages.datasets.spec import SPECS
+from stages.datasets.specs import SPECS
 
 OWN = "fashionmnist"
 PREFIXES = {"train": "train", "test": "t10k"}

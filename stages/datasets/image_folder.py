@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.errors import InputError
-from cache.files import open_regular
+from cache import InputError, open_regular
 from stages.datasets.decode import SUFFIXES, unreadable_image
 from stages.datasets.encoded import EncodedSource
 from stages.datasets.known import spec

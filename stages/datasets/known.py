@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import resources
 
 from stages.datasets.layout import Layout
-from stages.datasets.spec import SPECS, DatasetSpec
+from stages.datasets.specs import SPECS, DatasetSpec
 from stages.plugins import DATASETS, Extras, extras, misfit
 
 LAYOUTS = {

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.source import Source
-from stages.datasets.spec import DatasetSpec
+from stages.datasets.specs import DatasetSpec
 
 Found = Mapping[str, tuple[Path, ...]]
 """The files or folders of each split that a layout sees under a data root."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.decode import unreadable_image
 from stages.datasets.encoded import EncodedSource
 from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, one_line, refusing
@@ -34,7 +34,7 @@ FEW_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """One row group: its number in the file, and where its rows begin in file and split."""
 
     file: Path
@@ -61,7 +61,7 @@ class Shard:
 class ParquetSource(EncodedSource):
     """starts: the first sample of each row group. columns: the encoded images of each."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     starts: tuple[int, ...]
     columns: RowGroupCache
 
@@ -236,13 +236,15 @@ def _name(file: Path, split: str) -> str:
     return f"{split}/{file.name}" if file.parent.name == split else file.name
 
 
-def _groups(shards: list[Shard]) -> tuple[Group, ...]:
+def _groups(shards: list[Shard]) -> tuple[RowGroup, ...]:
     groups = []
     sample = 0
     for shard in shards:
         row = 0
         for index in range(shard.metadata.num_row_groups):
-            groups.append(Group(shard.file, shard.metadata, shard.image, index, row, sample + row))
+            groups.append(
+                RowGroup(shard.file, shard.metadata, shard.image, index, row, sample + row)
+            )
             row += shard.metadata.row_group(index).num_rows
         if row != len(shard.labels):
             raise InputError(one_line(f"{shard.file}: {row} rows, not as announced; {HINT}"))
@@ -250,7 +252,7 @@ def _groups(shards: list[Shard]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _encoded(group: Group) -> pa.ChunkedArray:
+def _encoded(group: RowGroup) -> pa.ChunkedArray:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 

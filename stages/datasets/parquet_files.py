@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.layout import Found, one_line, visible
 
 PLACES = ("", "data", "plain_text", "default")

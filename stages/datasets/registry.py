@@ -14,15 +14,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.datasets import cifar_binary, idx, image_folder
-from stages.datasets.added import checked, guarded
+from stages.datasets.archives import download as fetch
 from stages.datasets.decode import checked_decoder
-from stages.datasets.download import download as fetch
 from stages.datasets.known import LAYOUTS, added, known, spec
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.plugged import checked, guarded
 from stages.datasets.source import Opening, Source
-from stages.datasets.spec import NAME, SPECS, DatasetSpec
+from stages.datasets.specs import NAME, SPECS, DatasetSpec
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 _UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}

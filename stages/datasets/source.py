@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cache.errors import InputError
+from cache import InputError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.layout import CLIMBS, NOT_RELATIVE, one_line, visible
 
 HINT = "download or write it again, as plain tar"

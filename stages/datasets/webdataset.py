@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cache.errors import InputError
+from cache import InputError
 from stages.datasets.decode import SUFFIXES
 from stages.datasets.encoded import EncodedSource
 from stages.datasets.layout import Found, Layout, Request, one_line, refusing, visible
@@ -32,7 +32,7 @@ JSON_LABELS = ("label", "cls")
 
 
 @dataclass(frozen=True)
-class Shard:
+class TarShard:
     """One file's images: names, labels int64 [n], offsets and sizes in bytes, int64 [n]."""
 
     file: Path
@@ -128,7 +128,7 @@ def _complete(files: tuple[Path, ...]) -> list[Path]:
     return [numbers[number] for number in sorted(numbers)]
 
 
-def _shard(path: Path) -> Shard:
+def _shard(path: Path) -> TarShard:
     images: list[Member] = []
     labels: list[int] = []
     with refusing(path, "download the shard again"), path.open("rb") as file:
@@ -140,7 +140,7 @@ def _shard(path: Path) -> Shard:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(one_line(f"{path}: {twice} is in it twice; write the shard again"))
-    return Shard(
+    return TarShard(
         file=path,
         names=names,
         labels=np.array(labels, np.int64),
@@ -209,7 +209,7 @@ def _label(value: int) -> int:
 LABELS: dict[str, Callable[[bytes], int]] = {".cls": _from_cls, ".json": _from_json}
 
 
-def _keys(shards: list[Shard]) -> list[str]:
+def _keys(shards: list[TarShard]) -> list[str]:
     names = [name for shard in shards for name in shard.names]
     if len(set(names)) == len(names):
         return names

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache import Store
-from stages.deferral.committee import Ballot
+from stages.deferral.committees import Ballot
 from stages.deferral.outputs import Outputs, Pair
 from stages.deferral.rules import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
-from stages.fitting import FitPlan
-from stages.score import ScoreSet, parts_of
+from stages.scores import ScoreSet, parts_of
+from stages.threshold import FitPlan
 
 
 def outputs(

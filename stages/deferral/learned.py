@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stages.deferral.outputs import Outputs
-from stages.fitting import FOLDS, folds
+from stages.threshold import FOLDS, folds
 
 PENALTY = 0.01  # scikit-learn's C: small, as the features are many and nearly collinear
 _LEAST = 1e-12  # probabilities below are alike to the logarithm

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.calibration import Judged, fit_temperature
+from stages.calibration import Likelihoods, fit_temperature
 from stages.deferral.temperature import least
-from stages.logits import Parts, blocks, scaled, scored, subset, together
+from stages.scores import Parts, blocks, scaled, scored_block, subset, together
 
 TOP = 10
 SCALARS = ("maxp", "difference", "entropy", "margin", "energy")
@@ -87,7 +87,7 @@ class Outputs:
             whole, keep = self.part_of
             return whole.nll(temperature)[keep]
         if temperature not in self._nll:
-            self._nll[temperature] = Judged.of(self.logits, self.labels, temperature).nll
+            self._nll[temperature] = Likelihoods.of(self.logits, self.labels, temperature).nll
         return self._nll[temperature]
 
     @cached_property
@@ -134,7 +134,7 @@ def _reduce(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """(scalars, prediction, top) of a block. As maxp = 1/Z with the largest logit z₁ taken out,
     p_k = e^(z_k − z₁)·maxp and ln Σeᶻ = z₁ − ln maxp."""
-    out = scored(rows, logits)
+    out = scored_block(rows, logits)
     count = min(TOP, logits.shape[1])
     largest = np.partition(logits, -count, axis=1)[:, -count:].astype(np.float64)
     largest = np.sort(largest, axis=1)[:, ::-1]

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cache.errors import one_of
+from cache import one_of
 from stages.cascade import takes_b
 from stages.deferral.learned import predicted_gains
 from stages.deferral.outputs import Pair
-from stages.scores import UnknownScoreError, check_packages, known, named
-from stages.softmax import SCORES, Score
+from stages.scores import SCORES, Score, UnknownScoreError, check_packages, known, named
 
 
 @dataclass(frozen=True)
-class View:
+class RuleView:
     """A rule's numbers on the N images of one split, float64 [N] each.
 
     A is trusted by `score`; post-check compares `check_a` with `check_b`. `pair` is what answers,
@@ -34,11 +33,11 @@ class View:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RuleScores:
     """`about` are numbers fitted on the way: temperatures."""
 
-    fitting: View
-    reporting: View
+    fitting: RuleView
+    reporting: RuleView
     about: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -47,14 +46,14 @@ class Final:
     """Which answer stands once B has run: `correct` bool [N] from a rule's view."""
 
     needs: tuple[str, ...]
-    correct: Callable[[View, Score], np.ndarray]
+    correct: Callable[[RuleView, Score], np.ndarray]
 
-    def gain(self, view: View, score: Score) -> np.ndarray:
+    def gain(self, view: RuleView, score: Score) -> np.ndarray:
         """int8 [N]: correct_final − correct_A once B has run; what `stages.cascade` takes."""
         return self.correct(view, score).view(np.int8) - view.pair.a.correct.view(np.int8)
 
 
-def _postcheck(view: View, score: Score) -> np.ndarray:
+def _postcheck(view: RuleView, score: Score) -> np.ndarray:
     takes = takes_b(score, view.check_a, view.check_b, True)
     return np.where(takes, view.pair.b.correct, view.pair.a.correct)
 
@@ -68,7 +67,7 @@ FINALS: Mapping[str, Final] = {
     "ensemble": Final(_LOGITS, lambda view, score: view.pair.ensemble == view.pair.a.labels),
 }
 
-Judge = Callable[[Pair, Pair, Final], Judged]
+Judge = Callable[[Pair, Pair, Final], RuleScores]
 
 
 @dataclass(frozen=True)
@@ -81,35 +80,35 @@ class Rule:
     per_final: bool = False
 
 
-def _view(pair: Pair, name: str) -> View:
+def _view(pair: Pair, name: str) -> RuleView:
     s_a = pair.a.scalar(name)
-    return View(pair, s_a, s_a, pair.b.scalar(name))
+    return RuleView(pair, s_a, s_a, pair.b.scalar(name))
 
 
 def _plain(name: str) -> Judge:
     """A score of the softmax or the logits as they are."""
-    return lambda fitting, reporting, _: Judged(_view(fitting, name), _view(reporting, name))
+    return lambda fitting, reporting, _: RuleScores(_view(fitting, name), _view(reporting, name))
 
 
 def _tempered(name: str) -> Judge:
     """The same score after temperature scaling of both models (Guo et al. 2017)."""
 
-    def judge(fitting: Pair, reporting: Pair, _: Final) -> Judged:
+    def judge(fitting: Pair, reporting: Pair, _: Final) -> RuleScores:
         t_a, t_b = fitting.a.tempered, fitting.b.tempered
         fitted, reported = fitting.at(t_a, t_b), reporting.at(t_a, t_b)
         about = {"temperature_1": t_a, "temperature_2": t_b}
-        return Judged(_view(fitted, name), _view(reported, name), about)
+        return RuleScores(_view(fitted, name), _view(reported, name), about)
 
     return judge
 
 
-def _learned(fitting: Pair, reporting: Pair, final: Final) -> Judged:
+def _learned(fitting: Pair, reporting: Pair, final: Final) -> RuleScores:
     """Surest where least is predicted to be gained; λ = −μ·cost defers what is worth its price."""
     views = (_view(fitting, "maxp"), _view(reporting, "maxp"))
     target = final.gain(views[0], SCORES["maxp"])
     gains = predicted_gains(fitting.a, target, reporting.a)
     fitted, reported = (replace(v, score=-g) for v, g in zip(views, gains, strict=True))
-    return Judged(fitted, reported)
+    return RuleScores(fitted, reported)
 
 
 _MARGIN, _ENERGY = Score("margin", +1), Score("energy", +1)

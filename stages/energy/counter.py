@@ -24,7 +24,7 @@ class Counter(Protocol):
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainCounter:
     """A counter that needs no watching between two reads."""
 
     read: Callable[[], float]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.energy.counter import CounterMeter, Plain
+from stages.energy.counter import CounterMeter, PlainCounter
 from stages.energy.errors import NotSupportedError, SensorError
 from stages.energy.meter import Meter, Sensor
 from stages.energy.nvml import Gpu, Nvml, fields
-from stages.energy.sampled import SampledMeter
+from stages.energy.sampling import SampledMeter
 from stages.energy.timing import REAL, Ticks, Timing, measure_tick
 
 COUNTER_UNIT_J = 1e-3  # the counter is in mJ
@@ -143,7 +143,7 @@ def _counter(nvml: Nvml, gpu: Gpu, timing: Timing, warnings: tuple[str, ...]) ->
     except SensorError as error:
         watts, note = None, f"no power beside the counter, the window's mean stands in: {error}"
     sensor = _sensor("nvml_counter", nvml, gpu, ticks, "module" if module else "gpu")
-    meter = GpuCounter(sensor, lambda: Plain(joules), watts, COUNTER_UNIT_J, timing)
+    meter = GpuCounter(sensor, lambda: PlainCounter(joules), watts, COUNTER_UNIT_J, timing)
     meter.watch = Watch(nvml, gpu, (*always, note) if note else always)
     return meter
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.energy.errors import ReadFailedError, SensorMissingError, from_os
 from stages.energy.meter import Sensor
-from stages.energy.sampled import SampledMeter
+from stages.energy.sampling import SampledMeter
 from stages.energy.timing import REAL, Timing, measure_tick
 
 ROOT = Path("/")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cache.errors import InputError
+from cache import InputError
 from stages.energy.meter import Measured, Meter, Sensor
 from stages.energy.timing import REAL, Timing
 from stages.energy.uncertainty import truncation

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from cache.errors import InputError
+from cache import InputError
 from stages.energy import nvml
-from stages.energy.added import open_named, or_added
 from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.gpu import SOURCES, open_gpu
 from stages.energy.jetson import open_jetson
 from stages.energy.machine import Machine
 from stages.energy.manual import ManualMeter, from_terminal, given
 from stages.energy.meter import Meter, NoMeter
+from stages.energy.plugged import open_named, or_added
 from stages.energy.rapl import open_rapl
 
 NAMES = ("nvml", *SOURCES, "rapl", "jetson", "manual", "none")

@@ -28,7 +28,7 @@ def idle_of(meters: Sequence[Meter], seconds: float, sync: Callable[[], None]) -
 
 
 @dataclass(frozen=True)
-class Figure:
+class EnergyFigure:
     """A mean over windows and its 95 % interval, None where unknown."""
 
     value: float | None
@@ -36,7 +36,7 @@ class Figure:
     high: float | None
 
 
-def per_image(readings: Sequence[Reading], images: Sequence[int]) -> dict[str, Figure]:
+def per_image(readings: Sequence[Reading], images: Sequence[int]) -> dict[str, EnergyFigure]:
     """`energy` and `energy_above_idle` in J per image from windows that saw so many images each.
 
     Idle power is measured once: its error is common to all windows.
@@ -61,7 +61,7 @@ def per_image(readings: Sequence[Reading], images: Sequence[int]) -> dict[str, F
 
 def mean_interval(
     values: Sequence[float | None], errors: Sequence[float], common: float = 0.0
-) -> Figure:
+) -> EnergyFigure:
     """Mean and 95 % interval of values [n] that each carry an error (SD), and one in common.
 
     The spread between windows (Student's t) already holds what varies from window to window; the
@@ -70,13 +70,13 @@ def mean_interval(
     """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
-        return Figure(None, None, None)
+        return EnergyFigure(None, None, None)
     n, mean = len(known), float(np.mean(known))
     if n < 2:
-        return Figure(mean, None, None)
+        return EnergyFigure(mean, None, None)
     variance = float(np.var(known, ddof=1)) + float(np.mean(np.square(errors)))
     half = math.hypot(_quantile(n - 1) * math.sqrt(variance / n), z_of() * common)
-    return Figure(mean, mean - half, mean + half)
+    return EnergyFigure(mean, mean - half, mean + half)
 
 
 def _quantile(freedom: int) -> float:

@@ -1,12 +1,15 @@
 """images → logits and timings: every model once over every image, each image decoded once.
 
-`run` is the driver: it knows what the cache holds, hands out the parts that it lacks and publishes
-what comes back. A `Worker` makes parts on one device, with as many models resident as fit; an
-engine (ENGINES) runs workers here, in a process per device, or on a Ray cluster.
+In: sources and models with their weights. Out: partitions of logits and timings in the cache; a
+killed run goes on after its last whole part. Running it takes torch:
+
+    stages.extract.run(store, [open_split("digits", "test")], choose("digits", ["all"]), options)
+
+>>> from stages.extract import ENGINES
+>>> sorted(ENGINES)
+['local', 'ray']
 """
 
-from stages.extract.engines import engine
-from stages.extract.options import Options
-from stages.extract.run import run
+import lazy_loader
 
-__all__ = ["Options", "engine", "run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

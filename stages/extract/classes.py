@@ -6,14 +6,12 @@ from typing import Any
 
 import torch
 
-from cache import InputError, Manifest
-from cache.provenance import differences
+from cache import InputError, Manifest, differences
 from stages.datasets import Source
 from stages.extract.residency import free_bytes
 from stages.extract.worker import Loaded
-from stages.inference import Pictures, Runner
 from stages.models import Chosen, load
-from stages.variants import View
+from stages.runtimes import Pictures, Runner, View
 
 _CPU = torch.device("cpu")
 

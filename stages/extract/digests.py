@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from cache.provenance import digest
+from cache import digest
 from stages.datasets import Source
 from stages.extract.options import Options
-from stages.prefetch import default_workers, prefetch
+from stages.parallel import default_workers, prefetch
 
 PICTURES = "pictures_sha256"
 """In the provenance of samples and logits: one digest over those of all pictures, by sample id."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from cache.errors import one_of
+from cache import one_of
 from stages.extract import processes, ray_cluster, ray_engine
 from stages.extract.options import Options
 from stages.extract.ray_cluster import cluster_device_name
 from stages.extract.work import Made, Work
 from stages.extract.worker import Loaded, Worker
-from stages.inference import device_name, open_device
+from stages.runtimes import device_name, open_device
 
 Note = Callable[[str], None]
 Tell = Callable[[int], None]
@@ -24,7 +24,7 @@ Tell = Callable[[int], None]
 class Engine:
     """`make` yields the parts as they are written, and may take what the driver has loaded.
 
-    `open_device` is as that of stages.inference; `device_name` is what the workers call theirs.
+    `open_device` is as that of stages.runtimes.torch_engine; `device_name` is what the workers call theirs.
     All three are called within `ready`.
     """
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from cache.errors import InputError
-from cache.schema import PART_ROWS
-from stages.inference import DEFAULT_BATCH, runtime_name
-from stages.prefetch import default_workers
+from cache import PART_ROWS, InputError
+from stages.parallel import default_workers
+from stages.runtimes import DEFAULT_BATCH, runtime_name
 
 
 def _silent(message: str) -> None:

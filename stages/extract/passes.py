@@ -14,9 +14,7 @@ import torch
 from cache import InputError, PartWriter, Store
 from stages.extract.residency import Residents, release
 from stages.extract.work import Item, Task
-from stages.inference import Runner, Stopwatch
-from stages.out_of_memory import out_of_memory
-from stages.variants import View
+from stages.runtimes import Runner, Stopwatch, View, out_of_memory
 
 # A model beside others is content with this share of a batch before it leaves them: loading it
 # again and again costs more than batches that are somewhat smaller.

@@ -9,8 +9,7 @@ from pathlib import Path
 from cache import InputError
 from stages.datasets import Opening, fingerprint, reopened
 from stages.extract.work import Task, Work
-from stages.models import Chosen
-from stages.models.weights import find
+from stages.models import Chosen, find
 
 
 def portable(work: Work) -> tuple[Work, tuple[Opening, ...]]:

@@ -21,7 +21,7 @@ from stages.extract.options import Options
 from stages.extract.portable import arrived, portable
 from stages.extract.work import Item, Made, Work
 from stages.extract.worker import Worker
-from stages.inference import open_device
+from stages.runtimes import open_device
 
 _POLL_S = 1.0
 

@@ -17,9 +17,8 @@ from typing import Any, TextIO
 
 import torch
 
-from cache import InputError
-from cache.errors import one_of
-from stages.inference import PRECISIONS, device_name, open_device
+from cache import InputError, one_of
+from stages.runtimes import PRECISIONS, device_name, open_device
 
 ADDRESS = "RAY_ADDRESS"
 _DEVICES = ("cpu", "cuda")

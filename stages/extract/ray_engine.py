@@ -18,9 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cache import InputError, Store
-from cache.parts import part_intact
-from cache.provenance import versions
+from cache import InputError, Store, part_intact, versions
 from stages.datasets import Opening
 from stages.extract.options import Options
 from stages.extract.portable import arrived, portable
@@ -46,7 +44,7 @@ class Order:
 
 
 @dataclass
-class Report:
+class ActorReport:
     """What an actor says of one item; `error` is an InputError's line."""
 
     item: Item
@@ -122,7 +120,9 @@ def _round(
     return again
 
 
-def _pass_on(work: Work, report: Report, devices: set[str], note: Callable[[str], None]) -> None:
+def _pass_on(
+    work: Work, report: ActorReport, devices: set[str], note: Callable[[str], None]
+) -> None:
     if report.error is not None:
         raise InputError(report.error)
     if report.tries > 1:
@@ -141,7 +141,7 @@ def _lies_there(store: Store, work: Work, made: Made) -> bool:
     return all(part_intact(store, task.partition(table), part) for table, part in parts.items())
 
 
-def _reports(items: list[Item], order: Order, each: Share) -> Generator[Report, None, None]:
+def _reports(items: list[Item], order: Order, each: Share) -> Generator[ActorReport, None, None]:
     import ray
     import ray.data
 
@@ -187,7 +187,7 @@ class Maker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         item = (int(row["split"]), int(row["part"]))
-        report = Report(item, tries=self._begin(item))
+        report = ActorReport(item, tries=self._begin(item))
         try:
             report.made = self.make(item, report.tries)
         except InputError as error:

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 
 from cache import InputError
-from stages.free_memory import free_memory
-from stages.inference import Runner
-from stages.out_of_memory import out_of_memory
+from stages.runtimes import Runner, free_memory, out_of_memory
 
 
 class Residents:

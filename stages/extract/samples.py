@@ -15,9 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, Store
-from cache.provenance import now, versions
-from cache.schema import samples_table
+from cache import InputError, Partition, Store, now, samples_table, versions
 from stages.datasets import Source, fingerprint
 from stages.extract import unfinished
 from stages.extract.digests import PICTURES, Digests, Recorded, changed, over
@@ -25,7 +23,7 @@ from stages.extract.options import Options
 
 
 @dataclass(frozen=True)
-class Seen:
+class SplitDigest:
     """A split's pictures as a run finds them. `digest` is one over all of them, `replaced` says
     whether the cache's samples still stand for others of the same names."""
 
@@ -34,7 +32,7 @@ class Seen:
 
 
 @contextmanager
-def kept(store: Store, sources: Sequence[Source], options: Options) -> Iterator[list[Seen]]:
+def kept(store: Store, sources: Sequence[Source], options: Options) -> Iterator[list[SplitDigest]]:
     """The samples of all splits are in the cache, and stay the same until this ends.
 
     Who would replace them waits for the runs that use them. InputError where the cache knows a
@@ -53,7 +51,7 @@ def kept(store: Store, sources: Sequence[Source], options: Options) -> Iterator[
                 return
 
 
-def tell_stale(store: Store, source: Source, seen: Seen, options: Options) -> None:
+def tell_stale(store: Store, source: Source, seen: SplitDigest, options: Options) -> None:
     """Of which models the logits are of other pictures than those that are there."""
     models = _stale(store, source, seen.digest)
     if models and not seen.replaced:  # else it was told when the run began
@@ -63,11 +61,11 @@ def tell_stale(store: Store, source: Source, seen: Seen, options: Options) -> No
         )
 
 
-def _seen(store: Store, split: Digests, recorded: Recorded, options: Options) -> Seen:
+def _seen(store: Store, split: Digests, recorded: Recorded, options: Options) -> SplitDigest:
     """Tells of the pictures that have been replaced."""
     source, current = split.source, split.beside(recorded)
     new = changed(current, recorded)
-    seen = Seen(over(current), bool(new))
+    seen = SplitDigest(over(current), bool(new))
     if new:
         models = ", ".join(_stale(store, source, seen.digest))
         options.note(

@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import InputError, Manifest, Part, Partition, PartitionWriter, Store, receipts
-from cache.about import about_parts
-from cache.manifest import part_index
-from cache.partition import path_segments
-from cache.provenance import differences
+import cache
+from cache import (
+    InputError,
+    Manifest,
+    Part,
+    Partition,
+    PartitionWriter,
+    Store,
+    about_parts,
+    differences,
+    part_index,
+    path_segments,
+)
 from stages.datasets import Source
 
 # With other images no model of the split was finished; that is told, and what made them so.
@@ -60,7 +68,7 @@ def drop(store: Store, source: Source, samples: Sequence[int], note: Callable[[s
     for table in ("logits", "timings"):
         for partition, part in _parts(store, table, source):
             if wanted.intersection(_rows(store, partition, part, len(source))):
-                store.delete(receipts.path_of(partition, part))
+                store.delete(cache.receipt_path(partition, part))
                 dropped += table == "logits"
     if dropped:
         note(
@@ -72,11 +80,11 @@ def drop(store: Store, source: Source, samples: Sequence[int], note: Callable[[s
 def _parts(store: Store, table: str, source: Source) -> Iterator[tuple[Partition, Part]]:
     """Those that have a receipt."""
     place = "/".join([table, *path_segments(table, (source.dataset, source.split))])
-    paths = store.files(f"{receipts.FOLDER}/{place}")
+    paths = store.files(f"{cache.RECEIPTS}/{place}")
     folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
     for folder in folders:
-        partition = Partition.parse(folder.removeprefix(f"{receipts.FOLDER}/"))
-        yield from ((partition, each.part) for each in receipts.read_all(store, partition))
+        partition = Partition.parse(folder.removeprefix(f"{cache.RECEIPTS}/"))
+        yield from ((partition, each.part) for each in cache.read_receipts(store, partition))
 
 
 def _rows(store: Store, partition: Partition, part: Part, n: int) -> range:

@@ -8,12 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from cache import Partition, PartWriter, Store
-from cache.manifest import Part
-from cache.schema import TIMINGS, logits_schema
+from cache import TIMINGS, Part, Partition, PartWriter, Store, logits_schema
 from stages.datasets import Source
 from stages.models import Chosen
-from stages.variants import View
+from stages.runtimes import View
 
 Item = tuple[int, int]
 """A split, by its position among the sources, and a part of it."""

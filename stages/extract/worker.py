@@ -15,15 +15,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from cache import InputError, Store
-from cache.schema import TIMINGS, logits_schema
+from cache import TIMINGS, InputError, Store, logits_schema
 from stages.extract.passes import Batch, Lane, Passes
 from stages.extract.residency import Residents
 from stages.extract.work import Item, Made, Work
-from stages.inference import Pictures, Runner
 from stages.models import Chosen, load
-from stages.prefetch import prefetch
-from stages.variants import View
+from stages.parallel import prefetch
+from stages.runtimes import Pictures, Runner, View
 
 # Decoded pixels that wait while waves of models take turns on the device.
 _CHUNK_BYTES = 1 << 29

@@ -1,4 +1,7 @@
-"""Perceptual hashes of decoded pictures, as fixed-length binary keys, a batch at a time.
+"""What recognises a repeated picture: perceptual hashes as binary keys of a fixed length.
+
+In: decoded pictures, uint8 [n, H, W(, 3)]. Out: keys, uint8 [n, L]; what each hash costs, and how
+much a picture may change before it is no longer known.
 
 >>> import numpy as np
 >>> from stages.hashes import hash_of
@@ -7,7 +10,6 @@
 (2, 8)
 """
 
-from stages.hashes.registry import ALL, HASHES, hash_of, rounded_name
-from stages.hashes.spec import Hash
+import lazy_loader
 
-__all__ = ["ALL", "HASHES", "Hash", "hash_of", "rounded_name"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

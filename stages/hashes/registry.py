@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.hashes import canonical, dhash, invariants, library
 from stages.hashes.invariants import LENGTH
 from stages.hashes.spec import Hash

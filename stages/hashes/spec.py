@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import InputError
+from cache import InputError
 
 _DISTRIBUTIONS = {"PIL": "pillow"}
 

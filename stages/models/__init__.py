@@ -1,29 +1,12 @@
 """What can be run: a registry of models and one module per architecture family.
 
-Importing this package needs no torch; building or loading a model does.
+In: a name, and a dataset. Out: a spec, its weights, the torch module. Only building takes torch.
+
+>>> from stages.models import get
+>>> get("resnet20", dataset="cifar10").macs
+40813184
 """
 
-from stages.models.catalogue import listing
-from stages.models.choice import Chosen, choose
-from stages.models.factory import fuse, instantiate
-from stages.models.registry import build, dataset_of, get, specs
-from stages.models.spec import ModelSpec, Published
-from stages.models.weights import Weights, available, find, load
+import lazy_loader
 
-__all__ = [
-    "Chosen",
-    "ModelSpec",
-    "Published",
-    "Weights",
-    "available",
-    "build",
-    "choose",
-    "dataset_of",
-    "find",
-    "fuse",
-    "get",
-    "instantiate",
-    "listing",
-    "load",
-    "specs",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

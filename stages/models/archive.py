@@ -20,7 +20,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from cache.errors import InputError
+from cache import InputError
 
 GRAPH = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models.factory import adapt, instantiate
 from stages.models.spec import ModelSpec
 

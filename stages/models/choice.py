@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from cache.errors import InputError, nearest
-from stages.commands import IMPORTED
+from cache import InputError, nearest
+from stages.missing import IMPORTED
 from stages.models import programs
-from stages.models.recorded import Facts, Recorded, same_bytes
+from stages.models.records import Facts, Recorded, same_bytes
 from stages.models.registry import get, knows, specs
 from stages.models.spec import ModelSpec
 from stages.models.weights import Weights, available, digest, find, own_file, stated

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stages.models.spec import ModelSpec, Published
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 SOURCE = "https://github.com/chenyaofo/pytorch-cifar-models"
 PREPROCESSING = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
 Row = tuple[str, float | str, int, int, float, float, str]
 
 
-class Family(NamedTuple):
+class ModuleFamily(NamedTuple):
     """Models of one module; `option` is the build option that tells them apart."""
 
     name: str
@@ -29,7 +29,7 @@ class Family(NamedTuple):
 
 # name, option, parameters, macs, published: top-1 in %, 10⁶ multiply-adds, SHA-256 prefix
 FAMILIES = (
-    Family(
+    ModuleFamily(
         "mobilenetv2",
         head="classifier.1.weight",
         option="width",
@@ -40,7 +40,7 @@ FAMILIES = (
             ("mobilenetv2_x1_4", 1.4, 4_333_706, 170_073_344, 94.22, 170.07, "3bbbd6e2"),
         ),
     ),
-    Family(
+    ModuleFamily(
         "repvgg",
         head="linear.weight",
         option="variant",
@@ -51,7 +51,7 @@ FAMILIES = (
         ),
         fusible=True,
     ),
-    Family(
+    ModuleFamily(
         "resnet",
         head="fc.weight",
         option="depth",
@@ -62,7 +62,7 @@ FAMILIES = (
             ("resnet56", 56, 855_770, 125_747_840, 94.37, 125.75, "187c023a"),
         ),
     ),
-    Family(
+    ModuleFamily(
         "shufflenetv2",
         head="fc.weight",
         option="width",
@@ -73,7 +73,7 @@ FAMILIES = (
             ("shufflenetv2_x2_0", 2.0, 5_365_486, 187_811_200, 93.81, 187.81, "ec31611c"),
         ),
     ),
-    Family(
+    ModuleFamily(
         "vgg",
         head="classifier.6.weight",
         option="depth",
@@ -87,7 +87,7 @@ FAMILIES = (
 )
 
 
-def _spec(family: Family, row: Row) -> ModelSpec:
+def _spec(family: ModuleFamily, row: Row) -> ModelSpec:
     name, option, parameters, macs, top1, madds, prefix = row
     url = f"{SOURCE}/releases/download/{family.name}/cifar10_{name}-{prefix}.pt"
     return ModelSpec(

@@ -34,7 +34,7 @@ class Branch(nn.Module):
         return self.bn(self.conv(x))
 
 
-class Block(nn.Module):
+class RepVGGBlock(nn.Module):
     """ReLU of the sum of a 3 × 3, a 1 × 1 and, where the shape is kept, a normalised identity."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -57,7 +57,7 @@ class RepVGG(nn.Module):
     def __init__(self, widths: tuple[int, ...], classes: int) -> None:
         super().__init__()
         inputs = min(STEM_LIMIT, widths[0])
-        self.stage0: nn.Module = Block(3, inputs, 1)
+        self.stage0: nn.Module = RepVGGBlock(3, inputs, 1)
         self.stage1 = _stage(inputs, widths[0], BLOCKS[0], STRIDES[0])
         self.stage2 = _stage(widths[0], widths[1], BLOCKS[1], STRIDES[1])
         self.stage3 = _stage(widths[1], widths[2], BLOCKS[2], STRIDES[2])
@@ -70,8 +70,8 @@ class RepVGG(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [Block(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(Block(inputs, outputs, stride), *rest)
+    rest = [RepVGGBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(RepVGGBlock(inputs, outputs, stride), *rest)
 
 
 def build(classes: int, variant: str) -> nn.Module:
@@ -83,13 +83,13 @@ def fuse(model: nn.Module) -> nn.Module:
     """A copy with one biased 3 × 3 convolution per block: same logits up to rounding, eval only."""
     fused = copy.deepcopy(model).eval()
     for name, module in list(fused.named_modules()):
-        if isinstance(module, Block):
+        if isinstance(module, RepVGGBlock):
             fused.set_submodule(name, nn.Sequential(_folded(module), nn.ReLU(inplace=True)))
     return fused
 
 
 @torch.no_grad()
-def _folded(block: Block) -> nn.Conv2d:
+def _folded(block: RepVGGBlock) -> nn.Conv2d:
     dense, point, norm = block.rbr_dense, block.rbr_1x1, block.rbr_identity
     weight = dense.conv.weight
     parts = [_affine(weight, dense.bn), _affine(pad(point.conv.weight, (1, 1, 1, 1)), point.bn)]

@@ -11,7 +11,7 @@ from torch import nn
 from stages.models.layers import conv, conv_bn
 
 
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = conv(inputs, outputs, 3, stride)
@@ -50,8 +50,8 @@ class ResNet(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [Block(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(Block(inputs, outputs, stride), *rest)
+    rest = [BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(BasicBlock(inputs, outputs, stride), *rest)
 
 
 def build(classes: int, depth: int) -> nn.Module:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from cache.provenance import digest
+from cache import digest
 from stages.models.factory import family, is_ours
 from stages.models.spec import ModelSpec
 

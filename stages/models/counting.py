@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models.factory import has, instantiate
 from stages.models.flops import count_macs
 from stages.models.spec import ModelSpec
-from stages.telling import once
+from stages.notices import tell_once
 
 
 def counted(spec: ModelSpec) -> ModelSpec:
@@ -53,7 +53,7 @@ def sizes(
         counts = _counts(spec, classes, (len(spec.preprocessing.mean), *wanted))
     except Exception as error:  # a package's model may need its numbers, or do anything
         reason = (str(error).splitlines() or [""])[0][:100]
-        once(f"multiply-adds of {spec.name} are unknown ({type(error).__name__}: {reason})")
+        tell_once(f"multiply-adds of {spec.name} are unknown ({type(error).__name__}: {reason})")
         return known
     parameters, macs = (
         count if stated is None else stated for stated, count in zip(known, counts, strict=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stages.datasets.spec import SPECS as DATASETS
+from stages.datasets import SPECS as DATASETS
 from stages.models.spec import ModelSpec
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 PREPROCESSING = Preprocessing(DATASETS["digits"].mean, DATASETS["digits"].std)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cache.errors import InputError
+from cache import InputError
 from stages import plugins
 from stages.models.spec import ModelSpec
-from stages.out_of_memory import out_of_memory
 from stages.plugins import told
+from stages.runtimes import out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

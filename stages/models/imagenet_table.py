@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from stages.models.spec import ModelSpec, Published
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 SOURCE = "https://docs.pytorch.org/vision/stable/models.html"
 STORE = "https://download.pytorch.org/models/"
@@ -19,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Row = tuple[str, int, int, int, float, float, str]
 
 
-class Family(NamedTuple):
+class HeadFamily(NamedTuple):
     """Architectures with one kind of head; `crop` is the input's side in pixels."""
 
     head: str
@@ -31,14 +31,14 @@ class Family(NamedTuple):
 # name, shorter side after resizing, parameters, macs,
 # published: top-1 in %, 10⁹ multiply-adds, SHA-256 prefix
 FAMILIES = (
-    Family(
+    HeadFamily(
         head="classifier.2.weight",
         rows=(
             ("convnext_small", 230, 50_223_688, 8_683_712_256, 83.616, 8.684, "0c510722"),
             ("convnext_tiny", 236, 28_589_128, 4_455_531_264, 82.52, 4.456, "983f1562"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="classifier.weight",
         rows=(
             ("densenet121", 256, 7_978_856, 2_834_161_664, 74.434, 2.834, "a639ec97"),
@@ -47,16 +47,16 @@ FAMILIES = (
             ("densenet201", 256, 20_013_928, 4_291_365_888, 76.896, 4.291, "c1103571"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         rows=(("googlenet", 256, 6_624_904, 1_498_376_192, 69.778, 1.498, "1378be20"),),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         crop=299,
         rows=(("inception_v3", 342, 23_834_568, 5_713_216_096, 77.294, 5.713, "0cc3c7bd"),),
     ),
-    Family(
+    HeadFamily(
         head="classifier.1.weight",
         rows=(
             ("mnasnet0_5", 256, 2_218_512, 104_455_968, 67.734, 0.104, "3ffadce67e"),
@@ -65,14 +65,14 @@ FAMILIES = (
             ("mnasnet1_3", 232, 6_282_256, 526_362_432, 76.506, 0.526, "a4c69d6f"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="classifier.3.weight",
         rows=(
             ("mobilenet_v3_small", 256, 2_542_856, 56_510_400, 67.668, 0.057, "047dcff4"),
             ("mobilenet_v3_large", 256, 5_483_032, 216_589_760, 74.042, 0.217, "8738ca79"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         rows=(
             ("regnet_x_400mf", 256, 5_495_976, 413_812_608, 72.834, 0.414, "adf1edd5"),
@@ -88,11 +88,11 @@ FAMILIES = (
             ("regnet_y_8gf", 256, 39_381_472, 8_473_070_592, 80.032, 8.473, "d0d0e4a8"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         rows=(("resnext50_32x4d", 256, 25_028_904, 4_230_479_872, 77.618, 4.23, "7cdf4587"),),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         rows=(
             ("resnet18", 256, 11_689_512, 1_814_073_344, 69.758, 1.814, "f37072fd"),
@@ -101,7 +101,7 @@ FAMILIES = (
             ("resnet101", 256, 44_549_160, 7_801_405_440, 77.374, 7.801, "63fe2227"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="fc.weight",
         rows=(
             ("shufflenet_v2_x0_5", 256, 1_366_792, 40_476_448, 60.552, 0.04, "f707e7126e"),
@@ -110,14 +110,14 @@ FAMILIES = (
             ("shufflenet_v2_x2_0", 232, 7_393_996, 583_253_464, 76.23, 0.583, "8be3c8ee"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="classifier.1.weight",
         rows=(
             ("squeezenet1_0", 256, 1_248_424, 818_924_576, 58.092, 0.819, "b66bff10"),
             ("squeezenet1_1", 256, 1_235_496, 349_151_936, 58.178, 0.349, "b8a52dc0"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="head.weight",
         interpolation="bicubic",
         rows=(
@@ -125,7 +125,7 @@ FAMILIES = (
             ("swin_s", 246, 49_606_258, 8_740_875_264, 83.196, 8.741, "5e29d889"),
         ),
     ),
-    Family(
+    HeadFamily(
         head="head.weight",
         crop=256,
         interpolation="bicubic",
@@ -171,7 +171,7 @@ def published(top1: float, url: str, gmacs: float | None) -> Published:
     return Published(round(top1 / 100, 5), url, found[1] if found else "", macs, SOURCE)
 
 
-def _spec(family: Family, row: Row) -> ModelSpec:
+def _spec(family: HeadFamily, row: Row) -> ModelSpec:
     name, resize, parameters, macs, top1, gmacs, prefix = row
     url = f"{STORE}{STEMS.get(name, name)}-{prefix}.pth"
     return ModelSpec(

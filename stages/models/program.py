@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models.archive import Facts, facts, vetted
 from stages.models.spec import ModelSpec
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models.archive import Facts, facts
 from stages.models.spec import ModelSpec
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 PREFIX = "file:"
 SUFFIX = ".pt2"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models import imagenet_table
 from stages.models.spec import ModelSpec
 

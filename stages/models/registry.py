@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.models import cifar10_table, digits_table, imagenet_table
 from stages.models.factory import instantiate
 from stages.models.programs import PREFIX
 from stages.models.reference import HOME, is_reference, resolve
 from stages.models.spec import ModelSpec
 from stages.plugins import MODELS, Extras, extras, misfit
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

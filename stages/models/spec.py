@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from timm.models import model_entrypoint
 from timm.models._hub import download_cached_file
 from torch import Tensor, nn
 
-from cache.errors import InputError
+from cache import InputError
 
 
 def build(classes: int, name: str) -> nn.Module:

@@ -6,11 +6,11 @@ import re
 from math import floor
 from typing import Any
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.models.counting import counted
 from stages.models.reference import TIMM
 from stages.models.spec import ModelSpec
-from stages.preprocess import INTERPOLATIONS, Preprocessing
+from stages.runtimes import INTERPOLATIONS, Preprocessing
 
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")  # architecture, then a tag of its weights
 

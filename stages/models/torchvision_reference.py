@@ -6,11 +6,11 @@ from typing import Any
 
 from torchvision.models import Weights, get_model_weights
 
-from cache.errors import InputError, one_of
+from cache import InputError, one_of
 from stages.models.counting import counted
 from stages.models.imagenet_table import published
 from stages.models.spec import ModelSpec
-from stages.preprocess import Preprocessing
+from stages.runtimes import Preprocessing
 
 DEFAULT = "IMAGENET1K_V1"
 

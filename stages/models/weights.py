@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cache.errors import InputError
+from cache import InputError
 from stages.models.factory import call, fault, guarded, has, loaded, require_torch
 from stages.models.registry import dataset_of
 from stages.models.spec import ModelSpec, Published

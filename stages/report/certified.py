@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import InputError, Store
-from stages.bounds import binomial
 from stages.cascade import Limit, Ordering
-from stages.certify import Limits, check_calibration
-from stages.fitting import FitPlan, trained_splits
-from stages.repeats import keys_of
-from stages.score import ScoreSet
+from stages.certify import Limits, binomial, check_calibration
+from stages.hashes import image_keys
+from stages.scores import ScoreSet
+from stages.threshold import FitPlan, trained_splits
 
 EPSILON, DELTA = 0.01, 0.1
 
@@ -38,7 +37,9 @@ class Certifying:
         """On the fitting images, which no model may have seen and none of which may repeat."""
         scores = plan.scores
         try:
-            check_calibration(scores.split, keys_of(store, scores), trained_splits(store, scores))
+            check_calibration(
+                scores.split, image_keys(store, scores), trained_splits(store, scores)
+            )
         except InputError as error:
             return cls(limits, None, -1, str(error))
         n = len(scores.labels)

@@ -11,9 +11,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from cache.files import write_whole
-from stages.report.costs import Costs
-from stages.visible_text import all_visible
+from cache import write_whole
+from stages.notices import all_visible
+from stages.report.costs import PageCosts
 
 Row = dict[str, Any]
 BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
@@ -123,7 +123,7 @@ def accuracy_cost(
     front: Sequence[tuple[float, float]],
     ring: Sequence[Row],
     ringed: str,
-    costs: Costs,
+    costs: PageCosts,
 ) -> Drawing:
     """Accuracy over the cost per request.
 
@@ -209,7 +209,7 @@ def _marks(color: alt.Color, points: Sequence[Row]) -> alt.Chart:
     )
 
 
-def _dots(dots: alt.Chart, costs: Costs) -> alt.Chart:
+def _dots(dots: alt.Chart, costs: PageCosts) -> alt.Chart:
     kinds = list(KINDS)
     legend = alt.Legend(title=None, orient="top", columns=3, labelLimit=0)
     colors = alt.Scale(domain=kinds, range=list(KINDS.values()))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache.provenance import versions
+from cache import versions
 from stages.cascade import ALWAYS, NEVER
+from stages.costs import expected
 from stages.heterogeneity import matrix
-from stages.pricing import expected
+from stages.notices import all_visible
 from stages.report import corners, packing, tables, words
 from stages.report.explorer import Explorer
 from stages.report.page import Number, Page, Tile
-from stages.report.points import Row, Subject, frontier
+from stages.report.points import PageSubject, Row, frontier
 from stages.report.searched import Searched
 from stages.scores import named
 from stages.threshold import curve
-from stages.visible_text import all_visible
 
 if TYPE_CHECKING:
     from stages.report.charts import Figure
@@ -33,7 +33,7 @@ _LINES = {
 
 
 @dataclass(frozen=True)
-class Curve:
+class ThresholdCurve:
     """The lines of `charts.threshold_curve`, from a sweep of `steps` steps.
 
     No line has more than `corners` corners, nor is off by more than `off` (a share).
@@ -45,7 +45,7 @@ class Curve:
     off: float
 
 
-def summary(subject: Subject, searched: Searched) -> Row:
+def summary(subject: PageSubject, searched: Searched) -> Row:
     """What the page opens with, and what the search answers; JSON-ready."""
     reported, chosen = subject.reported, subject.points.chosen
     costs: Row = {} if subject.answered else subject.costs.compared(chosen, reported)
@@ -67,7 +67,7 @@ def summary(subject: Subject, searched: Searched) -> Row:
     }
 
 
-def build(subject: Subject, searched: Searched, found: Explorer) -> Page:
+def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
     """The page, with what its script reads."""
     chosen = subject.points.chosen
     best = [row for row, _ in subject.points.pairs[:TOP]]
@@ -89,13 +89,13 @@ def build(subject: Subject, searched: Searched, found: Explorer) -> Page:
     )
 
 
-def figures(subject: Subject, searched: Searched, drawn: Curve) -> list[Figure]:
+def figures(subject: PageSubject, searched: Searched, drawn: ThresholdCurve) -> list[Figure]:
     """For a paper: the chosen cascade's sweep, accuracy and cost, and the heterogeneity."""
     found = (_curve(subject, drawn), _cost(subject, searched), _heterogeneity(subject))
     return [figure for figure in found if figure is not None]
 
 
-def draw(subject: Subject) -> Curve:
+def draw(subject: PageSubject) -> ThresholdCurve:
     """The chosen pair's sweep on the reported split, thinned."""
     reported, chosen = subject.reported, subject.points.chosen
     pair = (reported.index(chosen["model_1"]), reported.index(chosen["model_2"]))
@@ -106,10 +106,12 @@ def draw(subject: Subject) -> Curve:
         kept, error = corners.thin(x, y)
         lines[name] = (x[kept], y[kept])
         off = max(off, error)
-    return Curve(lines, len(sweep["threshold"]), max(len(x) for x, _ in lines.values()), off)
+    return ThresholdCurve(
+        lines, len(sweep["threshold"]), max(len(x) for x, _ in lines.values()), off
+    )
 
 
-def how_chosen(subject: Subject) -> str:
+def how_chosen(subject: PageSubject) -> str:
     """In words, why it is this cascade."""
     if subject.answered:
         return "the search's answer"
@@ -123,7 +125,7 @@ def how_chosen(subject: Subject) -> str:
     )
 
 
-def _tiles(subject: Subject, searched: Searched) -> list[Tile]:
+def _tiles(subject: PageSubject, searched: Searched) -> list[Tile]:
     """The key figures of what the search answers; a single model has none against itself."""
     answer, costs = searched.answer, subject.costs
     folds = ", cross-fitted" if subject.cross_fitted else ""
@@ -160,7 +162,7 @@ def _saved(row: Row) -> Tile:
     return Tile(f"costs more than {row['baseline']}", told[0], (told[1], told[2]))
 
 
-def _curve(subject: Subject, drawn: Curve) -> Figure:
+def _curve(subject: PageSubject, drawn: ThresholdCurve) -> Figure:
     from stages.report import charts
 
     chosen = subject.points.chosen
@@ -187,7 +189,7 @@ def _mark(row: Row) -> Row:
     return {"line": line, "threshold": threshold} | {key: row[key] for key in keys}
 
 
-def _thinned(drawn: Curve) -> str:
+def _thinned(drawn: ThresholdCurve) -> str:
     if not drawn.off:
         return "all drawn"
     return (
@@ -196,7 +198,7 @@ def _thinned(drawn: Curve) -> str:
     )
 
 
-def _cost(subject: Subject, searched: Searched) -> Figure | None:
+def _cost(subject: PageSubject, searched: Searched) -> Figure | None:
     """None where no cost is known."""
     from stages.report import charts
 
@@ -215,7 +217,7 @@ def _cost(subject: Subject, searched: Searched) -> Figure | None:
     return charts.Figure("accuracy-cost", title, caption, chart)
 
 
-def _single_dots(subject: Subject) -> list[Row]:
+def _single_dots(subject: PageSubject) -> list[Row]:
     reported = subject.reported
     return [
         {"name": name, "kind": "single model", "cost": cost, "accuracy": float(accuracy)}
@@ -224,7 +226,7 @@ def _single_dots(subject: Subject) -> list[Row]:
     ]
 
 
-def _cascade_dots(subject: Subject) -> list[Row]:
+def _cascade_dots(subject: PageSubject) -> list[Row]:
     """Both points of each pair's best cascade, one where they are the same."""
     dots = []
     for best, one_se in subject.points.pairs:
@@ -233,16 +235,16 @@ def _cascade_dots(subject: Subject) -> list[Row]:
     return dots
 
 
-def _ring(subject: Subject, searched: Searched) -> list[Row]:
+def _ring(subject: PageSubject, searched: Searched) -> list[Row]:
     """Around what the page is about: the search's answer, unless another cascade was asked for."""
     return _dot(subject, searched.answer if _nothing_asked(subject) else subject.points.chosen)
 
 
-def _nothing_asked(subject: Subject) -> bool:
+def _nothing_asked(subject: PageSubject) -> bool:
     return not any((*subject.pair, subject.score))
 
 
-def _dot(subject: Subject, row: Row) -> list[Row]:
+def _dot(subject: PageSubject, row: Row) -> list[Row]:
     """None where its cost is unknown."""
     cost = subject.costs.of(row, subject.reported)
     check = " with post-check" if row["postcheck"] else ""
@@ -256,7 +258,7 @@ def _dot(subject: Subject, row: Row) -> list[Row]:
     return [dot] if cost else []
 
 
-def _heterogeneity(subject: Subject) -> Figure:
+def _heterogeneity(subject: PageSubject) -> Figure:
     from stages.report import charts
 
     reported = subject.reported

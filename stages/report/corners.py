@@ -12,7 +12,7 @@ LIMIT = 2000
 def outline(threshold: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The corners (λ, share), float64 [2P] each, λ ascending, of a sweep's P steps.
 
-    `threshold` [P] is that of `stages.threshold.curve`: λ where each step ends on the side of
+    `threshold` [P] is that of `stages.threshold.stage.curve`: λ where each step ends on the side of
     surer scores, NaN for the last, where B always runs. λ runs from 0 to 1.
 
     >>> outline(np.array([0.4, np.nan]), np.array([0.0, 1.0]))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stages.amounts import figures
 from stages.cascade import decide
-from stages.pricing import Pricer
+from stages.costs import RUNS, Pricer, figures
 from stages.report.page import Cell, Number
-from stages.score import ScoreSet
-from stages.spending import RUNS
+from stages.scores import ScoreSet
 from stages.threshold import cascade_of, cost_of
 
 Row = dict[str, Any]
@@ -21,7 +19,7 @@ _COUNTED: Steps = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, ""))
 
 
 @dataclass(frozen=True)
-class Kind:
+class CostKind:
     """How a kind of cost is written: `noun` in running text, `unit` on an axis, d3's formats of
     the axis and of a single figure; for the page's script, as `amounts` tells it, the unit `short`
     that stands behind a number, and in which `steps` that is told."""
@@ -35,21 +33,21 @@ class Kind:
 
 
 KINDS = {
-    "joules": Kind("joules", "J", "~s", ".4s", " mJ", ((1e-3, ""),)),
-    "latency": Kind("latency", "ms", ".3~g", ".4~g", " ms"),
-    "macs": Kind("multiply-adds", "multiply-adds", "~s", ".4s", "", _COUNTED),
-    RUNS: Kind("model runs", "model runs", "~g", ".4~g", " runs"),
+    "joules": CostKind("joules", "J", "~s", ".4s", " mJ", ((1e-3, ""),)),
+    "latency": CostKind("latency", "ms", ".3~g", ".4~g", " ms"),
+    "macs": CostKind("multiply-adds", "multiply-adds", "~s", ".4s", "", _COUNTED),
+    RUNS: CostKind("model runs", "model runs", "~g", ".4~g", " runs"),
 }
 
 
 @dataclass(frozen=True)
-class Costs:
+class PageCosts:
     """Costs per request in the unit of the pricer's kind, None where unknown."""
 
     pricer: Pricer
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> CostKind:
         return KINDS[self.pricer.prices.kind]
 
     @property

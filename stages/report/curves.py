@@ -15,8 +15,7 @@ import numpy as np
 
 from stages.cascade import ALWAYS, NEVER, Limit, Ordering, pair_gains, prefix
 from stages.report.certified import Certifying
-from stages.score import ScoreSet
-from stages.softmax import LABEL_FREE
+from stages.scores import LABEL_FREE, ScoreSet
 
 Names = tuple[str, ...]
 # Corners of all cascades together, and of each.
@@ -52,7 +51,7 @@ Marks = Mapping[Key, Sequence[Mark]]
 
 
 @dataclass(frozen=True)
-class Counts:
+class CornerCounts:
     """Of one cascade at each corner of its group, int [G]: `right` answers, `won` of them on images
     that the reference gets wrong; the line between is `off` images from the truth at most. Of each
     of its `marks`, `marked` int [3, marks]: images sent to B, right, won."""
@@ -65,13 +64,13 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Group:
+class CurveGroup:
     """The cascades of one first model and score, over kept corners `k` intp [G]."""
 
     a: int
     ordering: Ordering
     k: np.ndarray
-    cascades: list[Counts]
+    cascades: list[CornerCounts]
 
     @property
     def limits(self) -> np.ndarray:
@@ -99,7 +98,7 @@ def groups(
     certifying: Certifying,
     limit: int,
     names: Names = LABEL_FREE,
-) -> Iterator[Group]:
+) -> Iterator[CurveGroup]:
     """All cascades in the order of their numbers; `won` is against the model `reference`."""
     behind = ~reported.correct[reference]
     for a in range(len(reported.models)):
@@ -107,7 +106,7 @@ def groups(
             ordering = Ordering.by(reported, name, a)
             k = kept(ordering.ends, limit)
             sweep = _Sweeps(reported, a, name, ordering, k, behind, certifying)
-            yield Group(
+            yield CurveGroup(
                 a, ordering, k, [sweep.counts(key, marks.get(key, ())) for key in sweep.keys]
             )
 
@@ -154,7 +153,7 @@ class _Sweeps:
     def gain(self, scores: ScoreSet, key: Key) -> np.ndarray:
         return pair_gains(scores, key.score, key.a, key.b, key.postcheck)
 
-    def counts(self, key: Key, marks: Sequence[Mark]) -> Counts:
+    def counts(self, key: Key, marks: Sequence[Mark]) -> CornerCounts:
         gain = self.gain(self.reported, key)
         right = self.right + prefix(self.ordering, gain)
         won = np.full(len(right), self.won)
@@ -162,7 +161,7 @@ class _Sweeps:
         found = (*marks, *self.certified(key))
         at = np.array([self.ordering.escalated(mark.limit) for mark in found], np.intp)
         marked = np.stack((at, right[at], won[at]))
-        return Counts(right[self.k], won[self.k], self.off(right), found, marked)
+        return CornerCounts(right[self.k], won[self.k], self.off(right), found, marked)
 
     def certified(self, key: Key) -> Iterable[Mark]:
         scores = self.certifying.scores
@@ -179,7 +178,7 @@ class _Sweeps:
         return float(np.abs(right[ends] - np.interp(ends, self.k, right[self.k])).max())
 
 
-def arrays(found: Iterable[Group], models: int) -> dict[str, np.ndarray]:
+def arrays(found: Iterable[CurveGroup], models: int) -> dict[str, np.ndarray]:
     """All groups as the page holds them.
 
     Of the corners `k`, `limit` (by group from `group_start` on), and of each cascade in turn the

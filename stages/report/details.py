@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.cascade import Cascade, decide
 from stages.report.curves import ANSWER, BEST, CERTIFIED, HULL, ONE_SE, Key, Mark
-from stages.score import ScoreSet
+from stages.scores import ScoreSet
 
 # Images shown of each kind; numbers of classes and cascades that fit into a page.
 SHOWN, _MOST = 12, 200_000

@@ -10,19 +10,18 @@ import numpy as np
 
 import cache
 from cache import Partition, Store
-from stages.commands import IMPORTED
+from stages.costs import Pricer, batches, by_size
 from stages.datasets import Source
 from stages.heterogeneity import measures
-from stages.pricing import Pricer, batches, by_size
+from stages.missing import IMPORTED
 from stages.report import curves, details, thumbnails, words
 from stages.report.certified import Certifying
-from stages.report.costs import Costs
-from stages.report.curves import Group, Key, Mark, Marks
+from stages.report.costs import PageCosts
+from stages.report.curves import CurveGroup, Key, Mark, Marks
 from stages.report.measured import hash_costs, live_runs
-from stages.report.points import Row, Subject
+from stages.report.points import PageSubject, Row
 from stages.report.searched import Searched, key_of
-from stages.score import ScoreSet
-from stages.scores import named
+from stages.scores import ScoreSet, named
 from stages.statistics import FEW, LEVEL, NORMAL, least, most, z_of
 
 
@@ -37,7 +36,7 @@ class Explorer:
 
 
 def explore(
-    subject: Subject, searched: Searched, certifying: Certifying, source: Source | None
+    subject: PageSubject, searched: Searched, certifying: Certifying, source: Source | None
 ) -> Explorer:
     """`source` are the images to show, None where they were not given."""
     reported, pricer = subject.reported, subject.costs.pricer
@@ -67,7 +66,7 @@ def explore(
     return Explorer(facts, arrays, limit, off)
 
 
-def _facts(subject: Subject, searched: Searched, certifying: Certifying) -> Row:
+def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> Row:
     reported, plan = subject.reported, subject.plan
     macs, limits = reported.macs, certifying.limits
     reference = reported.index(searched.against)
@@ -119,7 +118,7 @@ def _overlap(reported: ScoreSet, reference: int) -> list[int]:
     return (reported.correct & ~reported.correct[reference]).sum(axis=1).tolist()
 
 
-def _cost(costs: Costs) -> Row:
+def _cost(costs: PageCosts) -> Row:
     kind = costs.kind
     return {
         "noun": kind.noun,
@@ -133,7 +132,7 @@ def _cost(costs: Costs) -> Row:
     }
 
 
-def _marks(subject: Subject, searched: Searched) -> Marks:
+def _marks(subject: PageSubject, searched: Searched) -> Marks:
     """The fitted λ of every cascade, and those of the search."""
     out: dict[Key, list[Mark]] = {}
     for row in subject.points.rows:
@@ -144,7 +143,7 @@ def _marks(subject: Subject, searched: Searched) -> Marks:
     return out
 
 
-def _best_of_pairs(subject: Subject) -> dict[str, np.ndarray]:
+def _best_of_pairs(subject: PageSubject) -> dict[str, np.ndarray]:
     """The number of each pair's best cascade, and its accuracy at its two fitted λ: where folds
     fitted them, of folds that chose the cascade too."""
     reported, pairs = subject.reported, subject.points.pairs
@@ -157,7 +156,7 @@ def _best_of_pairs(subject: Subject) -> dict[str, np.ndarray]:
     }
 
 
-def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+def _prices(pricer: Pricer, groups: Sequence[CurveGroup]) -> dict[str, np.ndarray]:
     """Per model what batches of 0 … b images cost (value, low and high), and a request alone; with
     batches of several requests, how many of each size B gets at each number of images sent on."""
     size, models = pricer.batch_size, pricer.scores.models
@@ -184,7 +183,7 @@ def _prices(pricer: Pricer, groups: Sequence[Group]) -> dict[str, np.ndarray]:
     }
 
 
-def _counted(group: Group, k: int, size: int) -> np.ndarray:
+def _counted(group: CurveGroup, k: int, size: int) -> np.ndarray:
     chosen = np.zeros(len(group.ordering.order), bool)
     chosen[group.ordering.order[:k]] = True
     found = batches(chosen, size)
@@ -216,7 +215,7 @@ def class_names(store: Store, reported: ScoreSet) -> list[str]:
 
 
 def _details(
-    subject: Subject, groups: Sequence[Group], classes: int
+    subject: PageSubject, groups: Sequence[CurveGroup], classes: int
 ) -> tuple[dict[int, Key], list[details.Detail]]:
     """The cascade of each mark that has details, and these."""
     keys = [

@@ -6,9 +6,8 @@ from typing import Any
 
 import cache
 from cache import Store
-from stages.costs import HASH, hash_cost
-from stages.pricing import Pricer
-from stages.score import ScoreSet
+from stages.costs import HASH, Pricer, hash_cost
+from stages.scores import ScoreSet
 
 Row = dict[str, Any]
 _LIVE = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from string import Template
 
-from stages.visible_text import LAYOUT, visible
+from stages.notices import LAYOUT, visible
 
 # In the order in which they build on each other.
 SCRIPTS = (
@@ -43,7 +43,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """`rows` have a cell for each of `head`; columns that start with a number stand right."""
 
     caption: str
@@ -62,8 +62,8 @@ class Page:
     sentences: Sequence[str]
     tiles: Sequence[Tile]
     basis: str
-    tables: Sequence[Table]
-    inputs: Sequence[Table]
+    tables: Sequence[PageTable]
+    inputs: Sequence[PageTable]
     data: str
     notes: Sequence[str] = ()
     foot: str = ""
@@ -96,7 +96,7 @@ def render(page: Page) -> str:
     )
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     sides = [isinstance(cell, Number) for cell in table.rows[0]] if table.rows else []
     sides = sides or [False] * len(table.head)
     head = _cells('th scope="col"', table.head, sides)

@@ -13,24 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from cache import InputError, Store
-from cache.errors import one_of
-from stages.crossfit_pairs import Decided, best_of
-from stages.fitting import FitPlan
-from stages.lacking import another
-from stages.report.costs import Costs
-from stages.score import ScoreSet
-from stages.scores import named, own
-from stages.softmax import LABEL_FREE
-from stages.threshold import Question, all_pairs, cross_fitted_points, honest
+from cache import InputError, Store, one_of
+from stages.missing import another_model
+from stages.report.costs import PageCosts
+from stages.scores import LABEL_FREE, ScoreSet, named, own
+from stages.threshold import (
+    Decided,
+    FitPlan,
+    ThresholdQuestion,
+    all_pairs,
+    best_of,
+    cross_fitted_points,
+    honest,
+)
 
 Row = dict[str, Any]
-Wanted = tuple[str | None, str | None]
+WantedPair = tuple[str | None, str | None]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedPair:
     """A cascade at its two fitted λ, and what the folds decided of both, None unless
     cross-fitted."""
 
@@ -45,7 +48,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Points:
+class PagePoints:
     """`rows` are `operating_points` of all pairs; `pairs` the two rows of each pair's best cascade,
     the best pair first; `chosen` is what the page opens with: the search's answer, or the best of
     what was asked for."""
@@ -60,17 +63,17 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PageSubject:
     """What a report is about; `pair` and `score` are what was asked for, None where not, `costs`
     what everything is priced with, and `answered`, whether it is about the search's answer."""
 
     store: Store
     reported: ScoreSet
     plan: FitPlan
-    points: Points
-    pair: Wanted
+    points: PagePoints
+    pair: WantedPair
     score: str | None
-    costs: Costs
+    costs: PageCosts
     answered: bool
 
     @property
@@ -112,40 +115,40 @@ class Subject:
 def gather(
     reported: ScoreSet,
     plan: FitPlan,
-    pair: Wanted,
+    pair: WantedPair,
     score: str | None,
     answer: Row,
     progress: Progress,
     baseline: np.ndarray | None = None,
-) -> Points:
+) -> PagePoints:
     """Every pair's operating points, each pair's best cascade, and what the page opens with: the
     `answer` where it is asked about, else the best with these models and this score; None is any.
     `baseline` bool [N] is right where a model is that was asked for to compare with."""
-    pairs, question = all_pairs(reported.models), Question(names_with(reported, score))
+    pairs, question = all_pairs(reported.models), ThresholdQuestion(names_with(reported, score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
     rows, fitted = [], []
     found = cross_fitted_points(reported, plan, pairs, question, baseline)
     for (best, decided), (one_se, also) in zip(found, found, strict=True):
         folds = None if decided is None or also is None else (decided, also)
-        fitted.append(Fitted(best, one_se, folds))
+        fitted.append(FittedPair(best, one_se, folds))
         rows += [best, one_se]
         progress(len(rows), total)
     if answers(pair, score, answer):
-        return Points(rows, _best_of_pairs(fitted), answer)
+        return PagePoints(rows, _best_of_pairs(fitted), answer)
     wanted = {"model_1": pair[0], "model_2": pair[1], "score": score}
     some = [f for f in fitted if all(v in (None, f.best[k]) for k, v in wanted.items())]
-    return Points(rows, _best_of_pairs(fitted), best_among(some)[0])
+    return PagePoints(rows, _best_of_pairs(fitted), best_among(some)[0])
 
 
-def _best_of_pairs(fitted: Sequence[Fitted]) -> list[tuple[Row, Row]]:
-    by_pair: dict[tuple[str, str], list[Fitted]] = {}
+def _best_of_pairs(fitted: Sequence[FittedPair]) -> list[tuple[Row, Row]]:
+    by_pair: dict[tuple[str, str], list[FittedPair]] = {}
     for each in fitted:
         by_pair.setdefault((each.best["model_1"], each.best["model_2"]), []).append(each)
     ranked = sorted(by_pair.values(), key=lambda several: min(each.rank for each in several))
     return [best_among(several) for several in ranked]
 
 
-def best_among(several: Sequence[Fitted]) -> tuple[Row, Row]:
+def best_among(several: Sequence[FittedPair]) -> tuple[Row, Row]:
     """The rows of the best by the fit; where folds fitted it, with the accuracy of folds each of
     which is decided by the best of the others."""
     first = min(several, key=lambda each: each.rank)
@@ -160,7 +163,7 @@ def best_among(several: Sequence[Fitted]) -> tuple[Row, Row]:
     return first.best | honest(best), first.one_se | honest(best_of(chosen_alike))
 
 
-def answers(pair: Wanted, score: str | None, answer: Row) -> bool:
+def answers(pair: WantedPair, score: str | None, answer: Row) -> bool:
     """Whether the search's answer is what the report is about: a pair, and nothing was asked."""
     return answer["model_2"] is not None and not any((*pair, score))
 
@@ -183,11 +186,11 @@ def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]
     return out
 
 
-def check(store: Store, reported: ScoreSet, pair: Wanted, score: str | None) -> None:
+def check(store: Store, reported: ScoreSet, pair: WantedPair, score: str | None) -> None:
     """InputError for models that are not there, or a score without λ."""
     where = f"{reported.dataset}/{reported.split}"
     if len(reported.models) < 2:
-        raise another(store, (reported.dataset, reported.split), reported.models[0])
+        raise another_model(store, (reported.dataset, reported.split), reported.models[0])
     for model in pair:
         if model is not None and model not in reported.models:
             raise one_of(f"model on {where}", model, reported.models)

@@ -13,8 +13,8 @@ Row = dict[str, Any]
 COLORS = {"before": ORANGE, "after": BLUE}
 
 
-def figures(bins: Sequence[Row], temperatures: dict[str, float]) -> list[Figure]:
-    """One per model, from the tidy bins of `stages.calibrate`."""
+def reliability_figures(bins: Sequence[Row], temperatures: dict[str, float]) -> list[Figure]:
+    """One per model, from the tidy bins of `stages.calibration.stage`."""
     return [
         Figure(
             f"reliability-{model.replace('/', '-')}",

@@ -12,8 +12,8 @@ from stages.report.charts import Drawing, Figure
 Row = dict[str, Any]
 
 
-def figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
-    """Two heat maps of rows as stages.robustness makes them: recall, and the false-hit rate."""
+def robustness_figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
+    """Two heat maps of rows as stages.hashes.robustness makes them: recall, and the false-hit rate."""
     n = rows[0]["n"]
     asked = f"{n} images of {dataset}/{split}, each looked up in a changed form."
     return [

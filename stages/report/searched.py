@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.fitting import FitPlan
-from stages.pricing import Pricer
-from stages.questions import Question
+from stages.costs import Pricer, counted_runs
 from stages.report.curves import ANSWER, FRONTIER, HULL, Key, Mark
-from stages.score import ScoreSet
-from stages.search import Search
-from stages.spending import counted_runs
-from stages.verdict import sentences
+from stages.scores import ScoreSet
+from stages.search import Question, Search, sentences
+from stages.threshold import FitPlan
 
 Row = dict[str, Any]
 # Of a frontier of many points so many are shown, evenly, and all corners of its hull.

@@ -8,23 +8,26 @@ from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache import InputError, Store
-from cache.files import write_whole
-from stages.allpairs import rules
+from cache import InputError, Store, write_whole
 from stages.certify import Limits
-from stages.costs import some_macs
+from stages.costs import Pricer, some_macs
 from stages.datasets import Source
-from stages.fitting import FitPlan
-from stages.found import Space
-from stages.pricing import Pricer
-from stages.questions import Question
 from stages.report import content, explorer, page
 from stages.report.certified import DELTA, EPSILON, Certifying
-from stages.report.costs import Costs
-from stages.report.points import Progress, Subject, Wanted, answers, check, gather, names_with
+from stages.report.costs import PageCosts
+from stages.report.points import (
+    PageSubject,
+    Progress,
+    WantedPair,
+    answers,
+    check,
+    gather,
+    names_with,
+)
 from stages.report.searched import Searched, priced
-from stages.score import ScoreSet
-from stages.search import Search
+from stages.scores import ScoreSet
+from stages.search import Question, Search, Space, rules
+from stages.threshold import FitPlan
 
 if TYPE_CHECKING:
     from stages.report.charts import Figure
@@ -34,7 +37,7 @@ def run(
     store: Store,
     reported: ScoreSet,
     plan: FitPlan,
-    pair: Wanted,
+    pair: WantedPair,
     score: str | None,
     out: str | Path,
     figures: str | Path | None = None,
@@ -65,7 +68,7 @@ def run(
     subject = _subject(store, searched, pricer, pair, score, progress)
     drawn = content.draw(subject)
     certifying = Certifying.of(store, subject.plan, limits or Limits(EPSILON, DELTA))
-    shown = replace(subject, costs=Costs(priced(subject.costs.pricer)))
+    shown = replace(subject, costs=PageCosts(priced(subject.costs.pricer)))
     found = explorer.explore(shown, searched, certifying, source)
     _write(Path(out), page.render(content.build(shown, searched, found)))
     files = []
@@ -81,16 +84,16 @@ def _subject(
     store: Store,
     searched: Searched,
     pricer: Pricer,
-    pair: Wanted,
+    pair: WantedPair,
     score: str | None,
     progress: Progress,
-) -> Subject:
+) -> PageSubject:
     """On the images that the search reports, which may be a part of the split."""
     reported, plan, answer = searched.reported, searched.plan, searched.answer
     pricer = replace(pricer, scores=reported)
     points = gather(reported, plan, pair, score, answer, progress, pricer.compared_with)
     about = answers(pair, score, answer)
-    return Subject(store, reported, plan, points, pair, score, Costs(pricer), about)
+    return PageSubject(store, reported, plan, points, pair, score, PageCosts(pricer), about)
 
 
 def _write(path: Path, text: str) -> None:

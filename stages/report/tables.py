@@ -9,15 +9,13 @@ import numpy as np
 
 import cache
 from cache import Manifest, Partition, Store
-from stages.amounts import figure
-from stages.costs import UNITS
-from stages.fitting import trained_splits
-from stages.report.page import Cell, Number, Table
-from stages.report.points import Row, Subject
-from stages.stale_costs import current
+from stages.costs import UNITS, current, figure
+from stages.report.page import Cell, Number, PageTable
+from stages.report.points import PageSubject, Row
+from stages.threshold import trained_splits
 
 
-def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
+def operating_points(subject: PageSubject, rows: Sequence[Row]) -> PageTable:
     """The fitted points of one pair and score."""
     head = ["post-check", "point", "λ", "from", "to", _accuracy_of(subject), "use of B"]
     body = [
@@ -37,10 +35,10 @@ def operating_points(subject: Subject, rows: Sequence[Row]) -> Table:
         f"Operating points of {a} → {b} by {score} on {subject.shown_on}; between “from” and “to” "
         f"no decision changes on {subject.fitted_on}.{folds}"
     )
-    return Table(caption, head, body)
+    return PageTable(caption, head, body)
 
 
-def best_cascades(subject: Subject, rows: Sequence[Row]) -> Table:
+def best_cascades(subject: PageSubject, rows: Sequence[Row]) -> PageTable:
     """The best of each of the first pairs."""
     columns = {"accuracy": _accuracy_of(subject), "usage": "use of B"}
     if subject.plan.method != "same-split":
@@ -62,19 +60,19 @@ def best_cascades(subject: Subject, rows: Sequence[Row]) -> Table:
         f"One cascade of each pair, the best on {subject.fitted_on}, where λ is fitted; the pairs "
         f"in that order.{folds}"
     )
-    return Table(caption, head, body)
+    return PageTable(caption, head, body)
 
 
-def _accuracy_of(subject: Subject) -> str:
+def _accuracy_of(subject: PageSubject) -> str:
     """The images of an accuracy, where others fitted λ, for the head of a column."""
     return "accuracy" if subject.fitted_here else f"on {subject.shown_on}"
 
 
-def _fit_accuracy_of(subject: Subject) -> str:
+def _fit_accuracy_of(subject: PageSubject) -> str:
     return "fit accuracy" if subject.cross_fitted else f"on {subject.fitted_on}"
 
 
-def models(subject: Subject) -> Table:
+def models(subject: PageSubject) -> PageTable:
     """Each model alone, the most accurate first."""
     reported, costs = subject.reported, subject.costs
     measured = () if costs.kind.noun == "multiply-adds" else (costs.axis,)
@@ -90,10 +88,10 @@ def models(subject: Subject) -> Table:
         for m in np.argsort(-reported.accuracy, kind="stable")
     ]
     count = "" if subject.held_out else f" ({len(reported.labels):,} images)"
-    return Table(f"Alone, on {subject.shown_on}{count}.", head, body)
+    return PageTable(f"Alone, on {subject.shown_on}{count}.", head, body)
 
 
-def inputs(subject: Subject) -> Table:
+def inputs(subject: PageSubject) -> PageTable:
     """Where the numbers come from: every model on the reported and the fitting split."""
     sets = {scores.split: scores for scores in (subject.reported, subject.plan.scores)}
     body = [
@@ -108,10 +106,10 @@ def inputs(subject: Subject) -> Table:
         "Where the numbers come from: the weights by the start of their SHA-256, the dataset's "
         "split by that of its fingerprint."
     )
-    return Table(caption, head, body)
+    return PageTable(caption, head, body)
 
 
-def cost_inputs(subject: Subject) -> Table | None:
+def cost_inputs(subject: PageSubject) -> PageTable | None:
     """Where measured costs come from, the newest of each; None where none are counted."""
     prices = subject.costs.pricer.prices
     if prices.device is None:
@@ -125,7 +123,7 @@ def cost_inputs(subject: Subject) -> Table | None:
         if row["device"] == prices.device
     }
     head = ("model", "component", "meter", "runtime", "source", "measured")
-    return Table(f"Where costs on {prices.device} come from.", head, sorted(known))
+    return PageTable(f"Where costs on {prices.device} come from.", head, sorted(known))
 
 
 def _logits(store: Store, manifest: Manifest) -> Manifest:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from stages.amounts import budget
-from stages.fitting import FOLDS, REPEATS
-from stages.questions import ACCURACY, BEST, COST, MATCH
-from stages.report.costs import Costs
-from stages.report.points import Subject
+from stages.costs import budget
+from stages.report.costs import PageCosts
+from stages.report.points import PageSubject
 from stages.report.searched import Searched
+from stages.search import ACCURACY, BEST, COST, MATCH
+from stages.threshold import FOLDS, REPEATS
 
 
-def asked(searched: Searched, costs: Costs) -> str:
+def asked(searched: Searched, costs: PageCosts) -> str:
     """The question."""
     question = searched.question
     value, points = question.value or 0.0, f"{100 * question.within:g}"
@@ -25,7 +25,7 @@ def asked(searched: Searched, costs: Costs) -> str:
     return f"Asked for: {words[question.kind]}{sure}."
 
 
-def basis(subject: Subject, selected: bool = False) -> str:
+def basis(subject: PageSubject, selected: bool = False) -> str:
     """The images behind the figures; `selected`, those shown had a part in the choice."""
     n, split = f"{len(subject.reported.labels):,}", subject.reported.split
     also = " These also selected it, by the test, which flatters its accuracy a little." * selected
@@ -39,7 +39,7 @@ def basis(subject: Subject, selected: bool = False) -> str:
     }[subject.plan.method]
 
 
-def drawn(subject: Subject) -> str:
+def drawn(subject: PageSubject) -> str:
     """What a curve over λ shows where the images shown chose λ, and how far its marks stand off."""
     if not subject.fitted_here:
         return f"Chosen on {subject.fitted_on}, drawn on {subject.shown_on}."

@@ -7,14 +7,6 @@ In: counts, or arrays over images. Out: an `Interval`, the value of every figure
 '90% (60% to 98%)'
 """
 
-from stages.statistics.bootstrap import Choice, Chooser, Procedure, procedure
-from stages.statistics.differences import FEW, Paired, change, images_needed, paired, within_one_se
-from stages.statistics.intervals import LEVEL, NORMAL, Interval, from_ends, mean_of, with_ends, z_of
-from stages.statistics.repeats import repeated_change, repeated_share
-from stages.statistics.shares import least, most, share
+import lazy_loader
 
-__all__ = [
-    "FEW", "LEVEL", "NORMAL", "Choice", "Chooser", "Interval", "Paired", "Procedure", "change",
-    "from_ends", "images_needed", "least", "mean_of", "most", "paired", "procedure",
-    "repeated_change", "repeated_share", "share", "with_ends", "within_one_se", "z_of",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

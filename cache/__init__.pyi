@@ -1,0 +1,110 @@
+from .contents import (
+    complete as complete,
+    datasets as datasets,
+    datasets_with as datasets_with,
+    models as models,
+    splits as splits,
+)
+from .copy_marker import (
+    MARKER as MARKER,
+    Request as Request,
+    check_marker as check_marker,
+    describe_marker as describe_marker,
+    read_marker as read_marker,
+    remove_marker as remove_marker,
+    write_marker as write_marker,
+)
+from .fingerprint import fingerprint_of as fingerprint_of
+from .locks.holder import BusyError as BusyError
+from .locks.locking import lock as lock, lock_all as lock_all
+from .locks.object_store import CLAIMS as CLAIMS
+from .manifest import (
+    MANIFESTS as MANIFESTS,
+    DamagedManifestError as DamagedManifestError,
+    Manifest as Manifest,
+    OtherVersionError as OtherVersionError,
+    Part as Part,
+    exists as exists,
+    find as find,
+    load as load,
+    manifest_path as manifest_path,
+    part_index as part_index,
+    part_name as part_name,
+    publish as publish,
+    withdraw as withdraw,
+)
+from .partition import (
+    KEYS as KEYS,
+    Partition as Partition,
+    checked_name as checked_name,
+    path_segments as path_segments,
+)
+from .parts import (
+    PartWriter as PartWriter,
+    intact as intact,
+    part_intact as part_intact,
+    sha256 as sha256,
+)
+from .provenance import (
+    differences as differences,
+    digest as digest,
+    now as now,
+    versions as versions,
+)
+from .reader import (
+    iter_logits as iter_logits,
+    iter_parts as iter_parts,
+    logits_of as logits_of,
+    read_part as read_part,
+    read_table as read_table,
+    same_images as same_images,
+)
+from .receipts import (
+    RECEIPTS as RECEIPTS,
+    Receipt as Receipt,
+    read_receipt as read_receipt,
+    read_receipts as read_receipts,
+    receipt_path as receipt_path,
+    receipts_folder as receipts_folder,
+    write_receipt as write_receipt,
+)
+from .schema import (
+    COSTS as COSTS,
+    EXTRA_SCORES as EXTRA_SCORES,
+    PART_ROWS as PART_ROWS,
+    QUICK as QUICK,
+    SCORES as SCORES,
+    STREAMS as STREAMS,
+    TIMINGS as TIMINGS,
+    TOP10 as TOP10,
+    fits as fits,
+    hashes_schema as hashes_schema,
+    logits_schema as logits_schema,
+    samples_table as samples_table,
+)
+from .storage.errors import (
+    InputError as InputError,
+    nearest as nearest,
+    no_room as no_room,
+    one_of as one_of,
+)
+from .storage.files import (
+    check_replaceable as check_replaceable,
+    open_regular as open_regular,
+    read_bytes as read_bytes,
+    read_text as read_text,
+    write_whole as write_whole,
+)
+from .storage.store import (
+    DEFAULT_ROOT as DEFAULT_ROOT,
+    Store as Store,
+    default_root as default_root,
+)
+from .unfinished import About as About, about_parts as about_parts, known_identity as known_identity
+from .writer import (
+    MissingPartsError as MissingPartsError,
+    PartitionWriter as PartitionWriter,
+    restate as restate,
+    sound as sound,
+    write_partition as write_partition,
+)

@@ -1,0 +1,81 @@
+"""What the parts of an unfinished partition say of themselves: it has no manifest to ask."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache import manifest as manifests, receipts
+from cache.manifest import Part
+from cache.partition import Partition
+from cache.parts import part_intact
+from cache.receipts import Receipt
+from cache.storage import Store
+
+
+@dataclass(frozen=True)
+class About:
+    """What a part was made from, its columns, and the parts known to be made alike."""
+
+    identity: dict[str, Any]
+    provenance: dict[str, Any]
+    made_with: dict[str, Any]
+    schema: pa.Schema
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def made(self) -> str:
+        return self.receipts[0].made
+
+    def count(self, store: Store, partition: Partition) -> int | None:
+        """How many parts there are to be: of so many rows each, of the split's samples."""
+        keys, rows = partition.keys, self.made_with.get("part_rows")
+        if "split" not in keys or not isinstance(rows, int) or rows < 1:
+            return None
+        samples = Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
+        known = manifests.load(store, samples)
+        return None if known is None else -(-known.rows // rows)
+
+
+def about_parts(
+    store: Store, partition: Partition, known: Sequence[Receipt] | None = None
+) -> About | None:
+    """Of the parts that were made alike, the largest such set; None where none is whole."""
+    found = receipts.read_receipts(store, partition) if known is None else known
+    for made, _ in Counter(receipt.made for receipt in found).most_common():
+        alike = tuple(receipt for receipt in found if receipt.made == made)
+        for receipt in alike:
+            about = _said(store, partition, receipt.part)
+            if about is not None:
+                return About(*about, alike)
+    return None
+
+
+def known_identity(store: Store, partition: Partition) -> dict[str, Any] | None:
+    """Of what is there of a partition, complete or not."""
+    manifest = manifests.load(store, partition)
+    if manifest is not None:
+        return manifest.identity
+    about = about_parts(store, partition)
+    return about.identity if about else None
+
+
+def _said(
+    store: Store, partition: Partition, part: Part
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], pa.Schema] | None:
+    """Identity, provenance, made_with and columns; None of a part that is not whole."""
+    if not part_intact(store, partition, part):
+        return None
+    schema = pq.read_schema(pa.BufferReader(store.read(f"{partition.path}/{part.name}")))
+    try:
+        about = json.loads((schema.metadata or {})[b"cascade"])
+        three = (dict(about[key]) for key in ("identity", "provenance", "made_with"))
+        return (*three, schema.remove_metadata())  # type: ignore[return-value]
+    except (ValueError, KeyError, TypeError):
+        return None

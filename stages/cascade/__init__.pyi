@@ -1,0 +1,29 @@
+from .decision import Answers as Answers, Rules as Rules, decide as decide, run_stages as run_stages
+from .memory import (
+    MemoryPolicy as MemoryPolicy,
+    MemoryTable as MemoryTable,
+    Remembered as Remembered,
+    distinct as distinct,
+    remember as remember,
+    size_bytes as size_bytes,
+)
+from .ordering import Ordering as Ordering, group_ends as group_ends
+from .rule import cut as cut, takes_b as takes_b, trusted as trusted
+from .sweep import (
+    OBJECTIVES as OBJECTIVES,
+    Fit as Fit,
+    fit as fit,
+    gains as gains,
+    pair_gains as pair_gains,
+    prefix as prefix,
+)
+from .values import (
+    ALWAYS as ALWAYS,
+    AT as AT,
+    NEVER as NEVER,
+    ORACLE as ORACLE,
+    Cascade as Cascade,
+    Limit as Limit,
+    Outcome as Outcome,
+    Stage as Stage,
+)

@@ -1,0 +1,269 @@
+"""What a cascade costs per request, and what it saves against a single model.
+
+With batches of N requests A sees N images and B only those that A is not trusted with, so B runs on
+small batches of varying size: exactly those are formed, in the order of the requests, and priced
+from the curves over the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from cache import InputError, one_of
+from stages.costs.table import Curve, Prices
+from stages.scores import ScoreSet
+from stages.statistics import NORMAL, Interval, with_ends
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Per request: `parts` by (component, model), whose half-widths are those of measuring, and
+    `drawn`, the half-width that comes from the requests being a sample."""
+
+    parts: dict[tuple[str, str], Interval]
+    drawn: float = 0.0
+
+    @cached_property
+    def total(self) -> Interval:
+        value = sum(part.value for part in self.parts.values())
+        return Interval.around(value, float(np.hypot(self.measured, self.drawn)))
+
+    @property
+    def measured(self) -> float:
+        """The half-width of the total that comes from measuring."""
+        return float(np.linalg.norm([part.half for part in self.parts.values()]))
+
+    def saved(self, reference: Bill) -> Interval:
+        """The share of the reference's cost that is saved.
+
+        Errors of parts that both share, as when the reference is one of the cascade's models, are
+        the same error and largely cancel: to first order, the error of ln(C/R) is Σ δ/C − δ'/R.
+        """
+        cost, other = self.total.value, reference.total.value
+        none = Interval.around(0.0, 0.0)
+        errors = [
+            self.parts.get(part, none).half / cost - reference.parts.get(part, none).half / other
+            for part in self.parts | reference.parts
+        ]
+        ratio = cost / other
+        relative = np.linalg.norm([*errors, self.drawn / cost, reference.drawn / other])
+        return Interval.around(1 - ratio, float(ratio * relative))
+
+
+@dataclass(frozen=True)
+class Pricer:
+    """Prices cascades of the models of `scores`.
+
+    `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
+    that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
+    power (joules only). `baseline` names the model to compare with, where one was asked for. With a
+    memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
+    that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
+    multiply-adds, which hashing has none of.
+    """
+
+    scores: ScoreSet
+    prices: Prices
+    batch_size: int = 1
+    preprocess: bool = False
+    arrival_rate: float | None = None
+    baseline: str | None = None
+    hash_cost: float | None = None
+    hash_reason: str | None = None
+    hash_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        prices = self.prices
+        if self.preprocess and not prices.preprocess:
+            raise InputError(
+                f"the cost of preprocessing is not known in {prices.kind}: run `cascade profile`, "
+                "or leave out --with-preprocess"
+            )
+        if self.arrival_rate is not None and (prices.kind != "joules" or prices.idle_w is None):
+            raise InputError("--arrival-rate needs joules and idle power: run `cascade profile`")
+        if self.baseline is not None and self.baseline not in self._priced:
+            raise one_of("baseline", self.baseline, self._priced)
+
+    @property
+    def compared_with(self) -> np.ndarray | None:
+        """bool [N]: the baseline that was asked for is right; None where none was."""
+        if self.baseline is None:
+            return None
+        return self.scores.correct[self.scores.index(self.baseline)]
+
+    def request(
+        self, models: Sequence[str], stage: np.ndarray, remembered: bool = False
+    ) -> Interval:
+        """Cost per request, as `bill`."""
+        return self.bill(models, stage, remembered).total
+
+    def model(self, name: str) -> Interval:
+        """Cost per request of a model alone."""
+        return self._alone(name).total
+
+    def bill(self, models: Sequence[str], stage: np.ndarray, remembered: bool = False) -> Bill:
+        """What a request costs, part by part; in the order of the requests `stage` int [N], the
+        last of `models` that ran, −1 where a memory answered. Where requests are `remembered` each
+        is hashed; that is no part of the cost where unknown."""
+        n, later = len(stage), np.zeros(len(stage))
+        parts = {}
+        for j, model in enumerate(models):
+            ran = stage >= j
+            total = self._forward(model, ran)
+            parts["forward", model] = Interval.around(total.value / n, total.half / n)
+            later += ran * (total.value / max(int(ran.sum()), 1) * (j > 0))
+        if self.preprocess:
+            curve = _of(models[0], self.prices.preprocess, "preprocessing")
+            parts["preprocess", models[0]] = _summed(by_size(curve, 1), np.array([0, 1]))
+        if remembered and self.hash_cost is not None:
+            parts["hash", ""] = Interval.around(self.hash_cost, 0.0)
+        if self.arrival_rate is not None:
+            parts["waiting", ""] = Interval.around(self._waiting(models, stage, remembered), 0.0)
+        return Bill(parts, NORMAL * float(later.std()) / n**0.5)
+
+    def _waiting(self, models: Sequence[str], stage: np.ndarray, remembered: bool) -> float:
+        """Idle joules per request between arrivals; none where the device is never done."""
+        busy, idle_w, rate = self.prices.busy, self.prices.idle_w, self.arrival_rate
+        if busy is None or idle_w is None or rate is None:
+            raise ValueError("an arrival rate needs latencies and idle power")
+        for name in models:
+            _of(name, busy.forward, "latency")
+        how = (self.batch_size, self.preprocess)
+        latency = Pricer(self.scores, busy, *how, hash_cost=self.hash_ms)
+        seconds = latency.request(models, stage, remembered).value / 1e3
+        return idle_w * max(0.0, 1 / rate - seconds)
+
+    def compared(
+        self,
+        models: Sequence[str],
+        stage: np.ndarray,
+        baseline: str,
+        change: Interval,
+        remembered: bool = False,
+    ) -> dict[str, Any]:
+        """The flat cost fields of a cascade: as `against`, and what each model costs alone."""
+        alone = {f"cost_{j}": self.model(name).value for j, name in enumerate(models, 1)}
+        unknown = remembered and self.hash_cost is None and self.prices.kind != "macs"
+        bill = None if unknown else self.bill(models, stage, remembered)
+        return self.against(bill, baseline, change) | alone
+
+    def against(self, bill: Bill | None, baseline: str, change: Interval) -> dict[str, Any]:
+        """Its cost, None where unknown, the baseline's, what is saved, and the `change` of accuracy
+        against it."""
+        joules = self.prices.kind == "joules"
+        reference = self._alone(baseline)
+        return {
+            **self.about(),
+            **with_ends("cost", None if bill is None else bill.total),
+            "baseline_cost": reference.total.value,
+            **held_against(self.scores, baseline, change),
+            **with_ends("saved", None if bill is None else bill.saved(reference)),
+            "energy_j_per_request": bill and bill.total.value if joules else None,
+        }
+
+    def about(self) -> dict[str, Any]:
+        """What the costs are and why these."""
+        return {
+            "cost_kind": self.prices.kind,
+            "cost_unit": self.prices.unit,
+            "cost_device": self.prices.device,
+            "cost_batch_size": self.batch_size,
+            "cost_preprocess": self.preprocess,
+            "cost_arrival_rate": self.arrival_rate,
+            "cost_why": self.prices.why,
+        }
+
+    def _forward(self, model: str, chosen: np.ndarray) -> Interval:
+        """What a model costs in all on the requests where bool [N] holds."""
+        key = model, min(self.batch_size, len(chosen))
+        if key not in self._tables:
+            self._tables[key] = by_size(self.prices.forward[model], key[1])
+        return _summed(self._tables[key], batches(chosen, key[1]))
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, int], np.ndarray]:
+        return {}
+
+    @cached_property
+    def _priced(self) -> list[str]:
+        """The models all of whose costs that are asked for are known."""
+        prices = self.prices
+        known = set(prices.forward)
+        if self.preprocess:
+            known &= prices.preprocess.keys()
+        if self.arrival_rate is not None and prices.busy is not None:
+            known &= prices.busy.forward.keys()
+        return [model for model in self.scores.models if model in known]
+
+    @cached_property
+    def _bills(self) -> dict[str, Bill]:
+        return {}
+
+    def _alone(self, name: str) -> Bill:
+        if name not in self._bills:
+            self._bills[name] = self.bill((name,), np.zeros(len(self.scores.labels), np.int8))
+        return self._bills[name]
+
+
+def expected(
+    cost_1: float | None, cost_2: float | None, usage: float, missed: float = 1.0
+) -> float | None:
+    """Cost per request: A runs unless a memory answers, B on its share; unknown if either is."""
+    if cost_1 is None or cost_2 is None:
+        return None
+    return missed * cost_1 + usage * cost_2
+
+
+def held_against(scores: ScoreSet, baseline: str, change: Interval) -> dict[str, Any]:
+    """The model that one would deploy alone, and the `change` of accuracy against it."""
+    accuracy = float(scores.accuracy[scores.index(baseline)])
+    return {
+        "baseline": baseline,
+        "baseline_accuracy": accuracy,
+        **with_ends("accuracy_change", change),
+    }
+
+
+NO_COST: dict[str, Any] = dict.fromkeys(
+    (
+        "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_preprocess",
+        "cost_arrival_rate", "cost_why", "cost", "cost_low", "cost_high", "cost_1", "cost_2",
+        "baseline_cost", "saved", "saved_low", "saved_high", "energy_j_per_request",
+    )
+)  # fmt: skip
+
+
+def asked(pricer: Pricer | None) -> dict[str, Any] | None:
+    """What tells a question about costs from others, for the request of a result."""
+    return None if pricer is None else pricer.about() | {"baseline": pricer.baseline}
+
+
+def batches(chosen: np.ndarray, size: int) -> np.ndarray:
+    """How many batches of `size` consecutive requests hold k chosen ones: int64 [k]."""
+    if size == 1:
+        return np.array([0, np.count_nonzero(chosen)])
+    held = np.add.reduceat(chosen.astype(np.int64), np.arange(0, len(chosen), size))
+    return np.bincount(held)
+
+
+def by_size(curve: Curve, largest: int) -> np.ndarray:
+    """The cost of batches of 0 to `largest` images: float64 [3, largest + 1], value, low, high."""
+    sizes = np.arange(largest + 1)
+    return np.stack([curve.at(sizes, bound) for bound in ("values", "low", "high")])
+
+
+def _summed(costs: np.ndarray, counts: np.ndarray) -> Interval:
+    """Total cost of counts[k] batches of k images; measuring errs alike at all sizes."""
+    value, low, high = (costs[:, : len(counts)] @ counts).tolist()
+    return Interval.around(value, (high - low) / 2)
+
+
+def _of(model: str, curves: dict[str, Curve], what: str) -> Curve:
+    if model not in curves:
+        raise InputError(f"the {what} of {model} is not known there: run `cascade profile`")
+    return curves[model]

@@ -1,0 +1,265 @@
+"""models → costs: latency and joules of each model by batch size, on inputs resident on the device.
+
+Models are warmed up until steady, then measured in windows whose order is shuffled anew in every
+round, so that drift of clocks and temperature spreads over all of them. What is timed is what a
+live batch costs: the forward pass, the copy of the logits to the host, and the scores.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import COSTS, QUICK, InputError, now
+from stages.energy import Idle, Meter, Reading, idle_of, per_image
+from stages.runtimes import Runner, device_name, synchroniser
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+WINDOWS, QUICK_WINDOWS = 5, 2
+MIN_TICKS = 20
+SENSOR_WINDOW_S, QUICK_SENSOR_WINDOW_S = 5.0, 1.0
+# Without a sensor, all windows of a model together.
+BLIND_WINDOW_S, BLIND_MODEL_S = 0.1, 2.0
+WARM_UP_S, BLIND_WARM_UP_S = 1.0, 0.2
+_STEADY = 0.05
+_SEED = 7
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to profile, and what is known of it. `shape` is (C, h, w) of its input, and
+    `weights_sha256` of the weights that are measured, as the manifests of its logits state it."""
+
+    name: str
+    runner: Runner
+    shape: tuple[int, ...]
+    macs: int | None
+    parameters: int | None
+    weights_sha256: str | None = None
+
+
+@dataclass
+class UnitOfWork:
+    """One unit of work: its laps in ms and its windows' readings, a list per meter."""
+
+    label: tuple[str, str, int]
+    run: Callable[[], object]
+    images: int
+    laps_ms: list[float] = field(default_factory=list)
+    window_laps: list[int] = field(default_factory=list)
+    readings: list[list[Reading]] = field(default_factory=list)
+    peak_memory_bytes: int | None = None
+
+
+def profile_models(
+    subjects: Sequence[Subject],
+    meters: Sequence[Meter],
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    preprocess: dict[str, Callable[[], object]] | None = None,
+    quick: bool = False,
+    progress: Progress = lambda done, total: None,
+    plan: tuple[int, float] | None = None,
+    idle: Sequence[Idle] | None = None,
+) -> dict[str, list[Row]]:
+    """Cost rows (cache.schema.COSTS) by model: `forward` by batch size, `preprocess` per image.
+
+    `preprocess` holds, by model, a call that decodes and resizes one image. The meters are read at
+    the ends of each window only, after the device is synchronised. `plan` gives the windows of a
+    figure and their seconds, and `idle` idle power by meter, instead of what is done by default.
+    """
+    sync = synchroniser(subjects[0].runner.device)
+    sighted = any(meter.sensor.source != "none" for meter in meters)
+    by_name = {subject.name: subject for subject in subjects}
+    work = [_forward(subject, size) for subject in subjects for size in batch_sizes]
+    work += [
+        UnitOfWork((name, "preprocess", 1), call, 1) for name, call in (preprocess or {}).items()
+    ]
+    for each in work:
+        _prepare(each, by_name[each.label[0]], WARM_UP_S if sighted else BLIND_WARM_UP_S)
+    windows, seconds = plan or _plan(meters, quick, len(batch_sizes) + bool(preprocess))
+    if idle is None:
+        idle = idle_of(meters, seconds, sync) if sighted else []
+    shuffle, done = random.Random(_SEED), 0
+    for _ in range(windows):
+        for each in shuffle.sample(work, len(work)):
+            _window(each, meters, idle, sync, seconds)
+            done += 1
+            progress(done, windows * len(work))
+    rows: dict[str, list[Row]] = {subject.name: [] for subject in subjects}
+    for each in work:
+        rows[each.label[0]] += _rows(each, by_name[each.label[0]], meters, idle, quick)
+    return rows
+
+
+def _forward(subject: Subject, size: int) -> UnitOfWork:
+    pixels = np.random.default_rng(_SEED).integers(0, 256, (size, *subject.shape), np.uint8)
+    batch = subject.runner.upload(pixels)
+    return UnitOfWork((subject.name, "forward", size), lambda: subject.runner.answers(batch), size)
+
+
+def _prepare(each: UnitOfWork, subject: Subject, most_s: float) -> None:
+    """Warm up and take the peak of memory; InputError where the batch does not fit."""
+    try:
+        _warm_up(each.run, most_s)
+        each.peak_memory_bytes = _peak_memory(each.run, subject)
+    except torch.OutOfMemoryError as error:
+        name, _, size = each.label
+        raise InputError(
+            f"a batch of {size} of {name} does not fit into the device's memory: give smaller "
+            "--batch-sizes, or fewer --models"
+        ) from error
+
+
+def _warm_up(call: Callable[[], object], most_s: float) -> None:
+    """Until two medians of five laps agree within 5 %, `most_s` and a lap at most."""
+    ends, previous = time.perf_counter() + most_s, math.inf
+    laps = [_lap_ms(call)]
+    while time.perf_counter() < ends:
+        laps.append(_lap_ms(call))
+        if len(laps) == 5:
+            median = sorted(laps)[2]
+            if abs(median - previous) <= _STEADY * median:
+                return
+            previous, laps = median, []
+
+
+def _lap_ms(call: Callable[[], object]) -> float:
+    begun = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - begun) / 1e6
+
+
+def _peak_memory(call: Callable[[], object], subject: Subject) -> int | None:
+    """Bytes on a CUDA device of the model and its largest activations; unknown elsewhere.
+
+    What else is resident, other models and their batches, is left out.
+    """
+    device = subject.runner.device
+    if device.type != "cuda":
+        return None
+    module = subject.runner.module
+    own = sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+    resident = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    return torch.cuda.max_memory_allocated(device) - resident + own
+
+
+def _plan(meters: Sequence[Meter], quick: bool, figures: int) -> tuple[int, float]:
+    """How many windows for each of a model's figures, and their seconds."""
+    windows, seconds = QUICK_WINDOWS if quick else WINDOWS, window_s(meters, quick)
+    if any(meter.sensor.source != "none" for meter in meters):
+        return windows, seconds
+    windows = max(1, min(windows, int(BLIND_MODEL_S / seconds / figures)))
+    return windows, min(seconds, BLIND_MODEL_S / windows / figures)
+
+
+def window_s(meters: Sequence[Meter], quick: bool) -> float:
+    """Long enough for the slowest sensor's ticks."""
+    seen = [meter.sensor for meter in meters if meter.sensor.source != "none"]
+    if not seen:
+        return BLIND_WINDOW_S
+    ticks = max(sensor.tick_s or 0.0 for sensor in seen) * MIN_TICKS
+    return max(ticks * 1.05, QUICK_SENSOR_WINDOW_S if quick else SENSOR_WINDOW_S)
+
+
+def _window(
+    each: UnitOfWork,
+    meters: Sequence[Meter],
+    idle: Sequence[Idle],
+    sync: Callable[[], None],
+    seconds: float,
+) -> None:
+    laps: list[float] = []
+    with ExitStack() as stack:
+        windows = [
+            stack.enter_context(meter.window(sync, idle[i] if idle else None))
+            for i, meter in enumerate(meters)
+        ]
+        ends = time.perf_counter() + seconds
+        while not laps or time.perf_counter() < ends:
+            laps.append(_lap_ms(each.run))
+    each.laps_ms += laps
+    each.window_laps.append(len(laps))
+    each.readings.append([window.reading for window in windows])
+
+
+def _rows(
+    each: UnitOfWork, subject: Subject, meters: Sequence[Meter], idle: Sequence[Idle], quick: bool
+) -> list[Row]:
+    """One row per meter."""
+    _, component, size = each.label
+    laps = np.array(each.laps_ms)
+    p50, p95, p99 = np.percentile(laps, [50, 95, 99])
+    common = {
+        "device": device_name(subject.runner.device),
+        "component": component,
+        "batch_size": size,
+        "latency_ms": float(laps.mean()),
+        "latency_sd_ms": float(laps.std(ddof=1)) if len(laps) > 1 else None,
+        "latency_p50_ms": float(p50),
+        "latency_p95_ms": float(p95),
+        "latency_p99_ms": float(p99),
+        "runs": len(laps),
+        "macs": subject.macs if component == "forward" else None,
+        "parameters": subject.parameters if component == "forward" else None,
+        "peak_memory_bytes": each.peak_memory_bytes,
+        "source": "profile",
+        "measured": now(),
+        "weights_sha256": subject.weights_sha256,
+    }
+    images = [count * each.images for count in each.window_laps]
+    rows = [
+        {name: row.get(name) for name in COSTS.names}
+        for i in range(len(meters))
+        for row in [common | _energy([window[i] for window in each.readings], images, quick)]
+    ]
+    _cross_check(rows, meters)
+    return rows
+
+
+def _cross_check(rows: Sequence[Row], meters: Sequence[Meter]) -> None:
+    """Hold each energy against that of the other sensor of the same device, where there is one."""
+    for row, meter in zip(rows, meters, strict=True):
+        for other, beside in zip(rows, meters, strict=True):
+            if other is not row and meter.sensor.uuid and meter.sensor.uuid == beside.sensor.uuid:
+                row["energy_check_j"] = other["energy_j"]
+
+
+def _energy(readings: Sequence[Reading], images: Sequence[int], quick: bool) -> Row:
+    """Joules per image over the windows, gross and above idle, with 95 % intervals."""
+    first = readings[0]
+    warnings = sorted({warning for reading in readings for warning in reading.warnings})
+    if quick:
+        warnings.append(f"{QUICK} {len(readings)} windows")
+    row: Row = {
+        "meter": first.sensor.source,
+        "scope": first.sensor.scope,
+        "tick_s": first.sensor.tick_s,
+        "windows": len(readings),
+        "window_s": float(np.mean([reading.duration_s for reading in readings])),
+        "ticks": _total([reading.ticks for reading in readings]),
+        "idle_w": first.idle_w,
+        "warnings": "; ".join(warnings) or None,
+        "reason": next((r.reason for r in readings if r.energy_j is None), None),
+    }
+    for column, figure in per_image(readings, images).items():
+        row |= {f"{column}_j": figure.value}
+        row |= {f"{column}_low_j": figure.low, f"{column}_high_j": figure.high}
+    return row
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

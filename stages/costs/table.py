@@ -1,0 +1,391 @@
+"""What a model costs: the costs table, read as curves over the batch size.
+
+A curve gives the cost of one *batch* of b images, so that a sub-batch of the images that B sees is
+priced as it would run. Between measured sizes it is linear; below the smallest and above the
+largest, per image as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import (
+    COSTS,
+    QUICK,
+    InputError,
+    Manifest,
+    Partition,
+    Store,
+    digest,
+    now,
+    one_of,
+    versions,
+)
+from cache.upkeep import Going, remove
+from stages.statistics import NORMAL
+
+# What a row costs per batch, by kind; joules are gross, as drawn at saturation.
+UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
+KINDS = tuple(UNITS)
+_MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
+# From least to most trusted; any other was brought in on purpose and comes before all of these.
+_METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
+KEY = ("device", "component", "batch_size", "meter", "source")
+
+
+Row = dict[str, Any]
+Macs = Mapping[str, int | None]
+Place = tuple[str, str | None, str | None]  # device, runtime, meter of joules
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cost of one batch by its size: `sizes` ascending int [S], `values`, `low`, `high` [S]."""
+
+    sizes: np.ndarray
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def at(self, sizes: np.ndarray | int, bound: str = "values") -> np.ndarray:
+        """Cost of batches of these sizes; an empty batch costs nothing."""
+        known = np.concatenate(([0.0], getattr(self, bound)))
+        points = np.concatenate(([0], self.sizes))
+        sizes = np.asarray(sizes)
+        inside = np.interp(sizes, points, known)
+        return np.where(sizes > points[-1], sizes * (known[-1] / points[-1]), inside)
+
+
+def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[Row]) -> Manifest:
+    """Add rows to a model's costs; a row of the same KEY is replaced, others stay."""
+    partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
+    with cache.lock(store, partition.guard):
+        known = {_key(row): row for row in _rows(store, partition)}
+        return _write(store, partition, known | {_key(row): row for row in rows})
+
+
+def keep(store: Store, partition: Partition, wanted: Callable[[Row], bool]) -> int:
+    """Drop the rows of a partition that are not wanted, and say how many; of none left, itself."""
+    with cache.lock(store, partition.guard):
+        rows = _rows(store, partition)
+        kept = {_key(row): row for row in rows if wanted(row)}
+        if kept and len(kept) < len(rows):
+            _write(store, partition, kept)
+        if rows and not kept:
+            remove(store, [Going(partition, len(rows), (), 0)])
+        return len(rows) - len(kept)
+
+
+def _write(store: Store, partition: Partition, known: Mapping[tuple[Any, ...], Row]) -> Manifest:
+    """Rows by their KEY, for who holds the lock."""
+    ordered = [known[key] for key in sorted(known)]
+    table = pa.Table.from_pylist(
+        [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
+    )
+    about = {"made": now(), "versions": versions()}
+    return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+
+
+def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
+    """Add the rows of another cache's partition; of two with the same KEY the newer stays."""
+    place = manifest.partition
+    found = {_key(row): row for row in cache.read_table(source, manifest).to_pylist()}
+    with cache.lock(store, place.guard):
+        newer = [row for row in _rows(store, place) if _key(row) in found]
+        newer = [row for row in newer if _age(row) > _age(found[_key(row)])]
+        found |= {_key(row): row for row in newer}
+        dataset, runtime, model = place.values
+        merge(store, dataset, runtime, model, found.values())
+
+
+def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:
+    """Every cost row of each model, with its `runtime`; an empty list where none is known."""
+    found: dict[str, list[Row]] = {model: [] for model in models}
+    for manifest in cache.find(store, "costs", dataset):
+        keys = manifest.partition.keys
+        if keys["model"] in found:
+            rows = cache.read_table(store, manifest).to_pylist()
+            found[keys["model"]] += [row | {"runtime": keys["runtime"]} for row in rows]
+    return found
+
+
+def _rows(store: Store, partition: Partition) -> list[Row]:
+    """None of a damaged partition: what is measured anew takes its place."""
+    manifest = cache.sound(store, partition)
+    return [] if manifest is None else cache.read_table(store, manifest).to_pylist()
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The curves that a question is answered with, and why these.
+
+    `forward` by model; `preprocess` by model, per image, or empty. `busy` are the latencies beside
+    joules, `idle_w` the device's idle power where a sensor told it; `quick`, some were measured in
+    short windows, where latency tells more of the machine's other work than of a network;
+    `unstated` are the models priced by rows that do not say with which weights they were measured.
+    """
+
+    kind: str
+    unit: str
+    device: str | None
+    why: str
+    forward: dict[str, Curve]
+    preprocess: dict[str, Curve]
+    busy: Prices | None = None
+    idle_w: float | None = None
+    quick: bool = False
+    unstated: tuple[str, ...] = ()
+
+    def model(self, name: str, batch_size: int = 1) -> float:
+        """Cost per image of a model alone, at this batch size."""
+        return float(self.forward[name].at(batch_size)) / batch_size
+
+
+# Hashes have no model: their rows stand under this name before the algorithm's.
+HASH = "hash:"
+
+
+def hash_cost(
+    store: Store, dataset: str, algorithm: str, kind: str, device: str | None
+) -> float | None:
+    """Cost of hashing one image on the device, in the unit of `kind`; None where not measured.
+
+    Of a kind that no row has, multiply-adds or runs of a model, none is.
+    """
+    name = HASH + algorithm
+    rows = [row for row in read(store, dataset, [name])[name] if row["device"] == device]
+    chosen = _chosen(rows, kind, "hash") if kind in _MEASURED else []
+    return float(_curve(chosen, kind).at(1)) if chosen else None
+
+
+_WANTING = {
+    "joules": "",
+    "latency": ", for want of joules",
+    "macs": ", for want of joules and of a full profile",
+}
+
+
+def known(
+    rows: dict[str, list[Row]],
+    macs: Macs,
+    required: Sequence[str],
+    kinds: Sequence[str] = KINDS,
+    device: str | None = None,
+    runtime: str | None = None,
+) -> Iterator[Prices]:
+    """Whatever all `required` models can be priced with: kind by kind, device by device.
+
+    Within a device, costs measured in one runtime come first, `runtime` before others, then those
+    of each model in a runtime of its own; within these, joules of one meter.
+    """
+    for kind in kinds:
+        places = [None] if kind == "macs" else _places(kind, rows, required, device, runtime)
+        for place in places:
+            found = _prices(kind, place, rows, macs)
+            if set(required) <= found.forward.keys():
+                yield found
+
+
+def choose(
+    rows: dict[str, list[Row]],
+    macs: Macs,
+    required: Sequence[str],
+    kind: str | None = None,
+    device: str | None = None,
+    runtime: str | None = None,
+) -> Prices | None:
+    """The best costs that all `required` models have on one device: joules, latency, macs, else
+    latency measured in short windows.
+
+    Curves of other models come along where they are known. A kind or device that is asked for and
+    not there for all of them is an InputError; None where nothing is known and nothing was asked.
+    """
+    if kind is not None and kind not in KINDS:
+        raise one_of("cost", kind, KINDS)
+    devices = devices_of(rows, required)
+    if device is not None and devices and device not in devices:
+        raise one_of("cost device", device, devices)
+    wanted = [kind] if kind else tuple(_MEASURED) if device else KINDS
+    found = _preferred(known(rows, macs, required, wanted, device, runtime))
+    if found is not None:
+        return replace(found, why=found.why + (", as asked" if kind else _WANTING[found.kind]))
+    if kind is None and device is None:
+        return None
+    raise InputError(_lacking(rows, macs, required, kind, device))
+
+
+def _preferred(found: Iterator[Prices]) -> Prices | None:
+    """The first, but for quick latencies, which come last."""
+    later = None
+    for prices in found:
+        if not (prices.quick and prices.kind == "latency"):
+            return prices
+        later = later or prices
+    return later
+
+
+def some_macs(macs: Macs) -> Prices:
+    """Multiply-adds of the models that tell them."""
+    return _prices("macs", None, {}, macs)
+
+
+def devices_of(rows: dict[str, list[Row]], models: Sequence[str]) -> list[str]:
+    """The devices that any of the models has costs on, sorted."""
+    return sorted({row["device"] for model in models for row in rows[model]})
+
+
+def _lacking(
+    rows: dict[str, list[Row]],
+    macs: Macs,
+    required: Sequence[str],
+    kind: str | None,
+    device: str | None,
+) -> str:
+    if kind == "macs":
+        unknown = ", ".join(model for model in required if not macs.get(model))
+        return f"the multiply-adds of {unknown} are unknown: give --cost joules or latency"
+    here = {m: [row for row in rows[m] if device in (None, row["device"])] for m in required}
+    none = [model for model in required if not here[model]]
+    return (
+        f"no {kind or 'costs'} of all these models on {device or 'one device'}"
+        + (f" (none at all of {', '.join(none)})" if none else "")
+        + ": run `cascade profile` there, `cascade import-costs`, or give --cost macs"
+    )
+
+
+def _places(
+    kind: str,
+    rows: dict[str, list[Row]],
+    required: Sequence[str],
+    device: str | None,
+    runtime: str | None,
+) -> Iterator[Place | None]:
+    """Where to look for costs: one runtime of a device for all models, else any of each; and there
+    joules of one meter, the most trusted first, else any of each."""
+    all_rows = [row for model in required for row in rows[model]]
+    here = [row for row in all_rows if device in (None, row["device"])]
+    found = {(row["device"], row.get("runtime")) for row in here}
+    one = sorted(found, key=lambda place: (place[1] != runtime, place[0], str(place[1])))
+    for name, ran in [*one, *((name, None) for name in sorted({name for name, _ in found}))]:
+        if kind == "joules":
+            there = {row["meter"] for row in here if row["device"] == name}
+            yield from ((name, ran, meter) for meter in sorted(there, key=_trust, reverse=True))
+        yield name, ran, None
+
+
+def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Macs) -> Prices:
+    if place is None:
+        flat = {model: _flat(count) for model, count in macs.items() if count}
+        return Prices("macs", UNITS["macs"], None, UNITS["macs"], flat, {})
+    here = {model: _at(place, found) for model, found in rows.items()}
+    preprocess = {model: _chosen(found, kind, "preprocess") for model, found in here.items()}
+    forward = {model: _chosen(rows, kind, "forward", place[2]) for model, rows in here.items()}
+    used = [row for chosen in forward.values() for row in chosen]
+    idle = [row["idle_w"] for row in used if row["idle_w"]]
+    return Prices(
+        kind,
+        UNITS[kind],
+        place[0],
+        f"{kind} of all models on {place[0]}{_how(kind, used)}",
+        {model: _curve(chosen, kind) for model, chosen in forward.items() if chosen},
+        {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
+        _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
+        float(np.median(idle)) if idle and kind == "joules" else None,
+        any(QUICK in str(row["warnings"]) for row in used),
+        tuple(m for m, rows in forward.items() if any(not row["weights_sha256"] for row in rows)),
+    )
+
+
+def _how(kind: str, rows: Sequence[Row]) -> str:
+    """What else there is to know about costs of these rows."""
+    meters = f" by {' and '.join(sorted({row['meter'] for row in rows}))}"
+    notes = []
+    if len({row.get("runtime") for row in rows}) > 1:
+        notes.append("each in a runtime of its own")
+    if any(_error_of(kind, row) is None for row in rows):
+        notes.append("the error of measuring is not known of all")
+    return (meters if kind == "joules" else "") + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
+    """A model's rows of a place; without a runtime there, those of the one measured last."""
+    here = [row for row in rows if row["device"] == place[0]]
+    if not here:
+        return []
+    newest = max(here, key=_age)
+    runtime = place[1] or newest.get("runtime")
+    return [row for row in here if row.get("runtime") == runtime]
+
+
+def _chosen(rows: Sequence[Row], kind: str, component: str, meter: str | None = None) -> list[Row]:
+    """One row per batch size, ascending, the newest: joules of one meter, else of the best."""
+    column = _MEASURED[kind]
+    some = [row for row in rows if row["component"] == component and row[column] is not None]
+    if kind == "joules":
+        some = [row for row in some if not _of_the_host(row)]
+        wanted = meter or max((row["meter"] for row in some), key=_trust, default=None)
+        some = [row for row in some if row["meter"] == wanted]
+    known = {row["batch_size"]: row for row in sorted(some, key=_age)}
+    return [known[size] for size in sorted(known)]
+
+
+def _of_the_host(row: Row) -> bool:
+    """Whether the joules are those of the computer around a GPU, not the GPU's own."""
+    return row["meter"] == "rapl" and str(row.get("runtime")).endswith("-cuda")
+
+
+def _curve(rows: Sequence[Row], kind: str) -> Curve:
+    """Cost per batch of rows with ascending sizes."""
+    sizes = np.array([row["batch_size"] for row in rows])
+    bounds = {"joules": _joules, "latency": _latency}[kind]
+    values, low, high = np.array([bounds(row) for row in rows], np.float64).T
+    return Curve(sizes, values, low, high)
+
+
+def _joules(row: Row) -> tuple[float, float, float]:
+    value, size = row["energy_j"], row["batch_size"]
+    low, high = _error_of("joules", row) or (value, value)
+    return size * value, size * max(0.0, low), size * high
+
+
+def _latency(row: Row) -> tuple[float, float, float]:
+    mean = row["latency_ms"]
+    low, high = _error_of("latency", row) or (mean, mean)
+    return mean, max(0.0, low), high
+
+
+def _error_of(kind: str, row: Row) -> tuple[float, float] | None:
+    """The ends of a row's 95 % interval, of latencies mean ± z·SD/√runs; None where not known."""
+    if kind == "joules":
+        low, high = row["energy_low_j"], row["energy_high_j"]
+        return None if low is None or high is None else (low, high)
+    mean, sd, runs = row["latency_ms"], row["latency_sd_ms"], row["runs"]
+    if sd is None or not runs:
+        return None
+    half = NORMAL * sd / sqrt(runs)
+    return mean - half, mean + half
+
+
+def _age(row: Row) -> str:
+    return row["measured"] or ""
+
+
+def _trust(meter: str) -> tuple[int, str]:
+    return (_METERS.index(meter) if meter in _METERS else len(_METERS)), meter
+
+
+def _flat(per_image: float) -> Curve:
+    """A cost that does not depend on the batch."""
+    one = np.array([per_image], np.float64)
+    return Curve(np.array([1]), one, one, one)

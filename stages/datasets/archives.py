@@ -1,0 +1,55 @@
+"""Fetches the published archives, through torchvision, which checks their MD5."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from cache import InputError
+from stages.datasets.layout import refusing
+
+
+def download(dataset: str, data: str | Path) -> None:
+    """Put the dataset's original archive into the folder `data`, unless it is there already.
+
+    Raises InputError for a dataset without a downloader, and where torchvision is not installed,
+    the network does not answer, or what came is not what was published.
+    """
+    if dataset not in DOWNLOADERS:
+        raise InputError(
+            f"{dataset} has no download; known are {', '.join(DOWNLOADERS)}; "
+            "fetch its files by hand (docs/datasets.md says where from) and give --data"
+        )
+    from http.client import HTTPException
+    from tarfile import TarError
+
+    kinds = (OSError, RuntimeError, ValueError, EOFError, HTTPException, TarError)
+    where = f"downloading {dataset} to {data}"
+    hint = "check the network and the folder, or fetch it by hand and give --data"
+    with refusing(where, hint, kinds), redirect_stdout(sys.stderr):
+        DOWNLOADERS[dataset](str(data))
+
+
+def _fetched_by(name: str) -> Callable[[str], None]:
+    """A fetch by the class of this name in torchvision.datasets."""
+
+    def fetch(root: str) -> None:
+        try:
+            from torchvision import datasets
+        except ImportError as error:
+            raise InputError(
+                "--download needs torchvision, not installed here: "
+                "pip install 'cascade-cli[extract]'"
+            ) from error
+        getattr(datasets, name)(root, download=True)
+
+    return fetch
+
+
+DOWNLOADERS: dict[str, Callable[[str], None]] = {
+    "cifar10": _fetched_by("CIFAR10"),
+    "cifar100": _fetched_by("CIFAR100"),
+    "fashionmnist": _fetched_by("FashionMNIST"),
+}

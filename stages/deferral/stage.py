@@ -1,0 +1,248 @@
+"""logits → every deferral rule in one table, each held against plain maxp, with intervals.
+
+The best pair of each rule is chosen, and its λ fitted, on the fitting images; everything else is
+about the reported ones. Where these are the same, accuracy is that of folds whose images had no
+part in the choice: all of it, pair, temperatures, learned deferral and λ, is made anew on the
+others, ten times over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cache import InputError, Store
+from stages.cascade import OBJECTIVES
+from stages.costs import NO_COST, Pricer, asked, held_against
+from stages.deferral.committees import agreement, best_agreements, committee
+from stages.deferral.comparison import decide
+from stages.deferral.fitted import Best, DeferralResult, Objective, fitting_images
+from stages.deferral.inputs import Sides
+from stages.deferral.rules import FINALS, RULES, SCORES_ONLY, rule_of
+from stages.results import save
+from stages.scores import ScoreSet
+from stages.statistics import Interval, with_ends
+from stages.threshold import FitPlan
+
+Row = dict[str, Any]
+Team = tuple[int, ...]
+Key = tuple[str, str]  # rule, final answer
+Progress = Callable[[int, int], None]
+PLAIN = ("maxp", "b")
+BEST = "best"
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """What a rule or a final answer needs."""
+    return FINALS[name].needs if name in FINALS else rule_of(name).needs
+
+
+@dataclass(frozen=True)
+class RulesQuestion:
+    """Which rules, final answers and objectives; of several `pairs` (indices of models) the best
+    counts. `committees` are members with the model that answers for them last; `trios` asks for the
+    best agreement of any two models with a third.
+    """
+
+    pairs: Sequence[tuple[int, int]]
+    rules: Sequence[str] = tuple(RULES)
+    finals: Sequence[str] = tuple(FINALS)
+    objectives: Sequence[str] = OBJECTIVES
+    committees: Sequence[Team] = ()
+    trios: bool = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(need for name in (*self.rules, *self.finals) for need in needs(name))
+
+    @property
+    def extra(self) -> list[str]:
+        """Rules that are scores of packages."""
+        return [name for name in self.rules if name not in RULES]
+
+
+@dataclass(frozen=True)
+class RuleEntry:
+    """One cascade of the table, the best of `candidates`."""
+
+    decided: DeferralResult
+    candidates: int
+
+
+def run(
+    store: Store,
+    reported: ScoreSet,
+    plan: FitPlan,
+    question: RulesQuestion,
+    pricer: Pricer | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[list[Row], list[str]]:
+    """(rows, also written to results/rules; notes on what was left out for lack of logits).
+
+    InputError where that leaves nothing.
+    """
+    logits = question.needs != {SCORES_ONLY}
+    sides = Sides.of(store, reported, plan, logits, question.extra)
+    entries, plain = table(sides, question, progress)
+    notes = left_out(sides, question)
+    if not entries:
+        raise InputError(f"{notes[0]}, which leaves none: extract or import logits")
+    rows = [_row(entry, plain, sides, pricer) for entry in entries]
+    request = {
+        "pairs": [[reported.models[m] for m in pair] for pair in question.pairs],
+        "committees": [[reported.models[m] for m in team] for team in question.committees],
+        "trios": question.trios,
+        "fit": [plan.method, plan.split],
+        "question": [list(question.rules), list(question.finals), list(question.objectives)],
+        "cost": asked(pricer),
+    }
+    save(store, "rules", reported, request, rows)
+    return rows, notes
+
+
+def table(
+    sides: Sides, question: RulesQuestion, progress: Progress = lambda done, total: None
+) -> tuple[list[RuleEntry], Mapping[Objective, DeferralResult]]:
+    """The cascades in the order of the question, and plain maxp by objective."""
+    wanted = {(rule, final): Best() for rule in question.rules for final in question.finals}
+    plain = wanted.get(PLAIN, Best())
+    for pair, tell in zip(question.pairs, _each(len(question.pairs), progress), strict=True):
+        for key, candidate in _answers(sides, pair, question, tell).items():
+            wanted.get(key, plain).offer(candidate)
+    entries = [
+        RuleEntry(decided, best.candidates)
+        for best in wanted.values()
+        for objective, decided in best.decided.items()
+        if objective in question.objectives
+    ]
+    return [*entries, *_teams(sides, question)], plain.decided
+
+
+def _each(count: int, progress: Progress) -> Iterator[Progress]:
+    """For each of several tasks, what tells of its parts as parts of all."""
+
+    def part_of(task: int, part: int, parts: int) -> None:
+        progress(task * parts + part, count * parts)
+
+    for task in range(count):
+        progress(task, count)
+        yield partial(part_of, task)
+
+
+def _answers(
+    sides: Sides, pair: tuple[int, int], question: RulesQuestion, progress: Progress
+) -> dict[Key, dict[Objective, DeferralResult]]:
+    """The cascades of one pair by objective, plain maxp among them."""
+    models = tuple(sides.reported.models[m] for m in pair)
+    objectives = tuple(dict.fromkeys((BEST, *question.objectives)))
+    rules = _possible(sides.known(*pair), question)
+    out: dict[Key, dict[Objective, DeferralResult]] = {}
+    for one in decide(*sides.pair(*pair), rules, objectives, progress):
+        by_objective = out.setdefault((one.about["rule"], one.about["final"]), {})
+        by_objective[one.about["objective"]] = replace(one, models=models)
+    return out
+
+
+def _possible(known: frozenset[str], question: RulesQuestion) -> dict[str, list[str]]:
+    """Rule → the final answers that can be told of a pair; plain maxp always."""
+    finals = [name for name in question.finals if known.issuperset(FINALS[name].needs)]
+    out = {name: finals for name in question.rules if known.issuperset(needs(name))}
+    rule, final = PLAIN
+    out[rule] = list(dict.fromkeys((final, *out.get(rule, ()))))
+    return out
+
+
+def left_out(sides: Sides, question: RulesQuestion) -> list[str]:
+    """A note where models have scores only, and something asked for needs logits."""
+    used = sorted({m for pair in question.pairs for m in pair})
+    bare = [sides.reported.models[m] for m in used if not sides.known(m, m) >= question.needs]
+    asked = (*question.rules, *question.finals)
+    needy = [name for name in asked if needs(name) != (SCORES_ONLY,)]
+    if not bare or not needy:
+        return []
+    return [
+        f"the cache has scores but no logits of {', '.join(bare)}: {', '.join(needy)} are left out "
+        "where they need them"
+    ]
+
+
+def _teams(sides: Sides, question: RulesQuestion) -> Iterator[RuleEntry]:
+    """Committees: agreement and vote share of those asked for, and the best trio."""
+    for team in question.committees:
+        models = tuple(sides.reported.models[m] for m in team)
+        ballots = sides.ballot(team[:-1], team[-1])
+        for decided in (agreement(*ballots), *committee(*ballots, question.objectives)):
+            yield RuleEntry(replace(decided, models=models), 1)
+    if question.trios and len(sides.reported.models) > 2:
+        yield _best_trio(sides)
+
+
+def _best_trio(sides: Sides) -> RuleEntry:
+    """The trio with the best fit; where cross-fitted, chosen anew in each fold."""
+    fit, m = sides.plan.scores, len(sides.reported.models)
+    kept = [np.ones(len(fit.labels), bool)]
+    kept += fitting_images(len(fit.labels)) if sides.plan.method == "cross-fit" else ()
+    trios = best_agreements(fit.predictions, fit.correct, np.stack(kept))
+    of = {trio: agreement(*sides.ballot(trio[:2], trio[2])) for trio in set(trios)}
+    whole, *folds = (of[trio].parts[i] for i, trio in enumerate(trios))
+    models = tuple(sides.reported.models[i] for i in trios[0])
+    decided = DeferralResult(of[trios[0]].about, whole, tuple(folds), models)
+    return RuleEntry(decided, m * (m - 1) * (m - 2) // 2)
+
+
+def _row(
+    entry: RuleEntry, plain: Mapping[Objective, DeferralResult], sides: Sides, pricer: Pricer | None
+) -> Row:
+    decided = entry.decided
+    *first, last = decided.models
+    return (
+        {"model_1": ",".join(first), "model_2": last}
+        | decided.row
+        | {name: decided.about.get(name) for name in ("temperature_1", "temperature_2")}
+        | with_ends("gain", _gain(decided, plain[decided.about["objective"] or BEST]))
+        | {
+            "candidates": entry.candidates,
+            "split": sides.reported.split,
+            "fit_split": sides.plan.split,
+            "fit_method": sides.plan.method,
+        }
+        | _compared(decided, sides.reported, pricer)
+    )
+
+
+def _gain(decided: DeferralResult, plain: DeferralResult) -> Interval:
+    if (decided.about["rule"], decided.about["final"]) == PLAIN:
+        return Interval(0.0, 0.0, 0.0)
+    return decided.change([part.correct for part in plain.judged])
+
+
+def _compared(decided: DeferralResult, reported: ScoreSet, pricer: Pricer | None) -> Row:
+    """With the model that one would deploy instead, or the one asked for, and what both cost.
+
+    The cost is that of the λ in the row: in other folds other models may have been chosen.
+    """
+    baseline = decided.models[decided.whole.baseline]
+    if pricer is None:
+        return NO_COST | held_against(reported, baseline, decided.change(_alone(decided, None)))
+    change = decided.change(_alone(decided, pricer.compared_with))
+    *first, last = decided.models
+    stage = len(first) - 1 + decided.whole.escalated.astype(np.int8)
+    alone = {
+        "cost_1": sum(pricer.model(name).value for name in first),
+        "cost_2": pricer.model(last).value,
+    }
+    bill = pricer.bill(decided.models, stage)
+    return pricer.against(bill, pricer.baseline or baseline, change) | alone
+
+
+def _alone(decided: DeferralResult, fixed: np.ndarray | None) -> list[np.ndarray]:
+    """Where the baseline is right, of the images of each part: chosen by each fold, or `fixed`."""
+    if fixed is None:
+        return [part.alone for part in decided.judged]
+    if not decided.folds:
+        return [fixed]
+    return [fixed[~fits] for fits in fitting_images(len(fixed))]

@@ -1,0 +1,17 @@
+from .crosscheck import cross_check as cross_check
+from .errors import SensorError as SensorError, SensorMissingError as SensorMissingError
+from .machine import Machine as Machine
+from .meter import (
+    SHORT_WINDOW as SHORT_WINDOW,
+    Idle as Idle,
+    Meter as Meter,
+    NoMeter as NoMeter,
+    Reading as Reading,
+    Sensor as Sensor,
+    Window as Window,
+    nothing as nothing,
+)
+from .opening import open_meters as open_meters
+from .plugged import SensorKind as SensorKind, counted as counted, sampled as sampled
+from .sensors import survey as survey
+from .windows import EnergyFigure as EnergyFigure, idle_of as idle_of, per_image as per_image

@@ -1,0 +1,158 @@
+"""Sensors that installed packages add: opened by name, or where nothing built in measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from cache import InputError, one_of
+from stages import plugins
+from stages.energy.counter import CounterMeter, PlainCounter
+from stages.energy.errors import SensorError, SensorMissingError
+from stages.energy.machine import Machine
+from stages.energy.meter import Measured, Meter, NoMeter, Sensor
+from stages.energy.sampling import SampledMeter
+from stages.energy.timing import measure_tick
+from stages.plugins import Added, Extras, extras, misfit
+
+T = TypeVar("T")
+_NAME = re.compile(r"[^\s,:]+")
+
+
+@dataclass(frozen=True)
+class SensorKind:
+    """A sensor that a package adds.
+
+    open: what is to be measured ("cpu", "cuda:0", a GPU's UUID) and where sensors are looked for →
+    its Meter; SensorMissingError where there is none, or where it does not measure that device.
+    """
+
+    name: str
+    open: Callable[[str, Machine], Meter]
+
+
+def counted(
+    joules: Callable[[], float], sensor: Sensor, machine: Machine, unit_j: float = 0.0
+) -> CounterMeter:
+    """The meter of a cumulative counter: `joules` since some fixed moment, cut to `unit_j`.
+
+    Its tick is measured first, up to 3 s. SensorMissingError where it does not advance.
+    """
+    known = _ticking(joules, sensor, machine)
+    return CounterMeter(known, lambda: PlainCounter(joules), unit_j=unit_j, timing=machine.timing)
+
+
+def sampled(watts: Callable[[], float], sensor: Sensor, machine: Machine) -> SampledMeter:
+    """The meter of a power sensor; its tick is measured first, where it moves within 3 s."""
+    tick = measure_tick(watts, machine.timing, every_s=0.002).tick_s
+    return SampledMeter(replace(sensor, tick_s=tick), watts, timing=machine.timing)
+
+
+def _ticking(read: Callable[[], float], sensor: Sensor, machine: Machine) -> Sensor:
+    ticks = measure_tick(read, machine.timing)
+    if ticks.steps == 0:
+        raise SensorMissingError(f"the counter of {sensor.source} answers but does not advance")
+    return replace(sensor, tick_s=ticks.tick_s)
+
+
+class Guarded(Meter):
+    """Another's meter: whatever it raises makes the joules unknown, with `blame` in the reason."""
+
+    def __init__(self, meter: Meter, blame: str) -> None:
+        super().__init__(meter.sensor, meter.timing)
+        self._meter = meter
+        self._blame = blame
+
+    def begin(self) -> Any:
+        """As the meter's."""
+        return self._guarded(self._meter.begin)
+
+    def finish(self, state: Any, start_ns: int, end_ns: int) -> Measured:
+        """As the meter's."""
+        return self._guarded(lambda: self._meter.finish(state, start_ns, end_ns))
+
+    def prepare(self) -> Any:
+        """As the meter's."""
+        return self._guarded(self._meter.prepare)
+
+    def conditions(self, before: Any) -> tuple[str, ...]:
+        """As the meter's."""
+        return self._guarded(lambda: self._meter.conditions(before))
+
+    def abandon(self, state: Any) -> None:
+        """As the meter's."""
+        self._guarded(lambda: self._meter.abandon(state))
+
+    def close(self) -> None:
+        """As the meter's."""
+        with suppress(SensorError):
+            self._guarded(self._meter.close)
+
+    def _guarded(self, do: Callable[[], T]) -> T:
+        try:
+            return do()
+        except SensorError:
+            raise
+        except Exception as error:  # another's code can fail in any way
+            raise SensorError(f"{self._blame}: {type(error).__name__}: {error}") from error
+
+
+def added(taken: Collection[str]) -> Extras:
+    """By name; left out is what has a name that is taken or none."""
+    return extras(plugins.SENSORS, SensorKind, "sensor", taken, _unusable)
+
+
+def _unusable(sensor: SensorKind) -> str | None:
+    if not isinstance(sensor.name, str) or not _NAME.fullmatch(sensor.name):
+        return f"its sensor's name {sensor.name!r} is none: no comma, colon or space"
+    return misfit(sensor)
+
+
+def open_named(name: str, device: str, machine: Machine, taken: Collection[str]) -> Meter:
+    """The meter asked for; InputError where there is no such sensor, or it does not open."""
+    known = added(taken)
+    if name not in known.items:
+        known.check()
+        raise one_of("meter", name, [*taken, *known.items])
+    try:
+        return opened(known.items[name], device, machine)
+    except SensorError as error:
+        raise InputError(f"no meter {name!r}: {' '.join(str(error).split())}") from error
+
+
+def opened(one: Added, device: str, machine: Machine) -> Meter:
+    """Raises SensorError as the sensor does, InputError for a package that fails otherwise."""
+    name = one.item.name
+    with one.blamed(f"its sensor {name}", SensorError):
+        meter = one.item.open(device, machine)
+    if not isinstance(meter, Meter):
+        raise one.fault(f"its sensor {name} opens as a {type(meter).__name__}, not as a Meter")
+    return Guarded(meter, f"package {one.package}, sensor {name}")
+
+
+def or_added(meter: Meter, device: str, machine: Machine, taken: Collection[str]) -> Meter:
+    """The meter itself, or where that is none the first added sensor that opens.
+
+    A package that fails is a reason why there are no joules, and stops nobody who did not ask.
+    """
+    if not isinstance(meter, NoMeter):
+        return meter
+    reasons = [meter.reason]
+    for found in _tried(device, machine, taken):
+        if isinstance(found, Meter):
+            return found
+        reasons.append(found)
+    return NoMeter("; ".join(reasons), device, machine.timing)
+
+
+def _tried(device: str, machine: Machine, taken: Collection[str]) -> Iterator[Meter | str]:
+    known = added(taken)
+    yield from map(str, known.faults)
+    for name, one in known.items.items():
+        try:
+            yield opened(one, device, machine)
+        except (SensorError, InputError) as error:
+            yield f"{name}: {error}"

@@ -1,0 +1,223 @@
+"""scores → who covers whose mistakes: one matrix product for all pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cache import Store
+from stages.results import save
+from stages.scores import ScoreSet
+from stages.statistics import Interval, from_ends
+from stages.threshold import Decided, best_of
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Over N images, for every ordered pair float64 [M, M]: how many are right in A, B and both.
+
+    `alike` counts the images where both give the same answer, `chance` how many would if their
+    answers had nothing to do with each other; None where only correctness is known.
+    """
+
+    n: int
+    a: np.ndarray
+    b: np.ndarray
+    both: np.ndarray
+    alike: np.ndarray | None = None
+    chance: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, correct: np.ndarray, predictions: np.ndarray | None = None) -> PairCounts:
+        """correct bool [M, N], predictions int [M, N] → counts; float64 is exact to 2⁵³."""
+        right = correct.astype(np.float64)
+        each = right.sum(axis=1)
+        shape = (len(each), len(each))
+        a, b = np.broadcast_to(each[:, None], shape), np.broadcast_to(each, shape)
+        n = correct.shape[1]
+        answers = () if predictions is None else _answers(predictions)
+        return cls(n, a, b, right @ right.T, *answers)
+
+    @property
+    def one(self) -> np.ndarray:
+        """Images that exactly one of the two gets right."""
+        return self.a + self.b - 2 * self.both
+
+    @property
+    def union(self) -> np.ndarray:
+        return self.a + self.b - self.both
+
+    @property
+    def products(self) -> tuple[np.ndarray, np.ndarray]:
+        """(both right · both wrong, only A right · only B right): the 2 × 2 table's diagonals."""
+        return self.both * (self.n - self.union), (self.a - self.both) * (self.b - self.both)
+
+
+def _answers(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(alike, chance) float64 [M, M]; chance is one product of the models' class histograms."""
+    alike = np.array([(predictions == one).sum(axis=1) for one in predictions], np.float64)
+    classes = int(predictions.max(initial=0)) + 1
+    used = np.array([np.bincount(one, minlength=classes) for one in predictions], np.float64)
+    return alike, used @ used.T / predictions.shape[1]
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where the divisor is 0: the measure is not defined there."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+
+
+def _q_statistic(c: PairCounts) -> np.ndarray:
+    same, other = c.products
+    return _ratio(same - other, same + other)
+
+
+def _error_correlation(c: PairCounts) -> np.ndarray:
+    same, other = c.products
+    return _ratio(same - other, np.sqrt(c.a * (c.n - c.a) * c.b * (c.n - c.b)))
+
+
+def _disagreement(c: PairCounts) -> np.ndarray:
+    return (c.n - _known(c.alike)) / c.n
+
+
+def _kappa(c: PairCounts) -> np.ndarray:
+    alike, chance = _known(c.alike), _known(c.chance)
+    return _ratio(alike - chance, c.n - chance)
+
+
+def _known(counts: np.ndarray | None) -> np.ndarray:
+    if counts is None:
+        raise ValueError("this metric needs the models' answers, not only which are right")
+    return counts
+
+
+METRICS: dict[str, Callable[[PairCounts], np.ndarray]] = {
+    # Kinnas et al. 2024: the answers differ and one of them is right.
+    "heterogeneity": lambda c: c.one / c.n,
+    # Kinnas et al. 2024: (n(A∪B) − n(A∩B) − |n(A) − n(B)|)/N.
+    "complementarity": lambda c: (c.one - abs(c.a - c.b)) / c.n,
+    "oracle_accuracy": lambda c: c.union / c.n,
+    "double_fault": lambda c: (c.n - c.union) / c.n,
+    # Images that B gets right and A does not: what B can add.
+    "gain": lambda c: (c.b - c.both) / c.n,
+    # The answers differ, whether or not one of them is right.
+    "disagreement": _disagreement,
+    # Of the 2 × 2 table of right and wrong (Kuncheva & Whitaker 2003).
+    "q_statistic": _q_statistic,
+    "error_correlation": _error_correlation,
+    # Cohen 1960, of the two models' answers.
+    "kappa": _kappa,
+}
+
+
+def matrix(
+    correct: np.ndarray, metric: str = "heterogeneity", predictions: np.ndarray | None = None
+) -> np.ndarray:
+    """bool [M, N] → float64 [M, M]; row A, column B; NaN where it is not defined.
+
+    `disagreement` and `kappa` need predictions int [M, N] too, else ValueError.
+
+    >>> matrix(np.array([[True, True, False], [True, False, True]]))
+    array([[0.        , 0.66666667],
+           [0.66666667, 0.        ]])
+    """
+    return METRICS[metric](PairCounts.of(correct, predictions))
+
+
+def measures(correct: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric's matrix, float64 [M, M] each."""
+    counts = PairCounts.of(correct, predictions)
+    return {name: formula(counts) for name, formula in METRICS.items()}
+
+
+@dataclass(frozen=True)
+class Gained:
+    """What a pair's best cascade does: its accuracy, and what it gains over the more accurate of
+    the two, by the images that fit λ."""
+
+    accuracy: Interval
+    change: Interval
+
+
+def best_cascades(
+    points: Iterable[tuple[Mapping[str, Any], Decided | None]],
+) -> dict[tuple[str, str], Gained]:
+    """By (A, B). `points` are operating points with what folds decided of them, as
+    `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
+
+    Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
+    first; where folds decided, each by the best of the others.
+    """
+    several: dict[tuple[str, str], list[tuple[Mapping[str, Any], Decided | None]]] = {}
+    for row, decided in points:
+        if row["fit_accuracy"] is not None:
+            several.setdefault((row["model_1"], row["model_2"]), []).append((row, decided))
+    return {pair: _best(found) for pair, found in several.items()}
+
+
+def _best(points: Sequence[tuple[Mapping[str, Any], Decided | None]]) -> Gained:
+    folds = [decided for _, decided in points if decided is not None]
+    if folds:
+        found = best_of(folds)
+        return Gained(found.accuracy, found.change)
+    row, _ = min(points, key=lambda point: (-point[0]["fit_accuracy"], point[0]["fit_usage"]))
+    return Gained(*(from_ends(name, row) for name in ("accuracy", "accuracy_change")))
+
+
+def gains_of(found: Mapping[tuple[str, str], Gained], models: Sequence[str]) -> np.ndarray:
+    """float64 [M, M]: what the cascade A → B gains, NaN without one."""
+    out = np.full((len(models), len(models)), np.nan)
+    for (first, second), each in found.items():
+        out[models.index(first), models.index(second)] = each.change.value
+    return out
+
+
+def predictors(metrics: Mapping[str, np.ndarray], gains: np.ndarray) -> list[dict[str, Any]]:
+    """How well each metric ranks the pairs by what their cascade gains.
+
+    metrics: float64 [M, M] by name; gains as `gains_of` gives them, NaN leaves a pair out.
+    Per metric Spearman's ρ and Kendall's τ-b over the `ordered` pairs, and over the `unordered`
+    ones in the better of their two directions; None where either side is constant.
+    """
+    ordered = ~np.isnan(gains) & ~np.eye(len(gains), dtype=bool)
+    filled = np.where(ordered, gains, -np.inf)
+    better = (filled > filled.T) | ((filled == filled.T) & np.triu(np.ones_like(ordered), 1))
+    chosen = {"ordered": ordered, "unordered": ordered & better}
+    return [
+        {"metric": name, "pairs": pairs} | _rank(values[mask], gains[mask])
+        for name, values in metrics.items()
+        for pairs, mask in chosen.items()
+    ]
+
+
+def _rank(values: np.ndarray, gains: np.ndarray) -> dict[str, Any]:
+    from scipy.stats import kendalltau, spearmanr
+
+    known = ~np.isnan(values)
+    values, gains = values[known], gains[known]
+    out: dict[str, Any] = {"n": len(values), "spearman": None, "kendall": None}
+    if len(np.unique(values)) > 1 and len(np.unique(gains)) > 1:
+        out["spearman"] = float(spearmanr(values, gains).statistic)
+        out["kendall"] = float(kendalltau(values, gains).statistic)
+    return out
+
+
+def or_none(value: float) -> float | None:
+    """NaN is null in tables."""
+    return None if np.isnan(value) else float(value)
+
+
+def run(store: Store, scores: ScoreSet, metric: str) -> np.ndarray:
+    """The matrix, also written tidily (model_1, model_2, one column per metric) to the cache."""
+    values = measures(scores.correct, scores.predictions)
+    rows = [
+        {"model_1": first, "model_2": second, "n": len(scores.labels)}
+        | {name: or_none(value[i, j]) for name, value in values.items()}
+        for i, first in enumerate(scores.models)
+        for j, second in enumerate(scores.models)
+    ]
+    save(store, "heterogeneity", scores, {}, rows)
+    return values[metric]

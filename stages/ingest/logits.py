@@ -1,0 +1,178 @@
+"""Logits from elsewhere → the cache, as if extracted; their runtime is `import`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import (
+    PART_ROWS,
+    InputError,
+    Manifest,
+    Partition,
+    PartitionWriter,
+    Store,
+    logits_schema,
+    now,
+    versions,
+)
+from stages.ingest import checks
+from stages.ingest.arrays import Array
+from stages.ingest.files import open_contents
+from stages.ingest.request import RUNTIME, ImportRequest
+from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, samples
+from stages.models import check_name
+
+MOST_CLASSES = 1_000_000
+
+
+def import_logits(
+    store: Store, request: ImportRequest, note: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Import one model's logits of one split; InputError for arrays that cannot be such.
+
+    `note` is told what is odd about them.
+    """
+    _check_names(request)
+    keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
+    partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
+    others = checks.siblings(store, partition)
+    own = [each for each in others if checks.same_model(each, partition)]
+    if request.macs is None:
+        request = replace(request, macs=_macs(own))
+    known = samples(store, request)
+    contents, names = open_contents(request.logits), class_names(request, known)
+    beside = labels_beside(request, contents, names)
+    array = contents.logits(request.logits_column, request.label_column, names)
+    n, classes = checked_shape(array)
+    checks.same_classes(others, request.logits, classes)
+    labels = labels_of(store, request, known, beside, array)
+    values = array.read()
+    logits = as_logits(values, array)
+    checks.all_classes(values, array, labels.values)
+    checks.no_probabilities(logits, request.logits)
+    answers = logits.argmax(axis=1)
+    for odd in (
+        *checks.shares(logits, request.logits),
+        *checks.rounding(values, logits, request.logits),
+        *checks.chance(answers, labels.values, classes),
+        *checks.oddities(store, request, _sha256(logits), others),
+    ):
+        note(f"warning: {odd}")
+    with cache.lock(store, partition.guard):
+        _write(store, partition, request, logits, labels)
+    _share(store, own, request.macs)
+    return {
+        "model": request.model,
+        "split": request.split,
+        "variant": "identity",
+        "runtime": RUNTIME,
+        "rows": n,
+        "accuracy": float((answers == labels.values).mean()),
+    }
+
+
+def _check_names(request: ImportRequest) -> None:
+    """InputError for a name that could not be asked for, as lists of names are cut at commas."""
+    check_name(request.model)
+    for what, name in (("dataset", request.dataset), ("split", request.split)):
+        if "," in name or name != name.strip():
+            raise InputError(
+                f"{what} name {name!r} could not be asked for: leave out ',' and blanks around it"
+            )
+
+
+def _macs(own: Sequence[Manifest]) -> int | None:
+    return next((macs for each in own if (macs := each.provenance.get("macs")) is not None), None)
+
+
+def _share(store: Store, own: Sequence[Manifest], macs: int | None) -> None:
+    """A model costs the same on all its splits."""
+    for each in own if macs is not None else ():
+        with cache.lock(store, each.partition.guard):
+            cache.restate(store, each, macs=macs)
+
+
+def _write(
+    store: Store, partition: Partition, request: ImportRequest, logits: np.ndarray, labels: Labels
+) -> None:
+    """The logits; before them the labels, but after the writer, which refuses other logits."""
+    identity = {
+        "dataset_fingerprint": labels.fingerprint,
+        "logits_sha256": _sha256(logits),
+        "classes": logits.shape[1],
+    }
+    provenance = {
+        "made": now(),
+        "versions": versions(),
+        "source": Path(request.logits).name,
+        "trained_on": {"splits": list(request.trained_on), "source": request.trained_on_source},
+        "macs": request.macs,
+    }
+    schema = logits_schema(logits.shape[1])
+    writer = PartitionWriter(
+        store, partition, schema, identity, provenance, overwrite=request.overwrite
+    )
+    labels.keep()
+    if not writer.complete:
+        starts = range(0, len(logits), PART_ROWS)
+        for part, start in enumerate(starts):
+            rows = logits[start : start + PART_ROWS]
+            ids = np.arange(start, start + len(rows))
+            column = pa.FixedSizeListArray.from_arrays(
+                pa.array(rows.reshape(-1)), type=schema.field("logits").type
+            )
+            writer.write(part, pa.table([ids, column], schema=schema))
+        writer.finish(len(starts))
+    stated = {"macs": request.macs is not None, "trained_on": request.trained_on_source == "stated"}
+    writer.restate(*(field for field, is_stated in stated.items() if is_stated))
+
+
+def _sha256(logits: np.ndarray) -> str:
+    return hashlib.sha256(logits.data).hexdigest()
+
+
+def checked_shape(array: Array) -> tuple[int, int]:
+    """(N, K) with N ≥ 1 and K ≥ 2, else an InputError; nothing of the array is read."""
+    if len(array.shape) != 2 or array.shape[0] < 1 or array.shape[1] < 2:
+        raise InputError(
+            f"{array.path} has shape {array.shape}: logits are N × K, with K of 2 or more"
+        )
+    if array.shape[1] > MOST_CLASSES:
+        raise InputError(
+            f"{array.path} has shape {array.shape}: logits are N × K, with K of {MOST_CLASSES:,} "
+            "or less"
+        )
+    return array.shape[0], array.shape[1]
+
+
+def as_logits(values: np.ndarray, array: Array) -> np.ndarray:
+    """The values of an array [N, K] as finite float32, or an InputError naming the row."""
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{array.path} holds {values.dtype}, not numbers")
+    with np.errstate(over="ignore"):
+        logits = np.ascontiguousarray(values, dtype=np.float32)
+    finite = np.isfinite(logits)
+    if not finite.all():
+        row, column = divmod(int(finite.argmin()), logits.shape[1])
+        name = repr(array.columns[column]) if array.columns else column
+        if np.isfinite(values[row, column]):
+            raise InputError(
+                f"{array.path}: {array.at(row)} has a logit of {values[row, column]:.3g} (column "
+                f"{name}), beyond float32, which ends at 3.4e38: check how the logits were made"
+            )
+        raise InputError(
+            f"{array.path}: {array.at(row)} has a NaN or infinite logit (column {name})"
+            f"{_CLIP if np.isneginf(values[row]).any() else ''}"
+        )
+    return logits
+
+
+_CLIP = ": where these are logarithms of probabilities, take log(max(p, 1e-12))"

@@ -1,0 +1,30 @@
+"""What is to be imported: one model's logits of one split, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RUNTIME = "import"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """`logits`, `labels` and `class_names` are files.
+
+    `logits_column` and `label_column` say what they are called in a file that holds more: an array
+    of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
+    file the split must be in the cache already.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    logits: str
+    labels: str | None = None
+    trained_on: tuple[str, ...] = ("train",)
+    trained_on_source: str = "assumed"
+    macs: int | None = None
+    overwrite: bool = False
+    class_names: str | None = None
+    logits_column: str | None = None
+    label_column: str | None = None

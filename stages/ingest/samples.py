@@ -1,0 +1,274 @@
+"""Labels and class names from elsewhere → the samples of a split."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cache
+from cache import InputError, Manifest, Partition, Store, now, read_text, samples_table, versions
+from stages.datasets import ArraySource, fingerprint
+from stages.ingest.arrays import Array
+from stages.ingest.files import Contents, open_contents
+
+if TYPE_CHECKING:
+    from stages.ingest.request import ImportRequest
+
+_NAMES = "class_names"
+_NAMES_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Labels:
+    """int32 [N], the dataset's fingerprint, and what writes that which the cache lacks of them."""
+
+    values: np.ndarray
+    fingerprint: str
+    keep: Callable[[], Any]
+
+
+def samples(store: Store, request: ImportRequest) -> Manifest | None:
+    """The split as the cache knows it."""
+    place = Partition.of("samples", dataset=request.dataset, split=request.split)
+    return cache.load(store, place)
+
+
+def class_names(request: ImportRequest, known: Manifest | None) -> tuple[str, ...]:
+    """Those given, else those that the cache has; none where neither tells."""
+    given = read_names(request.class_names)
+    return given or tuple((known and known.provenance.get(_NAMES)) or ())
+
+
+def labels_of(
+    store: Store,
+    request: ImportRequest,
+    known: Manifest | None,
+    beside: Array | None,
+    logits: Array,
+) -> Labels:
+    """The labels given, beside the logits or in the cache, held against each other.
+
+    The logits themselves are not read, and nothing is written yet.
+    """
+    names, classes = class_names(request, known), logits.shape[1]
+    given_names = names if request.class_names is not None else ()
+    if given_names and len(names) != classes:
+        raise InputError(
+            f"{request.class_names} names {len(names)} classes but the logits have {classes}"
+        )
+    _in_order(logits, names)
+    given = _given(request, beside, logits, names)
+    if known is None or (given is not None and not cache.intact(store, known)):
+        if given is None:
+            place = Partition.of("samples", dataset=request.dataset, split=request.split)
+            raise InputError(f"the cache has no {place}: give --labels FILE")
+        return _new(store, request, given[1], given_names)
+    table = cache.read_table(store, known, ["sample_id", "label"])
+    stored = table.column("label").to_numpy()
+    _same_rows(known.partition, given, stored, logits)
+    _same_names(request, known, given_names)
+    return Labels(stored, str(known.fingerprint), partial(_name, store, known, given_names))
+
+
+def labels_beside(request: ImportRequest, contents: Contents, names: Sequence[str]) -> Array | None:
+    """The labels in the logits' file; InputError where they were asked for and are not there."""
+    asked = request.label_column if request.labels is None else None
+    found = asked or contents.label_name(request.label_column, names)
+    return None if found is None else contents.labels(found)
+
+
+def _given(
+    request: ImportRequest, beside: Array | None, logits: Array, names: Sequence[str]
+) -> tuple[Array, np.ndarray] | None:
+    """Labels of a file of theirs and of a column beside the logits, which have to be the same."""
+    arrays = [] if beside is None else [beside]
+    if request.labels is not None:
+        arrays.insert(0, open_contents(request.labels, names).labels(request.label_column))
+    found = [(array, as_labels(array, logits, names)) for array in arrays]
+    for array, labels in found[1:]:
+        _same_labels(found[0], array.path, labels)
+    return found[0] if found else None
+
+
+def _same_labels(given: tuple[Array, np.ndarray], there: str, labels: np.ndarray) -> None:
+    array, values = given
+    if not np.array_equal(values, labels):
+        row = int((values != labels).argmax())
+        raise InputError(
+            f"{array.path}: {array.at(row)} has label {values[row]} but {there} has {labels[row]}: "
+            "put the rows in one order"
+        )
+
+
+def _same_rows(
+    partition: Partition, given: tuple[Array, np.ndarray] | None, stored: np.ndarray, logits: Array
+) -> None:
+    n, classes = logits.shape
+    if len(stored) != n:
+        raise InputError(
+            f"{logits.path} has {n} rows but the cache has {len(stored)} samples"
+            f"{_heading(logits, n - len(stored))}"
+        )
+    if given is not None and not np.array_equal(given[1], stored):
+        array, values = given
+        row = int((values != stored).argmax())
+        raise InputError(
+            f"{array.path}: {array.at(row)} has label {values[row]} but {partition} has "
+            f"{stored[row]}: put the rows in the cache's order, or give another --dataset"
+        )
+    if stored.max() >= classes:
+        raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
+
+
+def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndarray:
+    """int32 [N] in [0, K) for logits N × K, or an InputError naming the row; words where they are
+    `names`."""
+    classes = logits.shape[1]
+    _told_apart(array.path, names)
+    _check_count(array, logits)
+    values = array.read().reshape(-1)
+    if values.dtype.kind in "OSU":
+        values = _numbered(values, array, classes, names)
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{array.path} holds {values.dtype}: labels are N whole numbers")
+    bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"{array.path}: {array.at(row)} has label {values[row]}, expected 0 to {classes - 1}"
+            f"{_FROM_1 if values.min() == 1 and values.max() == classes else ''}"
+        )
+    return values.astype(np.int32)
+
+
+_FROM_1 = ": they are counted from 1, so subtract 1"
+
+
+def _check_count(array: Array, logits: Array) -> None:
+    """InputError for an array that is not of N values, before it is read."""
+    (n, classes), count = logits.shape, math.prod(array.shape)
+    if not array.shape or max(array.shape) != count:
+        raise InputError(f"{array.path} has shape {array.shape}: labels are N whole numbers")
+    if count != n:
+        turned = ": are the logits K × N? They are to be N × K" if count == classes else ""
+        raise InputError(
+            f"{array.path} has {count} labels but there are {n} rows of logits"
+            f"{turned or _heading(array, count - n) or _heading(logits, n - count)}"
+        )
+
+
+def _heading(array: Array, more: int) -> str:
+    """What to say of an array that has so many rows more, where that may be its first line."""
+    read_as = {1: "data: if it is a heading, write words there", -1: _AS_HEADING}.get(more)
+    if not read_as or not array.first_line or bool(array.columns) != (more < 0):
+        return ""
+    return f": line 1 of {array.path} ({array.first_line}) was read as {read_as}"
+
+
+_AS_HEADING = "a heading: if it is data, write a heading of words above it"
+
+
+def _told_apart(where: str, names: Sequence[str]) -> None:
+    """InputError for a csv, which says not whether 3 is a column or a name, where both may be."""
+    columns = [str(number) for number in range(len(names))]
+    if where.lower().endswith(".csv") and list(names) != columns and set(names) & set(columns):
+        number = next(name for name in names if name in columns)
+        raise InputError(
+            f"{where}: with class names such as {number!r} a label may be a column or a name: save "
+            "the labels as npy, numbers for columns, words for names"
+        )
+
+
+def _numbered(values: np.ndarray, array: Array, classes: int, names: Sequence[str]) -> np.ndarray:
+    """Words [N] → their places among `names`."""
+    words = [
+        each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in values
+    ]
+    if not names:
+        raise InputError(
+            f"{array.path} holds words such as {words[0][:40]!r}, labels are N whole numbers: "
+            f"encode them as 0…{classes - 1} in the order of the logits' columns, or give "
+            "--class-names FILE"
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    for row, word in enumerate(words):
+        if word not in numbers:
+            raise InputError(
+                f"{array.path}: {array.at(row)} is {word[:40]!r}, which is no class name"
+            )
+    return np.array([numbers[word] for word in words], np.int32)
+
+
+def read_names(path: str | None) -> tuple[str, ...]:
+    """A text file with one class name a line, in the order of the logits' columns."""
+    if path is None:
+        return ()
+    names = [name.strip() for name in read_text(path, _NAMES_BYTES).splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise InputError(f"{path} names no class: give one class name a line")
+    twice = sorted({name for name, times in Counter(names).items() if times > 1 or not name})
+    if twice:
+        raise InputError(f"{path}: {twice[0]!r} cannot name one class: name each once")
+    return tuple(names)
+
+
+def _new(store: Store, request: ImportRequest, labels: np.ndarray, names: Sequence[str]) -> Labels:
+    """Of samples known by their position alone."""
+    partition = Partition.of("samples", dataset=request.dataset, split=request.split)
+    keys = [f"row/{i}" for i in range(len(labels))]
+    source = ArraySource(
+        dataset=request.dataset,
+        split=request.split,
+        layout="import",
+        keys=keys,
+        labels=labels,
+        pictures=np.zeros((len(labels), 0, 0), np.uint8),
+    )
+    table = samples_table(np.arange(len(labels)), labels, keys)
+    identity = {"dataset_fingerprint": fingerprint(source)}
+    about: dict[str, Any] = {"made": now(), "versions": versions(), "layout": "import"}
+    about[_NAMES] = list(names) or None
+    keep = partial(cache.write_partition, store, partition, table, identity, about)
+    return Labels(labels, identity["dataset_fingerprint"], keep)
+
+
+def _in_order(logits: Array, names: Sequence[str]) -> None:
+    """InputError where the logits' columns are called as the classes are, in another order.
+
+    0, 1, 2 … says nothing, as that is how pandas heads nameless columns.
+    """
+    columns = list(logits.columns)
+    if set(columns) != set(names) or columns == [str(k) for k in range(len(names))]:
+        return
+    for number, (column, name) in enumerate(zip(columns, names, strict=True)):
+        if column != name:
+            raise InputError(
+                f"{logits.path}: column {number} is headed {column!r}, class {number} is {name!r}: "
+                "put the class names, and the numbers of the labels, in the order of the columns"
+            )
+
+
+def _same_names(request: ImportRequest, known: Manifest, names: Sequence[str]) -> None:
+    """Names that are not those of the cache are most likely columns in another order."""
+    stored = known.provenance.get(_NAMES) or names
+    for number, (old, new) in enumerate(zip(stored, names, strict=False)):
+        if old != new:
+            raise InputError(
+                f"{request.class_names}: class {number} is {new!r} but the cache calls it {old!r}: "
+                "put the names, and the logits' columns, in the cache's order"
+            )
+
+
+def _name(store: Store, known: Manifest, names: Sequence[str]) -> None:
+    """Give the classes of known samples these names, if any."""
+    if names:
+        with cache.lock(store, known.partition.guard):
+            cache.restate(store, known, **{_NAMES: list(names)})

@@ -1,0 +1,16 @@
+from .checking import (
+    check as check,
+    check_unedited as check_unedited,
+    not_compared as not_compared,
+    target_of as target_of,
+)
+from .file import (
+    FILE as FILE,
+    Deployment as Deployment,
+    deployable as deployable,
+    document as document,
+    model_facts as model_facts,
+    read as read,
+    write as write,
+)
+from .runtime import CascadeRuntime as CascadeRuntime

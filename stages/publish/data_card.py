@@ -1,0 +1,165 @@
+"""The data card of a published copy: what it holds, whence it comes, how it is read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from cache import now, versions
+
+Row = dict[str, Any]
+
+# Characters that `datasets` bars from names; % makes way for their codes.
+_BARRED = str.maketrans({char: f"%{ord(char):02X}" for char in r"%<>:/\|?*"})
+_HYPHENS = _BARRED | {ord("-"): "%2D"}
+_BAR = r"\|"  # in a table a bare one ends the cell
+
+_TIERS = {
+    "scores": "samples, scores and costs; no logits",
+    "top10": "samples, scores, costs and the ten most probable classes of each image; no logits",
+    "full": "samples, scores, costs and logits",
+}
+
+
+def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
+    """Markdown with the front matter that Hugging Face reads.
+
+    `rows`: model, split, variant, runtime, images, path (of the scores), accuracy, weights_sha256,
+    trained_on, extra (names of packages' scores).
+    """
+    extra = sorted({name for row in rows for name in row["extra"]})
+    splits = dict.fromkeys(row["split"] for row in rows)
+    first = rows[0]["split"]
+    return _TEXT.format(
+        head=_head(dataset, rows),
+        dataset=dataset,
+        dataset_in_shell=shlex.quote(dataset),
+        tier=tier,
+        holds=_TIERS[tier],
+        extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
+        splits=", ".join(
+            f"{split} ({next(row['images'] for row in rows if row['split'] == split)} images)"
+            for split in splits
+        ),
+        models="\n".join(map(_row, rows)),
+        first=json.dumps(first, ensure_ascii=False),
+        first_in_sql=first.replace("'", "''").replace('"', '\\"'),
+        made=now(),
+        version=versions()["cascade-cli"] or "(a clone)",
+    )
+
+
+def _head(dataset: str, rows: Sequence[Row]) -> str:
+    """YAML; each table is a configuration of `datasets`, which knows no Hive keys."""
+    shown = [row for row in rows if row["variant"] == "identity"]
+    counts = Counter(_named(row, _BARRED) for row in shown)
+    about: Row = {
+        "license": "other",
+        "license_name": "fill-in",
+        "pretty_name": f"Model scores on {dataset}",
+        "configs": [
+            {"config_name": _config(row, counts), "data_files": f"{row['path']}/*.parquet"}
+            for row in shown
+        ],
+    }
+    return yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _config(row: Row, counts: Mapping[str, int]) -> str:
+    """MODEL-SPLIT-RUNTIME; where two rows would share it, hyphens within the three are coded."""
+    name = _named(row, _BARRED)
+    return name if counts[name] == 1 else _named(row, _HYPHENS)
+
+
+def _named(row: Row, codes: Mapping[int, str]) -> str:
+    return "-".join(row[key].translate(codes) for key in ("model", "split", "runtime"))
+
+
+def _row(row: Row) -> str:
+    seen = (row["trained_on"] or {}).get("splits")
+    trained = "unknown" if seen is None else ", ".join(seen) or "none of these splits"
+    weights = (row["weights_sha256"] or "unknown")[:12]
+    names = [row[key] for key in ("model", "split", "variant", "runtime")]
+    cells = [*names, f"{row['accuracy']:.2%}", weights, trained]
+    return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
+
+
+_EXTRA = """
+`extra_scores` has more, by its key `score`: {names}, a row (`sample_id`, `value`) per image. What
+made one, and whether large (`sign` 1) or small (−1) is sure, stands in its manifest.
+"""
+
+_TEXT = """---
+{head}---
+
+# Model scores on {dataset}
+
+Tier `{tier}`: {holds}. One row per image and model, as [Parquet](https://parquet.apache.org/),
+partitioned by folder names. Neither images nor their names are in it: images are numbered as in the
+data set's own order (`sample_id`, from 0), and the `key` of number 17 is `row/17`.
+
+- Splits: {splits}
+- Licence: FILL IN (of these scores; images and weights have their own)
+- Contact: FILL IN
+- Made {made} by cascade-cli {version}
+
+## Models
+
+| model | split | variant | runtime | top-1 | weights, SHA-256 | trained on |
+|---|---|---|---|---|---|---|
+{models}
+
+`variant` is how images were turned before preprocessing, `runtime` what computed the rows. A split
+that a model was trained on makes it look surer than it is. More, such as versions, stands in
+`_manifests/` and in each file's Parquet metadata under the key `cascade`.
+
+## Columns of `scores`
+
+| column | meaning |
+|---|---|
+| `sample_id` | the image's position in its split |
+| `label` | class, from 0 |
+| `prediction`, `correct` | class of the largest logit, and whether that is the label |
+| `maxp` | largest probability |
+| `difference` | largest minus second largest probability |
+| `entropy` | entropy over ln K, in [0, 1]; small is sure |
+{extra}
+## Reading it
+
+```sh
+sha256sum --check --quiet SHA256SUMS
+cascade search --cache . --dataset {dataset_in_shell}
+```
+
+```python
+import duckdb
+
+accuracy = duckdb.sql(\"\"\"
+    SELECT model, avg(correct::INT) AS accuracy
+    FROM read_parquet('scores/**/*.parquet', hive_partitioning = true)
+    WHERE split = '{first_in_sql}' AND variant = 'identity'
+    GROUP BY model
+\"\"\").fetchall()
+```
+
+```python
+import polars as pl
+
+scores = pl.scan_parquet("scores", hive_partitioning=True)
+scores = scores.filter(split={first}, variant="identity")
+accuracy = scores.group_by("model").agg(pl.col("correct").mean()).collect().rows()
+```
+
+```python
+import pandas as pd
+
+scores = pd.read_parquet("scores", filters=[("split", "==", {first})])
+scores = scores[scores.variant == "identity"]
+accuracy = list(scores.groupby("model", observed=True).correct.mean().items())
+```
+"""

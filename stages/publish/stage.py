@@ -1,0 +1,414 @@
+"""cache → a copy to publish: a cache without images' names, a data card and checksums.
+
+Tier `scores` holds samples, scores (packages' too) and costs, which is what every question but
+those about logits needs; `top10` adds the ten most probable classes of each image, `full` the
+logits. The copy's samples are called row/0, row/1 …, so its fingerprints are its own. While it is
+unfinished it has a marker (cache/copy_marker.py), from which a killed run is gone on with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import cache
+from cache import (
+    CLAIMS,
+    KEYS,
+    MANIFESTS,
+    TOP10,
+    InputError,
+    Manifest,
+    Partition,
+    PartitionWriter,
+    Store,
+    check_marker,
+    describe_marker,
+    digest,
+    fingerprint_of,
+    logits_of,
+    manifest_path,
+    no_room,
+    one_of,
+    read_marker,
+    read_part,
+    remove_marker,
+    samples_table,
+    versions,
+    write_marker,
+)
+from stages import costs
+from stages.hashes import REPEATS, repeats
+from stages.publish.data_card import card
+from stages.runtimes import VARIANTS
+from stages.scores import TABLE, models_of, scored, splits_of, stored
+
+TIERS = ("scores", "top10", "full")
+CARD, SUMS = "README.md", "SHA256SUMS"
+_MADE = (*KEYS, MANIFESTS, ".tmp", CARD, SUMS)
+_LOCK = "publish"
+_TOP = 10
+# What a copy tells of how rows were made: nothing that names a file or a folder.
+_TOLD = (
+    *("made", "versions", "precision", "engine", "device", "batch_size", "part_rows"),
+    *("weights_sha256", "weights_origin", "trained_on", "parameters", "macs"),
+    *("layout", "class_names"),
+)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is published: `splits`, `models` and `runtime` are all that there are where None."""
+
+    dataset: str
+    tier: str = "scores"
+    splits: Sequence[str] | None = None
+    models: Sequence[str] | None = None
+    runtime: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tier not in TIERS:
+            raise one_of("tier", self.tier, TIERS)
+
+
+@dataclass
+class _Copy:
+    """Where rows go, by split the fingerprint there, and the partitions that are there whole."""
+
+    store: Store
+    target: Store
+    wanted: Wanted
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    made: list[Manifest] = field(default_factory=list)
+
+    def identity(self, manifest: Manifest) -> dict[str, Any]:
+        split = manifest.partition.keys["split"]
+        return manifest.identity | {"dataset_fingerprint": self.fingerprints[split]}
+
+    def write(
+        self, place: Partition, table: pa.Table, identity: dict[str, Any], told: dict[str, Any]
+    ) -> Manifest:
+        """Kept where a run that was killed has written it already."""
+        self.made.append(cache.write_partition(self.target, place, table, identity, told))
+        return self.made[-1]
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all files but the card and the checksums; what else lies there is not the copy's."""
+        parts = [f"{made.partition.path}/{part.name}" for made in self.made for part in made.parts]
+        return parts + [manifest_path(made.partition) for made in self.made]
+
+
+def run(
+    store: Store, target: Store, wanted: Wanted, progress: Progress = lambda done, total: None
+) -> dict[str, Any]:
+    """Write the copy; `target` must be empty, and is again when this fails, or hold an unfinished
+    copy of the same request, which is then finished.
+
+    Returns the models, splits, files and bytes.
+    """
+    found = _found(store, wanted)
+    request = _request(store, wanted, found)
+    _check_place(target, request)  # before a lock leaves its folder in somebody's files
+    copy = _Copy(store, target, wanted)
+    there = target.local and target.local_path("").is_dir()
+    with cache.lock(target, _LOCK):
+        _check_place(target, request)
+        with _whole(target, there):
+            write_marker(target, request)
+            return _tables(copy, found, progress)
+
+
+def _found(store: Store, wanted: Wanted) -> dict[str, list[Manifest]]:
+    """By split what there is to copy."""
+    unfinished = read_marker(store)
+    if unfinished is not None:
+        raise InputError(
+            f"{store.root} is itself an unfinished copy{describe_marker(unfinished)}: finish "
+            "it by the command that began it, then publish it"
+        )
+    there = splits_of(store, wanted.dataset)
+    splits = list(dict.fromkeys(wanted.splits or there))
+    for split in splits:
+        if split not in there:
+            raise one_of(f"split of {wanted.dataset} in the cache", split, there)
+    found = {split: _manifests(store, wanted, split) for split in splits}
+    if not any(found.values()):
+        raise InputError(f"the cache has nothing of {wanted.dataset} to publish: extract it first")
+    return found
+
+
+def _request(store: Store, wanted: Wanted, found: dict[str, list[Manifest]]) -> dict[str, Any]:
+    """What must agree for a copy to be gone on with."""
+    all_models = [m.partition.keys["model"] for manifests in found.values() for m in manifests]
+    return {
+        "dataset": wanted.dataset,
+        "tier": wanted.tier,
+        "splits": list(found),
+        "models": list(dict.fromkeys(all_models)),
+        "runtime": wanted.runtime,
+        "version": versions()["cascade-cli"],
+        "sources": _sources(store, wanted, found, set(all_models)),
+    }
+
+
+def _sources(
+    store: Store, wanted: Wanted, found: dict[str, list[Manifest]], models: set[str]
+) -> dict[str, str]:
+    """By path a digest of the rows that are copied, and of what is told of them."""
+    manifests = _costs_of(store, wanted, models)
+    for split, of_models in found.items():
+        extra = cache.find(store, TABLE, wanted.dataset, split)
+        manifests += of_models + [one for one in extra if one.partition.keys["model"] in models]
+    abouts = [(manifest, _told(manifest)) for manifest in manifests]
+    abouts += [_samples_of(store, wanted.dataset, split) for split in found]
+    return {
+        manifest.partition.path: digest([manifest.content, manifest.identity, told])
+        for manifest, told in abouts
+    }
+
+
+def _check_place(target: Store, request: dict[str, Any]) -> None:
+    """InputError where there is anything but an unfinished copy of this request."""
+    check_marker(target, request)
+    if read_marker(target) is None and _holds_anything(target):
+        raise InputError(f"{target.root} is not empty: publish into a new folder")
+
+
+def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -> dict[str, Any]:
+    total, done = sum(map(len, found.values())), 0
+    rows = []
+    for split, manifests in found.items():
+        _samples(copy, split)
+        for manifest in manifests:
+            rows.append(_model(copy, manifest))
+            progress(done := done + 1, total)
+    _costs(copy, {row["model"] for row in rows})
+    return _finished(copy, rows)
+
+
+def _holds_anything(target: Store) -> bool:
+    """Files, or folders of the user's own, which an object store does not have; locks, and what
+    was killed before it had a marker, are nothing."""
+    root = target.local_path("") if target.local else None
+    with target.faults("read"):
+        if root and root.is_dir():
+            return any(path.name != ".tmp" for path in root.iterdir())
+        return any(not path.startswith(".tmp/") for path in target.files(""))
+
+
+@contextmanager
+def _whole(target: Store, there: bool) -> Iterator[None]:
+    """All or nothing, where a run ends by an error; the folder stays if it was `there` before."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(InputError, OSError):  # what is being raised matters more
+            _clear(target, there)
+        if isinstance(error, InputError) and no_room(error.__cause__):
+            raise InputError(
+                f"no space left for the copy {target.root}, and half of it is removed again: free "
+                "some and run the same command again, it begins anew"
+            ) from error
+        raise
+
+
+def _clear(target: Store, keep_root: bool) -> None:
+    """Delete what a copy is made of, and no more; the marker last."""
+    made = [path for path in target.files("") if path.partition("/")[0] in _MADE]
+    target.each(target.delete, made)
+    if target.local:
+        for name in _MADE:
+            shutil.rmtree(target.local_path(name), ignore_errors=True)
+    remove_marker(target)
+    if target.local and not keep_root:
+        target.local_path("").rmdir()
+
+
+def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:
+    """Logits, else scores, of the models in every variant and runtime asked for."""
+    found = []
+    for variant in VARIANTS:
+        by_model = models_of(store, wanted.dataset, split, variant, wanted.runtime)
+        for model in dict.fromkeys(wanted.models or by_model):
+            if model not in by_model and variant == "identity":
+                raise one_of(f"model of {wanted.dataset}/{split}", model, by_model)
+            found += by_model.get(model, [])
+    return found
+
+
+def _samples_of(store: Store, dataset: str, split: str) -> tuple[Manifest, dict[str, Any]]:
+    """The samples, and what their copy tells."""
+    manifest = cache.load(store, Partition.of("samples", dataset=dataset, split=split))
+    if manifest is None:
+        raise InputError(f"the cache has no samples of {dataset}/{split}: extract them")
+    told = _told(manifest) | {"source_fingerprint": manifest.fingerprint}
+    if groups := repeats(store, manifest):
+        told[REPEATS] = groups
+    return manifest, told
+
+
+def _samples(copy: _Copy, split: str) -> None:
+    """The labels, under names that say nothing."""
+    manifest, told = _samples_of(copy.store, copy.wanted.dataset, split)
+    table = cache.read_table(copy.store, manifest).sort_by("sample_id")
+    keys = [f"row/{i}" for i in table.column("sample_id").to_pylist()]
+    labels = table.column("label").to_numpy()
+    copy.fingerprints[split] = fingerprint_of(labels, keys)
+    # Without digests: they would find the pictures again.
+    renamed = samples_table(table.column("sample_id"), table.column("label"), keys)
+    copy.write(manifest.partition, renamed, copy.identity(manifest), told)
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    return {key: manifest.provenance[key] for key in _TOLD if key in manifest.provenance}
+
+
+def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
+    """One model's rows of one split; what the card says of them."""
+    scores, table = scored(copy.store, manifest)
+    identity = copy.identity(scores)
+    if copy.wanted.tier == "full":
+        identity["logits"] = _logits(copy, manifest).content
+    if copy.wanted.tier == "top10":
+        _top10(copy, manifest)
+    copy.write(scores.partition, table, identity, _told(scores))
+    extra = [_extra(copy, one, identity) for one in stored(copy.store, scores)]
+    keys = scores.partition.keys
+    return {
+        **{key: keys[key] for key in ("model", "split", "variant", "runtime")},
+        "images": table.num_rows,
+        "path": scores.partition.path,
+        "accuracy": float(table.column("correct").to_numpy().mean()),
+        "weights_sha256": scores.provenance.get("weights_sha256"),
+        "trained_on": scores.provenance.get("trained_on"),
+        "extra": extra,
+    }
+
+
+def _extra(copy: _Copy, one: Manifest, scores: dict[str, Any]) -> str:
+    """A package's score, whose name it returns; it goes with the scores of this identity."""
+    identity = one.identity | {key: scores.get(key) for key in ("dataset_fingerprint", "logits")}
+    told = _told(one) | {"sign": one.provenance.get("sign")}
+    table = cache.read_table(copy.store, one)
+    copy.write(one.partition, table, identity, told)
+    return one.partition.keys["score"]
+
+
+def _logits(copy: _Copy, manifest: Manifest) -> Manifest:
+    return _by_parts(copy, manifest, manifest.partition, lambda table: table)
+
+
+def _top10(copy: _Copy, manifest: Manifest) -> None:
+    _by_parts(copy, manifest, Partition("top10", manifest.partition.values), top10)
+
+
+def _check_logits(copy: _Copy, manifest: Manifest) -> None:
+    if manifest.partition.table != "logits":
+        raise InputError(
+            f"the cache has no logits of {manifest.partition.keys['model']}: choose --tier scores, "
+            "or extract them"
+        )
+
+
+def _by_parts(
+    copy: _Copy, manifest: Manifest, place: Partition, change: Callable[[pa.Table], pa.Table]
+) -> Manifest:
+    """The logits after `change` as parts of a partition; parts that are there already are kept."""
+    _check_logits(copy, manifest)
+    if not manifest.parts:
+        raise InputError(f"{manifest.partition} has no rows: extract it again")
+    count = len(manifest.parts)
+    first = change(read_part(copy.store, manifest, manifest.parts[0]))
+    about = (first.schema.remove_metadata(), copy.identity(manifest), _told(manifest))
+    with cache.lock(copy.target, place.guard):
+        writer = PartitionWriter(copy.target, place, *about)
+        for index in writer.missing(count):
+            part = manifest.parts[index]
+            writer.write(index, change(read_part(copy.store, manifest, part)) if index else first)
+        copy.made.append(writer.finish(count))
+    return copy.made[-1]
+
+
+def top10(logits: pa.Table) -> pa.Table:
+    """A logits table → `classes` and their `probabilities`, of each image the ten largest.
+
+    Descending, the lower class first where two are equal; all classes where there are fewer.
+    """
+    x = logits_of(logits).astype(np.float64)
+    p = np.exp(x - x.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    k = min(_TOP, p.shape[1])
+    classes = _largest(x, k)
+    offsets = pa.array(np.arange(0, len(p) * k + 1, k, dtype=np.int32))
+    columns = [
+        pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)))
+        for values in (
+            classes.astype(np.int32),
+            np.take_along_axis(p, classes, 1).astype(np.float32),
+        )
+    ]
+    return pa.table([logits.column("sample_id"), *columns], schema=TOP10)
+
+
+def _largest(x: np.ndarray, k: int) -> np.ndarray:
+    """intp [N, k]: where each row of float64 [N, K] is largest, the lower index first of equals."""
+    some = np.sort(np.argpartition(-x, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(x, some, 1)
+    found = np.take_along_axis(some, np.argsort(-values, axis=1, kind="stable"), 1)
+    # A partition keeps any of the values that are equal to the k-th.
+    tied = np.count_nonzero(x >= values.min(axis=1, keepdims=True), axis=1) > k
+    found[tied] = np.argsort(-x[tied], axis=1, kind="stable")[:, :k]
+    return found
+
+
+def _costs_of(store: Store, wanted: Wanted, models: set[str]) -> list[Manifest]:
+    """Of the models, and of hashes."""
+    there = [
+        (one, one.partition.keys["model"]) for one in cache.find(store, "costs", wanted.dataset)
+    ]
+    return [one for one, model in there if model in models or model.startswith(costs.HASH)]
+
+
+def _costs(copy: _Copy, models: set[str]) -> None:
+    for manifest in _costs_of(copy.store, copy.wanted, models):
+        costs.merge_from(copy.target, copy.store, manifest)
+        copy.made += filter(None, [cache.load(copy.target, manifest.partition)])
+
+
+def _finished(copy: _Copy, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The card and the checksums, and the marker goes."""
+    wanted, target = copy.wanted, copy.target
+    target.write(CARD, card(wanted.dataset, wanted.tier, rows).encode())
+    sums, size = [], 0
+    for path in sorted([CARD, *copy.paths]):
+        content = target.read(path)
+        sums.append(f"{hashlib.sha256(content).hexdigest()}  {path}\n")
+        size += content.size
+    target.write(SUMS, "".join(sums).encode())
+    _sweep(target)
+    remove_marker(target)
+    if target.local:
+        shutil.rmtree(target.local_path(".tmp"), ignore_errors=True)
+    return {
+        "publish": target.root,
+        "dataset": wanted.dataset,
+        "tier": wanted.tier,
+        "files": len(sums) + 1,
+        "size_bytes": size,
+        "models": rows,
+    }
+
+
+def _sweep(target: Store) -> None:
+    """What killed runs had not finished writing, and this one's lock; a claim goes by itself."""
+    left = [path for path in target.files(".tmp") if not path.startswith(CLAIMS)]
+    target.each(target.delete, left)

@@ -1,0 +1,42 @@
+from .logits import (
+    Parts as Parts,
+    blocks as blocks,
+    scaled as scaled,
+    scored_block as scored_block,
+    subset as subset,
+    together as together,
+    whole as whole,
+)
+from .plugin_scores import (
+    TABLE as TABLE,
+    Columns as Columns,
+    by_name_in as by_name_in,
+    named_in as named_in,
+    stored as stored,
+)
+from .registry import (
+    ScoreFunction as ScoreFunction,
+    UnknownScoreError as UnknownScoreError,
+    answered as answered,
+    check_packages as check_packages,
+    known as known,
+    named as named,
+    own as own,
+    undeployable as undeployable,
+)
+from .softmax import (
+    LABEL_FREE as LABEL_FREE,
+    SCORES as SCORES,
+    NonFiniteError as NonFiniteError,
+    Score as Score,
+    scores_of as scores_of,
+)
+from .table import (
+    ScoreSet as ScoreSet,
+    load as load,
+    models_of as models_of,
+    parts_of as parts_of,
+    run as run,
+    scored as scored,
+    splits_of as splits_of,
+)

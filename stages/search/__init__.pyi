@@ -1,0 +1,21 @@
+from .candidates import Space as Space
+from .devices import compare_devices as compare_devices
+from .guarantee import Promise as Promise
+from .pairs import rules as rules
+from .question import (
+    ACCURACY as ACCURACY,
+    BEST as BEST,
+    CERTIFY as CERTIFY,
+    COST as COST,
+    MATCH as MATCH,
+    QUESTIONS as QUESTIONS,
+    WITHIN as WITHIN,
+    Question as Question,
+)
+from .stage import Search as Search, rows_of as rows_of, run as run
+from .verdict import (
+    CANNOT_TELL as CANNOT_TELL,
+    MEETS as MEETS,
+    MISSES as MISSES,
+    sentences as sentences,
+)

@@ -1,0 +1,136 @@
+"""The frontier on the fitting images, as operating points that can be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from stages.cascade import Cascade, Ordering
+from stages.costs import ExpectedCosts, pareto, upper_hull
+from stages.parallel import default_workers
+from stages.scores import ScoreSet, named
+from stages.search.chains import Chain, ChainSolver, chain_candidates
+from stages.search.frontier import Points
+from stages.search.pairs import SearchRule, frontier
+from stages.search.question import MATCH, Choices, Question, answer, most_accurate, nearest
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched: the rules by which every pair is tried, and with `stages` 3 chains of three
+    of the models that the pairs on the frontier are made of."""
+
+    table: tuple[SearchRule, ...]
+    stages: int = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """The Pareto frontier on N fitting images, by ascending cost: `points` [F], `cost` float64 and
+    `right` int64 [F]; `prices` float64 [M], what each model costs alone."""
+
+    scores: ScoreSet
+    points: tuple[Cascade, ...]
+    cost: np.ndarray
+    right: np.ndarray
+    prices: np.ndarray
+
+    @cached_property
+    def alone(self) -> np.ndarray:
+        """int64 [M]: the right answers of each model."""
+        return self.scores.correct.sum(axis=1)
+
+    def choices(self, question: Question) -> Choices:
+        matched = None
+        if question.kind == MATCH:
+            matched = (
+                most_accurate(self.alone, self.prices)
+                if question.model is None
+                else self.scores.index(question.model)
+            )
+        n = len(self.scores.labels)
+        return Choices(n, self.cost, self.right, self.alone, self.prices, matched)
+
+    @cached_property
+    def hull(self) -> np.ndarray:
+        """Rows of the upper hull: intp [H]."""
+        return upper_hull(self.cost, self.right)
+
+    def answer(self, question: Question) -> int | None:
+        return answer(question, self.choices(question))
+
+    def nearest(self, question: Question) -> int:
+        return nearest(question, self.choices(question))
+
+
+def find(scores: ScoreSet, costs: ExpectedCosts, space: Space, threads: int | None = None) -> Found:
+    """Everything on these images that nothing else beats: models, cascades and chains."""
+    points = frontier(scores, costs, space.table, threads).points
+    deployable = _deployable(scores, points, space.table)
+    found = Found(scores, deployable, points.cost, points.right, costs.alone)
+    return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
+
+
+def _deployable(
+    scores: ScoreSet, points: Points, table: Sequence[SearchRule]
+) -> tuple[Cascade, ...]:
+    """Each point's λ; the images are sorted once per first model and score."""
+    out: list[Cascade | None] = [None] * len(points)
+    sorted_by: dict[tuple[int, str], list[int]] = {}
+    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
+        if rule < 0:
+            out[i] = Cascade.of((scores.models[a],))
+        else:
+            sorted_by.setdefault((a, table[rule].score), []).append(i)
+    for (a, score), rows in sorted_by.items():
+        ordering = Ordering.by(scores, score, a)
+        for i in rows:
+            models = (scores.models[a], scores.models[points.second[i]])
+            limit, check = ordering.limit(int(points.k[i])), table[points.rule[i]].postcheck
+            out[i] = Cascade.of(models, score, limit, postcheck=check)
+    return tuple(point for point in out if point is not None)
+
+
+def _with_chains(
+    found: Found, costs: ExpectedCosts, table: Sequence[SearchRule], threads: int | None
+) -> Found:
+    """The frontier over pairs and the hulls of all chains that its pairs suggest."""
+    scores = found.scores
+    alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))
+    pairs = {point.models for point in found.points if len(point.models) == 2}
+    tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
+
+    def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
+        return list(_hull(scores, *task, alone))
+
+    with ThreadPoolExecutor(threads or default_workers()) as pool:
+        added = [row for rows in pool.map(hull, tasks) for row in rows]
+    points = (*found.points, *(point for point, _, _ in added))
+    cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
+    right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
+    kept = pareto(cost, right)
+    return replace(found, points=tuple(points[i] for i in kept), cost=cost[kept], right=right[kept])
+
+
+def _hull(
+    scores: ScoreSet, models: tuple[str, str, str], rule: SearchRule, alone: dict[str, float]
+) -> list[tuple[Cascade, float, int]]:
+    """(point, cost, right answers) of the vertices of a chain's hull that run all three models."""
+    rows = [scores.index(model) for model in models]
+    prices = (alone[models[0]], alone[models[1]], alone[models[2]])
+    sure = np.stack([scores.score(rule.score, row) for row in rows])
+    score = named(rule.score)
+    chain = Chain.of(score, sure, scores.correct[rows], prices, rule.postcheck)
+    return [
+        (
+            Cascade.of(models, rule.score, *p.limits, postcheck=rule.postcheck),
+            p.cost,
+            round(p.accuracy * len(scores.labels)),
+        )
+        for p in ChainSolver(chain).hull()
+        if p.usage_c > 0
+    ]

@@ -1,0 +1,198 @@
+"""Chains of three models A → B → C: for every price of cost the best pair of thresholds, exactly.
+
+B runs where A is not trusted, C where B then is not. With v_j the value of stopping at stage j
+(correct_j minus price times the cost so far), A's λ trusts all but the k least sure by s_A, and
+among those k, B's λ sends a prefix of the order by s_B on to C, worth Σ (v_C − v_B): the best
+prefix sum of a tree that images enter by ascending s_A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from stages.cascade import ALWAYS, Limit, Ordering, run_stages
+from stages.scores import Score
+from stages.search.prefix_tree import PrefixTree
+
+# A point that stands out from the hull by less than this many right answers is rounding.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Three models on the same images, as arrays.
+
+    `score`; `s_a`, `s_b` float64 [N]; `correct` bool [3, N], whether the answer is right when the
+    chain stops at stage j, whatever the thresholds; `costs`, per run of A, B and C, above 0.
+    """
+
+    score: Score
+    s_a: np.ndarray
+    s_b: np.ndarray
+    correct: np.ndarray
+    costs: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if min(self.costs) <= 0:
+            raise ValueError(f"costs must be above 0, found {self.costs}")
+
+    @classmethod
+    def of(
+        cls,
+        score: Score,
+        scores: np.ndarray,
+        correct: np.ndarray,
+        costs: tuple[float, float, float],
+        postcheck: bool = False,
+    ) -> Chain:
+        """From float64 [3, N] and bool [3, N] of the three models.
+
+        With post-check a stage's answer replaces the one at hand only if it is strictly surer than
+        that. It depends on no λ, so the search stays exact; B is still trusted by s_B.
+        """
+
+        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return correct[j], scores[j]
+
+        onward = [[(score, Limit(ALWAYS))] * stage for stage in range(len(correct))]
+        stops = [run_stages(correct.shape[1], answers, rules, postcheck) for rules in onward]
+        right = np.stack([prediction for _, _, prediction in stops])
+        return cls(score, scores[0], scores[1], right, costs)
+
+
+@dataclass(frozen=True)
+class ChainPoint:
+    """One pair of thresholds.
+
+    `limits` are A's and B's; `usage_b` and `usage_c` are shares of all images; `cost` is per image.
+    """
+
+    limits: tuple[Limit, Limit]
+    accuracy: float
+    cost: float
+    usage_b: float
+    usage_c: float
+
+
+@dataclass(frozen=True, order=True)
+class _Point:
+    """`k_b` images go to B and `k_c` of them to C; `right` answers."""
+
+    cost: float
+    right: int
+    k_b: int
+    k_c: int
+
+
+class ChainSolver:
+    """All prices of one chain. Building it and each price take O(n log n)."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self._first = Ordering.of(chain.score, chain.s_a)
+        self._second = Ordering.of(chain.score, chain.s_b)
+        right = chain.correct.astype(np.int64)[:, self._first.order]
+        self._right_a = int(right[0].sum())
+        self._to_b = np.concatenate(([0], np.cumsum(right[1] - right[0])))
+        ranks = _ranks(self._second)[self._first.order]
+        self._tree = PrefixTree(ranks, right[2] - right[1])
+
+    def hull(self) -> list[ChainPoint]:
+        """The vertices of the upper hull of (cost, accuracy) over all thresholds, cheapest first:
+        from A alone to the highest accuracy, at its least cost."""
+        return [self._described(point) for point in self._hull()]
+
+    def _best(self, price: float) -> _Point:
+        """The highest right answers − price · cost; the point is exact whatever the price rounds
+        to, for it is made from the integers at the optimum."""
+        _, cost_b, cost_c = self.chain.costs
+        onward = np.concatenate(([0.0], self._tree.best(price * cost_c)))
+        ends = self._first.ends
+        value = self._to_b[ends] - price * cost_b * ends + onward[ends]
+        k_b = int(ends[value.argmax()])
+        k_c, gained = self._tree.prefix_after(k_b, price * cost_c)
+        right = self._right_a + int(self._to_b[k_b]) + gained
+        return _Point(cost_b * k_b + cost_c * k_c, right, k_b, k_c)
+
+    def _hull(self) -> list[_Point]:
+        """Between two vertices lies another exactly if the price at which both are worth the same
+        has a better point."""
+        n, (_, cost_b, cost_c) = len(self.chain.s_a), self.chain.costs
+        cheapest = _Point(0.0, self._right_a, 0, 0)
+        # So small a price decides only between equal numbers of right answers.
+        richest = self._best(0.5 / (n * (cost_b + cost_c)))
+        found, open_ = [cheapest], [(cheapest, richest)]
+        while open_:
+            low, high = open_.pop()
+            between = self._above(low, high)
+            if between is None:
+                found += [high] if high.right > low.right else []
+            else:
+                open_ += [(between, high), (low, between)]
+        return _strict(found)
+
+    def _above(self, low: _Point, high: _Point) -> _Point | None:
+        if high.right - low.right < 1 or high.cost <= low.cost:
+            return None
+        price = (high.right - low.right) / (high.cost - low.cost)
+        point = self._best(price)
+        return point if _excess(point, low, high) > _ROUNDING else None
+
+    def _described(self, point: _Point) -> ChainPoint:
+        n = len(self.chain.s_a)
+        to_b = np.zeros(n, bool)
+        to_b[self._first.order[: point.k_b]] = True
+        return ChainPoint(
+            (self._first.limit(point.k_b), self._second.subset(to_b).limit(point.k_c)),
+            accuracy=point.right / n,
+            cost=self.chain.costs[0] + point.cost / n,
+            usage_b=point.k_b / n,
+            usage_c=point.k_c / n,
+        )
+
+
+def _ranks(ordering: Ordering) -> np.ndarray:
+    """int64 [N]: by image, the dense rank of its score, least sure first."""
+    out = np.empty(len(ordering.order), np.int64)
+    groups = np.diff(ordering.ends)
+    out[ordering.order] = np.repeat(np.arange(len(groups)), groups)
+    return out
+
+
+def _strict(points: Sequence[_Point]) -> list[_Point]:
+    """Without those on the line between their neighbours; by ascending cost."""
+    out: list[_Point] = []
+    for point in points:
+        while len(out) > 1 and _excess(out[-1], out[-2], point) <= _ROUNDING:
+            out.pop()
+        out.append(point)
+    return out
+
+
+def _excess(point: _Point, low: _Point, high: _Point) -> float:
+    """Right answers above the line from low to high."""
+    price = (high.right - low.right) / (high.cost - low.cost)
+    return point.right - low.right - price * (point.cost - low.cost)
+
+
+def chain_candidates(
+    pairs: Iterable[tuple[str, str]], costs: Mapping[str, float], most: int = 20
+) -> list[tuple[str, str, str]]:
+    """Chains A → B → C worth searching, given the pairs on the frontier.
+
+    At least two of A → B, B → C and A → C are such pairs. Those with all three come first, then
+    the cheap by summed cost. A step that is not such a pair may not go to a cheaper model.
+    """
+    known = set(pairs)
+    models = sorted({model for pair in known for model in pair})
+    ranked = []
+    for a, b, c in permutations(models, 3):
+        links = sum(pair in known for pair in ((a, b), (b, c), (a, c)))
+        steps = ((a, b), (b, c))
+        if links >= 2 and all(step in known or costs[step[0]] <= costs[step[1]] for step in steps):
+            ranked.append((-links, costs[a] + costs[b] + costs[c], (a, b, c)))
+    return [chain for _, _, chain in sorted(ranked)[:most]]

@@ -1,0 +1,169 @@
+"""A certified cascade out of all pairs and rules: the part of the calibration images that proposes
+narrows them down to those on its frontier, and picks the reference; the rest only test. The
+reference alone loses nothing, so that only a cap on the cost can leave no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cache import Store, one_of
+from stages.cascade import Cascade, Limit, Ordering, pair_gains
+from stages.certify import (
+    Certificate,
+    CertifiedPoint,
+    Limits,
+    Sweep,
+    certify_sweeps,
+    check_calibration,
+)
+from stages.costs import ExpectedCosts
+from stages.hashes import image_keys
+from stages.scores import ScoreSet, named
+from stages.search.candidates import Found, Space, find
+from stages.search.pairs import SearchRule
+from stages.threshold import parts, trained_splits
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is to be certified, against a model alone; None is the most accurate single model on the
+    proposing images."""
+
+    limits: Limits
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What came of it. Where nothing passed, `safest` is what was tested first, and `point` is the
+    reference alone, or None, as is `deployment`, where a cap excludes that too."""
+
+    promise: Promise
+    reference: str
+    proposing: int
+    certificate: Certificate
+    point: Cascade | None
+    deployment: CertifiedPoint | None
+    safest: Cascade | None = None
+
+    def about(self) -> dict[str, Any]:
+        """Flat fields, for JSON."""
+        limits, made = self.promise.limits, self.certificate
+        out = {
+            "feasible": self.deployment is not None,
+            "epsilon": limits.epsilon,
+            "delta": limits.delta,
+            "bound": limits.bound,
+            "reference": self.reference,
+            "max_usage": limits.usage,
+            "max_cost": limits.cost,
+            "proposing": self.proposing,
+            "testing": made.n_test,
+            "candidates": len(made.order),
+            "tested": len(made.p_values),
+            "passed": made.passed,
+            "why": made.why,
+            "images_needed": made.images,
+        }
+        estimates = ("usage", "cost", "lost", "difference")
+        return out | {name: getattr(self.deployment, name, None) for name in estimates}
+
+
+def guarantee(
+    store: Store, scores: ScoreSet, costs: ExpectedCosts, space: Space, promise: Promise
+) -> Certified:
+    """Certify on these images, which no model may have seen and none of which may repeat."""
+    check_calibration(scores.split, image_keys(store, scores), trained_splits(store, scores))
+    return Shortlist.of(scores, costs.alone, space, promise.reference).certified(promise)
+
+
+Tried = tuple[tuple[str, ...], "SearchRule | None"]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """What the `proposing` images leave to be tested: models and rule of each of `tried` [S],
+    and all its λ on all images, `sweeps` [S]."""
+
+    reference: str
+    proposing: int
+    tried: Sequence[Tried]
+    sweeps: Sequence[Sweep]
+
+    @classmethod
+    def of(
+        cls, scores: ScoreSet, alone: np.ndarray, space: Space, reference: str | None = None
+    ) -> Shortlist:
+        """`alone` float64 [M] is what a request by each model costs."""
+        proposing, _ = parts(len(scores.labels))
+        part = scores.of_images(proposing)
+        reference = reference or part.models[int(part.accuracy.argmax())]
+        if reference not in scores.models:
+            raise one_of("reference", reference, scores.models)
+        tried = _tried(find(part, ExpectedCosts.linear(alone, len(proposing)), space), reference)
+        return cls(reference, len(proposing), tried, _sweeps(scores, alone, tried, reference))
+
+    def certified(self, promise: Promise) -> Certified:
+        certificate, deployment = certify_sweeps(self.sweeps, promise.limits)
+        point = safest = None
+        if deployment is not None:
+            point = _point(self.tried[deployment.sweep], deployment.limit)
+        if certificate.safest is not None:
+            sweep, limit = certificate.safest
+            safest = _point(self.tried[sweep], limit)
+        about = (promise, self.reference, self.proposing, certificate)
+        return Certified(*about, point, deployment, safest)
+
+
+def _point(tried: Tried, limit: Limit) -> Cascade:
+    models, rule = tried
+    if rule is None:
+        return Cascade.of(models)
+    return Cascade.of(models, rule.score, limit, postcheck=rule.postcheck)
+
+
+def _tried(found: Found, reference: str) -> list[Tried]:
+    """The reference alone, which loses nothing, the models, pairs and rules on the frontier, and
+    beside each pair the one that hands over to the reference."""
+    tried: dict[Tried, None] = {((reference,), None): None}
+    for point in found.points:
+        rule = None if point.score is None else SearchRule(point.score, point.postcheck)
+        tried[point.models, rule] = None
+        if rule and point.models[0] != reference:
+            tried[(point.models[0], reference), replace(rule, postcheck=False)] = None
+    return list(tried)
+
+
+def _sweeps(
+    scores: ScoreSet, alone: np.ndarray, tried: Sequence[Tried], reference: str
+) -> list[Sweep]:
+    """Every λ of each; sweeps of one first model and score share its ordering."""
+    wanted = scores.correct[scores.index(reference)]
+    orderings: dict[tuple[int, str | None], Ordering] = {}
+    out = []
+    for models, rule in tried:
+        a, b = scores.index(models[0]), scores.index(models[-1])
+        key = (a, rule.score if rule else None)
+        if key not in orderings:
+            # One model has no λ: its images stay together.
+            sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
+            orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
+        final = _final(scores, a, b, rule)
+        prices = (float(alone[a]), float(alone[b]) if rule else 0.0)
+        last = rule is not None and models[-1] == reference and not rule.postcheck
+        kind = (last, models == (reference,))
+        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, *kind))
+    return out
+
+
+def _final(scores: ScoreSet, a: int, b: int, rule: SearchRule | None) -> np.ndarray:
+    """bool [N]: the answer is right once B has run."""
+    if rule is None:
+        return scores.correct[a]
+    gain = pair_gains(scores, rule.score, a, b, rule.postcheck)
+    return (scores.correct[a].view(np.int8) + gain).astype(bool)

@@ -1,0 +1,136 @@
+"""Every ordered pair by every rule at every λ, exactly: the frontier of accuracy against cost.
+
+For a first model and score the images are sorted once. Each second model and rule then costs one
+gather and one prefix sum; a block of λ whose best cannot beat the frontier found so far is not
+looked at. Threads share the frontier: numpy releases the interpreter's lock in these loops.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.cascade import pair_gains
+from stages.costs import ExpectedCosts, records
+from stages.parallel import default_workers
+from stages.scores import ScoreSet, named
+from stages.search.frontier import Frontier, Points
+
+# λ that are dismissed together, and images from which on threads gain more than they cost.
+_BLOCK, _MANY = 256, 20_000
+
+
+@dataclass(frozen=True)
+class SearchRule:
+    """A row of the table that is searched: a score of A, and with or without post-check."""
+
+    score: str
+    postcheck: bool = False
+
+
+def rules(scores: Sequence[str], postchecks: Sequence[bool] = (False, True)) -> list[SearchRule]:
+    return [SearchRule(score, post) for score in scores for post in postchecks]
+
+
+def frontier(
+    scores: ScoreSet, costs: ExpectedCosts, table: Sequence[SearchRule], threads: int | None = None
+) -> Frontier:
+    """The frontier over all single models, pairs, rules and λ of these images.
+
+    Exact: equals what listing all operating points would give. Time grows with images × pairs ×
+    rules, memory with models × images only.
+    """
+    found = Frontier(Points.alone(costs.alone, scores.correct.sum(axis=1)))
+    lock = threading.Lock()
+    by_score: dict[str, list[int]] = {}
+    for index, rule in enumerate(table):
+        by_score.setdefault(rule.score, []).append(index)
+
+    def search(task: tuple[int, str]) -> None:
+        a, score = task
+        for points in _better(scores, costs, found, a, score, table, by_score[score]):
+            with lock:
+                found.add(points)
+
+    # The cheapest first models lead: what they reach dismisses most of the rest.
+    tasks = [(int(a), score) for a in np.argsort(costs.alone) for score in by_score]
+    usual = default_workers() if len(scores.labels) >= _MANY else 1
+    with ThreadPoolExecutor(threads or usual) as pool:
+        for done in [pool.submit(search, task) for task in tasks]:
+            done.result()
+    return found
+
+
+def _better(
+    scores: ScoreSet,
+    costs: ExpectedCosts,
+    found: Frontier,
+    a: int,
+    score: str,
+    table: Sequence[SearchRule],
+    rows: Sequence[int],
+) -> Iterator[Points]:
+    """Points of A under this score that beat the frontier as it stands."""
+    right_a = int(scores.correct[a].sum())
+    sweep = _Sweep(named(score).sign * scores.score(score, a))
+    for b in range(len(scores.models)):
+        if b == a:
+            continue
+        bar = found.bar(costs.alone[a] + costs.more[b, sweep.starts]) - right_a
+        for row in rows:
+            post = table[row].postcheck
+            gain = pair_gains(scores, score, a, b, post)
+            blocks = sweep.blocks(gain, bar)
+            if not len(blocks):
+                continue
+            k, total = sweep.ends(blocks)
+            right = right_a + total.astype(np.int64)
+            cost = costs.alone[a] + costs.more[b, k]
+            kept = np.flatnonzero(right > found.bar(cost))
+            if len(kept):
+                first, second, rule = (np.full(len(kept), v, np.int32) for v in (a, b, row))
+                yield Points(cost[kept], right[kept], first, second, rule, k[kept])
+
+
+class _Sweep:
+    """Prefix sums along the images, least sure first, in buffers that are used again.
+
+    From float64 [N], larger is surer. Where a tie group ends is a mask, which costs a tenth of the
+    `Ordering` that only the few points on the frontier need.
+    """
+
+    def __init__(self, sure: np.ndarray) -> None:
+        n = len(sure)
+        self._order = np.argsort(sure)
+        values = sure[self._order]
+        self._ends = np.ones(n + 1, bool)
+        np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
+        blocks = -(-(n + 1) // _BLOCK)
+        self.starts = np.arange(blocks) * _BLOCK
+        # The tail beyond N repeats the last total, so that every block is whole.
+        self._total = np.zeros(blocks * _BLOCK, np.int32)
+        self._n = n
+
+    def blocks(self, gain: np.ndarray, bar: np.ndarray) -> np.ndarray:
+        """Sum up; the blocks that somewhere gain more than the bar at their start: intp."""
+        n, total = self._n, self._total
+        # A fresh int8 array of this size is faster to take into than a given one.
+        gain.take(self._order).cumsum(dtype=np.int32, out=total[1 : n + 1])
+        total[n + 1 :] = total[n]
+        return np.flatnonzero(np.maximum.reduceat(total, self.starts) > bar)
+
+    def ends(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(k, gain) of the tie groups that end in these blocks: intp, int32 [P], k ascending.
+
+        Of one pair only what rises counts, for a later point costs no less.
+        """
+        k = (self.starts[blocks, None] + np.arange(_BLOCK)).reshape(-1)
+        k = k[k <= self._n]
+        k = k[self._ends[k]]
+        total = self._total[k]
+        kept = records(total)
+        return k[kept], total[kept]

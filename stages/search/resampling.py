@@ -1,0 +1,195 @@
+"""A search done again in each of many resamples of the fitting images, for `statistics.procedure`.
+
+Every pair, rule and λ, exactly, as `allpairs.frontier` does on the images themselves. A sweep rises
+and falls only where A and B differ in being right, so each resample gathers and sums its weights
+there alone, which is a small share of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.cascade import Ordering, cut, pair_gains, trusted
+from stages.costs import ExpectedCosts
+from stages.scores import ScoreSet
+from stages.search.frontier import Frontier, Points
+from stages.search.pairs import SearchRule
+from stages.search.question import Choices, Question, nearest
+from stages.statistics import Choice, Chooser
+
+# Ends that are dismissed together.
+_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
+
+    `ordering` by the rule's score; `gain` int8 [N] as `gains` gives it; `correct_a` bool [N].
+    """
+
+    ordering: Ordering
+    gain: np.ndarray
+    correct_a: np.ndarray
+
+
+def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
+    """The candidate, number c, with the λ that in this bag (int32 [N]) sends its first k on."""
+    ordering, seen = candidate.ordering, weights > 0
+    limit = ordering.subset(seen).limit(int(np.count_nonzero(seen[ordering.order[:k]])))
+    escalated = np.empty(len(weights), bool)
+    escalated[ordering.order] = ~trusted(ordering.score, ordering.values, limit)
+    right = candidate.correct_a.view(np.int8) + escalated * candidate.gain
+    return Choice(c, cut(ordering.score, limit), right.astype(bool), escalated)
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """A search: its fitting images, what a request costs, its rules, and what is asked, which is
+    not to match a model.
+
+    Candidates are numbered: rule + R · (B + M · A), and M² R + A for A alone.
+    """
+
+    scores: ScoreSet
+    costs: ExpectedCosts
+    table: Sequence[SearchRule]
+    question: Question
+
+    def chooser(self) -> Chooser:
+        """Weights int32 [R, N] → what the search chooses under each."""
+        return self._choose
+
+    def models(self, candidate: int) -> tuple[str, ...]:
+        """The models of a candidate, by its number."""
+        names, size = self.scores.models, len(self.scores.models)
+        if candidate >= size * size * len(self.table):
+            return (names[candidate - size * size * len(self.table)],)
+        a, b = divmod(candidate // len(self.table), size)
+        return names[a], names[b]
+
+    def _choose(self, weights: np.ndarray) -> list[Choice]:
+        alone = weights @ self.scores.correct.T.astype(np.int32)
+        found = [Frontier(Points.alone(self.costs.alone, right)) for right in alone]
+        for sweeps in self._sweeps():
+            for frontier, weight, right in zip(found, weights, alone, strict=True):
+                frontier.add(sweeps.better(frontier, weight, int(right[sweeps.a]), self.costs))
+        return [
+            self._choice(frontier.points, weight, right)
+            for frontier, weight, right in zip(found, weights, alone, strict=True)
+        ]
+
+    def _sweeps(self) -> Iterator[_Sweeps]:
+        """Those of the cheapest first models lead: what they reach dismisses most of the rest."""
+        by_score: dict[str, list[int]] = {}
+        for row, rule in enumerate(self.table):
+            by_score.setdefault(rule.score, []).append(row)
+        for a in np.argsort(self.costs.alone).tolist():
+            for score, rows in by_score.items():
+                yield _Sweeps.of(self, a, score, rows)
+
+    def _choice(self, points: Points, weight: np.ndarray, alone: np.ndarray) -> Choice:
+        """The question, put to the frontier of one resample."""
+        asked = Choices(int(weight.sum()), points.cost, points.right, alone, self.costs.alone)
+        row = nearest(self.question, asked)
+        a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
+        size, correct = len(self.scores.models), self.scores.correct
+        if rule < 0:
+            number = size * size * len(self.table) + a
+            return Choice(number, -np.inf, correct[a], np.zeros(correct.shape[1], bool))
+        candidate = Candidate(self.ordering(a, rule), self.gain(a, b, rule), correct[a])
+        number = rule + len(self.table) * (b + size * a)
+        return choice(number, candidate, weight, int(points.k[row]))
+
+    def gain(self, a: int, b: int, rule: int) -> np.ndarray:
+        """int8 [N], as `gains`."""
+        by = self.table[rule]
+        return pair_gains(self.scores, by.score, a, b, by.postcheck)
+
+    def ordering(self, a: int, rule: int) -> Ordering:
+        return Ordering.by(self.scores, self.table[rule].score, a)
+
+
+@dataclass(frozen=True)
+class _Sweeps:
+    """All sweeps of a first model and score, back to back, as E images that are won or lost.
+
+    `image` and `sign` [E]. Of the R ends of tie groups that win some: `last`, the events up to
+    there, and `k`, how many images go to B. In blocks [Q], each within one sweep: `starts`, their
+    first ends; `base`, the events before the sweep; `second` and `rule`.
+    """
+
+    a: int
+    order: np.ndarray
+    image: np.ndarray
+    sign: np.ndarray
+    last: np.ndarray
+    k: np.ndarray
+    starts: np.ndarray
+    base: np.ndarray
+    second: np.ndarray
+    rule: np.ndarray
+
+    @classmethod
+    def of(cls, search: Resampling, a: int, score: str, rows: Sequence[int]) -> _Sweeps:
+        ordering = search.ordering(a, rows[0])
+        end = np.repeat(ordering.ends[1:], np.diff(ordering.ends))
+        found = []
+        events = ends = 0
+        for b in range(len(search.scores.models)):
+            for row in rows if b != a else ():
+                gain = search.gain(a, b, row)[ordering.order]
+                at = np.flatnonzero(gain)
+                last, k = _rising(end[at], gain[at])
+                starts = np.arange(0, len(last), _BLOCK)
+                about = np.broadcast_to([[events], [b], [row]], (3, len(starts)))
+                found.append((ordering.order[at], gain[at], events + last, k, ends + starts, about))
+                events, ends = events + len(at), ends + len(last)
+        *columns, blocks = zip(*found, strict=True)
+        parts = [np.concatenate(column) for column in columns]
+        return cls(a, ordering.order, *parts, *np.concatenate(blocks, axis=1))
+
+    def better(
+        self, found: Frontier, weight: np.ndarray, right: int, costs: ExpectedCosts
+    ) -> Points:
+        """What beats the frontier of a resample: its weights int [N], right answers of A."""
+        total, ran = _sums(weight[self.image] * self.sign), _sums(weight[self.order])
+        alone, more = costs.alone[self.a], costs.more
+        reached = total[self.last]
+        most = right - total[self.base]
+        if len(self.starts):
+            most += np.maximum.reduceat(reached, self.starts)
+        # Within a sweep cost only rises: a block cannot beat what its first end cannot.
+        least = alone + more[self.second, ran[self.k[self.starts]]]
+        block = np.flatnonzero(most > found.bar(least))
+        stops = np.append(self.starts, len(self.k))[block + 1]
+        sizes = stops - self.starts[block]
+        rows = np.arange(sizes.sum()) + np.repeat(stops - np.cumsum(sizes), sizes)
+        block = np.repeat(block, sizes)
+        gained = right + reached[rows] - total[self.base[block]]
+        cost = alone + more[self.second[block], ran[self.k[rows]]]
+        kept = np.flatnonzero(gained > found.bar(cost))
+        a = np.full(len(kept), self.a, np.int32)
+        second, rule = (column[block[kept]].astype(np.int32) for column in (self.second, self.rule))
+        return Points(
+            cost[kept], gained[kept].astype(np.int64), a, second, rule, self.k[rows[kept]]
+        )
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """int32 [n + 1]: the sums of the first 0 to n."""
+    out = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(values, out=out[1:])
+    return out
+
+
+def _rising(end: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(events up to and with the group, where it ends) of tie groups that win an image."""
+    if not len(end):
+        return end, end
+    last = np.flatnonzero(np.diff(end, append=-1)) + 1
+    wins = np.maximum.reduceat(sign, np.concatenate(([0], last[:-1]))) > 0
+    return last[wins], end[last[wins] - 1]

@@ -1,0 +1,225 @@
+"""Which cascades to test, and in which order: a path that the fitting images name, to be tested on
+others one by one up to the first that fails.
+
+Each test is at the same level, and none is divided among the path's members: a false one can only
+be passed by being reached (fixed sequence, Maurer, Hothorn & Lehmacher 1995). The path leads from
+what is surely good enough to what only looks so, each member cheaper (or, within a cost, more
+accurate) than all before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.cascade import Cascade, Ordering, Outcome, decide, pair_gains
+from stages.costs import ExpectedCosts, pareto, records
+from stages.parallel import default_workers
+from stages.scores import ScoreSet
+from stages.search.pairs import SearchRule
+
+# Standard errors from which on a cascade counts as safe; the longest path; images from which on
+# threads gain more than they cost.
+_SAFE, _MOST, _MANY = 7.0, 100, 20_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Operating points [P] on n images: `cost` float64 per request, and its standard error `error`
+    from the requests being a sample; `right` int64 answers; against a reference `difference` int64,
+    right answers more, and `differing` int64, images that exactly one of the two gets right."""
+
+    n: int
+    cost: np.ndarray
+    error: np.ndarray
+    right: np.ndarray
+    difference: np.ndarray
+    differing: np.ndarray
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What must be shown of an operating point.
+
+    `safety` float64 [P] of Counts: by how many standard errors the aim is reached; `value` float64
+    [P], larger is wanted. `reference` bool [N] is right where the model compared with is, on the
+    fitting images; `below`: only points cheaper than this are of use.
+    """
+
+    safety: Callable[[Counts], np.ndarray]
+    value: Callable[[Counts], np.ndarray]
+    reference: np.ndarray
+    below: float = np.inf
+
+
+def _errors(mean: np.ndarray, differing: np.ndarray, n: int) -> np.ndarray:
+    """Standard errors of a mean of −1, 0 and 1; one image won and one lost are added (Agresti & Min
+    2005), without which no difference among few images looks sure."""
+    return np.sqrt(np.maximum((differing + 2) / n - mean**2, 1 / n**2) / n)
+
+
+def matching(reference: np.ndarray, margin: float, below: float) -> Aim:
+    """The cheapest whose accuracy is less than `margin` below the reference's, bool [N]."""
+
+    def safety(found: Counts) -> np.ndarray:
+        mean = found.difference / found.n
+        return (mean + margin) / _errors(mean, found.differing, found.n)
+
+    return Aim(safety, lambda found: -found.cost, reference, below)
+
+
+def reaching(accuracy: float, n: int) -> Aim:
+    """The cheapest at least this accurate."""
+
+    def safety(found: Counts) -> np.ndarray:
+        mean = found.right / found.n
+        return (mean - accuracy) / _errors(mean, found.right, found.n)
+
+    return Aim(safety, lambda found: -found.cost, np.zeros(n, bool))
+
+
+def within(cost: float, n: int) -> Aim:
+    """The most accurate that costs at most so much."""
+
+    def safety(found: Counts) -> np.ndarray:
+        spare = cost - found.cost
+        # One model costs what it costs.
+        sure = np.where(spare >= 0, np.inf, -np.inf)
+        return np.divide(spare, found.error, out=sure, where=found.error > 0)
+
+    return Aim(safety, lambda found: found.right.astype(np.float64), np.zeros(n, bool))
+
+
+def path(
+    scores: ScoreSet,
+    costs: ExpectedCosts,
+    table: Sequence[SearchRule],
+    aim: Aim,
+    chains: Sequence[Cascade] = (),
+    threads: int | None = None,
+) -> list[Cascade]:
+    """At most 100 operating points of all models, pairs, rules and λ (and the chains given), the
+    safest first, each of more value than all before: what no other beats in both, from the first
+    that is safe by seven standard errors to the last that only looks so."""
+    by_score: dict[str, list[SearchRule]] = {}
+    for rule in table:
+        by_score.setdefault(rule.score, []).append(rule)
+    tasks = [(a, name) for a in range(len(scores.models)) for name in by_score]
+    usual = default_workers() if len(scores.labels) >= _MANY else 1
+
+    def search(task: tuple[int, str]) -> list[_Found]:
+        a, name = task
+        return list(_pairs(scores, costs, aim, a, name, by_score[name]))
+
+    # First, so that a model alone is told as such, not as a cascade whose B never runs.
+    found = [_alone(scores, costs, aim, m) for m in range(len(scores.models))]
+    with ThreadPoolExecutor(threads or usual) as pool:
+        found += [each for several in pool.map(search, tasks) for each in several]
+    found += [_chain(scores, costs, aim, point) for point in chains]
+    return _ordered(found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Points of one cascade: `safety` and `value` float64 [P], and the one at a row."""
+
+    safety: np.ndarray
+    value: np.ndarray
+    at: Callable[[int], Cascade]
+
+
+def _ordered(found: Sequence[_Found]) -> list[Cascade]:
+    """The front of all of them, the safest first, thinned evenly."""
+    safety = np.concatenate([each.safety for each in found])
+    value = np.concatenate([each.value for each in found])
+    owner = np.repeat(np.arange(len(found)), [len(each.value) for each in found])
+    row = np.concatenate([np.arange(len(each.value)) for each in found])
+    front = pareto(-value, safety)[::-1]
+    chosen = np.linspace(0, len(front) - 1, min(_MOST, len(front))).round().astype(np.intp)
+    return [found[owner[i]].at(int(row[i])) for i in front[chosen].tolist()]
+
+
+def _kept(found: Counts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
+    """Of points in the order of k, which cost ever more, those that anything speaks for."""
+    safety, value = np.minimum(aim.safety(found), _SAFE), aim.value(found)
+    rows = np.flatnonzero((found.cost < aim.below) & (safety >= 0))
+    rows = rows[np.union1d(records(safety[rows]), records(value[rows]))]
+    return _Found(safety[rows], value[rows], lambda row: at(int(rows[row])))
+
+
+def _pairs(
+    scores: ScoreSet, costs: ExpectedCosts, aim: Aim, a: int, name: str, rules: Sequence[SearchRule]
+) -> Iterator[_Found]:
+    """Every λ of A with each other model."""
+    n, right_a, ordering = len(scores.labels), scores.correct[a], Ordering.by(scores, name, a)
+    trusted = right_a.view(np.int8) - aim.reference.view(np.int8)
+    for b in range(len(scores.models)):
+        most_k = int(np.searchsorted(costs.alone[a] + costs.more[b], aim.below))
+        ends = ordering.ends[: np.searchsorted(ordering.ends, most_k)]
+        if b == a or not len(ends):
+            continue
+        order = ordering.order[: ends[-1]]
+        for rule in rules:
+            gain = pair_gains(scores, name, a, b, rule.postcheck)
+            gained = _sums(gain[order])[ends]
+            differing = _sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
+            shares = ends / n
+            found = Counts(
+                n,
+                costs.alone[a] + costs.more[b, ends],
+                costs.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n),
+                int(right_a.sum()) + gained,
+                int(trusted.sum()) + gained,
+                int(np.abs(trusted).sum()) + differing,
+            )
+            yield _kept(found, aim, _Deployed(scores, ordering, (a, b), rule, ends))
+
+
+@dataclass(frozen=True)
+class _Deployed:
+    """The operating point at an end of a pair's sweep."""
+
+    scores: ScoreSet
+    ordering: Ordering
+    pair: tuple[int, int]
+    rule: SearchRule
+    ends: np.ndarray
+
+    def __call__(self, row: int) -> Cascade:
+        a, b = (self.scores.models[m] for m in self.pair)
+        limit = self.ordering.limit(int(self.ends[row]))
+        return Cascade.of((a, b), self.rule.score, limit, postcheck=self.rule.postcheck)
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """int64 [n + 1]: the sums of the first 0 to n."""
+    out = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, dtype=np.int64, out=out[1:])
+    return out
+
+
+def _alone(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, m: int) -> _Found:
+    point = Cascade.of((scores.models[m],))
+    return _one(aim, point, decide(scores, point), float(costs.alone[m]), 0.0)
+
+
+def _chain(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, point: Cascade) -> _Found:
+    found = decide(scores, point)
+    alone = np.array([costs.alone[scores.index(model)] for model in point.models])
+    spent = np.cumsum(alone)[found.stage]
+    error = float(spent.std()) / len(spent) ** 0.5
+    return _one(aim, point, found, float(spent.mean()), error)
+
+
+def _one(aim: Aim, point: Cascade, found: Outcome, cost: float, error: float) -> _Found:
+    right, reference = found.correct, aim.reference
+    counts = (
+        right.sum(),
+        int(right.sum()) - int(reference.sum()),
+        (right != reference).sum(),
+    )
+    columns = (np.array([each]) for each in (cost, error, *counts))
+    return _kept(Counts(len(right), *columns), aim, lambda row: point)

@@ -1,0 +1,19 @@
+from .requests import MissingHashesError as MissingHashesError, recall as recall, scores as scores
+from .stage import (
+    HONEST as HONEST,
+    NO_FIT as NO_FIT,
+    Recall as Recall,
+    figures as figures,
+    priced as priced,
+    recalled as recalled,
+    run as run,
+    share_of as share_of,
+)
+from .stream import (
+    Stream as Stream,
+    make as make,
+    read as read,
+    requested as requested,
+    save as save,
+    shown as shown,
+)

@@ -1,0 +1,106 @@
+"""What a stream of requests needs from the cache: the scores and the hashes of its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import cache
+from cache import InputError, Manifest, Partition, Store
+from stages import missing
+from stages.cascade import MemoryPolicy, distinct
+from stages.hashes import hash_keys
+from stages.scores import ScoreSet, load, models_of
+from stages.simulate.stage import Recall
+from stages.simulate.stream import Stream, requested
+
+
+class MissingHashesError(InputError):
+    """The cache lacks the hashes that a memory looks images up by; `command` makes them."""
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(f"{message}: run `{command}`")
+        self.command = command
+
+
+def scores(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str],
+    stream: Stream,
+    runtime: str | None = None,
+    algorithm: str | None = None,
+) -> ScoreSet:
+    """The scores by request. MissingError names what makes all missing variants, with the hashes
+    that a memory by this algorithm lacks."""
+    where, absent = (dataset, split), _absent(store, dataset, split, models, stream, runtime)
+    if absent:
+        there = models_of(store, dataset, split, next(iter(absent)))
+        names = [model for model in models if any(model in each for each in absent.values())]
+        also = "" if algorithm is None else _hashes(store, where, algorithm, stream)[1]
+        raise missing.missing_logits(store, where, names, there, ",".join(absent), runtime, also)
+    sets = {
+        variant: load(store, dataset, split, models, variant, runtime) for variant in stream.used
+    }
+    cache.same_images([manifest for each in sets.values() for manifest in each.manifests])
+    return requested(sets, stream)
+
+
+def _absent(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str],
+    stream: Stream,
+    runtime: str | None,
+) -> dict[str, list[str]]:
+    """Variant → the models that have no logits of it, of the variants that lack any."""
+    out = {}
+    for variant in stream.used:
+        found = models_of(store, dataset, split, variant, runtime)
+        out[variant] = [model for model in models if model not in found]
+    return {variant: names for variant, names in out.items() if names}
+
+
+def _hashes(
+    store: Store, where: missing.Where, algorithm: str, stream: Stream
+) -> tuple[dict[str, Manifest], str]:
+    """Variant → its hashes, and the command that makes those that the cache lacks, or ""."""
+    found, lack = {}, []
+    for variant in stream.used:
+        dataset, split = where
+        keys = {"dataset": dataset, "split": split, "variant": variant, "algorithm": algorithm}
+        manifest = cache.load(store, Partition.of("hashes", **keys))
+        if manifest is None:
+            lack.append(variant)
+        else:
+            found[variant] = manifest
+    words = missing.hash_words(*where, ",".join(lack), algorithm)
+    return found, missing.command_line(store, words) if lack else ""
+
+
+def recall(
+    store: Store,
+    scores: ScoreSet,
+    stream: Stream,
+    policy: MemoryPolicy,
+    batch_size: int = 1,
+) -> Recall:
+    """The stream's keys by the policy's hash; InputError names the command that makes them."""
+    where = (scores.dataset, scores.split)
+    manifests, command = _hashes(store, where, policy.algorithm, stream)
+    if command:
+        lack = ", ".join(variant for variant in stream.used if variant not in manifests)
+        what = f"{policy.algorithm} hashes of {'/'.join(where)}, {lack}"
+        raise MissingHashesError(f"the cache has no {what}", command)
+    cache.same_images([scores.manifests[0], *manifests.values()])
+    found = [hash_keys(store, manifest) for manifest in manifests.values()]
+    n = len(found[0])
+    keys, places = distinct(np.concatenate(found))
+    codes = np.empty(len(stream), np.int64)
+    for nth, variant in enumerate(manifests):
+        shown = stream.of(variant)
+        codes[shown] = places[nth * n + stream.sample_ids[shown]]
+    return Recall(policy, codes, keys, stream.seen_before, batch_size)

@@ -1,0 +1,30 @@
+from .crossfit import Decided as Decided, best_of as best_of
+from .fit_images import (
+    FOLDS as FOLDS,
+    PART_SEED as PART_SEED,
+    REPEATS as REPEATS,
+    SHARE as SHARE,
+    FitPlan as FitPlan,
+    cross_fits as cross_fits,
+    folds as folds,
+    held_out as held_out,
+    made_from as made_from,
+    parts as parts,
+    plan as plan,
+    seen as seen,
+    trained_splits as trained_splits,
+    unlike as unlike,
+)
+from .margin import NOISES as NOISES, near_threshold as near_threshold
+from .stage import (
+    ThresholdQuestion as ThresholdQuestion,
+    all_pairs as all_pairs,
+    cascade_of as cascade_of,
+    cost_of as cost_of,
+    cross_fitted_points as cross_fitted_points,
+    curve as curve,
+    fitted_point as fitted_point,
+    honest as honest,
+    operating_points as operating_points,
+    run as run,
+)

@@ -1,0 +1,297 @@
+"""scores → λ: the operating points of every pair, fitted exactly and reported on other images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cache import Store
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains
+from stages.costs import NO_COST, Pricer, asked
+from stages.results import save
+from stages.scores import LABEL_FREE, Score, ScoreSet, named
+from stages.simulate import HONEST, priced
+from stages.statistics import Paired, change, from_ends, share, with_ends
+from stages.threshold.crossfit import Decided, Folds
+from stages.threshold.fit_images import FitPlan
+
+Row = dict[str, Any]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ThresholdQuestion:
+    """What to sweep. `grid` n restricts λ to n equidistant values in [0, 1]; None is exact."""
+
+    scores: tuple[str, ...] = LABEL_FREE
+    postchecks: tuple[bool, ...] = (False, True)
+    objectives: tuple[str, ...] = ("best", "1se")
+    grid: int | None = None
+
+
+def run(
+    store: Store,
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: ThresholdQuestion,
+    pricer: Pricer | None = None,
+) -> list[Row]:
+    """The rows of `operating_points` with their costs, also written to results/threshold."""
+    baseline = None if pricer is None else pricer.compared_with
+    rows = [
+        row | cost_of(row, reported, pricer)
+        for row in operating_points(reported, plan, pairs, question, baseline)
+    ]
+    request = {
+        "pairs": [[reported.models[m] for m in pair] for pair in pairs],
+        "fit": [plan.method, plan.split],
+        "question": question,
+        "cost": asked(pricer),
+    }
+    save(store, "threshold", reported, request, rows)
+    return rows
+
+
+def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
+    """The cost fields of an operating point on the reported split."""
+    if pricer is None:
+        return NO_COST
+    cascade = cascade_of(row)
+    found = from_ends("accuracy_change", row)
+    baseline = pricer.baseline or row["baseline"]
+    return priced(cascade, decide(reported, cascade), pricer, baseline, found)
+
+
+def cascade_of(row: Row) -> Cascade:
+    """The cascade that an operating point stands for."""
+    models, limit = (row["model_1"], row["model_2"]), Limit.of(row["threshold"])
+    return Cascade.of(models, row["score"], limit, postcheck=row["postcheck"])
+
+
+def all_pairs(models: Sequence[str]) -> list[Pair]:
+    """Every ordered pair of different models, as indices."""
+    count = range(len(models))
+    return [(a, b) for a in count for b in count if a != b]
+
+
+def fitted_point(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pair: tuple[str, str],
+    score: str,
+    postcheck: bool,
+    objective: str,
+    baseline: np.ndarray | None = None,
+) -> tuple[Limit, Row]:
+    """One pair's fitted λ, and the fields that say how it came about; where it was cross-fitted
+    also what images without a part in it say."""
+    question = ThresholdQuestion((score,), (postcheck,), (objective,))
+    indices = (reported.index(pair[0]), reported.index(pair[1]))
+    row = next(operating_points(reported, plan, [indices], question, baseline))
+    about = ("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage")
+    names = [*about, "threshold_low", "threshold_high", "baseline"]
+    names += HONEST if plan.method == "cross-fit" else ()
+    return Limit.of(row["threshold"]), {key: row[key] for key in names}
+
+
+def operating_points(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: ThresholdQuestion,
+    baseline: np.ndarray | None = None,
+) -> Iterator[Row]:
+    """One row per pair, score, post-check and objective.
+
+    `threshold` is a number, "always", "never", or None for the oracle. `fit_accuracy` and
+    `fit_usage` are those of this λ on the fitting images, `usage` that on the reported ones.
+    `accuracy`, and `accuracy_change` against the model that one would deploy instead, the more
+    accurate of the two where λ was fitted, are those of this λ on the reported images; where it
+    was cross-fitted, of folds decided with the λ of the others. `baseline`, bool [N], is right
+    where another model to compare with is.
+    """
+    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
+        yield row
+
+
+def cross_fitted_points(
+    reported: ScoreSet,
+    plan: FitPlan,
+    pairs: Sequence[Pair],
+    question: ThresholdQuestion,
+    baseline: np.ndarray | None = None,
+) -> Iterator[tuple[Row, Decided | None]]:
+    """The same, by first model, score and second model, each with what its folds decided, None
+    unless cross-fitted."""
+    seconds: dict[int, list[int]] = {}
+    for a, b in pairs:
+        seconds.setdefault(a, []).append(b)
+    for a, partners in seconds.items():
+        for name in question.scores:
+            first = _First.of(named(name), a, reported, plan, question.grid)
+            for b in partners:
+                for postcheck in question.postchecks if name != "oracle" else (False,):
+                    yield from first.rows(b, postcheck, question, baseline)
+
+
+@dataclass(frozen=True)
+class _First:
+    """Everything about a first model and score that its partners share."""
+
+    score: Score
+    a: int
+    reported: ScoreSet
+    plan: FitPlan
+    fitting: Ordering
+    reporting: Ordering
+    held_out: Folds | None
+    grid: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, score: Score, a: int, reported: ScoreSet, plan: FitPlan, grid: int | None
+    ) -> _First:
+        # From never towards always, as the original: of λ that decide alike the first is told.
+        values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
+        exact = Ordering.by(plan.scores, score.name, a)
+        same = plan.scores is reported
+        reporting = exact if same else Ordering.by(reported, score.name, a)
+        crossfit = plan.method == "cross-fit" and not score.needs_label
+        held_out = Folds.of(exact, values) if crossfit else None
+        fitting = _on_grid(exact, values)
+        return cls(score, a, reported, plan, fitting, reporting, held_out, values)
+
+    def rows(
+        self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
+    ) -> Iterator[tuple[Row, Decided | None]]:
+        gain = self._gain(self.plan.scores, b, postcheck)
+        same = self.plan.scores is self.reported
+        reported_gain = gain if same else self._gain(self.reported, b, postcheck)
+        alone = self._alone(b) if baseline is None else (None, baseline)
+        if self.score.needs_label:
+            yield self._oracle_row(b, reported_gain, *alone), None
+            return
+        pair = [self.reported.correct[m] for m in (self.a, b)]
+        decided: dict[str, Decided] = {}
+        if self.held_out is not None:
+            baselines = np.stack(pair if baseline is None else [baseline])
+            decided = self.held_out.decide(gain, pair[0], baselines, question.objectives)
+        for objective, point in fit(self.fitting, gain, question.objectives).items():
+            limit = self._limit(point)
+            k = self.reporting.escalated(limit)
+            row = self._row(b, postcheck, objective, reported_gain, k, *alone) | {
+                **limit.columns(),
+                **_shares("fit_", self.plan.scores, self.a, point.k, point.gain),
+            }
+            yield row | honest(decided.get(objective)), decided.get(objective)
+
+    def _alone(self, b: int) -> tuple[str, np.ndarray]:
+        """The more accurate of the two on the fitting images, A of equals."""
+        chosen = max(self.a, b, key=lambda m: (self.plan.scores.accuracy[m], m == self.a))
+        return self.reported.models[chosen], self.reported.correct[chosen]
+
+    def _gain(self, scores: ScoreSet, b: int, postcheck: bool) -> np.ndarray:
+        return pair_gains(scores, self.score.name, self.a, b, postcheck)
+
+    def _limit(self, point: Fit) -> Limit:
+        limit = self.fitting.limit(point.k)
+        if self.grid is None:
+            return limit
+        first = (self.fitting.escalated_by(self.score.sign * self.grid) == point.k).argmax()
+        return replace(limit, kind=AT, value=float(self.grid[first]))
+
+    def _row(
+        self,
+        b: int,
+        postcheck: bool,
+        objective: str,
+        gain: np.ndarray,
+        k: int,
+        baseline: str | None,
+        alone: np.ndarray,
+    ) -> Row:
+        """B runs on the k least sure of the reported images."""
+        accuracy, n = self.reported.accuracy, len(self.reported.labels)
+        found = self._change(gain, k, alone)
+        right = int(alone.sum()) + round(found.value * n)
+        return {
+            "model_1": self.reported.models[self.a],
+            "model_2": self.reported.models[b],
+            "score": self.score.name,
+            "postcheck": postcheck,
+            "objective": objective,
+            **Limit.of(None).columns(),
+            **with_ends("accuracy", share(right, n)),
+            **with_ends("usage", share(k, n)),
+            "baseline": baseline,
+            "baseline_accuracy": float(alone.mean()),
+            **with_ends("accuracy_change", change(found)),
+            "accuracy_1": float(accuracy[self.a]),
+            "accuracy_2": float(accuracy[b]),
+            "points": len(self.fitting.ends),
+            "n": n,
+            "split": self.reported.split,
+            "fit_split": self.plan.split,
+            "fit_method": self.plan.method,
+            "fit_n": len(self.plan.scores.labels),
+        }
+
+    def _change(self, gain: np.ndarray, k: int, alone: np.ndarray) -> Paired:
+        """Against a model alone, bool [N]."""
+        trusted = self.reported.correct[self.a].view(np.int8) - alone.view(np.int8)
+        sent = self.reporting.order[:k]
+        before, gained = trusted[sent], gain[sent]
+        difference = int(trusted.sum()) + int(gained.sum())
+        differing = int(np.count_nonzero(trusted) + np.count_nonzero(before + gained))
+        differing -= int(np.count_nonzero(before))
+        won = (differing + difference) // 2
+        return Paired(won, won - difference, len(alone))
+
+    def _oracle_row(self, b: int, gain: np.ndarray, baseline: str | None, alone: np.ndarray) -> Row:
+        k = int((~self.reported.correct[self.a]).sum())
+        row = self._row(b, False, "best", gain, k, baseline, alone)
+        return row | {"fit_accuracy": None, "fit_usage": None, "points": 1}
+
+
+def honest(decided: Decided | None) -> Row:
+    """What folds decided by the others say, instead of the images that chose."""
+    if decided is None:
+        return {}
+    return with_ends("accuracy", decided.accuracy) | with_ends("accuracy_change", decided.change)
+
+
+def _shares(prefix: str, scores: ScoreSet, a: int, k: int, gained: int) -> Row:
+    n = len(scores.labels)
+    right = int(scores.correct[a].sum()) + gained
+    return {f"{prefix}accuracy": right / n, f"{prefix}usage": k / n}
+
+
+def _on_grid(ordering: Ordering, grid: np.ndarray | None) -> Ordering:
+    """The same images, reachable only at the grid's values of λ."""
+    if grid is None:
+        return ordering
+    return replace(ordering, ends=np.unique(ordering.escalated_by(ordering.score.sign * grid)))
+
+
+def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
+    """The whole sweep of one pair, for a plot: float64 [P] each.
+
+    `threshold` is the λ of each step farthest on the side of surer scores, which the step includes
+    (NaN where B always runs), `usage` B's share, and `accuracy` and `accuracy_postcheck` the
+    cascade's.
+    """
+    a, b = pair
+    ordering = Ordering.by(reported, name, a)
+    n = len(reported.labels)
+    ends = ordering.ends
+    edges = np.append(ordering.values, np.nan)[ends]
+    out = {"threshold": edges, "usage": ends / n}
+    for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
+        gain = pair_gains(reported, name, a, b, postcheck)
+        total = np.concatenate(([0], np.cumsum(gain[ordering.order], dtype=np.int64)))
+        out[column] = (reported.correct[a].sum() + total[ends]) / n
+    return out

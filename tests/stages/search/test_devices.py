@@ -1,0 +1,288 @@
+"""compare: the candidates against a loop over λ, the choice against planted costs."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import MODELS, make_cache, random_scores
+from running import cascade
+
+from cache import InputError
+from stages import costs
+from stages.costs import Prices
+from stages.costs.table import Curve
+from stages.search import devices
+from stages.threshold import FitPlan, cross_fits
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("maxp", "difference", "entropy")
+
+
+def answers(scores, a, b, name, threshold, postcheck):
+    """(images right, images sent to B), one by one."""
+    right = sent = 0
+    for i in range(len(scores.labels)):
+        s_a, s_b = scores.scores[name][a][i], scores.scores[name][b][i]
+        trusted = s_a <= threshold if name == "entropy" else s_a >= threshold
+        surer = s_b < s_a if name == "entropy" else s_b > s_a
+        takes_b = not trusted and (surer or not postcheck)
+        sent += not trusted
+        right += scores.predictions[b if takes_b else a][i] == scores.labels[i]
+    return right, sent
+
+
+def limits(name):
+    """Every λ that can matter for scores in sixteenths, from B never to B always."""
+    steps = np.arange(-1, 18) / 16
+    return steps[::-1] if name == "entropy" else steps
+
+
+@pytest.mark.parametrize("target", [0.0, 0.5, 0.7, 0.75, 0.8, 1.0])
+def test_candidates_are_the_first_to_reach_the_target(target):
+    scores = random_scores(np.random.default_rng(11), 60)
+    found = {
+        (row["model_1"], row["model_2"], row["score"], row["postcheck"]): row
+        for row in devices.candidates(scores, target)
+    }
+    expected = {}
+    for a in range(3):
+        for b in set(range(3)) - {a}:
+            for name in NAMES:
+                for postcheck in (False, True):
+                    for λ in limits(name):
+                        right, sent = answers(scores, a, b, name, λ, postcheck)
+                        if right / 60 >= target:
+                            expected[MODELS[a], MODELS[b], name, postcheck] = (right, sent)
+                            break
+    assert {
+        key: (row["fit_accuracy"] * 60, row["fit_usage"] * 60) for key, row in found.items()
+    } == {
+        key: (pytest.approx(right), pytest.approx(sent)) for key, (right, sent) in expected.items()
+    }
+    for (a, b, name, postcheck), row in found.items():
+        if not isinstance(row["threshold"], str):
+            pair = (MODELS.index(a), MODELS.index(b))
+            got = answers(scores, *pair, name, row["threshold"], postcheck)
+            assert got == expected[a, b, name, postcheck]
+
+
+def device(**per_image):
+    def flat(value):
+        one = np.array([value])
+        return Curve(np.array([1]), one, one, one)
+
+    forward = {name: flat(value) for name, value in per_image.items()}
+    return Prices("latency", "ms", "there", "a test", forward, {})
+
+
+def plan(scores):
+    return FitPlan("other-split", "val", scores, ())
+
+
+def test_the_choice_is_the_cheapest_candidate_of_each_device():
+    rng = np.random.default_rng(3)
+    fitting, reported = random_scores(rng, 80, split="val"), random_scores(rng, 90)
+    prices = {
+        "desk": device(small=1.0, large=20.0, other=2.0),
+        "nano": device(small=30.0, large=2.0, other=1.0),
+    }
+    rows = devices.compare_devices(reported, plan(fitting), prices, 0.6)
+    assert [row["device"] for row in rows] == ["desk", "nano"]
+    per_image = {
+        "desk": {"small": 1, "large": 20, "other": 2},
+        "nano": {"small": 30, "large": 2, "other": 1},
+    }
+    for row in rows:
+        here = per_image[row["device"]]
+        cheapest = min(
+            here[each["model_1"]] + each["fit_usage"] * here[each["model_2"]]
+            for each in devices.candidates(fitting, 0.6)
+        )
+        own = here[row["model_1"]] + row["fit_usage"] * here[row["model_2"]]
+        assert own == pytest.approx(cheapest)
+        pair = (MODELS.index(row["model_1"]), MODELS.index(row["model_2"]))
+        right, sent = answers(reported, *pair, row["score"], number(row), row["postcheck"])
+        assert (row["accuracy"], row["usage"]) == (right / 90, sent / 90)
+        for where, each in per_image.items():
+            cost = each[row["model_1"]] + row["usage"] * each[row["model_2"]]
+            assert row["costs"][where] == pytest.approx(cost)
+    assert {row["model_1"] for row in rows if row["device"] == "nano"} <= {"large", "other"}
+    desk, nano = rows
+    assert (desk["model_1"], desk["model_2"]) != (nano["model_1"], nano["model_2"])
+    assert desk["excess"]["desk"] == 0
+    assert desk["excess"]["nano"] == pytest.approx(
+        desk["costs"]["nano"] / nano["costs"]["nano"] - 1
+    )
+    assert desk["excess"]["nano"] > 1
+
+
+@pytest.mark.parametrize("target", [None, 0.65])
+def test_with_one_split_folds_decided_by_the_choice_of_the_others_tell(target):
+    """Of candidates that cost the same and fit as well any may have decided."""
+    scores = random_scores(np.random.default_rng(6), 40, levels=4)
+    per_image = {"small": 1.0, "large": 7.0, "other": 3.0}
+    fitted = FitPlan("cross-fit", "test", scores, ())
+    [row] = devices.compare_devices(scores, fitted, {"desk": device(**per_image)}, target)
+    least = most = 0
+    for _, fitting, held in cross_fits(40):
+        others, fold = scores.of_images(fitting), scores.of_images(held)
+        goal = float(others.accuracy.max()) if target is None else target
+        ranked = [(_spent(each, per_image), each) for each in devices.candidates(others, goal)]
+        best = min(key for key, _ in ranked)
+        right = [_right(fold, each) for key, each in ranked if key == best]
+        least, most = least + min(right), most + max(right)
+    assert least <= round(row["accuracy"] * 400) <= most
+    assert most - least < 0.1 * 400
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert row["accuracy"] <= row["fit_accuracy"]
+    assert row["usage"] == row["fit_usage"]
+
+
+def _spent(row, per_image):
+    """(cost, accuracy taken negative), to a millionth."""
+    cost = per_image[row["model_1"]] + row["fit_usage"] * per_image[row["model_2"]]
+    return round(cost, 6), -round(row["fit_accuracy"], 6)
+
+
+def _right(scores, row):
+    pair = (MODELS.index(row["model_1"]), MODELS.index(row["model_2"]))
+    return answers(scores, *pair, row["score"], number(row), row["postcheck"])[0]
+
+
+def number(row):
+    ends = {"always": math.inf, "never": -math.inf}
+    sign = -1 if row["score"] == "entropy" else 1
+    threshold = row["threshold"]
+    return sign * ends[threshold] if threshold in ends else threshold
+
+
+def test_batches_are_priced_as_the_sub_batches_that_b_sees():
+    """B's batches cost the same whatever their size: what counts is how many there are."""
+    scores = random_scores(np.random.default_rng(4), 64)
+    one = np.array([5.0, 5.0])
+    b = Curve(np.array([1, 8]), one, one, one)
+    prices = device(small=1.0, other=1.0)
+    prices = Prices("latency", "ms", "x", "a test", prices.forward | {"large": b}, {})
+    [row] = devices.compare_devices(scores, plan(scores), {"x": prices}, 0.5, batch_size=8)
+    expected = []
+    for each in devices.candidates(scores, 0.5):
+        pair = [MODELS.index(each["model_1"]), MODELS.index(each["model_2"])]
+        total = 0.0
+        for start in range(0, 64, 8):
+            here = random_part(scores, start)
+            _, sent = answers(here, *pair, each["score"], number(each), each["postcheck"])
+            for model, count in zip((each["model_1"], each["model_2"]), (8, sent), strict=True):
+                total += (5.0 if count else 0.0) if model == "large" else count * 1.0
+        expected.append(total / 64)
+    assert row["costs"]["x"] == pytest.approx(min(expected))
+
+
+def random_part(scores, start):
+    from dataclasses import replace
+
+    part = slice(start, start + 8)
+    return replace(
+        scores,
+        labels=scores.labels[part],
+        predictions=scores.predictions[:, part],
+        correct=scores.correct[:, part],
+        scores={name: values[:, part] for name, values in scores.scores.items()},
+    )
+
+
+def test_an_accuracy_that_nothing_reaches_is_refused():
+    scores = random_scores(np.random.default_rng(5), 40)
+    best = max((scores.predictions == scores.labels).mean(axis=1))
+    said = rf"reaches 100\.00% on val: ask for less, .* the {best:.2%} of the best model"
+    with pytest.raises(InputError, match=said):
+        devices.compare_devices(scores, plan(scores), {"x": device(small=1, large=1, other=1)}, 1.0)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+TIMES = {"desk, 2 threads": (1.0, 9.0, 4.0), "nano": (9.0, 1.0, 4.0)}
+
+
+@pytest.fixture
+def measured(tmp_path):
+    store = make_cache(tmp_path / "cache", n=200)
+    for name, times in TIMES.items():
+        for model, ms in zip(MODELS, times, strict=True):
+            rows = [
+                {"device": name, "component": "forward", "batch_size": 1, "meter": "none"}
+                | {"source": "a test", "latency_ms": ms}
+            ]
+            costs.merge(store, "toy", "elsewhere", model, rows)
+    return store
+
+
+def test_the_command_shows_both_choices_and_what_each_costs_elsewhere(measured):
+    args = ("compare", "-d", "toy", "--cache", measured.root)
+    found = cascade(*args, "--cost-device", "nano,desk, 2 threads", "--json").json
+    assert [row["device"] for row in found["rows"]] == ["nano", "desk, 2 threads"]
+    nano, desk = found["rows"]
+    assert nano["model_1"] != desk["model_1"]
+    for row in found["rows"]:
+        for name, times in TIMES.items():
+            ms = dict(zip(MODELS, times, strict=True))
+            cost = ms[row["model_1"]] + row["usage"] * ms[row["model_2"]]
+            assert row["costs"][name] == pytest.approx(cost)
+    assert cascade(*args, "--json").json["rows"][::-1] == found["rows"]
+    shown = cascade(*args).out
+    assert (
+        f"nano's choice costs {nano['excess']['desk, 2 threads']:+.1%} on desk, 2 threads" in shown
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cost-device", "nano"), "two devices"),
+        (("--cost-device", "nano,nano"), "two devices"),
+        (("--cost-device", "nano,des"), "unknown cost device 'des'"),
+        (("--cost", "joules"), "compare needs joules of all models on two devices"),
+        (("--cost", "joules", "--cost-device", "nano,desk, 2 threads"), "no joules of all"),
+        (("--cost", "macs"), "unknown cost that differs between devices 'macs'"),
+        *((("--min-accuracy", value), "'--min-accuracy'") for value in ("nan", "inf", "98", "-3")),
+    ],
+)
+def test_a_wrong_request_is_one_line(measured, options, message):
+    refusal = cascade("compare", "-d", "toy", "--cache", measured.root, *options).refusal
+    assert message in refusal
+
+
+def test_one_kind_is_taken_that_all_devices_have(measured):
+    """Joules are known on one device only: latency is compared."""
+    for model in MODELS:
+        rows = [
+            {"device": "nano", "component": "forward", "batch_size": 1, "meter": "ina3221"}
+            | {"source": "a test", "latency_ms": 1.0, "energy_j": 1.0}
+        ]
+        costs.merge(measured, "toy", "elsewhere", model, rows)
+    args = ("compare", "-d", "toy", "--cache", measured.root, "--cost-device")
+    found = cascade(*args, "nano,desk, 2 threads", "--json").json
+    assert set(found["rows"][0]["costs"]) == set(TIMES)
+
+
+def test_it_runs_without_torch(measured):
+    blocked = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(('torch', 'torchvision', 'PIL'))\n"
+        "from cascade_cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "compare", "-d", "toy", "--cache", measured.root, "--json"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"excess"' in done.stdout
