@@ -65,7 +65,7 @@ class Partition:
 
     @property
     def guard(self) -> str:
-        """The name whose lock covers it (cache.locks.locking): timings are written with their logits."""
+        """The name whose lock covers it (cache.locks): timings are written with their logits."""
         table = "logits" if self.table == "timings" else self.table
         return Partition(table, self.values).path
 

@@ -39,7 +39,7 @@ class PartitionWriter(PartWriter):
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
 
     Several processes may write one partition, each its own parts, where one lock on the partition
-    covers them all (cache.locks.locking): `refresh` and `missing` tell what the others have written, and
+    covers them all (cache.locks): `refresh` and `missing` tell what the others have written, and
     each may `finish`.
 
     `identity` must equal that of a complete partition for it to be kept (InputError otherwise,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
+from cascade_cli.exit_codes import INTERRUPTED
+
 _LINE = b"cascade: interrupted: run the same command again\n"
-INTERRUPTED = 130
-NOT_AS_PROMISED = 3  # of `check` and `live`
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may ignore it
     if heeded:
         signal.signal(signal.SIGINT, _leave)
-    from cascade_cli.main import main as run
+    from cascade_cli.main import main as run  # once Ctrl-C is minded
 
     try:
         if heeded:

@@ -13,15 +13,17 @@ from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.exceptions import Abort, TyperException
 
+import cache
+from cache import InputError
 from cascade_cli import removed
-from cascade_cli.entry import INTERRUPTED
+from cascade_cli.exit_codes import INTERRUPTED, READER_LEFT
 from cascade_cli.inputs.settings_place import any_settings, file_in_force
 from cascade_cli.show.streams import guarded
 from cascade_cli.show.text import say
 from stages.notices import visible
 
-READER_LEFT = 141
 _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alone
 _RESUMING = {"extract", "hash"}
 
@@ -124,9 +126,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from cache import versions  # pyarrow, which --help need not wait for
-
-        print(versions()["cascade-cli"] or "unknown: cascade-cli is not installed")
+        print(cache.versions()["cascade-cli"] or "unknown: cascade-cli is not installed")
         raise typer.Exit
 
 
@@ -185,8 +185,7 @@ def _defaults() -> dict[str, Any] | None:
     command = words[0] if words and words[0] in TABLE else ""
     if not any_settings() or not (command or file_in_force()):
         return None
-    from cache import InputError  # pyarrow comes with it, and is not always needed
-    from cascade_cli.inputs.settings import default_map  # likewise
+    from cascade_cli.inputs.settings import default_map  # yaml and toml, which few need
 
     try:
         return default_map(typer.main.get_command(app), command)
@@ -221,10 +220,6 @@ def _check_words(words: list[str]) -> None:
 
 def _users_fault(error: Exception) -> str | None:
     """The one line for an error in the request or its input; None for a fault of ours."""
-    from typer.exceptions import Abort, TyperException
-
-    from cache import InputError  # pyarrow, which --help need not wait for
-
     if isinstance(error, InputError):
         return " ".join(str(error).split())
     if isinstance(error, Abort):

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from cache import InputError, Manifest, Store, describe_marker, no_room, part_intact, read_marker
+import cache  # by attribute, so that who only shows text need not wait for pyarrow
+from cache import InputError
 
 # Control characters, separators of lines, and marks of writing direction.
 HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -45,22 +46,22 @@ def tell_once(line: str) -> None:
     print(visible(line), file=sys.stderr, flush=True)
 
 
-def sound_or_told(store: Store, manifest: Manifest) -> bool:
+def sound_or_told(store: cache.Store, manifest: cache.Manifest) -> bool:
     """Whether every part has the bytes that were written; those that have not are told, as what
     is made again."""
     place = manifest.partition
-    damaged = [part for part in manifest.parts if not part_intact(store, place, part)]
+    damaged = [part for part in manifest.parts if not cache.part_intact(store, place, part)]
     for part in damaged:
         path = store.describe(f"{place.path}/{part.name}")
         tell_once(f"{path} is missing or damaged: what it held is made again from the logits")
     return not damaged
 
 
-def unfinished_copy(store: Store) -> None:
+def unfinished_copy(store: cache.Store) -> None:
     """Warn where the cache is a published copy whose export has not come to its end."""
-    request = read_marker(store)
+    request = cache.read_marker(store)
     if request is not None:
-        what = describe_marker(request)
+        what = cache.describe_marker(request)
         tell_once(
             f"warning: {store.root} is an unfinished copy{what}: run its export again to finish it"
         )
@@ -71,7 +72,7 @@ T = TypeVar("T")
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def kept_if_writable(store: Store, write: Callable[[], T]) -> T | None:
+def kept_if_writable(store: cache.Store, write: Callable[[], T]) -> T | None:
     """What `write` gives; None, told once, where the cache may only be read or its disk is full."""
     try:
         return write()
@@ -85,7 +86,7 @@ def kept_if_writable(store: Store, write: Callable[[], T]) -> T | None:
 
 def _why(cause: BaseException | None) -> str | None:
     """Why the storage takes no more, None where it failed otherwise."""
-    if no_room(cause):
+    if cache.no_room(cause):
         return "has no space left"
     refused = isinstance(cause, OSError) and (
         cause.errno in _REFUSALS or "ACCESS_DENIED" in str(cause)

@@ -1,7 +1,7 @@
 """One writer of a partition at a time, or several that share it, whoever and wherever they are.
 
 A local cache is locked with `flock`, which ends with the process however it ends. An object store
-knows no locks: there a process writes a claim and then looks for others (cache/locks/object_store.py). Readers
+knows no locks: there a process writes a claim and then looks for others (`object_store`). Readers
 need neither: what they read is published whole.
 """
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cache.locks.holder import Holder, Told, busy, waiting
-from cache.storage import Entry, InputError, Store
+from cache.storage import FileEntry, InputError, Store
 
 CLAIMS = ".tmp/claims"
 HEARTBEAT_S = 10.0
@@ -31,7 +31,7 @@ _KINDS = {True: "shared", False: "alone"}
 
 @contextmanager
 def claimed(store: Store, name: str, shared: bool, wait: bool, told: Told) -> Iterator[None]:
-    """As cache.locks.locking.lock. InputError at the end if the claim was lost to another meanwhile."""
+    """As `locking.lock`. InputError at the end if the claim was lost to another meanwhile."""
     claim = _take(store, name, shared, wait, told)
     try:
         yield
@@ -107,7 +107,7 @@ class _Others:
                 return None
         return self._holders[path]
 
-    def _is_stale(self, entry: Entry, now: float | None) -> bool:
+    def _is_stale(self, entry: FileEntry, now: float | None) -> bool:
         if entry.changed is None:
             return False
         changed, since = self._seen.get(entry.path, (None, 0.0))

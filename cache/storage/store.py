@@ -40,7 +40,7 @@ _Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """A file of the cache; `changed` in seconds of the storage's own clock, None if it has none."""
 
     path: str
@@ -97,14 +97,14 @@ class Store:
         """Every file below `folder`, sorted, relative to the root."""
         return [entry.path for entry in self.entries(folder)]
 
-    def entries(self, folder: str) -> list[Entry]:
+    def entries(self, folder: str) -> list[FileEntry]:
         """Every file below `folder` with its size and age, sorted by path; one request."""
         selector = fs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
         cut = len(self.base) + 1
         with self.faults("read"):
             infos = self._fs.get_file_info(selector)
         found = [
-            Entry(info.path[cut:], info.size, info.mtime_ns and info.mtime_ns / 1e9)
+            FileEntry(info.path[cut:], info.size, info.mtime_ns and info.mtime_ns / 1e9)
             for info in infos
             if info.type == fs.FileType.File
         ]

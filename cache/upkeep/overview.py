@@ -17,7 +17,7 @@ from cache import (
     load,
     manifest_path,
 )
-from cache.storage import Entry, Store, one_of
+from cache.storage import FileEntry, Store, one_of
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Survey:
     complete: tuple[Manifest, ...]
     damaged: tuple[tuple[Partition, str], ...]
     unfinished: tuple[Unfinished, ...]
-    strays: tuple[Entry, ...]
-    idle_receipts: tuple[tuple[Partition, Entry], ...]
+    strays: tuple[FileEntry, ...]
+    idle_receipts: tuple[tuple[Partition, FileEntry], ...]
     unfinished_copy: cache.Request | None = None
 
     @property
@@ -115,17 +115,17 @@ def survey(store: Store, selection: Selection | None = None) -> Survey:
     )
 
 
-def _listed(store: Store, above: str, chosen: Selection) -> list[Entry]:
+def _listed(store: Store, above: str, chosen: Selection) -> list[FileEntry]:
     whole = not chosen.tables and above
     folders = [above[:-1]] if whole else [f"{above}{table}" for table in chosen.tables or KEYS]
     return [entry for found in store.each(store.entries, folders) for entry in found]
 
 
 def _by_partition(
-    entries: Sequence[Entry], place_of: Callable[[str], Partition | None]
-) -> tuple[dict[Partition, list[Entry]], list[Entry]]:
+    entries: Sequence[FileEntry], place_of: Callable[[str], Partition | None]
+) -> tuple[dict[Partition, list[FileEntry]], list[FileEntry]]:
     """Entries by the partition that their path is about, and those about none."""
-    found: dict[Partition, list[Entry]] = {}
+    found: dict[Partition, list[FileEntry]] = {}
     odd = []
     for entry in entries:
         place = place_of(entry.path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cache
 from cache import KEYS, Partition, exists, load, locks, withdraw
 from cache.locks import CLAIMS, BusyError, claimed, lock_to_delete
-from cache.storage import Entry, InputError, Store
+from cache.storage import FileEntry, InputError, Store
 from cache.upkeep.overview import Selection, survey
 
 HOUR_S = 3600.0
@@ -120,15 +120,15 @@ def _shares(partition: Partition, other: Partition) -> bool:
     return other.keys.items() <= partition.keys.items()
 
 
-def _unpublished(store: Store) -> list[Entry]:
+def _unpublished(store: Store) -> list[FileEntry]:
     return [e for e in store.entries(".tmp") if e.path.count("/") == 1 and e.path.endswith(".part")]
 
 
-def _of(why: str, entries: Sequence[Entry]) -> list[Waste]:
+def _of(why: str, entries: Sequence[FileEntry]) -> list[Waste]:
     return [Waste(entry.path, why, entry.size_bytes) for entry in entries]
 
 
-def _is_old(entry: Entry, old: float) -> bool:
+def _is_old(entry: FileEntry, old: float) -> bool:
     return entry.changed is None or entry.changed < old
 
 
@@ -172,7 +172,7 @@ def _locks(store: Store) -> list[Waste]:
     """Files of locks and claims whose holders are gone: taking such a lock removes them."""
     found = []
     for folder, suffix, hold in _HOLDS:
-        held: dict[str, list[Entry]] = {}
+        held: dict[str, list[FileEntry]] = {}
         for entry in store.entries(folder):
             name, dot, _ = entry.path[len(folder) + 1 :].rpartition(suffix)
             held.setdefault(name if dot else "", []).append(entry)

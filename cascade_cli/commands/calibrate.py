@@ -16,7 +16,7 @@ from cascade_cli.inputs.words import names_in
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.text import print_json, print_table, say
-from stages import calibration as stage
+from stages import calibration as stage, report
 
 COLUMNS = {
     "model": "model",
@@ -84,11 +84,10 @@ def calibrate(
 
 
 def _drawn(rows: list[dict[str, Any]], bins: list[dict[str, Any]], folder: str) -> list[str]:
-    from stages import report
-    from stages.report import save_figures  # altair, for figures alone
-
     temperatures = {row["model"]: row["temperature"] for row in rows}
     return [
         str(file)
-        for file in save_figures(report.reliability_figures(bins, temperatures), Path(folder))
+        for file in report.save_figures(
+            report.reliability_figures(bins, temperatures), Path(folder)
+        )
     ]

@@ -9,7 +9,7 @@ import typer
 
 from cache import Partition, Store, load
 from cascade_cli import options as opt
-from cascade_cli.entry import NOT_AS_PROMISED
+from cascade_cli.exit_codes import NOT_AS_PROMISED
 from cascade_cli.inputs.costs import all_priced
 from cascade_cli.inputs.policy import recorded_models
 from cascade_cli.inputs.scores import report_split, score_set

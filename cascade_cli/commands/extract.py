@@ -23,7 +23,7 @@ from stages.models import require_torch
 
 
 @dataclass(frozen=True)
-class WhatOptions:
+class ExtractedOptions:
     """Which models over which images."""
 
     dataset: opt.Dataset = None
@@ -49,7 +49,7 @@ class WhatOptions:
     "part_rows download overwrite variants hashes profile cache as_json"
 )
 def extract(
-    what: WhatOptions,
+    what: ExtractedOptions,
     pair: opt.WeightedPairOptions,
     images: opt.ExtractOptions,
     common: opt.CommonOptions,

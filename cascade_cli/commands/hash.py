@@ -18,7 +18,7 @@ from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.logits import HASH_COLUMNS
 from cascade_cli.show.text import print_json, print_table, progress
-from stages import hashes as stage
+from stages import hashes as stage, report
 
 ROBUSTNESS = {
     "algorithm": "hash",
@@ -32,7 +32,7 @@ ROBUSTNESS = {
 
 
 @dataclass(frozen=True)
-class WhatOptions:
+class HashOptions:
     """Which hashes of which images."""
 
     dataset: opt.Dataset = None
@@ -91,7 +91,7 @@ class RobustnessOptions:
     "workers part_rows overwrite profile device output for_spreadsheets cache as_json"
 )
 def hash(
-    what: WhatOptions,
+    what: HashOptions,
     images: HashedOptions,
     robust: RobustnessOptions,
     output: opt.OutputOptions,
@@ -152,11 +152,5 @@ def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
     """The files written, none without a folder."""
     if folder is None:
         return []
-
-    from stages.report import (
-        robustness_figures,
-        save_figures,  # altair, for figures alone
-    )
-
-    drawn = robustness_figures(rows, dataset, rows[0]["split"])
-    return [str(file) for file in save_figures(drawn, Path(folder))]
+    drawn = report.robustness_figures(rows, dataset, rows[0]["split"])
+    return [str(file) for file in report.save_figures(drawn, Path(folder))]

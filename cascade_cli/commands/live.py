@@ -9,7 +9,7 @@ import typer
 
 from cache import InputError, Store, one_of
 from cascade_cli import options as opt
-from cascade_cli.entry import NOT_AS_PROMISED
+from cascade_cli.exit_codes import NOT_AS_PROMISED
 from cascade_cli.inputs.cache_root import confirm_new_cache
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.flags import memory_or_none, refuse, threshold_or_fit

@@ -37,7 +37,7 @@ def hash_splits(
     algorithms: Sequence[str],
     images: ImageOptions,
 ) -> list[Row]:
-    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hashes.stage gives."""
+    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hashes gives."""
     variants = variants_of(images)
     sources = open_sources(store, dataset, splits, images)
     rows = []

@@ -19,9 +19,9 @@ def check_table(to: OutputOptions) -> None:
 def write_rows(rows: Sequence[dict[str, Any]], to: OutputOptions) -> None:
     """Rows as a table, one column for each key; nothing where there is no place."""
     if to.output is not None:
-        from cascade_cli.show.frames import write_frame  # polars, which is slow to import
+        from cascade_cli.show.frames import table_writers  # polars, which is slow to import
 
-        write_frame(rows, to.output, to.for_spreadsheets)
+        write_file(to.output, table_writers(rows, to.for_spreadsheets))
 
 
 def write_file(path: str, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:

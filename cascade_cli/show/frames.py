@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
 
 import polars as pl
 
-from cascade_cli.show.files import write_file
 from cascade_cli.show.text import FIGURE
 from stages.results import tidy
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet runs
 
 
-def write_frame(rows: Sequence[dict[str, Any]], path: str, for_spreadsheets: bool) -> None:
-    """Rows as a table, one column for each key; a .csv without texts that a spreadsheet runs where
-    that is asked for."""
+def table_writers(
+    rows: Sequence[dict[str, Any]], for_spreadsheets: bool
+) -> dict[str, Callable[[BinaryIO], object]]:
+    """What writes rows as a table, one column for each key, by the file's ending; a .csv without
+    texts that a spreadsheet runs where that is asked for."""
     table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
-    if for_spreadsheets and path.endswith(".csv"):
-        table = without_formulas(table)
-    write_file(path, {".csv": table.write_csv, ".parquet": table.write_parquet})
+    plain = without_formulas(table) if for_spreadsheets else table
+    return {".csv": plain.write_csv, ".parquet": table.write_parquet}
 
 
 def without_formulas(table: pl.DataFrame) -> pl.DataFrame:

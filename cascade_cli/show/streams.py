@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
+from cache import InputError
 from stages.notices import LAYOUT, visible
 
 _REDRAWN = f"{LAYOUT}\r"  # what bars of other libraries are redrawn with, on stderr only
@@ -95,8 +96,6 @@ def _told(error: OSError) -> None:
     """A reader that left is told of by its own exit code."""
     if isinstance(error, BrokenPipeError):
         raise error
-    from cache import InputError
-
     raise InputError(f"cannot write to stdout: {error.strerror}") from error
 
 

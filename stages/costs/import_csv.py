@@ -1,7 +1,7 @@
 """A CSV of costs measured elsewhere (trtexec, a wattmeter, a published table) → the costs table.
 
-A header may give a figure in another unit (stages/costs/units.py); what a row implies of a device's
-power must be possible (stages/costs/implied_power.py). Every row is checked before the first is written.
+A header may give a figure in another unit (`units`); what a row implies of a device's power must
+be possible (`implied_power`). Every row is checked before the first is written.
 """
 
 from __future__ import annotations

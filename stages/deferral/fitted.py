@@ -64,8 +64,8 @@ class DeferralResult:
     """`about`: the columns of the fitted cascade that its images do not tell.
 
     `whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, of
-    every repeat in the order of `stages.threshold.fit_images.cross_fits`, and applied to images that had no part
-    in its fitting. `models` all run, but for the last one.
+    every repeat in the order of `stages.threshold.cross_fits`, and applied to images that had no
+    part in its fitting. `models` all run, but for the last one.
     """
 
     about: Row

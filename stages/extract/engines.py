@@ -24,8 +24,8 @@ Tell = Callable[[int], None]
 class Engine:
     """`make` yields the parts as they are written, and may take what the driver has loaded.
 
-    `open_device` is as that of stages.runtimes.torch_engine; `device_name` is what the workers call theirs.
-    All three are called within `ready`.
+    `open_device` is as that of stages.runtimes; `device_name` is what the workers call theirs. All
+    three are called within `ready`.
     """
 
     make: Callable[[Work, Options, Loaded, Tell], Generator[Made, None, None]]

@@ -24,7 +24,7 @@ def flatten(wanted: Mapping[str, Iterable[str]]) -> str:
 
     ValueError where the names of two modules would become one.
     """
-    found = _Found()
+    found = _Definitions()
     for module, names in wanted.items():
         for name in names:
             found.want(module, name)
@@ -99,7 +99,7 @@ class _Module:
 
 
 @dataclass
-class _Found:
+class _Definitions:
     """The definitions that are needed, by module, and what comes from elsewhere."""
 
     modules: dict[str, _Module] = field(default_factory=dict)

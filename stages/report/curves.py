@@ -105,7 +105,7 @@ def groups(
         for name in names:
             ordering = Ordering.by(reported, name, a)
             k = kept(ordering.ends, limit)
-            sweep = _Sweeps(reported, a, name, ordering, k, behind, certifying)
+            sweep = _CurveSweeps(reported, a, name, ordering, k, behind, certifying)
             yield CurveGroup(
                 a, ordering, k, [sweep.counts(key, marks.get(key, ())) for key in sweep.keys]
             )
@@ -123,7 +123,7 @@ def kept(ends: np.ndarray, limit: int) -> np.ndarray:
     return np.unique(ends[np.searchsorted(ends, even)])
 
 
-class _Sweeps:
+class _CurveSweeps:
     """What the cascades of one first model and score share."""
 
     def __init__(

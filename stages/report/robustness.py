@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def robustness_figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
-    """Two heat maps of rows as stages.hashes.robustness makes them: recall, and the false-hit rate."""
+    """Two heat maps of rows as stages.hashes makes them: recall, and the false-hit rate."""
     n = rows[0]["n"]
     asked = f"{n} images of {dataset}/{split}, each looked up in a changed form."
     return [

@@ -50,9 +50,10 @@ def out_of_memory(error: BaseException) -> bool:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-# glibc maps a block beyond 32 MiB afresh and gives it back as soon as it is freed, so that the kernel
-# zeroes the pages of every large activation of every forward pass. At a batch of 64 that took half of
-# the time of many ImageNet models on a CPU (efficientnet-lite0: 80 ms an image with it, 16 without).
+# glibc maps a block beyond 32 MiB afresh and gives it back as soon as it is freed, so that the
+# kernel zeroes the pages of every large activation of every forward pass. At a batch of 64 that
+# took half of the time of many ImageNet models on a CPU (efficientnet-lite0: 80 ms an image with
+# it, 16 without).
 @cache
 def keep_freed() -> None:
     """From now on this process keeps freed memory for its next use, where libc is glibc."""
