@@ -46,6 +46,7 @@ def existing_cache(root: str | None) -> Store:
 
 
 def merge_source(root: str, target: Store) -> Store:
+    """Another cache, to copy from; InputError where it is none."""
     source = Store(root)
     if source.base == target.base and source.local == target.local:
         raise InputError(f"{root} is the cache to merge into: give another SOURCE or --cache")

@@ -20,4 +20,5 @@ def manifests_by(
 
 
 def cached_splits(manifests: Sequence[Manifest]) -> list[str]:
+    """The splits that partitions are of, each once."""
     return list(dict.fromkeys(manifest.partition.keys["split"] for manifest in manifests))

@@ -83,6 +83,7 @@ def profile_models(
 
 
 def timed_row(row: dict[str, Any]) -> Timed:
+    """A cost row's mean and median, as `warn_busy` takes them."""
     what = f"{row['model']} in batches of {row['batch_size']}"
     return what, row["latency_ms"], row["latency_p50_ms"]
 

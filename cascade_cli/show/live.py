@@ -30,6 +30,7 @@ def timed_contenders(result: dict[str, Any]) -> list[Timed]:
 
 
 def show_live(result: dict[str, Any]) -> None:
+    """Each class, then accuracy, time, joules, and how the simulation compares."""
     report = result["classification"]
     rows = [{"class": name} | row for name, row in report.items() if isinstance(row, dict)]
     print_table(rows, CLASS_COLUMNS)

@@ -18,6 +18,7 @@ PARTITION_COLUMNS = {
 
 
 def print_report(found: dict[str, Any]) -> None:
+    """What `cache verify` found, and what mends it."""
     for each in found["damaged"]:
         print(f"{each['path']} {each['what']}: {each['remedy']}")
     for path in found["strays"]:
@@ -39,16 +40,19 @@ def last_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def partition_row(partition: Partition, state: str) -> dict[str, Any]:
+    """A partition of which nothing but its state is known."""
     empty = {"rows": None, "parts": None, "size_bytes": None, "made": None}
     return {"table": partition.table, **partition.keys, **empty, "state": state}
 
 
 def complete_row(manifest: Manifest) -> dict[str, Any]:
+    """A partition that has its manifest."""
     made = manifest.provenance.get("made")
     return partition_row(manifest.partition, "complete") | sums(manifest.parts) | {"made": made}
 
 
 def merged_row(outcome: Merged) -> dict[str, Any]:
+    """What a merge did with a partition."""
     partition = outcome.partition
     return {
         "table": partition.table,
@@ -62,19 +66,23 @@ def merged_row(outcome: Merged) -> dict[str, Any]:
 
 
 def sums(parts: Sequence[Any]) -> dict[str, int]:
+    """Rows, parts and bytes of parts."""
     rows, size = sum(part.rows for part in parts), sum(part.size_bytes for part in parts)
     return {"rows": rows, "parts": len(parts), "size_bytes": size}
 
 
 def removed_row(going: Going) -> dict[str, Any]:
+    """A partition that goes, or went."""
     parts = sum(path.endswith(".parquet") for path in going.files)
     sums = {"rows": going.rows, "parts": parts, "size_bytes": going.size_bytes}
     return {"table": going.partition.table, **going.partition.keys, **sums}
 
 
 def key_text(row: dict[str, Any]) -> str:
+    """A row's keys, as one word each."""
     return " ".join(row[key] for key in KEYS[row["table"]])
 
 
 def counted(things: Sequence[object], noun: str) -> str:
+    """How many, with the noun."""
     return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")

@@ -27,6 +27,7 @@ COST_COLUMNS = {"cost": "cost", "saved": "compared"}
 
 
 def show_rules(reported: ScoreSet, fitted: FitPlan, rows: Sequence[dict[str, Any]]) -> None:
+    """A row for each rule, and which rules surely beat plain maxp."""
     costs = COST_COLUMNS if any(row["cost"] is not None for row in rows) else {}
     costs = costs and costs | baseline_column(rows)
     print_table([_shown(row) for row in rows], COLUMNS | costs)

@@ -6,4 +6,4 @@ from .sequence import (
     Limits as Limits,
     check_calibration as check_calibration,
 )
-from .sweeps import CertifiedPoint as CertifiedPoint, certify_sweeps as certify_sweeps
+from .sweeps import CertifiedLimit as CertifiedLimit, certify_sweeps as certify_sweeps

@@ -118,14 +118,14 @@ def won(difference: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CandidatePart:
+class ImageSubset:
     """Some of the images: orderings that sweeps share are cut once."""
 
     keep: np.ndarray
     _cut: dict[int, Ordering]
 
     @classmethod
-    def of(cls, keep: np.ndarray) -> CandidatePart:
+    def of(cls, keep: np.ndarray) -> ImageSubset:
         """`keep` bool [N]."""
         return cls(keep, {})
 
@@ -148,7 +148,7 @@ class CandidatePart:
 
 def propose(
     sweeps: Sequence[Sweep],
-    part: CandidatePart,
+    part: ImageSubset,
     slack: Callable[[Candidates], np.ndarray],
     most: int,
     below: float = math.inf,
@@ -173,7 +173,7 @@ def propose(
     return found.take(order[chosen])
 
 
-def _curve(s: int, sweep: Sweep, part: CandidatePart, below: float) -> Candidates:
+def _curve(s: int, sweep: Sweep, part: ImageSubset, below: float) -> Candidates:
     """Every λ of a sweep that costs less than `below`, cheapest first."""
     ordering = part.ordering(sweep)
     n = max(len(ordering.order), 1)

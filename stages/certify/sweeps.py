@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.cascade import NEVER, Limit
 from stages.certify.bounds import betting, binomial
-from stages.certify.candidates import CandidatePart, Candidates, Sweep, lost, propose
+from stages.certify.candidates import Candidates, ImageSubset, Sweep, lost, propose
 from stages.certify.sequence import SAFEST, Certificate, Limits, in_sequence
 from stages.threshold import PART_SEED, SHARE, parts
 
@@ -26,7 +26,7 @@ _LUCK = 1.0
 
 
 @dataclass(frozen=True)
-class CertifiedPoint:
+class CertifiedLimit:
     """The certified λ of `sweeps[sweep]`, whose interval is that of the images that proposed it.
     From all calibration images, as estimates: `usage` of B, `cost`, `lost`, the share that the
     reference alone gets right, and `difference`, the accuracy given up."""
@@ -45,7 +45,7 @@ def certify_sweeps(
     share: float = SHARE,
     most: int = MOST,
     seed: int = PART_SEED,
-) -> tuple[Certificate, CertifiedPoint | None]:
+) -> tuple[Certificate, CertifiedLimit | None]:
     """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
 
     `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test. Of
@@ -53,7 +53,7 @@ def certify_sweeps(
     """
     n = len(sweeps[0].trusted)
     proposing, testing = parts(n, share, seed)
-    part = CandidatePart.of(np.isin(np.arange(n), proposing))
+    part = ImageSubset.of(np.isin(np.arange(n), proposing))
     caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
     untested = [s for s, sweep in enumerate(sweeps) if sweep.is_reference and caps[s] >= 0]
     below = min((sweeps[s].cost_1 for s in untested), default=math.inf)
@@ -144,7 +144,7 @@ class _Test:
     def _counts(self) -> tuple[np.ndarray, np.ndarray]:
         """(errors, images sent to B) of each candidate, from one prefix sum per sweep."""
         errors, used = (np.empty(len(self.found), np.int64) for _ in range(2))
-        part = CandidatePart.of(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
+        part = ImageSubset.of(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
             used[mine] = part.ordering(self.sweeps[s]).escalated_by(self.found.cuts[mine])
@@ -168,11 +168,11 @@ class _Test:
             out[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
         return out
 
-    def deployed(self, row: int, part: CandidatePart) -> CertifiedPoint:
+    def deployed(self, row: int, part: ImageSubset) -> CertifiedLimit:
         s = int(self.found.sweep[row])
         return _deployed(self.sweeps[s], s, part, self.found.cuts[row])
 
-    def explained(self, made: Certificate, part: CandidatePart) -> Certificate:
+    def explained(self, made: Certificate, part: ImageSubset) -> Certificate:
         """The same where nothing passed, with what was tested first; without a candidate only the
         reference is there."""
         if len(self.found):
@@ -202,10 +202,10 @@ class _Test:
         return replace(made, why=why, images=None)
 
 
-def _deployed(sweep: Sweep, index: int, part: CandidatePart, cut: float) -> CertifiedPoint:
+def _deployed(sweep: Sweep, index: int, part: ImageSubset, cut: float) -> CertifiedLimit:
     ordering = part.ordering(sweep)
     limit = ordering.limit(int(ordering.escalated_by(np.array(cut))))
     d = sweep.differences(cut)
     usage = sweep.usage(np.array([cut]))
     estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())
-    return CertifiedPoint(index, limit, *map(float, estimates))
+    return CertifiedLimit(index, limit, *map(float, estimates))

@@ -12,7 +12,7 @@ from cache import Store
 from stages.results import save
 from stages.scores import ScoreSet
 from stages.statistics import Interval, from_ends
-from stages.threshold import Decided, best_of
+from stages.threshold import FoldCounts, best_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Gained:
 
 
 def best_cascades(
-    points: Iterable[tuple[Mapping[str, Any], Decided | None]],
+    points: Iterable[tuple[Mapping[str, Any], FoldCounts | None]],
 ) -> dict[tuple[str, str], Gained]:
     """By (A, B). `points` are operating points with what folds decided of them, as
     `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
@@ -151,14 +151,14 @@ def best_cascades(
     Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
     first; where folds decided, each by the best of the others.
     """
-    several: dict[tuple[str, str], list[tuple[Mapping[str, Any], Decided | None]]] = {}
+    several: dict[tuple[str, str], list[tuple[Mapping[str, Any], FoldCounts | None]]] = {}
     for row, decided in points:
         if row["fit_accuracy"] is not None:
             several.setdefault((row["model_1"], row["model_2"]), []).append((row, decided))
     return {pair: _best(found) for pair, found in several.items()}
 
 
-def _best(points: Sequence[tuple[Mapping[str, Any], Decided | None]]) -> Gained:
+def _best(points: Sequence[tuple[Mapping[str, Any], FoldCounts | None]]) -> Gained:
     folds = [decided for _, decided in points if decided is not None]
     if folds:
         found = best_of(folds)

@@ -18,8 +18,8 @@ from stages.missing import another_model
 from stages.report.costs import PageCosts
 from stages.scores import LABEL_FREE, ScoreSet, named, own
 from stages.threshold import (
-    Decided,
     FitPlan,
+    FoldCounts,
     ThresholdQuestion,
     all_pairs,
     best_of,
@@ -39,7 +39,7 @@ class FittedPair:
 
     best: Row
     one_se: Row
-    decided: tuple[Decided, Decided] | None
+    decided: tuple[FoldCounts, FoldCounts] | None
 
     @property
     def rank(self) -> tuple[float, float]:

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitFigures:
     """What a point did on the fitting images."""
 
     accuracy: float
@@ -58,7 +58,7 @@ class Judge:
         self,
         kind: str,
         point: Cascade,
-        fitted: Fitted | None = None,
+        fitted: FitFigures | None = None,
         found: Outcome | None = None,
         honest: Honest | None = None,
     ) -> Row:

@@ -15,7 +15,7 @@ from cache import Store, one_of
 from stages.cascade import Cascade, Limit, Ordering, pair_gains
 from stages.certify import (
     Certificate,
-    CertifiedPoint,
+    CertifiedLimit,
     Limits,
     Sweep,
     certify_sweeps,
@@ -48,7 +48,7 @@ class Certified:
     proposing: int
     certificate: Certificate
     point: Cascade | None
-    deployment: CertifiedPoint | None
+    deployment: CertifiedLimit | None
     safest: Cascade | None = None
 
     def about(self) -> dict[str, Any]:

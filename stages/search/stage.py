@@ -18,7 +18,7 @@ from stages.results import save
 from stages.scores import ScoreSet
 from stages.search.candidates import Found, Space, find
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
-from stages.search.evaluation import Fitted, Judge, Row
+from stages.search.evaluation import FitFigures, Judge, Row
 from stages.search.holdout import Test
 from stages.search.question import ACCURACY, CERTIFY, COST, Question, single
 from stages.search.resampling import Resampling
@@ -37,7 +37,7 @@ class Answer:
     The rest as in `Verdict`."""
 
     point: Cascade
-    fitted: Fitted
+    fitted: FitFigures
     target: str | None
     baseline: str
     matched: str | None = None
@@ -188,16 +188,16 @@ class Search:
     def _corners(self) -> frozenset[int]:
         return frozenset(self.found.hull.tolist())
 
-    def fitted(self, row: int) -> Fitted:
-        return Fitted(
+    def fitted(self, row: int) -> FitFigures:
+        return FitFigures(
             self.found.right[row] / len(self.plan.scores.labels), float(self.found.cost[row])
         )
 
-    def did(self, point: Cascade) -> Fitted:
+    def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""
         found = decide(self.plan.scores, point)
         bill = self.pricer.bill(point.models, found.stage)
-        return Fitted(found.accuracy, bill.total.value)
+        return FitFigures(found.accuracy, bill.total.value)
 
     @cached_property
     def crossfitted(self) -> CrossFitted | None:
@@ -367,7 +367,7 @@ def _promised(search: Search, certified: Certified) -> Answer:
         point = Cascade.of((reference,))
         return Answer(point, search.did(point), CANNOT_TELL, reference)
     found = decide(search.plan.scores, point)
-    fitted = Fitted(found.accuracy, certified.deployment.cost)
+    fitted = FitFigures(found.accuracy, certified.deployment.cost)
     selected = search.plan.method == "hold-out"
     return Answer(point, fitted, MEETS, reference, selected=selected)
 

@@ -27,7 +27,7 @@ _SAFE, _MOST, _MANY = 7.0, 100, 20_000
 
 
 @dataclass(frozen=True)
-class Counts:
+class PointCounts:
     """Operating points [P] on n images: `cost` float64 per request, and its standard error `error`
     from the requests being a sample; `right` int64 answers; against a reference `difference` int64,
     right answers more, and `differing` int64, images that exactly one of the two gets right."""
@@ -44,13 +44,13 @@ class Counts:
 class Aim:
     """What must be shown of an operating point.
 
-    `safety` float64 [P] of Counts: by how many standard errors the aim is reached; `value` float64
-    [P], larger is wanted. `reference` bool [N] is right where the model compared with is, on the
+    `safety` float64 [P]: by how many standard errors the aim is reached; `value` float64 [P],
+    larger is wanted. `reference` bool [N] is right where the model compared with is, on the
     fitting images; `below`: only points cheaper than this are of use.
     """
 
-    safety: Callable[[Counts], np.ndarray]
-    value: Callable[[Counts], np.ndarray]
+    safety: Callable[[PointCounts], np.ndarray]
+    value: Callable[[PointCounts], np.ndarray]
     reference: np.ndarray
     below: float = np.inf
 
@@ -64,7 +64,7 @@ def _errors(mean: np.ndarray, differing: np.ndarray, n: int) -> np.ndarray:
 def matching(reference: np.ndarray, margin: float, below: float) -> Aim:
     """The cheapest whose accuracy is less than `margin` below the reference's, bool [N]."""
 
-    def safety(found: Counts) -> np.ndarray:
+    def safety(found: PointCounts) -> np.ndarray:
         mean = found.difference / found.n
         return (mean + margin) / _errors(mean, found.differing, found.n)
 
@@ -74,7 +74,7 @@ def matching(reference: np.ndarray, margin: float, below: float) -> Aim:
 def reaching(accuracy: float, n: int) -> Aim:
     """The cheapest at least this accurate."""
 
-    def safety(found: Counts) -> np.ndarray:
+    def safety(found: PointCounts) -> np.ndarray:
         mean = found.right / found.n
         return (mean - accuracy) / _errors(mean, found.right, found.n)
 
@@ -84,7 +84,7 @@ def reaching(accuracy: float, n: int) -> Aim:
 def within(cost: float, n: int) -> Aim:
     """The most accurate that costs at most so much."""
 
-    def safety(found: Counts) -> np.ndarray:
+    def safety(found: PointCounts) -> np.ndarray:
         spare = cost - found.cost
         # One model costs what it costs.
         sure = np.where(spare >= 0, np.inf, -np.inf)
@@ -142,7 +142,7 @@ def _ordered(found: Sequence[_Found]) -> list[Cascade]:
     return [found[owner[i]].at(int(row[i])) for i in front[chosen].tolist()]
 
 
-def _kept(found: Counts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
+def _kept(found: PointCounts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
     """Of points in the order of k, which cost ever more, those that anything speaks for."""
     safety, value = np.minimum(aim.safety(found), _SAFE), aim.value(found)
     rows = np.flatnonzero((found.cost < aim.below) & (safety >= 0))
@@ -167,7 +167,7 @@ def _pairs(
             gained = _sums(gain[order])[ends]
             differing = _sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
             shares = ends / n
-            found = Counts(
+            found = PointCounts(
                 n,
                 costs.alone[a] + costs.more[b, ends],
                 costs.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n),
@@ -222,4 +222,4 @@ def _one(aim: Aim, point: Cascade, found: Outcome, cost: float, error: float) ->
         (right != reference).sum(),
     )
     columns = (np.array([each]) for each in (cost, error, *counts))
-    return _kept(Counts(len(right), *columns), aim, lambda row: point)
+    return _kept(PointCounts(len(right), *columns), aim, lambda row: point)

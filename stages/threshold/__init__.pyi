@@ -1,4 +1,4 @@
-from .crossfit import Decided as Decided, best_of as best_of
+from .crossfit import FoldCounts as FoldCounts, best_of as best_of
 from .fit_images import (
     FOLDS as FOLDS,
     PART_SEED as PART_SEED,

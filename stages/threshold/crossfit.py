@@ -20,7 +20,7 @@ _ROOT = 46340  # of the largest int32
 
 
 @dataclass(frozen=True)
-class Decided:
+class FoldCounts:
     """Of each fitting, by repeat and fold, int64 [R · FOLDS]: the right answers and images sent to
     B where it was `fit_`ted, and on the images of its fold, the right answers, and those `won` and
     `lost` against the baseline that it would choose, out of `n` images in each repeat."""
@@ -43,7 +43,7 @@ class Decided:
         return repeated_change([Paired(won, lost, self.n) for won, lost in pairs])
 
 
-def best_of(several: Sequence[Decided]) -> Decided:
+def best_of(several: Sequence[FoldCounts]) -> FoldCounts:
     """Each fitting chooses among cascades too: the most accurate there, then the least use of B,
     the first of equals."""
     keys = [
@@ -54,10 +54,10 @@ def best_of(several: Sequence[Decided]) -> Decided:
         column.name: np.stack([getattr(each, column.name) for each in several])[
             chosen, np.arange(len(chosen))
         ]
-        for column in fields(Decided)
+        for column in fields(FoldCounts)
         if column.name != "n"
     }
-    return Decided(several[0].n, **columns)
+    return FoldCounts(several[0].n, **columns)
 
 
 def _by_repeat(counts: np.ndarray) -> list[int]:
@@ -104,7 +104,7 @@ class Folds:
         right: np.ndarray,
         baselines: np.ndarray,
         objectives: Sequence[str],
-    ) -> dict[str, Decided]:
+    ) -> dict[str, FoldCounts]:
         """By objective. int8 [N] `gain` as `sweep.gains` gives it; bool [N] `right` where A is;
         `baselines` bool [B, N], the models one of which would be deployed alone, the most accurate
         on the images that fit, the first of equals."""
@@ -123,7 +123,7 @@ class Folds:
             changes = events.held_changes(base, before)
             won, lost = (np.count_nonzero(some, axis=1) for some in (changes > 0, changes < 0))
             used = self.count[self._each, end]
-            out[objective] = Decided(len(right), alone + gained, used, held + more, won, lost)
+            out[objective] = FoldCounts(len(right), alone + gained, used, held + more, won, lost)
         return out
 
     @property

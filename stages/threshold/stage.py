@@ -15,7 +15,7 @@ from stages.results import save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
 from stages.simulate import HONEST, priced
 from stages.statistics import Paired, change, from_ends, share, with_ends
-from stages.threshold.crossfit import Decided, Folds
+from stages.threshold.crossfit import FoldCounts, Folds
 from stages.threshold.fit_images import FitPlan
 
 Row = dict[str, Any]
@@ -124,7 +124,7 @@ def cross_fitted_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
-) -> Iterator[tuple[Row, Decided | None]]:
+) -> Iterator[tuple[Row, FoldCounts | None]]:
     """The same, by first model, score and second model, each with what its folds decided, None
     unless cross-fitted."""
     seconds: dict[int, list[int]] = {}
@@ -167,7 +167,7 @@ class _First:
 
     def rows(
         self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
-    ) -> Iterator[tuple[Row, Decided | None]]:
+    ) -> Iterator[tuple[Row, FoldCounts | None]]:
         gain = self._gain(self.plan.scores, b, postcheck)
         same = self.plan.scores is self.reported
         reported_gain = gain if same else self._gain(self.reported, b, postcheck)
@@ -176,7 +176,7 @@ class _First:
             yield self._oracle_row(b, reported_gain, *alone), None
             return
         pair = [self.reported.correct[m] for m in (self.a, b)]
-        decided: dict[str, Decided] = {}
+        decided: dict[str, FoldCounts] = {}
         if self.held_out is not None:
             baselines = np.stack(pair if baseline is None else [baseline])
             decided = self.held_out.decide(gain, pair[0], baselines, question.objectives)
@@ -257,7 +257,7 @@ class _First:
         return row | {"fit_accuracy": None, "fit_usage": None, "points": 1}
 
 
-def honest(decided: Decided | None) -> Row:
+def honest(decided: FoldCounts | None) -> Row:
     """What folds decided by the others say, instead of the images that chose."""
     if decided is None:
         return {}

@@ -18,7 +18,7 @@ from benchmarks.populations import IMAGENET, real
 from cache import InputError
 from stages.cascade import ALWAYS, NEVER, Cascade, Limit, Ordering, decide, trusted
 from stages.certify import (
-    CertifiedPoint,
+    CertifiedLimit,
     Limits,
     Sweep,
     binomial,
@@ -26,7 +26,7 @@ from stages.certify import (
     check_calibration,
 )
 from stages.certify.bounds import betting, betting_images, binomial_images
-from stages.certify.candidates import CandidatePart, Candidates, propose
+from stages.certify.candidates import Candidates, ImageSubset, propose
 from stages.certify.sequence import in_sequence
 from stages.certify.sweeps import _slack
 from stages.scores import SCORES
@@ -168,7 +168,7 @@ def test_the_sequence_stops_at_the_first_failure(data):
 def test_a_sweep_decides_by_the_rule(name, rows):
     sweep, s_a, right_a, right_b, right_c = _sweep(name, rows)
     ends = sweep.ordering.ends
-    totals = CandidatePart.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
+    totals = ImageSubset.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
     for end, total, cut in zip(ends, totals, sweep.ordering.cuts(ends), strict=True):
         limit = (
             ALWAYS
@@ -222,7 +222,7 @@ def test_proposals_are_the_front_and_its_stones_from_safe_to_risky(many, seed, b
     sweeps = [_sweep("maxp", r[:n], tuple(rng.random(2) + 0.1))[0] for r in many]
     sweeps.append(replace(sweeps[0], cost_1=0.01, cost_2=0.0, is_reference=True))
     sweeps[-2] = replace(sweeps[-2], to_reference=True)
-    found = propose(sweeps, CandidatePart.of(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
+    found = propose(sweeps, ImageSubset.of(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
     ends = [
         int(sweeps[s].ordering.escalated_by(found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)
     ]
@@ -272,7 +272,7 @@ def _led_to_the_reference(columns, known):
 @settings(max_examples=80)
 def test_beyond_the_front_lies_what_leads_to_the_reference(rows):
     sweeps = _led_to_the_reference([np.array(column) for column in zip(*rows, strict=True)], True)
-    everything = CandidatePart.of(np.ones(len(rows), bool))
+    everything = ImageSubset.of(np.ones(len(rows), bool))
     found = propose(sweeps, everything, lambda c: -c.lost, 10**6, 1.0)
     assert found.cost.max() == found.cost[found.lost == found.lost[0]][0] < 1.0
     safe = [
@@ -296,7 +296,7 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
     assert found.p_values.tolist() == again.p_values.tolist()
     shuffled = np.random.default_rng(3).permutation(900)
     count = 900 - found.n_test
-    part = CandidatePart.of(np.isin(np.arange(900), shuffled[:count]))
+    part = ImageSubset.of(np.isin(np.arange(900), shuffled[:count]))
     candidates = propose(sweeps, part, lambda c: -c.lost, 10**6)
     chosen = candidates.cuts[
         (candidates.sweep == deployment.sweep)
@@ -342,7 +342,7 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     limits, n = Limits(epsilon, 0.4, bound), len(rows)
     made, deployment = certify_sweeps(sweeps, limits)
     images = parts(n)
-    part = CandidatePart.of(np.isin(np.arange(n), images[0]))
+    part = ImageSubset.of(np.isin(np.arange(n), images[0]))
     found = propose(sweeps, part, _slack(limits, np.ones(3), len(images[0])), 200, 1.0)
     assert 2 not in found.sweep
     assert len(made.order) == len(found)
@@ -355,7 +355,7 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     if cheapest is not None and cheapest[0] < 1.0:
         assert (deployment.cost, deployment.sweep) == (cheapest[0], cheapest[2])
     else:
-        assert deployment == CertifiedPoint(2, Limit(NEVER, high=0.0), 0.0, 1.0, 0.0, 0.0)
+        assert deployment == CertifiedLimit(2, Limit(NEVER, high=0.0), 0.0, 1.0, 0.0, 0.0)
     assert (made.why is None) is (passed > 0 or not len(found))
     assert (made.safest is None) is (made.why is None)
 
@@ -455,7 +455,7 @@ class _Population:
 
     def curves(self, loss):
         """Per pair: (cuts, true risk, true cost) of every λ."""
-        part = CandidatePart.of(np.ones(self.size, bool))
+        part = ImageSubset.of(np.ones(self.size, bool))
         for sweep in self.sweeps:
             ends = part.ordering(sweep).ends
             risk = part.totals(sweep, loss)[ends] / self.size
@@ -479,7 +479,7 @@ def _true(population, curves, deployment):
 
 def _plug_in(sweeps, epsilon, n):
     """(sweep, images sent) of the cheapest λ whose empirical loss is at most ε."""
-    part = CandidatePart.of(np.ones(n, bool))
+    part = ImageSubset.of(np.ones(n, bool))
     best = (np.inf, 0, 0.0)
     for s, sweep in enumerate(sweeps):
         ends = part.ordering(sweep).ends

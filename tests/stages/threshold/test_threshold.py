@@ -18,8 +18,8 @@ from stages.scores import SCORES, load
 from stages.threshold import (
     FOLDS,
     REPEATS,
-    Decided,
     FitPlan,
+    FoldCounts,
     ThresholdQuestion,
     all_pairs,
     best_of,
@@ -256,9 +256,9 @@ def test_the_best_of_several_is_chosen_anew_in_each_fold(seed):
 
 def test_the_first_of_equals_is_best():
     one = np.zeros(50, np.int64)
-    first, second = (Decided(10, one, one, one + right, one, one) for right in (1, 2))
+    first, second = (FoldCounts(10, one, one, one + right, one, one) for right in (1, 2))
     assert best_of([first, second]).right.tolist() == [1] * 50
-    used = Decided(10, one, one + 1, one, one, one)
+    used = FoldCounts(10, one, one + 1, one, one, one)
     assert best_of([used, second]).right.tolist() == [2] * 50
 
 
