@@ -6,7 +6,7 @@ In: a root, a path, bytes. Out: those bytes, whole; InputError, one line, where 
 >>> from cache.storage import Store
 >>> store = Store(mkdtemp())
 >>> store.write("results/note.txt", b"whole or not at all")
->>> store.read("results/note.txt")
+>>> store.read("results/note.txt").to_pybytes()
 b'whole or not at all'
 """
 

@@ -1,6 +1,10 @@
 from .metrics import (
     Likelihoods as Likelihoods,
+    augrc as augrc,
+    aurc as aurc,
     calibrate as calibrate,
     fit_temperature as fit_temperature,
+    quality as quality,
+    reliability as reliability,
 )
 from .stage import calibrate_models as calibrate_models

@@ -6,7 +6,7 @@ Out: the cheapest λ that passes, with its p-value, or why none does.
 >>> import numpy as np
 >>> from stages.certify import binomial
 >>> binomial(np.array([3]), n=500, epsilon=0.02).round(4)  # 3 errors of 500 where 2 % may be
-array([0.0099])
+array([0.0098])
 """
 
 import lazy_loader

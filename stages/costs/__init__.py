@@ -4,7 +4,7 @@ In: costs that were profiled or brought in from elsewhere, and which requests ea
 Out: joules, milliseconds or multiply-adds per request with their intervals, and what is saved.
 
 >>> from stages.costs import amount
->>> amount(0.003626, "joules")
+>>> amount(0.003626, "J")
 '3.626 mJ'
 """
 

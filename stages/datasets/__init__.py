@@ -5,7 +5,7 @@ In: a dataset's name, a split, the folder of its images. Out: a Source, picture 
 >>> from stages.datasets import open_split
 >>> source = open_split("digits", "test")
 >>> len(source), source.read(0).shape, source.class_names[source.labels[0]]
-(500, (8, 8), '5')
+(500, (8, 8), '0')
 """
 
 import lazy_loader

@@ -2,9 +2,9 @@
 
 In: models' outputs on the images that fit and on those that report. Out: each rule's best cascade.
 
->>> from stages.deferral import RULES, rule_of
->>> rule_of("margin").name in RULES
-True
+>>> from stages.deferral import FINALS, RULES
+>>> "margin" in RULES, "ensemble" in FINALS
+(True, True)
 """
 
 import lazy_loader

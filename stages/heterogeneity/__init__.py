@@ -4,7 +4,8 @@ In: which images each model gets right, bool [M, N]. Out: a float64 [M, M] matri
 
 >>> import numpy as np
 >>> from stages.heterogeneity import matrix
->>> matrix(np.array([[True, True, False], [False, True, True]]))[0, 1].round(4)  # 2 images of 3
+>>> right = np.array([[True, True, False], [False, True, True]])
+>>> float(matrix(right)[0, 1].round(4))  # exactly one is right on 2 images of 3
 0.6667
 """
 

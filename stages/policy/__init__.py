@@ -3,8 +3,8 @@
 In: a cascade, what it promises and on which images. Out: files that run with numpy alone.
 
 >>> from stages.policy import read
->>> read("digits-policy").cascade.model_1
-'digits_wide'
+>>> read("policy").cascade.models
+('digits_wide', 'digits_residual')
 """
 
 import lazy_loader

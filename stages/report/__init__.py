@@ -6,7 +6,13 @@ In: scores, a plan to fit λ, a question. Out: the page, and its charts as SVG a
 script shows, `packing` carries it, `content` words, `page` is HTML, js/ the script. For a paper,
 `corners` thins and `charts` draws.
 
-    cascade report -d digits --output report.html --figures figures/
+>>> from cache import Store
+>>> from stages import report, scores, threshold
+>>> store = Store("artifacts")
+>>> test = scores.load(store, "ties", "test")
+>>> shown = report.run(store, test, threshold.plan(store, test), (None, None), None, "page.html")
+>>> shown["output"]
+'page.html'
 """
 
 import lazy_loader
