@@ -244,18 +244,7 @@ MEASURES: dict[str, tuple[int, Callable[[Tree], Iterable[Place]], Callable]] = {
     "function-90th-percentile": (20, function_lengths, ninetieth),
 }
 # What is over its limit today; a line goes once its limit is met.
-NOW: dict[str, float] = {
-    "flat-modules": 86,
-    "circles": 4,
-    "room-circles": 2,
-    "past-a-face": 39,
-    "repeated-classes": 35,
-    "untyped-dicts": 371,
-    "late-imports": 388,
-    "late-imports-without-reason": 388,
-    "long-functions": 12,
-    "code-lines": 28_386,
-}
+NOW: dict[str, float] = {"untyped-dicts": 355, "code-lines": 27_690}
 
 
 def figures(tree: Tree) -> dict[str, float]:
