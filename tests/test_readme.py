@@ -374,9 +374,11 @@ def test_tree_lists_every_folder():
         pytest.skip("not a git checkout: what belongs to the tree is unknown")
     tracked = {name.split("/")[0] for name in done.stdout.splitlines() if "/" in name}
     assert tracked == set(listed) - {"artifacts"}
-    for parent, name in re.findall(r"^(stages)/ .*\n((?:  .*\n)+)", tree, re.M):
-        for entry in name.splitlines():
-            assert (ROOT / parent / entry.split()[0]).exists(), entry
+    for parent, below in re.findall(r"^(\w+)/ .*\n((?:  .*\n)+)", tree, re.M):
+        inside = set(re.findall(r"^  (\w\S*)", below, re.M))
+        folders = {f"{face.parent.name}/" for face in (ROOT / parent).glob("*/__init__.py")}
+        assert {each for each in inside if each.endswith("/")} == folders
+        assert all((ROOT / parent / each).exists() for each in inside)
 
 
 @pytest.mark.parametrize("page", PAGES)
