@@ -56,31 +56,31 @@ def rows(
     """A row per cascade, for the requests of `scores`: each quantity predicted and measured."""
     found = []
     for name, one in cascades.items():
-        escalated = decide(scores, one).escalated
+        stage, (first, second) = decide(scores, one).stage, one.models
         row: Row = {
             "cascade": name,
-            "model_1": one.model_1,
-            "model_2": one.model_2,
-            "threshold": one.threshold,
+            "model_1": first,
+            "model_2": second,
+            "threshold": one.limits[0].threshold,
             "batch_size": size,
-            "use_predicted": float(escalated.mean()),
-            "use_measured": float(served[name].escalated.mean()),
+            "use_predicted": float((stage > 0).mean()),
+            "use_measured": float(served[name].outcome.escalated.mean()),
         }
-        cost, reference = measured(served[name]), measured(served[one.model_2])
+        cost, reference = measured(served[name]), measured(served[second])
         for quantity in QUANTITIES:
             pricer = Pricer(scores, prices[quantity], size) if quantity in prices else None
             row[quantity] = beside(
-                None if pricer is None else _bills(pricer, one, escalated),
+                None if pricer is None else _bills(pricer, one, stage),
                 (EnergyFigure(**cost[quantity]), EnergyFigure(**reference[quantity])),
             )
         found.append(row | {key: cost[key] for key in ("host_energy_j", "warnings", "reason")})
     return found
 
 
-def _bills(pricer: Pricer, one: Cascade, escalated: np.ndarray) -> tuple[Bill, Bill]:
+def _bills(pricer: Pricer, one: Cascade, stage: np.ndarray) -> tuple[Bill, Bill]:
     """The cascade's and the second model's, for these very requests: nothing is drawn."""
-    bill = pricer.bill(one.models, escalated.astype(np.int8))
-    alone = pricer.bill(one.models[1:], np.zeros(len(escalated), np.int8))
+    bill = pricer.bill(one.models, stage)
+    alone = pricer.bill(one.models[1:], np.zeros(len(stage), np.int8))
     return replace(bill, drawn=0.0), replace(alone, drawn=0.0)
 
 

@@ -104,9 +104,9 @@ def test_arrows_upward(measured):
 
 def test_imports_past_a_face(measured):
     files = {
-        "cache/__init__.py": "from cache.locks.locking import lock\nimport cache.flat\n",
-        "cache/flat.py": "from cache.locks.locking.lock import lock\n",
-        "cache/locks/__init__.py": "from cache.locks.locking.lock import lock\n",
+        "cache/__init__.py": "from cache.locks import lock\nimport cache.flat\n",
+        "cache/flat.py": "from cache.locks.lock import lock\n",
+        "cache/locks/__init__.py": "from cache.locks.lock import lock\n",
         "cache/locks/lock.py": "lock = 1\n",
         "stages/room/__init__.py": "from stages.room.inner import x\n",
         "stages/room/inner.py": "x = 1\n",

@@ -372,7 +372,7 @@ def test_a_busy_machine_is_told(tmp_path, monkeypatch, command):
     rows = [shown | {"batch_size": size, "latency_ms": mean} for size, mean in ((1, 1.9), (8, 9.0))]
     rows += [rows[1], shown | {"batch_size": 4, "latency_ms": 2.1}]
     rows.append(shown | {"component": "preprocess", "batch_size": 1, "latency_ms": 99.0})
-    monkeypatch.setattr("stages.costs.profiling.run", lambda *given: {"a": rows[:quiet]})
+    monkeypatch.setattr("stages.costs.profile_models", lambda *given: {"a": rows[:quiet]})
     monkeypatch.setattr("cascade_cli.inputs.profiling.merge", lambda *given: None)
     args = (command, "-d", "digits", "--models", PAIR, "--cache", tmp_path, "--json")
     quiet = 1
@@ -473,7 +473,7 @@ def test_what_makes_a_quick_profile_doubtful_is_one_line(monkeypatch, tmp_path, 
         for i in range(rows)
     ]
     found.append(shown | {"batch_size": 99, "warnings": None})
-    monkeypatch.setattr("stages.costs.profiling.run", lambda *given: {"a": found})
+    monkeypatch.setattr("stages.costs.profile_models", lambda *given: {"a": found})
     monkeypatch.setattr("cascade_cli.inputs.profiling.merge", lambda *given: None)
     args = ("profile", "-d", "digits", "--models", DIGITS[0], "--quick", "--cache", tmp_path)
     done = cascade(*args)

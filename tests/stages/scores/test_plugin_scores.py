@@ -334,7 +334,7 @@ def test_without_logits_what_came_with_the_copy_counts(toy, tmp_path):
 
 def test_a_cache_that_is_only_read_answers_too(copies, toy, monkeypatch):
     score.load(Store(toy), "toy", "test")
-    monkeypatch.setattr(plugin_scores, "kept", lambda store, write: None)
+    monkeypatch.setattr(plugin_scores, "kept_if_writable", lambda store, write: None)
     found = score.load(Store(toy), "toy", "test")
     assert np.array_equal(found.score("chaos", 2), found.score("entropy", 2))
     assert not Store(toy).files("extra_scores")
