@@ -1,4 +1,4 @@
-"""`simulate --runtimes` on digits extracted twice, in fp32 and in bf16, against one image at a time."""
+"""`simulate --runtimes` on digits in fp32 and in bf16, against one image at a time."""
 
 from __future__ import annotations
 
@@ -127,9 +127,7 @@ def test_a_lambda_that_compares_nothing_has_no_margin(twice, asked, kinds):
     assert (row["postcheck_gap"] is None) == ("postcheck" not in kinds)
     found = row["runtimes"]["comparisons"]
     assert [each["comparison"] for each in found] == kinds
-    assert [(e["gap"], e["noise"], e["flips"]) for e in found[:1]] == [(None, None, 0)] * len(
-        found[:1]
-    )
+    assert {(each["gap"], each["noise"], each["flips"]) for each in found[:1]} <= {(None, None, 0)}
 
 
 def test_refusals(twice, tmp_path, monkeypatch):
