@@ -56,7 +56,7 @@ def show_live(result: dict[str, Any]) -> None:
     _show_predicted(result)
     if result["agreement"]:
         for title, text in near_texts(result):
-            print(f"  {title}: {text}")
+            print(f"  {title:<10} {text}")
         _show_agreement(result["agreement"])
 
 

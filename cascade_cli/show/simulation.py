@@ -36,7 +36,7 @@ _WITH_ENDS = ("accuracy", "usage")
 MACS = "multiply-adds per request"
 
 
-NEAR = dict(zip(PREFIXES.values(), ("near λ", "A about as sure as B"), strict=True))
+NEAR = dict(zip(PREFIXES.values(), ("near λ", "near a tie"), strict=True))
 MOVED = {
     "comparison": "scores moved by",
     "moved_p50": "median:.2g",
