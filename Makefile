@@ -36,7 +36,7 @@ PUBLISHED := $(filter-out digits,$(DATASET))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate margin heterogeneity simulate compare hash live export check report reproduce cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
+	calibrate heterogeneity simulate compare hash live export check report reproduce cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,9 +66,6 @@ rules: $(STAMP) ## Compare deferral rules on the pair M1, M2: ARGS='--third C'
 
 calibrate: $(STAMP) ## Fit each model's temperature; tell how sure it is before and after
 	$(CASCADE) calibrate $(COMMON) $(FROM) $(ARGS)
-
-margin: $(STAMP) ## Count the images near λ of the pair M1, M2
-	$(CASCADE) margin $(COMMON) $(FROM) $(PAIR) --scorefn $(SCORE) $(ARGS)
 
 heterogeneity: $(STAMP) ## Show which models cover whose mistakes
 	$(CASCADE) heterogeneity $(COMMON) $(FROM) $(ARGS)
@@ -103,8 +100,8 @@ profile: $(STAMP) ## Measure latency and joules of each model
 import-costs: $(STAMP) ## Bring in costs measured elsewhere: ARGS=FILE.csv
 	$(CASCADE) import-costs --cache '$(CACHE)' $(ARGS)
 
-compare: $(STAMP) ## Compare the best cascades of two devices
-	$(CASCADE) compare $(COMMON) $(ARGS)
+compare: $(STAMP) ## Compare the best cascades of devices: ARGS='--cost-device A,B'
+	$(CASCADE) search $(COMMON) $(PRICE) --cost-device all $(ARGS)
 
 hash: $(STAMP) ## Hash every image, for the memory
 	$(CASCADE) hash $(COMMON) $(call flag,--data,$(DATA)) $(call flag,--split,$(SPLIT)) $(ARGS)

@@ -36,8 +36,6 @@ LINES = (
     f"simulate {PAIR}",
     "heterogeneity -d ties",
     "calibrate -d ties",
-    "margin -m1 small -m2 large --dataset ties",
-    "compare -d ties",
     "export -d ties -o wide.parquet",
     "check ties-policy",
     "live -m1 nothing --dataset digits",

@@ -56,8 +56,6 @@ TABLE = {
     "calibrate": Entry(
         "calibrate", DECIDE, "Fit each model's temperature, and tell how sure it is."
     ),
-    "margin": Entry("margin", DECIDE, "Count the images that lie within the noise of λ."),
-    "compare": Entry("compare", DECIDE, "Which cascade is best on each device."),
     "export": Entry(
         "export", DEPLOY, "Write a cascade to deploy, one wide table, a copy to publish."
     ),

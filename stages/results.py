@@ -15,11 +15,13 @@ from stages.scores import ScoreSet
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
-_COUNTS = ("memory_size", "memory_radius", "memory_entries", "memory_bytes", "duplicates_seen")
+_COUNTS = (
+    *("memory_size", "memory_radius", "memory_entries", "memory_bytes", "duplicates_seen"),
+    *(f"{of}near_1e_{digits}" for of in ("", "postcheck_") for digits in range(2, 7)),
+)
 _NAMES = (
     "model_2",
     "model_3",
-    "runtime_2",
     "score",
     "mode_2",
     "fit_split",
@@ -34,16 +36,14 @@ _TYPES = {
     **dict.fromkeys(("postcheck", "cost_preprocess", "hash_counted", "selected"), pa.bool_()),
     **dict.fromkeys(_NAMES, pa.string()),
     **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
-    **dict.fromkeys(
-        ("fit_n", "macs_1", "macs_2", "cost_batch_size", "flips", *_COUNTS), pa.int64()
-    ),
+    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size", *_COUNTS), pa.int64()),
 }
 
 
 # Each stage that writes results, and the command that runs it.
 STAGES = {
     **{name: name for name in ("threshold", "search", "rules", "simulate", "live")},
-    **{name: name for name in ("calibrate", "margin", "heterogeneity")},
+    **{name: name for name in ("calibrate", "heterogeneity")},
     "reliability": "calibrate",
     **dict.fromkeys(("predictors", "gains"), "heterogeneity --predict"),
 }

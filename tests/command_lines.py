@@ -62,7 +62,6 @@ ENOUGH = {
     "simulate": PAIR,
     "report": PAIR,
     "live": (*PAIR, "--limit", "20", "--batch-size", "10"),
-    "margin": PAIR,
     "extract": ("--models", "digits_wide", "--split", "test", "--no-profile"),
     "profile": ("--models", "digits_wide", "--quick", "--batch-sizes", "1"),
     "import": (

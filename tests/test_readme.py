@@ -47,7 +47,7 @@ OTHER_TARGETS = {"install": "pip install", "test": "-m pytest", "lint": "mypy"}
 TABLES = (
     *("samples", "logits", "timings", "scores", "costs"),
     *("results/threshold", "results/search", "results/simulate", "results/heterogeneity"),
-    *("results/rules", "results/calibrate", "results/reliability", "results/margin"),
+    *("results/rules", "results/calibrate", "results/reliability"),
     *("results/predictors", "results/gains"),
 )
 EXTRA = re.compile(r"(?:\.|cascade-cli)\[([\w,]+)\]")
@@ -398,8 +398,7 @@ def test_cache_page_has_every_column(at_desk):
         assert cascade(*command).status == 0
     for command in (("search",), ("heterogeneity",), ("heterogeneity", "--predict")):
         assert cascade(*command, "-d", "digits").status == 0
-    for command in (("calibrate", "-d", "digits"), ("margin", *pair)):
-        assert cascade(*command).status == 0
+    assert cascade("calibrate", "-d", "digits").status == 0
     assert cascade("import-costs", "nano.csv", "--source", "a test").status == 0
     text = SECTIONS["docs/cache.md: Columns"].text
     chunks = re.split(r"^\*\*", text, flags=re.M)[1:]

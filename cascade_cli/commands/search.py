@@ -9,27 +9,29 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import pricer_or_none
+from cascade_cli.inputs.costs import pricer_or_none, prices_by_device
 from cascade_cli.inputs.fit import fit_plan
-from cascade_cli.inputs.flags import refuse
+from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
 from cascade_cli.inputs.score_names import deployable_scores, postchecks
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.inputs.words import names_in, risks
+from cascade_cli.show.devices import show_devices
 from cascade_cli.show.files import check_table, write_rows
+from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.search import show_search
-from cascade_cli.show.text import print_json, progress, say
+from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
 from stages.cascade import Cascade
 from stages.certify import Limits
-from stages.costs import RUNS, Pricer, counted_runs
+from stages.costs import RUNS, Pricer, Prices, counted_runs
 from stages.policy import deployable
 from stages.scores import ScoreSet
-from stages.search import CERTIFY, Promise, Question, Space, rules
+from stages.search import ACCURACY, CERTIFY, Promise, Question, Space, rules
 from stages.simulate import HONEST, NO_FIT
-from stages.threshold import cascade_of
+from stages.threshold import FitPlan, cascade_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,20 @@ class SpaceOptions:
 
 
 @dataclass(frozen=True)
+class DeviceOptions(opt.CostOptions):
+    """On one device, or on several to compare them."""
+
+    cost_device: Annotated[
+        str | None,
+        typer.Option(
+            "--cost-device",
+            help="Whose costs; several by commas, or all, to compare them. [default: one that has "
+            "them all]",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class PolicyOutputOptions(opt.OutputOptions):
     """The files of the table and of the answer."""
 
@@ -73,14 +89,18 @@ def search(
     asked: opt.QuestionOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
-    costs: opt.CostOptions,
+    costs: DeviceOptions,
     output: PolicyOutputOptions,
     common: opt.CommonOptions,
 ) -> None:
     """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
 
+    On several devices: the cheapest on each as accurate as the best model, or --min-accuracy, and
+    what one device's choice costs on another.
+
     \b
     cascade search -d digits --min-accuracy 0.98
+    cascade search -d digits --cost-device jetson-nano,a100
     """
     check_table(output)
     question = _question(context, asked, certified, space)
@@ -90,6 +110,13 @@ def search(
     reported = reported_scores(store, wanted, names_in(space.models))
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
+    by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
+    if by_device is not None:
+        _check_of_several(context, question, space)
+        asked_of = (question.value, costs.batch_size, choices)
+        rows = stage.compare_devices(reported, fitted, by_device, *asked_of)
+        _tell_devices(rows, reported, fitted, by_device, output, common.as_json)
+        return
     pricer = _pricer(store, reported, costs)
     limit = cost_limit(asked.max_cost, pricer)
     if promise is not None:
@@ -185,6 +212,41 @@ def _question(
             "--best-accuracy, --min-accuracy or --max-cost"
         )
     return question
+
+
+def _check_of_several(context: typer.Context, question: Question, space: SpaceOptions) -> None:
+    """InputError where several devices are asked what only one is."""
+    if question not in (Question(), Question(ACCURACY, question.value)):
+        raise InputError(
+            "several devices are asked --min-accuracy, or no question: leave out the other, or "
+            "name one --cost-device"
+        )
+    special = {"--stages 3": space.stages == 3, "--optimism": space.optimism}
+    special |= {f"--{name}": is_given(context, name) for name in ("baseline", "policy")}
+    for flag, there in special.items():
+        if there:
+            raise InputError(f"{flag} is for one --cost-device: leave it out, or name one")
+
+
+def _tell_devices(
+    rows: list[dict[str, Any]],
+    reported: ScoreSet,
+    fitted: FitPlan,
+    by_device: dict[str, Prices],
+    output: PolicyOutputOptions,
+    as_json: bool,
+) -> None:
+    """Print and write the choice of each device."""
+    unit = next(iter(by_device.values())).unit
+    say(*fitted.notes)
+    write_rows([row | {"cost_unit": unit} for row in stage.priced_everywhere(rows)], output)
+    if as_json:
+        head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
+        print_json(head | {"fit_method": fitted.method, "cost_unit": unit, "rows": rows})
+        return
+    show_devices(rows, unit)
+    if fitted.method == "cross-fit":
+        print_text(decided_by_folds(len(reported.labels)))
 
 
 def _one_by_one(certify: str | None, space: SpaceOptions, batch_size: int) -> None:

@@ -113,37 +113,42 @@ def predicted_costs(
 
 
 MEASURED = ("joules", "latency")
+ALL = "all"
 
 
 def prices_by_device(
     store: Store, scores: ScoreSet, devices: str | None, kind: str | None
-) -> dict[str, Prices]:
-    """The prices of all models of `scores` on each device, all of one kind.
+) -> dict[str, Prices] | None:
+    """The prices of all models of `scores` on each of several devices, all of one kind.
 
-    `devices` separated by commas, None for all that know every model.
+    `devices` separated by commas, ALL for those that know every model; None where one is meant.
     """
-    rows = current(store, scores)
+    if devices is None:
+        return None
+    rows, every = current(store, scores), devices == ALL
     there = devices_of(rows, scores.models)
+    if devices in there or not (every or "," in devices):
+        return None
     if kind is not None and kind not in MEASURED:
         raise one_of("cost that differs between devices", kind, MEASURED)
     runtime = scores.runtime
-    wanted = there if devices is None else split_devices(devices, there)
+    wanted = there if every else split_devices(devices, there)
     found: dict[str, Prices] = {}
     for each in MEASURED if kind is None else (kind,):
         priced = {
             d: next(known(rows, {}, scores.models, (each,), d, runtime), None) for d in wanted
         }
         found = {device: prices for device, prices in priced.items() if prices is not None}
-        if len(found) > 1 and (devices is None or len(found) == len(wanted)):
+        if len(found) > 1 and (every or len(found) == len(wanted)):
             for prices in found.values():
                 tell_unstated(store, scores, prices)
             return found
-    for device in wanted if devices is not None else ():
+    for device in () if every else wanted:
         choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
     raise InputError(
-        f"compare needs {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all models on "
-        f"two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade profile` or "
-        "`cascade import-costs`"
+        f"several devices need {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all "
+        f"models on two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade "
+        "profile` or `cascade import-costs`"
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cache import InputError, one_of, read_text
+from cascade_cli import removed
 from cascade_cli.inputs.settings_place import PREFIX, VARIABLE, file_in_force
 
 EVERYWHERE = "defaults"
@@ -107,6 +108,7 @@ def _from_file(path: str | None, root: Any, known: Commands) -> Iterator[Setting
         elsewhere = all(name.partition(" ")[0] != first for name in known)
         there = everywhere or section in known or (elsewhere and first in root.commands)
         if not there:
+            removed.refuse([first], f"{path}, section [{section}]: ")
             raise one_of(f"section of {path}", section, [EVERYWHERE, *commands(root)])
         if not isinstance(keys, dict):
             raise InputError(f"{path}: {section} is no section: write [{section}] and its keys")

@@ -54,14 +54,3 @@ def whole_numbers(text: str, what: str, low: int, high: int) -> list[int]:
         if not word.isdecimal() or not low <= int(word) <= high:
             raise InputError(f"{what} {word!r} is no whole number from {low} to {high}")
     return [int(word) for word in words]
-
-
-def noises_in(text: str) -> list[float]:
-    """Distances separated by commas."""
-    try:
-        found = [float(word) for word in names_in(text) or ()]
-    except ValueError as error:
-        raise InputError(f"--noise {text!r}: give numbers separated by commas") from error
-    if not all(0 <= value < float("inf") for value in found):
-        raise InputError(f"--noise {text!r}: a noise is a distance, 0 or more")
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade_cli.show.costs import NO_SENSOR
+from cascade_cli.show.simulation import near_texts
 from cascade_cli.show.text import print_table, say
 from cascade_cli.show.timing import Timed
 from stages.costs import amount, figures, interval, told_in
@@ -54,6 +55,8 @@ def show_live(result: dict[str, Any]) -> None:
         print(f"  {name} alone: accuracy {each['accuracy']:.2%}, {mean:.3f} ms per batch, {joules}")
     _show_predicted(result)
     if result["agreement"]:
+        for title, text in near_texts(result):
+            print(f"  {title:<10} {text}")
         _show_agreement(result["agreement"])
 
 

@@ -25,23 +25,26 @@ def remedy_command(store: Store, damage: Damage) -> str | None:
     None where it came with a published copy, which has nothing to make it from.
 
     A damaged manifest goes first: while it lies there, nobody can tell what it was. So do costs,
-    which commands read to see what there is left to measure.
+    which commands read to see what there is left to measure, and results of an earlier version,
+    which no command makes again.
     """
     table, keys = damage.partition.table, damage.partition.keys
     again = None if _summed(store, damage.path) else _COMMANDS[table](store, damage)
     if again is None:
         return None
-    for flag, field in _SIZES.get(again[0], {}).items():  # other sizes would make all parts again
+    for flag, field in _SIZES.get(
+        again[0] if again else "", {}
+    ).items():  # other sizes would make all parts again
         if damage.said.get(field):
             again += [flag, str(damage.said[field])]
-    line = missing.command_line(store, again).replace("'…'", "…")
+    lines = [missing.command_line(store, again).replace("'…'", "…")] if again else []
     manifest = damage.path.startswith("_manifests/")
-    if not manifest and table != "costs":
-        return line
-    named = [word for key, name in keys.items() for word in (f"--{key}", name)]
-    removal = ["cache", "rm", "--table", table, *named, "--yes"]
-    removal += ["--damaged"] if manifest else []
-    return f"{missing.command_line(store, removal)} && {line}"
+    if manifest or table == "costs" or not again:
+        named = [word for key, name in keys.items() for word in (f"--{key}", name)]
+        removal = ["cache", "rm", "--table", table, *named, "--yes"]
+        removal += ["--damaged"] if manifest else []
+        lines.insert(0, missing.command_line(store, removal))
+    return " && ".join(lines)
 
 
 def _summed(store: Store, path: str) -> bool:
@@ -125,7 +128,10 @@ def _costs(store: Store, damage: Damage) -> Words:
 
 def _results(store: Store, damage: Damage) -> Words:
     """On the split that fitted; which models, scores and so on only the user knows."""
-    words = [*STAGES[damage.partition.keys["stage"]].split(), *_where(damage)]
+    stage = damage.partition.keys["stage"]
+    if stage not in STAGES:
+        return []
+    words = [*STAGES[stage].split(), *_where(damage)]
     fit = damage.said.get("request", {}).get("fit")
     if isinstance(fit, list) and fit[0] != "cross-fit":
         words += ["--fit-split", fit[1]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
-from cascade_cli.show.text import print_text
+from cascade_cli.show.text import print_table, print_text
 from stages.costs import figure
+from stages.simulate import NOISES, PREFIXES
 
 SIMULATION = (
     ("accuracy", "accuracy", ".2%"),
@@ -34,6 +36,19 @@ _WITH_ENDS = ("accuracy", "usage")
 MACS = "multiply-adds per request"
 
 
+NEAR = dict(zip(PREFIXES.values(), ("near λ", "near a tie"), strict=True))
+MOVED = {
+    "comparison": "scores moved by",
+    "moved_p50": "median:.2g",
+    "moved_p90": "90 %:.2g",
+    "moved_p99": "99 %:.2g",
+    "moved_p100": "most:.2g",
+    "noise": "near λ:.2g",
+    "near": "images within",
+    "flips": "changed",
+}
+
+
 def print_simulation(row: dict[str, Any]) -> None:
     """The cascade and its figures, one a line, and which images tell them."""
     check = " with post-check" if row["postcheck"] else ""
@@ -44,12 +59,36 @@ def print_simulation(row: dict[str, Any]) -> None:
     for key, title, style in SIMULATION:
         if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
             print(f"  {title:<26} {row[key]:{style}}{_ends(row, key, style)}")
+    for title, text in near_texts(row):
+        print(f"  {title:<26} {text}")
     if row["macs_per_request"] is not None and row["cost_kind"] != "macs":
         after = " without hashing" if row["memory"] else ""
         print(f"  {MACS:<26} {figure(row['macs_per_request'], 'multiply-adds')}{after}")
     show_cost(row)
+    if row["runtimes"] is not None:
+        _show_runtimes(row["runtimes"])
     if row["fit_method"] == "cross-fit":
         print_text(decided_by_folds(row["fit_n"]))
+
+
+def near_texts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what is counted, how many images lie within the usual noises of it), where λ is a number."""
+    noises = ", ".join(NOISES).replace("_", "-")
+    for prefix, title in NEAR.items():
+        counts = [row[f"{prefix}near_{name}"] for name in NOISES]
+        if None not in counts:
+            yield title, f"{', '.join(map(str, counts))} within {noises}"
+
+
+def _show_runtimes(found: dict[str, Any]) -> None:
+    print(f"in {found['runtime_2']} beside {found['runtime']}, each image once:")
+    if found["comparisons"]:
+        print_table(found["comparisons"], MOVED)
+    print(
+        f"{found['decisions_changed']} of {found['n']} images go another way, "
+        f"{found['answers_changed']} answers differ, accuracy "
+        f"{100 * found['accuracy_change']:+.2f} points"
+    )
 
 
 def _ends(row: dict[str, Any], key: str, style: str) -> str:

@@ -8,7 +8,8 @@ runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from stages.statistics import with_ends
 from stages.threshold import FitPlan, all_pairs, cascade_of
 
 Row = dict[str, Any]
+EVERY_RULE = Space(tuple(rules(LABEL_FREE)))
 
 
 def compare_devices(
@@ -34,9 +36,10 @@ def compare_devices(
     prices: dict[str, Prices],
     min_accuracy: float | None = None,
     batch_size: int = 1,
-    names: Sequence[str] = LABEL_FREE,
+    space: Space = EVERY_RULE,
 ) -> list[Row]:
-    """One row per device: its cheapest cascade with at least `min_accuracy` on the fitting images.
+    """One row per device: its cheapest cascade, a pair of the space, with at least `min_accuracy`
+    on the fitting images.
 
     By default that is the accuracy of the best single model there, which a cascade always has.
     `accuracy` has its 95 % interval; `costs` are per request by device, `excess` the cost over that
@@ -44,7 +47,7 @@ def compare_devices(
     """
     best = float(plan.scores.accuracy.max())
     target = best if min_accuracy is None else min_accuracy
-    rows = candidates(plan.scores, target, names)
+    rows = candidates(plan.scores, target, space)
     if not rows:
         raise InputError(
             f"no cascade reaches {target:.2%} on {plan.split}: ask for less, or leave out "
@@ -63,21 +66,30 @@ def compare_devices(
         row |= _reported(row, reported) | {"costs": each}
         if plan.method == "cross-fit":
             pricer = Pricer(reported, prices[row["device"]], batch_size)
-            row |= _honest(reported, pricer, min_accuracy, names)
+            row |= _honest(reported, pricer, min_accuracy, space)
     own = {row["device"]: row["costs"][row["device"]] for row in found}
     for row in found:
         row["excess"] = {device: cost / own[device] - 1 for device, cost in row["costs"].items()}
     return found
 
 
-def candidates(scores: ScoreSet, target: float, names: Sequence[str] = LABEL_FREE) -> list[Row]:
+def priced_everywhere(rows: Sequence[Row]) -> Iterator[Row]:
+    """The same as a table: a row per choice and device that it is priced on."""
+    for row in rows:
+        own = {key: value for key, value in row.items() if key not in ("costs", "excess")}
+        for device, cost in row["costs"].items():
+            yield own | {"priced_on": device, "cost": cost, "excess": row["excess"][device]}
+
+
+def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[Row]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))
-    for name in names:
+    for name, table in groupby(space.table, lambda rule: rule.score):
+        checks = [rule.postcheck for rule in table]
         orderings = [Ordering.by(scores, name, m) for m in range(len(scores.models))]
         for a, b in all_pairs(scores.models):
-            for postcheck in (False, True):
+            for postcheck in checks:
                 row = _first_reaching(scores, orderings[a], (a, b), postcheck, needed)
                 rows += [row] if row else []
     return rows
@@ -112,12 +124,9 @@ def _reported(row: Row, reported: ScoreSet) -> Row:
     return {**with_ends("accuracy", accuracy), "usage": outcome.usage()}
 
 
-def _honest(
-    reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, names: Sequence[str]
-) -> Row:
+def _honest(reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, space: Space) -> Row:
     """The accuracy of folds, each decided by what is the cheapest on the others."""
     question = Question(MATCH) if min_accuracy is None else Question(ACCURACY, min_accuracy)
-    space = Space(tuple(rules(names, (False, True))))
 
     def search(scores: ScoreSet) -> Found:
         return find(scores, costs_of(pricer, scores.models, len(scores.labels)), space)

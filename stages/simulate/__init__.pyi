@@ -1,3 +1,4 @@
+from .margin import NOISES as NOISES, PREFIXES as PREFIXES, between_runtimes as between_runtimes
 from .requests import MissingHashesError as MissingHashesError, recall as recall, scores as scores
 from .stage import (
     HONEST as HONEST,

@@ -22,6 +22,7 @@ from stages.cascade import (
 from stages.costs import NO_COST, Pricer, asked, expected, held_against
 from stages.results import save
 from stages.scores import ScoreSet, named
+from stages.simulate.margin import near_limits
 from stages.statistics import Interval, Paired, change, from_ends, paired, share, with_ends
 
 
@@ -117,7 +118,7 @@ def figures(
         baseline = pricer.baseline
     alone = known.correct[known.index(baseline)]
     against = _change(outcome.correct, alone, scores.sample_ids)
-    row = summary(scores, cascade, outcome) | memory | about
+    row = summary(scores, cascade, outcome) | near_limits(cascade, plain) | memory | about
     row |= held_against(known, baseline, against)
     if told:
         once = recall is None and len(np.unique(scores.sample_ids)) == about["fit_n"] == row["n"]

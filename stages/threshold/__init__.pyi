@@ -15,7 +15,6 @@ from .fit_images import (
     trained_splits as trained_splits,
     unlike as unlike,
 )
-from .margin import NOISES as NOISES, near_threshold as near_threshold
 from .stage import (
     ThresholdQuestion as ThresholdQuestion,
     all_pairs as all_pairs,

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 COMMANDS = (
     *("extract", "import", "score", "threshold", "heterogeneity", "simulate", "live", "report"),
-    *("models", "datasets", "rules", "calibrate", "margin"),
+    *("models", "datasets", "rules", "calibrate"),
 )
 PAIR = ("-m1", "digits_separable", "-m2", "digits_residual")
 
@@ -340,7 +340,7 @@ def models_as_files(tmp_path):
     return path
 
 
-BY_MODELS = ("threshold", "simulate", "rules", "margin")
+BY_MODELS = ("threshold", "simulate", "rules")
 ANALYSES = {
     **{name: (name,) for name in ("threshold", "search", "rules", "calibrate", "heterogeneity")},
     **{name: (name,) for name in ("score", "report")},
@@ -372,11 +372,10 @@ def test_of_several_datasets_one_is_to_be_chosen(tmp_path, name):
 
 @pytest.mark.parametrize("name", [n for n in ANALYSES if "of" not in n])
 def test_an_empty_cache_is_not_filled_unasked(tmp_path, name):
-    for args in ((*ANALYSES[name], "--cache", "typo"), ("compare", "--cache", "typo")):
-        line = cascade(*args).refusal
-        assert "the cache typo holds" in line
-        assert "`cascade extract --cache typo`" in line
-        assert "--dataset" in line
+    line = cascade(*ANALYSES[name], "--cache", "typo").refusal
+    assert "the cache typo holds" in line
+    assert "`cascade extract --cache typo`" in line
+    assert "--dataset" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -633,7 +632,6 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path):
 SHARES = {
     "--min-accuracy 98": ("search --min-accuracy 98", "98 is more than 1: give 0.98 for 98 %"),
     "--min-accuracy 99.95": ("search --min-accuracy 99.95", "give 0.9995 for 99.95 %"),
-    "--min-accuracy of compare": ("compare --min-accuracy 98", "give 0.98 for 98 %"),
     "--min-accuracy of report": ("report --min-accuracy 98", "give 0.98 for 98 %"),
     "--within": ("search --within 2", "'--within': 2 is more than 1: give 0.02 for 2 %"),
     "--confidence": ("search --min-accuracy 0.9 --confidence 95", "give 0.95 for 95 %"),

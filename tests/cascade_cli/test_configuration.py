@@ -14,6 +14,7 @@ from running import cascade
 from sealing import modes_hold
 
 from cascade_cli.inputs import settings, settings_place
+from cascade_cli.removed import REMOVED
 
 PAIR = ("-m1", "small", "-m2", "large")
 
@@ -198,6 +199,10 @@ def test_config_tells_where_each_value_stands(desk, monkeypatch):
     [
         ("[thresold]\n", "unknown section of {} 'thresold': did you mean 'threshold'?"),
         ("[threshold]\nobjektive = 1\n", "'objektive': did you mean 'objective'?"),
+        *(
+            (f"[{name}]\nsplit = 'val'\n", f"{{}}, section [{name}]: {name} {instead}")
+            for name, instead in REMOVED.items()
+        ),
         ("[defaults]\nscorfn = 1\n", "'scorfn': did you mean 'scorefn'?"),
         ("[threshold]\nmemory = 'dhash'\n", "unknown key in {} [threshold] 'memory'"),
         ("[threshold]\npostcheck = 1\n", "give true or false"),

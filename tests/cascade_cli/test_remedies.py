@@ -91,6 +91,21 @@ def test_scores_without_logits_have_no_command(tmp_path):
     assert [one["command"] for one in damaged(mine.root)] == [None]
 
 
+@pytest.mark.parametrize("what", ["part", "manifest"])
+def test_results_of_an_earlier_version_are_removed(tmp_path, what):
+    """No command makes them again."""
+    store = make_cache(tmp_path, n=20)
+    place = {"stage": "margin", "dataset": "toy", "split": "test", "run": "0123456789ab"}
+    written = Partition.of("results", **place)
+    cache.write_partition(store, written, pa.table({"near": [1, 2]}), {"rows": "x"}, {})
+    part = f"{written.path}/part-00000.parquet"
+    path = {"part": part, "manifest": manifest_path(written)}[what]
+    good = store.read(path).to_pybytes()
+    store.write(path, good[:-1])
+    mended(tmp_path, path)
+    assert cache.find(store, "results") == []
+
+
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     """(root, files) of one imported model whose making was stated."""

@@ -180,7 +180,6 @@ WRITING = {
     "search": (("search",), ".csv"),
     "rules": (("rules", "-m1", "small", "-m2", "large"), ".csv"),
     "calibrate": (("calibrate",), ".csv"),
-    "margin": (("margin", "-m1", "small", "-m2", "large"), ".csv"),
     "hash": (("hash", "--robustness"), ".csv"),
     "export": (("export",), ".csv"),
     "report": (("report",), ".html"),

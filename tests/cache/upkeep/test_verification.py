@@ -408,7 +408,7 @@ def digits(tmp_path, monkeypatch):
 FILLED = {
     "NAME": "digits_wide",
     "FILE": "nano.csv --source t",
-    **dict.fromkeys(("threshold …", "rules …", "margin …", "live …"), " ".join(PAIR)),
+    **dict.fromkeys(("threshold …", "rules …", "live …"), " ".join(PAIR)),
     "simulate …": f"{' '.join(PAIR)} --duplicates 1 --rotations 0.5",
 }
 
@@ -438,7 +438,7 @@ def test_the_printed_command_mends_just_what_is_damaged(digits):
 
 FITTED = ("--fit-split", "val")
 ASKED = [
-    *[("threshold", *PAIR), ("search",), ("rules", *PAIR), ("margin", *PAIR), ("heterogeneity",)],
+    *[("threshold", *PAIR), ("search",), ("rules", *PAIR), ("heterogeneity",)],
     *[("calibrate", *FITTED), ("heterogeneity", "--predict", *FITTED), ("live", *PAIR)],
     ("simulate", *PAIR, "--duplicates", "1", "--rotations", "0.5"),
 ]

@@ -347,6 +347,9 @@ def test_json_of_a_cascade(batched):
     assert {
         k: found[k] for k in ("n", "accuracy", "usage", "took_b", "threshold", "fit_split")
     } == {k: simulated[k] for k in ("n", "accuracy", "usage", "took_b", "threshold", "fit_split")}
+    near = {key: simulated[key] for key in simulated if "near_" in key or key.endswith("gap")}
+    assert len(near) == 22
+    assert {key: found[key] for key in near} == near
     assert found["agreement"]["simulated"]["accuracy"] == simulated["accuracy"]
     assert found["energy"]["energy_j_per_request"] is None
 
@@ -383,6 +386,7 @@ def test_what_was_answered_has_an_interval_of_its_own(single, repeats):
     told = [found[f"usage{end}"] for end in ("", "_low", "_high")]
     assert told == pytest.approx(naive.wilson(found["usage"] * 500, 500))
     shown = live(*asked).out
+    assert f"near λ     {found['near_1e_6']}, {found['near_1e_5']}, " in shown
     assert f"accuracy   {found['accuracy']:.2%} ({found['accuracy_low']:.2%} to" in shown
     assert "of images that chose λ: it flatters" in shown
 

@@ -92,7 +92,6 @@ ASKED = {
     "post-check": ("simulate", *PAIR, "-p"),
     "given": ("simulate", *PAIR, "-p", "-t", "0.6"),
     "duplicates": ("simulate", *PAIR, "-p", "--duplicates", "0.5"),
-    "margin": ("margin", *PAIR, "-p"),
 }
 
 
@@ -153,7 +152,7 @@ def facts_of(page):
     return unpack(data)[0]
 
 
-def test_compare_chooses_by_it(copies, toy, tmp_path):
+def test_search_on_several_devices_chooses_by_it(copies, toy, tmp_path):
     rows = ["model,device,batch_size,latency_ms"]
     for device, times in {"nano": (1, 4, 2), "desk": (2, 3, 9)}.items():
         rows += [f"{model},{device},1,{ms}" for model, ms in zip(MODELS, times, strict=True)]
@@ -162,9 +161,9 @@ def test_compare_chooses_by_it(copies, toy, tmp_path):
         "import-costs", tmp_path / "nano.csv", "--source", "me", "-d", "toy", "--cache", toy
     )
     assert brought.status == 0, brought.err
+    asked = ("search", "-d", "toy", "--cost-device", "all")
     ours, theirs = (
-        cascade("compare", "-d", "toy", "-s", name, "--json", "--cache", toy).json
-        for name in ("surest", "maxp")
+        cascade(*asked, "-s", name, "--json", "--cache", toy).json for name in ("surest", "maxp")
     )
     assert renamed(ours, "maxp", "surest") == theirs
 
@@ -259,8 +258,6 @@ LACKING = {
     "score": ("score", "-d", "toy", "-s", "surest"),
     "threshold": ("threshold", "-d", "toy", "-s", "maxp,surest"),
     "search": ("search", "-d", "toy", "-s", "surest"),
-    "compare": ("compare", "-d", "toy", "-s", "surest"),
-    "margin": ("margin", *PAIR, "-s", "surest"),
     "simulate": ("simulate", *PAIR, "-s", "surest"),
     "rules": ("rules", *PAIR, "--rules", "surest"),
     "report": ("report", *PAIR, "-s", "surest"),

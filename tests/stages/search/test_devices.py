@@ -1,4 +1,4 @@
-"""compare: the candidates against a loop over λ, the choice against planted costs."""
+"""Several devices: the candidates against a loop over λ, the choice against planted costs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from helpers import MODELS, make_cache, random_scores
 from running import cascade
@@ -223,8 +224,8 @@ def measured(tmp_path):
 
 
 def test_the_command_shows_both_choices_and_what_each_costs_elsewhere(measured):
-    args = ("compare", "-d", "toy", "--cache", measured.root)
-    found = cascade(*args, "--cost-device", "nano,desk, 2 threads", "--json").json
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device")
+    found = cascade(*args, "nano,desk, 2 threads", "--json").json
     assert [row["device"] for row in found["rows"]] == ["nano", "desk, 2 threads"]
     nano, desk = found["rows"]
     assert nano["model_1"] != desk["model_1"]
@@ -233,28 +234,61 @@ def test_the_command_shows_both_choices_and_what_each_costs_elsewhere(measured):
             ms = dict(zip(MODELS, times, strict=True))
             cost = ms[row["model_1"]] + row["usage"] * ms[row["model_2"]]
             assert row["costs"][name] == pytest.approx(cost)
-    assert cascade(*args, "--json").json["rows"][::-1] == found["rows"]
-    shown = cascade(*args).out
+    assert cascade(*args, "all", "--json").json["rows"][::-1] == found["rows"]
+    shown = cascade(*args, "all").out
     assert (
         f"nano's choice costs {nano['excess']['desk, 2 threads']:+.1%} on desk, 2 threads" in shown
     )
 
 
+OTHER_QUESTIONS = (
+    *(("--certify", "0.1,0.1"), ("--max-cost", "3ms"), ("--match", "large"), ("--best-accuracy",)),
+    *(("--within", "0.02"), ("--min-accuracy", "0.5", "--confidence", "0.9")),
+)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--cost-device", "nano"), "two devices"),
         (("--cost-device", "nano,nano"), "two devices"),
         (("--cost-device", "nano,des"), "unknown cost device 'des'"),
-        (("--cost", "joules"), "compare needs joules of all models on two devices"),
+        (("--cost", "joules"), "several devices need joules of all models on two devices"),
         (("--cost", "joules", "--cost-device", "nano,desk, 2 threads"), "no joules of all"),
         (("--cost", "macs"), "unknown cost that differs between devices 'macs'"),
+        *((asked, "asked --min-accuracy, or no question") for asked in OTHER_QUESTIONS),
+        (("--stages", "3"), "--stages 3 is for one --cost-device"),
+        (("--optimism", "--min-accuracy", "0.5"), "--optimism is for one --cost-device"),
+        (("--baseline", "large"), "--baseline is for one --cost-device"),
+        (("--policy", "p"), "--policy is for one --cost-device"),
         *((("--min-accuracy", value), "'--min-accuracy'") for value in ("nan", "inf", "98", "-3")),
     ],
 )
 def test_a_wrong_request_is_one_line(measured, options, message):
-    refusal = cascade("compare", "-d", "toy", "--cache", measured.root, *options).refusal
-    assert message in refusal
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", "all")
+    assert message in cascade(*args, *options).refusal
+
+
+@pytest.mark.parametrize("name", ["nano", "desk, 2 threads"])
+def test_one_device_is_searched_as_ever(measured, name):
+    """Whose name may hold a comma."""
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", name)
+    assert cascade(*args, "--json").json["answer"]["cost_device"] == name
+
+
+def test_what_the_space_leaves_out_is_not_chosen(measured, tmp_path):
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", "all")
+    few = ("--models", "large,other", "--no-postcheck", "-s", "entropy", "--min-accuracy", "0.5")
+    out = tmp_path / "devices.csv"
+    rows = cascade(*args, *few, "-o", out, "--json").json["rows"]
+    assert {(row["score"], row["postcheck"]) for row in rows} == {("entropy", False)}
+    assert {row["model_1"] for row in rows} | {row["model_2"] for row in rows} == {"large", "other"}
+    table = pl.read_csv(out).to_dicts()
+    assert [(row["device"], row["priced_on"]) for row in table] == [
+        (row["device"], name) for row in rows for name in row["costs"]
+    ]
+    priced = [row["costs"][name] for row in rows for name in row["costs"]]
+    assert [row["cost"] for row in table] == pytest.approx(priced)
+    assert {row["cost_unit"] for row in table} == {"ms"}
 
 
 def test_one_kind_is_taken_that_all_devices_have(measured):
@@ -265,7 +299,7 @@ def test_one_kind_is_taken_that_all_devices_have(measured):
             | {"source": "a test", "latency_ms": 1.0, "energy_j": 1.0}
         ]
         costs.merge(measured, "toy", "elsewhere", model, rows)
-    args = ("compare", "-d", "toy", "--cache", measured.root, "--cost-device")
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device")
     found = cascade(*args, "nano,desk, 2 threads", "--json").json
     assert set(found["rows"][0]["costs"]) == set(TIMES)
 
@@ -277,8 +311,9 @@ def test_it_runs_without_torch(measured):
         "from cascade_cli.main import main\n"
         "main()\n"
     )
+    args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", "all")
     done = subprocess.run(
-        [sys.executable, "-c", blocked, "compare", "-d", "toy", "--cache", measured.root, "--json"],
+        [sys.executable, "-c", blocked, *args, "--json"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

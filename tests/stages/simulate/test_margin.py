@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from stages.cascade import Limit
 from stages.scores import SCORES, scores_of
-from stages.threshold.margin import compared, noise_of
+from stages.simulate.margin import Comparison, moved, noise_of
 
 TENTHS = st.integers(0, 10).map(lambda i: i / 10)
 BOTH = st.lists(st.tuples(TENTHS, TENTHS), min_size=1, max_size=25)
@@ -20,25 +20,27 @@ def sent(name, scores, threshold):
     return naive.point(name, images, threshold, False).sent
 
 
+def in_two_runtimes(name, threshold, here, there):
+    both = (Comparison("threshold", SCORES[name], Limit.of(threshold), s) for s in (here, there))
+    return moved(*both)
+
+
 @pytest.mark.parametrize("name", ["maxp", "entropy"])
 @given(BOTH, TENTHS | st.sampled_from(["always", "never"]))
 @settings(max_examples=80)
 def test_against_one_image_at_a_time(name, both, threshold):
     here, there = (np.array(column) for column in zip(*both, strict=True))
-    first, *stated = compared(SCORES[name], Limit.of(threshold), here, there, (0.05, 0.25))
+    found = in_two_runtimes(name, threshold, here, there)
     flips = sent(name, here, threshold) ^ sent(name, there, threshold)
-    assert (first["n"], first["flips"]) == (len(both), len(flips))
-    assert first["moved_p100"] == max(abs(x - y) for x, y in both)
-    rows = [first, *stated]
+    assert (found.n, found.flips) == (len(both), len(flips))
+    assert found.moved_p100 == max(abs(x - y) for x, y in both)
     if isinstance(threshold, str):
-        assert [row["noise_is"] for row in rows] == ["stated"] * 2
-        assert {(row["gap"], row["near"]) for row in rows} == {(None, 0)}
+        assert {found.noise, found.near, found.near_share, found.gap} == {None}
         return
-    assert [row["noise_is"] for row in rows] == ["measured", "stated", "stated"]
     distances = [abs(x - threshold) for x, _ in both]
-    assert first["gap"] == min(distances)
-    for row in rows:
-        assert row["near"] == sum(d <= row["noise"] for d in distances)
+    assert found.gap == min(distances)
+    assert found.near == sum(d <= found.noise for d in distances)
+    assert found.near_share == found.near / len(both)
 
 
 @given(BOTH, st.integers(1, 30))
@@ -58,10 +60,10 @@ def test_the_noise_is_that_of_scores_near_the_threshold():
     here = np.concatenate([rng.uniform(0.4, 0.6, 1000), rng.uniform(0.98, 1, 9000)])
     moves = np.concatenate([np.full(1000, 1e-2), np.full(9000, 1e-5)])
     for threshold, noise in ((0.99, 1e-5), (0.5, 1e-2)):
-        [row] = compared(SCORES["maxp"], Limit.of(threshold), here, here - moves, ())
-        assert row["noise"] == pytest.approx(noise)
-        assert row["moved_p50"] == pytest.approx(1e-5)
-        assert row["moved_p100"] == pytest.approx(1e-2)
+        found = in_two_runtimes("maxp", threshold, here, here - moves)
+        assert found.noise == pytest.approx(noise)
+        assert found.moved_p50 == pytest.approx(1e-5)
+        assert found.moved_p100 == pytest.approx(1e-2)
 
 
 def test_bfloat16_logits_against_float32():
@@ -70,8 +72,9 @@ def test_bfloat16_logits_against_float32():
     logits = (rng.standard_normal((4000, 10)) * 3).astype(np.float32)
     coarse = (logits.view(np.uint32) & 0xFFFF0000).view(np.float32)
     here, there = (scores_of(z)["maxp"] for z in (logits, coarse))
-    [row, widest] = compared(SCORES["maxp"], Limit.of(0.8), here, there, (abs(here - there).max(),))
-    assert 0 < row["noise"] <= row["moved_p100"]
-    assert 0 < row["flips"] <= widest["near"] < 400
-    [same] = compared(SCORES["maxp"], Limit.of(0.8), here, here.copy(), ())
-    assert (same["noise"], same["flips"]) == (0, 0)
+    found = in_two_runtimes("maxp", 0.8, here, there)
+    assert 0 < found.noise <= found.moved_p100
+    widest = (abs(here - 0.8) <= abs(here - there).max()).sum()
+    assert 0 < found.flips <= widest < 400
+    same = in_two_runtimes("maxp", 0.8, here, here.copy())
+    assert (same.noise, same.flips) == (0, 0)
