@@ -6,6 +6,7 @@ import doctest
 import os
 import re
 import shutil
+import xml.etree.ElementTree as ET
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ PAGE = ROOT / "docs" / "python.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 CODE = "".join(re.findall(r"^```pycon\n(.*?)^```$", TEXT, re.M | re.S))
 PAIR = ("-m1", "digits_separable", "-m2", "digits_residual")
+SVG = "{http://www.w3.org/2000/svg}"
 COUNTED = ("hits", "false_hits", "escalated", "avoided_1", "avoided_2")
 
 
@@ -92,6 +94,12 @@ def test_the_temperatures_are_those_of_calibrate(desk, page):
     found = said(desk, "calibrate", "-d", "digits")
     assert page[0]["models"] == found["models"]
     assert page[0]["bins"] == found["reliability"]
+
+
+def test_a_figure_shows_itself(page):
+    for figure, row in zip(page[0]["figures"], page[0]["models"], strict=True):
+        words = [each.text for each in ET.fromstring(figure._repr_svg_()).iter(f"{SVG}text")]
+        assert f"Reliability of {row['model']}" in words
 
 
 def test_the_rules_are_those_of_rules(desk, page):
