@@ -40,20 +40,19 @@ def pricer(
 
 def _with_memory(pricer: Pricer, store: Store, algorithm: str) -> Pricer:
     """With the memory's own cost, or why that is unknown."""
-    scores, kind, device = pricer.scores, pricer.prices.kind, pricer.prices.device
-    cost, time = (
-        hash_cost(store, scores.dataset, algorithm, each, device) for each in (kind, "latency")
-    )
+    kind, hashed = pricer.prices.kind, (store, pricer.scores.dataset, algorithm)
+    cost, time = (hash_cost(*hashed, each, pricer.prices.device) for each in (kind, "latency"))
     known = cost is not None or kind == "macs"
-    why = None if known else _unhashed(store, scores, algorithm, kind, device)
+    why = None if known else _unhashed(store, pricer, algorithm)
     return replace(pricer, hash_cost=cost, hash_reason=why, hash_ms=time)
 
 
 _OTHER = {"joules": "latency", "latency": "joules"}
 
 
-def _unhashed(store: Store, scores: ScoreSet, algorithm: str, kind: str, device: str | None) -> str:
+def _unhashed(store: Store, pricer: Pricer, algorithm: str) -> str:
     """Why no cost of a hash is known, and what to do."""
+    scores, kind, device = pricer.scores, pricer.prices.kind, pricer.prices.device
     unknown = f"{kind} of hashing by {algorithm} on {device} are unknown"
     if hash_cost(store, scores.dataset, algorithm, _OTHER[kind], device) is not None:
         return f"{unknown}: give --cost {_OTHER[kind]}"

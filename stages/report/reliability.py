@@ -42,6 +42,6 @@ def diagram(bins: Sequence[Row]) -> Drawing:
     )
     line = alt.Chart(alt.NamedData("diagonal")).mark_line(color=GREY, strokeDash=[4, 4])
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
-    corners: list[Row] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
-    return Drawing(chart, {"bins": list(bins), "diagonal": corners})
+    ends = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    return Drawing(chart, {"bins": list(bins), "diagonal": ends})

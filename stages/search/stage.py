@@ -65,14 +65,9 @@ class Search:
 
     @classmethod
     def of(
-        cls,
-        reported: ScoreSet,
-        plan: FitPlan,
-        pricer: Pricer,
-        space: Space = Space(),
-        question: Question = Question(),
-        progress: Progress = lambda done, total: None,
-    ) -> Search:
+        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, space: Space = Space(),
+        question: Question = Question(), progress: Progress = lambda done, total: None,
+    ) -> Search:  # fmt: skip
         """An answer that is to be tested has images held out for that where there is one split."""
         calibration = plan.scores
         if plan.method == "cross-fit" and (question.tested or question.kind == CERTIFY):
