@@ -86,7 +86,7 @@ def write(store: Store, out: Path) -> dict[str, object]:
     plan = FitPlan("other-split", "val", fitting, ())
     macs = {name: int(1e8 * 1.12**i) for i, name in enumerate(reported.models)}
     pricer = Pricer(reported, some_macs(macs))
-    return report.run(store, reported, plan, (None, None), None, out, pricer=pricer)
+    return report.run(store, reported, plan, out, pricer=pricer)
 
 
 def models_of(split: str, seed: int) -> ScoreSet:

@@ -31,6 +31,7 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/commands.md", "docs/configuration.md"),
     *("docs/original.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
     *("docs/deploy.md", "docs/results-cifar10.md", "docs/reproduce.md", "docs/comparison.md"),
+    "docs/python.md",
 )
 GUIDE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
 ORIGINAL = (ROOT / "docs/original.md").read_text(encoding="utf-8")
@@ -237,7 +238,7 @@ def test_no_block_escapes():
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         kinds = [kind for kind, _ in FENCE.findall(text)]
-        assert set(kinds) <= {*RUNNABLE, "text", "json"}
+        assert set(kinds) <= {*RUNNABLE, "pycon", "text", "json"}  # test_python_docs runs pycon
         assert len(re.findall(r"^```", text, re.M)) == 2 * len(kinds)
         found = [kind for s in SECTIONS.values() if s.page == page for kind, _ in s.blocks]
         assert sum(map(found.count, RUNNABLE)) == sum(map(kinds.count, RUNNABLE))

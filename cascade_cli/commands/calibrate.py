@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -84,10 +83,5 @@ def calibrate(
 
 
 def _drawn(rows: list[dict[str, Any]], bins: list[dict[str, Any]], folder: str) -> list[str]:
-    temperatures = {row["model"]: row["temperature"] for row in rows}
-    return [
-        str(file)
-        for file in report.save_figures(
-            report.reliability_figures(bins, temperatures), Path(folder)
-        )
-    ]
+    drawn = report.reliability_figures(rows, bins)
+    return [str(file) for file in report.save_figures(drawn, folder)]

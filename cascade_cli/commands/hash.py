@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -153,4 +152,4 @@ def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
     if folder is None:
         return []
     drawn = report.robustness_figures(rows, dataset, rows[0]["split"])
-    return [str(file) for file in report.save_figures(drawn, Path(folder))]
+    return [str(file) for file in report.save_figures(drawn, folder)]

@@ -88,9 +88,9 @@ def report(
     most = cost_limit(asked.max_cost, priced(pricer))
     question = bounded_question(question, most, reported.models)
     source = None if wanted.data is None else _images(store, reported, wanted)
-    where = (page.scorefn, page.output, page.figures)
+    opened = (page.output, models, page.scorefn, page.figures)
     with progress("comparing cascades") as tell:
-        written = partial(stage.run, store, reported, fitted, models, *where, tell)
+        written = partial(stage.run, store, reported, fitted, *opened, tell)
         facts = written(pricer, limits, source, question)
     say(*facts["notes"])
     if common.as_json:

@@ -22,7 +22,7 @@ from cascade_cli.show.points import show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
 from stages.cascade import OBJECTIVES
-from stages.threshold import ThresholdQuestion, all_pairs
+from stages.threshold import ThresholdQuestion
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ def threshold(
     reported = reported_scores(store, wanted, names)
     split = or_train(context, "fit_split", wanted.fit_split, sweep.train)
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
-    places = [(0, 1)] if models else all_pairs(reported.models)
-    enough_models(store, places, reported)
+    enough_models(store, reported.models[1:], reported)
     everyone = with_references(store, reported) if names else reported
     pricer = cascade_pricer(store, everyone, reported.models, costs)
-    rows = stage.run(store, reported, fitted, places, question, pricer)
+    rows = stage.run(store, reported, fitted, models and [models], question, pricer)
     say(*fitted.notes)
     write_rows(rows, output)
     if common.as_json:

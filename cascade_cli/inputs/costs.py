@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ import numpy as np
 from cache import InputError, Store, one_of
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
-from stages import missing
-from stages.cascade import MemoryPolicy
 from stages.costs import (
     UNITS,
     Pricer,
@@ -22,6 +19,7 @@ from stages.costs import (
     devices_of,
     hash_cost,
     known,
+    pricer,
     some_macs,
     tell_unstated,
 )
@@ -29,30 +27,40 @@ from stages.scores import ScoreSet
 
 
 def pricer_or_none(
-    store: Store, scores: ScoreSet, models: Sequence[str], costs: CostOptions
+    store: Store,
+    scores: ScoreSet,
+    models: Sequence[str],
+    costs: CostOptions,
+    memory: str | None = None,
 ) -> Pricer | None:
-    """Prices for cascades of `models`, compared with any priced model of `scores`.
+    """Prices for cascades of `models`, compared with any priced model of `scores`; `memory` names
+    the hash of a memory in front.
 
     None, with a word about it, where no cost of these models is known.
     """
     if costs.arrival_rate is not None and not costs.arrival_rate > 0:
         raise InputError(f"--arrival-rate {costs.arrival_rate}: give requests per second, above 0")
-    rows = current(store, scores)
-    prices = choose(rows, scores.macs, models, costs.cost, costs.cost_device, scores.runtime)
-    if prices is None:
-        say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
-        return None
-    tell_unstated(store, scores, prices)
-    return Pricer(
-        scores, prices, costs.batch_size, costs.with_preprocess, costs.arrival_rate, costs.baseline
+    found = pricer(
+        *(store, scores, models, costs.cost, costs.cost_device, memory),
+        batch_size=costs.batch_size,
+        preprocess=costs.with_preprocess,
+        arrival_rate=costs.arrival_rate,
+        baseline=costs.baseline,
     )
+    if found is None:
+        say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
+    return found
 
 
 def cascade_pricer(
-    store: Store, scores: ScoreSet, models: Sequence[str], costs: CostOptions
+    store: Store,
+    scores: ScoreSet,
+    models: Sequence[str],
+    costs: CostOptions,
+    memory: str | None = None,
 ) -> Pricer | None:
     """The same; InputError where a baseline is asked for and no cost is known."""
-    found = pricer_or_none(store, scores, models, costs)
+    found = pricer_or_none(store, scores, models, costs, memory)
     if found is None and costs.baseline is not None:
         raise InputError("--baseline compares costs, and none is known: leave it out")
     return found
@@ -75,11 +83,9 @@ def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) ->
 
 def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:
     """Prices for all the models, else multiply-adds of those that tell them."""
-    rows, macs = current(store, scores), scores.macs
-    found = choose(rows, macs, scores.models, costs.cost, costs.cost_device, scores.runtime)
-    prices = found or some_macs(macs)
-    tell_unstated(store, scores, prices)
-    return Pricer(scores, prices, costs.batch_size, baseline=costs.baseline)
+    how: dict[str, Any] = {"batch_size": costs.batch_size, "baseline": costs.baseline}
+    found = pricer(store, scores, None, costs.cost, costs.cost_device, **how)
+    return found or Pricer(scores, some_macs(scores.macs), **how)
 
 
 def predicted_costs(
@@ -105,8 +111,8 @@ def predicted_costs(
             if algorithm and hashing is None:
                 continue
             tell_unstated(store, scores, prices)
-            pricer = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
-            cost = pricer.request(pair, stage, bool(algorithm))
+            priced = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
+            cost = priced.request(pair, stage, bool(algorithm))
             figures = {"value": cost.value, "low": cost.low, "high": cost.high}
             out[kind] = figures | {"unit": prices.unit, "device": device}
     return out
@@ -178,29 +184,3 @@ def beside_measured(
         difference = None if got is None else got / found["value"] - 1
         out[kind] = found | {"measured": got, "difference": difference}
     return out
-
-
-def with_hash_cost(
-    pricer: Pricer | None, store: Store, scores: ScoreSet, policy: MemoryPolicy | None
-) -> Pricer | None:
-    """The pricer with the memory's own cost, or why that is unknown."""
-    if pricer is None or policy is None:
-        return pricer
-    kind, device = pricer.prices.kind, pricer.prices.device
-    hashed = (store, scores.dataset, policy.algorithm)
-    cost, time = (hash_cost(*hashed, each, device) for each in (kind, "latency"))
-    known = cost is not None or kind == "macs"
-    why = None if known else _unhashed(store, scores, policy.algorithm, kind, device)
-    return replace(pricer, hash_cost=cost, hash_reason=why, hash_ms=time)
-
-
-_OTHER = {"joules": "latency", "latency": "joules"}
-
-
-def _unhashed(store: Store, scores: ScoreSet, algorithm: str, kind: str, device: str | None) -> str:
-    """Why no cost of a hash is known, and what to do."""
-    unknown = f"{kind} of hashing by {algorithm} on {device} are unknown"
-    if hash_cost(store, scores.dataset, algorithm, _OTHER[kind], device) is not None:
-        return f"{unknown}: give --cost {_OTHER[kind]}"
-    words = missing.hash_words(scores.dataset, scores.split, "identity", algorithm)
-    return f"{unknown}: run `{missing.command_line(store, words)}` there"

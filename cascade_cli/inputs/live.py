@@ -54,7 +54,7 @@ def _cascade(
     some = {"stream": asked.name} | ({} if n == every else {"limit": n})
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = pricer_of_requests(store, asked, scores, pair, costs)
+    pricer = pricer_of_requests(store, asked, pair, costs)
     expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
     rivals = [*pair, expected["baseline"]] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: _alone(rival) for rival in rivals}

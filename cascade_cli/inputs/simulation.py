@@ -7,7 +7,7 @@ from typing import Any
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import cascade_pricer, with_hash_cost
+from cascade_cli.inputs.costs import cascade_pricer
 from cascade_cli.inputs.scores import with_references
 from cascade_cli.inputs.stream import memory_policy, memory_recall, streamed
 from stages import simulate as stage
@@ -57,11 +57,11 @@ def request_set(
 
 
 def pricer_of_requests(
-    store: Store, asked: RequestSet, scores: ScoreSet, pair: Pair, costs: opt.CostOptions
+    store: Store, asked: RequestSet, pair: Pair, costs: opt.CostOptions
 ) -> Pricer | None:
     """Prices for the cascade, with those of its memory; None where no cost is known."""
-    pricer = cascade_pricer(store, asked.everyone, pair, costs)
-    return with_hash_cost(pricer, store, scores, asked.policy)
+    memory = None if asked.policy is None else asked.policy.algorithm
+    return cascade_pricer(store, asked.everyone, pair, costs, memory)
 
 
 def simulated(
@@ -80,7 +80,7 @@ def simulated(
     pair = (cascade.models[0], cascade.models[1])
     batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
     asked = request_set(store, scores, pair, options, wanted, batch_size)
-    pricer = None if costs is None else pricer_of_requests(store, asked, scores, pair, costs)
+    pricer = None if costs is None else pricer_of_requests(store, asked, pair, costs)
     about = {"stream": asked.name}
     row = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, about)
     return row, asked.name

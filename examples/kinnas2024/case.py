@@ -13,7 +13,7 @@ from cache import Partition, Store
 from examples.kinnas2024.published import MEMORIES, Setting
 from stages import missing as commands
 from stages.cascade import Cascade
-from stages.costs import Pricer, choose, current, hash_cost, tell_unstated
+from stages.costs import Pricer, hash_cost, pricer
 from stages.datasets import split_name
 from stages.missing import MissingError
 from stages.scores import ScoreSet, load
@@ -89,11 +89,7 @@ def open_case(store: Store, setting: Setting, asked: Asked) -> Case:
     reported = load(store, dataset, split, pair, runtime=asked.runtime)
     runtime = reported.runtime
     everyone = load(store, dataset, split, runtime=runtime) if runtime else reported
-    rows = current(store, everyone)
-    prices = choose(rows, everyone.macs, pair, asked.cost, asked.cost_device, runtime)
-    if prices is not None:
-        tell_unstated(store, everyone, prices)
-    pricer = None if prices is None else Pricer(everyone, prices)
+    priced = pricer(store, everyone, pair, asked.cost, asked.cost_device)
     original, makes_train = plan(store, reported, split), None
     if asked.train or setting.on_train:
         try:
@@ -101,7 +97,7 @@ def open_case(store: Store, setting: Setting, asked: Asked) -> Case:
         except MissingError as gap:
             makes_train = gap.command
     honest = plan(store, reported)
-    return Case(store, setting, reported, everyone, pricer, original, honest, makes_train)
+    return Case(store, setting, reported, everyone, priced, original, honest, makes_train)
 
 
 def missing(case: Case, asked: Asked) -> Iterator[tuple[str, str]]:

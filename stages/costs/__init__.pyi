@@ -15,6 +15,7 @@ from .expectation import (
 )
 from .implied_power import doubts as doubts, told as told
 from .import_csv import ELSEWHERE as ELSEWHERE, import_costs as import_costs, read_rows as read_rows
+from .lookup import pricer as pricer
 from .pareto_front import pareto as pareto, records as records, upper_hull as upper_hull
 from .pricing import (
     NO_COST as NO_COST,

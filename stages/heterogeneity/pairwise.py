@@ -210,7 +210,7 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def run(store: Store, scores: ScoreSet, metric: str) -> np.ndarray:
+def run(store: Store, scores: ScoreSet, metric: str = "heterogeneity") -> np.ndarray:
     """The matrix, also written tidily (model_1, model_2, one column per metric) to the cache."""
     values = measures(scores.correct, scores.predictions)
     rows = [

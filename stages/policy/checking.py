@@ -126,7 +126,7 @@ def _usage(promise: Row, row: Row) -> Checked:
 def _cost(promise: Row, row: Row, usage: Checked) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     value = promise["cost"]
-    if row["cost"] is None:
+    if row["cost"] is None or row["cost_kind"] != promise["cost_kind"]:
         what = f"{promise['cost_kind']} of both models are not known here"
         return Checked("cost", value, None, None, row.get("hash_reason") or what)
     if "hits" not in promise and all(_close(promise[key], row[key]) for key in _ALONE):

@@ -84,7 +84,7 @@ def document(
     scores: ScoreSet,
     cascade: Cascade,
     row: dict[str, Any],
-    kept: MemoryPolicy | None,
+    kept: MemoryPolicy | None = None,
     certificate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What policy.toml says of a cascade that `simulate` gave this row on `scores`.

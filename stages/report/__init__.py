@@ -10,7 +10,7 @@ script shows, `packing` carries it, `content` words, `page` is HTML, js/ the scr
 >>> from stages import report, scores, threshold
 >>> store = Store("artifacts")
 >>> test = scores.load(store, "ties", "test")
->>> shown = report.run(store, test, threshold.plan(store, test), (None, None), None, "page.html")
+>>> shown = report.run(store, test, threshold.plan(store, test), "page.html")
 >>> shown["output"]
 'page.html'
 """

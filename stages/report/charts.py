@@ -55,6 +55,12 @@ class Figure:
         spec["datasets"] = self.drawing.data
         return all_visible(spec)
 
+    def _repr_svg_(self) -> str:
+        """As notebooks show it."""
+        import vl_convert
+
+        return vl_convert.vegalite_to_svg(self.spec(), vl_version=vega_lite_version())
+
 
 def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:
     """float [M, M] in the order of `models`, rows A, columns B; the diagonal is left out."""
@@ -167,11 +173,10 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """NAME.png (two pixels a point) and NAME.svg, black on white."""
     import vl_convert
 
-    spec, version = figure.spec(), vega_lite_version()
     png, svg = (folder / f"{figure.name}{suffix}" for suffix in (".png", ".svg"))
-    picture = vl_convert.vegalite_to_png(spec, vl_version=version, scale=2)
-    drawing = vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
-    files = {png: picture, svg: drawing}
+    version = vega_lite_version()
+    picture = vl_convert.vegalite_to_png(figure.spec(), vl_version=version, scale=2)
+    files = {png: picture, svg: figure._repr_svg_().encode()}
     write_whole({file: methodcaller("write", data) for file, data in files.items()})
     return [png, svg]
 

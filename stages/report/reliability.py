@@ -13,8 +13,8 @@ Row = dict[str, Any]
 COLORS = {"before": ORANGE, "after": BLUE}
 
 
-def reliability_figures(bins: Sequence[Row], temperatures: dict[str, float]) -> list[Figure]:
-    """One per model, from the tidy bins of `stages.calibration.stage`."""
+def reliability_figures(models: Sequence[Row], bins: Sequence[Row]) -> list[Figure]:
+    """One per model, from what `calibration.calibrate_models` returns."""
     return [
         Figure(
             f"reliability-{model.replace('/', '-')}",
@@ -23,7 +23,7 @@ def reliability_figures(bins: Sequence[Row], temperatures: dict[str, float]) -> 
             "a model is right as often as it is sure; below it, it is too sure.",
             diagram([row for row in bins if row["model"] == model and row["count"]]),
         )
-        for model, t in temperatures.items()
+        for model, t in ((row["model"], row["temperature"]) for row in models)
     ]
 
 
@@ -42,6 +42,6 @@ def diagram(bins: Sequence[Row]) -> Drawing:
     )
     line = alt.Chart(alt.NamedData("diagonal")).mark_line(color=GREY, strokeDash=[4, 4])
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
-    corners: list[Row] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
-    return Drawing(chart, {"bins": list(bins), "diagonal": corners})
+    ends = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    return Drawing(chart, {"bins": list(bins), "diagonal": ends})

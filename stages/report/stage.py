@@ -37,15 +37,15 @@ def run(
     store: Store,
     reported: ScoreSet,
     plan: FitPlan,
-    pair: WantedPair,
-    score: str | None,
     out: str | Path,
+    pair: WantedPair = (None, None),
+    score: str | None = None,
     figures: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     pricer: Pricer | None = None,
     limits: Limits | None = None,
     source: Source | None = None,
-    question: Question | None = None,
+    question: Question = Question(),
 ) -> dict[str, Any]:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
@@ -63,7 +63,7 @@ def run(
     check(store, reported, pair, score)
     pricer = pricer or Pricer(reported, some_macs(reported.macs))
     space = Space(tuple(rules(names_with(reported, score))))
-    asked = (priced(pricer), space, question or Question())
+    asked = (priced(pricer), space, question)
     searched = Searched.of(Search.of(reported, plan, *asked, progress))
     subject = _subject(store, searched, pricer, pair, score, progress)
     drawn = content.draw(subject)
@@ -73,7 +73,7 @@ def run(
     _write(Path(out), page.render(content.build(shown, searched, found)))
     files = []
     if figures is not None:
-        files = save_figures(content.figures(subject, searched, drawn), Path(figures))
+        files = save_figures(content.figures(subject, searched, drawn), figures)
     facts = content.summary(subject, searched)
     facts |= {"output": str(out), "figures": [str(file) for file in files]}
     facts |= {"page_corners": found.corners, "page_off": found.off}
@@ -104,15 +104,16 @@ def _write(path: Path, text: str) -> None:
         raise _refused(path, error) from error
 
 
-def save_figures(shown: Sequence[Figure], folder: Path) -> list[Path]:
+def save_figures(shown: Sequence[Figure], folder: str | Path) -> list[Path]:
     """NAME.png and NAME.svg of each; InputError where the folder cannot be written."""
     from stages.report import charts
 
+    place = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [file for figure in shown for file in charts.save(figure, folder)]
+        place.mkdir(parents=True, exist_ok=True)
+        return [file for figure in shown for file in charts.save(figure, place)]
     except (OSError, ValueError) as error:
-        raise _refused(folder, error) from error
+        raise _refused(place, error) from error
 
 
 def _refused(path: Path, error: OSError | ValueError) -> InputError:

@@ -12,10 +12,10 @@ import numpy as np
 from stages.cascade import Cascade, Ordering
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.parallel import default_workers
-from stages.scores import ScoreSet, named
+from stages.scores import LABEL_FREE, ScoreSet, named
 from stages.search.chains import Chain, ChainSolver, chain_candidates
 from stages.search.frontier import Points
-from stages.search.pairs import SearchRule, frontier
+from stages.search.pairs import SearchRule, frontier, rules
 from stages.search.question import MATCH, Choices, Question, answer, most_accurate, nearest
 
 
@@ -24,7 +24,7 @@ class Space:
     """What is searched: the rules by which every pair is tried, and with `stages` 3 chains of three
     of the models that the pairs on the frontier are made of."""
 
-    table: tuple[SearchRule, ...]
+    table: tuple[SearchRule, ...] = tuple(rules(LABEL_FREE))
     stages: int = 2
 
 

@@ -65,8 +65,8 @@ class Search:
 
     @classmethod
     def of(
-        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, space: Space, question: Question,
-        progress: Progress = lambda done, total: None,
+        cls, reported: ScoreSet, plan: FitPlan, pricer: Pricer, space: Space = Space(),
+        question: Question = Question(), progress: Progress = lambda done, total: None,
     ) -> Search:  # fmt: skip
         """An answer that is to be tested has images held out for that where there is one split."""
         calibration = plan.scores
@@ -189,9 +189,8 @@ class Search:
         return frozenset(self.found.hull.tolist())
 
     def fitted(self, row: int) -> FitFigures:
-        return FitFigures(
-            self.found.right[row] / len(self.plan.scores.labels), float(self.found.cost[row])
-        )
+        right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
+        return FitFigures(right / len(self.plan.scores.labels), cost)
 
     def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""

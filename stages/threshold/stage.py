@@ -36,18 +36,22 @@ def run(
     store: Store,
     reported: ScoreSet,
     plan: FitPlan,
-    pairs: Sequence[Pair],
-    question: ThresholdQuestion,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    question: ThresholdQuestion = ThresholdQuestion(),
     pricer: Pricer | None = None,
 ) -> list[Row]:
-    """The rows of `operating_points` with their costs, also written to results/threshold."""
+    """The rows of `operating_points` with their costs, also written to results/threshold. `pairs`
+    are names of models, None all there are; InputError for a name that is not here."""
+    places = all_pairs(reported.models)
+    if pairs is not None:
+        places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
     rows = [
         row | cost_of(row, reported, pricer)
-        for row in operating_points(reported, plan, pairs, question, baseline)
+        for row in operating_points(reported, plan, places, question, baseline)
     ]
     request = {
-        "pairs": [[reported.models[m] for m in pair] for pair in pairs],
+        "pairs": [[reported.models[m] for m in place] for place in places],
         "fit": [plan.method, plan.split],
         "question": question,
         "cost": asked(pricer),
@@ -82,9 +86,9 @@ def fitted_point(
     reported: ScoreSet,
     plan: FitPlan,
     pair: tuple[str, str],
-    score: str,
-    postcheck: bool,
-    objective: str,
+    score: str = "maxp",
+    postcheck: bool = False,
+    objective: str = "best",
     baseline: np.ndarray | None = None,
 ) -> tuple[Limit, Row]:
     """One pair's fitted λ, and the fields that say how it came about; where it was cross-fitted

@@ -35,7 +35,7 @@ def results(tmp_path_factory):
     crossfit = FitPlan("cross-fit", "test", scores, ())
     for fitted in (plan(store, scores), plan(store, scores, "test"), crossfit):
         for question in (ThresholdQuestion(), ThresholdQuestion(scores=("oracle",))):
-            threshold_stage.run(store, scores, fitted, [(0, 1)], question)
+            threshold_stage.run(store, scores, fitted, [("small", "large")], question)
     pair = ("small", "large")
     for one in (Cascade.of(pair, "maxp", 0.5), Cascade.of(pair, "oracle")):
         run(store, scores, one)

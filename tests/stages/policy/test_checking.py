@@ -26,7 +26,7 @@ from stages.threshold import FitPlan, fitted_point
 
 N = 400
 PAIR = ("-m1", "small", "-m2", "large")
-COSTS = {"cost": None, "cost_1": 1.0, "cost_2": 4.0}
+COSTS = {"cost": None, "cost_kind": "latency", "cost_1": 1.0, "cost_2": 4.0}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,14 @@ def test_resampled_images_of_a_real_simulation_pass(toy):
         one, two = (drawn(rng, outcome.correct, outcome.escalated) for _ in range(2))
         found += any(each.worse for each in check(as_promise(one), as_row(two)))
     assert found / 500 <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
+
+
+def test_a_cost_of_another_kind_is_not_compared():
+    counts = drawn(np.random.default_rng(2), *score_population(np.random.default_rng(5)))
+    row = as_row(counts, cost=100.0, cost_kind="macs", cost_2=400.0)
+    [cost] = [each for each in check(as_promise(counts), row) if each.name == "cost"]
+    assert (cost.found, cost.p, cost.worse) == (None, None, False)
+    assert "latency of both models are not known here" in cost.test
 
 
 def images(rng, n, models, split):

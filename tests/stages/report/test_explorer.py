@@ -562,7 +562,7 @@ def test_forty_models_on_fifty_thousand_images_fit_into_ten_megabytes(tmp_path):
     macs = {name: int(1e8 * 1.12**i) for i, name in enumerate(reported.models)}
     pricer = Pricer(reported, some_macs(macs))
     out, store = tmp_path / "p.html", Store(tmp_path / "cache")
-    told = report.run(store, reported, plan, (None, None), None, out, pricer=pricer)
+    told = report.run(store, reported, plan, out, pricer=pricer)
     assert out.stat().st_size < 10e6
     assert told["page_corners"] > 150
     assert told["page_off"] < 0.001

@@ -71,7 +71,7 @@ def write_cache(root: Path, sizes: dict[str, int], names=NAMES, macs=MACS) -> St
 def make(store: Store, out: Path, pair=(None, None), name=None, split="test", **options):
     reported = load(store, "toy", split)
     plan = threshold.plan(store, reported, options.pop("fit_split", None))
-    return reported, report.run(store, reported, plan, pair, name, out, **options)
+    return reported, report.run(store, reported, plan, out, pair, name, **options)
 
 
 class Document(HTMLParser):

@@ -345,7 +345,7 @@ def _stored(store):
 def test_run_stores_the_rows_it_returns(tmp_path):
     store = make_cache(tmp_path)
     reported = load(store, "toy", "test")
-    rows = stage.run(store, reported, plan(store, reported), PAIRS, EVERYTHING)
+    rows = stage.run(store, reported, plan(store, reported), question=EVERYTHING)
     stored = _stored(store)
     assert len(stored) == len(rows)
     for row, kept in zip(rows, stored, strict=True):
@@ -360,14 +360,14 @@ def test_run_again_after_the_fitting_images_changed(tmp_path):
     """What is stored is what was returned last, also where only the other split's rows changed."""
     store = make_cache(tmp_path)
     reported = load(store, "toy", "test")
-    before = stage.run(store, reported, plan(store, reported), PAIRS, EVERYTHING)
+    before = stage.run(store, reported, plan(store, reported), question=EVERYTHING)
     rng = np.random.default_rng(9)
     labels = load(store, "toy", "val").labels
     assert fingerprint_of(labels) == load(store, "toy", "val").manifests[0].fingerprint
     for model in MODELS:
         logits = tied_logits(rng, len(labels))
         write_logits(store, "val", model, labels, logits, weights="new", overwrite=True)
-    after = stage.run(store, reported, plan(store, reported), PAIRS, EVERYTHING)
+    after = stage.run(store, reported, plan(store, reported), question=EVERYTHING)
     assert after != before
     assert [row["fit_accuracy"] for row in _stored(store)] == [row["fit_accuracy"] for row in after]
 
@@ -382,5 +382,5 @@ def test_other_runtimes_results_are_kept_apart(tmp_path):
             write_logits(store, split, model, labels, logits, runtime="torch-bf16-cuda")
     for runtime in ("torch-fp32-cpu", "torch-bf16-cuda"):
         reported = load(store, "toy", "test", runtime=runtime)
-        stage.run(store, reported, plan(store, reported, runtime=runtime), PAIRS, EVERYTHING)
+        stage.run(store, reported, plan(store, reported, runtime=runtime), question=EVERYTHING)
     assert len(find(store, "results", "threshold")) == 2
