@@ -21,8 +21,6 @@ from running import cascade
 from cache import InputError, Partition, Store, load, read_table
 from cache.upkeep import verify
 from stages import scores as score
-from stages.deferral import RULES
-from stages.deferral.committees import VOTE_SHARE
 from stages.report.packing import unpack
 from stages.scores import SCORES, plugin_scores, registry, scores_of
 
@@ -334,7 +332,7 @@ def test_without_logits_what_came_with_the_copy_counts(toy, tmp_path):
 
 def test_a_cache_that_is_only_read_answers_too(copies, toy, monkeypatch):
     score.load(Store(toy), "toy", "test")
-    monkeypatch.setattr(plugin_scores, "kept", lambda store, write: None)
+    monkeypatch.setattr(plugin_scores, "kept_if_writable", lambda store, write: None)
     found = score.load(Store(toy), "toy", "test")
     assert np.array_equal(found.score("chaos", 2), found.score("entropy", 2))
     assert not Store(toy).files("extra_scores")
@@ -462,8 +460,6 @@ def test_a_package_that_is_broken_is_named_and_only_where_asked(tmp_path, toy, i
 
 
 def test_names_of_rules_are_taken(tmp_path, toy):
-    rules = {*RULES, "agreement", VOTE_SHARE.name}
-    assert rules - SCORES.keys() == registry.RULES
     code = COPIES.replace('"surest"', '"margin"')
     with installed(tmp_path, {"copies": code}, ENTRIES):
         refusal = cascade("rules", *PAIR, "--rules", "surest", "--cache", toy).refusal
