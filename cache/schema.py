@@ -98,8 +98,6 @@ COSTS = pa.schema(
         pa.field("weights_sha256", pa.string()),  # of the model that was measured; null if unknown
     ]
 )
-# What another version's scores may have more of, or fewer: readers take those that they know.
-_SCORES = ("maxp", "difference", "entropy")
 _SINCE = {("samples", "sha256"): 2, ("costs", "weights_sha256"): 2}
 
 # Beside logits and hashes, whose widths are their model's and algorithm's, and results.
@@ -162,7 +160,8 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
 
 
 def _fits_scores(schema: pa.Schema) -> bool:
-    own = [field for field in SCORES if field.name not in _SCORES]
+    """Another version may have more scores, or fewer: readers take those that they know."""
+    own = list(SCORES)[: SCORES.get_field_index("correct") + 1]
     fields = list(schema)
     scores = [pa.field(field.name, pa.float64(), nullable=False) for field in fields[len(own) :]]
     return fields == own + scores

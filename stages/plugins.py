@@ -6,6 +6,8 @@ without arguments that returns one. What of it cannot be used stops nobody who d
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sys
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from dataclasses import Field, dataclass, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
+from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +25,11 @@ MODELS = "cascade.models"
 DATASETS = "cascade.datasets"
 SENSORS = "cascade.sensors"
 SCORES = "cascade.scores"
+RULES = "cascade.rules"
+HASHES = "cascade.hashes"
 
+# A name stands in paths and in lists that commas separate.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NUMBERS: dict[Any, type] = {int: Integral, float: Real}
 
 
@@ -41,6 +48,13 @@ class Added:
     @property
     def version(self) -> str | None:
         return self.entry.dist.version if self.entry.dist else None
+
+    @property
+    def maker(self) -> dict[str, str | None]:
+        """What tells what it made from what another version does: also a digest of the code."""
+        file = Path(getattr(sys.modules.get(self.entry.module), "__file__", None) or "")
+        code = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+        return {"package": self.package, "version": self.version, "code": code}
 
     def fault(self, what: str, hint: str = "update or uninstall it") -> InputError:
         """One line that blames the package."""
@@ -120,6 +134,12 @@ def loaded(group: str, kind: type | UnionType) -> tuple[Added | InputError, ...]
     return tuple(one for entry in dict.fromkeys(entries) for one in _items(entry, kind))
 
 
+def of_this_project(group: str, places: Mapping[str, str]) -> dict[str, Added]:
+    """What modules of this project add the same way, by name from `module:attribute`."""
+    entries = [EntryPoint(name, place, group) for name, place in places.items()]
+    return {entry.name: Added(entry.load(), entry) for entry in entries}
+
+
 def _items(entry: EntryPoint, kind: type | UnionType) -> list[Added | InputError]:
     try:
         added = entry.load()
@@ -148,6 +168,13 @@ def _broken(entry: EntryPoint, reason: str) -> InputError:
         f"package {Added(None, entry).package} cannot add its {entry.group} ({entry.value}: "
         f"{reason}): update or uninstall it"
     )
+
+
+def misnamed(name: Any, noun: str) -> str | None:
+    """What is wrong with the name of something that paths and lists hold; None where nothing is."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return None
+    return f"its {noun}'s name {name!r} is none: letters, digits, _, - and ."
 
 
 def misfit(item: Any) -> str | None:

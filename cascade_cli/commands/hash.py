@@ -39,7 +39,7 @@ class HashOptions:
     algorithms: Annotated[
         str,
         typer.Option(
-            help="dhash, canonical-dhash, invariants, phash, ahash, whash, separated by commas, "
+            help=f"{', '.join(stage.ALL)}, separated by commas, "
             "`all`, or `all-available` (whose packages are installed)."
         ),
     ] = "all-available"

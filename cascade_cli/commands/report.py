@@ -37,7 +37,7 @@ class PageOptions:
     scorefn: Annotated[
         str | None,
         typer.Option(
-            "-s", "--scorefn", help="maxp, difference, entropy or a package's. [default: the best]"
+            "-s", "--scorefn", help=f"{opt.SCORE_NAMES} or a package's. [default: the best]"
         ),
     ] = None
     certify: Annotated[

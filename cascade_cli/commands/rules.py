@@ -51,8 +51,8 @@ class RuleOptions:
         str | None,
         typer.Option(
             "--rules",
-            help="maxp, difference, entropy, margin, energy, maxp_t, difference_t, entropy_t, "
-            "learned, or a package's score, separated by commas. [default: all but packages']",
+            help=f"{', '.join(RULES)}, or a package's score, separated by commas. "
+            "[default: all but packages']",
         ),
     ] = None
     final: Annotated[

@@ -18,7 +18,7 @@ from stages.cascade import Cascade
 from stages.costs import window_s
 from stages.datasets import Source
 from stages.energy import open_meters
-from stages.hashes import HASHES
+from stages.hashes import hash_of
 from stages.live import (
     LiveCascade,
     LiveMemory,
@@ -86,7 +86,7 @@ class LiveRequest:
         if made is not None:
             source = shown(source, made)
         if policy is not None:
-            memory = LiveMemory(policy, HASHES[policy.algorithm].digest_each)
+            memory = LiveMemory(policy, hash_of(policy.algorithm).digest_each)
             one = running[CASCADE]
             running[CASCADE] = LiveCascade(one.cascade, one.runners, memory)
         limit = self.options.limit

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cache import InputError, Store, one_of
+from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.hashes import hash_too
 from cascade_cli.inputs.scores import have_images, or_extracted
 from cascade_cli.show.text import say
 from stages import simulate
 from stages.cascade import MemoryPolicy
-from stages.hashes import HASHES
+from stages.hashes import hash_of
 from stages.scores import ScoreSet
 from stages.simulate import Recall, Stream, requested
 
@@ -22,9 +22,7 @@ def memory_policy(options: opt.MemoryOptions) -> MemoryPolicy | None:
     name, trust = options.memory, options.memory_trust
     if name is None:
         return None
-    if name not in HASHES:
-        raise one_of("hash", name, HASHES)
-    if options.memory_radius and HASHES[name].bits is None:
+    if options.memory_radius and hash_of(name).bits is None:
         raise InputError(f"{name} has no distance: leave out --memory-radius")
     if trust is not None and not 0 <= trust <= 1:
         raise InputError(f"--memory-trust {trust} is no score: give a number in [0, 1]")

@@ -1,7 +1,8 @@
 # isort: skip_file
 """Groups of options, as dataclasses that travel whole, and the options that several of them share.
 
-In: typer alone. Out: what commands take as parameters, and `grouped`, which shows it to typer.
+In: typer, and the scores' names. Out: what commands take as parameters, and `grouped`, which shows
+it to typer.
 
     >>> from cascade_cli.options import PairOptions
     >>> PairOptions("small", "large").model_2
@@ -25,6 +26,7 @@ from cascade_cli.options.common import OutputOptions
 from cascade_cli.options.common import Precision
 from cascade_cli.options.common import Preprocess
 from cascade_cli.options.common import Runtime
+from cascade_cli.options.common import SCORE_NAMES
 from cascade_cli.options.common import ScoreFns
 from cascade_cli.options.common import Split
 from cascade_cli.options.common import Splits
@@ -54,11 +56,12 @@ from cascade_cli.options.stream import MemoryOptions
 from cascade_cli.options.stream import StreamOptions
 
 __all__ = [
-    "MOST", "OWN_SCORES", "AllPairsOptions", "Cache", "CertifyOptions", "CommonOptions", "Cost",
-    "CostDevice", "CostOptions", "Data", "Dataset", "DatasetLong", "DecisionOptions", "Device",
-    "ExtractOptions", "ImageOptions", "Json", "LiveOptions", "LogitsOptions", "MemoryOptions",
-    "Meter", "Models", "Objectives", "OnePostCheck", "OutputOptions", "PairOptions", "PartRows",
-    "PartitionOptions", "Precision", "Preprocess", "QuestionOptions", "RequestCostOptions",
-    "Runtime", "ScoreFns", "Split", "Splits", "StreamOptions", "Variants", "WeightedPairOptions",
-    "WeightsDir", "grouped", "no_share", "share",
+    "MOST", "OWN_SCORES", "SCORE_NAMES", "AllPairsOptions", "Cache", "CertifyOptions",
+    "CommonOptions", "Cost", "CostDevice", "CostOptions", "Data", "Dataset", "DatasetLong",
+    "DecisionOptions", "Device", "ExtractOptions", "ImageOptions", "Json", "LiveOptions",
+    "LogitsOptions", "MemoryOptions", "Meter", "Models", "Objectives", "OnePostCheck",
+    "OutputOptions", "PairOptions", "PartRows", "PartitionOptions", "Precision", "Preprocess",
+    "QuestionOptions", "RequestCostOptions", "Runtime", "ScoreFns", "Split", "Splits",
+    "StreamOptions", "Variants", "WeightedPairOptions", "WeightsDir", "grouped", "no_share",
+    "share",
 ]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stages.scores import FUNCTIONS, LABEL_FREE
+
 MOST = 2**31 - 1  # of counts, as the cache's tables hold them
 
 
@@ -66,7 +68,8 @@ Preprocess = Annotated[
 ScoreFns = Annotated[
     str, typer.Option("-s", "--scorefn", help="Scores separated by commas; a package's too.")
 ]
-OWN_SCORES = "maxp,difference,entropy"
+OWN_SCORES = ",".join(LABEL_FREE)
+SCORE_NAMES = ", ".join((*LABEL_FREE, *FUNCTIONS))
 OnePostCheck = Annotated[
     bool | None,
     typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cascade_cli.options.common import SCORE_NAMES
+
 
 @dataclass(frozen=True)
 class DecisionOptions:
@@ -14,9 +16,7 @@ class DecisionOptions:
 
     scorefn: Annotated[
         str,
-        typer.Option(
-            "-s", "--scorefn", help="Score: maxp, difference, entropy, oracle or a package's."
-        ),
+        typer.Option("-s", "--scorefn", help=f"Score: {SCORE_NAMES}, oracle or a package's."),
     ] = "maxp"
     threshold: Annotated[
         str | None,

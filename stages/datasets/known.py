@@ -11,13 +11,13 @@ from stages.datasets.specs import SPECS, DatasetSpec
 from stages.plugins import DATASETS, Extras, extras, misfit
 
 LAYOUTS = {
-    "cifar-binary": "stages.datasets.cifar_binary",
-    "idx": "stages.datasets.idx",
-    "parquet": "stages.datasets.parquet",
-    "webdataset": "stages.datasets.webdataset",
-    "image-folder": "stages.datasets.image_folder",
+    "cifar-binary": "stages.datasets.cifar_binary:LAYOUT",
+    "idx": "stages.datasets.idx:LAYOUT",
+    "parquet": "stages.datasets.parquet:LAYOUT",
+    "webdataset": "stages.datasets.webdataset:LAYOUT",
+    "image-folder": "stages.datasets.image_folder:LAYOUT",
 }
-"""The module of each, in the order in which they are tried; those of other packages follow."""
+"""Where each is, in the order in which they are tried; those of other packages follow."""
 
 
 def known() -> dict[str, DatasetSpec]:

@@ -23,6 +23,7 @@ from stages.datasets.layout import Found, Layout, Request, one_line, refusing
 from stages.datasets.plugged import checked, guarded
 from stages.datasets.source import Opening, Source
 from stages.datasets.specs import NAME, SPECS, DatasetSpec
+from stages.plugins import DATASETS, of_this_project
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 _UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
@@ -209,7 +210,7 @@ def _requests(dataset: str, root: Path) -> Iterator[tuple[Layout, Request]]:
 @lru_cache
 def built_in() -> tuple[Layout, ...]:
     """Those of this package."""
-    return tuple(import_module(module).LAYOUT for module in LAYOUTS.values())
+    return tuple(one.item for one in of_this_project(DATASETS, LAYOUTS).values())
 
 
 def _layouts() -> Iterator[Layout]:

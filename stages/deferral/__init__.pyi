@@ -8,11 +8,16 @@ from .committees import (
 from .comparison import compare as compare, decide as decide
 from .fitted import Best as Best, DeferralResult as DeferralResult
 from .outputs import Outputs as Outputs, Pair as Pair
-from .rules import (
+from .rules import RULES as RULES, rule_of as rule_of
+from .spec import (
     FINALS as FINALS,
-    RULES as RULES,
+    LABELS as LABELS,
+    LOGITS_A as LOGITS_A,
+    LOGITS_B as LOGITS_B,
+    SCORES_ONLY as SCORES_ONLY,
     Final as Final,
     Rule as Rule,
-    rule_of as rule_of,
+    RuleScores as RuleScores,
+    RuleView as RuleView,
 )
 from .stage import RulesQuestion as RulesQuestion, run as run

@@ -25,6 +25,7 @@ from stages.deferral.fitted import (
 from stages.scores import Score
 
 VOTE_SHARE = Score("vote_share", +1)
+NAMES = ("agreement", VOTE_SHARE.name)  # in the tables of rules
 AGREEMENT = Limit(AT, 1.0)  # all members answer alike
 
 
@@ -90,7 +91,7 @@ def agreement(fitting: Ballot, reporting: Ballot) -> DeferralResult:
 def _agreement(fitting: Ballot, reporting: Ballot) -> Iterator[tuple[Row, FittedPart]]:
     row, part = _swept(fitting, reporting).at(AGREEMENT, fitting.gain, reporting.gain)
     about = {"objective": None, "threshold_low": None, "threshold_high": None, "points": 1}
-    yield {"rule": "agreement"} | _about(reporting) | row | about, part
+    yield {"rule": NAMES[0]} | _about(reporting) | row | about, part
 
 
 def committee(

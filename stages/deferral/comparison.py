@@ -16,7 +16,8 @@ from stages.deferral.fitted import (
     most_accurate,
 )
 from stages.deferral.outputs import Pair
-from stages.deferral.rules import FINALS, RULES, Rule, rule_of
+from stages.deferral.rules import RULES, rule_of
+from stages.deferral.spec import FINALS, Rule
 
 _NO_TEMPERATURES: Row = {"temperature_1": None, "temperature_2": None}
 

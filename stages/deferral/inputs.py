@@ -10,7 +10,7 @@ import numpy as np
 from cache import Store
 from stages.deferral.committees import Ballot
 from stages.deferral.outputs import Outputs, Pair
-from stages.deferral.rules import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
+from stages.deferral.spec import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
 from stages.scores import ScoreSet, parts_of
 from stages.threshold import FitPlan
 
@@ -75,7 +75,7 @@ class Sides:
         return _ballot(self.plan.scores, members, last), reporting
 
     def known(self, a: int, b: int) -> frozenset[str]:
-        """What rules and final answers may need of this pair, as `stages.deferral.rules` says."""
+        """What rules and final answers may need of this pair, as `stages.deferral.spec` says."""
         sides = (self.fitting, self.reporting)
         has = {LOGITS_A: a, LOGITS_B: b}
         there = [

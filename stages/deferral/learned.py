@@ -8,11 +8,14 @@ CIFAR-10 `val`: docs/methods.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from stages.deferral.outputs import Outputs
+from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.spec import LABELS, LOGITS_A, Final, Rule, RuleScores, RuleView
+from stages.scores import SCORES, Score
 from stages.threshold import FOLDS, folds
 
 PENALTY = 0.01  # scikit-learn's C: small, as the features are many and nearly collinear
@@ -72,3 +75,15 @@ def _gain(model: Any, inputs: np.ndarray) -> np.ndarray:
     if isinstance(model, float):
         return np.full(len(inputs), model)
     return model.predict_proba(inputs) @ model.classes_
+
+
+def _judge(fitting: Pair, reporting: Pair, final: Final) -> RuleScores:
+    """Surest where least is predicted to be gained; λ = −μ·cost defers what is worth its price."""
+    views = (RuleView.of(fitting, "maxp"), RuleView.of(reporting, "maxp"))
+    target = final.gain(views[0], SCORES["maxp"])
+    gains = predicted_gains(fitting.a, target, reporting.a)
+    fitted, reported = (replace(v, score=-g) for v, g in zip(views, gains, strict=True))
+    return RuleScores(fitted, reported)
+
+
+LEARNED = Rule("learned", Score("learned", +1), (LOGITS_A, LABELS), _judge, per_final=True)

@@ -12,7 +12,6 @@ from stages.deferral.temperature import least
 from stages.scores import Parts, blocks, scaled, scored_block, subset, together
 
 TOP = 10
-SCALARS = ("maxp", "difference", "entropy", "margin", "energy")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Outputs:
     def of(cls, parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Outputs:
         """One pass over the logits. NonFiniteError names the first row with a NaN or infinity."""
         n = len(labels)
-        scalars = {name: np.empty(n) for name in SCALARS}
+        scalars: dict[str, np.ndarray] = {}
         prediction = np.empty(n, np.int32)
         top = np.empty((0, 0))
         classes = 0
@@ -51,7 +50,7 @@ class Outputs:
                 top = np.empty((n, min(TOP, classes)))
             values, prediction[rows], top[rows] = _reduce(rows, scaled(logits, temperature))
             for name, value in values.items():
-                scalars[name][rows] = value
+                scalars.setdefault(name, np.empty(n))[rows] = value
         return cls(labels, prediction, scalars, top, classes, parts, temperature)
 
     @classmethod

@@ -22,7 +22,8 @@ from stages.deferral.committees import agreement, best_agreements, committee
 from stages.deferral.comparison import decide
 from stages.deferral.fitted import Best, DeferralResult, Objective, fitting_images
 from stages.deferral.inputs import Sides
-from stages.deferral.rules import FINALS, RULES, SCORES_ONLY, rule_of
+from stages.deferral.rules import RULES, rule_of, scores_among
+from stages.deferral.spec import FINALS, SCORES_ONLY
 from stages.results import save
 from stages.scores import ScoreSet
 from stages.statistics import Interval, with_ends
@@ -62,7 +63,7 @@ class RulesQuestion:
     @property
     def extra(self) -> list[str]:
         """Rules that are scores of packages."""
-        return [name for name in self.rules if name not in RULES]
+        return scores_among(self.rules)
 
 
 @dataclass(frozen=True)

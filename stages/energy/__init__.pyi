@@ -1,5 +1,6 @@
 from .crosscheck import cross_check as cross_check
 from .errors import SensorError as SensorError, SensorMissingError as SensorMissingError
+from .kind import SensorKind as SensorKind, counted as counted, sampled as sampled
 from .machine import Machine as Machine
 from .meter import (
     SHORT_WINDOW as SHORT_WINDOW,
@@ -12,6 +13,5 @@ from .meter import (
     nothing as nothing,
 )
 from .opening import open_meters as open_meters
-from .plugged import SensorKind as SensorKind, counted as counted, sampled as sampled
 from .sensors import survey as survey
 from .windows import EnergyFigure as EnergyFigure, idle_of as idle_of, per_image as per_image

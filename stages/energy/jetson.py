@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.energy.errors import ReadFailedError, SensorMissingError, from_os
+from stages.energy.kind import SensorKind
 from stages.energy.meter import Sensor
 from stages.energy.sampling import SampledMeter
 from stages.energy.timing import REAL, Timing, measure_tick
@@ -151,3 +152,6 @@ def _text(path: Path) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise from_os(error, f"cannot read {path}") from error
+
+
+JETSON = SensorKind("jetson", lambda device, machine: open_jetson(machine.root, machine.timing))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cache import InputError
+from stages import plugins
 from stages.energy import nvml
 from stages.energy.errors import SensorError, SensorMissingError
 from stages.energy.gpu import SOURCES, open_gpu
-from stages.energy.jetson import open_jetson
+from stages.energy.kind import SensorKind
 from stages.energy.machine import Machine
 from stages.energy.manual import ManualMeter, from_terminal, given
 from stages.energy.meter import Meter, NoMeter
 from stages.energy.plugged import open_named, or_added
-from stages.energy.rapl import open_rapl
+from stages.plugins import of_this_project
 
-NAMES = ("nvml", *SOURCES, "rapl", "jetson", "manual", "none")
+# The host's sensors, by name as `module:attribute`, in the order in which they are tried.
+MODULES: Mapping[str, str] = {
+    "rapl": "stages.energy.rapl:RAPL",
+    "jetson": "stages.energy.jetson:JETSON",
+}
+HOST: Mapping[str, SensorKind] = {
+    name: one.item for name, one in of_this_project(plugins.SENSORS, MODULES).items()
+}
+NAMES = ("nvml", *SOURCES, *HOST, "manual", "none")
 DOCTOR = "`cascade doctor` says more"
 
 
@@ -35,7 +44,7 @@ def open_meters(
     kind, _, readings = (prefer or "").partition(":")
     if prefer is not None and kind not in NAMES:
         return [open_named(prefer, device, machine, NAMES) for device in wanted]
-    if kind in EXPLICIT:
+    if kind in (*HOST, *EXPLICIT):
         return [_asked(kind, readings, machine)]
     meters = [_for_device(device, kind, machine) for device in wanted]
     _refuse_missing(prefer, meters)
@@ -49,6 +58,8 @@ def open_meters(
 
 def _asked(kind: str, readings: str, machine: Machine) -> Meter:
     try:
+        if kind in HOST:
+            return HOST[kind].open("cpu", machine)
         return EXPLICIT[kind](readings, machine)
     except SensorError as error:
         raise InputError(f"no meter {kind!r}: {error}") from error
@@ -59,8 +70,6 @@ def _manual(readings: str, machine: Machine) -> Meter:
 
 
 EXPLICIT: dict[str, Callable[[str, Machine], Meter]] = {
-    "rapl": lambda _, machine: open_rapl(machine.powercap, machine.timing),
-    "jetson": lambda _, machine: open_jetson(machine.root, machine.timing),
     "manual": _manual,
     "none": lambda _, machine: NoMeter("energy was not to be measured", timing=machine.timing),
 }
@@ -75,10 +84,10 @@ def _refuse_missing(prefer: str | None, meters: Sequence[Meter]) -> None:
 def _for_device(device: str, asked: str, machine: Machine) -> Meter:
     kind = "cuda" if device.startswith(("GPU-", "MIG-")) else device.partition(":")[0]
     if kind == "cpu" and not asked.startswith("nvml_"):
-        return _first(HOST, device, machine)
+        return _host(machine)
     if kind == "cuda":
-        openings = [lambda machine: _nvml(device, asked, machine)]
-        return _first(openings if asked else [*openings, HOST[-1]], device, machine)
+        kinds = [SensorKind("nvml", lambda device, machine: _nvml(device, asked, machine))]
+        return _first(kinds if asked else [*kinds, HOST["jetson"]], device, machine)
     reason = f"no such sensor for {device}: an external wattmeter can stand in (manual)"
     return NoMeter(reason, device, machine.timing)
 
@@ -104,18 +113,16 @@ def _in_library(library: nvml.Nvml, device: str, asked: str, machine: Machine) -
     return open_gpu(library, gpu, source, machine.timing, warnings)
 
 
-HOST: tuple[Callable[[Machine], Meter], ...] = (
-    lambda machine: open_rapl(machine.powercap, machine.timing),
-    lambda machine: open_jetson(machine.root, machine.timing),
-)
+def _host(machine: Machine) -> Meter:
+    return _first(tuple(HOST.values()), "cpu", machine)
 
 
-def _first(openings: Sequence[Callable[[Machine], Meter]], device: str, machine: Machine) -> Meter:
+def _first(kinds: Sequence[SensorKind], device: str, machine: Machine) -> Meter:
     """The first meter that opens; else the first reason, and later ones of sensors that exist."""
     reasons: list[str] = []
-    for opening in openings:
+    for kind in kinds:
         try:
-            return opening(machine)
+            return kind.open(device, machine)
         except SensorError as error:
             if not (reasons and isinstance(error, SensorMissingError)):
                 reasons.append(str(error))
@@ -127,5 +134,5 @@ def _beside(wanted: Sequence[str], meters: Sequence[Meter], machine: Machine) ->
     covered = {"package", "rail", "module", "board", "system"}
     if "cpu" in wanted or any(meter.sensor.scope in covered for meter in meters):
         return []
-    host = _first(HOST, "cpu", machine)
+    host = _host(machine)
     return [] if isinstance(host, NoMeter) else [host]

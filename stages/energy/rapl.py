@@ -16,6 +16,7 @@ from stages.energy.errors import (
     SensorMissingError,
     from_os,
 )
+from stages.energy.kind import SensorKind
 from stages.energy.meter import Sensor
 from stages.energy.timing import REAL, Timing, measure_tick
 
@@ -180,3 +181,6 @@ def _text(path: Path) -> str:
         if isinstance(failure, NoPermissionError):
             raise NoPermissionError(f"{failure}: {REMEDY}") from error
         raise failure from error
+
+
+RAPL = SensorKind("rapl", lambda device, machine: open_rapl(machine.powercap, machine.timing))

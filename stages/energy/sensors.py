@@ -135,9 +135,9 @@ def _jetson(root: Path) -> dict[str, Any] | None:
 def _meters(found: dict[str, Any], machine: Machine) -> Iterator[Meter]:
     for gpu in found["nvml"]["gpus"]:
         yield open_meters([gpu["uuid"]], machine=machine)[0]
-    for opening in HOST:
+    for kind in HOST.values():
         with suppress(SensorError):  # said under `rapl` and `jetson`
-            yield opening(machine)
+            yield kind.open("cpu", machine)
 
 
 def _added(found: dict[str, Any], machine: Machine) -> list[Meter]:

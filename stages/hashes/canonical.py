@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.hashes.dhash import SIDE, bits, blocks, tall
+from stages.hashes.dhash import LANCZOS, SIDE, bits, blocks, tall
 from stages.hashes.grey import grey
 from stages.hashes.resize import lanczos, resized
+from stages.hashes.spec import Hash
 
 
 def canonical_dhash(pictures: np.ndarray) -> np.ndarray:
@@ -40,3 +41,6 @@ def _mirrored(shades: np.ndarray) -> np.ndarray:
 
 def _both(weights: np.ndarray) -> np.ndarray:
     return np.hstack([weights, weights[::-1]])
+
+
+CANONICAL_DHASH = Hash("canonical-dhash", 64, SIDE, canonical_dhash, {**LANCZOS, "symmetries": 8})

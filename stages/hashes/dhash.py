@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.hashes.grey import grey
 from stages.hashes.resize import down_first, lanczos, resized
+from stages.hashes.spec import Hash
 
 SIDE = 8
 # Pixels worked on at a time, so that their float64 copies stay in the cache.
@@ -41,3 +42,7 @@ def blocks(shades: np.ndarray) -> list[slice]:
     """Stretches of the batch of about 2¹⁷ pixels each."""
     step = max(1, _BLOCK // (shades.shape[1] * shades.shape[2]))
     return [slice(start, start + step) for start in range(0, len(shades), step)]
+
+
+LANCZOS = {"resize": "Lanczos to 9×8, as Pillow 13"}
+DHASH = Hash("dhash", 64, SIDE, dhash, LANCZOS)

@@ -18,6 +18,7 @@ copies give the very same rationals, not nearly the same floats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy as np
 from stages.hashes.grey import grey
 from stages.hashes.moments import moments
 from stages.hashes.residues import P, Residues
+from stages.hashes.spec import Hash
 
 # The numerators of the four are normalised by these powers of 1/(4·m00³), half of p + q summed over
 # their factors; the 4 is for coordinates twice the pixels'.
@@ -113,3 +115,21 @@ def numerators(m: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
     c20_c12 = (a20 - a02) * (uu - vv) + twist * (uv + uv)
     c30_c12 = s * u * (uu - (vv + vv + vv)) + w * v * (uu + uu + uu - vv)
     return a20 + a02, uu + vv, c20_c12, c30_c12
+
+
+_MOMENTS = {"order": 3, "largest": 32}
+INVARIANTS = Hash(
+    "invariants", None, LENGTH, invariants, {**_MOMENTS, "key": "exact, modulo 2^61-1"}
+)
+DIGITS = range(1, 16)  # beyond, a float64 has no more
+# `invariants-4`: rounded to 4 significant digits.
+ROUNDED = tuple(
+    Hash(
+        f"invariants-{digits}",
+        None,
+        LENGTH,
+        partial(rounded, digits=digits),
+        {**_MOMENTS, "key": f"{digits} significant digits"},
+    )
+    for digits in DIGITS
+)

@@ -1,56 +1,82 @@
-"""Every hash by its name. A new hash is one function and one row here."""
+"""Every hash by its name, those that installed packages add last."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
+
+import numpy as np
 
 from cache import InputError, one_of
-from stages.hashes import canonical, dhash, invariants, library
-from stages.hashes.invariants import LENGTH
+from stages import plugins
+from stages.hashes.invariants import DIGITS, ROUNDED
 from stages.hashes.spec import Hash
+from stages.plugins import Added, extras, misfit, misnamed, of_this_project
 
-_DIGITS = range(1, 16)  # beyond, a float64 has no more
-_LIBRARY = ("imagehash", "PIL")
-_LANCZOS = {"resize": "Lanczos to 9×8, as Pillow 13"}
-_MOMENTS = {"order": 3, "largest": 32}
-_EXACT = {"key": "exact, modulo 2^61-1"}
-
-_PLAIN = (
-    Hash("dhash", 64, 8, dhash.dhash, _LANCZOS),
-    Hash("canonical-dhash", 64, 8, canonical.canonical_dhash, {**_LANCZOS, "symmetries": 8}),
-    Hash("invariants", None, LENGTH, invariants.invariants, {**_MOMENTS, **_EXACT}),
-    Hash("phash", 64, 8, library.by_name("phash"), needs=_LIBRARY),
-    Hash("ahash", 64, 8, library.by_name("average_hash"), needs=_LIBRARY),
-    Hash("whash", 64, 8, library.by_name("whash"), needs=_LIBRARY),
-)
-# `invariants-4`: rounded to 4 significant digits.
-_ROUNDED = tuple(
-    Hash(
-        f"invariants-{digits}",
-        None,
-        LENGTH,
-        partial(invariants.rounded, digits=digits),
-        {**_MOMENTS, "key": f"{digits} significant digits"},
-    )
-    for digits in _DIGITS
-)
-ALL = tuple(each.name for each in _PLAIN)
-HASHES: Mapping[str, Hash] = {each.name: each for each in (*_PLAIN, *_ROUNDED)}
+# By name as `module:attribute`.
+MODULES: Mapping[str, str] = {
+    "dhash": "stages.hashes.dhash:DHASH",
+    "canonical-dhash": "stages.hashes.canonical:CANONICAL_DHASH",
+    "invariants": "stages.hashes.invariants:INVARIANTS",
+    "phash": "stages.hashes.library:PHASH",
+    "ahash": "stages.hashes.library:AHASH",
+    "whash": "stages.hashes.library:WHASH",
+}
+ALL = tuple(MODULES)
+HASHES: Mapping[str, Hash] = {
+    name: one.item for name, one in of_this_project(plugins.HASHES, MODULES).items()
+} | {each.name: each for each in ROUNDED}
 
 
 def hash_of(name: str) -> Hash:
-    """The hash of this name, or an InputError."""
-    if name not in HASHES:
-        raise one_of("hash", name, [*ALL, f"invariants-{_DIGITS[0]} … -{_DIGITS[-1]}"])
-    return HASHES[name]
+    """The hash of this name, or an InputError. Packages are asked last."""
+    if name in HASHES:
+        return HASHES[name]
+    extra = extras(plugins.HASHES, Hash, "hash", HASHES, _unusable)
+    if name not in extra.items:
+        extra.check()
+        raise one_of("hash", name, [*HASHES, *extra.items])
+    return _guarded(extra.items[name])
+
+
+def _unusable(by: Hash) -> str | None:
+    if wrong := misnamed(by.name, "hash") or misfit(by):
+        return wrong
+    if by.length < 1 or (by.bits is not None and not 1 <= by.bits <= 8 * by.length):
+        return f"its hash {by.name} counts {by.bits} bits of {by.length} bytes"
+    try:
+        json.dumps(dict(by.parameters))
+    except (TypeError, ValueError) as error:
+        return f"its hash {by.name} has parameters that are no JSON ({error})"
+    return None
+
+
+def _guarded(one: Added) -> Hash:
+    """The hash; InputError, naming the package, where its function does not keep its word."""
+    by, what = one.item, f"its hash {one.item.name}"
+
+    def function(pictures: np.ndarray) -> np.ndarray:
+        given = pictures.view()
+        given.flags.writeable = False
+        with one.blamed(what):
+            keys = np.asarray(by.function(given))
+        wanted = (len(pictures), by.length)
+        if keys.dtype != np.uint8 or keys.shape != wanted:
+            found = f"{keys.dtype} {list(keys.shape)}"
+            raise one.fault(
+                f"{what} gives {found} for {len(pictures)} pictures, not uint8 {[*wanted]}"
+            )
+        return keys
+
+    return replace(by, function=function, needs=(), made_by=one.maker)
 
 
 def rounded_name(digits: int) -> str:
     """The name of the invariants rounded to so many significant digits; InputError for others."""
-    if digits not in _DIGITS:
+    if digits not in DIGITS:
         raise InputError(
-            f"invariants to {digits} digits: give {_DIGITS[0]} to {_DIGITS[-1]}, or leave it out "
+            f"invariants to {digits} digits: give {DIGITS[0]} to {DIGITS[-1]}, or leave it out "
             "for the exact ones"
         )
     return f"invariants-{digits}"

@@ -22,7 +22,7 @@ class Hash:
     `bits` is the number of bits a Hamming distance counts, None where keys are equal or not;
     `length` the key's bytes; `function` maps uint8 [N, H, W] or [N, H, W, 3] to uint8 [N, length];
     `parameters` are what else decides the key, stored as provenance; `needs` the packages behind
-    it.
+    it; `made_by` the installed package that adds it, its version and a digest of its code.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Hash:
     function: Callable[[np.ndarray], np.ndarray]
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     needs: tuple[str, ...] = ()
+    made_by: Mapping[str, str | None] | None = field(default=None, hash=False)
 
     @property
     def missing(self) -> list[str]:
@@ -39,7 +40,9 @@ class Hash:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the packages it needs, which decide the key."""
+        """Of the packages it needs or comes with, which decide the key."""
+        if self.made_by is not None:
+            return {str(self.made_by["package"]): str(self.made_by["version"])}
         return {package: version(_DISTRIBUTIONS.get(package, package)) for package in self.needs}
 
     def require(self) -> None:

@@ -102,12 +102,18 @@ def _same_split(store: Store, source: Source) -> None:
 def _job(
     store: Store, source: Source, by: Hash, variant: str, part_rows: int, overwrite: bool
 ) -> Job:
+    place = _partition(source, by, variant)
     identity = {
         "dataset_fingerprint": fingerprint(source),
         "hash": by.name,
         "parameters": dict(by.parameters),
         "key_bytes": by.length,
     }
+    if by.made_by is not None:
+        identity |= {"made_by": by.made_by}
+        found = cache.load(store, place)
+        # What another version of the package made is made again unasked.
+        overwrite |= found is not None and found.identity | {"made_by": by.made_by} == identity
     provenance = {
         "made": now(),
         "versions": versions(),
@@ -117,7 +123,7 @@ def _job(
     }
     writer = PartitionWriter(
         store,
-        _partition(source, by, variant),
+        place,
         hashes_schema(by.length),
         identity,
         provenance,

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cache import InputError, one_of
-from stages.models import cifar10_table, digits_table, imagenet_table
 from stages.models.factory import instantiate
 from stages.models.programs import PREFIX
 from stages.models.reference import HOME, is_reference, resolve
 from stages.models.spec import ModelSpec
-from stages.plugins import MODELS, Extras, extras, misfit
+from stages.plugins import MODELS, Extras, extras, misfit, of_this_project
 from stages.runtimes import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
 
-SPECS: tuple[ModelSpec, ...] = (
-    *cifar10_table.SPECS,
-    *digits_table.SPECS,
-    *imagenet_table.SPECS,
+# What each gives are ModelSpecs: `module:attribute`.
+TABLES: Mapping[str, str] = {
+    "cifar10": "stages.models.cifar10_table:SPECS",
+    "digits": "stages.models.digits_table:SPECS",
+    "imagenet": "stages.models.imagenet_table:SPECS",
+}
+SPECS: tuple[ModelSpec, ...] = tuple(
+    spec for table in of_this_project(MODELS, TABLES).values() for spec in table.item
 )
 
 

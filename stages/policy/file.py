@@ -144,7 +144,7 @@ def _memory(kept: MemoryPolicy) -> dict[str, Any]:
         "hash": by.name,
         "key_bytes": by.length,
         "parameters": dict(by.parameters),
-        "packages": by.versions if by.needs and not by.missing else None,
+        "packages": None if by.missing else by.versions or None,
         "size": kept.size,
         "radius": kept.radius,
         "trust": kept.trust,
@@ -187,7 +187,7 @@ def code(policy: dict[str, Any]) -> str:
     wanted = {"stages.policy.runtime": ["EMBEDDED", "DeployedCascade"]}
     tail = "\n\nCascade = DeployedCascade\n"
     by = hash_of(policy["memory"]["hash"]) if "memory" in policy else None
-    if by is not None and not by.needs:
+    if by is not None and not by.versions:
         function, call = _function(by)
         wanted |= {"stages.hashes.spec": ["Hash"], function.__module__: [function.__name__]}
         made = f'Hash("{by.name}", {by.bits}, {by.length}, {call})'

@@ -18,7 +18,7 @@ from stages.report.explorer import Explorer
 from stages.report.page import Number, Page, Tile
 from stages.report.points import PageSubject, Row, frontier
 from stages.report.searched import Searched
-from stages.scores import named
+from stages.scores import LABEL_FREE, named
 from stages.threshold import curve
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def how_chosen(subject: PageSubject) -> str:
     count = len(subject.reported.models)
     first, second = (name or "any other model" for name in subject.pair)
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
-    rules = subject.score or "maxp, difference and entropy"
+    *some, last = LABEL_FREE
+    rules = subject.score or f"{', '.join(some)} and {last}"
     return (
         f"the most accurate on {subject.fitted_on}, where λ is fitted, of {pairs} with {rules}, "
         "with and without post-check"

@@ -15,21 +15,21 @@ from .plugin_scores import (
     stored as stored,
 )
 from .registry import (
-    ScoreFunction as ScoreFunction,
     UnknownScoreError as UnknownScoreError,
     answered as answered,
     check_packages as check_packages,
-    known as known,
+    functions as functions,
     named as named,
     own as own,
     undeployable as undeployable,
 )
-from .softmax import (
+from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of
+from .spec import (
+    FUNCTIONS as FUNCTIONS,
     LABEL_FREE as LABEL_FREE,
     SCORES as SCORES,
-    NonFiniteError as NonFiniteError,
     Score as Score,
-    scores_of as scores_of,
+    ScoreFunction as ScoreFunction,
 )
 from .table import (
     ScoreSet as ScoreSet,

@@ -16,7 +16,7 @@ import cache
 from cache import EXTRA_SCORES, InputError, Manifest, Partition, Store, now, versions
 from stages.notices import kept_if_writable, sound_or_told
 from stages.scores.registry import UnknownScoreError, maker, named, values
-from stages.scores.softmax import LABEL_FREE, Score
+from stages.scores.spec import LABEL_FREE, Score
 
 T = TypeVar("T")
 

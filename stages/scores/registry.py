@@ -1,58 +1,25 @@
-"""Every score by its name: those of `stages.scores.softmax`, and those that installed packages add.
+"""Every score by its name: the decision rule's own, those of FUNCTIONS, and those of packages.
 
-A package's score needs logits only, so it serves everything that one of the rule's own does, but
-for a policy file, which must stand alone.
+A function needs logits only, so it serves everything that one of the rule's own does, but for a
+policy file, which must stand alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Mapping
+from functools import cache
 
 import numpy as np
 
 from cache import InputError, one_of
 from stages import plugins
-from stages.plugins import Added, Extras, extras, misfit
-from stages.scores.softmax import LABEL_FREE, SCORES, Score, scores_of
-
-# A name stands in paths and in lists that commas separate.
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-# Deferral rules that are no plain score, which the command `rules` lists beside those that are.
-RULES = frozenset(
-    (
-        "margin",
-        "energy",
-        "maxp_t",
-        "difference_t",
-        "entropy_t",
-        "learned",
-        "agreement",
-        "vote_share",
-    )
-)
+from stages.plugins import Added, Extras, extras, misfit, misnamed, of_this_project
+from stages.scores.softmax import scores_of
+from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction
 
 
 class UnknownScoreError(InputError):
     """No score has this name, and no installed package adds one."""
-
-
-@dataclass(frozen=True)
-class ScoreFunction:
-    """A score that a package adds. `sign` is +1 where larger means surer, −1 where smaller does.
-
-    of: float32 [N, K], finite and read-only, N ≥ 1 → float64 [N] in [0, 1], where a row's result
-    must not depend on the rows beside it.
-    """
-
-    name: str
-    sign: int
-    of: Callable[[np.ndarray], np.ndarray]
 
 
 def named(name: str) -> Score:
@@ -66,14 +33,14 @@ def named(name: str) -> Score:
     return Score(name, added[name].item.sign)
 
 
-def known() -> Mapping[str, Score]:
-    """All of them, the rule's own first."""
-    return dict(SCORES) | {name: Score(name, one.item.sign) for name, one in _added().items()}
+def functions(taken: Collection[str] = ()) -> Mapping[str, Score]:
+    """All but the rule's own; of packages none whose name is `taken`."""
+    return {name: Score(name, one.item.sign) for name, one in _added(taken).items()}
 
 
-def check_packages() -> None:
+def check_packages(taken: Collection[str] = ()) -> None:
     """InputError where a package's scores cannot be used, for a name that nothing known has."""
-    _extras().check()
+    _extras(taken).check()
 
 
 def values(name: str, logits: np.ndarray) -> np.ndarray:
@@ -104,38 +71,42 @@ def answered(logits: np.ndarray, name: str) -> dict[str, np.ndarray]:
     return out if name in SCORES else out | {name: values(name, logits)}
 
 
-def maker(name: str) -> dict[str, Any]:
-    """What tells one making of a package's score from another: version, and digest of the code."""
-    one = _added()[name]
-    file = Path(getattr(sys.modules.get(one.entry.module), "__file__", None) or "")
-    code = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-    return {"package": one.package, "version": one.version, "code": code}
+def maker(name: str) -> dict[str, str | None]:
+    """What tells one making of a function's values from another."""
+    return _added()[name].maker
 
 
-def _added() -> Mapping[str, Added]:
-    return _extras().items
+@cache
+def _functions() -> Mapping[str, Added]:
+    return of_this_project(plugins.SCORES, FUNCTIONS)
 
 
-def _extras() -> Extras:
-    return extras(plugins.SCORES, ScoreFunction, "score", {*SCORES, *RULES}, _unusable)
+def _added(taken: Collection[str] = ()) -> Mapping[str, Added]:
+    return {**_functions(), **_extras(taken).items}
+
+
+def _extras(taken: Collection[str] = ()) -> Extras:
+    names = {*SCORES, *FUNCTIONS, *taken}
+    return extras(plugins.SCORES, ScoreFunction, "score", names, _unusable)
 
 
 def _unusable(score: ScoreFunction) -> str | None:
-    if not isinstance(score.name, str) or not _NAME.fullmatch(score.name):
-        return f"its score's name {score.name!r} is none: letters, digits, _, - and ."
+    if wrong := misnamed(score.name, "score"):
+        return wrong
     if score.sign not in (1, -1):
         return f"its score {score.name} has the sign {score.sign!r}, not +1 or -1"
     return misfit(score)
 
 
 def own(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the names that are packages' scores."""
+    """Those of the names that are none of the decision rule's."""
     return tuple(name for name in names if name not in SCORES)
 
 
 def undeployable(name: str) -> InputError:
     """For a policy, whose Python file has the rule's own scores only."""
+    where = "is a module of its own" if name in FUNCTIONS else "comes with a package"
     return InputError(
-        f"the score {name} comes with a package, which a policy's file cannot carry: choose "
+        f"the score {name} {where}, which a policy's file cannot carry: choose "
         f"{', '.join(LABEL_FREE)}"
     )

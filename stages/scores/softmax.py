@@ -1,4 +1,4 @@
-"""How sure is a softmax row? The scores that are built in, from logits; numpy only.
+"""How sure is a softmax row? The scores of the decision rule, from logits; numpy only.
 
 A row's result never depends on the rows beside it.
 """
@@ -6,32 +6,11 @@ A row's result never depends on the rows beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 # Rows are scored in chunks that stay in the processor's cache.
 _CHUNK_BYTES = 1 << 19
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score function. `sign` is +1 where larger means surer, −1 where smaller does."""
-
-    name: str
-    sign: int
-    needs_label: bool = False
-
-
-SCORES: Mapping[str, Score] = {
-    "maxp": Score("maxp", +1),
-    "difference": Score("difference", +1),
-    "entropy": Score("entropy", -1),
-    # 1 where A is right, else 0; trusted at λ = 1. Post-check means nothing here.
-    "oracle": Score("oracle", +1, needs_label=True),
-}
-LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
 
 
 class NonFiniteError(ValueError):

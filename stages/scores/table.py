@@ -32,7 +32,8 @@ from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
-from stages.scores.softmax import LABEL_FREE, NonFiniteError, scores_of
+from stages.scores.softmax import NonFiniteError, scores_of
+from stages.scores.spec import LABEL_FREE
 
 _FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
 

@@ -10,7 +10,7 @@ import cache
 from cache import InputError, Manifest, Partition, Store
 from stages import missing
 from stages.cascade import MemoryPolicy, distinct
-from stages.hashes import hash_keys
+from stages.hashes import hash_keys, hash_of
 from stages.scores import ScoreSet, load, models_of
 from stages.simulate.stage import Recall
 from stages.simulate.stream import Stream, requested
@@ -68,12 +68,12 @@ def _hashes(
     store: Store, where: missing.Where, algorithm: str, stream: Stream
 ) -> tuple[dict[str, Manifest], str]:
     """Variant → its hashes, and the command that makes those that the cache lacks, or ""."""
-    found, lack = {}, []
+    found, lack, by = {}, [], hash_of(algorithm)
     for variant in stream.used:
         dataset, split = where
         keys = {"dataset": dataset, "split": split, "variant": variant, "algorithm": algorithm}
         manifest = cache.load(store, Partition.of("hashes", **keys))
-        if manifest is None:
+        if manifest is None or manifest.identity.get("made_by") != by.made_by:
             lack.append(variant)
         else:
             found[variant] = manifest
@@ -93,7 +93,9 @@ def recall(
     manifests, command = _hashes(store, where, policy.algorithm, stream)
     if command:
         lack = ", ".join(variant for variant in stream.used if variant not in manifests)
-        what = f"{policy.algorithm} hashes of {'/'.join(where)}, {lack}"
+        made_by = hash_of(policy.algorithm).made_by
+        version = "" if made_by is None else " of this version of {package}".format(**made_by)
+        what = f"{policy.algorithm} hashes{version} of {'/'.join(where)}, {lack}"
         raise MissingHashesError(f"the cache has no {what}", command)
     cache.same_images([scores.manifests[0], *manifests.values()])
     found = [hash_keys(store, manifest) for manifest in manifests.values()]

@@ -13,7 +13,7 @@ from running import cascade
 from virtual_time import Clock
 
 from cache import InputError
-from stages.energy import Idle, Meter, NoMeter, Sensor, open_meters, opening, survey
+from stages.energy import Idle, Meter, NoMeter, Sensor, SensorKind, open_meters, opening, survey
 from stages.energy.meter import Measured
 
 ROOT = Path(__file__).parents[3]
@@ -121,7 +121,8 @@ def test_the_hosts_sensor_is_opened_beside_what_does_not_cover_it(
     add, clock, tmp_path, monkeypatch, scope, expected
 ):
     host = Host(Sensor("rapl", "package", "host"), clock.timing)
-    monkeypatch.setattr(opening, "HOST", (lambda machine: host,))
+    kind = SensorKind("host", lambda device, machine: host)
+    monkeypatch.setattr(opening, "HOST", {"host": kind})
     with add(PLUGS.format(cpu_only=False, scope=scope)):
         meters = open_meters(["xpu:0"], machine=machine(clock, tmp_path))
     assert [meter.sensor.source for meter in meters] == expected

@@ -21,8 +21,6 @@ from running import cascade
 from cache import InputError, Partition, Store, load, read_table
 from cache.upkeep import verify
 from stages import scores as score
-from stages.deferral import RULES
-from stages.deferral.committees import VOTE_SHARE
 from stages.report.packing import unpack
 from stages.scores import SCORES, plugin_scores, registry, scores_of
 
@@ -459,8 +457,6 @@ def test_a_package_that_is_broken_is_named_and_only_where_asked(tmp_path, toy, i
 
 
 def test_names_of_rules_are_taken(tmp_path, toy):
-    rules = {*RULES, "agreement", VOTE_SHARE.name}
-    assert rules - SCORES.keys() == registry.RULES
     code = COPIES.replace('"surest"', '"margin"')
     with installed(tmp_path, {"copies": code}, ENTRIES):
         refusal = cascade("rules", *PAIR, "--rules", "surest", "--cache", toy).refusal

@@ -1,0 +1,45 @@
+"""What a score is, and the names of all that are built in; numpy is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score function. `sign` is +1 where larger means surer, −1 where smaller does."""
+
+    name: str
+    sign: int
+    needs_label: bool = False
+
+
+# Those of the decision rule: `stages.scores.softmax` makes them all in one pass, and they are
+# columns of one table.
+SCORES: Mapping[str, Score] = {
+    "maxp": Score("maxp", +1),
+    "difference": Score("difference", +1),
+    "entropy": Score("entropy", -1),
+    # 1 where A is right, else 0; trusted at λ = 1. Post-check means nothing here.
+    "oracle": Score("oracle", +1, needs_label=True),
+}
+LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
+
+
+@dataclass(frozen=True)
+class ScoreFunction:
+    """A score in a module of its own. `sign` is +1 where larger means surer, −1 where smaller does.
+
+    of: float32 [N, K], finite and read-only, N ≥ 1 → float64 [N] in [0, 1], where a row's result
+    must not depend on the rows beside it.
+    """
+
+    name: str
+    sign: int
+    of: Callable[[Any], Any]
+
+
+# The ScoreFunctions of this project, by name as `module:attribute`; used where they are asked for.
+FUNCTIONS: Mapping[str, str] = {}
