@@ -13,8 +13,8 @@ QUICK = "quick:"  # in the warnings of costs that were measured in short windows
 
 @dataclass(frozen=True, kw_only=True)
 class CostRow:
-    """The partition it stands in (`PLACE`), and the columns of the table, in their order and type;
-    those that may be None are nullable, and null where unknown, never 0."""
+    """The model and runtime whose partition it stands in, and the columns of the table, in their
+    order and type; those that may be None are nullable, and null where unknown, never 0."""
 
     model: str  # a hash's is `hash:` and its name
     runtime: str
@@ -53,12 +53,8 @@ class CostRow:
     weights_sha256: str | None = None  # of the model that was measured; null if unknown
 
 
-PLACE = ("model", "runtime")
-
-
-def _column(name: str, kind: str) -> pa.Field:
-    kind, _, null = kind.partition(" | ")
-    return pa.field(name, _KINDS[kind], nullable=bool(null))
-
-
-COSTS = pa.schema([_column(f.name, str(f.type)) for f in fields(CostRow) if f.name not in PLACE])
+# A field's kind as it is written above, and whether it may be None.
+_FIELDS = {field.name: str(field.type).partition(" | ") for field in fields(CostRow)}
+COSTS = pa.schema(
+    [pa.field(name, _KINDS[kind], bool(none)) for name, (kind, _, none) in _FIELDS.items()][2:]
+)

@@ -190,7 +190,9 @@ def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) 
     power = values.pop(POWER)
     if power is not None:
         energy = names[POWER]
-        values["energy_j"] = _energy(power, values["latency_ms"], values["batch_size"], energy)
+        if values["latency_ms"] is None:
+            raise InputError(f"{energy} without a latency is no energy: give it, or neither")
+        values["energy_j"] = power * values["latency_ms"] / (1e3 * values["batch_size"])
     if values["energy_j"] is None:
         values["reason"] = values["reason"] or "none in the imported file"
     row = CostRow(**values)
@@ -216,13 +218,6 @@ def _check_count(header: Sequence[str], cells: Sequence[str]) -> None:
     if not any(cell.strip() for cell in cells[len(header) :]):
         raise InputError(f"{what}: drop the comma after {header[-1]}")
     raise InputError(f"{what}: check commas and quotes")
-
-
-def _energy(power: float, latency: float | None, images: int, name: str) -> float:
-    """P·t of a batch over its images; `name` is what the header calls the power."""
-    if latency is None:
-        raise InputError(f"{name} without a latency is no energy: give it, or neither")
-    return power * latency / (1e3 * images)
 
 
 def _check_order(row: CostRow) -> None:

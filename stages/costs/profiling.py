@@ -99,7 +99,9 @@ def profile_models(
             progress(done, windows * len(work))
     rows: dict[str, list[CostRow]] = {subject.name: [] for subject in subjects}
     for each in work:
-        rows[each.label[0]] += _rows(each, by_name[each.label[0]], meters, idle, quick)
+        subject = by_name[each.label[0]]
+        found = [_row(each, subject, i, quick) for i in range(len(meters))]
+        rows[subject.name] += _cross_checked(found, meters)
     return rows
 
 
@@ -196,40 +198,51 @@ def _window(
     each.readings.append([window.reading for window in windows])
 
 
-def _rows(
-    each: UnitOfWork, subject: Subject, meters: Sequence[Meter], idle: Sequence[Idle], quick: bool
-) -> list[CostRow]:
-    """One row per meter."""
+def _row(each: UnitOfWork, subject: Subject, meter: int, quick: bool) -> CostRow:
+    """With joules per image over the windows, gross and above idle, and their 95 % intervals."""
     name, component, size = each.label
     laps = np.array(each.laps_ms)
     p50, p95, p99 = map(float, np.percentile(laps, [50, 95, 99]))
-    forward = component == "forward"
-    timed = CostRow(
+    readings = [window[meter] for window in each.readings]
+    images = [count * each.images for count in each.window_laps]
+    gross, above = per_image(readings, images).values()
+    warnings = sorted({warning for reading in readings for warning in reading.warnings})
+    if quick:
+        warnings.append(f"{QUICK} {len(readings)} windows")
+    return CostRow(
         model=name,
         runtime=subject.runtime,
         device=device_name(subject.runner.device),
         component=component,
         batch_size=size,
-        meter="none",
+        meter=readings[0].sensor.source,
         latency_ms=float(laps.mean()),
         latency_sd_ms=float(laps.std(ddof=1)) if len(laps) > 1 else None,
         latency_p50_ms=p50,
         latency_p95_ms=p95,
         latency_p99_ms=p99,
         runs=len(laps),
-        macs=subject.macs if forward else None,
-        parameters=subject.parameters if forward else None,
+        energy_j=gross.value,
+        energy_low_j=gross.low,
+        energy_high_j=gross.high,
+        energy_above_idle_j=above.value,
+        energy_above_idle_low_j=above.low,
+        energy_above_idle_high_j=above.high,
+        idle_w=readings[0].idle_w,
+        windows=len(readings),
+        window_s=float(np.mean([reading.duration_s for reading in readings])),
+        ticks=_total([reading.ticks for reading in readings]),
+        tick_s=readings[0].sensor.tick_s,
+        scope=readings[0].sensor.scope,
+        reason=next((r.reason for r in readings if r.energy_j is None), None),
+        warnings="; ".join(warnings) or None,
+        macs=subject.macs if component == "forward" else None,
+        parameters=subject.parameters if component == "forward" else None,
         peak_memory_bytes=each.peak_memory_bytes,
         source="profile",
         measured=now(),
         weights_sha256=subject.weights_sha256,
     )
-    images = [count * each.images for count in each.window_laps]
-    rows = [
-        _with_energy(timed, [window[i] for window in each.readings], images, quick)
-        for i in range(len(meters))
-    ]
-    return _cross_checked(rows, meters)
 
 
 def _cross_checked(rows: Sequence[CostRow], meters: Sequence[Meter]) -> list[CostRow]:
@@ -240,35 +253,6 @@ def _cross_checked(rows: Sequence[CostRow], meters: Sequence[Meter]) -> list[Cos
         if i != j and meter.sensor.uuid and meter.sensor.uuid == meters[j].sensor.uuid
     }
     return [replace(row, energy_check_j=checks.get(i)) for i, row in enumerate(rows)]
-
-
-def _with_energy(
-    row: CostRow, readings: Sequence[Reading], images: Sequence[int], quick: bool
-) -> CostRow:
-    """With joules per image over the windows, gross and above idle, and their 95 % intervals."""
-    first = readings[0]
-    warnings = sorted({warning for reading in readings for warning in reading.warnings})
-    if quick:
-        warnings.append(f"{QUICK} {len(readings)} windows")
-    gross, above = per_image(readings, images).values()
-    return replace(
-        row,
-        meter=first.sensor.source,
-        scope=first.sensor.scope,
-        tick_s=first.sensor.tick_s,
-        windows=len(readings),
-        window_s=float(np.mean([reading.duration_s for reading in readings])),
-        ticks=_total([reading.ticks for reading in readings]),
-        idle_w=first.idle_w,
-        warnings="; ".join(warnings) or None,
-        reason=next((r.reason for r in readings if r.energy_j is None), None),
-        energy_j=gross.value,
-        energy_low_j=gross.low,
-        energy_high_j=gross.high,
-        energy_above_idle_j=above.value,
-        energy_above_idle_low_j=above.low,
-        energy_above_idle_high_j=above.high,
-    )
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

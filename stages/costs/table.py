@@ -17,19 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import (
-    COSTS,
-    QUICK,
-    CostRow,
-    InputError,
-    Manifest,
-    Partition,
-    Store,
-    digest,
-    now,
-    one_of,
-    versions,
-)
+from cache import COSTS, QUICK, CostRow, InputError, Manifest, Partition, Store, one_of
 from cache.upkeep import Going, remove
 from stages.statistics import NORMAL
 
@@ -91,8 +79,8 @@ def _write(store: Store, partition: Partition, rows: Sequence[CostRow]) -> None:
     known = {_key(row): vars(row) for row in rows}
     ordered = [known[key] for key in sorted(known)]
     table = pa.Table.from_pylist(ordered, schema=COSTS)
-    about = {"made": now(), "versions": versions()}
-    cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+    about = {"made": cache.now(), "versions": cache.versions()}
+    cache.write_partition(store, partition, table, {"rows": cache.digest(ordered)}, about)
 
 
 def merge_from(store: Store, source: Store, manifest: Manifest) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from cache import CostRow, Store
-from stages import costs
-from stages.costs import HASH, merge, read
+from stages.costs import HASH, Subject, merge, profile_models, read
 from stages.datasets import Source
 from stages.energy import Meter
 from stages.hashes.spec import Hash
@@ -52,10 +51,10 @@ def measure_costs(
     pictures = [source.read(i) for i in range(min(len(source), _PICTURES))]
     nothing = Runner(torch.nn.Identity(), Preprocessing((), ()), device)
     subjects = [
-        costs.Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes
+        Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes
     ]
     calls = {HASH + each.name: _call(each, pictures) for each in hashes}
-    found = costs.profile_models(subjects, meters, (), calls, quick=True, progress=progress)
+    found = profile_models(subjects, meters, (), calls, quick=True, progress=progress)
     rows = [
         replace(row, component="hash", peak_memory_bytes=None)
         for measured in found.values()

@@ -39,13 +39,14 @@ def priced(root, **how):
     """A cache of three models with joules and latency for batches of 1 and 8, and of a hash."""
     store = make_cache(root, n=120, **how)
     for name, value in COST.items():
-        forward = cost_row(name, meter="rapl", latency_sd_ms=0.2 * value, runs=40)
+        about = {"source": "a test", "meter": "rapl"}
+        forward = cost_row(name, **about, latency_sd_ms=0.2 * value, runs=40)
         rows = [
             replace(forward, batch_size=size, latency_ms=cost, energy_j=cost / size)
             for size, cost in ((1, value), (8, 4.0 * value))
         ]
         costs.merge(store, "toy", rows)
-    hashed = cost_row(costs.HASH + "dhash", 0.25, energy_j=0.5, component="hash", meter="rapl")
+    hashed = cost_row(costs.HASH + "dhash", 0.25, energy_j=0.5, component="hash", **about)
     costs.merge(store, "toy", [hashed])
     return store
 
