@@ -50,9 +50,7 @@ def measure_costs(
     """
     pictures = [source.read(i) for i in range(min(len(source), _PICTURES))]
     nothing = Runner(torch.nn.Identity(), Preprocessing((), ()), device)
-    subjects = [
-        Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes
-    ]
+    subjects = [Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes]
     calls = {HASH + each.name: _call(each, pictures) for each in hashes}
     found = profile_models(subjects, meters, (), calls, quick=True, progress=progress)
     rows = [
