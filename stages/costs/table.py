@@ -114,10 +114,11 @@ def _stored(store: Store, manifest: Manifest) -> list[CostRow]:
     table, keys = cache.read_table(store, manifest), manifest.partition.keys
     columns = {name: repeat(keys[name]) for name in ("model", "runtime")}
     columns |= {name: table.column(name).to_pylist() for name in table.column_names}
-    rows = []
+    names, rows = tuple(columns), []
     for values in zip(*columns.values(), strict=False):
-        rows.append(object.__new__(CostRow))
-        vars(rows[-1]).update(zip(columns, values, strict=True))
+        row = object.__new__(CostRow)
+        object.__setattr__(row, "__dict__", dict(zip(names, values, strict=False)))
+        rows.append(row)
     return rows
 
 
