@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cache import CostRow
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, Prices, known
 from stages.costs.pricing import Bill
@@ -24,26 +25,23 @@ POINTS, RELATIVE, WORSE, EFFICIENCY = 2.0, 0.08, 0.02, 0.9
 _UNKNOWN = EnergyFigure(None, None, None)
 
 
-def priced(rows: Mapping[str, Sequence[Row]], device: str, runtime: str) -> dict[str, Prices]:
+def priced(rows: Mapping[str, Sequence[CostRow]], device: str, runtime: str) -> dict[str, Prices]:
     """Prices by quantity, those of all models that the profile tells."""
     found = {}
     for quantity, kind in QUANTITIES.items():
         column = quantity if quantity == ABOVE else GROSS
-        here = {
-            model: [_of(row, column) | {"runtime": runtime} for row in own]
-            for model, own in rows.items()
-        }
+        here = {model: [_of(row, column) for row in own] for model, own in rows.items()}
         prices = next(known(here, {}, tuple(rows), (kind,), device, runtime), None)
         if prices is not None:
             found[quantity] = prices
     return found
 
 
-def _of(row: Row, column: str) -> Row:
+def _of(row: CostRow, column: str) -> CostRow:
     """The row with these joules as its energy."""
     stem = column.removesuffix("_j")
-    ends = {f"energy_{end}_j": row[f"{stem}_{end}_j"] for end in ("low", "high")}
-    return row | {"energy_j": row[column]} | ends
+    low, high = (getattr(row, f"{stem}_{end}_j") for end in ("low", "high"))
+    return replace(row, energy_j=getattr(row, column), energy_low_j=low, energy_high_j=high)
 
 
 def rows(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import extract as extraction, gpu_compare
-from cache import now, versions
+from cache import CostRow, now, versions
 from stages.cascade import Cascade
 from stages.costs import profiling
 from stages.datasets import Source, open_split
@@ -124,7 +124,7 @@ def run(device: torch.device, plan: Plan, meters: Sequence[Meter], root: Path) -
         "settings": _settings(plan, seconds, sources),
         "idle": {"before": [asdict(each) for each in idle], "after": [asdict(e) for e in after]},
         "models": [_model(one) for one in chosen],
-        "profile": [{"model": name} | row for name, found in rows.items() for row in found],
+        "profile": [vars(row) for found in rows.values() for row in found],
         "alone": alone,
         "cascades": compared,
         "best": best,
@@ -189,11 +189,12 @@ def _profiled(
     plan: Plan,
     seconds: float,
     idle: Sequence[Idle],
-) -> dict[str, list[dict[str, Any]]]:
-    shape = (3, 32, 32)
+) -> dict[str, list[CostRow]]:
+    runtime, shape = runtime_name(next(iter(runners.values())).device, "fp32"), (3, 32, 32)
+    facts = {one.name: (one.spec.macs, one.spec.parameters) for one in chosen}
     subjects = [
-        profiling.Subject(one.name, runners[one.name], shape, one.spec.macs, one.spec.parameters)
-        for one in chosen
+        profiling.Subject(name, runtime, runners[name], shape, *known)
+        for name, known in facts.items()
     ]
     return profiling.profile_models(
         subjects,

@@ -88,7 +88,8 @@ class _Case:
             for one in chosen
         }
         self.subjects = [
-            Subject(name, runner, (3, 32, 32), None, None) for name, runner in self.runners.items()
+            Subject(name, "torch-fp32-cpu", runner, (3, 32, 32), None, None)
+            for name, runner in self.runners.items()
         ]
         self.scores = self._scores()
         self.cascades = [self._cascade(a, b, share) for a, b, share in CASCADES]

@@ -14,6 +14,7 @@ from .copy_marker import (
     remove_marker as remove_marker,
     write_marker as write_marker,
 )
+from .cost_row import COSTS as COSTS, QUICK as QUICK, CostRow as CostRow
 from .fingerprint import fingerprint_of as fingerprint_of
 from .locks.holder import BusyError as BusyError
 from .locks.locking import lock as lock, lock_all as lock_all
@@ -69,10 +70,8 @@ from .receipts import (
     write_receipt as write_receipt,
 )
 from .schema import (
-    COSTS as COSTS,
     EXTRA_SCORES as EXTRA_SCORES,
     PART_ROWS as PART_ROWS,
-    QUICK as QUICK,
     SCORES as SCORES,
     STREAMS as STREAMS,
     TIMINGS as TIMINGS,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from cache.cost_row import COSTS
+
 SCHEMA_VERSION = 2
 READABLE = (1, 2)  # of 1 there are no columns of _SINCE: they are read as null
 PART_ROWS = 8192
@@ -60,44 +62,6 @@ TOP10 = pa.schema(
     ]
 )
 
-QUICK = "quick:"  # in the warnings of costs that were measured in short windows
-COSTS = pa.schema(
-    [
-        pa.field("device", pa.string(), nullable=False),
-        pa.field("component", pa.string(), nullable=False),  # forward, preprocess or hash
-        pa.field("batch_size", pa.int32(), nullable=False),
-        pa.field("meter", pa.string(), nullable=False),  # the sensor's source, `none` without one
-        # Of one batch, from the resident input to the answers on the host.
-        pa.field("latency_ms", pa.float64()),
-        pa.field("latency_sd_ms", pa.float64()),
-        pa.field("latency_p50_ms", pa.float64()),
-        pa.field("latency_p95_ms", pa.float64()),
-        pa.field("latency_p99_ms", pa.float64()),
-        pa.field("runs", pa.int64()),
-        # Of one image, with 95 % intervals; null where unknown, and `reason` says why.
-        pa.field("energy_j", pa.float64()),
-        pa.field("energy_low_j", pa.float64()),
-        pa.field("energy_high_j", pa.float64()),
-        pa.field("energy_above_idle_j", pa.float64()),
-        pa.field("energy_above_idle_low_j", pa.float64()),
-        pa.field("energy_above_idle_high_j", pa.float64()),
-        pa.field("idle_w", pa.float64()),
-        pa.field("energy_check_j", pa.float64()),  # the same by a second sensor of the device
-        pa.field("windows", pa.int32()),
-        pa.field("window_s", pa.float64()),
-        pa.field("ticks", pa.int64()),
-        pa.field("tick_s", pa.float64()),
-        pa.field("scope", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("warnings", pa.string()),
-        pa.field("macs", pa.int64()),
-        pa.field("parameters", pa.int64()),
-        pa.field("peak_memory_bytes", pa.int64()),
-        pa.field("source", pa.string(), nullable=False),  # `profile`, or who measured it elsewhere
-        pa.field("measured", pa.string()),  # when, ISO 8601
-        pa.field("weights_sha256", pa.string()),  # of the model that was measured; null if unknown
-    ]
-)
 _SINCE = {("samples", "sha256"): 2, ("costs", "weights_sha256"): 2}
 
 # Beside logits and hashes, whose widths are their model's and algorithm's, and results.

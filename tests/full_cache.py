@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from helpers import (
     RUNTIME,
+    cost_row,
     fingerprint_of,
     logits_table,
     tied_logits,
@@ -113,8 +114,7 @@ def write_extra_scores(store, scores):
 
 
 def cost(device="desk", ms=1.0, measured="2026-01-01"):
-    row = {"device": device, "component": "forward", "batch_size": 1, "meter": "none"}
-    return row | {"source": "profile", "latency_ms": ms, "measured": measured}
+    return cost_row("small", ms, device=device, measured=measured)
 
 
 def full_cache(root):
@@ -124,7 +124,7 @@ def full_cache(root):
         write_model(store, model)
     write_hashes(store)
     write_top10(store)
-    costs.merge(store, "toy", RUNTIME, "small", [cost()])
+    costs.merge(store, "toy", [cost()])
     found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])
     simulate.save(store, found, simulate.make(N, seed=1), {})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
 import cache.fingerprint
 from cache import (
+    CostRow,
     Manifest,
     Partition,
     PartitionWriter,
@@ -19,6 +22,20 @@ from stages.scores import ScoreSet
 
 RUNTIME = "torch-fp32-cpu"
 MODELS = ("small", "large", "other")
+FORWARD = CostRow(
+    model="small",
+    runtime=RUNTIME,
+    device="desk",
+    component="forward",
+    batch_size=1,
+    meter="none",
+    source="profile",
+)
+
+
+def cost_row(model, latency_ms=None, **columns):
+    """A row of the costs table: FORWARD's, but for what is given."""
+    return replace(FORWARD, model=model, latency_ms=latency_ms, **columns)
 
 
 def tied_logits(rng, n, classes=4, spread=2.0):

@@ -16,7 +16,7 @@ import naive
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import fingerprint_of, tied_logits, write_logits, write_samples
+from helpers import cost_row, fingerprint_of, tied_logits, write_logits, write_samples
 from running import Result, cascade, make, noise_images, seeded_weights, write_parquet
 
 from cache import Partition, PartitionWriter, Store, hashes_schema
@@ -384,14 +384,12 @@ def test_measured_costs_and_the_hashs_own(made, tmp_path):
     root = tmp_path / "cache"
     data = write(root, "cifar10", (A, B), ("test", "val"))
     write_hashes(root, data["test"][0], "dhash")
-    about = {"device": "nano", "batch_size": 1, "meter": "none", "source": "a test"}
-    for model, ms in ((A, 2.0), (B, 3.0)):
-        row = about | {"component": "forward", "latency_ms": ms}
-        costs.merge(Store(root), "cifar10", "elsewhere", model, [row])
+    rows = [cost_row(model, ms, device="nano") for model, ms in ((A, 2.0), (B, 3.0))]
+    costs.merge(Store(root), "cifar10", rows)
     without = example(*CIFAR, "--cache", root, "--json").json
     assert "latency of dhash on nano" in [row["what"] for row in without["missing"]]
-    row = about | {"component": "hash", "latency_ms": 0.5}
-    costs.merge(Store(root), "cifar10", "numpy-cpu", "hash:dhash", [row])
+    row = cost_row("hash:dhash", 0.5, device="nano", component="hash")
+    costs.merge(Store(root), "cifar10", [row])
     found = example(*CIFAR, "--cache", root, "--json").json
     assert setting(found)["cost"]["cost_unit"] == "ms"
     assert "measured joules" in [row["what"] for row in found["missing"]]

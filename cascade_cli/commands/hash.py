@@ -120,7 +120,7 @@ def hash(
     else:
         rows = hash_splits(store, dataset, splits, names, images)
         costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
-        report = {"hashes": rows, "costs": costs}
+        report = {"hashes": rows, "costs": [vars(row) for row in costs]}
     write_rows(rows, output)
     if common.as_json:
         print_json({"dataset": dataset} | report)

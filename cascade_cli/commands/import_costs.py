@@ -56,15 +56,15 @@ def import_costs(
     """
     rows = stage.read_rows(file, source, runtime)
     store = Store(cache)
-    dataset = dataset or _dataset_of(store, list(dict.fromkeys(row["model"] for row in rows)))
+    dataset = dataset or _dataset_of(store, list(dict.fromkeys(row.model for row in rows)))
     models = stage.import_costs(store, dataset, rows)
-    _tell_unknown(store, dataset, [row["model"] for row in models])
+    _tell_unknown(store, dataset, [row.model for row in models])
     for doubt in costs.doubts(rows):
         say(f"warning: {doubt}")
     if as_json:
-        print_json({"dataset": dataset, "rows": len(rows), "models": models})
+        print_json({"dataset": dataset, "rows": len(rows), "models": [vars(row) for row in models]})
         return
-    print_table([row | {"implied": _implied(row["implied_w"])} for row in models], COLUMNS)
+    print_table([vars(row) | {"implied": _implied(row.implied_w)} for row in models], COLUMNS)
     print(f"{dataset}: {len(rows)} rows in {store.root}")
 
 

@@ -68,6 +68,6 @@ def profile(
 
     rows = profile_models(store, dataset, chosen, images, sizes, quick, meter)
     if common.as_json:
-        print_json({"dataset": dataset, "rows": rows})
+        print_json({"dataset": dataset, "rows": [vars(row) for row in rows]})
         return
     show_costs(rows)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from cache import Store
+from cache import CostRow, Store
 from cascade_cli.inputs.images import open_sources
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
@@ -17,7 +16,7 @@ from stages.runtimes import open_device
 
 def measure_hashes(
     store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
-) -> list[dict[str, Any]]:
+) -> list[CostRow]:
     """Measure those that have no costs beside the device; rows as `stages.hashes.costs` gives."""
     device = open_device(images.device)
     new = stage.unmeasured(store, dataset, [hash_of(name) for name in algorithms], device)
@@ -32,5 +31,5 @@ def measure_hashes(
         for meter in meters:
             meter.close()
     for row in rows:
-        say(f"{row['model'].removeprefix('hash:')}: {1e3 * row['latency_ms']:.0f} µs an image")
+        say(f"{row.model.removeprefix('hash:')}: {1e3 * (row.latency_ms or 0):.0f} µs an image")
     return rows

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from cache import PART_ROWS, Store
+from cache import PART_ROWS, CostRow, Store
 from cascade_cli.inputs.images import open_sources, variants_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
@@ -75,7 +75,7 @@ def hash_too(
 
 def price_hashes(
     store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
-) -> list[Row]:
+) -> list[CostRow]:
     """Cost rows of the hashes that have none beside the device that models run on."""
     if find_spec("torch") is None:
         say("what a hash costs is measured where PyTorch is installed")

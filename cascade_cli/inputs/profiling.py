@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache import InputError, Store
+from cache import CostRow, InputError, Store
 from cascade_cli.inputs.dataset import DEFAULT_DATASET
 from cascade_cli.inputs.images import extract_splits
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import progress, say
-from cascade_cli.show.timing import Timed, warn_busy
+from cascade_cli.show.timing import warn_busy
 from stages import costs as stage
 from stages.costs import Subject, measured_with, merge, read
 from stages.datasets import Source, UnreadableImageError, open_split, spec
@@ -42,12 +42,12 @@ def profile_new(
 
     def measured(one: Chosen) -> bool:
         rows = [row for row in known[one.name] if measured_with(row, {one.weights.sha256})]
-        return here in {(row["device"], row["runtime"]) for row in rows}
+        return here in {(row.device, row.runtime) for row in rows}
 
     new = [one for one in chosen if not measured(one)]
     if new:
         rows = profile_models(store, dataset, new, images, _FIRST_SIZES, quick=True)
-        sensor = next((row["meter"] for row in rows if row["energy_j"] is not None), None)
+        sensor = next((row.meter for row in rows if row.energy_j is not None), None)
         joules = f"joules by {sensor}" if sensor else NO_SENSOR
         say(f"costs of {len(new)} models on {here[0]} measured in short windows ({joules})")
 
@@ -60,7 +60,7 @@ def profile_models(
     sizes: Sequence[int],
     quick: bool,
     meter: str | None = None,
-) -> list[dict[str, Any]]:
+) -> list[CostRow]:
     """Profile the models and merge the rows into the cache's costs; a note where the machine had
     other work."""
     device = open_device(images.device, images.precision)
@@ -73,19 +73,15 @@ def profile_models(
     finally:
         for each in meters:
             each.close()
-    runtime = runtime_name(device, images.precision)
-    for name, rows in found.items():
-        merge(store, dataset, runtime, name, rows)
-    out = [{"model": m, "runtime": runtime} | row for m, rows in found.items() for row in rows]
-    forward = (timed_row(row) for row in out if row["component"] == "forward")
+    rows = [row for of_model in found.values() for row in of_model]
+    merge(store, dataset, rows)
+    forward = (
+        (f"{row.model} in batches of {row.batch_size}", row.latency_ms, row.latency_p50_ms)
+        for row in rows
+        if row.component == "forward" and row.latency_ms and row.latency_p50_ms
+    )
     warn_busy(forward, f"measure again: `cascade profile -d {dataset}`")
-    return out
-
-
-def timed_row(row: dict[str, Any]) -> Timed:
-    """A cost row's mean and median, as `warn_busy` takes them."""
-    what = f"{row['model']} in batches of {row['batch_size']}"
-    return what, row["latency_ms"], row["latency_p50_ms"]
+    return rows
 
 
 def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
@@ -110,7 +106,8 @@ def _subject(dataset: str, one: Chosen, images: ImageOptions, device: Any) -> Su
     parameters = sum(each.numel() for each in module.parameters())
     runner = Runner.of(module, preprocessing, device, images.precision)
     shape = preprocessing.pixels(_picture(dataset, images)).shape
-    return Subject(one.name, runner, shape, one.spec.macs, parameters, one.weights.sha256)
+    runtime = runtime_name(device, images.precision)
+    return Subject(one.name, runtime, runner, shape, one.spec.macs, parameters, one.weights.sha256)
 
 
 def _picture(dataset: str, images: ImageOptions) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
+from cache import CostRow
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import print_table, say
 from stages.costs import figures
@@ -26,23 +26,23 @@ COST_COLUMNS = {
 }
 
 
-def show_costs(rows: Sequence[dict[str, Any]]) -> None:
+def show_costs(rows: Sequence[CostRow]) -> None:
     """The costs table, with joules in mJ, and what is missing from it."""
-    print_table([row | _millijoules(row) for row in rows], COST_COLUMNS)
+    print_table([vars(row) | _millijoules(row) for row in rows], COST_COLUMNS)
     doubted = doubts(rows)
     if doubted:
         say(f"warning: {doubted}")
-    if all(row["energy_j"] is None for row in rows):
-        blind = all(row["meter"] == "none" for row in rows)
-        print(NO_SENSOR if blind else f"joules unknown: {rows[0]['reason']}")
+    if all(row.energy_j is None for row in rows):
+        blind = all(row.meter == "none" for row in rows)
+        print(NO_SENSOR if blind else f"joules unknown: {rows[0].reason}")
 
 
-def doubts(rows: Sequence[dict[str, Any]]) -> str:
+def doubts(rows: Sequence[CostRow]) -> str:
     """In one line what makes rows doubtful: each kind of warning once, in its worst figures, and of
     how many rows it is. Empty where nothing does."""
     kinds: dict[str, list[tuple[int, str]]] = {}
     for i, row in enumerate(rows):
-        for warning in filter(None, (row["warnings"] or "").split("; ")):
+        for warning in filter(None, (row.warnings or "").split("; ")):
             kinds.setdefault(_FIGURE.sub("#", warning), []).append((i, warning))
     told = []
     for found in kinds.values():
@@ -63,12 +63,12 @@ def _gravity(warning: str) -> list[float]:
     return [sign * float(found[0]) for found in _FIGURE.finditer(warning)][::-1]
 
 
-def _millijoules(row: dict[str, Any]) -> dict[str, str]:
+def _millijoules(row: CostRow) -> dict[str, str]:
     """What is known of an image's joules, as the table tells them."""
-    energy, high, above = (row[n] for n in ("energy_j", "energy_high_j", "energy_above_idle_j"))
+    energy, high, above = row.energy_j, row.energy_high_j, row.energy_above_idle_j
     if energy is None:
         return {}
-    half = None if high is None else high - energy
-    known = {"millijoules": energy, "half": half, "above_idle": above}
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {"millijoules": energy}
+    known |= {} if high is None else {"half": high - energy}
+    known |= {} if above is None else {"above_idle": above}
     return dict(zip(known, figures("J", *known.values()), strict=True))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from cache import InputError
+from cache import CostRow, InputError
 
 # A microcontroller that spots keywords draws 0.1 mW; the largest accelerator 3 kW, a machine of
 # several (`scope` system) 30 kW.
@@ -26,23 +25,21 @@ _SMALLER |= {"w": "milliwatts"}
 _POWERS = ("w", "mw")
 _PREFIXES = ((1e6, "MW"), (1e3, "kW"), (1.0, "W"), (1e-3, "mW"))
 
-Row = Mapping[str, Any]
 
-
-def watts(row: Row) -> float | None:
+def watts(row: CostRow) -> float | None:
     """Mean power while a batch runs; None where its latency or energy is not known."""
-    energy, latency = row["energy_j"], row["latency_ms"]
+    energy, latency = row.energy_j, row.latency_ms
     if energy is None or latency is None:
         return None
-    return float(1e3 * energy * row["batch_size"] / latency)
+    return 1e3 * energy * row.batch_size / latency
 
 
-def check(row: Row, energy: str, latency: str) -> None:
+def check(row: CostRow, energy: str, latency: str) -> None:
     """InputError where no device draws what a row implies; `energy` (or a power) and `latency` name
     the columns that its figures stood in."""
-    most = MOST_SYSTEM_W if row["scope"] == SYSTEM else MOST_W
+    most = MOST_SYSTEM_W if row.scope == SYSTEM else MOST_W
     found = watts(row)
-    idle = row["idle_w"]
+    idle = row.idle_w
     if found is not None and idle is not None and idle > _IDLE_OVER * found:
         raise InputError(
             f"{told(idle)} idle, and {told(found)} implied while a batch runs: milliwatts under "
@@ -54,18 +51,18 @@ def check(row: Row, energy: str, latency: str) -> None:
     bound = f"above {told(most)}" if high else f"below {told(LEAST_W)}"
     whole = " (of a whole machine say scope system)" if most < found <= MOST_SYSTEM_W else ""
     raise InputError(
-        f"{told(found)} implied, {bound}: {row['energy_j']:.6g} J an image in batches of "
-        f"{row['batch_size']} that take {row['latency_ms']:.6g} ms: "
+        f"{told(found)} implied, {bound}: {row.energy_j:.6g} J an image in batches of "
+        f"{row.batch_size} that take {row.latency_ms:.6g} ms: "
         f"{', or '.join(_mistakes(row, energy, latency, high))}?{whole}"
     )
 
 
-def _mistakes(row: Row, energy: str, latency: str, high: bool) -> Iterator[str]:
+def _mistakes(row: CostRow, energy: str, latency: str, high: bool) -> Iterator[str]:
     """What may have gone wrong, in the words of the header."""
     swaps = [(energy, _SMALLER if high else _LARGER)]
     if _unit(energy) not in _POWERS:
         swaps.append((latency, _LARGER if high else _SMALLER))
-        if high and row["batch_size"] > 1:
+        if high and row.batch_size > 1:
             yield f"joules of a batch under {energy}"
     for name, unit in reversed(swaps):
         if _unit(name) in unit:
@@ -86,22 +83,22 @@ def told(power: float) -> str:
     return f"{power / scale:.4g} {unit}"
 
 
-def by_device(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+def by_device(rows: Sequence[CostRow]) -> dict[str, dict[str, float]]:
     """The lowest and the highest implied watts of each device that has any."""
     found: dict[str, list[float]] = {}
     for row in rows:
         power = watts(row)
         if power is not None:
-            found.setdefault(row["device"], []).append(power)
+            found.setdefault(row.device, []).append(power)
     return {device: {"low": min(all_), "high": max(all_)} for device, all_ in found.items()}
 
 
-def doubts(rows: Sequence[Row]) -> Iterator[str]:
+def doubts(rows: Sequence[CostRow]) -> Iterator[str]:
     """A line for each device and meter whose rows imply watts that differ as wrong units do."""
-    places: dict[tuple[str, str], list[Row]] = {}
+    places: dict[tuple[str, str], list[CostRow]] = {}
     for row in rows:
-        if row["component"] == "forward" and watts(row) is not None:
-            places.setdefault((row["device"], row["meter"]), []).append(row)
+        if row.component == "forward" and watts(row) is not None:
+            places.setdefault((row.device, row.meter), []).append(row)
     for (device, _), here in places.items():
         grown = _grown(here)
         if grown is not None:
@@ -118,26 +115,25 @@ def doubts(rows: Sequence[Row]) -> Iterator[str]:
             )
 
 
-def _grown(rows: Sequence[Row]) -> tuple[Row, Row] | None:
+def _grown(rows: Sequence[CostRow]) -> tuple[CostRow, CostRow] | None:
     """A model's rows of the smallest and the largest batch, where its power grows as their size."""
-    curves: dict[tuple[str, ...], list[Row]] = {}
+    curves: dict[tuple[str, ...], list[CostRow]] = {}
     for row in rows:
-        curves.setdefault((row["model"], row["runtime"], row["source"]), []).append(row)
+        curves.setdefault((row.model, row.runtime, row.source), []).append(row)
     for curve in curves.values():
-        first, last = (pick(curve, key=lambda row: int(row["batch_size"])) for pick in (min, max))
-        times = last["batch_size"] / first["batch_size"]
+        first, last = (pick(curve, key=lambda row: row.batch_size) for pick in (min, max))
+        times = last.batch_size / first.batch_size
         if times >= _SIZES_APART and _power(last) >= _AS_THE_SIZE * times * _power(first):
             return first, last
     return None
 
 
-def _power(row: Row) -> float:
+def _power(row: CostRow) -> float:
     return watts(row) or 0.0
 
 
-def _shown(first: Row, last: Row) -> str:
+def _shown(first: CostRow, last: CostRow) -> str:
     ends = (
-        f"{told(_power(row))} ({row['model']} in batches of {row['batch_size']})"
-        for row in (first, last)
+        f"{told(_power(row))} ({row.model} in batches of {row.batch_size})" for row in (first, last)
     )
     return "from " + " to ".join(ends)

@@ -11,14 +11,16 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
 
-from cache import COSTS, InputError, Store, checked_name, one_of, read_text
+from cache import COSTS, CostRow, InputError, Store, checked_name, one_of, read_text
 from stages.costs import implied_power, table
 from stages.costs.units import of_stem, scaled, spellings
 
@@ -26,7 +28,7 @@ REQUIRED = ("model", "device", "batch_size")
 MEASURED = ("latency_ms", "energy_j")
 COMPONENTS = ("forward", "preprocess", "hash")
 ELSEWHERE = "elsewhere"
-COLUMNS = ("model", "runtime", *COSTS.names)
+COLUMNS = tuple(field.name for field in fields(CostRow))
 POWER = "power_w"  # no column of the table: with the latency it tells the energy
 SPELLINGS = spellings((*COLUMNS, POWER))
 _LARGEST_FILE = 16 << 20  # bytes: some 100,000 rows
@@ -35,7 +37,7 @@ _LONGEST_CELL = 1000
 _DEFAULTS = {"component": COMPONENTS[0], "meter": ELSEWHERE}
 _OWN_SOURCE = "profile"
 # Noise takes a small difference, and the lower end of an interval, below zero.
-_ANY_SIGN = {"energy_low_j", *(name for name in COSTS.names if name.startswith("energy_above"))}
+_ANY_SIGN = {"energy_low_j", *(name for name in COLUMNS if name.startswith("energy_above"))}
 _MAY_BE_ZERO = {"latency_sd_ms", "ticks", "macs", "parameters", "peak_memory_bytes"}
 _ASCENDING = (
     ("energy_low_j", "energy_j", "energy_high_j"),
@@ -45,12 +47,11 @@ _ASCENDING = (
 _LARGEST = {pa.int32(): 2**31 - 1, pa.int64(): 2**63 - 1}
 _SHA256 = re.compile("[0-9a-f]{64}")
 
-Row = dict[str, Any]
 Cells = dict[str, tuple[str, str]]  # by column: what the header calls it, and the cell
 
 
-def read_rows(path: str, source: str | None = None, runtime: str | None = None) -> list[Row]:
-    """The rows of a CSV file: COSTS's columns with `model` and `runtime`.
+def read_rows(path: str, source: str | None = None, runtime: str | None = None) -> list[CostRow]:
+    """The rows of a CSV file.
 
     latency_ms is of one batch, energy_j of one image, in these units whichever the header gives
     (`SPELLINGS`). `source` and `runtime` fill empty cells.
@@ -62,7 +63,7 @@ def read_rows(path: str, source: str | None = None, runtime: str | None = None) 
         raise InputError(f"{path} is empty: give a CSV file with the columns {_list(REQUIRED)}")
     header = [name.strip() for name in header]
     defaults = _DEFAULTS | {"source": source or "", "runtime": runtime or ELSEWHERE}
-    rows: dict[tuple[Any, ...], tuple[int, Row]] = {}
+    rows: dict[object, tuple[int, CostRow]] = {}
     try:
         _check_header(header)
         for line, cells in records:
@@ -77,32 +78,40 @@ def read_rows(path: str, source: str | None = None, runtime: str | None = None) 
     return [row for _, row in rows.values()]
 
 
-def import_costs(store: Store, dataset: str, rows: Sequence[Row]) -> list[Row]:
+@dataclass(frozen=True)
+class ImportedCosts:
+    """What was merged of one model and runtime; `implied_w` as `implied_power.by_device`."""
+
+    model: str
+    runtime: str
+    rows: int
+    rows_with_energy: int
+    devices: list[str]
+    batch_sizes: list[int]
+    implied_w: dict[str, dict[str, float]]
+
+
+def import_costs(store: Store, dataset: str, rows: Sequence[CostRow]) -> list[ImportedCosts]:
     """Merge rows into the cache; per model and runtime what was merged."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    table.merge(store, dataset, rows)
+    groups: dict[tuple[str, str], list[CostRow]] = {}
     for row in rows:
-        groups.setdefault((row["model"], row["runtime"]), []).append(row)
-    for (model, runtime), group in groups.items():
-        table.merge(store, dataset, runtime, model, group)
+        groups.setdefault((row.model, row.runtime), []).append(row)
     return [
-        {
-            "model": model,
-            "runtime": runtime,
-            "rows": len(group),
-            "rows_with_energy": sum(row["energy_j"] is not None for row in group),
-            "devices": sorted({row["device"] for row in group}),
-            "batch_sizes": sorted({row["batch_size"] for row in group}),
-            "implied_w": implied_power.by_device(group),
-        }
-        for (model, runtime), group in groups.items()
+        ImportedCosts(
+            *place,
+            len(group),
+            sum(row.energy_j is not None for row in group),
+            sorted({row.device for row in group}),
+            sorted({row.batch_size for row in group}),
+            implied_power.by_device(group),
+        )
+        for place, group in groups.items()
     ]
 
 
 _KEY = ("model", "runtime", *table.KEY)
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _KEY)
+_key = attrgetter(*_KEY)
 
 
 def _records(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -167,29 +176,35 @@ def _check_figures(header: Sequence[str]) -> None:
         raise InputError(f"{energy} without a latency is no energy: add a column latency_ms")
 
 
-def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) -> Row:
+def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) -> CostRow:
     _check_count(header, cells)
     given = {
         SPELLINGS[name][0]: (name, cell.strip()) for name, cell in zip(header, cells, strict=True)
     }
-    row = {column: _value(column, given, defaults) for column in (*COLUMNS, POWER)}
+    values = {column: _value(column, given, defaults) for column in (*COLUMNS, POWER)}
     for column in REQUIRED:
-        if row[column] is None:
+        if values[column] is None:
             raise InputError(f"no {column}: fill in the cell")
     names = {column: name for column, (name, _) in given.items()}
     latency, energy = (names.get(column, column) for column in MEASURED)
-    energy = _add_energy(row, energy, names.get(POWER))
-    if all(row[column] is None for column in MEASURED):
+    power = values.pop(POWER)
+    if power is not None:
+        energy = names[POWER]
+        if values["latency_ms"] is None:
+            raise InputError(f"{energy} without a latency is no energy: give it, or neither")
+        values["energy_j"] = power * values["latency_ms"] / (1e3 * values["batch_size"])
+    if values["energy_j"] is None:
+        values["reason"] = values["reason"] or "none in the imported file"
+    row = CostRow(**values)
+    if row.latency_ms is None and row.energy_j is None:
         raise InputError(f"neither {latency} nor {energy}: give one, or drop the row")
-    if row["component"] not in COMPONENTS:
-        raise one_of("component", row["component"], COMPONENTS)
-    if row["source"] in (None, _OWN_SOURCE):
-        found = f"source {_OWN_SOURCE} is what `cascade profile` writes" if row["source"] else None
+    if row.component not in COMPONENTS:
+        raise one_of("component", row.component, COMPONENTS)
+    if row.source in (None, _OWN_SOURCE):
+        found = f"source {_OWN_SOURCE} is what `cascade profile` writes" if row.source else None
         raise InputError(f"{found or 'no source'}: say who measured, in a column or by --source")
     _check_order(row)
     implied_power.check(row, energy, latency)
-    if row["energy_j"] is None and row["reason"] is None:
-        row["reason"] = "none in the imported file"
     return row
 
 
@@ -205,24 +220,14 @@ def _check_count(header: Sequence[str], cells: Sequence[str]) -> None:
     raise InputError(f"{what}: check commas and quotes")
 
 
-def _add_energy(row: Row, name: str, power_name: str | None) -> str:
-    """From the power, where that is given: P·t of a batch over its images. The column's name."""
-    power = row.pop(POWER)
-    if power is not None:
-        if row["latency_ms"] is None:
-            raise InputError(f"{power_name} without a latency is no energy: give it, or neither")
-        row["energy_j"] = power * row["latency_ms"] / (1e3 * row["batch_size"])
-    return power_name or name
-
-
-def _check_order(row: Row) -> None:
+def _check_order(row: CostRow) -> None:
     for names in _ASCENDING:
-        known = [name for name in names if row[name] is not None]
+        known = {name: getattr(row, name) for name in names if getattr(row, name) is not None}
         if names[1] not in known and known and names[1].endswith("_j"):
-            raise InputError(f"{known[0]} without {names[1]}: give both, or neither")
-        for low, high in pairwise(known):
-            if row[low] > row[high]:
-                raise InputError(f"{low} {row[low]:g} exceeds {high} {row[high]:g}: swap or mend")
+            raise InputError(f"{next(iter(known))} without {names[1]}: give both, or neither")
+        for (low, least), (high, most) in pairwise(known.items()):
+            if least > most:
+                raise InputError(f"{low} {least:g} exceeds {high} {most:g}: swap or mend")
 
 
 def _value(column: str, given: Cells, defaults: Mapping[str, str]) -> Any:

@@ -12,13 +12,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import torch
 
-from cache import COSTS, QUICK, InputError, now
+from cache import QUICK, CostRow, InputError, now
 from stages.energy import Idle, Meter, Reading, idle_of, per_image
 from stages.runtimes import Runner, device_name, synchroniser
 
@@ -32,16 +32,17 @@ WARM_UP_S, BLIND_WARM_UP_S = 1.0, 0.2
 _STEADY = 0.05
 _SEED = 7
 
-Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to profile, and what is known of it. `shape` is (C, h, w) of its input, and
-    `weights_sha256` of the weights that are measured, as the manifests of its logits state it."""
+    """A model to profile, and what is known of it. `runtime` is what its rows stand under, `shape`
+    (C, h, w) of its input, and `weights_sha256` of the weights that are measured, as the manifests
+    of its logits state it."""
 
     name: str
+    runtime: str
     runner: Runner
     shape: tuple[int, ...]
     macs: int | None
@@ -71,8 +72,8 @@ def profile_models(
     progress: Progress = lambda done, total: None,
     plan: tuple[int, float] | None = None,
     idle: Sequence[Idle] | None = None,
-) -> dict[str, list[Row]]:
-    """Cost rows (cache.schema.COSTS) by model: `forward` by batch size, `preprocess` per image.
+) -> dict[str, list[CostRow]]:
+    """Cost rows by model: `forward` by batch size, `preprocess` per image.
 
     `preprocess` holds, by model, a call that decodes and resizes one image. The meters are read at
     the ends of each window only, after the device is synchronised. `plan` gives the windows of a
@@ -96,9 +97,11 @@ def profile_models(
             _window(each, meters, idle, sync, seconds)
             done += 1
             progress(done, windows * len(work))
-    rows: dict[str, list[Row]] = {subject.name: [] for subject in subjects}
+    rows: dict[str, list[CostRow]] = {subject.name: [] for subject in subjects}
     for each in work:
-        rows[each.label[0]] += _rows(each, by_name[each.label[0]], meters, idle, quick)
+        subject = by_name[each.label[0]]
+        found = [_row(each, subject, i, quick) for i in range(len(meters))]
+        rows[subject.name] += _cross_checked(found, meters)
     return rows
 
 
@@ -195,69 +198,61 @@ def _window(
     each.readings.append([window.reading for window in windows])
 
 
-def _rows(
-    each: UnitOfWork, subject: Subject, meters: Sequence[Meter], idle: Sequence[Idle], quick: bool
-) -> list[Row]:
-    """One row per meter."""
-    _, component, size = each.label
+def _row(each: UnitOfWork, subject: Subject, meter: int, quick: bool) -> CostRow:
+    """With joules per image over the windows, gross and above idle, and their 95 % intervals."""
+    name, component, size = each.label
     laps = np.array(each.laps_ms)
-    p50, p95, p99 = np.percentile(laps, [50, 95, 99])
-    common = {
-        "device": device_name(subject.runner.device),
-        "component": component,
-        "batch_size": size,
-        "latency_ms": float(laps.mean()),
-        "latency_sd_ms": float(laps.std(ddof=1)) if len(laps) > 1 else None,
-        "latency_p50_ms": float(p50),
-        "latency_p95_ms": float(p95),
-        "latency_p99_ms": float(p99),
-        "runs": len(laps),
-        "macs": subject.macs if component == "forward" else None,
-        "parameters": subject.parameters if component == "forward" else None,
-        "peak_memory_bytes": each.peak_memory_bytes,
-        "source": "profile",
-        "measured": now(),
-        "weights_sha256": subject.weights_sha256,
-    }
+    p50, p95, p99 = map(float, np.percentile(laps, [50, 95, 99]))
+    readings = [window[meter] for window in each.readings]
     images = [count * each.images for count in each.window_laps]
-    rows = [
-        {name: row.get(name) for name in COSTS.names}
-        for i in range(len(meters))
-        for row in [common | _energy([window[i] for window in each.readings], images, quick)]
-    ]
-    _cross_check(rows, meters)
-    return rows
-
-
-def _cross_check(rows: Sequence[Row], meters: Sequence[Meter]) -> None:
-    """Hold each energy against that of the other sensor of the same device, where there is one."""
-    for row, meter in zip(rows, meters, strict=True):
-        for other, beside in zip(rows, meters, strict=True):
-            if other is not row and meter.sensor.uuid and meter.sensor.uuid == beside.sensor.uuid:
-                row["energy_check_j"] = other["energy_j"]
-
-
-def _energy(readings: Sequence[Reading], images: Sequence[int], quick: bool) -> Row:
-    """Joules per image over the windows, gross and above idle, with 95 % intervals."""
-    first = readings[0]
+    gross, above = per_image(readings, images).values()
     warnings = sorted({warning for reading in readings for warning in reading.warnings})
     if quick:
         warnings.append(f"{QUICK} {len(readings)} windows")
-    row: Row = {
-        "meter": first.sensor.source,
-        "scope": first.sensor.scope,
-        "tick_s": first.sensor.tick_s,
-        "windows": len(readings),
-        "window_s": float(np.mean([reading.duration_s for reading in readings])),
-        "ticks": _total([reading.ticks for reading in readings]),
-        "idle_w": first.idle_w,
-        "warnings": "; ".join(warnings) or None,
-        "reason": next((r.reason for r in readings if r.energy_j is None), None),
+    return CostRow(
+        model=name,
+        runtime=subject.runtime,
+        device=device_name(subject.runner.device),
+        component=component,
+        batch_size=size,
+        meter=readings[0].sensor.source,
+        latency_ms=float(laps.mean()),
+        latency_sd_ms=float(laps.std(ddof=1)) if len(laps) > 1 else None,
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
+        latency_p99_ms=p99,
+        runs=len(laps),
+        energy_j=gross.value,
+        energy_low_j=gross.low,
+        energy_high_j=gross.high,
+        energy_above_idle_j=above.value,
+        energy_above_idle_low_j=above.low,
+        energy_above_idle_high_j=above.high,
+        idle_w=readings[0].idle_w,
+        windows=len(readings),
+        window_s=float(np.mean([reading.duration_s for reading in readings])),
+        ticks=_total([reading.ticks for reading in readings]),
+        tick_s=readings[0].sensor.tick_s,
+        scope=readings[0].sensor.scope,
+        reason=next((r.reason for r in readings if r.energy_j is None), None),
+        warnings="; ".join(warnings) or None,
+        macs=subject.macs if component == "forward" else None,
+        parameters=subject.parameters if component == "forward" else None,
+        peak_memory_bytes=each.peak_memory_bytes,
+        source="profile",
+        measured=now(),
+        weights_sha256=subject.weights_sha256,
+    )
+
+
+def _cross_checked(rows: Sequence[CostRow], meters: Sequence[Meter]) -> list[CostRow]:
+    """Each energy beside that of the other sensor of the same device, where there is one."""
+    checks = {
+        i: other.energy_j
+        for (i, meter), (j, other) in product(enumerate(meters), enumerate(rows))
+        if i != j and meter.sensor.uuid and meter.sensor.uuid == meters[j].sensor.uuid
     }
-    for column, figure in per_image(readings, images).items():
-        row |= {f"{column}_j": figure.value}
-        row |= {f"{column}_low_j": figure.low, f"{column}_high_j": figure.high}
-    return row
+    return [replace(row, energy_check_j=checks.get(i)) for i, row in enumerate(rows)]
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

@@ -9,26 +9,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any
 
 import cache
-from cache import Store
+from cache import CostRow, Store
 from stages import missing
 from stages.costs import table as costs
 from stages.models import recorded
 from stages.scores import ScoreSet
 
-Row = dict[str, Any]
 _told: set[tuple[str, ...]] = set()
 
 
-def measured_with(row: Row, weights: Collection[str | None]) -> bool:
+def measured_with(row: CostRow, weights: Collection[str | None]) -> bool:
     """Whether a row may be of one of these weights (SHA-256), None being weights not known."""
-    stated = row["weights_sha256"]
+    stated = row.weights_sha256
     return stated is None or None in weights or stated in weights
 
 
-def current(store: Store, scores: ScoreSet) -> dict[str, list[Row]]:
+def current(store: Store, scores: ScoreSet) -> dict[str, list[CostRow]]:
     """The cost rows of each model, as `costs.read`, that price the weights its scores come from.
 
     What is left out is told once.

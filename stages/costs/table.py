@@ -9,25 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, repeat
 from math import sqrt
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import (
-    COSTS,
-    QUICK,
-    InputError,
-    Manifest,
-    Partition,
-    Store,
-    digest,
-    now,
-    one_of,
-    versions,
-)
+from cache import COSTS, QUICK, CostRow, InputError, Manifest, Partition, Store, one_of
 from cache.upkeep import Going, remove
 from stages.statistics import NORMAL
 
@@ -39,8 +29,8 @@ _MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that ro
 _METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
 KEY = ("device", "component", "batch_size", "meter", "source")
 
+_key = attrgetter(*KEY)
 
-Row = dict[str, Any]
 Macs = Mapping[str, int | None]
 Place = tuple[str, str | None, str | None]  # device, runtime, meter of joules
 
@@ -63,19 +53,20 @@ class Curve:
         return np.where(sizes > points[-1], sizes * (known[-1] / points[-1]), inside)
 
 
-def merge(store: Store, dataset: str, runtime: str, model: str, rows: Iterable[Row]) -> Manifest:
-    """Add rows to a model's costs; a row of the same KEY is replaced, others stay."""
-    partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
-    with cache.lock(store, partition.guard):
-        known = {_key(row): row for row in _rows(store, partition)}
-        return _write(store, partition, known | {_key(row): row for row in rows})
+def merge(store: Store, dataset: str, rows: Iterable[CostRow]) -> None:
+    """Add rows to their models' costs; a row of the same KEY is replaced, others stay."""
+    of_place = attrgetter("runtime", "model")
+    for (runtime, model), group in groupby(sorted(rows, key=of_place), of_place):
+        partition = Partition.of("costs", dataset=dataset, runtime=runtime, model=model)
+        with cache.lock(store, partition.guard):
+            _write(store, partition, [*_rows(store, partition), *group])
 
 
-def keep(store: Store, partition: Partition, wanted: Callable[[Row], bool]) -> int:
+def keep(store: Store, partition: Partition, wanted: Callable[[CostRow], bool]) -> int:
     """Drop the rows of a partition that are not wanted, and say how many; of none left, itself."""
     with cache.lock(store, partition.guard):
         rows = _rows(store, partition)
-        kept = {_key(row): row for row in rows if wanted(row)}
+        kept = [row for row in rows if wanted(row)]
         if kept and len(kept) < len(rows):
             _write(store, partition, kept)
         if rows and not kept:
@@ -83,47 +74,52 @@ def keep(store: Store, partition: Partition, wanted: Callable[[Row], bool]) -> i
         return len(rows) - len(kept)
 
 
-def _write(store: Store, partition: Partition, known: Mapping[tuple[Any, ...], Row]) -> Manifest:
-    """Rows by their KEY, for who holds the lock."""
+def _write(store: Store, partition: Partition, rows: Sequence[CostRow]) -> None:
+    """For who holds the lock; of rows with the same KEY the last."""
+    known = {_key(row): vars(row) for row in rows}
     ordered = [known[key] for key in sorted(known)]
-    table = pa.Table.from_pylist(
-        [{name: row.get(name) for name in COSTS.names} for row in ordered], schema=COSTS
-    )
-    about = {"made": now(), "versions": versions()}
-    return cache.write_partition(store, partition, table, {"rows": digest(ordered)}, about)
+    table = pa.Table.from_pylist(ordered, schema=COSTS)
+    about = {"made": cache.now(), "versions": cache.versions()}
+    cache.write_partition(store, partition, table, {"rows": cache.digest(ordered)}, about)
 
 
 def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
     """Add the rows of another cache's partition; of two with the same KEY the newer stays."""
     place = manifest.partition
-    found = {_key(row): row for row in cache.read_table(source, manifest).to_pylist()}
+    found = _stored(source, manifest)
     with cache.lock(store, place.guard):
-        newer = [row for row in _rows(store, place) if _key(row) in found]
-        newer = [row for row in newer if _age(row) > _age(found[_key(row)])]
-        found |= {_key(row): row for row in newer}
-        dataset, runtime, model = place.values
-        merge(store, dataset, runtime, model, found.values())
+        newest = {_key(row): row for row in sorted([*_rows(store, place), *found], key=_age)}
+        _write(store, place, [*newest.values()])
 
 
-def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[Row]]:
-    """Every cost row of each model, with its `runtime`; an empty list where none is known."""
-    found: dict[str, list[Row]] = {model: [] for model in models}
+def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[CostRow]]:
+    """Every cost row of each model; an empty list where none is known."""
+    found: dict[str, list[CostRow]] = {model: [] for model in models}
     for manifest in cache.find(store, "costs", dataset):
         keys = manifest.partition.keys
         if keys["model"] in found:
-            rows = cache.read_table(store, manifest).to_pylist()
-            found[keys["model"]] += [row | {"runtime": keys["runtime"]} for row in rows]
+            found[keys["model"]] += _stored(store, manifest)
     return found
 
 
-def _rows(store: Store, partition: Partition) -> list[Row]:
+def _rows(store: Store, partition: Partition) -> list[CostRow]:
     """None of a damaged partition: what is measured anew takes its place."""
     manifest = cache.sound(store, partition)
-    return [] if manifest is None else cache.read_table(store, manifest).to_pylist()
+    return [] if manifest is None else _stored(store, manifest)
 
 
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
+def _stored(store: Store, manifest: Manifest) -> list[CostRow]:
+    """A partition's rows. Their fields are set together: one by one, as CostRow's own constructor
+    sets what is frozen, takes four times as long as reading."""
+    table, keys = cache.read_table(store, manifest), manifest.partition.keys
+    columns = {name: repeat(keys[name]) for name in ("model", "runtime")}
+    columns |= {name: table.column(name).to_pylist() for name in table.column_names}
+    names, rows = tuple(columns), []
+    for values in zip(*columns.values(), strict=False):
+        row = object.__new__(CostRow)
+        object.__setattr__(row, "__dict__", dict(zip(names, values, strict=False)))
+        rows.append(row)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ def hash_cost(
     Of a kind that no row has, multiply-adds or runs of a model, none is.
     """
     name = HASH + algorithm
-    rows = [row for row in read(store, dataset, [name])[name] if row["device"] == device]
+    rows = [row for row in read(store, dataset, [name])[name] if row.device == device]
     chosen = _chosen(rows, kind, "hash") if kind in _MEASURED else []
     return float(_curve(chosen, kind).at(1)) if chosen else None
 
@@ -177,7 +173,7 @@ _WANTING = {
 
 
 def known(
-    rows: dict[str, list[Row]],
+    rows: dict[str, list[CostRow]],
     macs: Macs,
     required: Sequence[str],
     kinds: Sequence[str] = KINDS,
@@ -198,7 +194,7 @@ def known(
 
 
 def choose(
-    rows: dict[str, list[Row]],
+    rows: dict[str, list[CostRow]],
     macs: Macs,
     required: Sequence[str],
     kind: str | None = None,
@@ -240,13 +236,13 @@ def some_macs(macs: Macs) -> Prices:
     return _prices("macs", None, {}, macs)
 
 
-def devices_of(rows: dict[str, list[Row]], models: Sequence[str]) -> list[str]:
+def devices_of(rows: dict[str, list[CostRow]], models: Sequence[str]) -> list[str]:
     """The devices that any of the models has costs on, sorted."""
-    return sorted({row["device"] for model in models for row in rows[model]})
+    return sorted({row.device for model in models for row in rows[model]})
 
 
 def _lacking(
-    rows: dict[str, list[Row]],
+    rows: dict[str, list[CostRow]],
     macs: Macs,
     required: Sequence[str],
     kind: str | None,
@@ -255,7 +251,7 @@ def _lacking(
     if kind == "macs":
         unknown = ", ".join(model for model in required if not macs.get(model))
         return f"the multiply-adds of {unknown} are unknown: give --cost joules or latency"
-    here = {m: [row for row in rows[m] if device in (None, row["device"])] for m in required}
+    here = {m: [row for row in rows[m] if device in (None, row.device)] for m in required}
     none = [model for model in required if not here[model]]
     return (
         f"no {kind or 'costs'} of all these models on {device or 'one device'}"
@@ -266,7 +262,7 @@ def _lacking(
 
 def _places(
     kind: str,
-    rows: dict[str, list[Row]],
+    rows: dict[str, list[CostRow]],
     required: Sequence[str],
     device: str | None,
     runtime: str | None,
@@ -274,17 +270,17 @@ def _places(
     """Where to look for costs: one runtime of a device for all models, else any of each; and there
     joules of one meter, the most trusted first, else any of each."""
     all_rows = [row for model in required for row in rows[model]]
-    here = [row for row in all_rows if device in (None, row["device"])]
-    found = {(row["device"], row.get("runtime")) for row in here}
-    one = sorted(found, key=lambda place: (place[1] != runtime, place[0], str(place[1])))
+    here = [row for row in all_rows if device in (None, row.device)]
+    found = {(row.device, row.runtime) for row in here}
+    one = sorted(found, key=lambda place: (place[1] != runtime, *place))
     for name, ran in [*one, *((name, None) for name in sorted({name for name, _ in found}))]:
         if kind == "joules":
-            there = {row["meter"] for row in here if row["device"] == name}
+            there = {row.meter for row in here if row.device == name}
             yield from ((name, ran, meter) for meter in sorted(there, key=_trust, reverse=True))
         yield name, ran, None
 
 
-def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Macs) -> Prices:
+def _prices(kind: str, place: Place | None, rows: dict[str, list[CostRow]], macs: Macs) -> Prices:
     if place is None:
         flat = {model: _flat(count) for model, count in macs.items() if count}
         return Prices("macs", UNITS["macs"], None, UNITS["macs"], flat, {})
@@ -292,7 +288,7 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Ma
     preprocess = {model: _chosen(found, kind, "preprocess") for model, found in here.items()}
     forward = {model: _chosen(rows, kind, "forward", place[2]) for model, rows in here.items()}
     used = [row for chosen in forward.values() for row in chosen]
-    idle = [row["idle_w"] for row in used if row["idle_w"]]
+    idle = [row.idle_w for row in used if row.idle_w]
     return Prices(
         kind,
         UNITS[kind],
@@ -302,83 +298,80 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[Row]], macs: Ma
         {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
         _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
         float(np.median(idle)) if idle and kind == "joules" else None,
-        any(QUICK in str(row["warnings"]) for row in used),
-        tuple(m for m, rows in forward.items() if any(not row["weights_sha256"] for row in rows)),
+        any(QUICK in str(row.warnings) for row in used),
+        tuple(m for m, rows in forward.items() if any(not row.weights_sha256 for row in rows)),
     )
 
 
-def _how(kind: str, rows: Sequence[Row]) -> str:
+def _how(kind: str, rows: Sequence[CostRow]) -> str:
     """What else there is to know about costs of these rows."""
-    meters = f" by {' and '.join(sorted({row['meter'] for row in rows}))}"
+    meters = f" by {' and '.join(sorted({row.meter for row in rows}))}"
     notes = []
-    if len({row.get("runtime") for row in rows}) > 1:
+    if len({row.runtime for row in rows}) > 1:
         notes.append("each in a runtime of its own")
     if any(_error_of(kind, row) is None for row in rows):
         notes.append("the error of measuring is not known of all")
     return (meters if kind == "joules" else "") + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _at(place: Place, rows: Sequence[Row]) -> list[Row]:
+def _at(place: Place, rows: Sequence[CostRow]) -> list[CostRow]:
     """A model's rows of a place; without a runtime there, those of the one measured last."""
-    here = [row for row in rows if row["device"] == place[0]]
+    here = [row for row in rows if row.device == place[0]]
     if not here:
         return []
     newest = max(here, key=_age)
-    runtime = place[1] or newest.get("runtime")
-    return [row for row in here if row.get("runtime") == runtime]
+    runtime = place[1] or newest.runtime
+    return [row for row in here if row.runtime == runtime]
 
 
-def _chosen(rows: Sequence[Row], kind: str, component: str, meter: str | None = None) -> list[Row]:
+def _chosen(
+    rows: Sequence[CostRow], kind: str, component: str, meter: str | None = None
+) -> list[CostRow]:
     """One row per batch size, ascending, the newest: joules of one meter, else of the best."""
     column = _MEASURED[kind]
-    some = [row for row in rows if row["component"] == component and row[column] is not None]
+    some = [row for row in rows if row.component == component and getattr(row, column) is not None]
     if kind == "joules":
         some = [row for row in some if not _of_the_host(row)]
-        wanted = meter or max((row["meter"] for row in some), key=_trust, default=None)
-        some = [row for row in some if row["meter"] == wanted]
-    known = {row["batch_size"]: row for row in sorted(some, key=_age)}
+        wanted = meter or max((row.meter for row in some), key=_trust, default=None)
+        some = [row for row in some if row.meter == wanted]
+    known = {row.batch_size: row for row in sorted(some, key=_age)}
     return [known[size] for size in sorted(known)]
 
 
-def _of_the_host(row: Row) -> bool:
+def _of_the_host(row: CostRow) -> bool:
     """Whether the joules are those of the computer around a GPU, not the GPU's own."""
-    return row["meter"] == "rapl" and str(row.get("runtime")).endswith("-cuda")
+    return row.meter == "rapl" and row.runtime.endswith("-cuda")
 
 
-def _curve(rows: Sequence[Row], kind: str) -> Curve:
+def _curve(rows: Sequence[CostRow], kind: str) -> Curve:
     """Cost per batch of rows with ascending sizes."""
-    sizes = np.array([row["batch_size"] for row in rows])
-    bounds = {"joules": _joules, "latency": _latency}[kind]
-    values, low, high = np.array([bounds(row) for row in rows], np.float64).T
+    sizes = np.array([row.batch_size for row in rows])
+    values, low, high = np.array([_bounds(kind, row) for row in rows], np.float64).T
     return Curve(sizes, values, low, high)
 
 
-def _joules(row: Row) -> tuple[float, float, float]:
-    value, size = row["energy_j"], row["batch_size"]
-    low, high = _error_of("joules", row) or (value, value)
-    return size * value, size * max(0.0, low), size * high
+def _bounds(kind: str, row: CostRow) -> tuple[float, float, float]:
+    """What a batch costs, and the ends of that."""
+    value: float = getattr(row, _MEASURED[kind])
+    low, high = _error_of(kind, row) or (value, value)
+    images = row.batch_size if kind == "joules" else 1
+    return images * value, images * max(0.0, low), images * high
 
 
-def _latency(row: Row) -> tuple[float, float, float]:
-    mean = row["latency_ms"]
-    low, high = _error_of("latency", row) or (mean, mean)
-    return mean, max(0.0, low), high
-
-
-def _error_of(kind: str, row: Row) -> tuple[float, float] | None:
+def _error_of(kind: str, row: CostRow) -> tuple[float, float] | None:
     """The ends of a row's 95 % interval, of latencies mean ± z·SD/√runs; None where not known."""
     if kind == "joules":
-        low, high = row["energy_low_j"], row["energy_high_j"]
+        low, high = row.energy_low_j, row.energy_high_j
         return None if low is None or high is None else (low, high)
-    mean, sd, runs = row["latency_ms"], row["latency_sd_ms"], row["runs"]
-    if sd is None or not runs:
+    mean, sd, runs = row.latency_ms, row.latency_sd_ms, row.runs
+    if mean is None or sd is None or not runs:
         return None
     half = NORMAL * sd / sqrt(runs)
     return mean - half, mean + half
 
 
-def _age(row: Row) -> str:
-    return row["measured"] or ""
+def _age(row: CostRow) -> str:
+    return row.measured or ""
 
 
 def _trust(meter: str) -> tuple[int, str]:

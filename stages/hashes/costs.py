@@ -7,14 +7,14 @@ sensor. The rows stand under the device whose models' costs they are added to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
 import torch
 
-from cache import Store
-from stages import costs
-from stages.costs import HASH, merge, read
+from cache import CostRow, Store
+from stages.costs import HASH, Subject, merge, profile_models, read
 from stages.datasets import Source
 from stages.energy import Meter
 from stages.hashes.spec import Hash
@@ -24,7 +24,6 @@ RUNTIME = "numpy-cpu"
 # Enough that the pictures of a window are not always the same ones.
 _PICTURES = 256
 
-Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 
@@ -34,9 +33,7 @@ def unmeasured(
     """The hashes whose costs beside this device's models the cache does not know."""
     known = read(store, dataset, [HASH + each.name for each in hashes])
     here = device_name(device)
-    return [
-        each for each in hashes if here not in {row["device"] for row in known[HASH + each.name]}
-    ]
+    return [each for each in hashes if here not in {row.device for row in known[HASH + each.name]}]
 
 
 def measure_costs(
@@ -46,21 +43,22 @@ def measure_costs(
     device: torch.device,
     meters: Sequence[Meter],
     progress: Progress = lambda done, total: None,
-) -> list[Row]:
+) -> list[CostRow]:
     """Time each hash, one decoded picture at a time, and merge the rows into the cache's costs.
 
     `component` is hash, `batch_size` 1; the rows' model is `hash:` and the algorithm.
     """
     pictures = [source.read(i) for i in range(min(len(source), _PICTURES))]
     nothing = Runner(torch.nn.Identity(), Preprocessing((), ()), device)
-    subjects = [costs.Subject(HASH + each.name, nothing, (), None, None) for each in hashes]
+    subjects = [Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes]
     calls = {HASH + each.name: _call(each, pictures) for each in hashes}
-    found = costs.profile_models(subjects, meters, (), calls, quick=True, progress=progress)
-    rows = []
-    for name, measured in found.items():
-        renamed = [row | {"component": "hash", "peak_memory_bytes": None} for row in measured]
-        merge(store, source.dataset, RUNTIME, name, renamed)
-        rows += [{"model": name, "runtime": RUNTIME} | row for row in renamed]
+    found = profile_models(subjects, meters, (), calls, quick=True, progress=progress)
+    rows = [
+        replace(row, component="hash", peak_memory_bytes=None)
+        for measured in found.values()
+        for row in measured
+    ]
+    merge(store, source.dataset, rows)
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -115,12 +116,12 @@ def cost_inputs(subject: PageSubject) -> PageTable | None:
     if prices.device is None:
         return None
     rows = current(subject.store, subject.reported)
-    keys = ("meter", "runtime", "source", "measured")
+    told = attrgetter("meter", "runtime", "source", "measured")
     known = {
-        (model, row["component"], *(str(row[key] or "unknown")[:40] for key in keys))
+        (model, row.component, *(str(value or "unknown")[:40] for value in told(row)))
         for model, found in rows.items()
         for row in found
-        if row["device"] == prices.device
+        if row.device == prices.device
     }
     head = ("model", "component", "meter", "runtime", "source", "measured")
     return PageTable(f"Where costs on {prices.device} come from.", head, sorted(known))

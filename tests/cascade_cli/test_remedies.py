@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import make_cache
+from helpers import cost_row, make_cache
 from running import ROOT, cascade, seeded_weights
 
 import cache
@@ -55,8 +55,7 @@ def test_every_table_has_a_command_or_none_that_mends():
 @pytest.mark.parametrize("tier", stage.TIERS)
 def test_what_a_copy_brought_is_fetched_again(tier, tmp_path):
     whole, copy = make_cache(tmp_path / "whole", n=20), Store(tmp_path / "copy")
-    row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-    costs.merge(whole, "toy", "torch-fp32-cpu", "small", [row | {"source": "profile"}])
+    costs.merge(whole, "toy", [cost_row("small")])
     stage.run(whole, copy, stage.Wanted("toy", tier))
     tables = [table for table in KEYS if cache.find(copy, table)]
     assert len(tables) == {"scores": 3}.get(tier, 4)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from helpers import make_cache
+from helpers import cost_row, make_cache
 from running import cascade
 
 from cascade_cli.show.profile import show_costs
@@ -17,10 +19,7 @@ MS = {"small": 1.0, "large": 4.0, "other": 1.2}
 @pytest.fixture(scope="module")
 def where(tmp_path_factory):
     store = make_cache(tmp_path_factory.mktemp("toy") / "cache", n=200, seed=3)
-    for model, ms in MS.items():
-        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    costs.merge(store, "toy", [cost_row(model, ms) for model, ms in MS.items()])
     return ("-d", "toy", "--cache", store.root)
 
 
@@ -127,11 +126,10 @@ def test_written_numbers_stand_at_the_right_of_a_table(capsys):
 
 
 def test_joules_are_told_with_their_error_in_the_same_decimals(capsys):
-    row = dict.fromkeys(("latency_ms", "latency_p50_ms", "latency_p99_ms"), 1.0)
-    row |= {"model": "a", "component": "forward", "warnings": None, "windows": 5, "meter": "nvml"}
+    row = cost_row("a", 1.0, latency_p50_ms=1.0, latency_p99_ms=1.0, windows=5, meter="nvml")
     known = ((12.3, None, None), (3.626e-3, 3.64e-3, 2e-3), (None, None, None))
     names = ("energy_j", "energy_high_j", "energy_above_idle_j")
-    show_costs([row | dict(zip(names, values, strict=True)) for values in known])
+    show_costs([replace(row, **dict(zip(names, values, strict=True))) for values in known])
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[-5:-2] for line in lines] == [
         *(["12,300", "–", "–"], ["3.626", "0.014", "2.000"], ["–", "–", "–"])

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
-from helpers import MODELS, make_cache
+from helpers import MODELS, cost_row, make_cache
 from running import cascade
 
 from cache import find, read_table
@@ -81,11 +81,10 @@ FLOW = (("--arrival-rate", "2"), ("--arrival-rate", "1"), ("--with-preprocess",)
 def priced(tmp_path_factory):
     store = make_cache(tmp_path_factory.mktemp("priced"))
     for device, ms in (("desk", 2.0), ("nano", 7.0)):
-        about = {"device": device, "batch_size": 1, "meter": "manual", "source": "a test"}
-        about |= {"latency_ms": ms, "energy_j": ms / 10, "idle_w": 1.0}
-        rows = [about | {"component": name} for name in ("forward", "preprocess")]
-        for model in MODELS:
-            costs.merge(store, "toy", "elsewhere", model, rows)
+        about = {"device": device, "meter": "manual", "energy_j": ms / 10, "idle_w": 1.0}
+        for component in ("forward", "preprocess"):
+            rows = [cost_row(model, ms, component=component, **about) for model in MODELS]
+            costs.merge(store, "toy", rows)
     return store
 
 

@@ -278,11 +278,11 @@ def test_costs_of_two_machines_are_added(target, tmp_path):
         ("b", [cost("desk", 2.0, "2026-02-01"), cost("nano", 9.0), cost("lap", 6.0, "2026-02-01")]),
     ):
         machines.append(Store(tmp_path / name))
-        costs.merge(machines[-1], "toy", RUNTIME, "small", rows)
+        costs.merge(machines[-1], "toy", rows)
     for source in (*machines, *machines[::-1]):
         merge(target, source, {"costs": costs.merge_from})
         rows = costs.read(target, "toy", ["small"])["small"]
-    assert {row["device"]: row["latency_ms"] for row in rows} == {
+    assert {row.device: row.latency_ms for row in rows} == {
         "desk": 2.0,
         "lap": 5.0,
         "nano": 9.0,

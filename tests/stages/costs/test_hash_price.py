@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from helpers import cost_row
 from running import cascade
 
 from cache import Store
@@ -28,9 +29,8 @@ def priced(tmp_path, here):
     models = ("--models", "digits_separable,digits_wide")
     assert cascade("extract", *models, "--split", "test", "--cache", tmp_path / "c").status == 0
     for model, ms in (("digits_separable", 1.0), ("digits_wide", 4.0)):
-        row = {"component": "forward", "batch_size": 1, "meter": "none", "source": "profile"}
-        rows = [row | {"device": device, "latency_ms": ms} for device in (here, "desk")]
-        costs.merge(Store(tmp_path / "c"), "digits", "torch-fp32-cpu", model, rows)
+        rows = [cost_row(model, ms, device=device) for device in (here, "desk")]
+        costs.merge(Store(tmp_path / "c"), "digits", rows)
     return tmp_path / "c"
 
 
@@ -42,9 +42,9 @@ def simulated(root, *flags):
 def test_hashes_that_simulate_makes_are_measured_and_counted(priced, here):
     found, shown = simulated(priced, "--cost-device", here)
     [row] = costs.read(Store(priced), "digits", ["hash:dhash"])["hash:dhash"]
-    assert (found["hash_cost"], found["hash_counted"]) == (row["latency_ms"], True)
+    assert (found["hash_cost"], found["hash_counted"]) == (row.latency_ms, True)
     forward = (1 - found["hit_rate"]) * 1.0 + found["usage"] * 4.0
-    assert found["cost"] == pytest.approx(forward + row["latency_ms"])
+    assert found["cost"] == pytest.approx(forward + row.latency_ms)
     assert "without hashing" not in shown.partition("cost per request")[2]
 
 

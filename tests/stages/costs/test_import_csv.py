@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 from running import ROOT, cascade
 
-from cache import COSTS, Store
+from cache import COSTS, CostRow, Store
 from stages import costs
 from stages.costs.import_csv import COLUMNS, SPELLINGS
 from stages.costs.units import scaled
@@ -103,33 +103,32 @@ def test_every_column_comes_back(load, tmp_path):
             }
         ],
     }
-    row = {name: value for name, value in FULL.items() if name != "model"}
-    assert stored(tmp_path, "timm/tiny") == {"timm/tiny": [row]}
+    assert stored(tmp_path, "timm/tiny") == {"timm/tiny": [CostRow(**FULL)]}
 
 
 def test_the_fewest_columns_and_their_defaults(load, tmp_path):
     text = "batch_size,model,latency_ms,device\n4,a,3,nano\n1,a,1e0,nano\n"
     assert load(text, "--source", "trtexec 8.2").status == 0
     small, large = stored(tmp_path, "a")["a"]
-    assert (small["batch_size"], large["batch_size"]) == (1, 4)
-    expected = dict.fromkeys(COSTS.names) | {
-        "device": "nano",
-        "component": "forward",
-        "batch_size": 4,
-        "meter": "elsewhere",
-        "latency_ms": 3.0,
-        "reason": "none in the imported file",
-        "source": "trtexec 8.2",
-        "runtime": "elsewhere",
-    }
-    assert large == expected
+    assert (small.batch_size, large.batch_size) == (1, 4)
+    assert large == CostRow(
+        model="a",
+        runtime="elsewhere",
+        device="nano",
+        component="forward",
+        batch_size=4,
+        meter="elsewhere",
+        latency_ms=3.0,
+        reason="none in the imported file",
+        source="trtexec 8.2",
+    )
 
 
 def test_options_fill_empty_cells_only(load, tmp_path):
     rows = ["a,x,1,1,paper,onnx", "a,x,2,1,,", "a,x,4,1,,"]
     text = "\n".join(["model,device,batch_size,energy_j,source,runtime", *rows])
     assert load(text, "--source", "me", "--runtime", "mine").status == 0
-    found = [(row["source"], row["runtime"]) for row in stored(tmp_path, "a")["a"]]
+    found = [(row.source, row.runtime) for row in stored(tmp_path, "a")["a"]]
     assert sorted(found) == [("me", "mine"), ("me", "mine"), ("paper", "onnx")]
 
 
@@ -138,9 +137,7 @@ def test_a_row_of_the_same_key_is_replaced_and_others_stay(load, tmp_path):
         text = f"model,device,batch_size,energy_j,source\na,x,{batch_size},{energy},me\n"
         assert load(text).status == 0
     assert load("model,device,batch_size,energy_j,source\na,x,1,9,other\n").status == 0
-    found = {
-        (row["batch_size"], row["source"]): row["energy_j"] for row in stored(tmp_path, "a")["a"]
-    }
+    found = {(row.batch_size, row.source): row.energy_j for row in stored(tmp_path, "a")["a"]}
     assert found == {(1, "me"): 0.25, (2, "me"): 0.4, (1, "other"): 9.0}
 
 
@@ -151,7 +148,7 @@ def test_what_pandas_writes(load, tmp_path):
     ).assign(latency_ms=[None, 7.1], runs=[None, 30], source="me")
     assert load(table.to_csv(index=False).encode("utf-8-sig")).status == 0
     rows = [
-        (row["batch_size"], row["energy_j"], row["latency_ms"], row["runs"])
+        (row.batch_size, row.energy_j, row.latency_ms, row.runs)
         for row in stored(tmp_path, "a")["a"]
     ]
     assert rows == [(1, 0.1, None, None), (2, None, 7.1, 30)]
@@ -167,7 +164,7 @@ def test_what_pandas_writes(load, tmp_path):
 )
 def test_times_are_kept_in_utc(load, tmp_path, given, utc):
     load(f"model,device,batch_size,energy_j,source,measured\na,x,1,1,me,{given}\n")
-    assert stored(tmp_path, "a")["a"][0]["measured"] == utc
+    assert stored(tmp_path, "a")["a"][0].measured == utc
 
 
 def test_the_dataset_follows_from_the_models(tmp_path):
@@ -300,7 +297,7 @@ def test_blanks_after_commas_are_nothing(load, tmp_path):
         == 0
     )
     [row] = stored(tmp_path, "a")["a"]
-    assert (row["device"], row["latency_ms"]) == ("Nano, 10 W", 2.5)
+    assert (row.device, row.latency_ms) == ("Nano, 10 W", 2.5)
 
 
 # --- units ---------------------------------------------------------------------------------------
@@ -327,7 +324,7 @@ def test_other_units_are_converted(load, tmp_path, columns, cells, latency, ener
     text = f"model,device,batch_size,{columns},source\na,x,4,{cells},me\n"
     found = load(text, "--json").json["models"][0]["implied_w"]["x"]
     [row] = stored(tmp_path, "a")["a"]
-    assert (row["latency_ms"], row["energy_j"]) == (float(latency), pytest.approx(float(energy)))
+    assert (row.latency_ms, row.energy_j) == (float(latency), pytest.approx(float(energy)))
     watts = float(Fraction(energy) * 4 / (Fraction(latency) / 1000))
     assert (found["low"], found["high"]) == (pytest.approx(watts), pytest.approx(watts))
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import MODELS, random_scores, score_set
+from helpers import MODELS, cost_row, random_scores, score_set
 from hypothesis import given, settings, strategies as st
 from running import cascade
 
@@ -260,11 +260,7 @@ def test_other_costs_need_the_cache_only(small_cache):
     """The dataset `toy` has no images, and its models no weights."""
     for device, times in (("desk", (1.0, 8.0, 4.0)), ("nano", (3.0, 5.0, 4.0))):
         for model, ms in zip(MODELS, times, strict=True):
-            rows = [
-                {"device": device, "component": "forward", "batch_size": 1, "meter": "none"}
-                | {"source": "a test", "latency_ms": ms}
-            ]
-            costs.merge(small_cache, "toy", "elsewhere", model, rows)
+            costs.merge(small_cache, "toy", [cost_row(model, ms, device=device)])
     args = ("simulate", "--dataset", "toy")
     args += ("-m1", "small", "-m2", "large", "-t", "0.6", "--cache", small_cache.root, "--json")
     rows = {d: cascade(*args, "--cost-device", d).json for d in ("desk", "nano")}

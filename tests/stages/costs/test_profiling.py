@@ -14,11 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from energy_fakes import FakeGpu, constant, machine  # noqa: E402
+from helpers import RUNTIME, cost_row  # noqa: E402
 from running import DIGITS, cascade  # noqa: E402
 from virtual_time import Clock  # noqa: E402
 
 from cache import (  # noqa: E402
     COSTS,
+    CostRow,
     InputError,
     Store,
     find,
@@ -71,7 +73,7 @@ class Bench:
 
         device = torch.device("cpu")
         runner = SimpleNamespace(device=device, upload=lambda pixels: pixels, answers=answers)
-        return Subject(name, runner, (3, 4, 4), macs, 11)
+        return Subject(name, RUNTIME, runner, (3, 4, 4), macs, 11)
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def bench(monkeypatch, tmp_path):
 
 
 def by_size(rows, meter="nvml_counter"):
-    return {row["batch_size"]: row for row in rows if row["meter"] == meter}
+    return {row.batch_size: row for row in rows if row.meter == meter}
 
 
 # --- joules --------------------------------------------------------------------------------------
@@ -94,17 +96,17 @@ def test_joules_per_image_are_recovered(bench):
         for size, row in by_size(found[name]).items():
             batch_s = (ms[0] + size * ms[1]) / 1e3
             joules, above = watts * batch_s / size, (watts - IDLE_W) * batch_s / size
-            assert row["latency_ms"] == pytest.approx(1e3 * batch_s)
-            assert row["energy_j"] == pytest.approx(joules, rel=0.02)
-            assert row["energy_low_j"] <= joules <= row["energy_high_j"]
-            assert row["energy_above_idle_j"] == pytest.approx(above, rel=0.02)
-            assert row["energy_above_idle_low_j"] <= above <= row["energy_above_idle_high_j"]
-            assert row["energy_high_j"] - row["energy_low_j"] < 0.08 * joules
-            assert row["idle_w"] == pytest.approx(IDLE_W, rel=0.03)
-            assert (row["windows"], row["warnings"], row["reason"]) == (5, None, None)
-            assert row["window_s"] >= 5
-            assert row["ticks"] >= 5 * 20
-            assert (row["macs"], row["parameters"]) == (7, 11)
+            assert row.latency_ms == pytest.approx(1e3 * batch_s)
+            assert row.energy_j == pytest.approx(joules, rel=0.02)
+            assert row.energy_low_j <= joules <= row.energy_high_j
+            assert row.energy_above_idle_j == pytest.approx(above, rel=0.02)
+            assert row.energy_above_idle_low_j <= above <= row.energy_above_idle_high_j
+            assert row.energy_high_j - row.energy_low_j < 0.08 * joules
+            assert row.idle_w == pytest.approx(IDLE_W, rel=0.03)
+            assert (row.windows, row.warnings, row.reason) == (5, None, None)
+            assert row.window_s >= 5
+            assert row.ticks >= 5 * 20
+            assert (row.macs, row.parameters) == (7, 11)
 
 
 def test_the_interval_covers_the_truth(monkeypatch, tmp_path):
@@ -115,8 +117,8 @@ def test_the_interval_covers_the_truth(monkeypatch, tmp_path):
             [bench.subject("it", (40, 7.3), phases.uniform(80, 400))], bench.meters(), (1,)
         )["it"]
         truth = bench.gpu.segments[-2][1].power(0) * 47.3e-3
-        covered += row["energy_low_j"] <= truth <= row["energy_high_j"]
-        assert row["energy_high_j"] - row["energy_low_j"] < 0.1 * truth
+        covered += row.energy_low_j <= truth <= row.energy_high_j
+        assert row.energy_high_j - row.energy_low_j < 0.1 * truth
     assert covered >= 55
 
 
@@ -124,9 +126,9 @@ def test_a_counter_is_held_against_power(bench):
     meters = bench.meters() + bench.meters("nvml_power")
     found = profile_models([bench.subject("small")], meters, (4,))["small"]
     counter, power = by_size(found)[4], by_size(found, "nvml_power")[4]
-    assert counter["energy_check_j"] == power["energy_j"]
-    assert power["energy_check_j"] == counter["energy_j"]
-    assert power["energy_j"] == pytest.approx(300 * 7e-3 / 4, rel=0.03)
+    assert counter.energy_check_j == power.energy_j
+    assert power.energy_check_j == counter.energy_j
+    assert power.energy_j == pytest.approx(300 * 7e-3 / 4, rel=0.03)
 
 
 def test_rows_say_which_weights_were_measured(bench):
@@ -137,8 +139,8 @@ def test_rows_say_which_weights_were_measured(bench):
         (1,),
         {"small": lambda: bench.clock.sleep(0.1)},
     )
-    assert [row["weights_sha256"] for row in found["small"]] == ["ab" * 32] * 2
-    assert [row["weights_sha256"] for row in found["large"]] == [None]
+    assert [row.weights_sha256 for row in found["small"]] == ["ab" * 32] * 2
+    assert [row.weights_sha256 for row in found["large"]] == [None]
 
 
 def test_a_failing_sensor_gives_a_reason_and_no_joules(bench):
@@ -154,9 +156,9 @@ def test_a_failing_sensor_gives_a_reason_and_no_joules(bench):
     meter = Failing(Sensor("simulated", "gpu", "x", tick_s=0.1), bench.clock.timing)
     [row] = profile_models([bench.subject("small")], [meter], (1,))["small"]
     keys = [name for name in COSTS.names if name.startswith("energy")]
-    assert [row[key] for key in keys] == [None] * len(keys)
-    assert (row["reason"], row["windows"]) == ("lost", 5)
-    assert row["latency_ms"] == pytest.approx(4)
+    assert [getattr(row, key) for key in keys] == [None] * len(keys)
+    assert (row.reason, row.windows) == ("lost", 5)
+    assert row.latency_ms == pytest.approx(4)
 
 
 def test_the_error_of_idle_power_is_common_to_all_windows():
@@ -236,9 +238,9 @@ def test_windows_last_20_ticks_and_5_seconds(bench, tick, quick, least):
 
 def test_quick_is_flagged(bench):
     [row] = profile_models([bench.subject("a")], bench.meters(), (1,), quick=True)["a"]
-    assert "quick: 2 windows" in row["warnings"]
-    assert "short window" in row["warnings"]
-    assert row["windows"] == 2
+    assert "quick: 2 windows" in row.warnings
+    assert "short window" in row.warnings
+    assert row.windows == 2
 
 
 @pytest.mark.parametrize("sizes", [(1,), profiling.BATCH_SIZES, tuple(range(1, 60))])
@@ -248,14 +250,14 @@ def test_without_a_sensor_a_model_takes_two_seconds_at_most(bench, sizes):
     meter = NoMeter("nobody looks", timing=bench.clock.timing)
     found = profile_models(subjects, [meter], sizes, decode)
     for rows in found.values():
-        assert sum(row["windows"] * row["window_s"] for row in rows) <= 2 + 2e-3 * len(rows) * 5
-        assert {row["batch_size"] for row in rows if row["component"] == "forward"} == set(sizes)
+        assert sum(row.windows * row.window_s for row in rows) <= 2 + 2e-3 * len(rows) * 5
+        assert {row.batch_size for row in rows if row.component == "forward"} == set(sizes)
         for row in rows:
-            assert (row["energy_j"], row["reason"]) == (None, "nobody looks")
-            assert row["idle_w"] is None
-    [decoding] = [row for row in found["a"] if row["component"] == "preprocess"]
-    assert decoding["latency_ms"] == pytest.approx(0.1)
-    assert (decoding["batch_size"], decoding["macs"]) == (1, None)
+            assert (row.energy_j, row.reason) == (None, "nobody looks")
+            assert row.idle_w is None
+    [decoding] = [row for row in found["a"] if row.component == "preprocess"]
+    assert decoding.latency_ms == pytest.approx(0.1)
+    assert (decoding.batch_size, decoding.macs) == (1, None)
 
 
 def test_a_large_batch_is_not_run_over_and_over_to_warm_up(bench):
@@ -269,8 +271,7 @@ def test_rows_are_of_the_schema(bench):
         found = profile_models(
             [bench.subject("a")], meters, (1, 2), {"a": lambda: bench.clock.sleep(1e-3)}
         )
-        assert all(list(row) == COSTS.names for row in found["a"])
-        table = pa.Table.from_pylist(found["a"], schema=COSTS)
+        table = pa.Table.from_pylist([vars(row) for row in found["a"]], schema=COSTS)
         table.validate(full=True)
         required = [field.name for field in COSTS if not field.nullable]
         assert all(table[name].null_count == 0 for name in required)
@@ -299,11 +300,11 @@ def test_latency_is_summed_up_as_numpy_does(bench):
     finally:
         profiling._window = real
     laps = np.array(window)
-    assert row["runs"] == len(laps)
-    assert row["latency_ms"] == pytest.approx(laps.mean(), rel=1e-5)
-    assert row["latency_sd_ms"] == pytest.approx(laps.std(ddof=1), rel=1e-5)
+    assert row.runs == len(laps)
+    assert row.latency_ms == pytest.approx(laps.mean(), rel=1e-5)
+    assert row.latency_sd_ms == pytest.approx(laps.std(ddof=1), rel=1e-5)
     for q in (50, 95, 99):
-        assert row[f"latency_p{q}_ms"] == pytest.approx(np.percentile(laps, q), rel=1e-5)
+        assert getattr(row, f"latency_p{q}_ms") == pytest.approx(np.percentile(laps, q), rel=1e-5)
 
 
 def test_a_batch_that_does_not_fit_is_one_line(bench):
@@ -352,15 +353,15 @@ def test_profile_writes_what_it_prints(tmp_path, blind, one_thread):
         for component, size in (("forward", 1), ("forward", 4), ("preprocess", 1))
     ]
     rows = stored(tmp_path / "cache", DIGITS[:2])
-    printed = [{k: v for k, v in row.items() if k != "model"} for row in found["rows"]]
+    assert all(list(row) == ["model", "runtime", *COSTS.names] for row in found["rows"])
+    printed = [CostRow(**row) for row in found["rows"]]
     assert sorted(printed, key=str) == sorted((r for each in rows.values() for r in each), key=str)
     for row in printed:
-        assert row["energy_j"] is None
-        assert (row["meter"], row["reason"], row["runtime"]) == ("none", "a test", "torch-fp32-cpu")
-        assert 0 < row["latency_ms"] < 1e3
-        assert (row["macs"] or 0) > 1000 or row["component"] == "preprocess"
-    for row in found["rows"]:
-        assert row["weights_sha256"] == weights_of(row["model"])[1]
+        assert row.energy_j is None
+        assert (row.meter, row.reason, row.runtime) == ("none", "a test", "torch-fp32-cpu")
+        assert 0 < row.latency_ms < 1e3
+        assert (row.macs or 0) > 1000 or row.component == "preprocess"
+        assert row.weights_sha256 == weights_of(row.model)[1]
     shown = cascade(*args, *where).out
     assert shown.rstrip().endswith("no energy sensor: run `cascade doctor`")
     assert len(stored(tmp_path / "cache", DIGITS[:2])[DIGITS[0]]) == 3
@@ -368,10 +369,10 @@ def test_profile_writes_what_it_prints(tmp_path, blind, one_thread):
 
 @pytest.mark.parametrize("command", ["profile", "extract"])
 def test_a_busy_machine_is_told(tmp_path, monkeypatch, command):
-    shown = {"component": "forward", "latency_p50_ms": 1.0, "meter": "none", "energy_j": None}
-    rows = [shown | {"batch_size": size, "latency_ms": mean} for size, mean in ((1, 1.9), (8, 9.0))]
-    rows += [rows[1], shown | {"batch_size": 4, "latency_ms": 2.1}]
-    rows.append(shown | {"component": "preprocess", "batch_size": 1, "latency_ms": 99.0})
+    shown = cost_row("a", 1.9, latency_p50_ms=1.0)
+    rows = [shown, replace(shown, batch_size=8, latency_ms=9.0)]
+    rows += [rows[1], replace(shown, batch_size=4, latency_ms=2.1)]
+    rows.append(replace(shown, component="preprocess", latency_ms=99.0))
     monkeypatch.setattr("stages.costs.profile_models", lambda *given: {"a": rows[:quiet]})
     monkeypatch.setattr("cascade_cli.inputs.profiling.merge", lambda *given: None)
     args = (command, "-d", "digits", "--models", PAIR, "--cache", tmp_path, "--json")
@@ -414,9 +415,9 @@ def test_extract_ends_with_a_profile_of_what_has_none(tmp_path, blind, one_threa
     assert "costs of 1 models" in first.err
     assert "no energy sensor: run `cascade doctor`" in first.err
     before = stored(tmp_path, DIGITS[:2])
-    sizes = {(row["component"], row["batch_size"]) for row in before[DIGITS[0]]}
+    sizes = {(row.component, row.batch_size) for row in before[DIGITS[0]]}
     assert sizes == {("forward", 1), ("forward", 8), ("forward", 64), ("preprocess", 1)}
-    assert all("quick" in row["warnings"] for row in before[DIGITS[0]])
+    assert all("quick" in row.warnings for row in before[DIGITS[0]])
     assert before[DIGITS[1]] == []
 
     again = cascade("extract", *where, "--models", PAIR, "--json", profile=True)
@@ -437,9 +438,12 @@ def test_other_weights_in_place_of_a_models_take_its_costs_along(tmp_path, blind
     other = ("--model", f"mine={DIGITS[3]}:{large}")
     assert cascade("extract", *where, *first, profile=True).status == 0
     before = stored(tmp_path, ["mine"])["mine"]
-    assert {row["weights_sha256"] for row in before} == {old}
-    more = [before[0] | {"batch_size": 2}, before[0] | {"device": "nano", "weights_sha256": None}]
-    costs.merge(Store(tmp_path), "digits", before[0]["runtime"], "mine", more)
+    assert {row.weights_sha256 for row in before} == {old}
+    more = [
+        replace(before[0], batch_size=2),
+        replace(before[0], device="nano", weights_sha256=None),
+    ]
+    costs.merge(Store(tmp_path), "digits", more)
 
     assert "give --overwrite" in cascade("extract", *where, *other).refusal
     assert len(stored(tmp_path, ["mine"])["mine"]) == len(before) + 2
@@ -449,30 +453,28 @@ def test_other_weights_in_place_of_a_models_take_its_costs_along(tmp_path, blind
         "come from now, and are dropped"
     ) in done.err.splitlines()
     after = stored(tmp_path, ["mine"])["mine"]
-    here = [row for row in after if row["device"] != "nano"]
-    assert {row["weights_sha256"] for row in here} == {new}
-    assert {row["macs"] for row in here if row["component"] == "forward"} == {828_736}
-    assert [row["batch_size"] for row in here if row["component"] == "forward"] == [1, 8, 64]
+    here = [row for row in after if row.device != "nano"]
+    assert {row.weights_sha256 for row in here} == {new}
+    assert {row.macs for row in here if row.component == "forward"} == {828_736}
+    assert [row.batch_size for row in here if row.component == "forward"] == [1, 8, 64]
     assert len(after) == len(here) + 1
 
 
 @pytest.mark.parametrize("rows", [1, 16])
 def test_what_makes_a_quick_profile_doubtful_is_one_line(monkeypatch, tmp_path, rows):
     """A sensor that shows 20 to 5 ticks in windows of 1 s and some, as RAPL does."""
-    shown = {"component": "forward", "meter": "rapl", "energy_j": 1.0, "windows": 2}
-    shown |= {"energy_high_j": None, "energy_above_idle_j": None, "latency_ms": 1.0}
-    shown |= {"latency_p50_ms": 1.0, "latency_p99_ms": 1.0}
+    shown = cost_row("a", 1.0, latency_p50_ms=1.0, meter="rapl", energy_j=1.0, windows=2)
     ticks = [20 - i for i in range(rows)]
     found = [
-        shown
-        | {
-            "batch_size": i + 1,
-            "warnings": f"short window: {1 + i / 100:.3g} s and {ticks[i]} ticks, below 5 s or 20 "
+        replace(
+            shown,
+            batch_size=i + 1,
+            warnings=f"short window: {1 + i / 100:.3g} s and {ticks[i]} ticks, below 5 s or 20 "
             "ticks; quick: 2 windows",
-        }
+        )
         for i in range(rows)
     ]
-    found.append(shown | {"batch_size": 99, "warnings": None})
+    found.append(replace(shown, batch_size=99))
     monkeypatch.setattr("stages.costs.profile_models", lambda *given: {"a": found})
     monkeypatch.setattr("cascade_cli.inputs.profiling.merge", lambda *given: None)
     args = ("profile", "-d", "digits", "--models", DIGITS[0], "--quick", "--cache", tmp_path)
@@ -482,7 +484,7 @@ def test_what_makes_a_quick_profile_doubtful_is_one_line(monkeypatch, tmp_path, 
     worst = f"{1 + (rows - 1) / 100:.3g} s and {min(ticks)} ticks, below 5 s or 20 ticks"
     assert told == f"warning: short window: {worst} ({of}{most}); quick: 2 windows ({of})"
     assert [row["warnings"] for row in cascade(*args, "--json").json["rows"]] == [
-        row["warnings"] for row in found
+        row.warnings for row in found
     ]
 
 
@@ -504,14 +506,12 @@ def test_a_profile_prices_a_cascade_on_this_machine(tmp_path, blind, one_thread)
     row = cascade("simulate", *pair, *where, "--json").json
     rows = stored(tmp_path, DIGITS[:2])
     a, b = (
-        next(
-            r["latency_ms"] for r in rows[m] if (r["component"], r["batch_size"]) == ("forward", 1)
-        )
+        next(r.latency_ms for r in rows[m] if (r.component, r.batch_size) == ("forward", 1))
         for m in DIGITS[:2]
     )
     assert (row["cost_kind"], row["cost_unit"]) == ("latency", "ms")
     assert row["cost"] == pytest.approx(a + row["usage"] * b)
-    decoding = next(r["latency_ms"] for r in rows[DIGITS[0]] if r["component"] == "preprocess")
+    decoding = next(r.latency_ms for r in rows[DIGITS[0]] if r.component == "preprocess")
     more = cascade("simulate", *pair, *where, "--with-preprocess", "--json").json
     assert more["cost"] == pytest.approx(a + row["usage"] * b + decoding)
     assert row["cost_low"] < row["cost"] < row["cost_high"]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import MISSING, fields, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from helpers import tied_logits, write_logits, write_samples
+from helpers import cost_row, tied_logits, write_logits, write_samples
 from hypothesis import given, strategies as st
 from running import cascade
 
-from cache import COSTS, QUICK, InputError, Store, find
+from cache import COSTS, QUICK, CostRow, InputError, Store, find, read_table
 from stages import costs
 from stages.costs import drop
 from stages.costs.table import Curve
@@ -20,31 +25,61 @@ CPU, GPU = "torch-fp32-cpu", "torch-fp32-cuda"
 
 
 def row(device="desk", size=1, **more):
-    """A costs row as `read` gives it, with every column."""
-    base = dict.fromkeys(COSTS.names)
-    base |= {"device": device, "component": "forward", "batch_size": size, "meter": "none"}
-    base |= {"source": "profile", "measured": "2025-01-01T00:00:00+00:00", "runtime": CPU}
-    return base | more
-
-
-def stored(found):
-    return {name: value for name, value in found.items() if name != "runtime"}
+    """A costs row of `small`, or of what `more` says."""
+    usual = {"model": "small", "measured": "2025-01-01T00:00:00+00:00"}
+    return cost_row(**(usual | {"device": device, "batch_size": size} | more))
 
 
 # --- the table -----------------------------------------------------------------------------------
 
+KINDS = {pa.string(): str, pa.int32(): int, pa.int64(): int, pa.float64(): float}
+
+
+def test_the_columns_are_the_fields_of_a_row():
+    """In order; those that may be None are nullable, and the others have no default."""
+    hints = get_type_hints(CostRow)
+    assert list(hints) == ["model", "runtime", *COSTS.names]
+    for column in COSTS:
+        kind = KINDS[column.type]
+        assert hints[column.name] == (kind | None if column.nullable else kind), column.name
+    required = [field.name for field in fields(CostRow) if field.default is MISSING]
+    assert required == ["model", "runtime", *(c.name for c in COSTS if not c.nullable)]
+
+
+def test_the_documentation_lists_the_columns_and_their_types():
+    page = Path(__file__).parents[3].joinpath("docs", "cache.md").read_text()
+    table = page.split("**costs**:")[1].split("|---|---|---|\n")[1].split("\n\n")[0]
+    listed = []
+    for line in table.splitlines():
+        _, names, kinds, *_ = line.split("|")
+        names, kinds = re.findall(r"`(\w+)`", names), kinds.strip().split(", ")
+        listed += zip(names, kinds * len(names) if len(kinds) == 1 else kinds, strict=True)
+    assert listed == [(c.name, str(c.type).replace("double", "float64")) for c in COSTS]
+
+
+def test_rows_are_written_in_the_types_of_before(store):
+    """What files of this schema version have, spelt out: other programs read them."""
+    costs.merge(store, "toy", [row(latency_ms=1.0)])
+    [manifest] = find(store, "costs", "toy")
+    schema = read_table(store, manifest).schema
+    wide = {"runs", "ticks", "macs", "parameters", "peak_memory_bytes"}
+    assert {f.name for f in schema if f.type == pa.int32()} == {"batch_size", "windows"}
+    assert {f.name for f in schema if f.type == pa.int64()} == wide
+    required = {"device", "component", "batch_size", "meter", "source"}
+    assert {f.name for f in schema if not f.nullable} == required
+
 
 def test_a_row_of_the_same_key_is_replaced_and_others_stay(store):
     first = [row(size=size, latency_ms=float(size)) for size in (1, 2, 4)]
-    costs.merge(store, "toy", CPU, "small", first)
+    costs.merge(store, "toy", first)
     changes = {"device": "nano", "component": "preprocess", "batch_size": 8}
     changes |= {"meter": "rapl", "source": "Joulescope"}
     others = [row(latency_ms=9.0, **{name: value}) for name, value in changes.items()]
-    costs.merge(store, "toy", CPU, "small", [row(latency_ms=7.0), *others])
+    costs.merge(store, "toy", [row(latency_ms=7.0), *others])
     found = costs.read(store, "toy", ["small"])["small"]
     assert len(found) == 3 + len(changes)
-    assert [r for r in found if r["latency_ms"] == 1.0] == []
-    [again] = [r for r in found if r["latency_ms"] == 7.0]
+    assert [r for r in found if r.latency_ms == 1.0] == []
+    [again] = [r for r in found if r.latency_ms == 7.0]
     assert again == row(latency_ms=7.0)
     for other in others:
         assert other in found
@@ -55,13 +90,14 @@ def test_rows_come_back_as_they_were_by_model_dataset_and_runtime(store):
     given = {}
     for runtime in (CPU, "elsewhere"):
         for model in ("small", "large"):
-            given[runtime, model] = row(latency_ms=rng.random(), energy_j=None, runs=3, macs=5)
-            costs.merge(store, "toy", runtime, model, [given[runtime, model]])
-    costs.merge(store, "other", CPU, "small", [row(latency_ms=1.0)])
+            about = {"model": model, "runtime": runtime, "runs": 3, "macs": 5}
+            given[runtime, model] = row(latency_ms=rng.random(), **about)
+    costs.merge(store, "toy", given.values())
+    costs.merge(store, "other", [row(latency_ms=1.0)])
     found = costs.read(store, "toy", ["small", "large", "nobody"])
     for model in ("small", "large"):
-        expected = [given[runtime, model] | {"runtime": runtime} for runtime in (CPU, "elsewhere")]
-        assert sorted(found[model], key=lambda r: r["runtime"] == "elsewhere") == expected
+        expected = [given[runtime, model] for runtime in (CPU, "elsewhere")]
+        assert sorted(found[model], key=lambda r: r.runtime == "elsewhere") == expected
     assert found["nobody"] == []
 
 
@@ -70,7 +106,7 @@ def test_rows_of_another_cache_keep_the_weights_they_say(store, tmp_path):
         row(size=size, latency_ms=1.0, weights_sha256=sha) for size, sha in ((1, NEW), (2, None))
     ]
     other = Store(tmp_path / "other")
-    costs.merge(other, "toy", CPU, "small", rows)
+    costs.merge(other, "toy", rows)
     [manifest] = find(other, "costs", "toy")
     costs.merge_from(store, other, manifest)
     assert costs.read(store, "toy", ["small"])["small"] == rows
@@ -108,14 +144,14 @@ def test_costs_of_other_weights_price_nothing_and_that_is_said(tmp_path):
     """Rows of the old weights are newer, in a better runtime's place, and of more batch sizes."""
     store = two_models(tmp_path)
     for name, ms in (("small", 3.0), ("large", 5.0)):
-        costs.merge(store, "toy", CPU, name, [row(latency_ms=ms, weights_sha256=NEW)])
+        costs.merge(store, "toy", [row(model=name, latency_ms=ms, weights_sha256=NEW)])
     assert priced(store) == ((3.0, 5.0), [])
     newer = "2026-01-01T00:00:00+00:00"
     stale = [
         row(size=size, latency_ms=900.0, weights_sha256=OLD, measured=newer, source="us")
         for size in (1, 2, 4)
     ]
-    costs.merge(store, "toy", CPU, "small", stale)
+    costs.merge(store, "toy", stale)
     found, lines = priced(store)
     assert found == (3.0, 5.0)
     assert said(lines, "costs of") == [
@@ -129,7 +165,7 @@ def test_costs_of_other_weights_price_nothing_and_that_is_said(tmp_path):
 def test_costs_of_other_weights_alone_are_no_costs(tmp_path):
     store = two_models(tmp_path)
     for name in ("small", "large"):
-        costs.merge(store, "toy", CPU, name, [row(latency_ms=3.0, weights_sha256=OLD)])
+        costs.merge(store, "toy", [row(model=name, latency_ms=3.0, weights_sha256=OLD)])
     pair = ("-m1", "small", "-m2", "large", "-t", "0.5", "--cost", "latency")
     done = cascade("simulate", "--dataset", "toy", *pair, "--cache", store.root)
     assert "no latency of all these models" in done.refusal
@@ -141,7 +177,7 @@ def test_costs_that_do_not_say_their_weights_count_and_are_told_in_one_line(tmp_
     store = two_models(tmp_path)
     for name, ms in (("small", 3.0), ("large", 5.0)):
         sha256 = None if name in unstated else NEW
-        costs.merge(store, "toy", CPU, name, [row(latency_ms=ms, weights_sha256=sha256)])
+        costs.merge(store, "toy", [row(model=name, latency_ms=ms, weights_sha256=sha256)])
     found, lines = priced(store)
     assert found == (3.0, 5.0)
     assert lines == [
@@ -153,13 +189,12 @@ def test_costs_that_do_not_say_their_weights_count_and_are_told_in_one_line(tmp_
 
 def test_costs_that_do_not_say_their_weights_are_not_told_where_they_do_not_count(tmp_path):
     store = two_models(tmp_path)
-    costs.merge(store, "toy", CPU, "small", [row(latency_ms=3.0)])
+    costs.merge(store, "toy", [row(latency_ms=3.0)])
     pair = ("-m1", "small", "-m2", "large", "-t", "0.5")
     done = cascade("simulate", "--dataset", "toy", *pair, "--cache", store.root, "--json")
     assert (done.json["cost_kind"], done.err) == ("macs", "")
     imported = two_models(tmp_path / "imported", (None, None))
-    for name in ("small", "large"):
-        costs.merge(imported, "toy", CPU, name, [row(latency_ms=3.0)])
+    costs.merge(imported, "toy", [row(model=m, latency_ms=3.0) for m in ("small", "large")])
     assert priced(imported) == ((3.0, 3.0), [])
 
 
@@ -180,11 +215,10 @@ def test_rows_are_dropped_whose_weights_no_logits_come_from(store, held, kept):
     for i, sha256 in enumerate(held):
         two_models(None, (sha256, sha256), f"split{i}", store)
     rows = [row(size=size, latency_ms=1.0, weights_sha256=sha256) for size, sha256 in ROWS]
-    for name in ("small", "other"):
-        costs.merge(store, "toy", CPU, name, rows)
+    costs.merge(store, "toy", [*rows, *(replace(each, model="other") for each in rows)])
     line = drop(store, "toy", ["small"])
     left = costs.read(store, "toy", ["small", "other"])
-    assert [row["weights_sha256"] for row in left["small"]] == kept
+    assert [row.weights_sha256 for row in left["small"]] == kept
     assert len(left["other"]) == 4
     gone = len(ROWS) - len(kept)
     assert (line is None) == (gone == 0)
@@ -193,7 +227,7 @@ def test_rows_are_dropped_whose_weights_no_logits_come_from(store, held, kept):
 
 def test_costs_of_which_nothing_is_left_are_no_partition(store):
     two_models(None, store=store)
-    costs.merge(store, "toy", CPU, "small", [row(latency_ms=1.0, weights_sha256=OLD)])
+    costs.merge(store, "toy", [row(latency_ms=1.0, weights_sha256=OLD)])
     drop(store, "toy", ["small"])
     assert find(store, "costs", "toy") == []
     assert store.files("costs") == []
@@ -283,7 +317,7 @@ def test_joules_come_before_latency_and_latency_before_multiply_adds():
     found = costs.choose(rows, MACS, ["a", "b"])
     assert (found.kind, found.device, found.unit) == ("joules", "desk", "J")
     assert found.busy.kind == "latency"
-    rows["b"][0]["energy_j"] = None
+    rows["b"] = [replace(rows["b"][0], energy_j=None)]
     assert costs.choose(rows, MACS, ["a", "b"]).kind == "latency"
     assert costs.choose(rows, MACS, ["a"]).kind == "joules"
     assert costs.choose(rows, MACS, ["a", "b"], "macs").why == "multiply-adds, as asked"
@@ -429,7 +463,7 @@ def test_the_cost_of_a_model_is_per_image():
     ("kind", "cost"), [("joules", 0.5), ("latency", 2.0), ("macs", None), ("runs", None)]
 )
 def test_a_hash_costs_joules_or_time_and_nothing_else(store, kind, cost):
-    found = row(component="hash", latency_ms=2.0, energy_j=0.5)
-    costs.merge(store, "toy", "numpy-cpu", "hash:dhash", [found])
+    found = row(model="hash:dhash", component="hash", latency_ms=2.0, energy_j=0.5)
+    costs.merge(store, "toy", [found])
     assert costs.hash_cost(store, "toy", "dhash", kind, "desk") == cost
     assert costs.hash_cost(store, "toy", "dhash", kind, "nano") is None

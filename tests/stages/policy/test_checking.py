@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import tomli_w
-from helpers import make_cache, score_set, tied_logits, write_logits
+from helpers import cost_row, make_cache, score_set, tied_logits, write_logits
 from running import cascade
 from scipy import stats
 
@@ -32,10 +32,7 @@ COSTS = {"cost": None, "cost_kind": "latency", "cost_1": 1.0, "cost_2": 4.0}
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     store = make_cache(tmp_path_factory.mktemp("toy") / "cache", n=N)
-    for model, ms in (("small", 1.0), ("large", 4.0)):
-        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    costs.merge(store, "toy", [cost_row("small", 1.0), cost_row("large", 4.0)])
     return store
 
 
@@ -396,10 +393,7 @@ def test_new_weights_that_are_worse_exit_3(promised, tmp_path):
 
 def test_dearer_models_are_found(toy, promised, tmp_path):
     store = make_cache(tmp_path / "cache", n=N)
-    for model, ms in (("small", 1.0), ("large", 8.0)):
-        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-02-01"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    costs.merge(store, "toy", [cost_row("small", 1.0), cost_row("large", 8.0)])
     done = cascade("check", promised, "--cache", store.root, "--json")
     assert done.status == 3
     assert json.loads(done.out)["regressions"] == ["cost"]

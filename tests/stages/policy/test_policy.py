@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tomli_w
-from helpers import fingerprint_of, make_cache, write_logits
+from helpers import cost_row, fingerprint_of, make_cache, write_logits
 from running import cascade
 
 from cache import InputError, Partition, hashes_schema, iter_logits, load, write_partition
@@ -396,10 +396,7 @@ def test_exported_file_is_in_good_style(toy, tmp_path):
 
 def with_latencies(root):
     store = make_cache(root, n=N, classes=CLASSES)
-    for model, latency in zip(PAIR, (1.0, 4.0), strict=True):
-        row = {"device": "desk", "component": "forward", "batch_size": 1, "latency_ms": latency}
-        row |= {"meter": "none", "source": "test"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    costs.merge(store, "toy", list(map(cost_row, PAIR, (1.0, 4.0))))
     return store
 
 

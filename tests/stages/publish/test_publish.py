@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers import make_cache, tied_logits, write_logits, write_samples
+from helpers import cost_row, make_cache, tied_logits, write_logits, write_samples
 from hugging_face import hugging_face
 from running import ROOT, cascade
 from scipy.special import softmax
@@ -60,10 +60,8 @@ def whole(tmp_path_factory):
             about = {"trained_on": {"splits": list(seen[model]), "source": "stated"}}
             turned = tied_logits(rng, N, 12)
             write_logits(store, "test", model, labels, turned, variant=variant, provenance=about)
-    for model, ms in (("small", 1.0), ("large", 4.0), ("other", 2.0)):
-        row = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-        row |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [row])
+    rows = [cost_row("small", 1.0), cost_row("large", 4.0), cost_row("other", 2.0)]
+    costs.merge(store, "toy", rows)
     return store
 
 

@@ -6,13 +6,14 @@ import base64
 import io
 import math
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import naive
 import numpy as np
 import pytest
-from helpers import MODELS, logits_table, make_cache, random_scores, score_set
+from helpers import MODELS, cost_row, logits_table, make_cache, random_scores, score_set
 from hypothesis import given, strategies as st
 from PIL import Image
 from running import cascade, noise_images, write_parquet
@@ -38,16 +39,15 @@ def priced(root, **how):
     """A cache of three models with joules and latency for batches of 1 and 8, and of a hash."""
     store = make_cache(root, n=120, **how)
     for name, value in COST.items():
+        about = {"source": "a test", "meter": "rapl"}
+        forward = cost_row(name, **about, latency_sd_ms=0.2 * value, runs=40)
         rows = [
-            {"device": "desk", "component": "forward", "batch_size": size, "meter": "rapl"}
-            | {"source": "a test", "latency_ms": value * factor, "energy_j": value * factor / size}
-            | {"latency_sd_ms": 0.2 * value, "runs": 40}
-            for size, factor in ((1, 1.0), (8, 4.0))
+            replace(forward, batch_size=size, latency_ms=cost, energy_j=cost / size)
+            for size, cost in ((1, value), (8, 4.0 * value))
         ]
-        costs.merge(store, "toy", "torch-fp32-cpu", name, rows)
-    hashed = {"device": "desk", "component": "hash", "batch_size": 1, "meter": "rapl"}
-    about = {"source": "a test", "latency_ms": 0.25, "energy_j": 0.5}
-    costs.merge(store, "toy", "numpy-cpu", costs.HASH + "dhash", [hashed | about])
+        costs.merge(store, "toy", rows)
+    hashed = cost_row(costs.HASH + "dhash", 0.25, energy_j=0.5, component="hash", **about)
+    costs.merge(store, "toy", [hashed])
     return store
 
 

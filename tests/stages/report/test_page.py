@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 from browser import chromium, visiting
+from helpers import cost_row
 from running import DIGITS, cascade
 
 from cache import Store
@@ -26,17 +27,13 @@ def desk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     root = folder / "cache"
     assert cascade("extract", "--cache", root).status == 0
-    store, place = Store(root), {"device": "nano", "meter": "none", "source": "a test"}
+    store = Store(root)
     for name, value in MS.items():
-        rows = [
-            place
-            | {"component": "forward", "batch_size": size, "latency_ms": value * factor}
-            | {"latency_sd_ms": value / 5, "runs": 50}
-            for size, factor in ((1, 1.0), (8, 4.0))
-        ]
-        costs.merge(store, "digits", "torch-fp32-cpu", name, rows)
-    hashed = place | {"component": "hash", "batch_size": 1, "latency_ms": 0.04}
-    costs.merge(store, "digits", "numpy-cpu", costs.HASH + "dhash", [hashed])
+        about = {"device": "nano", "latency_sd_ms": value / 5, "runs": 50}
+        rows = [cost_row(name, value, **about), cost_row(name, 4 * value, batch_size=8, **about)]
+        costs.merge(store, "digits", rows)
+    hashed = cost_row(costs.HASH + "dhash", 0.04, device="nano", component="hash")
+    costs.merge(store, "digits", [hashed])
     assert cascade("hash", "-d", "digits", "--cache", root, "--algorithms", "dhash").status == 0
     live = ("-m1", PAIR[0], "-m2", PAIR[1], "--limit", "40", "--batch-size", "8")
     ran = cascade("live", *live, "--cache", root, "--json").json

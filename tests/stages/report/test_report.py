@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ import naive as naive_rules
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import cost_row
 from hypothesis import given, settings, strategies as st
 from running import cascade
 
@@ -384,13 +386,12 @@ def measured(root: Path, joules: bool) -> Store:
     """A cache with costs on one device for batches of 1 and 8, twice the size at 1.5 the cost."""
     store = write_cache(root, {"test": 160, "val": 120})
     for name, value in TIMES.items():
+        about = {"device": "desk, 2 threads", "meter": "rapl", "runtime": "import"}
         rows = [
-            {"device": "desk, 2 threads", "component": "forward", "batch_size": size}
-            | {"meter": "rapl", "source": "a test", "latency_ms": value * factor}
-            | {"energy_j": value / 1e3 * factor / size if joules else None}
-            for size, factor in ((1, 1.0), (8, 4.0))
+            cost_row(name, cost, batch_size=size, energy_j=cost / 1e3 / size if joules else None)
+            for size, cost in ((1, value), (8, 4.0 * value))
         ]
-        costs.merge(store, "toy", "import", name, rows)
+        costs.merge(store, "toy", [replace(row, **about) for row in rows])
     return store
 
 
@@ -592,9 +593,7 @@ def test_fitting_on_the_reported_images_is_said(tmp_path, made):
 
 def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
     store = write_cache(tmp_path / "cache", {"test": 120}, macs=(None, None, None))
-    hashed = {"device": "desk", "component": "hash", "batch_size": 1, "meter": "none"}
-    hashed |= {"source": "profile", "latency_ms": 0.1}
-    costs.merge(store, "toy", "numpy-cpu", "hash:dhash", [hashed])
+    costs.merge(store, "toy", [cost_row("hash:dhash", 0.1, component="hash")])
     with drawn() as specs:
         _, facts = make(store, tmp_path / "p.html", figures=tmp_path)
     page = read(tmp_path / "p.html")

@@ -423,18 +423,18 @@ def test_on_this_machine_and_into_the_cache(tmp_path, tiny):
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert all(line.startswith("probe: ") for line in ran.stderr.splitlines()), ran.stderr
     for rows in imported(tmp_path, ("tiny", "other")).values():
-        assert [row["batch_size"] for row in rows] == [1, 4]
+        assert [row.batch_size for row in rows] == [1, 4]
         for row in rows:
-            assert (row["runtime"], row["meter"], row["parameters"]) == (
+            assert (row.runtime, row.meter, row.parameters) == (
                 "torch-fp32-cpu",
                 "none",
                 260,
             )
-            assert (row["energy_j"], row["idle_w"], row["ticks"]) == (None, None, None)
-            assert row["reason"] == "no sensor: no INA3221 or INA238"
-            assert 0 < row["latency_p50_ms"] <= row["latency_p99_ms"]
-            assert row["window_s"] >= 0.02
-            assert 0 < row["runs"] * row["latency_ms"] / 1e3 <= 3 * row["window_s"]
+            assert (row.energy_j, row.idle_w, row.ticks) == (None, None, None)
+            assert row.reason == "no sensor: no INA3221 or INA238"
+            assert 0 < row.latency_p50_ms <= row.latency_p99_ms
+            assert row.window_s >= 0.02
+            assert 0 < row.runs * row.latency_ms / 1e3 <= 3 * row.window_s
 
 
 def test_with_a_board_s_sensor_in_real_time(tmp_path, tiny, monkeypatch):
@@ -462,12 +462,12 @@ def test_with_a_board_s_sensor_in_real_time(tmp_path, tiny, monkeypatch):
         done.set()
         thread.join()
     (row,) = imported(tmp_path, ["tiny"])["tiny"]
-    assert row["device"].startswith("NVIDIA Jetson Nano Developer Kit, cpu")
-    assert (row["meter"], row["scope"], row["windows"]) == ("ina3221", "module", 1)
-    assert row["reason"] is None
-    assert row["ticks"] >= probe.FEWEST_TICKS
-    assert 4 <= row["idle_w"] <= 6
-    assert 4 <= row["energy_j"] * 2 * row["runs"] / row["window_s"] <= 6
+    assert row.device.startswith("NVIDIA Jetson Nano Developer Kit, cpu")
+    assert (row.meter, row.scope, row.windows) == ("ina3221", "module", 1)
+    assert row.reason is None
+    assert row.ticks >= probe.FEWEST_TICKS
+    assert 4 <= row.idle_w <= 6
+    assert 4 <= row.energy_j * 2 * row.runs / row.window_s <= 6
 
 
 BAD = [

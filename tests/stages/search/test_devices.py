@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from helpers import MODELS, make_cache, random_scores
+from helpers import MODELS, cost_row, make_cache, random_scores
 from running import cascade
 
 from cache import InputError
@@ -215,11 +215,7 @@ def measured(tmp_path):
     store = make_cache(tmp_path / "cache", n=200)
     for name, times in TIMES.items():
         for model, ms in zip(MODELS, times, strict=True):
-            rows = [
-                {"device": name, "component": "forward", "batch_size": 1, "meter": "none"}
-                | {"source": "a test", "latency_ms": ms}
-            ]
-            costs.merge(store, "toy", "elsewhere", model, rows)
+            costs.merge(store, "toy", [cost_row(model, ms, device=name)])
     return store
 
 
@@ -293,12 +289,8 @@ def test_what_the_space_leaves_out_is_not_chosen(measured, tmp_path):
 
 def test_one_kind_is_taken_that_all_devices_have(measured):
     """Joules are known on one device only: latency is compared."""
-    for model in MODELS:
-        rows = [
-            {"device": "nano", "component": "forward", "batch_size": 1, "meter": "ina3221"}
-            | {"source": "a test", "latency_ms": 1.0, "energy_j": 1.0}
-        ]
-        costs.merge(measured, "toy", "elsewhere", model, rows)
+    about = {"device": "nano", "meter": "ina3221", "energy_j": 1.0}
+    costs.merge(measured, "toy", [cost_row(model, 1.0, **about) for model in MODELS])
     args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device")
     found = cascade(*args, "nano,desk, 2 threads", "--json").json
     assert set(found["rows"][0]["costs"]) == set(TIMES)

@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import polars as pl
 import pytest
-from helpers import make_cache, random_scores, score_set
+from helpers import cost_row, make_cache, random_scores, score_set
 from hypothesis import given, settings, strategies as st
 from running import cascade
 
@@ -206,10 +206,8 @@ def test_run_stores_each_cascade_once(tmp_path):
 def test_with_one_split_every_command_tells_the_same_of_a_pair(tmp_path):
     """Folds decided by the others, against the model asked for; the policy promises that."""
     store = make_cache(tmp_path / "cache", splits=("test",), n=200)
-    for model, ms in (("small", 1.0), ("large", 4.0), ("other", 2.0)):
-        cost = {"device": "desk", "component": "forward", "batch_size": 1, "meter": "none"}
-        cost |= {"source": "profile", "latency_ms": ms, "measured": "2026-01-01"}
-        costs.merge(store, "toy", "torch-fp32-cpu", model, [cost])
+    rows = [cost_row("small", 1.0), cost_row("large", 4.0), cost_row("other", 2.0)]
+    costs.merge(store, "toy", rows)
     asked = ("-d", "toy", "-m1", "small", "-m2", "large", "-s", "maxp", "--baseline", "other")
     asked += ("--cache", store.root, "--json")
     row = cascade("simulate", "--dataset", *asked[1:]).json
