@@ -28,7 +28,6 @@ ADDED = [Hash("twin", 64, 8, twin)]
 """
 )
 PAIR = ("-m1", "digits_wide", "-m2", "digits_residual", "--runtime", "torch-fp32-cpu")
-STREAM = ("-d", "1", "-r", "0.5")
 
 
 @pytest.fixture
@@ -96,6 +95,21 @@ def load_dhash(root):
     assert cascade("hash", "-d", "digits", "--cache", root, "--algorithms", "dhash").status == 0
     keys = {"split": "test", "variant": "identity", "algorithm": "dhash"}
     return load(Store(root), Partition.of("hashes", dataset="digits", **keys))
+
+
+def test_live_recognises_by_it(tmp_path, digits):
+    pytest.importorskip("torch")
+    asked = ("live", *PAIR[:4], "-d", "1", "--limit", "40", "--batch-size", "10", "--no-alone")
+    with add(tmp_path, TWIN.format(mask=0)):
+        found = [
+            cascade(
+                *asked, "--order", "shuffled", "--memory", name, "--cache", digits, "--json"
+            ).json
+            for name in ("twin", "dhash")
+        ]
+    ours, theirs = ([one[key] for key in ("n", "hits", "accuracy", "usage")] for one in found)
+    assert ours == theirs
+    assert found[0]["agreement"]["outside_noise"] == 0
 
 
 def test_a_policy_names_it_and_takes_it_from_the_application(tmp_path, digits):

@@ -18,9 +18,8 @@ from helpers import (
 
 from cache import InputError, find
 from cache.upkeep import verify
-from cascade_cli.options.common import OWN_SCORES
 from stages import missing, scores as stage
-from stages.scores import LABEL_FREE, load, models_of, scores_of, splits_of
+from stages.scores import load, models_of, scores_of, splits_of
 
 LABELS = np.arange(40) % 4
 RNG = np.random.default_rng(0)
@@ -207,10 +206,6 @@ def test_a_set_tells_its_runtime_and_multiply_adds(store):
     both = load(store, "toy", "test")
     assert (both.runtime, both.macs) == (None, {"large": None, "small": 7})
     assert load(store, "toy", "test", ["large"]).runtime == "torch-bf16-cuda"
-
-
-def test_the_default_of_commands_is_every_score_that_needs_no_label():
-    assert OWN_SCORES.split(",") == list(LABEL_FREE)
 
 
 def test_variants_are_apart(store):
