@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 
+from stages.calibration import ReliabilityBin
 from stages.report.charts import BLUE, GREY, ORANGE, Drawing, Figure
 
-Row = dict[str, Any]
 COLORS = {"before": ORANGE, "after": BLUE}
 
 
-def reliability_figures(bins: Sequence[Row], temperatures: dict[str, float]) -> list[Figure]:
-    """One per model, from the tidy bins of `stages.calibration.stage`."""
+def reliability_figures(
+    bins: Sequence[ReliabilityBin], temperatures: dict[str, float]
+) -> list[Figure]:
+    """One per model, from the bins of all."""
     return [
         Figure(
             f"reliability-{model.replace('/', '-')}",
             f"Reliability of {model}",
             f"Accuracy by confidence, before and after dividing the logits by {t:.3g}. On the line "
             "a model is right as often as it is sure; below it, it is too sure.",
-            diagram([row for row in bins if row["model"] == model and row["count"]]),
+            diagram([each for each in bins if each.model == model and each.count]),
         )
         for model, t in temperatures.items()
     ]
 
 
-def diagram(bins: Sequence[Row]) -> Drawing:
-    """`bins` have `when` (before or after), `confidence`, `accuracy` and `count`."""
+def diagram(bins: Sequence[ReliabilityBin]) -> Drawing:
+    """Of one model's bins that hold images."""
     scale = alt.Scale(domain=list(COLORS), range=list(COLORS.values()))
     share = alt.Scale(domain=[0, 1])
     base = alt.Chart(alt.NamedData("bins")).encode(
@@ -42,6 +43,6 @@ def diagram(bins: Sequence[Row]) -> Drawing:
     )
     line = alt.Chart(alt.NamedData("diagonal")).mark_line(color=GREY, strokeDash=[4, 4])
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
-    corners: list[Row] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    corners = [{"confidence": end, "accuracy": end} for end in (0, 1)]
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
-    return Drawing(chart, {"bins": list(bins), "diagonal": corners})
+    return Drawing(chart, {"bins": list(map(vars, bins)), "diagonal": corners})
