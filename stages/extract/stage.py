@@ -35,7 +35,6 @@ from stages.models import Chosen, code_of, sizes
 from stages.runtimes import View
 
 Progress = Callable[[int, int], None]
-Row = dict[str, Any]
 
 
 @dataclass
@@ -58,17 +57,36 @@ class ExtractEntry:
         self.fresh_rows += made.logits.rows
 
 
+@dataclass(frozen=True)
+class ExtractedPartition:
+    """One model on one variant of a split: its rows there, `resumed_rows` from before this run.
+
+    `complete` is false while a shard waits for its siblings; `images_per_second` and `accuracy`
+    are None where no image tells.
+    """
+
+    model: str
+    split: str
+    variant: str
+    runtime: str
+    rows: int
+    resumed_rows: int
+    complete: bool
+    forward_seconds: float
+    images_per_second: float | None
+    accuracy: float | None
+
+
 def run(
     store: Store,
     sources: Sequence[Source],
     chosen: Sequence[Chosen],
     options: Options,
     progress: Progress = lambda done, total: None,
-) -> list[Row]:
+) -> list[ExtractedPartition]:
     """Extract all models over all splits; one row per split, model and variant (see DESIGN §6).
 
-    A row's `complete` is false while a shard waits for its siblings. InputError: labels beyond a
-    model's classes, NaN logits, a cache that holds something else.
+    InputError: labels beyond a model's classes, NaN logits, a cache that holds something else.
     """
     runs_on = engine(options.engine)
     _tell_idle_shard(sources, options)
@@ -304,7 +322,7 @@ def _publish(entry: ExtractEntry, options: Options) -> None:
             writer.finish(count)
 
 
-def _finish(store: Store, entry: ExtractEntry, options: Options) -> Row:
+def _finish(store: Store, entry: ExtractEntry, options: Options) -> ExtractedPartition:
     """Publish what is not published yet, and sum up."""
     _publish(entry, options)
     entry.logits.restate("trained_on", "parameters", "macs")
@@ -315,18 +333,12 @@ def _finish(store: Store, entry: ExtractEntry, options: Options) -> Row:
     if rows != entry.fresh_rows:
         right = sum(_right(store, entry, part) for part in parts)
     seconds = entry.forward_ms / 1e3
-    return {
-        "model": entry.task.chosen.name,
-        "split": entry.source.split,
-        "variant": entry.task.view.variant,
-        "runtime": options.runtime,
-        "rows": rows,
-        "resumed_rows": entry.resumed_rows,
-        "complete": manifest is not None,
-        "forward_seconds": seconds,
-        "images_per_second": entry.fresh_rows / seconds if seconds else None,
-        "accuracy": right / rows if rows else None,
-    }
+    return ExtractedPartition(
+        *(entry.task.chosen.name, entry.source.split, entry.task.view.variant, options.runtime),
+        *(rows, entry.resumed_rows, manifest is not None, seconds),
+        images_per_second=entry.fresh_rows / seconds if seconds else None,
+        accuracy=right / rows if rows else None,
+    )
 
 
 def _right(store: Store, entry: ExtractEntry, part: Part) -> int:

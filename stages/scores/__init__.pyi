@@ -32,6 +32,7 @@ from .softmax import (
     scores_of as scores_of,
 )
 from .table import (
+    ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
     load as load,
     models_of as models_of,
