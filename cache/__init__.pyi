@@ -46,6 +46,7 @@ from .parts import (
     sha256 as sha256,
 )
 from .provenance import (
+    Provenance as Provenance,
     differences as differences,
     digest as digest,
     now as now,

@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any, TextIO
@@ -28,9 +28,8 @@ def say(*messages: str) -> None:
         print(visible(message), file=sys.stderr, flush=True)
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object, dataclasses as their fields; NaN and infinities are null, as JSON has
-    neither."""
+def print_json(value: Any) -> None:
+    """One JSON object, of a dict or a dataclass; NaN and infinities are null."""
     text = json.dumps(_plain(value), ensure_ascii=False)
     print(HIDDEN.sub(lambda one: f"\\u{ord(one[0]):04x}", text))
 
