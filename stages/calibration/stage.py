@@ -69,7 +69,7 @@ def calibrate_models(
     """
     found = {name: _calibrated(store, reported, plan, m) for m, name in enumerate(reported.models)}
     where = (reported.split, plan.split, plan.method)
-    models = [_model(name, each, *where) for name, each in found.items()]
+    models = [_model(name, each, where) for name, each in found.items()]
     bins = [
         each
         for name, one in found.items()
@@ -95,25 +95,13 @@ def _calibrated(store: Store, reported: ScoreSet, plan: FitPlan, m: int) -> Cali
     return calibrate(fitting, plan.scores.labels, reporting, reported.labels)
 
 
-def _model(
-    model: str, found: Calibration, split: str, fit_split: str, fit_method: str
-) -> ModelCalibration:
-    sides = {"before": found.before, "after": found.after}
-    measures = ("nll", "ece", "aurc", "augrc")
-    return ModelCalibration(
-        model=model,
-        n=found.before.n,
-        accuracy=found.before.accuracy,
-        temperature=found.temperature.value,
-        bounded=found.temperature.bounded,
-        **{f"{name}_{when}": getattr(q, name) for name in measures for when, q in sides.items()},
-        fit_n=found.temperature.n,
-        fit_nll_before=found.temperature.nll_before,
-        fit_nll_after=found.temperature.nll_after,
-        split=split,
-        fit_split=fit_split,
-        fit_method=fit_method,
-    )
+def _model(model: str, found: Calibration, where: tuple[str, str, str]) -> ModelCalibration:
+    before, after, t = found.before, found.after, found.temperature
+    errors = (before.nll, after.nll, before.ece, after.ece)
+    areas = (before.aurc, after.aurc, before.augrc, after.augrc)
+    fit = (t.n, t.nll_before, t.nll_after)
+    known = (model, before.n, before.accuracy, t.value, t.bounded)
+    return ModelCalibration(*known, *errors, *areas, *fit, *where)
 
 
 def _bins(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cache
 from cache import (
@@ -13,6 +12,7 @@ from cache import (
     Part,
     Partition,
     PartitionWriter,
+    Provenance,
     Store,
     known_identity,
     lock_all,
@@ -203,7 +203,7 @@ def _entry(
     options: Options,
     loaded: Loaded,
 ) -> ExtractEntry:
-    identity: dict[str, Any] = {
+    identity: Provenance = {
         "dataset_fingerprint": fingerprint(source),
         "architecture": chosen.spec.name,
         "weights_sha256": chosen.weights.sha256,
@@ -218,7 +218,7 @@ def _entry(
         count = classes.seen(source, split, chosen, view, loaded)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
-    made_with: dict[str, Any] = {"batch_size": options.batch, "part_rows": options.part_rows}
+    made_with: Provenance = {"batch_size": options.batch, "part_rows": options.part_rows}
     made_with |= {PICTURES: seen.digest} if seen.replaced else {}
     provenance = _provenance(source, chosen, count, options) | made_with
     provenance[PICTURES] = seen.digest
@@ -291,7 +291,7 @@ def _lacking(
     return frozenset(p for p in parts if p not in logits.done or p not in timings.done)
 
 
-def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> dict[str, Any]:
+def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> Provenance:
     spec, weights = chosen.spec, chosen.weights
     parameters, macs = sizes(spec, classes, lambda: source.read(0))
     return {

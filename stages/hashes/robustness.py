@@ -148,16 +148,7 @@ def recall_under_changes(
     keys = {place: np.concatenate([part[place] for part in found]) for place in found[0]}
     first = next(iter(PERTURBATIONS))
     return [
-        HashRecall(
-            source.dataset,
-            source.split,
-            by.name,
-            radius,
-            PERTURBATIONS[name].kind,
-            name,
-            n,
-            *_shares(keys[by.name, first], keys[by.name, name], radius),
-        )
+        _row(source, by, radius, name, keys[by.name, first], keys[by.name, name])
         for by in hashes
         for radius in dict.fromkeys(radii)
         if not radius or by.bits
@@ -181,11 +172,14 @@ def _keys(
     return keys
 
 
-def _shares(stored: np.ndarray, asked: np.ndarray, radius: int) -> tuple[float, float]:
-    """(recall, false-hit rate) of keys uint8 [N, L]."""
+def _row(
+    source: Source, by: Hash, radius: int, name: str, stored: np.ndarray, asked: np.ndarray
+) -> HashRecall:
     found = look_up(stored, asked, radius)
     itself = found == np.arange(len(found))
-    return float(itself.mean()), float((~itself & (found >= 0)).mean())
+    which = (source.dataset, source.split, by.name, radius, PERTURBATIONS[name].kind, name)
+    another = float((~itself & (found >= 0)).mean())
+    return HashRecall(*which, len(found), float(itself.mean()), another)
 
 
 def look_up(stored: np.ndarray, asked: np.ndarray, radius: int = 0) -> np.ndarray:

@@ -42,14 +42,11 @@ def listing(
 def _row(spec: ModelSpec, directory: str | os.PathLike[str] | None) -> ListedModel:
     path, origin = locate(spec, directory=directory) or (None, "download")
     splits = None if path is None else stated(path)
-    return ListedModel(
-        *(spec.name, spec.dataset, spec.family, spec.classes, spec.parameters, spec.macs),
-        published_macs=spec.published.macs if spec.published else None,
-        top1=spec.top1,
-        trained_on=list(spec.trained_on if splits is None else splits),
-        weights=_whereabouts(spec, path, origin),
-        fusible=spec.fusible,
-    )
+    about = (spec.name, spec.dataset, spec.family, spec.classes, spec.parameters, spec.macs)
+    published = spec.published.macs if spec.published else None
+    seen = list(spec.trained_on if splits is None else splits)
+    where = _whereabouts(spec, path, origin)
+    return ListedModel(*about, published, spec.top1, seen, where, spec.fusible)
 
 
 def _whereabouts(spec: ModelSpec, path: Path | None, origin: str) -> str | None:

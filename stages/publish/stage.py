@@ -291,20 +291,12 @@ def _model(copy: _Copy, manifest: Manifest) -> PublishedModel:
     if copy.wanted.tier == "top10":
         _top10(copy, manifest)
     copy.write(scores.partition, table, identity, _told(scores))
-    extra = [_extra(copy, one, identity) for one in stored(copy.store, scores)]
     keys, told = scores.partition.keys, scores.provenance
-    return PublishedModel(
-        keys["model"],
-        keys["split"],
-        keys["variant"],
-        keys["runtime"],
-        table.num_rows,
-        scores.partition.path,
-        float(table.column("correct").to_numpy().mean()),
-        told.get("weights_sha256"),
-        told.get("trained_on"),
-        extra,
-    )
+    which = (keys["model"], keys["split"], keys["variant"], keys["runtime"])
+    right = float(table.column("correct").to_numpy().mean())
+    extra = [_extra(copy, one, identity) for one in stored(copy.store, scores)]
+    about = (told.get("weights_sha256"), told.get("trained_on"), extra)
+    return PublishedModel(*which, table.num_rows, scores.partition.path, right, *about)
 
 
 def _extra(copy: _Copy, one: Manifest, scores: Provenance) -> str:
