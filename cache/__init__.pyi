@@ -47,6 +47,7 @@ from .parts import (
     sha256 as sha256,
 )
 from .provenance import (
+    Provenance as Provenance,
     differences as differences,
     digest as digest,
     now as now,

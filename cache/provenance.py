@@ -9,6 +9,9 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+Provenance = dict[str, Any]
+"""JSON of a manifest: what made rows, or what must agree for them to be mixed."""
+
 _PACKAGES = ("cascade-cli", "torch", "torchvision", "numpy", "pyarrow", "pillow")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -50,10 +51,11 @@ STAGES = {
 
 
 def save(
-    store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: list[dict[str, Any]]
+    store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: Sequence[Any]
 ) -> Manifest | None:
     """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again;
-    None where the cache cannot be written. A request may hold dataclasses.
+    None where the cache cannot be written. A request may hold dataclasses; rows are dataclasses
+    whose fields are the columns, or dicts.
 
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
@@ -61,6 +63,7 @@ def save(
     if stage not in STAGES:
         raise KeyError(stage)
     request = json.loads(json.dumps(request, default=asdict))
+    told = [columns_of(row) for row in rows]
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(
         "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run
@@ -68,16 +71,21 @@ def save(
     identity = {
         "request": request,
         "inputs": {str(manifest.partition): manifest.content for manifest in scores.manifests},
-        "rows": digest(rows),
+        "rows": digest(told),
         "versions": versions(),
     }
-    table = _typed(pa.Table.from_pylist([tidy(row) for row in rows]))
+    table = _typed(pa.Table.from_pylist([tidy(row) for row in told]))
     # What the folders' names say is no column of the file too: pandas would refuse both.
     table = table.drop_columns([name for name in table.column_names if name in partition.keys])
     about = {"made": now()}
     return kept_if_writable(
         store, lambda: cache.write_partition(store, partition, table, identity, about)
     )
+
+
+def columns_of(row: Any) -> dict[str, Any]:
+    """Of a dataclass its fields, in their order; a dict as it is."""
+    return row if isinstance(row, dict) else asdict(row)
 
 
 def tidy(row: dict[str, Any]) -> dict[str, Any]:

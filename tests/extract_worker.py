@@ -77,7 +77,7 @@ def child(root, meddling=None, **options):
     status, words = 1, ""
     try:
         with meddling() if meddling else nullcontext():
-            words = json.dumps([row["resumed_rows"] for row in run(root, **options)])
+            words = json.dumps([row.resumed_rows for row in run(root, **options)])
         status = 0
     except InputError as error:
         status, words = 2, str(error)

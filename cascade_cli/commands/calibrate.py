@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -75,13 +76,15 @@ def calibrate(
         return
     print_table(rows, COLUMNS)
     print(
-        f"temperature fitted on {fitted.split} ({rows[0]['fit_n']} images, {fitted.method}), the "
-        f"rest is of {reported.split} ({rows[0]['n']} images)"
+        f"temperature fitted on {fitted.split} ({rows[0].fit_n} images, {fitted.method}), the "
+        f"rest is of {reported.split} ({rows[0].n} images)"
     )
     for file in files:
         print(f"wrote {file}")
 
 
-def _drawn(rows: list[dict[str, Any]], bins: list[dict[str, Any]], folder: str) -> list[str]:
+def _drawn(
+    rows: Sequence[stage.ModelCalibration], bins: Sequence[stage.ReliabilityBin], folder: str
+) -> list[str]:
     drawn = report.reliability_figures(rows, bins)
     return [str(file) for file in report.save_figures(drawn, folder)]

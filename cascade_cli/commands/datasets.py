@@ -6,7 +6,7 @@ from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.cached import cached_splits, manifests_by
 from cascade_cli.show.text import print_json, print_table
-from stages.datasets import listing
+from stages.datasets import ListedDataset, listing, spec
 
 DATASET_COLUMNS = {
     "name": "name",
@@ -26,9 +26,17 @@ def datasets(data: opt.Data = None, cache: opt.Cache = None, as_json: opt.Json =
     cascade datasets --data photos
     """
     there = manifests_by(Store(cache), "samples", ("dataset",))
-    rows = [row | {"cached": cached_splits(there.pop((row["name"],), ()))} for row in listing(data)]
+    rows = [
+        _keyed(row) | {"cached": cached_splits(there.pop((row.name,), ()))} for row in listing(data)
+    ]
     rows += [{"name": name, "cached": cached_splits(found)} for (name,), found in there.items()]
     if as_json:
         print_json({"datasets": rows})
         return
     print_table(rows, DATASET_COLUMNS)
+
+
+def _keyed(row: ListedDataset) -> dict[str, object]:
+    """By column; what a folder of an unknown name does not tell has always stood first."""
+    first = () if spec(row.name) else ("height", "width", "download", "note")
+    return {name: getattr(row, name) for name in first} | vars(row)

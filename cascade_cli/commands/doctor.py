@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from cascade_cli import options as opt
 from cascade_cli.show.text import print_json, print_table, say
-from stages.energy import cross_check, survey
+from stages import energy
 
 METER_COLUMNS = {
     "source": "sensor",
@@ -46,60 +47,63 @@ def doctor(
     \b
     cascade doctor
     """
-    found = survey(idle_s=idle)
-    if cross_check:
-        found["cross_check"] = _cross_checks(found)
+    found = energy.survey(idle_s=idle)
+    checks = _cross_checks(found) if cross_check else []
     if as_json:
-        print_json(found)
+        print_json(vars(found) | ({"cross_check": checks} if checks else {}))
         return
-    _print(found)
+    _print(found, checks)
 
 
-def _cross_checks(found: dict[str, Any]) -> list[dict[str, Any]]:
-    count = len(found["torch"]["devices"])
+def _cross_checks(
+    found: energy.MachineSurvey,
+) -> list[energy.Comparison | energy.SkippedComparison]:
+    count = len(found.torch.devices)
     devices = [f"cuda:{index}" for index in range(count)]
-    devices += ["cpu"] * any(meter["source"] == "rapl" for meter in found["meters"])
+    devices += ["cpu"] * any(meter.source == "rapl" for meter in found.meters)
     say(f"cross-check: {len(devices) or 1} × 6 s of work")
-    return [cross_check(device) for device in devices or ["cpu"]]
+    return [energy.cross_check(device) for device in devices or ["cpu"]]
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(
+    found: energy.MachineSurvey, checks: Sequence[energy.Comparison | energy.SkippedComparison]
+) -> None:
     for name, value in _facts(found):
         print(f"{name:<9} {value}")
-    if found["meters"]:
+    if found.meters:
         print()
-        rows = [row | {"tick_ms": _ms(row["tick_s"])} for row in found["meters"]]
+        rows = [vars(row) | {"tick_ms": _ms(row.tick_s)} for row in found.meters]
         print_table(rows, METER_COLUMNS)
-    if "cross_check" in found:
+    if checks:
         print()
-        print_table(found["cross_check"], CHECK_COLUMNS)
+        print_table(checks, CHECK_COLUMNS)
     print()
-    for problem in found["problems"]:
-        print(f"missing: {problem['what']}\n  to mend: {problem['fix']}")
-    if not found["problems"]:
+    for problem in found.problems:
+        print(f"missing: {problem.what}\n  to mend: {problem.fix}")
+    if not found.problems:
         print("nothing is missing")
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
-    torch, nvml, jetson = found["torch"], found["nvml"], found["jetson"]
-    built = f"CUDA {torch['cuda']}" if torch["cuda"] else "CPU build"
+def _facts(found: energy.MachineSurvey) -> list[tuple[str, object]]:
+    torch, nvml, jetson = found.torch, found.nvml, found.jetson
+    built = f"CUDA {torch.cuda}" if torch.cuda else "CPU build"
     facts: list[tuple[str, object]] = [
-        ("cpu", found["cpu"]),
-        ("pci", f"{len(found['pci_gpus'])} NVIDIA GPU"),
-        ("nvml", f"driver {nvml['driver']}" if nvml["available"] else nvml["reason"]),
-        *((f"gpu {gpu['index']}", f"{gpu['name']} {gpu['uuid']}") for gpu in nvml["gpus"]),
-        ("torch", f"{torch['version']}, {built}" if torch["installed"] else "not installed"),
-        *((f"cuda:{index}", name) for index, name in enumerate(torch["devices"])),
+        ("cpu", found.cpu),
+        ("pci", f"{len(found.pci_gpus)} NVIDIA GPU"),
+        ("nvml", f"driver {nvml.driver}" if nvml.available else nvml.reason),
+        *((f"gpu {gpu.index}", f"{gpu.name} {gpu.uuid}") for gpu in nvml.gpus),
+        ("torch", f"{torch.version}, {built}" if torch.installed else "not installed"),
+        *((f"cuda:{index}", name) for index, name in enumerate(torch.devices)),
     ]
-    for zone in found["rapl"]["zones"]:
-        use = "counted" if zone["counted"] else "not added"
-        facts.append(("rapl", f"{zone['zone']}: {use if zone['readable'] else zone['reason']}"))
+    for zone in found.rapl.zones:
+        use = "counted" if zone.counted else "not added"
+        facts.append(("rapl", f"{zone.zone}: {use if zone.readable else zone.reason}"))
     if jetson:
-        used = " + ".join(jetson["used"])
-        facts.append(("jetson", f"{jetson['board']}, mode {jetson['power_mode']}, {used}"))
-    for sensor in found["sensors"]:
-        named = f"{sensor['name']} of {sensor['package']}: " if sensor["name"] else ""
-        facts.append(("sensor", named + (sensor["reason"] or "opens")))
+        used = " + ".join(jetson.used)
+        facts.append(("jetson", f"{jetson.board}, mode {jetson.power_mode}, {used}"))
+    for sensor in found.sensors:
+        named = f"{sensor.name} of {sensor.package}: " if sensor.name else ""
+        facts.append(("sensor", named + (sensor.reason or "opens")))
     return facts
 
 

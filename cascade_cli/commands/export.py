@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -110,6 +111,8 @@ def export(
     names = names_in(to.models) if models is None else None
     store = Store(common.cache)
     wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
+    found: Any
+    show: Callable[[Any], None]
     if models is not None:
         from cascade_cli.inputs.policy import export_policy  # scipy, which the others do without
 
@@ -182,7 +185,7 @@ def _show_wide(found: dict[str, Any]) -> None:
 
 def _publish(
     store: Store, to: ExportOptions, models: list[str] | None, wanted: opt.LogitsOptions
-) -> dict[str, Any]:
+) -> publish.PublishedCopy:
     """Write a copy of the cache."""
     dataset = str(wanted.dataset)
     splits = named_splits(dataset, wanted.split)
@@ -192,8 +195,8 @@ def _publish(
         return publish.run(store, Store(str(to.publish)), copied, tell)
 
 
-def _show_published(found: dict[str, Any]) -> None:
-    print_table(found["models"], PUBLISHED_COLUMNS)
-    size = f"{found['size_bytes'] / 1e6:.1f} MB"
-    print(f"{found['publish']}: tier {found['tier']}, {found['files']} files, {size}")
-    print(f"fill in licence and contact in {found['publish']}/README.md")
+def _show_published(found: publish.PublishedCopy) -> None:
+    print_table(found.models, PUBLISHED_COLUMNS)
+    size = f"{found.size_bytes / 1e6:.1f} MB"
+    print(f"{found.publish}: tier {found.tier}, {found.files} files, {size}")
+    print(f"fill in licence and contact in {found.publish}/README.md")

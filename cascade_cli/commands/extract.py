@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
 from cascade_cli.show.text import print_json, print_table
+from stages import extract as stage, hashes as hash_stage
 from stages.models import require_torch
 
 
@@ -89,7 +90,7 @@ def extract(
         profile_new(store, dataset, wanted, aliases, images)
     hashed = hash_too(store, dataset, splits, algorithms, images, profile)
     if common.as_json:
-        report = {"dataset": dataset, "models": [row | {"seconds": seconds} for row in rows]}
+        report = {"dataset": dataset, "models": [vars(row) | {"seconds": seconds} for row in rows]}
         print_json(report | ({"hashes": hashed} if algorithms else {}))
         return
     _show(rows, hashed)
@@ -97,21 +98,23 @@ def extract(
     _show_next(rows, dataset, common.cache)
 
 
-def _show(rows: Sequence[dict[str, Any]], hashed: Sequence[dict[str, Any]]) -> None:
+def _show(
+    rows: Sequence[stage.ExtractedPartition], hashed: Sequence[hash_stage.HashedSplit]
+) -> None:
     """The logits, then the hashes."""
-    several = len({row["variant"] for row in rows}) > 1
+    several = len({row.variant for row in rows}) > 1
     columns = VARIANT_COLUMNS if several else LOGITS_COLUMNS
-    waiting = not all(row["complete"] for row in rows)
+    waiting = not all(row.complete for row in rows)
     print_table(rows, columns | ({"complete": "complete"} if waiting else {}))
     if hashed:
         print_table(hashed, HASH_COLUMNS)
 
 
-def _show_next(rows: Sequence[dict[str, Any]], dataset: str, cache: str | None) -> None:
+def _show_next(rows: Sequence[stage.ExtractedPartition], dataset: str, cache: str | None) -> None:
     """What is still to come, or what to do with what is there."""
-    waiting = sum(not row["complete"] for row in rows)
+    waiting = sum(not row.complete for row in rows)
     if waiting:
         print(f"{waiting} of them wait for the parts of other shards")
-    elif len({row["model"] for row in rows}) > 1:
+    elif len({row.model for row in rows}) > 1:
         where = "" if cache is None else f" --cache {shlex.quote(cache)}"
         print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")

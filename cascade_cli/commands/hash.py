@@ -11,7 +11,7 @@ import typer
 from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_for
-from cascade_cli.inputs.hashes import Row, hash_names, hash_splits, price_hashes
+from cascade_cli.inputs.hashes import hash_names, hash_splits, price_hashes
 from cascade_cli.inputs.images import extract_splits, named_splits, open_sources, variants_of
 from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
@@ -113,10 +113,11 @@ def hash(
     dataset, store = dataset_for(what.dataset), Store(common.cache)
     names = hash_names(what.algorithms, what.invariant_digits)
     splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    rows: Sequence[stage.HashRecall | stage.HashedSplit]
     if robust.robustness:
-        rows = _robustness(store, dataset, splits[-1], names, robust, images)
-        files = _draw(rows, dataset, robust.figures)
-        report = {"split": splits[-1], "rows": rows, "figures": files}
+        recalls = _robustness(store, dataset, splits[-1], names, robust, images)
+        files = _draw(recalls, robust.figures)
+        rows, report = recalls, {"split": splits[-1], "rows": recalls, "figures": files}
     else:
         rows = hash_splits(store, dataset, splits, names, images)
         costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
@@ -137,19 +138,18 @@ def _robustness(
     algorithms: Sequence[str],
     options: RobustnessOptions,
     images: opt.ImageOptions,
-) -> list[Row]:
+) -> list[stage.HashRecall]:
     limit, radii, seed = options.limit, whole_numbers(options.radius, "radius", 0, 64), options.seed
     [source] = open_sources(store, dataset, [split], images)
     with progress("changing images") as tell:
-        rows = stage.recall_under_changes(
+        return stage.recall_under_changes(
             source, algorithms, limit, radii, seed, images.workers, tell
         )
-    return [{"dataset": dataset, "split": split} | row for row in rows]
 
 
-def _draw(rows: Sequence[Row], dataset: str, folder: str | None) -> list[str]:
+def _draw(rows: Sequence[stage.HashRecall], folder: str | None) -> list[str]:
     """The files written, none without a folder."""
     if folder is None:
         return []
-    drawn = report.robustness_figures(rows, dataset, rows[0]["split"])
+    drawn = report.robustness_figures(rows)
     return [str(file) for file in report.save_figures(drawn, folder)]

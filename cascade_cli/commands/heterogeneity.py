@@ -123,12 +123,8 @@ def _predicted(
     if as_json:
         print_json(fit_facts(reported, fitted) | {"predictors": rows, "gains": gains})
         return
-    picks = [
-        row | {"picked": row["picked_1"] and f"{row['picked_1']} → {row['picked_2']}"}
-        for row in rows
-    ]
-    print_table(picks, PREDICTOR_COLUMNS)
-    print_text(_asked(reported, fitted, rows[0]["pairs"]))
+    print_table(rows, PREDICTOR_COLUMNS)
+    print_text(_asked(reported, fitted, rows[0].pairs))
 
 
 def _asked(reported: ScoreSet, fitted: FitPlan, pairs: int) -> str:

@@ -40,7 +40,7 @@ def models(
     """
     there = manifests_by(Store(cache), "logits", ("dataset", "model"))
     rows = [
-        _filled(row, there.pop((row["dataset"], row["name"]), ()))
+        _filled(vars(row), there.pop((row.dataset, row.name), ()))
         for row in listing(dataset, weights)
     ]
     rows += [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cache import PART_ROWS, Store
 from cascade_cli.inputs.images import open_sources, variants_of
@@ -23,7 +22,7 @@ def run_extraction(
     wanted: Sequence[str],
     aliases: Sequence[str],
     images: ImageOptions,
-) -> list[dict[str, Any]]:
+) -> list[stage.ExtractedPartition]:
     """Run the extract stage: every model over every image."""
 
     check_known(dataset, images.data)

@@ -36,8 +36,8 @@ def hash_splits(
     splits: Sequence[str],
     algorithms: Sequence[str],
     images: ImageOptions,
-) -> list[Row]:
-    """Write the hashes of the splits' images, in `images.variants`; rows as stages.hashes gives."""
+) -> list[stage.HashedSplit]:
+    """Write the hashes of the splits' images, in `images.variants`."""
     variants = variants_of(images)
     sources = open_sources(store, dataset, splits, images)
     rows = []
@@ -63,7 +63,7 @@ def hash_too(
     algorithms: Sequence[str],
     images: ImageOptions,
     profile: bool,
-) -> list[Row]:
+) -> list[stage.HashedSplit]:
     """What another command hashes after its own work."""
     if not algorithms:
         return []

@@ -16,8 +16,8 @@ def check_table(to: OutputOptions) -> None:
         check_output(to.output, (".csv", ".parquet"))
 
 
-def write_rows(rows: Sequence[dict[str, Any]], to: OutputOptions) -> None:
-    """Rows as a table, one column for each key; nothing where there is no place."""
+def write_rows(rows: Sequence[Any], to: OutputOptions) -> None:
+    """Rows as a table, one column for each key or field; nothing where there is no place."""
     if to.output is not None:
         from cascade_cli.show.frames import table_writers  # polars, which is slow to import
 

@@ -9,17 +9,17 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from cascade_cli.show.text import FIGURE
-from stages.results import tidy
+from stages.results import columns_of, tidy
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet runs
 
 
 def table_writers(
-    rows: Sequence[dict[str, Any]], for_spreadsheets: bool
+    rows: Sequence[Any], for_spreadsheets: bool
 ) -> dict[str, Callable[[BinaryIO], object]]:
-    """What writes rows as a table, one column for each key, by the file's ending; a .csv without
-    texts that a spreadsheet runs where that is asked for."""
-    table = pl.DataFrame([tidy(row) for row in rows], infer_schema_length=None)
+    """What writes rows as a table, one column for each key or field, by the file's ending; a .csv
+    without texts that a spreadsheet runs where that is asked for."""
+    table = pl.DataFrame([tidy(columns_of(row)) for row in rows], infer_schema_length=None)
     plain = without_formulas(table) if for_spreadsheets else table
     return {".csv": plain.write_csv, ".parquet": table.write_parquet}
 

@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -27,8 +28,8 @@ def say(*messages: str) -> None:
         print(visible(message), file=sys.stderr, flush=True)
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object; NaN and infinities are null, as JSON has neither."""
+def print_json(value: Any) -> None:
+    """One JSON object, of a dict or a dataclass; NaN and infinities are null."""
     text = json.dumps(_plain(value), ensure_ascii=False)
     print(HIDDEN.sub(lambda one: f"\\u{ord(one[0]):04x}", text))
 
@@ -39,17 +40,16 @@ def print_text(text: str) -> None:
     print(textwrap.fill(visible(text), width, break_long_words=False, break_on_hyphens=False))
 
 
-def print_table(
-    rows: Sequence[dict[str, Any]], columns: dict[str, str], file: TextIO | None = None
-) -> None:
+def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | None = None) -> None:
     """An aligned text table on stdout, or on `file`; of no rows, its headings.
 
-    `columns` maps a row's key to its heading, with a format after `:`.
+    A row is a dataclass or a dict; `columns` maps its field or key to a heading, with a format
+    after `:`.
     {"accuracy": "top-1:.2%"} prints row["accuracy"] as a percentage under the heading top-1.
     """
     heads = [head.partition(":")[::2] for head in columns.values()]
     cells = [
-        [_cell(row.get(key), style) for key, (_, style) in zip(columns, heads, strict=True)]
+        [_cell(_of(row, key), style) for key, (_, style) in zip(columns, heads, strict=True)]
         for row in rows
     ]
     titles = [visible(title) for title, _ in heads]
@@ -89,6 +89,10 @@ def _plain_progress(what: str, every_s: float = 10.0) -> Callable[[int, int], No
     return tell
 
 
+def _of(row: Any, key: str) -> Any:
+    return row.get(key) if isinstance(row, dict) else getattr(row, key, None)
+
+
 def _cell(value: Any, style: str) -> str:
     if value is None:
         return "–"
@@ -103,6 +107,8 @@ FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?( ?[kMG]|%)?|inf|nan)
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

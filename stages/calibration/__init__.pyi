@@ -7,4 +7,8 @@ from .metrics import (
     quality as quality,
     reliability as reliability,
 )
-from .stage import calibrate_models as calibrate_models
+from .stage import (
+    ModelCalibration as ModelCalibration,
+    ReliabilityBin as ReliabilityBin,
+    calibrate_models as calibrate_models,
+)

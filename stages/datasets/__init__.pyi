@@ -5,6 +5,7 @@ from .known import spec as spec
 from .layout import Found as Found, Layout as Layout, Request as Request
 from .left_out import readable as readable
 from .registry import (
+    ListedDataset as ListedDataset,
     check_known as check_known,
     listing as listing,
     open_split as open_split,

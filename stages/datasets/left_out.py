@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import cache
-from cache import DamagedManifestError, Partition, Store, one_of, part_name
+from cache import DamagedManifestError, Partition, Provenance, Store, one_of, part_name
 from stages.datasets.source import Source
 from stages.datasets.unreadable_images import unreadable
 
@@ -58,7 +57,7 @@ def _recorded(store: Store, source: Source) -> list[tuple[str, str]]:
     return [(key, why) for key, why in about.get("left_out") or ()]
 
 
-def _said_by_the_part(store: Store, partition: Partition) -> dict[str, Any]:
+def _said_by_the_part(store: Store, partition: Partition) -> Provenance:
     """The provenance in the file itself, where there is one to be read."""
     try:
         data = store.read(f"{partition.path}/{part_name(0)}")

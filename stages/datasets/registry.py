@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from cache import InputError, one_of
 from stages.datasets import cifar_binary, idx, image_folder
@@ -26,7 +25,6 @@ from stages.datasets.specs import NAME, SPECS, DatasetSpec
 from stages.plugins import DATASETS, of_this_project
 
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
-_UNKNOWN: dict[str, Any] = {"height": None, "width": None, "download": False, "note": ""}
 
 
 def open_split(
@@ -90,15 +88,28 @@ def split_name(dataset: str, split: str) -> str:
     return row.aliases.get(split, split) if row else split
 
 
-def listing(data: str | Path | None = None) -> list[dict[str, Any]]:
-    """One row per known dataset; with `data` also one for what lies there, named after the folder.
+@dataclass(frozen=True)
+class ListedDataset:
+    """What is known of a dataset, and where it lies; `download` where it can be fetched."""
 
-    Keys: name, classes, splits, default_split, height, width, download, note, layout, data.
-    """
+    name: str
+    classes: int
+    splits: list[str]
+    default_split: str
+    height: int | None
+    width: int | None
+    download: bool
+    note: str
+    layout: str | None
+    data: str | None
+
+
+def listing(data: str | Path | None = None) -> list[ListedDataset]:
+    """One per known dataset; with `data` also one for what lies there, named after the folder."""
     rows = {name: _described(row) for name, row in known().items()}
     if data is not None:
         there = _lying_there(Path(data))
-        rows[there["name"]] = {**_UNKNOWN, **rows.get(there["name"], {}), **there}
+        rows[there.name] = there
     return list(rows.values())
 
 
@@ -118,35 +129,23 @@ def checked_name(what: str, name: str) -> str:
     return name
 
 
-def _described(row: DatasetSpec) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "classes": row.classes,
-        "splits": list(row.splits),
-        "default_split": row.default_split,
-        "height": row.size[0],
-        "width": row.size[1],
-        "download": row.download,
-        "note": row.note,
-        "layout": "embedded" if row.module else None,
-        "data": None,
-    }
+def _described(row: DatasetSpec) -> ListedDataset:
+    layout = "embedded" if row.module else None
+    about = (row.name, row.classes, list(row.splits), row.default_split)
+    return ListedDataset(*about, *row.size, row.download, row.note, layout, None)
 
 
-def _lying_there(data: Path) -> dict[str, Any]:
+def _lying_there(data: Path) -> ListedDataset:
     name = data.resolve().stem
     if not NAME.fullmatch(name) or name in _EMBEDDED:
         name = "images"
-    found = splits(name, data)
+    found, row = splits(name, data), spec(name)
     source = open_split(name, found[0], data)
-    return {
-        "name": name,
-        "classes": source.n_classes,
-        "splits": found,
-        "default_split": "test" if "test" in found else found[-1],
-        "layout": source.layout,
-        "data": str(data),
-    }
+    about = (name, source.n_classes, found, "test" if "test" in found else found[-1])
+    where = (source.layout, str(data))
+    if row is None:
+        return ListedDataset(*about, None, None, False, "", *where)
+    return ListedDataset(*about, *row.size, row.download, row.note, *where)
 
 
 def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from stages.energy.machine import Machine
@@ -16,36 +17,57 @@ SECONDS = 6.0
 INSTALL = "pip install 'cascade-cli[zeus]'"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Joules of one busy window by our meter and by zeus's, and `difference`, a fraction of zeus's.
+
+    None where a side does not tell, with the `reason` where ours does not.
+    """
+
+    device: str
+    source: str
+    seconds: float
+    energy_j: float | None
+    interval_j: tuple[float, float] | None
+    zeus_j: float | None
+    difference: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class SkippedComparison:
+    """Why nothing was compared."""
+
+    device: str
+    skipped: str | None
+
+
 def cross_check(
     device: str = "cpu", seconds: float = SECONDS, machine: Machine | None = None
-) -> dict[str, Any]:
-    """Joules of one busy window on cpu or cuda:N, by our meter and by zeus's.
-
-    {device, source, seconds, energy_j, interval_j, zeus_j, difference}, the last a fraction of
-    zeus's; or {skipped: reason}.
-    """
+) -> Comparison | SkippedComparison:
+    """Joules of one busy window on cpu or cuda:N, by our meter and by zeus's."""
     try:
         from zeus.exception import ZeusBaseError
         from zeus.monitor import ZeusMonitor
     except ImportError:
-        return {"device": device, "skipped": f"zeus is not installed: {INSTALL}"}
+        return SkippedComparison(device, f"zeus is not installed: {INSTALL}")
     meter = open_meters([device], machine=machine)[0]
     if isinstance(meter, NoMeter):
-        return {"device": device, "skipped": meter.reason}
+        return SkippedComparison(device, meter.reason)
     gpus = [] if device == "cpu" else [int(device.partition(":")[2] or 0)]
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it greets on stdout
             monitor = ZeusMonitor(gpu_indices=gpus)
-        return {"device": device} | _compared(meter, monitor, gpus, device, seconds)
+        return _compared(meter, monitor, gpus, device, seconds)
     except (ZeusBaseError, RuntimeError, ValueError, OSError) as error:
-        return {"device": device, "skipped": f"zeus failed: {' '.join(str(error).split())}"}
+        return SkippedComparison(device, f"zeus failed: {' '.join(str(error).split())}")
     finally:
         meter.close()
 
 
 def _compared(
     meter: Meter, monitor: Any, gpus: list[int], device: str, seconds: float
-) -> dict[str, Any]:
+) -> Comparison:
     with _load(device) as (work, sync):
         work()
         sync()
@@ -58,17 +80,11 @@ def _compared(
         theirs = monitor.end_window("cross-check", sync_execution=False)
     per_part = theirs.gpu_energy if gpus else (theirs.cpu_energy or {}) | _dram(theirs)
     zeus = float(sum(per_part.values())) if per_part else None
-    ours = window.reading.energy_j
-    known = ours is not None and zeus
-    return {
-        "source": meter.sensor.source,
-        "seconds": window.reading.duration_s,
-        "energy_j": ours,
-        "interval_j": window.reading.interval_j,
-        "zeus_j": zeus,
-        "difference": (ours / zeus - 1) if known and ours and zeus else None,
-        "reason": window.reading.reason,
-    }
+    ours = window.reading
+    difference = ours.energy_j / zeus - 1 if ours.energy_j and zeus else None
+    joules = (ours.energy_j, ours.interval_j, zeus)
+    about = (device, meter.sensor.source, ours.duration_s)
+    return Comparison(*about, *joules, difference, ours.reason)
 
 
 def _dram(theirs: Any) -> dict[Any, float]:

@@ -132,27 +132,31 @@ def open_rapl(tree: Path = TREE, timing: Timing = REAL) -> CounterMeter:
     return CounterMeter(sensor, lambda: Unwrapped(watched, timing), unit_j=unit, timing=timing)
 
 
-def survey_rapl(tree: Path = TREE) -> list[dict[str, str | bool | None]]:
-    """Every zone: whether it is counted and readable, and the reason where it is not."""
-    rows: list[dict[str, str | bool | None]] = []
+@dataclass(frozen=True)
+class ZoneFound:
+    """A zone: whether it is counted and readable, and the reason where it is not."""
+
+    zone: str
+    path: str
+    counted: bool
+    readable: bool
+    denied: bool
+    reason: str | None
+
+
+def survey_rapl(tree: Path = TREE) -> tuple[ZoneFound, ...]:
+    """Every zone."""
     found = zones(tree)
-    for zone in found:
-        failure = None
-        try:
-            zone.read()
-        except SensorError as error:
-            failure = error
-        rows.append(
-            {
-                "zone": zone.name,
-                "path": str(zone.path),
-                "counted": zone in counted(found),
-                "readable": failure is None,
-                "denied": isinstance(failure, NoPermissionError),
-                "reason": None if failure is None else str(failure),
-            }
-        )
-    return rows
+    return tuple(_tried(zone, zone in counted(found)) for zone in found)
+
+
+def _tried(zone: Zone, is_counted: bool) -> ZoneFound:
+    about = (zone.name, str(zone.path), is_counted)
+    try:
+        zone.read()
+    except SensorError as error:
+        return ZoneFound(*about, False, isinstance(error, NoPermissionError), str(error))
+    return ZoneFound(*about, True, False, None)
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cache import InputError
 from stages.energy import nvml
 from stages.energy.errors import SensorError
 from stages.energy.jetson import board, chosen, power_mode, rails, release
 from stages.energy.machine import Machine
-from stages.energy.meter import Idle, Meter, NoMeter
+from stages.energy.meter import Idle, Meter, NoMeter, Sensor
 from stages.energy.opening import HOST, NAMES, open_meters
 from stages.energy.plugged import added, opened
-from stages.energy.rapl import REMEDY, cpu_name, survey_rapl
+from stages.energy.rapl import REMEDY, ZoneFound, cpu_name, survey_rapl
 from stages.plugins import Added
 
 IDLE_S = 2.0
@@ -29,30 +29,116 @@ KERNEL = "see `dmesg | grep -i rapl`"
 WATTMETER = "use an external wattmeter: `cascade profile --meter manual`"
 
 
-def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> dict[str, Any]:
-    """Devices, sensors, permissions, ticks, idle power, and `problems`: [{what, fix}].
+@dataclass(frozen=True)
+class GpuFound:
+    """A GPU as NVML lists it; `mig` where it is cut into instances."""
 
-    `sensors` are those that packages add: name, package, and the reason where one does not open.
+    index: int
+    uuid: str
+    name: str
+    mig: bool
+
+
+@dataclass(frozen=True)
+class NvmlFound:
+    available: bool
+    reason: str | None
+    driver: str | None = None
+    gpus: tuple[GpuFound, ...] = ()
+
+
+@dataclass(frozen=True)
+class TorchFound:
+    """What torch sees; `installed` is False in an install without it."""
+
+    installed: bool
+    version: str | None = None
+    cuda: str | None = None
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RaplFound:
+    zones: tuple[ZoneFound, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class JetsonFound:
+    """A board, and the names of its rails, of those that are used, and what these cover."""
+
+    board: str
+    release: str | None
+    power_mode: str | None
+    rails: tuple[str, ...]
+    used: tuple[str, ...]
+    scope: str
+
+
+@dataclass(frozen=True)
+class AddedFound:
+    """A sensor that a package adds, and the reason where it does not open."""
+
+    name: str | None
+    package: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class MeterFound(Sensor):
+    """An opened meter's sensor, W of its idle device, and the reason where these are unknown."""
+
+    idle_w: float | None = None
+    idle_sd_w: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is missing, and the line that mends it."""
+
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class MachineSurvey:
+    """What `survey` finds; the variables of `environment` are those that hide GPUs."""
+
+    cpu: str
+    pci_gpus: list[str]
+    nvidia_driver: bool
+    nvml: NvmlFound
+    torch: TorchFound
+    rapl: RaplFound
+    jetson: JetsonFound | None
+    sensors: list[AddedFound]
+    environment: dict[str, str | None]
+    meters: list[MeterFound]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> MachineSurvey:
+    """Devices, sensors, permissions, ticks, idle power, and problems.
 
     Opens every meter and lets it idle for `idle_s` (0: not at all). Never raises for a sensor.
     """
     machine = machine or Machine()
-    library, reason = _library(machine)
-    found: dict[str, Any] = {
-        "cpu": cpu_name(machine.root / "proc/cpuinfo"),
-        "pci_gpus": pci_gpus(machine.root),
-        "nvidia_driver": (machine.root / "proc/driver/nvidia/version").exists(),
-        "nvml": _nvml(library, reason),
-        "torch": torch_view(),
-        "rapl": _rapl(machine),
-        "jetson": _jetson(machine.root),
-        "sensors": [],
-        "environment": {name: machine.environment.get(name) for name in SEEN},
-    }
-    meters = [*_meters(found, machine), *_added(found, machine)]
-    found["meters"] = [_metered(meter, idle_s) for meter in meters]
-    found["problems"] = problems(found)
-    return found
+    library, torch = _nvml(machine), torch_view()
+    plugged, sensors = _added(torch, machine)
+    found = MachineSurvey(
+        cpu=cpu_name(machine.root / "proc/cpuinfo"),
+        pci_gpus=pci_gpus(machine.root),
+        nvidia_driver=(machine.root / "proc/driver/nvidia/version").exists(),
+        nvml=library,
+        torch=torch,
+        rapl=_rapl(machine),
+        jetson=_jetson(machine.root),
+        sensors=sensors,
+        environment={name: machine.environment.get(name) for name in SEEN},
+        meters=[_metered(meter, idle_s) for meter in (*_meters(library, machine), *plugged)],
+    )
+    return replace(found, problems=problems(found))
 
 
 SEEN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
@@ -69,90 +155,73 @@ def pci_gpus(root: Path = Path("/")) -> list[str]:
     return found
 
 
-def _library(machine: Machine) -> tuple[nvml.Nvml | None, str | None]:
+def _nvml(machine: Machine) -> NvmlFound:
     try:
-        return machine.load_nvml(), None
+        library = machine.load_nvml()
     except SensorError as error:
-        return None, str(error)
-
-
-def _nvml(library: nvml.Nvml | None, reason: str | None) -> dict[str, Any]:
-    if library is None:
-        return {"available": False, "reason": reason, "driver": None, "gpus": []}
+        return NvmlFound(False, str(error))
+    there, reason = [], None
     try:
         there = nvml.gpus(library)
-        reason = None
         lost = library.call("nvmlDeviceGetCount") - len(there)
         if lost:
             reason = f"{lost} of the GPUs is lost: reboot, or reset it with nvidia-smi -r"
     except SensorError as error:
         there, reason = [], str(error)
-    shown = [{"index": g.index, "uuid": g.uuid, "name": g.name, "mig": g.mig} for g in there]
+    shown = tuple(GpuFound(each.index, each.uuid, each.name, each.mig) for each in there)
     driver = library.driver()
     library.close()
-    return {"available": True, "reason": reason, "driver": driver, "gpus": shown}
+    return NvmlFound(True, reason, driver, shown)
 
 
-def torch_view() -> dict[str, Any]:
-    """What torch sees; imports it. `installed` is False in an install without it."""
+def torch_view() -> TorchFound:
+    """Imports torch."""
     try:
         import torch
     except ImportError:
-        return {"installed": False, "version": None, "cuda": None, "devices": []}
+        return TorchFound(False)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = [torch.cuda.get_device_name(index) for index in range(count)]
-    return {
-        "installed": True,
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "devices": names,
-    }
+    names = tuple(torch.cuda.get_device_name(index) for index in range(count))
+    return TorchFound(True, torch.__version__, torch.version.cuda, names)
 
 
-def _rapl(machine: Machine) -> dict[str, Any]:
+def _rapl(machine: Machine) -> RaplFound:
     try:
-        return {"zones": survey_rapl(machine.powercap), "reason": None}
+        return RaplFound(survey_rapl(machine.powercap))
     except SensorError as error:
-        return {"zones": [], "reason": str(error)}
+        return RaplFound(reason=str(error))
 
 
-def _jetson(root: Path) -> dict[str, Any] | None:
+def _jetson(root: Path) -> JetsonFound | None:
     with suppress(SensorError):
         there = rails(root)
         if there:
             used, scope = chosen(there)
-            return {
-                "board": board(root),
-                "release": release(root),
-                "power_mode": power_mode(root),
-                "rails": [rail.name for rail in there],
-                "used": [rail.name for rail in used],
-                "scope": scope,
-            }
+            about = (board(root), release(root), power_mode(root))
+            names, in_use = (tuple(rail.name for rail in group) for group in (there, used))
+            return JetsonFound(*about, names, in_use, scope)
     return None
 
 
-def _meters(found: dict[str, Any], machine: Machine) -> Iterator[Meter]:
-    for gpu in found["nvml"]["gpus"]:
-        yield open_meters([gpu["uuid"]], machine=machine)[0]
+def _meters(library: NvmlFound, machine: Machine) -> Iterator[Meter]:
+    for gpu in library.gpus:
+        yield open_meters([gpu.uuid], machine=machine)[0]
     for kind in HOST.values():
         with suppress(SensorError):  # said under `rapl` and `jetson`
             yield kind.open("cpu", machine)
 
 
-def _added(found: dict[str, Any], machine: Machine) -> list[Meter]:
-    """Meters of what packages add, each on the first device that it measures."""
+def _added(torch: TorchFound, machine: Machine) -> tuple[list[Meter], list[AddedFound]]:
+    """Of what packages add, the meters, each on the first device that it measures, and all."""
     known = added(NAMES)
-    found["sensors"] = [
-        {"name": None, "package": None, "reason": str(fault)} for fault in known.faults
-    ]
-    devices = ["cpu", *(f"cuda:{i}" for i in range(len(found["torch"]["devices"])))]
+    found = [AddedFound(None, None, str(fault)) for fault in known.faults]
+    devices = ["cpu", *(f"cuda:{i}" for i in range(len(torch.devices)))]
     meters = []
     for name, one in known.items.items():
         meter, reason = _on_any(one, devices, machine)
-        found["sensors"].append({"name": name, "package": one.package, "reason": reason})
+        found.append(AddedFound(name, one.package, reason))
         meters += [meter] if meter is not None else []
-    return meters
+    return meters, found
 
 
 def _on_any(
@@ -168,103 +237,93 @@ def _on_any(
     return None, reasons[0]
 
 
-def _metered(meter: Meter, idle_s: float) -> dict[str, Any]:
+def _metered(meter: Meter, idle_s: float) -> MeterFound:
     blind = isinstance(meter, NoMeter)
     idle = Idle(None, None, 0.0, None)
     if idle_s and not blind:
         idle = meter.measure_idle(idle_s)
     sensor = meter.sensor
     meter.close()
-    return {
-        "source": sensor.source,
-        "scope": sensor.scope,
-        "device": sensor.device,
-        "uuid": sensor.uuid,
-        "driver": sensor.driver,
-        "tick_s": sensor.tick_s,
-        "detail": sensor.detail,
-        "idle_w": idle.power_w,
-        "idle_sd_w": idle.sd_w,
-        "reason": sensor.detail if blind else idle.reason,
-    }
+    reason = sensor.detail if blind else idle.reason
+    return MeterFound(**vars(sensor), idle_w=idle.power_w, idle_sd_w=idle.sd_w, reason=reason)
 
 
-def problems(found: dict[str, Any]) -> list[dict[str, str]]:
+def problems(found: MachineSurvey) -> list[Problem]:
     """What is missing, each with the line that mends it."""
-    return [{"what": what, "fix": fix} for check in CHECKS for what, fix in check(found)]
+    return [Problem(*each) for check in CHECKS for each in check(found)]
 
 
 Problems = Iterator[tuple[str, str]]
 
 
-def _gpu_driver(found: dict[str, Any]) -> Problems:
-    known, library = len(found["pci_gpus"]), found["nvml"]
-    there = bool(known or found["nvidia_driver"])
-    if there and not found["nvidia_driver"] and not library["available"]:
+def _gpu_driver(found: MachineSurvey) -> Problems:
+    known, library = len(found.pci_gpus), found.nvml
+    there = bool(known or found.nvidia_driver)
+    if there and not found.nvidia_driver and not library.available:
         yield f"{known} NVIDIA GPU on the PCI bus, no driver", DRIVER
-    elif there and not library["available"]:
-        package = "nvidia-ml-py" in (library["reason"] or "")
-        yield f"NVML: {library['reason']}", nvml.INSTALL if package else UTILITY
-    elif library["available"] and library["reason"]:
-        yield f"NVML: {library['reason']}", "see `nvidia-smi` and `dmesg | grep -i nvrm`"
+    elif there and not library.available:
+        package = "nvidia-ml-py" in (library.reason or "")
+        yield f"NVML: {library.reason}", nvml.INSTALL if package else UTILITY
+    elif library.available and library.reason:
+        yield f"NVML: {library.reason}", "see `nvidia-smi` and `dmesg | grep -i nvrm`"
 
 
-def _torch(found: dict[str, Any]) -> Problems:
-    torch, gpus = found["torch"], found["nvml"]["gpus"]
-    present = len(gpus) or len(found["pci_gpus"])
-    if not torch["installed"]:
+def _torch(found: MachineSurvey) -> Problems:
+    torch, gpus = found.torch, found.nvml.gpus
+    present = len(gpus) or len(found.pci_gpus)
+    if not torch.installed:
         yield "torch is not installed: extract, profile and live need it", TORCH
-    elif present and torch["cuda"] is None:
-        yield f"torch {torch['version']} is a CPU build, {present} GPU unused", CUDA_TORCH
-    elif present and not torch["devices"]:
+    elif present and torch.cuda is None:
+        yield f"torch {torch.version} is a CPU build, {present} GPU unused", CUDA_TORCH
+    elif present and not torch.devices:
         yield from _blind(found, present)
-    elif len(torch["devices"]) < len(gpus):
-        visible = found["environment"]["CUDA_VISIBLE_DEVICES"]
+    elif len(torch.devices) < len(gpus):
+        visible = found.environment["CUDA_VISIBLE_DEVICES"]
         yield (
-            f"torch sees {len(torch['devices'])} of {len(gpus)} GPUs",
+            f"torch sees {len(torch.devices)} of {len(gpus)} GPUs",
             f"CUDA_VISIBLE_DEVICES is {visible!r}: widen it if the others are wanted",
         )
 
 
-def _blind(found: dict[str, Any], present: int) -> Problems:
-    visible = found["environment"]["CUDA_VISIBLE_DEVICES"]
+def _blind(found: MachineSurvey, present: int) -> Problems:
+    visible = found.environment["CUDA_VISIBLE_DEVICES"]
     if visible is not None:
         yield (
             f"torch sees none of {present} GPUs: CUDA_VISIBLE_DEVICES is {visible!r}",
             "unset CUDA_VISIBLE_DEVICES",
         )
         return
-    needs = f"CUDA {found['torch']['cuda']}"
-    driver = found["nvml"]["driver"] or "none"
+    needs = f"CUDA {found.torch.cuda}"
+    driver = found.nvml.driver or "none"
     yield (
         f"torch sees none of {present} GPUs: it is built for {needs}, the driver is {driver}",
         f"update the driver to one that supports {needs}, or install torch for an older CUDA",
     )
 
 
-def _host(found: dict[str, Any]) -> Problems:
-    closed = [zone for zone in found["rapl"]["zones"] if zone["counted"] and not zone["readable"]]
+def _host(found: MachineSurvey) -> Problems:
+    closed = [zone for zone in found.rapl.zones if zone.counted and not zone.readable]
     if closed:
-        names = ", ".join(zone["zone"] for zone in closed)
-        denied = all(zone["denied"] for zone in closed)
+        names = ", ".join(zone.zone for zone in closed)
+        denied = all(zone.denied for zone in closed)
         yield f"RAPL of {names} cannot be read", REMEDY if denied else KERNEL
-    elif found["rapl"]["reason"]:
-        yield f"RAPL: {found['rapl']['reason']}", KERNEL
+    elif found.rapl.reason:
+        yield f"RAPL: {found.rapl.reason}", KERNEL
 
 
-def _packages(found: dict[str, Any]) -> Problems:
-    for sensor in found["sensors"]:
-        if sensor["reason"] is not None:
-            name = sensor["name"]
-            what = sensor["reason"] if name is None else f"sensor {name}: {sensor['reason']}"
-            yield what, f"see what {sensor['package'] or 'the package'} needs, or uninstall it"
+def _packages(found: MachineSurvey) -> Problems:
+    for sensor in found.sensors:
+        if sensor.reason is not None:
+            name = sensor.name
+            what = sensor.reason if name is None else f"sensor {name}: {sensor.reason}"
+            yield what, f"see what {sensor.package or 'the package'} needs, or uninstall it"
 
 
-def _nothing(found: dict[str, Any]) -> Problems:
-    blind = [meter for meter in found["meters"] if meter["source"] == "none"]
+def _nothing(found: MachineSurvey) -> Problems:
+    blind = [meter for meter in found.meters if meter.source == "none"]
     for meter in blind:
-        yield f"no joules for {meter['device']}: {meter['reason']}", WATTMETER
-    if not found["meters"]:
+        yield f"no joules for {meter.device}: {meter.reason}", WATTMETER
+    if not found.meters:
         yield "no energy sensor answers here: joules will be null", WATTMETER
 
 

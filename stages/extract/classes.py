@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from cache import InputError, Manifest, differences
+from cache import InputError, Manifest, Provenance, differences
 from stages.datasets import Source
 from stages.extract.residency import free_bytes
 from stages.extract.worker import Loaded
@@ -16,7 +14,7 @@ from stages.runtimes import Pictures, Runner, View
 _CPU = torch.device("cpu")
 
 
-def known(found: Manifest | None, identity: dict[str, Any]) -> int | None:
+def known(found: Manifest | None, identity: Provenance) -> int | None:
     """The classes that the same weights had when they ran before."""
     if found is None or "classes" not in found.identity:
         return None

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 
@@ -133,11 +134,12 @@ def worker_device(kind: str, precision: str, threads: int) -> tuple[torch.device
 def _connect(address: str) -> None:
     import ray
 
-    alone = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    more: dict[str, Any] = alone if address == "local" else {}
+    join = partial(ray.init, address, log_to_driver=False, logging_level=logging.ERROR)
+    if address == "local":
+        join = partial(join, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     try:
         _knock(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **more)
+        join()
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
             f"no Ray cluster for us at {address!r} ({_first_line(error)}): check ${ADDRESS}, and "

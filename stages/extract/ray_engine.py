@@ -185,7 +185,7 @@ class Maker:
         self._device = ""
         self._notes: list[str] = []
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, row: dict[str, int]) -> dict[str, bytes]:
         item = (int(row["split"]), int(row["part"]))
         report = ActorReport(item, tries=self._begin(item))
         try:

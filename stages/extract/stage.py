@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cache
 from cache import (
@@ -13,6 +12,7 @@ from cache import (
     Part,
     Partition,
     PartitionWriter,
+    Provenance,
     Store,
     known_identity,
     lock_all,
@@ -35,7 +35,6 @@ from stages.models import Chosen, code_of, sizes
 from stages.runtimes import View
 
 Progress = Callable[[int, int], None]
-Row = dict[str, Any]
 
 
 @dataclass
@@ -58,17 +57,36 @@ class ExtractEntry:
         self.fresh_rows += made.logits.rows
 
 
+@dataclass(frozen=True)
+class ExtractedPartition:
+    """One model on one variant of a split: its rows there, `resumed_rows` from before this run.
+
+    `complete` is false while a shard waits for its siblings; `images_per_second` and `accuracy`
+    are None where no image tells.
+    """
+
+    model: str
+    split: str
+    variant: str
+    runtime: str
+    rows: int
+    resumed_rows: int
+    complete: bool
+    forward_seconds: float
+    images_per_second: float | None
+    accuracy: float | None
+
+
 def run(
     store: Store,
     sources: Sequence[Source],
     chosen: Sequence[Chosen],
     options: Options,
     progress: Progress = lambda done, total: None,
-) -> list[Row]:
+) -> list[ExtractedPartition]:
     """Extract all models over all splits; one row per split, model and variant (see DESIGN §6).
 
-    A row's `complete` is false while a shard waits for its siblings. InputError: labels beyond a
-    model's classes, NaN logits, a cache that holds something else.
+    InputError: labels beyond a model's classes, NaN logits, a cache that holds something else.
     """
     runs_on = engine(options.engine)
     _tell_idle_shard(sources, options)
@@ -185,7 +203,7 @@ def _entry(
     options: Options,
     loaded: Loaded,
 ) -> ExtractEntry:
-    identity: dict[str, Any] = {
+    identity: Provenance = {
         "dataset_fingerprint": fingerprint(source),
         "architecture": chosen.spec.name,
         "weights_sha256": chosen.weights.sha256,
@@ -200,7 +218,7 @@ def _entry(
         count = classes.seen(source, split, chosen, view, loaded)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
-    made_with: dict[str, Any] = {"batch_size": options.batch, "part_rows": options.part_rows}
+    made_with: Provenance = {"batch_size": options.batch, "part_rows": options.part_rows}
     made_with |= {PICTURES: seen.digest} if seen.replaced else {}
     provenance = _provenance(source, chosen, count, options) | made_with
     provenance[PICTURES] = seen.digest
@@ -273,7 +291,7 @@ def _lacking(
     return frozenset(p for p in parts if p not in logits.done or p not in timings.done)
 
 
-def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> dict[str, Any]:
+def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> Provenance:
     spec, weights = chosen.spec, chosen.weights
     parameters, macs = sizes(spec, classes, lambda: source.read(0))
     return {
@@ -304,7 +322,7 @@ def _publish(entry: ExtractEntry, options: Options) -> None:
             writer.finish(count)
 
 
-def _finish(store: Store, entry: ExtractEntry, options: Options) -> Row:
+def _finish(store: Store, entry: ExtractEntry, options: Options) -> ExtractedPartition:
     """Publish what is not published yet, and sum up."""
     _publish(entry, options)
     entry.logits.restate("trained_on", "parameters", "macs")
@@ -315,18 +333,12 @@ def _finish(store: Store, entry: ExtractEntry, options: Options) -> Row:
     if rows != entry.fresh_rows:
         right = sum(_right(store, entry, part) for part in parts)
     seconds = entry.forward_ms / 1e3
-    return {
-        "model": entry.task.chosen.name,
-        "split": entry.source.split,
-        "variant": entry.task.view.variant,
-        "runtime": options.runtime,
-        "rows": rows,
-        "resumed_rows": entry.resumed_rows,
-        "complete": manifest is not None,
-        "forward_seconds": seconds,
-        "images_per_second": entry.fresh_rows / seconds if seconds else None,
-        "accuracy": right / rows if rows else None,
-    }
+    return ExtractedPartition(
+        *(entry.task.chosen.name, entry.source.split, entry.task.view.variant, options.runtime),
+        *(rows, entry.resumed_rows, manifest is not None, seconds),
+        images_per_second=entry.fresh_rows / seconds if seconds else None,
+        accuracy=right / rows if rows else None,
+    )
 
 
 def _right(store: Store, entry: ExtractEntry, part: Part) -> int:

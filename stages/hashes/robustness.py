@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from stages.hashes.spec import Hash
 from stages.parallel import default_workers, prefetch
 
 Progress = Callable[[int, int], None]
-Row = dict[str, Any]
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 _BATCH = 32
@@ -103,6 +101,24 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
 }
 
 
+@dataclass(frozen=True)
+class HashRecall:
+    """Of `n` changed pictures the shares that find themselves and another one.
+
+    `radius` is the largest Hamming distance of a hit.
+    """
+
+    dataset: str
+    split: str
+    algorithm: str
+    radius: int
+    kind: str
+    perturbation: str
+    n: int
+    recall: float
+    false_hit_rate: float
+
+
 def recall_under_changes(
     source: Source,
     algorithms: Sequence[str],
@@ -111,12 +127,11 @@ def recall_under_changes(
     seed: int = 0,
     workers: int | None = None,
     progress: Progress = lambda done, total: None,
-) -> list[Row]:
+) -> list[HashRecall]:
     """One row per hash, radius and perturbation, over the first `limit` pictures.
 
-    Keys: algorithm, radius (Hamming distance of a hit), kind, perturbation, n, recall,
-    false_hit_rate. A hash without a distance has rows of radius 0 only. InputError for an unknown
-    hash and a missing package.
+    A hash without a distance has rows of radius 0 only. InputError for an unknown hash and a
+    missing package.
     """
     hashes = [hash_of(name) for name in dict.fromkeys(algorithms)]
     for each in hashes:
@@ -133,7 +148,7 @@ def recall_under_changes(
     keys = {place: np.concatenate([part[place] for part in found]) for place in found[0]}
     first = next(iter(PERTURBATIONS))
     return [
-        _row(by, radius, name, keys[by.name, first], keys[by.name, name])
+        _row(source, by, radius, name, keys[by.name, first], keys[by.name, name])
         for by in hashes
         for radius in dict.fromkeys(radii)
         if not radius or by.bits
@@ -157,18 +172,14 @@ def _keys(
     return keys
 
 
-def _row(by: Hash, radius: int, name: str, stored: np.ndarray, asked: np.ndarray) -> Row:
+def _row(
+    source: Source, by: Hash, radius: int, name: str, stored: np.ndarray, asked: np.ndarray
+) -> HashRecall:
     found = look_up(stored, asked, radius)
     itself = found == np.arange(len(found))
-    return {
-        "algorithm": by.name,
-        "radius": radius,
-        "kind": PERTURBATIONS[name].kind,
-        "perturbation": name,
-        "n": len(found),
-        "recall": float(itself.mean()),
-        "false_hit_rate": float((~itself & (found >= 0)).mean()),
-    }
+    which = (source.dataset, source.split, by.name, radius, PERTURBATIONS[name].kind, name)
+    another = float((~itself & (found >= 0)).mean())
+    return HashRecall(*which, len(found), float(itself.mean()), another)
 
 
 def look_up(stored: np.ndarray, asked: np.ndarray, radius: int = 0) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +32,6 @@ from stages.parallel import default_workers, prefetch
 from stages.runtimes import VARIANTS, checked as checked_variants
 
 Progress = Callable[[int, int], None]
-Row = dict[str, Any]
 
 # Bytes of decoded pictures that a worker holds at a time, and the pictures that may be.
 _BATCH_BYTES, _BATCH = 1 << 23, 1024
@@ -52,6 +50,19 @@ class Job:
         return self.writer.complete is None and part not in self.writer.done
 
 
+@dataclass(frozen=True)
+class HashedSplit:
+    """One hash of one variant: `rows` keys of `key_bytes` each, `distinct` of them different."""
+
+    split: str
+    variant: str
+    algorithm: str
+    rows: int
+    resumed_rows: int
+    key_bytes: int
+    distinct: int
+
+
 def run(
     store: Store,
     source: Source,
@@ -61,11 +72,11 @@ def run(
     part_rows: int = PART_ROWS,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
-) -> list[Row]:
+) -> list[HashedSplit]:
     """Hash a split; one row per variant and algorithm.
 
-    Keys: split, variant, algorithm, rows, resumed_rows, key_bytes, distinct (keys). InputError for
-    an unknown name, a package that is missing, and a cache that knows the split with other images.
+    InputError for an unknown name, a package that is missing, and a cache that knows the split with
+    other images.
     """
     hashes = [hash_of(name) for name in dict.fromkeys(algorithms)]
     for each in hashes:
@@ -192,15 +203,9 @@ def hash_keys(store: Store, manifest: Manifest) -> np.ndarray:
     return keys[np.argsort(table.column("sample_id").to_numpy(), kind="stable")]
 
 
-def _finish(store: Store, source: Source, job: Job, part_rows: int) -> Row:
+def _finish(store: Store, source: Source, job: Job, part_rows: int) -> HashedSplit:
     writer = job.writer
     manifest = writer.complete or writer.finish(-(-len(source) // part_rows))
-    return {
-        "split": source.split,
-        "variant": job.variant,
-        "algorithm": job.hash.name,
-        "rows": manifest.rows,
-        "resumed_rows": job.resumed_rows,
-        "key_bytes": job.hash.length,
-        "distinct": len(np.unique(hash_keys(store, manifest), axis=0)),
-    }
+    keys = hash_keys(store, manifest)
+    which, distinct = (source.split, job.variant, job.hash.name), len(np.unique(keys, axis=0))
+    return HashedSplit(*which, manifest.rows, job.resumed_rows, job.hash.length, distinct)

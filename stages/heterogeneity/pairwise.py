@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 import numpy as np
@@ -175,34 +175,44 @@ def gains_of(found: Mapping[tuple[str, str], Gained], models: Sequence[str]) -> 
     return out
 
 
-def predictors(metrics: Mapping[str, np.ndarray], gains: np.ndarray) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's ρ and Kendall's τ-b over `n` pairs, None where either side is constant."""
+
+    n: int
+    spearman: float | None = None
+    kendall: float | None = None
+
+
+def predictors(
+    metrics: Mapping[str, np.ndarray], gains: np.ndarray
+) -> dict[tuple[str, str], RankCorrelation]:
     """How well each metric ranks the pairs by what their cascade gains.
 
     metrics: float64 [M, M] by name; gains as `gains_of` gives them, NaN leaves a pair out.
-    Per metric Spearman's ρ and Kendall's τ-b over the `ordered` pairs, and over the `unordered`
-    ones in the better of their two directions; None where either side is constant.
+    By (metric, "ordered") over the ordered pairs, by (metric, "unordered") over the unordered ones
+    in the better of their two directions.
     """
     ordered = ~np.isnan(gains) & ~np.eye(len(gains), dtype=bool)
     filled = np.where(ordered, gains, -np.inf)
     better = (filled > filled.T) | ((filled == filled.T) & np.triu(np.ones_like(ordered), 1))
     chosen = {"ordered": ordered, "unordered": ordered & better}
-    return [
-        {"metric": name, "pairs": pairs} | _rank(values[mask], gains[mask])
+    return {
+        (name, pairs): _rank(values[mask], gains[mask])
         for name, values in metrics.items()
         for pairs, mask in chosen.items()
-    ]
+    }
 
 
-def _rank(values: np.ndarray, gains: np.ndarray) -> dict[str, Any]:
+def _rank(values: np.ndarray, gains: np.ndarray) -> RankCorrelation:
     from scipy.stats import kendalltau, spearmanr
 
     known = ~np.isnan(values)
     values, gains = values[known], gains[known]
-    out: dict[str, Any] = {"n": len(values), "spearman": None, "kendall": None}
-    if len(np.unique(values)) > 1 and len(np.unique(gains)) > 1:
-        out["spearman"] = float(spearmanr(values, gains).statistic)
-        out["kendall"] = float(kendalltau(values, gains).statistic)
-    return out
+    if len(np.unique(values)) < 2 or len(np.unique(gains)) < 2:
+        return RankCorrelation(len(values))
+    found = (rank(values, gains).statistic for rank in (spearmanr, kendalltau))
+    return RankCorrelation(len(values), *map(float, found))
 
 
 def or_none(value: float) -> float | None:
@@ -210,12 +220,19 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+# A row of results/heterogeneity: an ordered pair, and each measure, None where not defined.
+PairDiversity = make_dataclass(
+    "PairDiversity",
+    [("model_1", str), ("model_2", str), ("n", int), *((each, float | None) for each in METRICS)],
+    frozen=True,
+)
+
+
 def run(store: Store, scores: ScoreSet, metric: str = "heterogeneity") -> np.ndarray:
-    """The matrix, also written tidily (model_1, model_2, one column per metric) to the cache."""
-    values = measures(scores.correct, scores.predictions)
+    """The matrix float64 [M, M], also written to results/heterogeneity."""
+    values, n = measures(scores.correct, scores.predictions), len(scores.labels)
     rows = [
-        {"model_1": first, "model_2": second, "n": len(scores.labels)}
-        | {name: or_none(value[i, j]) for name, value in values.items()}
+        PairDiversity(first, second, n, *(or_none(values[name][i, j]) for name in METRICS))
         for i, first in enumerate(scores.models)
         for j, second in enumerate(scores.models)
     ]

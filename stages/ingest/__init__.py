@@ -8,7 +8,7 @@ writes, under the runtime `import`; what is odd about them is told.
 >>> from stages.ingest import ImportRequest, import_logits
 >>> np.savez("two.npz", logits=np.array([[2.0, 0.1], [0.3, 1.1]]), labels=np.array([0, 1]))
 >>> wanted = ImportRequest("pets", "test", "mine", "two.npz")
->>> import_logits(Store("new"), wanted)["accuracy"]
+>>> import_logits(Store("new"), wanted).accuracy
 1.0
 """
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +28,14 @@ from stages.ingest.files import open_contents
 from stages.ingest.request import RUNTIME, ImportRequest
 from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, samples
 from stages.models import check_name
+from stages.scores import ScoredModel
 
 MOST_CLASSES = 1_000_000
 
 
 def import_logits(
     store: Store, request: ImportRequest, note: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+) -> ScoredModel:
     """Import one model's logits of one split; InputError for arrays that cannot be such.
 
     `note` is told what is odd about them.
@@ -69,14 +69,8 @@ def import_logits(
     with cache.lock(store, partition.guard):
         _write(store, partition, request, logits, labels)
     _share(store, own, request.macs)
-    return {
-        "model": request.model,
-        "split": request.split,
-        "variant": "identity",
-        "runtime": RUNTIME,
-        "rows": n,
-        "accuracy": float((answers == labels.values).mean()),
-    }
+    accuracy = float((answers == labels.values).mean())
+    return ScoredModel(request.model, request.split, "identity", RUNTIME, n, accuracy)
 
 
 def _check_names(request: ImportRequest) -> None:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cache
-from cache import InputError, Manifest, Partition, Store, now, read_text, samples_table, versions
+from cache import (
+    InputError,
+    Manifest,
+    Partition,
+    Provenance,
+    Store,
+    now,
+    read_text,
+    samples_table,
+    versions,
+)
 from stages.datasets import ArraySource, fingerprint
 from stages.ingest.arrays import Array
 from stages.ingest.files import Contents, open_contents
@@ -234,7 +244,7 @@ def _new(store: Store, request: ImportRequest, labels: np.ndarray, names: Sequen
     )
     table = samples_table(np.arange(len(labels)), labels, keys)
     identity = {"dataset_fingerprint": fingerprint(source)}
-    about: dict[str, Any] = {"made": now(), "versions": versions(), "layout": "import"}
+    about: Provenance = {"made": now(), "versions": versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, partition, table, identity, about)
     return Labels(labels, identity["dataset_fingerprint"], keep)

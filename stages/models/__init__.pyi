@@ -1,4 +1,4 @@
-from .catalogue import listing as listing
+from .catalogue import ListedModel as ListedModel, listing as listing
 from .choice import (
     Chosen as Chosen,
     aliased as aliased,

@@ -123,7 +123,11 @@ def _bare(node: Any) -> Any:
         return [_bare(each) for each in node]
     if not isinstance(node, dict):
         return node
-    without: dict[str, Any] = {"metadata": {}, "guards_code": [], "treespec_namedtuple_fields": {}}
+    without: dict[str, object] = {
+        "metadata": {},
+        "guards_code": [],
+        "treespec_namedtuple_fields": {},
+    }
     return {key: without[key] if key in without else _bare(value) for key, value in node.items()}
 
 

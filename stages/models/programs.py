@@ -53,12 +53,14 @@ def spec(
         raise InputError(f"no file {program} for {name}: check the path")
     before = None if preprocess or beside.is_file() else recorded()
     if before and "preprocessing" in before:
-        stated = {key: before[key] for key in ("preprocessing", "macs") if key in before}
+        stated: Mapping[str, object] = {
+            key: before[key] for key in ("preprocessing", "macs") if key in before
+        }
     else:
         stated = _stated(beside, program)
     about = facts(program)
     preprocessing = Preprocessing.of(stated.get("preprocessing"), str(beside))
-    _check(program, about, preprocessing, stated)
+    macs = _check(program, about, preprocessing, stated)
     return ModelSpec(
         name=name,
         dataset=dataset,
@@ -67,12 +69,12 @@ def spec(
         classes=about.classes,
         preprocessing=preprocessing,
         parameters=about.parameters,
-        macs=stated.get("macs"),
+        macs=macs,
         head="",
     )
 
 
-def _stated(beside: Path, program: Path) -> dict[str, Any]:
+def _stated(beside: Path, program: Path) -> Mapping[str, object]:
     if not beside.is_file():
         raise InputError(
             f"{program} says nothing of its preprocessing: write it into "
@@ -89,8 +91,9 @@ def _stated(beside: Path, program: Path) -> dict[str, Any]:
 
 
 def _check(
-    program: Path, about: Facts, preprocessing: Preprocessing, stated: dict[str, Any]
-) -> None:
+    program: Path, about: Facts, preprocessing: Preprocessing, stated: Mapping[str, object]
+) -> int | None:
+    """The multiply-adds that are stated; InputError where something does not fit the program."""
     wanted = (len(preprocessing.mean), *(preprocessing.size or about.shape[1:]))
     if wanted != about.shape:
         raise InputError(
@@ -105,6 +108,7 @@ def _check(
     macs = stated.get("macs")
     if macs is not None and (not isinstance(macs, int) or not 0 <= macs <= 10**18):
         raise InputError(f"macs {macs!r} of {program} is no count: correct its JSON")
+    return macs
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -73,12 +73,14 @@ def _from_hub(repository: str, file: str | None, download: bool) -> Path:
     repository, _, revision = repository.partition("@")
     usual = file or "pytorch_model.bin"
     safe = Path(file).with_suffix(".safetensors").name if file else "model.safetensors"
-    how: dict[str, Any] = {"revision": revision or None, "local_files_only": not download}
+    fetch = partial(
+        hf_hub_download, repository, revision=revision or None, local_files_only=not download
+    )
     try:
-        return Path(hf_hub_download(repository, safe, **how))
+        return Path(fetch(safe))
     except LocalEntryNotFoundError:
         if download:
             raise
     except EntryNotFoundError:
         pass  # it has none
-    return Path(hf_hub_download(repository, usual, **how))
+    return Path(fetch(usual))

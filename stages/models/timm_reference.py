@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import floor
-from typing import Any
 
 from cache import InputError, one_of
 from stages.models.counting import counted
@@ -50,18 +50,18 @@ def spec(reference: str) -> ModelSpec:
     )
 
 
-def _check(reference: str, about: dict[str, Any]) -> None:
+def _check(reference: str, about: Mapping[str, object]) -> None:
     if not about.get("num_classes"):
         raise InputError(f"{reference} gives features, not classes: choose another")
     if about.get("label_offset"):
         raise InputError(f"{reference} counts a class of its own for nothing: choose another")
 
 
-def _preprocessing(reference: str, about: dict[str, Any]) -> Preprocessing:
+def _preprocessing(reference: str, about: Mapping[str, object]) -> Preprocessing:
     """timm's evaluation transform: the shorter side to side ÷ crop_pct, then the centre."""
     from timm.data import resolve_data_config
 
-    config = resolve_data_config(pretrained_cfg=about)
+    config = resolve_data_config(pretrained_cfg=dict(about))
     channels, height, width = config["input_size"]
     mode, interpolation = config["crop_mode"], config["interpolation"]
     if channels not in (1, 3) or interpolation not in INTERPOLATIONS:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 _INFERENCE = {"aux_logits": False, "transform_input": True, "init_weights": True}
-FIXED: dict[str, dict[str, Any]] = {"googlenet": _INFERENCE, "inception_v3": _INFERENCE}
+FIXED = {"googlenet": _INFERENCE, "inception_v3": _INFERENCE}
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 
 # Published files keep the names that tensors had before torchvision renamed its modules.

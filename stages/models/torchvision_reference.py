@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torchvision.models import Weights, get_model_weights
 
 from cache import InputError, one_of
@@ -29,7 +27,7 @@ def spec(reference: str) -> ModelSpec:
             name=reference,
             dataset="imagenet",
             family="torchvision_imagenet",
-            options={"architecture": architecture} | _options(architecture, chosen.meta),
+            options={"architecture": architecture} | _options(architecture, chosen),
             classes=len(chosen.meta["categories"]),
             preprocessing=preprocessing(chosen),
             parameters=None,
@@ -57,6 +55,6 @@ def _classifies(weights: Weights) -> bool:
     return isinstance(top1, int | float) and top1 == top1  # NaN for weights without a head
 
 
-def _options(architecture: str, meta: dict[str, Any]) -> dict[str, Any]:
+def _options(architecture: str, chosen: Weights) -> dict[str, int]:
     """What an architecture's shape takes from its weights: the side of a ViT's input."""
-    return {"image_size": meta["min_size"][0]} if architecture.startswith("vit_") else {}
+    return {"image_size": chosen.meta["min_size"][0]} if architecture.startswith("vit_") else {}

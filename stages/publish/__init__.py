@@ -5,7 +5,7 @@ In: a cache. Out: a copy that anybody reads, marked unfinished until it is whole
 >>> from cache import Store
 >>> from stages import publish
 >>> copied = publish.run(Store("artifacts"), Store("copy"), publish.Wanted("ties"))
->>> copied["tier"]
+>>> copied.tier
 'scores'
 """
 

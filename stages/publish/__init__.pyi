@@ -1,2 +1,2 @@
-from .stage import SUMS as SUMS, Wanted as Wanted, run as run
+from .stage import SUMS as SUMS, PublishedCopy as PublishedCopy, Wanted as Wanted, run as run
 from .wide_table import wide as wide, writers as writers

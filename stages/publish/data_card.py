@@ -6,13 +6,12 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from cache import now, versions
-
-Row = dict[str, Any]
 
 # Characters that `datasets` bars from names; % makes way for their codes.
 _BARRED = str.maketrans({char: f"%{ord(char):02X}" for char in r"%<>:/\|?*"})
@@ -26,15 +25,28 @@ _TIERS = {
 }
 
 
-def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
-    """Markdown with the front matter that Hugging Face reads.
+@dataclass(frozen=True)
+class PublishedModel:
+    """One model's rows of one split; `path` is that of its scores, `trained_on` as in a manifest,
+    `extra` names packages' scores."""
 
-    `rows`: model, split, variant, runtime, images, path (of the scores), accuracy, weights_sha256,
-    trained_on, extra (names of packages' scores).
-    """
-    extra = sorted({name for row in rows for name in row["extra"]})
-    splits = dict.fromkeys(row["split"] for row in rows)
-    first = rows[0]["split"]
+    model: str
+    split: str
+    variant: str
+    runtime: str
+    images: int
+    path: str
+    accuracy: float
+    weights_sha256: str | None
+    trained_on: Mapping[str, Any] | None
+    extra: Sequence[str]
+
+
+def card(dataset: str, tier: str, rows: Sequence[PublishedModel]) -> str:
+    """Markdown with the front matter that Hugging Face reads."""
+    extra = sorted({name for row in rows for name in row.extra})
+    splits = dict.fromkeys(row.split for row in rows)
+    first = rows[0].split
     return _TEXT.format(
         head=_head(dataset, rows),
         dataset=dataset,
@@ -43,7 +55,7 @@ def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
         holds=_TIERS[tier],
         extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
         splits=", ".join(
-            f"{split} ({next(row['images'] for row in rows if row['split'] == split)} images)"
+            f"{split} ({next(row.images for row in rows if row.split == split)} images)"
             for split in splits
         ),
         models="\n".join(map(_row, rows)),
@@ -54,38 +66,38 @@ def card(dataset: str, tier: str, rows: Sequence[Row]) -> str:
     )
 
 
-def _head(dataset: str, rows: Sequence[Row]) -> str:
+def _head(dataset: str, rows: Sequence[PublishedModel]) -> str:
     """YAML; each table is a configuration of `datasets`, which knows no Hive keys."""
-    shown = [row for row in rows if row["variant"] == "identity"]
+    shown = [row for row in rows if row.variant == "identity"]
     counts = Counter(_named(row, _BARRED) for row in shown)
-    about: Row = {
+    about = {
         "license": "other",
         "license_name": "fill-in",
         "pretty_name": f"Model scores on {dataset}",
         "configs": [
-            {"config_name": _config(row, counts), "data_files": f"{row['path']}/*.parquet"}
+            {"config_name": _config(row, counts), "data_files": f"{row.path}/*.parquet"}
             for row in shown
         ],
     }
     return yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=10_000)
 
 
-def _config(row: Row, counts: Mapping[str, int]) -> str:
+def _config(row: PublishedModel, counts: Mapping[str, int]) -> str:
     """MODEL-SPLIT-RUNTIME; where two rows would share it, hyphens within the three are coded."""
     name = _named(row, _BARRED)
     return name if counts[name] == 1 else _named(row, _HYPHENS)
 
 
-def _named(row: Row, codes: Mapping[int, str]) -> str:
-    return "-".join(row[key].translate(codes) for key in ("model", "split", "runtime"))
+def _named(row: PublishedModel, codes: Mapping[int, str]) -> str:
+    return "-".join(name.translate(codes) for name in (row.model, row.split, row.runtime))
 
 
-def _row(row: Row) -> str:
-    seen = (row["trained_on"] or {}).get("splits")
+def _row(row: PublishedModel) -> str:
+    seen = (row.trained_on or {}).get("splits")
     trained = "unknown" if seen is None else ", ".join(seen) or "none of these splits"
-    weights = (row["weights_sha256"] or "unknown")[:12]
-    names = [row[key] for key in ("model", "split", "variant", "runtime")]
-    cells = [*names, f"{row['accuracy']:.2%}", weights, trained]
+    weights = (row.weights_sha256 or "unknown")[:12]
+    names = (row.model, row.split, row.variant, row.runtime)
+    cells = [*names, f"{row.accuracy:.2%}", weights, trained]
     return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
 
 

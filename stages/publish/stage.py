@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from cache import (
     Manifest,
     Partition,
     PartitionWriter,
+    Provenance,
     Store,
     check_marker,
     describe_marker,
@@ -46,7 +46,7 @@ from cache import (
 )
 from stages import costs
 from stages.hashes import REPEATS, repeats
-from stages.publish.data_card import card
+from stages.publish.data_card import PublishedModel, card
 from stages.runtimes import VARIANTS
 from stages.scores import TABLE, models_of, scored, splits_of, stored
 
@@ -89,12 +89,12 @@ class _Copy:
     fingerprints: dict[str, str] = field(default_factory=dict)
     made: list[Manifest] = field(default_factory=list)
 
-    def identity(self, manifest: Manifest) -> dict[str, Any]:
+    def identity(self, manifest: Manifest) -> Provenance:
         split = manifest.partition.keys["split"]
         return manifest.identity | {"dataset_fingerprint": self.fingerprints[split]}
 
     def write(
-        self, place: Partition, table: pa.Table, identity: dict[str, Any], told: dict[str, Any]
+        self, place: Partition, table: pa.Table, identity: Provenance, told: Provenance
     ) -> Manifest:
         """Kept where a run that was killed has written it already."""
         self.made.append(cache.write_partition(self.target, place, table, identity, told))
@@ -107,13 +107,23 @@ class _Copy:
         return parts + [manifest_path(made.partition) for made in self.made]
 
 
+@dataclass(frozen=True)
+class PublishedCopy:
+    """A whole copy: where it is, how many files and bytes, and what it holds."""
+
+    publish: str
+    dataset: str
+    tier: str
+    files: int
+    size_bytes: int
+    models: Sequence[PublishedModel]
+
+
 def run(
     store: Store, target: Store, wanted: Wanted, progress: Progress = lambda done, total: None
-) -> dict[str, Any]:
+) -> PublishedCopy:
     """Write the copy; `target` must be empty, and is again when this fails, or hold an unfinished
     copy of the same request, which is then finished.
-
-    Returns the models, splits, files and bytes.
     """
     found = _found(store, wanted)
     request = _request(store, wanted, found)
@@ -146,7 +156,7 @@ def _found(store: Store, wanted: Wanted) -> dict[str, list[Manifest]]:
     return found
 
 
-def _request(store: Store, wanted: Wanted, found: dict[str, list[Manifest]]) -> dict[str, Any]:
+def _request(store: Store, wanted: Wanted, found: dict[str, list[Manifest]]) -> dict[str, object]:
     """What must agree for a copy to be gone on with."""
     all_models = [m.partition.keys["model"] for manifests in found.values() for m in manifests]
     return {
@@ -176,14 +186,14 @@ def _sources(
     }
 
 
-def _check_place(target: Store, request: dict[str, Any]) -> None:
+def _check_place(target: Store, request: dict[str, object]) -> None:
     """InputError where there is anything but an unfinished copy of this request."""
     check_marker(target, request)
     if read_marker(target) is None and _holds_anything(target):
         raise InputError(f"{target.root} is not empty: publish into a new folder")
 
 
-def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -> dict[str, Any]:
+def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -> PublishedCopy:
     total, done = sum(map(len, found.values())), 0
     rows = []
     for split, manifests in found.items():
@@ -191,7 +201,7 @@ def _tables(copy: _Copy, found: dict[str, list[Manifest]], progress: Progress) -
         for manifest in manifests:
             rows.append(_model(copy, manifest))
             progress(done := done + 1, total)
-    _costs(copy, {row["model"] for row in rows})
+    _costs(copy, {row.model for row in rows})
     return _finished(copy, rows)
 
 
@@ -245,7 +255,7 @@ def _manifests(store: Store, wanted: Wanted, split: str) -> list[Manifest]:
     return found
 
 
-def _samples_of(store: Store, dataset: str, split: str) -> tuple[Manifest, dict[str, Any]]:
+def _samples_of(store: Store, dataset: str, split: str) -> tuple[Manifest, Provenance]:
     """The samples, and what their copy tells."""
     manifest = cache.load(store, Partition.of("samples", dataset=dataset, split=split))
     if manifest is None:
@@ -268,11 +278,11 @@ def _samples(copy: _Copy, split: str) -> None:
     copy.write(manifest.partition, renamed, copy.identity(manifest), told)
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
+def _told(manifest: Manifest) -> Provenance:
     return {key: manifest.provenance[key] for key in _TOLD if key in manifest.provenance}
 
 
-def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
+def _model(copy: _Copy, manifest: Manifest) -> PublishedModel:
     """One model's rows of one split; what the card says of them."""
     scores, table = scored(copy.store, manifest)
     identity = copy.identity(scores)
@@ -281,20 +291,15 @@ def _model(copy: _Copy, manifest: Manifest) -> dict[str, Any]:
     if copy.wanted.tier == "top10":
         _top10(copy, manifest)
     copy.write(scores.partition, table, identity, _told(scores))
+    keys, told = scores.partition.keys, scores.provenance
+    which = (keys["model"], keys["split"], keys["variant"], keys["runtime"])
+    right = float(table.column("correct").to_numpy().mean())
     extra = [_extra(copy, one, identity) for one in stored(copy.store, scores)]
-    keys = scores.partition.keys
-    return {
-        **{key: keys[key] for key in ("model", "split", "variant", "runtime")},
-        "images": table.num_rows,
-        "path": scores.partition.path,
-        "accuracy": float(table.column("correct").to_numpy().mean()),
-        "weights_sha256": scores.provenance.get("weights_sha256"),
-        "trained_on": scores.provenance.get("trained_on"),
-        "extra": extra,
-    }
+    about = (told.get("weights_sha256"), told.get("trained_on"), extra)
+    return PublishedModel(*which, table.num_rows, scores.partition.path, right, *about)
 
 
-def _extra(copy: _Copy, one: Manifest, scores: dict[str, Any]) -> str:
+def _extra(copy: _Copy, one: Manifest, scores: Provenance) -> str:
     """A package's score, whose name it returns; it goes with the scores of this identity."""
     identity = one.identity | {key: scores.get(key) for key in ("dataset_fingerprint", "logits")}
     told = _told(one) | {"sign": one.provenance.get("sign")}
@@ -384,7 +389,7 @@ def _costs(copy: _Copy, models: set[str]) -> None:
         copy.made += filter(None, [cache.load(copy.target, manifest.partition)])
 
 
-def _finished(copy: _Copy, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _finished(copy: _Copy, rows: Sequence[PublishedModel]) -> PublishedCopy:
     """The card and the checksums, and the marker goes."""
     wanted, target = copy.wanted, copy.target
     target.write(CARD, card(wanted.dataset, wanted.tier, rows).encode())
@@ -398,14 +403,7 @@ def _finished(copy: _Copy, rows: list[dict[str, Any]]) -> dict[str, Any]:
     remove_marker(target)
     if target.local:
         shutil.rmtree(target.local_path(".tmp"), ignore_errors=True)
-    return {
-        "publish": target.root,
-        "dataset": wanted.dataset,
-        "tier": wanted.tier,
-        "files": len(sums) + 1,
-        "size_bytes": size,
-        "models": rows,
-    }
+    return PublishedCopy(target.root, wanted.dataset, wanted.tier, len(sums) + 1, size, rows)
 
 
 def _sweep(target: Store) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 
+from stages.calibration import ModelCalibration, ReliabilityBin
 from stages.report.charts import BLUE, GREY, ORANGE, Drawing, Figure
 
-Row = dict[str, Any]
 COLORS = {"before": ORANGE, "after": BLUE}
 
 
-def reliability_figures(models: Sequence[Row], bins: Sequence[Row]) -> list[Figure]:
+def reliability_figures(
+    models: Sequence[ModelCalibration], bins: Sequence[ReliabilityBin]
+) -> list[Figure]:
     """One per model, from what `calibration.calibrate_models` returns."""
     return [
         Figure(
@@ -21,14 +22,14 @@ def reliability_figures(models: Sequence[Row], bins: Sequence[Row]) -> list[Figu
             f"Reliability of {model}",
             f"Accuracy by confidence, before and after dividing the logits by {t:.3g}. On the line "
             "a model is right as often as it is sure; below it, it is too sure.",
-            diagram([row for row in bins if row["model"] == model and row["count"]]),
+            diagram([each for each in bins if each.model == model and each.count]),
         )
-        for model, t in ((row["model"], row["temperature"]) for row in models)
+        for model, t in ((each.model, each.temperature) for each in models)
     ]
 
 
-def diagram(bins: Sequence[Row]) -> Drawing:
-    """`bins` have `when` (before or after), `confidence`, `accuracy` and `count`."""
+def diagram(bins: Sequence[ReliabilityBin]) -> Drawing:
+    """Of one model's bins that hold images."""
     scale = alt.Scale(domain=list(COLORS), range=list(COLORS.values()))
     share = alt.Scale(domain=[0, 1])
     base = alt.Chart(alt.NamedData("bins")).encode(
@@ -44,4 +45,4 @@ def diagram(bins: Sequence[Row]) -> Drawing:
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
     ends = [{"confidence": end, "accuracy": end} for end in (0, 1)]
-    return Drawing(chart, {"bins": list(bins), "diagonal": ends})
+    return Drawing(chart, {"bins": list(map(vars, bins)), "diagonal": ends})

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import altair as alt
 
+from stages.hashes import HashRecall
 from stages.report.charts import Drawing, Figure
 
-Row = dict[str, Any]
 
-
-def robustness_figures(rows: Sequence[Row], dataset: str, split: str) -> list[Figure]:
-    """Two heat maps of rows as stages.hashes makes them: recall, and the false-hit rate."""
-    n = rows[0]["n"]
-    asked = f"{n} images of {dataset}/{split}, each looked up in a changed form."
+def robustness_figures(rows: Sequence[HashRecall]) -> list[Figure]:
+    """Two heat maps of one split: recall, and the false-hit rate."""
+    one = rows[0]
+    asked = f"{one.n} images of {one.dataset}/{one.split}, each looked up in a changed form."
     return [
         Figure(
             "hash_recall",
@@ -32,22 +32,22 @@ def robustness_figures(rows: Sequence[Row], dataset: str, split: str) -> list[Fi
     ]
 
 
-def _map(rows: Sequence[Row], value: str, scheme: Literal["viridis", "magma"]) -> Drawing:
+def _map(rows: Sequence[HashRecall], value: str, scheme: Literal["viridis", "magma"]) -> Drawing:
     cells = [
         {
             "hash": _name(row),
-            "change": f"{row['kind']}: {row['perturbation']}",
-            "percent": 100 * row[value],
+            "change": f"{row.kind}: {row.perturbation}",
+            "percent": 100 * getattr(row, value),
         }
         for row in rows
     ]
     names, changes = (
         list(dict.fromkeys(cell[key] for cell in cells)) for key in ("hash", "change")
     )
-    axis: Row = {"labelLimit": 220, "grid": False, "domain": False, "ticks": False}
+    axis = partial(alt.Axis, labelLimit=220, grid=False, domain=False, ticks=False)
     base = alt.Chart(alt.NamedData("cells")).encode(
-        x=alt.X("hash:N", sort=names, title=None, axis=alt.Axis(labelAngle=-30, **axis)),
-        y=alt.Y("change:N", sort=changes, title=None, axis=alt.Axis(**axis)),
+        x=alt.X("hash:N", sort=names, title=None, axis=axis(labelAngle=-30)),
+        y=alt.Y("change:N", sort=changes, title=None, axis=axis()),
     )
     scale = alt.Scale(scheme=scheme, domain=[0, 100])
     legend = alt.Legend(title=None, orient="top", gradientLength=160)
@@ -60,5 +60,5 @@ def _map(rows: Sequence[Row], value: str, scheme: Literal["viridis", "magma"]) -
     return Drawing(chart, {"cells": cells})
 
 
-def _name(row: Row) -> str:
-    return row["algorithm"] + (f", radius {row['radius']}" if row["radius"] else "")
+def _name(row: HashRecall) -> str:
+    return row.algorithm + (f", radius {row.radius}" if row.radius else "")

@@ -32,6 +32,7 @@ from .spec import (
     ScoreFunction as ScoreFunction,
 )
 from .table import (
+    ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
     load as load,
     models_of as models_of,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import EXTRA_SCORES, InputError, Manifest, Partition, Store, now, versions
+from cache import EXTRA_SCORES, InputError, Manifest, Partition, Provenance, Store, now, versions
 from stages.notices import kept_if_writable, sound_or_told
 from stages.scores.registry import UnknownScoreError, maker, named, values
 from stages.scores.spec import LABEL_FREE, Score
@@ -91,7 +91,7 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     return _values(logits, table, sample_ids)
 
 
-def identity(scores: Manifest) -> dict[str, Any]:
+def identity(scores: Manifest) -> Provenance:
     """What values must agree with to belong to these scores: the images and the logits."""
     return {
         "dataset_fingerprint": scores.fingerprint,
@@ -106,12 +106,12 @@ def stored(store: Store, scores: Manifest) -> list[Manifest]:
     return [each for each in found if about.items() <= each.identity.items()]
 
 
-def _belonging(store: Store, partition: Partition, about: dict[str, Any]) -> Manifest | None:
+def _belonging(store: Store, partition: Partition, about: Provenance) -> Manifest | None:
     found = cache.load(store, partition)
     return found if found is not None and about.items() <= found.identity.items() else None
 
 
-def _current(store: Store, found: Manifest, made_by: dict[str, Any]) -> bool:
+def _current(store: Store, found: Manifest, made_by: Provenance) -> bool:
     return found.identity == made_by and sound_or_told(store, found)
 
 

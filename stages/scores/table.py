@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +113,18 @@ class ScoreSet:
         )
 
 
+@dataclass(frozen=True)
+class ScoredModel:
+    """A model on a split: how many images, and the share that it gets right."""
+
+    model: str
+    split: str
+    variant: str
+    runtime: str
+    rows: int
+    accuracy: float
+
+
 def run(
     store: Store,
     dataset: str,
@@ -121,7 +132,7 @@ def run(
     models: Sequence[str] | None = None,
     runtime: str | None = None,
     extra: Sequence[str] = (),
-) -> list[dict[str, Any]]:
+) -> list[ScoredModel]:
     """Make the scores of every model and split that the cache has logits of; one row each.
 
     `extra` names scores of packages to be made as well.
@@ -132,12 +143,9 @@ def run(
         for name in extra:
             found.scores[name]
         for m, manifest in enumerate(found.manifests):
-            keys = {key: manifest.partition.keys[key] for key in ("variant", "runtime")}
-            rows.append(
-                {"model": found.models[m], "split": split}
-                | keys
-                | {"rows": len(found.labels), "accuracy": float(found.accuracy[m])}
-            )
+            keys, accuracy = manifest.partition.keys, float(found.accuracy[m])
+            where = (found.models[m], split, keys["variant"], keys["runtime"])
+            rows.append(ScoredModel(*where, len(found.labels), accuracy))
     return rows
 
 

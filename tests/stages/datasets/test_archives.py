@@ -22,7 +22,7 @@ def test_downloading_needs_a_dataset_that_can_be_downloaded(tmp_path: Path) -> N
         fetch("mnist", tmp_path)
     for name in DOWNLOADERS:
         assert spec(name).download
-    assert {row["name"] for row in listing() if row["download"]} == set(DOWNLOADERS)
+    assert {row.name for row in listing() if row.download} == set(DOWNLOADERS)
 
 
 NOWHERE = "http://127.0.0.1:9/"

@@ -57,13 +57,13 @@ def test_layouts_side_by_side_give_their_own_splits(tmp_path: Path) -> None:
 
 
 def test_listing_describes_what_is_known_and_what_is_there(root: Path) -> None:
-    known = {row["name"]: row for row in listing()}
-    assert known["digits"]["splits"] == ["train", "val", "test"]
-    assert known["cifar10"]["classes"] == 10
-    rows = {row["name"]: row for row in listing(root / "folders")}
+    known = {row.name: row for row in listing()}
+    assert known["digits"].splits == ["train", "val", "test"]
+    assert known["cifar10"].classes == 10
+    rows = {row.name: row for row in listing(root / "folders")}
     assert set(rows) == {*known, "folders"}
-    assert (rows["folders"]["classes"], rows["folders"]["splits"]) == (10, ["test"])
-    assert set(rows["folders"]) == set(rows["cifar10"])
+    assert (rows["folders"].classes, rows["folders"].splits) == (10, ["test"])
+    assert (rows["folders"].height, rows["cifar10"].height) == (None, 32)
 
 
 @pytest.mark.parametrize("layout", ["archive", "folders", "parquet"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.datasets import listing, spec
+from stages.datasets import ListedDataset, listing, spec
 from stages.datasets.decode import DECODERS
 from stages.datasets.registry import built_in
 
@@ -21,19 +21,19 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", listing(), ids=lambda row: row["name"])
-def test_every_dataset_has_its_row_and_its_section(row: dict[str, object]) -> None:
-    classes, splits, download, expects = ROWS[row["name"]]
-    assert int(classes.replace(",", "")) == row["classes"]
-    assert splits.split(", ") == row["splits"]
-    assert (download == "yes") == row["download"]
-    assert f"\n## {row['name']}\n" in PAGE
-    known = spec(row["name"])
+@pytest.mark.parametrize("row", listing(), ids=lambda row: row.name)
+def test_every_dataset_has_its_row_and_its_section(row: ListedDataset) -> None:
+    classes, splits, download, expects = ROWS[row.name]
+    assert int(classes.replace(",", "")) == row.classes
+    assert splits.split(", ") == row.splits
+    assert (download == "yes") == row.download
+    assert f"\n## {row.name}\n" in PAGE
+    known = spec(row.name)
     numbers = [float(n) for n in re.findall(r"\d\.\d+", expects)]
     if numbers:
         stated = [*known.mean, *known.std]
         assert numbers == (stated if len(numbers) == 6 else [known.mean[0], known.std[0]])
-        assert f"{row['height']}×{row['width']}" in expects
+        assert f"{row.height}×{row.width}" in expects
 
 
 def test_every_layout_and_decoder_is_described() -> None:

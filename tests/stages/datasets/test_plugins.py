@@ -72,12 +72,12 @@ def test_the_documented_package_works(install, tmp_path: Path) -> None:
     assert source.class_names == spec("leaves").class_names
     assert source.opening is not None
     assert reopened(source.opening).keys == source.keys
-    assert "leaves" in {row["name"] for row in listing()}
+    assert "leaves" in {row.name for row in listing()}
 
 
 def named(capsys: pytest.CaptureFixture[str]) -> str:
     """The one line of warning that came with the list of all known datasets."""
-    assert [row["name"] for row in listing()][: len(SPECS)] == list(SPECS)
+    assert [row.name for row in listing()][: len(SPECS)] == list(SPECS)
     [line] = capsys.readouterr().err.splitlines()
     return line
 
@@ -109,7 +109,7 @@ def test_the_others_are_listed_beside_a_broken_package(code: str, install, capsy
     line = named(capsys)
     assert line.startswith("package broken:ADDED")
     assert BROKEN[code] in line
-    assert "new" not in {row["name"] for row in listing()}
+    assert "new" not in {row.name for row in listing()}
     assert open_split("digits", "test").n_classes == 10
     assert spec("cifar10").classes == 10
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -10,9 +11,17 @@ from running import cascade
 from virtual_time import Clock
 
 from stages.energy import Machine, SensorMissingError, open_meters, survey
-from stages.energy.sensors import pci_gpus, problems
-
-NO_TORCH = {"installed": False, "version": None, "cuda": None, "devices": []}
+from stages.energy.rapl import ZoneFound
+from stages.energy.sensors import (
+    GpuFound,
+    MachineSurvey,
+    MeterFound,
+    NvmlFound,
+    RaplFound,
+    TorchFound,
+    pci_gpus,
+    problems,
+)
 
 
 def bare(root, clock):
@@ -23,23 +32,25 @@ def bare(root, clock):
 
 
 def found(**changes):
-    base = {
-        "pci_gpus": [],
-        "nvidia_driver": False,
-        "nvml": {"available": False, "reason": "not found", "driver": None, "gpus": []},
-        "torch": {"installed": True, "version": "2.14", "cuda": "13.0", "devices": []},
-        "rapl": {"zones": [], "reason": None},
-        "sensors": [],
-        "environment": {"CUDA_VISIBLE_DEVICES": None},
-        "meters": [{"source": "rapl", "device": "cpu", "reason": None}],
-    }
-    return base | changes
+    base = MachineSurvey(
+        cpu="cpu",
+        pci_gpus=[],
+        nvidia_driver=False,
+        nvml=NvmlFound(False, "not found"),
+        torch=TORCH,
+        rapl=RaplFound(),
+        jetson=None,
+        sensors=[],
+        environment={"CUDA_VISIBLE_DEVICES": None},
+        meters=[MeterFound("rapl", "package", "cpu")],
+    )
+    return replace(base, **changes)
 
 
-GPU = {"index": 0, "uuid": "GPU-1", "name": "T", "mig": False}
-SEEN = {"available": True, "reason": None, "driver": "535.0", "gpus": [GPU]}
-TORCH = {"installed": True, "version": "2.14", "cuda": "13.0", "devices": []}
-ZONE = {"zone": "package-0", "counted": True, "readable": False, "denied": True, "reason": "no"}
+GPU = GpuFound(0, "GPU-1", "T", False)
+SEEN = NvmlFound(True, None, "535.0", (GPU,))
+TORCH = TorchFound(True, "2.14", "13.0")
+ZONE = ZoneFound("package-0", "/zone", counted=True, readable=False, denied=True, reason="no")
 
 CASES = {
     "no driver": ({"pci_gpus": ["0000:01:00.0"]}, "no driver", "--gpus all"),
@@ -49,16 +60,13 @@ CASES = {
         "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     ),
     "no package": (
-        {
-            "nvidia_driver": True,
-            "nvml": SEEN | {"available": False, "reason": "nvidia-ml-py is missing", "gpus": []},
-        },
+        {"nvidia_driver": True, "nvml": NvmlFound(False, "nvidia-ml-py is missing", "535.0")},
         "nvidia-ml-py",
         "pip install 'cascade-cli[extract]'",
     ),
-    "lost": ({"nvml": SEEN | {"reason": "1 is lost"}}, "1 is lost", "nvidia-smi"),
-    "no torch": ({"torch": NO_TORCH}, "torch is not installed", "cascade-cli[extract]"),
-    "cpu torch": ({"nvml": SEEN, "torch": TORCH | {"cuda": None}}, "CPU build", "CUDA build"),
+    "lost": ({"nvml": replace(SEEN, reason="1 is lost")}, "1 is lost", "nvidia-smi"),
+    "no torch": ({"torch": TorchFound(False)}, "torch is not installed", "cascade-cli[extract]"),
+    "cpu torch": ({"nvml": SEEN, "torch": replace(TORCH, cuda=None)}, "CPU build", "CUDA build"),
     "old driver": ({"nvml": SEEN}, "driver is 535.0", "update the driver"),
     "hidden": (
         {"nvml": SEEN, "environment": {"CUDA_VISIBLE_DEVICES": ""}},
@@ -67,16 +75,16 @@ CASES = {
     ),
     "partly hidden": (
         {
-            "nvml": SEEN | {"gpus": [GPU, GPU]},
-            "torch": TORCH | {"devices": ["T"]},
+            "nvml": replace(SEEN, gpus=(GPU, GPU)),
+            "torch": replace(TORCH, devices=("T",)),
             "environment": {"CUDA_VISIBLE_DEVICES": "1"},
         },
         "torch sees 1 of 2",
         "'1'",
     ),
-    "rapl closed": ({"rapl": {"zones": [ZONE], "reason": None}}, "package-0", "sudo chmod a+r"),
+    "rapl closed": ({"rapl": RaplFound((ZONE,))}, "package-0", "sudo chmod a+r"),
     "blind meter": (
-        {"meters": [{"source": "none", "device": "T", "reason": "dead"}]},
+        {"meters": [MeterFound("none", "none", "T", reason="dead")]},
         "no joules for T: dead",
         "manual",
     ),
@@ -87,15 +95,15 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_each_missing_thing_has_its_line(case):
     changes, what, fix = CASES[case]
-    said = [each for each in problems(found(**changes)) if what in each["what"]]
+    said = [each for each in problems(found(**changes)) if what in each.what]
     assert len(said) == 1, problems(found(**changes))
-    assert fix in said[0]["fix"]
-    assert "\n" not in said[0]["fix"]
+    assert fix in said[0].fix
+    assert "\n" not in said[0].fix
 
 
 def test_nothing_missing():
     assert problems(found()) == []
-    assert problems(found(nvml=SEEN, torch=TORCH | {"devices": ["T"]})) == []
+    assert problems(found(nvml=SEEN, torch=replace(TORCH, devices=("T",)))) == []
 
 
 def test_gpus_on_the_bus(tmp_path):
@@ -116,8 +124,8 @@ def test_a_machine_without_any_sensor(tmp_path):
     clock = Clock()
     machine = bare(tmp_path, clock)
     seen = survey(machine)
-    assert seen["meters"] == []
-    assert seen["problems"][-1]["what"].startswith("no energy sensor answers here")
+    assert seen.meters == []
+    assert seen.problems[-1].what.startswith("no energy sensor answers here")
     for devices in (["cpu"], ["cuda:0"], ["mps"], []):
         (meter,) = open_meters(devices, machine=machine)
         with meter.window() as window:
@@ -134,11 +142,11 @@ def test_a_machine_with_a_gpu(tmp_path):
     clock = Clock()
     fake = FakeNvml(FakeGpu(clock))
     seen = survey(machine(clock, tmp_path, module=fake))
-    (meter,) = seen["meters"]
-    assert (meter["source"], meter["driver"]) == ("nvml_counter", "570.00")
-    assert meter["tick_s"] == pytest.approx(0.1, rel=0.02)
-    assert meter["idle_w"] == pytest.approx(60, abs=4)
-    assert seen["nvml"]["gpus"][0]["uuid"] == meter["uuid"]
+    (meter,) = seen.meters
+    assert (meter.source, meter.driver) == ("nvml_counter", "570.00")
+    assert meter.tick_s == pytest.approx(0.1, rel=0.02)
+    assert meter.idle_w == pytest.approx(60, abs=4)
+    assert seen.nvml.gpus[0].uuid == meter.uuid
     assert fake.calls.count("nvmlInit") == fake.calls.count("nvmlShutdown")
 
 
@@ -181,5 +189,5 @@ def test_cross_check_compares(monkeypatch, tmp_path):
     meter = open_meters(["cpu"], "manual:0J,1.1kJ")[0]
     monkeypatch.setattr(crosscheck, "open_meters", lambda *args, **kwargs: [meter])
     row = crosscheck.cross_check("cpu", seconds=0.01)
-    assert (row["energy_j"], row["zeus_j"]) == (1100, 1000)
-    assert row["difference"] == pytest.approx(0.1)
+    assert (row.energy_j, row.zeus_j) == (1100, 1000)
+    assert row.difference == pytest.approx(0.1)

@@ -204,7 +204,7 @@ def test_a_package_that_fails_is_named_where_it_is_asked(add, clock, tmp_path, c
             open_meters(["cpu"], "odd", machine(clock, tmp_path))
         (meter,) = open_meters(["cpu"], machine=machine(clock, tmp_path))
         seen = survey(machine(clock, tmp_path), idle_s=0)
-    for text in (str(asked.value), meter.reason, *(p["what"] for p in seen["problems"][-2:-1])):
+    for text in (str(asked.value), meter.reason, *(p.what for p in seen.problems[-2:-1])):
         assert "package smart-plug" in text
         assert message in text
         assert "\n" not in text
@@ -232,13 +232,13 @@ def test_the_doctor_lists_them_with_what_they_say(add, clock, tmp_path):
         )
     ):
         seen = survey(machine(clock, tmp_path))
-    assert seen["sensors"] == [
-        {"name": "plug", "package": "smart-plug", "reason": "no plug"},
-        {"name": "dial", "package": "smart-plug", "reason": None},
+    assert [(each.name, each.package, each.reason) for each in seen.sensors] == [
+        ("plug", "smart-plug", "no plug"),
+        ("dial", "smart-plug", None),
     ]
-    [row] = [row for row in seen["meters"] if row["source"] == "dial"]
-    assert row["idle_w"] == pytest.approx(50, rel=0.03)
-    problems = {each["what"]: each["fix"] for each in seen["problems"]}
+    [row] = [row for row in seen.meters if row.source == "dial"]
+    assert row.idle_w == pytest.approx(50, rel=0.03)
+    problems = {each.what: each.fix for each in seen.problems}
     assert "smart-plug" in problems["sensor plug: no plug"]
     assert not [what for what in problems if "no energy sensor" in what]
 

@@ -189,7 +189,7 @@ def test_no_permission_names_the_remedy(powercap, clock, monkeypatch):
     with pytest.raises(InputError, match="chmod"):
         open_meters(["cpu"], "rapl", machine)
     rows = survey_rapl(powercap.tree)
-    assert all(row["denied"] and not row["readable"] for row in rows)
+    assert all(row.denied and not row.readable for row in rows)
 
 
 def test_a_starved_poller_is_an_error_not_a_guess():

@@ -109,7 +109,7 @@ def test_cifar_rows_equal_a_plain_torch_loop(tmp_path):
 @pytest.mark.parametrize(("batch", "part"), [(1, 8192), (7, 50), (64, 64), (200, 3), (999, 10**12)])
 def test_batches_and_parts_of_any_size_give_the_same_rows(batch, part, whole, tmp_path):
     [row, _] = run(tmp_path, batch_size=batch, part_rows=part)
-    assert (row["rows"], row["resumed_rows"]) == (N, 0)
+    assert (row.rows, row.resumed_rows) == (N, 0)
     for name in PAIR:
         ids, rows = logits_of(tmp_path, "test", name)
         assert ids.tolist() == list(range(N))
@@ -197,13 +197,13 @@ def test_one_timing_per_batch(whole):
 
 def test_figures_follow_from_the_timings(tmp_path):
     for row in run(tmp_path):
-        manifest = manifest_of(tmp_path, "timings", "test", row["model"])
+        manifest = manifest_of(tmp_path, "timings", "test", row.model)
         lap = read_table(Store(tmp_path), manifest).column("forward_ms").to_numpy()
-        assert row["forward_seconds"] == pytest.approx(lap.sum() / 1e3)
-        assert row["images_per_second"] == pytest.approx(N / row["forward_seconds"])
+        assert row.forward_seconds == pytest.approx(lap.sum() / 1e3)
+        assert row.images_per_second == pytest.approx(N / row.forward_seconds)
         labels = few_digits().labels
-        assert row["accuracy"] == np.mean(
-            logits_of(tmp_path, "test", row["model"])[1].argmax(axis=1) == labels
+        assert row.accuracy == np.mean(
+            logits_of(tmp_path, "test", row.model)[1].argmax(axis=1) == labels
         )
 
 
@@ -265,17 +265,17 @@ def resumes(root, whole, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Runner, "logits", counted)
         rows = run(root)
-    fresh = sum(N - row["resumed_rows"] for row in rows)
+    fresh = sum(N - row.resumed_rows for row in rows)
     assert 0 <= sum(calls) - fresh <= len(rows)  # one image probes the shape
     for row in rows:
-        name = row["model"]
+        name = row.model
         for mine, reference in zip(
             logits_of(root, "test", name), logits_of(whole, "test", name), strict=True
         ):
             np.testing.assert_array_equal(mine, reference)
         timings = read_table(Store(root), manifest_of(root, "timings", "test", name)).to_pydict()
         assert timings["first_sample_id"] == list(range(0, N, 16))
-    return {row["model"]: row["resumed_rows"] for row in rows}
+    return {row.model: row.resumed_rows for row in rows}
 
 
 @pytest.mark.parametrize("batch", [0, 1, 5, 8, 14, 25])
@@ -333,8 +333,8 @@ def test_a_second_run_resumes_everything(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
     source = counting(few_digits())
     for row in run(tmp_path, source, batch_size=999):
-        assert (row["rows"], row["resumed_rows"]) == (N, N)
-        assert (row["forward_seconds"], row["images_per_second"]) == (0, None)
+        assert (row.rows, row.resumed_rows) == (N, N)
+        assert (row.forward_seconds, row.images_per_second) == (0, None)
     assert not source.reads
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
 
@@ -357,7 +357,7 @@ def test_a_damaged_part_is_made_again_alone(table, damage, whole, tmp_path):
         part.write_bytes(data if damage == "flip" else data[:-7])
     source = counting(few_digits())
     rows = run(tmp_path, source)
-    assert [row["resumed_rows"] for row in rows] == [N - 64, N]
+    assert [row.resumed_rows for row in rows] == [N - 64, N]
     assert source.reads == Counter([0, *range(64, 128)])
     for name in PAIR:
         np.testing.assert_array_equal(
@@ -379,7 +379,7 @@ def test_new_weights_are_refused_or_replace(tmp_path):
     assert "\n" not in str(caught.value)
     old = logits_of(tmp_path, "test", PAIR[0])[1]
     [row] = run(tmp_path, models=other, overwrite=True)
-    assert row["resumed_rows"] == 0
+    assert row.resumed_rows == 0
     assert np.abs(logits_of(tmp_path, "test", PAIR[0])[1] - old).max() > 0.1
 
 
@@ -391,7 +391,7 @@ def test_other_preprocessing_is_refused_or_replaces(tmp_path):
     with pytest.raises(InputError, match=r"preprocessing.std was .0.3765., now .0.5.*--overwrite"):
         run(tmp_path, models=other)
     [row] = run(tmp_path, models=other, overwrite=True)
-    assert row["resumed_rows"] == 0
+    assert row.resumed_rows == 0
 
 
 def test_other_images_are_refused_or_replace(tmp_path):
@@ -399,7 +399,7 @@ def test_other_images_are_refused_or_replace(tmp_path):
     with pytest.raises(InputError, match=r"samples of .*dataset_fingerprint was .*--overwrite"):
         run(tmp_path, few_digits(N - 1), models=PAIR[:1])
     [row] = run(tmp_path, few_digits(N - 1), models=PAIR[:1], overwrite=True)
-    assert (row["rows"], row["resumed_rows"]) == (N - 1, 0)
+    assert (row.rows, row.resumed_rows) == (N - 1, 0)
 
 
 def test_models_with_other_preprocessing_share_the_decoding(tmp_path):

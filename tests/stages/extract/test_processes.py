@@ -59,7 +59,7 @@ def test_a_killed_process_is_one_line_and_the_run_resumes(whole, tmp_path):
     assert multiprocessing.active_children() == []
     rows = run(tmp_path, part_rows=SHORT)
     assert rows_of(tmp_path) == whole[SHORT]
-    assert all(row["resumed_rows"] > 0 for row in rows)
+    assert all(row.resumed_rows > 0 for row in rows)
 
 
 def test_what_a_worker_refuses_is_one_line(tmp_path):
@@ -153,7 +153,7 @@ def agent(pid):
 def resumes(root, whole):
     rows = run(root / "cache", part_rows=SHORT)
     assert rows_of(root / "cache") == whole[SHORT]
-    assert all(0 < row["resumed_rows"] < 500 for row in rows)
+    assert all(0 < row.resumed_rows < 500 for row in rows)
 
 
 def test_ctrl_c(driver, whole, tmp_path):

@@ -128,9 +128,7 @@ def test_two_workers_give_the_rows_of_the_local_engine(cluster, whole, tmp_path)
     assert notes == []
     assert done[-1] == (N, N)
     assert len(done) == PARTS
-    assert [(row["rows"], row["resumed_rows"], row["complete"]) for row in rows] == [
-        (N, 0, True)
-    ] * 2
+    assert [(row.rows, row.resumed_rows, row.complete) for row in rows] == [(N, 0, True)] * 2
     assert gone()
 
 
@@ -157,7 +155,7 @@ def test_what_a_run_left_is_resumed(cluster, whole, tmp_path, monkeypatch):
     assert gone()
     rows = run(tmp_path)
     assert rows_of(tmp_path) == whole
-    assert all(0 < row["resumed_rows"] < N for row in rows)
+    assert all(0 < row.resumed_rows < N for row in rows)
 
 
 # --- refusals ------------------------------------------------------------------------------------

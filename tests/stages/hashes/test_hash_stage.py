@@ -92,7 +92,7 @@ def test_each_variant_has_the_keys_of_the_turned_pictures(store):
 
 def test_the_rows_say_what_was_made(store):
     [row] = stage.run(store, source_of(30), ["invariants"])
-    assert row == {
+    assert vars(row) == {
         "split": "test",
         "variant": "identity",
         "algorithm": "invariants",
@@ -108,7 +108,7 @@ def test_distinct_keys_are_counted(store):
     source = source_of(15)
     object.__setattr__(source, "pictures", pictures)
     [row] = stage.run(store, source, ["invariants"])
-    assert row["distinct"] == 5
+    assert row.distinct == 5
 
 
 def test_the_manifest_says_how_the_keys_were_made(store):
@@ -163,7 +163,7 @@ def test_an_interrupted_run_goes_on_and_yields_the_same_rows(store, tmp_path):
         stage.run(store, Counting.of(source, broken=25), NAMES, ["flip"], 1, part_rows=10)
     again = Counting.of(source)
     rows = stage.run(store, again, NAMES, ["flip"], 1, part_rows=10)
-    assert {row["resumed_rows"] for row in rows} == {20}
+    assert {row.resumed_rows for row in rows} == {20}
     assert not set(again.read_ids) & set(range(1, 20))
     whole = Store(tmp_path / "whole")
     stage.run(whole, source, NAMES, ["flip"], part_rows=10)
@@ -176,9 +176,9 @@ def test_what_is_there_is_not_made_again(store):
     stage.run(store, source, ["dhash"])
     source.read_ids.clear()
     [row] = stage.run(store, source, ["dhash"])
-    assert (row["resumed_rows"], source.read_ids) == (50, [])
+    assert (row.resumed_rows, source.read_ids) == (50, [])
     rows = stage.run(store, source, ["dhash", "invariants"])
-    assert [row["resumed_rows"] for row in rows] == [50, 0]
+    assert [row.resumed_rows for row in rows] == [50, 0]
 
 
 def test_a_damaged_part_is_made_again(store):
@@ -187,7 +187,7 @@ def test_a_damaged_part_is_made_again(store):
     manifest = cache.load(store, partition("dhash"))
     store.write(f"{manifest.partition.path}/{manifest.parts[1].name}", b"not Parquet")
     [row] = stage.run(store, source, ["dhash"], part_rows=20)
-    assert row["resumed_rows"] == 30
+    assert row.resumed_rows == 30
     assert (keys_of(store, "dhash") == hash_of("dhash").digest(source.pictures)).all()
 
 
@@ -295,23 +295,23 @@ def test_recall_and_false_hits_add_up():
     pictures[2] = pictures[0]
     object.__setattr__(source, "pictures", pictures)
     rows = robustness.recall_under_changes(source, ["dhash", "invariants"])
-    first = {row["algorithm"]: row for row in rows if row["perturbation"] == "identity"}
+    first = {row.algorithm: row for row in rows if row.perturbation == "identity"}
     for row in first.values():
-        assert (row["recall"], row["false_hit_rate"], row["n"]) == (2 / 3, 1 / 3, 3)
-    turned = {row["algorithm"]: row for row in rows if row["perturbation"] == "rot90"}
-    assert turned["invariants"]["recall"] == 2 / 3
-    assert turned["dhash"]["recall"] == 0
+        assert (row.recall, row.false_hit_rate, row.n) == (2 / 3, 1 / 3, 3)
+    turned = {row.algorithm: row for row in rows if row.perturbation == "rot90"}
+    assert turned["invariants"].recall == 2 / 3
+    assert turned["dhash"].recall == 0
 
 
 def test_radii_are_for_hashes_with_a_distance():
     rows = robustness.recall_under_changes(source_of(20), ["dhash", "invariants"], 10, (0, 8))
-    assert {(row["algorithm"], row["radius"]) for row in rows} == {
+    assert {(row.algorithm, row.radius) for row in rows} == {
         ("dhash", 0),
         ("dhash", 8),
         ("invariants", 0),
     }
     assert len(rows) == 3 * len(robustness.PERTURBATIONS)
-    recall = {(r["algorithm"], r["radius"], r["perturbation"]): r["recall"] for r in rows}
+    recall = {(r.algorithm, r.radius, r.perturbation): r.recall for r in rows}
     for name in robustness.PERTURBATIONS:
         assert recall["dhash", 8, name] >= recall["dhash", 0, name]
 
@@ -329,7 +329,7 @@ def test_on_real_images_only_the_symmetric_hashes_know_a_turned_one():
     rows = robustness.recall_under_changes(
         source, ("dhash", "canonical-dhash", "invariants"), 300, (0, 4)
     )
-    recall = {(r["algorithm"], r["radius"], r["perturbation"]): r["recall"] for r in rows}
+    recall = {(r.algorithm, r.radius, r.perturbation): r.recall for r in rows}
     turns = [n for n, each in robustness.PERTURBATIONS.items() if each.kind == "symmetry"]
     for name in turns[1:]:
         assert recall["canonical-dhash", 0, name] == recall["invariants", 0, name] == 1
@@ -337,7 +337,7 @@ def test_on_real_images_only_the_symmetric_hashes_know_a_turned_one():
     assert recall["invariants", 0, "σ = 1"] == 0  # an exact-copy detector
     assert recall["dhash", 0, "σ = 1"] > 0.4
     assert recall["dhash", 4, "σ = 1"] > 0.95
-    assert max(row["false_hit_rate"] for row in rows) < 0.01
+    assert max(row.false_hit_rate for row in rows) < 0.01
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -201,15 +201,15 @@ def test_predictors_against_scipy_over_lists_of_pairs():
         max(((a, b), (b, a)), key=lambda p: gains[p]) for a, b in combinations(range(4), 2)
     ]
     metrics = stage.measures(scores.correct, scores.predictions)
-    found = {(r["metric"], r["pairs"]): r for r in stage.predictors(metrics, gains)}
+    found = stage.predictors(metrics, gains)
     assert set(found) == {(m, kind) for m in METRICS for kind in ("ordered", "unordered")}
     for metric, values in metrics.items():
         for kind, pairs in (("ordered", ordered), ("unordered", unordered)):
             x, y = [values[p] for p in pairs], [gains[p] for p in pairs]
             row = found[metric, kind]
-            assert row["n"] == len(pairs)
-            assert row["spearman"] == pytest.approx(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-            assert row["kendall"] == pytest.approx(_tau_b(x, y))
+            assert row.n == len(pairs)
+            assert row.spearman == pytest.approx(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+            assert row.kendall == pytest.approx(_tau_b(x, y))
 
 
 def _tau_b(x, y):
@@ -263,7 +263,7 @@ def test_constant_or_unknown_measures_predict_nothing():
     gains = np.array([[np.nan, 0.1, 0.2], [0.3, np.nan, np.nan], [0.2, 0.4, np.nan]])
     flat, some = np.zeros((3, 3)), np.arange(9.0).reshape(3, 3)
     some[0, 1] = np.nan
-    found = {(r["metric"], r["pairs"]): r for r in stage.predictors({"f": flat, "s": some}, gains)}
-    assert (found["f", "ordered"]["spearman"], found["f", "ordered"]["kendall"]) == (None, None)
-    assert (found["f", "ordered"]["n"], found["s", "ordered"]["n"]) == (5, 4)
-    assert found["f", "unordered"]["n"] == 3
+    found = stage.predictors({"f": flat, "s": some}, gains)
+    assert (found["f", "ordered"].spearman, found["f", "ordered"].kendall) == (None, None)
+    assert (found["f", "ordered"].n, found["s", "ordered"].n) == (5, 4)
+    assert found["f", "unordered"].n == 3

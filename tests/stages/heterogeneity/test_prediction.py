@@ -89,10 +89,11 @@ def test_the_pair_picked_is_the_one_that_differs_most():
     nothing = np.full((3, 3), np.nan)
     gains = np.array([[np.nan, 0.1, 0.2], [0.3, np.nan, 0.4], [0.5, 0.6, np.nan]])
     values = np.array([[9, 1, 5], [1, 9, 2], [5, 2, 9.0]])
-    rows = summary({"heterogeneity": values, "kappa": values, "q_statistic": nothing}, gains, "abc")
-    picked = [(row["picked_1"], row["picked_2"], row["picked_gain"]) for row in rows]
+    measures = {"heterogeneity": values, "kappa": values, "q_statistic": nothing}
+    rows = summary(measures, gains, "abc", ("test", "val", "other-split"))
+    picked = [(row.picked_1, row.picked_2, row.picked_gain) for row in rows]
     assert picked == [("c", "a", 0.5), ("b", "a", 0.3), (None, None, None)]
-    assert rows[2]["spearman_ordered"] is None
+    assert rows[2].spearman_ordered is None
 
 
 def test_output_and_refusals(toy, tmp_path):

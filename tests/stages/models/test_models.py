@@ -177,18 +177,18 @@ def test_names_are_unique_and_ordered():
 
 def test_listing_has_a_row_per_model(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    rows = {row["name"]: row for row in listing()}
+    rows = {row.name: row for row in listing()}
     assert list(rows) == [spec.name for spec in specs()]
-    assert rows["resnet20"]["top1"] == 0.926
-    assert (rows["resnet20"]["weights"], rows["digits_plain"]["weights"]) == ("download", "shipped")
-    assert rows["repvgg_a0"]["fusible"] is True
-    json.dumps(listing())
+    assert rows["resnet20"].top1 == 0.926
+    assert (rows["resnet20"].weights, rows["digits_plain"].weights) == ("download", "shipped")
+    assert rows["repvgg_a0"].fusible is True
+    json.dumps([vars(row) for row in listing()])
     (tmp_path / "resnet32.pth").touch()
     (tmp_path / "resnet32.json").write_text('{"trained_on": ["train", "val"]}')
-    (row,) = (row for row in listing("intel", tmp_path) if row["name"] == "resnet32")
-    assert row["weights"] == str(tmp_path / "resnet32.pth")
-    assert row["trained_on"] == ["train", "val"]
-    assert {row["weights"] for row in listing("intel")} == {None}
+    (row,) = (row for row in listing("intel", tmp_path) if row.name == "resnet32")
+    assert row.weights == str(tmp_path / "resnet32.pth")
+    assert row.trained_on == ["train", "val"]
+    assert {row.weights for row in listing("intel")} == {None}
 
 
 def test_no_torch_is_needed_to_list():

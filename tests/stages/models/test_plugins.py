@@ -65,7 +65,7 @@ def test_the_documented_package_adds_models(tiny, tmp_path):
     assert [spec.name for spec in specs()][-2:] == ["tiny_2", "tiny_4"]
     assert [spec.name for spec in specs("leaves")][-2:] == ["tiny_2", "tiny_4"]
     assert (dataset_of("tiny_2"), get("tiny_4", "leaves").options) == ("leaves", {"width": 4})
-    assert [row["name"] for row in listing("leaves")][-1] == "tiny_4"
+    assert [row.name for row in listing("leaves")][-1] == "tiny_4"
     model = build("tiny_2", classes=9)
     torch.save(model.state_dict(), tmp_path / "tiny_2.pt")
     [one] = choose("leaves", ["tiny_2"], directory=tmp_path)

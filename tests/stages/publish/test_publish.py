@@ -241,7 +241,7 @@ def odd(tmp_path_factory):
             write_logits(store, split, model, labels, tied_logits(rng, N, 4), dataset="my: set|x")
     wanted = stage.Wanted("my: set|x", splits=ODD_SPLITS[::-1])
     found = stage.run(store, Store(root / "copy"), wanted)
-    return root / "copy", found["models"]
+    return root / "copy", found.models
 
 
 def test_any_table_of_a_copy_opens_by_its_configuration(odd):
@@ -251,7 +251,7 @@ def test_any_table_of_a_copy_opens_by_its_configuration(odd):
     names = [config["config_name"] for config in about["configs"]]
     assert len(set(names)) == len(names) == len(rows) == len(ODD) * len(ODD_SPLITS)
     assert {"timm%2Fvit_tiny-x-torch-fp32-cpu", "timm%252Fvit_tiny-x-torch-fp32-cpu"} <= set(names)
-    wanted = {row["path"]: row["accuracy"] for row in rows}
+    wanted = {row.path: row.accuracy for row in rows}
     for config in about["configs"]:
         path = config["data_files"].removesuffix("/*.parquet")
         found = hugging_face(str(copy), config["config_name"])["correct"]
@@ -263,8 +263,8 @@ def test_the_card_of_odd_names_runs_and_its_table_has_seven_columns(odd, monkeyp
     copy, rows = odd
     monkeypatch.chdir(copy)
     card = (copy / "README.md").read_text()
-    right = {row["model"]: row["accuracy"] for row in rows if row["split"] == rows[0]["split"]}
-    assert rows[0]["split"] == ODD_SPLITS[-1]
+    right = {row.model: row.accuracy for row in rows if row.split == rows[0].split}
+    assert rows[0].split == ODD_SPLITS[-1]
     for code in re.findall(r"^```python\n(.*?)^```$", card, re.M | re.S):
         space = {}
         exec(code, space)

@@ -221,13 +221,13 @@ def test_variants_are_apart(store):
 def test_run_scores_every_split_and_model(tmp_path):
     store = make_cache(tmp_path)
     rows = stage.run(store, "toy")
-    assert [(row["split"], row["model"]) for row in rows] == [
+    assert [(row.split, row.model) for row in rows] == [
         (split, model) for split in ("test", "val") for model in sorted(MODELS)
     ]
     for row in rows:
-        found = load(store, "toy", row["split"], [row["model"]])
-        assert row["accuracy"] == found.accuracy[0]
-        assert (row["rows"], row["variant"]) == (60, "identity")
+        found = load(store, "toy", row.split, [row.model])
+        assert row.accuracy == found.accuracy[0]
+        assert (row.rows, row.variant) == (60, "identity")
     assert len(find(store, "scores")) == 6
     assert splits_of(store, "toy") == ["test", "val"]
 
