@@ -8,17 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cache import InputError, Store
-from cache.upkeep import (
-    HOUR_S,
-    Selection,
-    chosen,
-    collect,
-    merge as join,
-    remove,
-    survey,
-    verify as check,
-)
+from cache import InputError, Store, upkeep
 from cascade_cli import options as opt
 from cascade_cli.inputs.cache_root import confirm, existing_cache, merge_source
 from cascade_cli.inputs.words import names_in
@@ -36,7 +26,7 @@ from cascade_cli.show.partitions import (
 )
 from cascade_cli.show.remedies import remedy, remedy_command
 from cascade_cli.show.text import print_json, print_table, progress, say
-from stages.costs import merge_from
+from stages import costs
 from stages.notices import unfinished_copy
 
 cache = typer.Typer(
@@ -78,7 +68,7 @@ def ls(
     cascade cache ls --table logits -d digits
     """
     store = existing_cache(common.cache)
-    seen = survey(store, _selection(what))
+    seen = upkeep.survey(store, _selection(what))
     unfinished_copy(store)
     rows = [complete_row(manifest) for manifest in seen.complete]
     rows += [partition_row(place, f"the manifest {what}") for place, what in seen.damaged]
@@ -111,7 +101,7 @@ def verify(
     """
     store = existing_cache(common.cache)
     with progress("verify: bytes") as tell:
-        report = check(store, _selection(what), tell)
+        report = upkeep.verify(store, _selection(what), tell)
     commands = [remedy_command(store, each) for each in report.damage]
     damaged = [
         {"path": each.path, "what": each.what, "command": command, "remedy": remedy(command)}
@@ -158,7 +148,7 @@ def rm(
     selection = _selection(what)
     if not selection and not damaged:
         raise InputError("nothing says what to remove: give --table, --dataset, --model …")
-    going = chosen(store, selection, damaged)
+    going = upkeep.chosen(store, selection, damaged)
     if not going:
         raise InputError(f"{store.root} has nothing of that: see `cascade cache ls`")
     rows = [removed_row(each) for each in going]
@@ -169,7 +159,7 @@ def rm(
         confirm(f"remove {counted(rows, 'partition')}, {size:,d} bytes?", "give --yes")
     elif not common.as_json:
         print_table(shown, PARTITION_COLUMNS)
-    remove(store, going, say)
+    upkeep.remove(store, going, say)
     if common.as_json:
         print_json({"cache": store.root, "removed": rows, "size_bytes": size})
         return
@@ -193,7 +183,7 @@ def gc(
     cascade cache gc --older-than 24 --dry-run
     """
     store = existing_cache(cache)
-    waste = collect(store, older_than * HOUR_S, dry_run)
+    waste = upkeep.collect(store, older_than * upkeep.HOUR_S, dry_run)
     gone = [each for each in waste if each.kept is None]
     size = sum(each.size_bytes for each in gone)
     if as_json:
@@ -224,7 +214,7 @@ def merge(
     rows: list[dict[str, Any]] = []
     for source in opened:
         with progress(f"merge {source.root}: bytes") as tell:
-            outcomes = join(target, source, {"costs": merge_from}, tell)
+            outcomes = upkeep.merge(target, source, {"costs": costs.merge_from}, tell)
         rows += [{"source": source.root, **merged_row(each)} for each in outcomes]
     if as_json:
         print_json({"cache": target.root, "partitions": rows})
@@ -239,8 +229,8 @@ def merge(
     print(f"{target.root}: merged {counted(opened, 'cache')}")
 
 
-def _selection(what: opt.PartitionOptions) -> Selection:
+def _selection(what: opt.PartitionOptions) -> upkeep.Selection:
     named = {key: names_in(text) for key, text in asdict(what).items()}
     tables = named.pop("table")
     chosen = {key: tuple(names) for key, names in named.items() if names is not None}
-    return Selection(tuple(tables or ()), chosen)
+    return upkeep.Selection(tuple(tables or ()), chosen)

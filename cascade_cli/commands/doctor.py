@@ -57,7 +57,7 @@ def doctor(
 
 def _cross_checks(
     found: energy.MachineSurvey,
-) -> list[energy.Comparison | energy.SkippedComparison]:
+) -> list[energy.SensorComparison | energy.SkippedComparison]:
     count = len(found.torch.devices)
     devices = [f"cuda:{index}" for index in range(count)]
     devices += ["cpu"] * any(meter.source == "rapl" for meter in found.meters)
@@ -66,7 +66,8 @@ def _cross_checks(
 
 
 def _print(
-    found: energy.MachineSurvey, checks: Sequence[energy.Comparison | energy.SkippedComparison]
+    found: energy.MachineSurvey,
+    checks: Sequence[energy.SensorComparison | energy.SkippedComparison],
 ) -> None:
     for name, value in _facts(found):
         print(f"{name:<9} {value}")

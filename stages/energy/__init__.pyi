@@ -1,5 +1,5 @@
 from .crosscheck import (
-    Comparison as Comparison,
+    SensorComparison as SensorComparison,
     SkippedComparison as SkippedComparison,
     cross_check as cross_check,
 )

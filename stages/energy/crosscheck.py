@@ -18,7 +18,7 @@ INSTALL = "pip install 'cascade-cli[zeus]'"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SensorComparison:
     """Joules of one busy window by our meter and by zeus's, and `difference`, a fraction of zeus's.
 
     None where a side does not tell, with the `reason` where ours does not.
@@ -44,7 +44,7 @@ class SkippedComparison:
 
 def cross_check(
     device: str = "cpu", seconds: float = SECONDS, machine: Machine | None = None
-) -> Comparison | SkippedComparison:
+) -> SensorComparison | SkippedComparison:
     """Joules of one busy window on cpu or cuda:N, by our meter and by zeus's."""
     try:
         from zeus.exception import ZeusBaseError
@@ -67,7 +67,7 @@ def cross_check(
 
 def _compared(
     meter: Meter, monitor: Any, gpus: list[int], device: str, seconds: float
-) -> Comparison:
+) -> SensorComparison:
     with _load(device) as (work, sync):
         work()
         sync()
@@ -84,7 +84,7 @@ def _compared(
     difference = ours.energy_j / zeus - 1 if ours.energy_j and zeus else None
     joules = (ours.energy_j, ours.interval_j, zeus)
     about = (device, meter.sensor.source, ours.duration_s)
-    return Comparison(*about, *joules, difference, ours.reason)
+    return SensorComparison(*about, *joules, difference, ours.reason)
 
 
 def _dram(theirs: Any) -> dict[Any, float]:
