@@ -25,8 +25,8 @@ from stages.cascade import gains
 from stages.costs import ExpectedCosts
 from stages.scores import SCORES, ScoreSet, scores_of
 from stages.search import BEST, Question, Space, rules
-from stages.search.candidates import Found, find
 from stages.search.crossfit import cross_fitted
+from stages.search.fitted_frontier import Found, find
 from stages.search.pairs import frontier
 from stages.search.resampling import Resampling
 from stages.search.testing_order import matching, path

@@ -100,7 +100,11 @@ from .storage.store import (
     Store as Store,
     default_root as default_root,
 )
-from .unfinished import About as About, about_parts as about_parts, known_identity as known_identity
+from .unfinished_parts import (
+    About as About,
+    about_parts as about_parts,
+    known_identity as known_identity,
+)
 from .writer import (
     MissingPartsError as MissingPartsError,
     PartitionWriter as PartitionWriter,

@@ -1,1 +1,2 @@
-"""One module per stage: a pure core (arrays in, dataclass or table out) and a short run()."""
+"""One room per concept: a pure core (arrays in, dataclass or table out) and a `stage` that reads
+and writes the cache. A room is entered by its face only."""

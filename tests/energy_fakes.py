@@ -10,7 +10,7 @@ import pynvml
 from virtual_time import Clock
 
 from stages.energy import Machine
-from stages.energy.nvml import Nvml
+from stages.energy.nvml_library import Nvml
 
 
 @dataclass(frozen=True)

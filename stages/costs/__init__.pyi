@@ -1,13 +1,5 @@
-from .amounts import (
-    amount as amount,
-    budget as budget,
-    figure as figure,
-    figures as figures,
-    interval as interval,
-    relative as relative,
-    told_in as told_in,
-)
-from .expectation import (
+from .cached_prices import pricer as pricer
+from .expected_costs import (
     RUNS as RUNS,
     ExpectedCosts as ExpectedCosts,
     costs_of as costs_of,
@@ -15,7 +7,6 @@ from .expectation import (
 )
 from .implied_power import doubts as doubts, told as told
 from .import_csv import ELSEWHERE as ELSEWHERE, import_costs as import_costs, read_rows as read_rows
-from .lookup import pricer as pricer
 from .pareto_front import pareto as pareto, records as records, upper_hull as upper_hull
 from .pricing import (
     NO_COST as NO_COST,
@@ -45,4 +36,13 @@ from .table import (
     merge_from as merge_from,
     read as read,
     some_macs as some_macs,
+)
+from .wording import (
+    amount as amount,
+    budget as budget,
+    figure as figure,
+    figures as figures,
+    interval as interval,
+    relative as relative,
+    told_in as told_in,
 )

@@ -6,8 +6,8 @@ from .committees import (
     votes as votes,
 )
 from .comparison import compare as compare, decide as decide
-from .fitted import Best as Best, DeferralResult as DeferralResult
-from .outputs import Outputs as Outputs, Pair as Pair
+from .fitted_cascade import Best as Best, DeferralResult as DeferralResult
+from .model_outputs import Outputs as Outputs, Pair as Pair
 from .rules import RULES as RULES, rule_of as rule_of
 from .spec import (
     FINALS as FINALS,

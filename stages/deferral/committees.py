@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from stages.cascade import AT, OBJECTIVES, Limit, Ordering
-from stages.deferral.fitted import (
+from stages.deferral.fitted_cascade import (
     DeferralResult,
     FittedPart,
     Row,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from stages.cascade import OBJECTIVES, Ordering
-from stages.deferral.fitted import (
+from stages.deferral.fitted_cascade import (
     DeferralResult,
     FittedPart,
     Progress,
@@ -15,7 +15,7 @@ from stages.deferral.fitted import (
     cross_fitted,
     most_accurate,
 )
-from stages.deferral.outputs import Pair
+from stages.deferral.model_outputs import Pair
 from stages.deferral.rules import RULES, rule_of
 from stages.deferral.spec import FINALS, Rule
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.model_outputs import Outputs, Pair
 from stages.deferral.spec import LABELS, LOGITS_A, Final, Rule, RuleScores, RuleView
 from stages.scores import SCORES, Score
 from stages.threshold import FOLDS, folds

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stages import plugins
-from stages.deferral.outputs import Pair
+from stages.deferral.model_outputs import Pair
 from stages.deferral.spec import LABELS, LOGITS, SCORES_ONLY, Final, Rule, RuleScores, RuleView
 from stages.plugins import Added, Extras, extras, misfit, misnamed
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from cache import one_of
 from stages import plugins
 from stages.deferral.committees import NAMES as COMMITTEES
-from stages.deferral.outputs import Pair
+from stages.deferral.model_outputs import Pair
 from stages.deferral.plugged import added, guarded
 from stages.deferral.spec import (
     LABELS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stages.cascade import takes_b
-from stages.deferral.outputs import Pair
+from stages.deferral.model_outputs import Pair
 from stages.scores import Score
 
 

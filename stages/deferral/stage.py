@@ -20,8 +20,8 @@ from stages.cascade import OBJECTIVES
 from stages.costs import NO_COST, Pricer, asked, held_against
 from stages.deferral.committees import agreement, best_agreements, committee
 from stages.deferral.comparison import decide
-from stages.deferral.fitted import Best, DeferralResult, Objective, fitting_images
-from stages.deferral.inputs import Sides
+from stages.deferral.fitted_cascade import Best, DeferralResult, Objective, fitting_images
+from stages.deferral.from_cache import Sides
 from stages.deferral.rules import RULES, rule_of, scores_among
 from stages.deferral.spec import FINALS, SCORES_ONLY
 from stages.results import save

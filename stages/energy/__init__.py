@@ -1,4 +1,5 @@
 """Joules that can be trusted: one meter interface, one module per sensor, each read with its doubt.
+A counter's joules are made in `counter`, a power sensor's in `sampling`; `opening` has the table.
 
 In: devices. Out: a meter each, whose windows give joules and an interval, or None and a reason.
 

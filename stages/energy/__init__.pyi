@@ -4,8 +4,8 @@ from .crosscheck import (
     cross_check as cross_check,
 )
 from .errors import SensorError as SensorError, SensorMissingError as SensorMissingError
-from .kind import SensorKind as SensorKind, counted as counted, sampled as sampled
 from .machine import Machine as Machine
+from .machine_survey import MachineSurvey as MachineSurvey, survey as survey
 from .meter import (
     SHORT_WINDOW as SHORT_WINDOW,
     Idle as Idle,
@@ -17,5 +17,5 @@ from .meter import (
     nothing as nothing,
 )
 from .opening import open_meters as open_meters
-from .sensors import MachineSurvey as MachineSurvey, survey as survey
+from .sensor_kind import SensorKind as SensorKind, counted as counted, sampled as sampled
 from .windows import EnergyFigure as EnergyFigure, idle_of as idle_of, per_image as per_image

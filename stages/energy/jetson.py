@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.energy.errors import ReadFailedError, SensorMissingError, from_os
-from stages.energy.kind import SensorKind
 from stages.energy.meter import Sensor
 from stages.energy.sampling import SampledMeter
+from stages.energy.sensor_kind import SensorKind
 from stages.energy.timing import REAL, Timing, measure_tick
 
 ROOT = Path("/")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.energy import nvml
+from stages.energy import nvml_library
 from stages.energy.timing import REAL, Timing
 
 
@@ -16,8 +16,8 @@ class Machine:
     """Where sensors are looked for; tests put trees and a fake library here."""
 
     root: Path = Path("/")
-    load_nvml: Callable[[], nvml.Nvml] = nvml.load
-    torch_uuid: Callable[[int], str | None] = nvml.torch_uuid
+    load_nvml: Callable[[], nvml_library.Nvml] = nvml_library.load
+    torch_uuid: Callable[[int], str | None] = nvml_library.torch_uuid
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     timing: Timing = REAL
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cache import InputError
 from stages import plugins
-from stages.energy import nvml
+from stages.energy import nvml_library
 from stages.energy.errors import SensorError, SensorMissingError
-from stages.energy.gpu import SOURCES, open_gpu
-from stages.energy.kind import SensorKind
+from stages.energy.gpu_meters import SOURCES, open_gpu
 from stages.energy.machine import Machine
 from stages.energy.manual import ManualMeter, from_terminal, given
 from stages.energy.meter import Meter, NoMeter
 from stages.energy.plugged import open_named, or_added
+from stages.energy.sensor_kind import SensorKind
 from stages.plugins import of_this_project
 
 # The host's sensors, by name as `module:attribute`, in the order in which they are tried.
@@ -101,14 +101,14 @@ def _nvml(device: str, asked: str, machine: Machine) -> Meter:
         raise
 
 
-def _in_library(library: nvml.Nvml, device: str, asked: str, machine: Machine) -> Meter:
-    found = nvml.gpus(library)
+def _in_library(library: nvml_library.Nvml, device: str, asked: str, machine: Machine) -> Meter:
+    found = nvml_library.gpus(library)
     if device.startswith(("GPU-", "MIG-")):
         environment, index, uuid = {"CUDA_VISIBLE_DEVICES": device}, 0, None
     else:
         index = int(device.partition(":")[2] or 0)
         environment, uuid = machine.environment, machine.torch_uuid(index)
-    gpu, warnings = nvml.match(library, index, found, environment, uuid)
+    gpu, warnings = nvml_library.match(library, index, found, environment, uuid)
     source = asked if asked in SOURCES else None
     return open_gpu(library, gpu, source, machine.timing, warnings)
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from cache import InputError, one_of
 from stages import plugins
 from stages.energy.errors import SensorError
-from stages.energy.kind import SensorKind
 from stages.energy.machine import Machine
 from stages.energy.meter import Measured, Meter, NoMeter
+from stages.energy.sensor_kind import SensorKind
 from stages.plugins import Added, Extras, extras, misfit
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from stages.energy.errors import (
     SensorMissingError,
     from_os,
 )
-from stages.energy.kind import SensorKind
 from stages.energy.meter import Sensor
+from stages.energy.sensor_kind import SensorKind
 from stages.energy.timing import REAL, Timing, measure_tick
 
 TREE = Path("/sys/class/powercap")

@@ -1,7 +1,8 @@
 """images → logits and timings: every model once over every image, each image decoded once.
 
-In: sources and models with their weights. Out: partitions of logits and timings in the cache; a
-killed run goes on after its last whole part. Running it takes torch:
+In: sources and models with their weights. Out: partitions of logits and timings in the cache. A
+killed run goes on after its last whole part: `stage` asks `cache.PartitionWriter` what is missing.
+Running it takes torch:
 
     stages.extract.run(store, [open_split("digits", "test")], choose("digits", ["all"]), options)
 

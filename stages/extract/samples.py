@@ -17,7 +17,7 @@ import pyarrow as pa
 import cache
 from cache import InputError, Partition, Store, now, samples_table, versions
 from stages.datasets import Source, fingerprint
-from stages.extract import unfinished
+from stages.extract import unusable_parts
 from stages.extract.digests import PICTURES, Digests, Recorded, changed, over
 from stages.extract.options import Options
 
@@ -136,7 +136,7 @@ def _bring(store: Store, split: Digests, options: Options) -> None:
             _check_classes(store, source)
         current = split.all()
         if recorded is not None and None not in recorded:
-            unfinished.drop(store, source, changed(current, recorded), options.note)
+            unusable_parts.drop(store, source, changed(current, recorded), options.note)
         _write(store, source, current, options.overwrite or _is_free(store, source))
 
 

@@ -24,7 +24,7 @@ from cache import (
 )
 from stages import costs
 from stages.datasets import Source, fingerprint
-from stages.extract import classes, samples, unfinished
+from stages.extract import classes, samples, unusable_parts
 from stages.extract.digests import PICTURES
 from stages.extract.engines import engine
 from stages.extract.options import Options
@@ -84,7 +84,9 @@ def run(
     options: Options,
     progress: Progress = lambda done, total: None,
 ) -> list[ExtractedPartition]:
-    """Extract all models over all splits; one row per split, model and variant (see DESIGN §6).
+    """Extract all models over all splits; one row per split, model and variant.
+
+    Parts that an earlier run finished are not made again: see `cache.PartitionWriter`.
 
     InputError: labels beyond a model's classes, NaN logits, a cache that holds something else.
     """
@@ -233,7 +235,7 @@ def _entry(
         logits.reopen()
         timings.reopen()
     if not logits.complete:
-        unfinished.check(logits, before, options.overwrite, options.note)
+        unusable_parts.check(logits, before, options.overwrite, options.note)
     parts = frozenset() if logits.complete else _lacking(len(source), logits, timings, options)
     there = logits.complete.parts if logits.complete else _both(logits, timings)
     task = replace(task, parts=parts)

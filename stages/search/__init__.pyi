@@ -1,5 +1,5 @@
-from .candidates import Space as Space
 from .devices import compare_devices as compare_devices, priced_everywhere as priced_everywhere
+from .fitted_frontier import Space as Space
 from .guarantee import Promise as Promise
 from .pairs import rules as rules
 from .question import (

@@ -18,8 +18,8 @@ from cache import InputError
 from stages.cascade import Ordering, decide, pair_gains, prefix
 from stages.costs import Pricer, Prices, costs_of
 from stages.scores import LABEL_FREE, ScoreSet
-from stages.search.candidates import Found, Space, find
 from stages.search.crossfit import cross_fitted
+from stages.search.fitted_frontier import Found, Space, find
 from stages.search.pairs import rules
 from stages.search.question import ACCURACY, MATCH, Question
 from stages.simulate import share_of

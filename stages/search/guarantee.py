@@ -24,7 +24,7 @@ from stages.certify import (
 from stages.costs import ExpectedCosts
 from stages.hashes import image_keys
 from stages.scores import ScoreSet, named
-from stages.search.candidates import Found, Space, find
+from stages.search.fitted_frontier import Found, Space, find
 from stages.search.pairs import SearchRule
 from stages.threshold import parts, trained_splits
 

@@ -1,6 +1,6 @@
 """A search done again in each of many resamples of the fitting images, for `statistics.procedure`.
 
-Every pair, rule and λ, exactly, as `allpairs.frontier` does on the images themselves. A sweep rises
+Every pair, rule and λ, exactly, as `pairs.frontier` does on the images themselves. A sweep rises
 and falls only where A and B differ in being right, so each resample gathers and sums its weights
 there alone, which is a small share of the images.
 """

@@ -16,9 +16,9 @@ from stages.cascade import Cascade, decide
 from stages.costs import Pricer, amount, asked, budget, costs_of
 from stages.results import save
 from stages.scores import ScoreSet
-from stages.search.candidates import Found, Space, find
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
 from stages.search.evaluation import FitFigures, Judge, Row
+from stages.search.fitted_frontier import Found, Space, find
 from stages.search.holdout import Test
 from stages.search.question import ACCURACY, CERTIFY, COST, Question, single
 from stages.search.resampling import Resampling

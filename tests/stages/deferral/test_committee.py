@@ -19,7 +19,7 @@ from stages.deferral import (
     committee,
     votes,
 )
-from stages.deferral.fitted import FittedPart
+from stages.deferral.fitted_cascade import FittedPart
 from stages.threshold import REPEATS, folds
 
 BALLOTS = st.integers(1, 5).flatmap(

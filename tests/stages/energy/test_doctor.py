@@ -11,8 +11,7 @@ from running import cascade
 from virtual_time import Clock
 
 from stages.energy import Machine, SensorMissingError, open_meters, survey
-from stages.energy.rapl import ZoneFound
-from stages.energy.sensors import (
+from stages.energy.machine_survey import (
     GpuFound,
     MachineSurvey,
     MeterFound,
@@ -22,6 +21,7 @@ from stages.energy.sensors import (
     pci_gpus,
     problems,
 )
+from stages.energy.rapl import ZoneFound
 
 
 def bare(root, clock):

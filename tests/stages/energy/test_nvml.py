@@ -275,7 +275,7 @@ def test_throttling_that_ended_before_the_window_did(clock, gpu, tmp_path):
 
 
 def test_a_lone_foreign_pid_may_be_this_process_in_a_container(tmp_path):
-    from stages.energy.gpu import strangers
+    from stages.energy.gpu_meters import strangers
 
     (tmp_path / "77").mkdir()
     assert strangers([4711], own=5, proc=tmp_path) == []
@@ -371,7 +371,7 @@ def test_every_name_in_use_exists_in_pynvml_and_in_the_fake():
 
 def test_error_classes_value_members_and_bits_are_pynvmls():
     from stages.energy.errors import NVML
-    from stages.energy.gpu import SLOWED
+    from stages.energy.gpu_meters import SLOWED
 
     assert all(issubclass(getattr(pynvml, name), pynvml.NVMLError) for name in NVML)
     types = ["DOUBLE", "UNSIGNED_INT", "UNSIGNED_LONG", "UNSIGNED_LONG_LONG"]

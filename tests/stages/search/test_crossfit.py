@@ -13,8 +13,8 @@ from naive import exact_change
 
 from stages.costs import ExpectedCosts
 from stages.search import ACCURACY, BEST, COST, Question, Space, rules
-from stages.search.candidates import find
 from stages.search.crossfit import cross_fitted
+from stages.search.fitted_frontier import find
 from stages.threshold import FOLDS, REPEATS, folds
 
 SPACE = Space(tuple(rules(naive.SCORES)))

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from stages.cascade import Cascade, decide
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.search import ACCURACY, BEST, COST, MATCH, Question, Space, rules
-from stages.search.candidates import Found, find
+from stages.search.fitted_frontier import Found, find
 from stages.search.pairs import frontier
 from stages.search.question import single
 from stages.search.resampling import Resampling

@@ -9,7 +9,7 @@ import numpy as np
 
 from cache import Store
 from stages.deferral.committees import Ballot
-from stages.deferral.outputs import Outputs, Pair
+from stages.deferral.model_outputs import Outputs, Pair
 from stages.deferral.spec import LABELS, LOGITS_A, LOGITS_B, SCORES_ONLY
 from stages.scores import ScoreSet, parts_of
 from stages.threshold import FitPlan

@@ -11,7 +11,7 @@ from typing import Any
 from stages.energy.counter import CounterMeter, PlainCounter
 from stages.energy.errors import NotSupportedError, SensorError
 from stages.energy.meter import Meter, Sensor
-from stages.energy.nvml import Gpu, Nvml, fields
+from stages.energy.nvml_library import Gpu, Nvml, fields
 from stages.energy.sampling import SampledMeter
 from stages.energy.timing import REAL, Ticks, Timing, measure_tick
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cache import InputError
-from stages.energy import nvml
+from stages.energy import nvml_library
 from stages.energy.errors import SensorError
 from stages.energy.jetson import board, chosen, power_mode, rails, release
 from stages.energy.machine import Machine
@@ -162,7 +162,7 @@ def _nvml(machine: Machine) -> NvmlFound:
         return NvmlFound(False, str(error))
     there, reason = [], None
     try:
-        there = nvml.gpus(library)
+        there = nvml_library.gpus(library)
         lost = library.call("nvmlDeviceGetCount") - len(there)
         if lost:
             reason = f"{lost} of the GPUs is lost: reboot, or reset it with nvidia-smi -r"
@@ -263,7 +263,7 @@ def _gpu_driver(found: MachineSurvey) -> Problems:
         yield f"{known} NVIDIA GPU on the PCI bus, no driver", DRIVER
     elif there and not library.available:
         package = "nvidia-ml-py" in (library.reason or "")
-        yield f"NVML: {library.reason}", nvml.INSTALL if package else UTILITY
+        yield f"NVML: {library.reason}", nvml_library.INSTALL if package else UTILITY
     elif library.available and library.reason:
         yield f"NVML: {library.reason}", "see `nvidia-smi` and `dmesg | grep -i nvrm`"
 
