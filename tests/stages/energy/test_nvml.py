@@ -26,11 +26,11 @@ from virtual_time import Clock  # noqa: E402
 from cache import InputError  # noqa: E402
 from stages.energy import (  # noqa: E402
     NoMeter,
-    nvml as nvml_module,
+    nvml_library,
     open_meters,
 )
 
-ENERGY = Path(nvml_module.__file__).parent
+ENERGY = Path(nvml_library.__file__).parent
 WINDOWS = 200
 
 # Each makes the load that starts with the window from the moment it starts.
@@ -308,30 +308,30 @@ def test_visible_devices(visible, index, expected, clock):
     devices = [FakeGpu(clock, uuid=uuid) for uuid in UUIDS]
     fake = FakeNvml(*devices)
     fake.instances["MIG-7"] = devices[1]
-    library = nvml_module.Nvml(fake)
+    library = nvml_library.Nvml(fake)
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    found = nvml_module.gpus(library)
+    found = nvml_library.gpus(library)
     if expected is None:
         with pytest.raises(Exception, match="CUDA_VISIBLE_DEVICES"):
-            nvml_module.match(library, index, found, environment)
+            nvml_library.match(library, index, found, environment)
     else:
-        gpu, warnings = nvml_module.match(library, index, found, environment)
+        gpu, warnings = nvml_library.match(library, index, found, environment)
         assert (gpu.uuid, warnings) == (UUIDS[expected], ())
 
 
 def test_torchs_uuid_decides(clock):
-    library = nvml_module.Nvml(FakeNvml(*[FakeGpu(clock, uuid=uuid) for uuid in UUIDS]))
-    found = nvml_module.gpus(library)
-    gpu, _ = nvml_module.match(library, 0, found, {"CUDA_VISIBLE_DEVICES": "1"}, "bbbb3333")
+    library = nvml_library.Nvml(FakeNvml(*[FakeGpu(clock, uuid=uuid) for uuid in UUIDS]))
+    found = nvml_library.gpus(library)
+    gpu, _ = nvml_library.match(library, 0, found, {"CUDA_VISIBLE_DEVICES": "1"}, "bbbb3333")
     assert gpu.uuid == UUIDS[2]
 
 
 def test_unlike_gpus_by_number_are_flagged(clock):
     gpus = [FakeGpu(clock, uuid=UUIDS[0], name="slow"), FakeGpu(clock, uuid=UUIDS[1], name="fast")]
-    library = nvml_module.Nvml(FakeNvml(*gpus))
-    found = nvml_module.gpus(library)
-    assert "PCI_BUS_ID" in nvml_module.match(library, 0, found, {})[1][0]
-    assert nvml_module.match(library, 0, found, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[1] == ()
+    library = nvml_library.Nvml(FakeNvml(*gpus))
+    found = nvml_library.gpus(library)
+    assert "PCI_BUS_ID" in nvml_library.match(library, 0, found, {})[1][0]
+    assert nvml_library.match(library, 0, found, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[1] == ()
 
 
 def test_only_the_gpus_in_use_are_opened(clock, tmp_path):
@@ -378,7 +378,7 @@ def test_error_classes_value_members_and_bits_are_pynvmls():
     types += ["SIGNED_LONG_LONG", "SIGNED_INT", "UNSIGNED_SHORT"]
     assert [getattr(pynvml, f"NVML_VALUE_TYPE_{name}") for name in types] == list(range(7))
     members = [name for name, *_ in pynvml.c_nvmlValue_t._fields_]
-    assert set(nvml_module.VALUE_MEMBERS) <= set(members)
+    assert set(nvml_library.VALUE_MEMBERS) <= set(members)
     bits = [name for name in vars(pynvml) if name.startswith("nvmlClocksEventReason")]
     slow = ("PowerCap", "Slowdown")
     assert {getattr(pynvml, name) for name in bits if name.endswith(slow)} == set(SLOWED)
