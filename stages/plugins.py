@@ -135,9 +135,22 @@ def loaded(group: str, kind: type | UnionType) -> tuple[Added | InputError, ...]
 
 
 def of_this_project(group: str, places: Mapping[str, str]) -> dict[str, Added]:
-    """What modules of this project add the same way, by name from `module:attribute`."""
-    entries = [EntryPoint(name, place, group) for name, place in places.items()]
-    return {entry.name: Added(entry.load(), entry) for entry in entries}
+    """What modules of this project add the same way, by name from `module:attribute`.
+
+    ImportError, which names the line, where that is not there or has another name.
+    """
+    return {name: _own(EntryPoint(name, place, group)) for name, place in places.items()}
+
+
+def _own(entry: EntryPoint) -> Added:
+    line = f"{entry.name!r}: {entry.value!r}"
+    try:
+        item = entry.load()
+    except AttributeError as error:  # which a face would take for a name that it lacks itself
+        raise ImportError(f"{line}: {error}") from error
+    if getattr(item, "name", entry.name) != entry.name:
+        raise ImportError(f"{line}: its name is {item.name!r}")
+    return Added(item, entry)
 
 
 def _items(entry: EntryPoint, kind: type | UnionType) -> list[Added | InputError]:

@@ -19,6 +19,7 @@ from plugged import PAGE, documented, installed
 from running import ROOT, cascade
 
 from cache import Store, find
+from stages import plugins
 from stages.hashes import hash_keys
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -350,3 +351,15 @@ def test_a_sensor_inside_the_project(extended):
     """It is asked, and says why it cannot measure."""
     done = extended(code=OPENED)
     assert "InputError: no meter 'wattmeter': no wattmeter writes /" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"thumb": "stages.hashes.dhash:NOTHING"}, "'thumb': 'stages.hashes.dhash:NOTHING': "),
+        ({"thumb": "stages.hashes.dhash:DHASH"}, "its name is 'dhash'"),
+    ],
+)
+def test_a_wrong_line_of_a_table_is_named(line, said):
+    with pytest.raises(ImportError, match=re.escape(said)):
+        plugins.of_this_project("hashes", line)

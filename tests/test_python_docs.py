@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import asdict
 
 import polars as pl
 import pytest
@@ -86,20 +87,20 @@ def test_the_matrix_and_the_ranks_are_those_of_heterogeneity(desk, page):
     found = said(desk, "heterogeneity", "-d", "digits")
     assert page[0]["matrix"].tolist() == found["matrix"]
     found = said(desk, "heterogeneity", "-d", "digits", "--predict")
-    assert page[0]["metrics"] == found["predictors"]
-    assert page[0]["gains"] == found["gains"]
+    assert list(map(asdict, page[0]["metrics"])) == found["predictors"]
+    assert list(map(asdict, page[0]["gains"])) == found["gains"]
 
 
 def test_the_temperatures_are_those_of_calibrate(desk, page):
     found = said(desk, "calibrate", "-d", "digits")
-    assert page[0]["models"] == found["models"]
-    assert page[0]["bins"] == found["reliability"]
+    assert list(map(asdict, page[0]["models"])) == found["models"]
+    assert list(map(asdict, page[0]["bins"])) == found["reliability"]
 
 
 def test_a_figure_shows_itself(page):
     for figure, row in zip(page[0]["figures"], page[0]["models"], strict=True):
         words = [each.text for each in ET.fromstring(figure._repr_svg_()).iter(f"{SVG}text")]
-        assert f"Reliability of {row['model']}" in words
+        assert f"Reliability of {row.model}" in words
 
 
 def test_the_rules_are_those_of_rules(desk, page):
