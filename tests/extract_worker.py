@@ -25,16 +25,10 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import torch  # noqa: E402
 from dying import Disk, die  # noqa: E402
+from few_digits import few_digits  # noqa: E402
 
-from cache import (  # noqa: E402
-    InputError,
-    Store,
-)
+from cache import InputError, Store  # noqa: E402
 from stages import extract  # noqa: E402
-from stages.datasets import (  # noqa: E402
-    ArraySource,
-    open_split,
-)
 from stages.models import choose  # noqa: E402
 
 N, PART, BATCH = 400, 32, 8
@@ -43,24 +37,15 @@ SEED = 20_26
 
 
 @functools.cache
-def few_digits(n=N, split="test"):
-    whole = open_split("digits", split)
-    return ArraySource(
-        dataset="digits",
-        split=split,
-        layout="embedded",
-        keys=whole.keys[:n],
-        labels=whole.labels[:n].copy(),
-        class_names=whole.class_names,
-        pictures=whole.pictures[:n].copy(),
-    )
+def images():
+    return few_digits(N)
 
 
 def run(root, models=MODELS, **options):
     options = {"batch_size": BATCH, "part_rows": PART, "workers": 1} | options
     chosen = choose("digits", models)
     how = extract.Options(torch.device("cpu"), **options)
-    return extract.run(Store(root), [few_digits()], chosen, how)
+    return extract.run(Store(root), [images()], chosen, how)
 
 
 # --- children ------------------------------------------------------------------------------------

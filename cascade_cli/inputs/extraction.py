@@ -24,7 +24,6 @@ def run_extraction(
     images: ImageOptions,
 ) -> list[stage.ExtractedPartition]:
     """Run the extract stage: every model over every image."""
-
     check_known(dataset, images.data)
     shard, variants = shard_of(images.shard), variants_of(images)
     chosen = choose_models(store, dataset, wanted, aliases, images)

@@ -31,7 +31,6 @@ def run_live(
     options: opt.LiveOptions,
 ) -> dict[str, Any]:
     """What the models answered, a cascade where they are two."""
-
     request = LiveRequest(store, *where, models, wanted, options)
     return _model(request) if len(models) == 1 else _cascade(request, decision, stream)
 

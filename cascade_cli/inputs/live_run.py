@@ -42,7 +42,6 @@ def contenders(
     store: Store, dataset: str, split: str, cascades: dict[str, Cascade], images: opt.ImageOptions
 ) -> tuple[Source, dict[str, LiveCascade]]:
     """The images, and each cascade with its models loaded; a model that several use is one."""
-
     device = open_device(images.device, images.precision)
     [source] = open_sources(store, dataset, [split], images)
     names = dict.fromkeys(name for each in cascades.values() for name in each.models)

@@ -25,7 +25,10 @@ Command = Callable[..., None]
 
 
 def grouped(order: str) -> Callable[[Command], Command]:
-    """A decorator; `order` names every option as `--help` lists them, the groups' among them."""
+    """A decorator; `order` names every option as `--help` lists them, the groups' among them.
+
+    TypeError where it names others than there are.
+    """
 
     def decorate(function: Command) -> Command:
         hints = get_type_hints(function, include_extras=True)
@@ -40,7 +43,10 @@ def grouped(order: str) -> Callable[[Command], Command]:
         }
         first = [name for name in flat if name == "context"]
         names = [*first, *order.split()]
-        assert sorted(names) == sorted(flat), set(names) ^ set(flat)
+        if sorted(names) != sorted(flat):
+            raise TypeError(
+                f"{function.__name__}: {set(names) ^ set(flat)} in its order or options"
+            )
 
         @wraps(function)
         def command(*context: Any, **values: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ EMBEDDED: tuple[str, Digest] | None = None
 _EXACT, _ROUNDED, _ROWS = 1e-5, 1e-2, 4
 
 
-class CascadeRuntime:
+class CascadeRuntime(ABC):
     """Answers batches by the rule, models being whatever `scored` can ask, with a memory in front.
 
     `names` are the scores by stage, `rules` those of all stages but the last; `digest` maps
@@ -53,9 +54,9 @@ class CascadeRuntime:
         self.names, self.rules, self.postcheck = names, rules, postcheck
         self.digest, self.key_bytes = digest, key_bytes
 
+    @abstractmethod
     def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
         """Of m requests by the model of a stage: `prediction` int32 [m] and the stage's score."""
-        raise NotImplementedError
 
     def run(
         self, models: Sequence[Any], batch: Any, pictures: Any, table: MemoryTable[int] | None
@@ -76,19 +77,16 @@ class CascadeRuntime:
 
     def _decided(self, models: Sequence[Any], batch: Any) -> Outcome:
         """The cascade without its memory."""
-
-        prediction, scores = (
-            np.zeros(len(batch), np.int32),
-            np.full((len(models), len(batch)), np.nan),
-        )
+        n = len(batch)
+        scores = np.full((len(models), n), np.nan)
 
         def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            rows = np.flatnonzero(going)
+            rows, prediction = np.flatnonzero(going), np.zeros(n, np.int32)
             out = self.scored(stage, models[stage], chosen(batch, rows))
             prediction[rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
-            return prediction.copy(), scores[stage]
+            return prediction, scores[stage]
 
-        return Outcome(*run_stages(len(batch), answers, self.rules, self.postcheck), scores)
+        return Outcome(*run_stages(n, answers, self.rules, self.postcheck), scores)
 
     def _looked_up(
         self, table: MemoryTable[int] | None, pictures: Any, n: int
