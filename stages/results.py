@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import cache as cached
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 
 import cache
 from cache import Manifest, Partition, Store, digest, now, versions
+from stages.cascade import Limit
 from stages.notices import kept_if_writable
 from stages.scores import ScoreSet
+from stages.statistics import Interval, with_ends
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
@@ -74,7 +78,8 @@ def save(
         "rows": digest(told),
         "versions": versions(),
     }
-    table = _typed(pa.Table.from_pylist([tidy(row) for row in told]))
+    kinds = type(rows[0]).types() if isinstance(rows[0], Row) else {}
+    table = _typed(pa.Table.from_pylist([tidy(row) for row in told]), kinds)
     # What the folders' names say is no column of the file too: pandas would refuse both.
     table = table.drop_columns([name for name in table.column_names if name in partition.keys])
     about = {"made": now()}
@@ -83,8 +88,60 @@ def save(
     )
 
 
+class Row:
+    """The base of a frozen dataclass whose fields are the columns of a table, in their order and
+    type. An Interval `x` is three of them (`x`, `x_low`, `x_high`), a Limit its λ and the ends of
+    its interval, a Row its own columns in line."""
+
+    def columns(self) -> dict[str, Any]:
+        """Flat, JSON-ready."""
+        found: dict[str, Any] = {}
+        for name, kind in self._kinds().items():
+            value = getattr(self, name)
+            if kind is Interval:
+                found |= with_ends(name, value)
+            elif kind is Limit:
+                found |= value.columns(name)
+            elif issubclass(kind, Row):
+                found |= value.columns()
+            else:
+                found[name] = value
+        return found
+
+    @classmethod
+    def types(cls) -> dict[str, pa.DataType]:
+        """Arrow's type of each column of the table."""
+        found: dict[str, pa.DataType] = {}
+        for name, kind in cls._kinds().items():
+            if issubclass(kind, Row):
+                found |= kind.types()
+            elif kind in (Interval, Limit):
+                found |= dict.fromkeys((name, f"{name}_low", f"{name}_high"), pa.float64())
+            else:
+                found[name] = _ARROW[kind]
+        return found
+
+    @classmethod
+    @cached
+    def _kinds(cls) -> dict[str, type[Any]]:
+        """Each field's type, without the None that it may be."""
+        hints = get_type_hints(cls)
+        return {name: _without_none(hint) for name, hint in hints.items()}
+
+
+_ARROW = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+def _without_none(hint: Any) -> type[Any]:
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    [kind] = (each for each in kinds if each is not type(None))
+    return kind
+
+
 def columns_of(row: Any) -> dict[str, Any]:
     """Of a dataclass its fields, in their order; a dict as it is."""
+    if isinstance(row, Row):
+        return row.columns()
     return row if isinstance(row, dict) else asdict(row)
 
 
@@ -98,11 +155,11 @@ def tidy(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"mode": "oracle" if threshold is None else "threshold"}
 
 
-def _typed(table: pa.Table) -> pa.Table:
-    fields = [
-        field.with_type(_TYPES.get(field.name, pa.float64()))
-        if pa.types.is_null(field.type)
+def _typed(table: pa.Table, kinds: dict[str, pa.DataType]) -> pa.Table:
+    typed = [
+        field.with_type(kinds.get(field.name) or _TYPES.get(field.name, pa.float64()))
+        if field.name in kinds or pa.types.is_null(field.type)
         else field
         for field in table.schema
     ]
-    return table.cast(pa.schema(fields))
+    return table.cast(pa.schema(typed))

@@ -9,7 +9,11 @@ from .implied_power import doubts as doubts, told as told
 from .import_csv import ELSEWHERE as ELSEWHERE, import_costs as import_costs, read_rows as read_rows
 from .pareto_front import pareto as pareto, records as records, upper_hull as upper_hull
 from .pricing import (
-    NO_COST as NO_COST,
+    UNPRICED as UNPRICED,
+    CostBasis as CostBasis,
+    HeldAgainst as HeldAgainst,
+    PairPrice as PairPrice,
+    Price as Price,
     Pricer as Pricer,
     asked as asked,
     batches as batches,

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from cache import InputError, one_of
 from stages.costs.table import Curve, Prices
+from stages.results import Row
 from stages.scores import ScoreSet
-from stages.statistics import NORMAL, Interval, with_ends
+from stages.statistics import NORMAL, Interval
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,49 @@ class Bill:
         ratio = cost / other
         relative = np.linalg.norm([*errors, self.drawn / cost, reference.drawn / other])
         return Interval.around(1 - ratio, float(ratio * relative))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostBasis(Row):
+    """What the costs of a row are and why these; null where none is known."""
+
+    cost_kind: str | None = None
+    cost_unit: str | None = None
+    cost_device: str | None = None
+    cost_batch_size: int | None = None
+    cost_preprocess: bool | None = None
+    cost_arrival_rate: float | None = None
+    cost_why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price(CostBasis):
+    """Of a request, its baseline's, and the share of that which is saved."""
+
+    cost: Interval | None = None
+    baseline_cost: float | None = None
+    saved: Interval | None = None
+    energy_j_per_request: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPrice(Price):
+    """With what each model costs alone."""
+
+    cost_1: float | None = None
+    cost_2: float | None = None
+
+
+UNPRICED = PairPrice()
+
+
+@dataclass(frozen=True)
+class HeldAgainst(Row):
+    """The model that one would deploy alone, its accuracy, and the change against it."""
+
+    baseline: str | None
+    baseline_accuracy: float
+    accuracy_change: Interval
 
 
 @dataclass(frozen=True)
@@ -143,40 +186,36 @@ class Pricer:
         models: Sequence[str],
         stage: np.ndarray,
         baseline: str,
-        change: Interval,
         remembered: bool = False,
-    ) -> dict[str, Any]:
-        """The flat cost fields of a cascade: as `against`, and what each model costs alone."""
-        alone = {f"cost_{j}": self.model(name).value for j, name in enumerate(models, 1)}
+    ) -> PairPrice:
+        """Of a cascade of two: as `against`, and what each model costs alone."""
         unknown = remembered and self.hash_cost is None and self.prices.kind != "macs"
         bill = None if unknown else self.bill(models, stage, remembered)
-        return self.against(bill, baseline, change) | alone
+        cost_1, cost_2 = (self.model(name).value for name in models)
+        return PairPrice(**vars(self.against(bill, baseline)), cost_1=cost_1, cost_2=cost_2)
 
-    def against(self, bill: Bill | None, baseline: str, change: Interval) -> dict[str, Any]:
-        """Its cost, None where unknown, the baseline's, what is saved, and the `change` of accuracy
-        against it."""
+    def against(self, bill: Bill | None, baseline: str) -> Price:
+        """Its cost, None where unknown, the baseline's, and what is saved."""
         joules = self.prices.kind == "joules"
         reference = self._alone(baseline)
-        return {
-            **self.about(),
-            **with_ends("cost", None if bill is None else bill.total),
-            "baseline_cost": reference.total.value,
-            **held_against(self.scores, baseline, change),
-            **with_ends("saved", None if bill is None else bill.saved(reference)),
-            "energy_j_per_request": bill and bill.total.value if joules else None,
-        }
+        return Price(
+            **vars(self.about()),
+            cost=None if bill is None else bill.total,
+            baseline_cost=reference.total.value,
+            saved=None if bill is None else bill.saved(reference),
+            energy_j_per_request=bill.total.value if bill and joules else None,
+        )
 
-    def about(self) -> dict[str, Any]:
-        """What the costs are and why these."""
-        return {
-            "cost_kind": self.prices.kind,
-            "cost_unit": self.prices.unit,
-            "cost_device": self.prices.device,
-            "cost_batch_size": self.batch_size,
-            "cost_preprocess": self.preprocess,
-            "cost_arrival_rate": self.arrival_rate,
-            "cost_why": self.prices.why,
-        }
+    def about(self) -> CostBasis:
+        return CostBasis(
+            cost_kind=self.prices.kind,
+            cost_unit=self.prices.unit,
+            cost_device=self.prices.device,
+            cost_batch_size=self.batch_size,
+            cost_preprocess=self.preprocess,
+            cost_arrival_rate=self.arrival_rate,
+            cost_why=self.prices.why,
+        )
 
     def _forward(self, model: str, chosen: np.ndarray) -> Interval:
         """What a model costs in all on the requests where bool [N] holds."""
@@ -219,28 +258,14 @@ def expected(
     return missed * cost_1 + usage * cost_2
 
 
-def held_against(scores: ScoreSet, baseline: str, change: Interval) -> dict[str, Any]:
+def held_against(scores: ScoreSet, baseline: str, change: Interval) -> HeldAgainst:
     """The model that one would deploy alone, and the `change` of accuracy against it."""
-    accuracy = float(scores.accuracy[scores.index(baseline)])
-    return {
-        "baseline": baseline,
-        "baseline_accuracy": accuracy,
-        **with_ends("accuracy_change", change),
-    }
+    return HeldAgainst(baseline, float(scores.accuracy[scores.index(baseline)]), change)
 
 
-NO_COST: dict[str, Any] = dict.fromkeys(
-    (
-        "cost_kind", "cost_unit", "cost_device", "cost_batch_size", "cost_preprocess",
-        "cost_arrival_rate", "cost_why", "cost", "cost_low", "cost_high", "cost_1", "cost_2",
-        "baseline_cost", "saved", "saved_low", "saved_high", "energy_j_per_request",
-    )
-)  # fmt: skip
-
-
-def asked(pricer: Pricer | None) -> dict[str, Any] | None:
+def asked(pricer: Pricer | None) -> dict[str, object] | None:
     """What tells a question about costs from others, for the request of a result."""
-    return None if pricer is None else pricer.about() | {"baseline": pricer.baseline}
+    return None if pricer is None else pricer.about().columns() | {"baseline": pricer.baseline}
 
 
 def batches(chosen: np.ndarray, size: int) -> np.ndarray:

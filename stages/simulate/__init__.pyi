@@ -1,9 +1,17 @@
-from .margin import NOISES as NOISES, PREFIXES as PREFIXES, between_runtimes as between_runtimes
+from .margin import (
+    NOISES as NOISES,
+    PREFIXES as PREFIXES,
+    RuntimeChange as RuntimeChange,
+    between_runtimes as between_runtimes,
+)
 from .requests import MissingHashesError as MissingHashesError, recall as recall, scores as scores
 from .stage import (
-    HONEST as HONEST,
-    NO_FIT as NO_FIT,
+    FitFacts as FitFacts,
+    FittedLimit as FittedLimit,
+    Honest as Honest,
+    MemoryFigures as MemoryFigures,
     Recall as Recall,
+    SimulatedCascade as SimulatedCascade,
     figures as figures,
     priced as priced,
     recalled as recalled,

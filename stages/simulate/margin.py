@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 import cache
 from cache import InputError
 from stages.cascade import AT, Cascade, Limit, Outcome, cut, decide, trusted
+from stages.results import Row
 from stages.scores import Score, ScoreSet, named
 
 # The usual noises, as names of columns spell them.
@@ -23,7 +25,34 @@ PREFIXES = {LAMBDA: "", POSTCHECK: "postcheck_"}
 # s_A − s_B on the axis where larger is surer: A's answer stays from 0 on.
 _A_STAYS: tuple[Score, Limit] = (Score("surer by", +1), Limit(AT, 0.0))
 
-Near = dict[str, float | int | None]
+
+@dataclass(frozen=True, kw_only=True)
+class Near(Row):
+    """Of each comparison the distance of the nearest image, and how many lie within each noise;
+    null where it has no limit that is a number."""
+
+    gap: float | None = None
+    near_1e_6: int | None = None
+    near_1e_5: int | None = None
+    near_1e_4: int | None = None
+    near_1e_3: int | None = None
+    near_1e_2: int | None = None
+    near_share_1e_6: float | None = None
+    near_share_1e_5: float | None = None
+    near_share_1e_4: float | None = None
+    near_share_1e_3: float | None = None
+    near_share_1e_2: float | None = None
+    postcheck_gap: float | None = None
+    postcheck_near_1e_6: int | None = None
+    postcheck_near_1e_5: int | None = None
+    postcheck_near_1e_4: int | None = None
+    postcheck_near_1e_3: int | None = None
+    postcheck_near_1e_2: int | None = None
+    postcheck_near_share_1e_6: float | None = None
+    postcheck_near_share_1e_5: float | None = None
+    postcheck_near_share_1e_4: float | None = None
+    postcheck_near_share_1e_3: float | None = None
+    postcheck_near_share_1e_2: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,21 +119,16 @@ def near_limits(cascade: Cascade, outcome: Outcome) -> Near:
 
     `outcome` is the cascade's, without a memory.
     """
-    found: Near = {}
-    for prefix in PREFIXES.values():
-        found |= {f"{prefix}gap": None}
-        found |= {
-            f"{prefix}{what}_{name}": None for what in ("near", "near_share") for name in NOISES
-        }
+    found = Near()
     for each in _comparisons(cascade, outcome.scores, outcome.escalated):
         if each.distance is not None:
-            found |= _near(PREFIXES[each.name], each.distance)
+            found = replace(found, **_near(PREFIXES[each.name], each.distance))
     return found
 
 
-def _near(prefix: str, distance: np.ndarray) -> Near:
+def _near(prefix: str, distance: np.ndarray) -> dict[str, Any]:
     counts = {name: int((distance <= noise).sum()) for name, noise in NOISES.items()}
-    found: Near = {f"{prefix}gap": float(distance.min())}
+    found = {f"{prefix}gap": float(distance.min())}
     found |= {f"{prefix}near_{name}": count for name, count in counts.items()}
     return found | {f"{prefix}near_share_{k}": count / len(distance) for k, count in counts.items()}
 

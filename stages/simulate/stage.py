@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,103 @@ from stages.cascade import (
     size_bytes,
     trusted,
 )
-from stages.costs import NO_COST, Pricer, asked, expected, held_against
-from stages.results import save
+from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, expected, held_against
+from stages.results import Row, save
 from stages.scores import ScoreSet, named
-from stages.simulate.margin import near_limits
-from stages.statistics import Interval, Paired, change, from_ends, paired, share, with_ends
+from stages.simulate.margin import Near, near_limits
+from stages.statistics import Interval, Paired, change, paired, share
+
+
+@dataclass(frozen=True)
+class Honest:
+    """What images that had no part in the choice of λ say: accuracy, and its change against the
+    model that one would deploy instead."""
+
+    accuracy: Interval
+    change: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitFacts(Row):
+    """How λ came about; by default it was given."""
+
+    fit_split: str | None = None
+    fit_method: str = "given"
+    fit_n: int | None = None
+    objective: str | None = None
+    fit_accuracy: float | None = None
+    fit_usage: float | None = None
+
+
+@dataclass(frozen=True)
+class FittedLimit:
+    """How λ came about, the `baseline` that one would deploy instead of the cascade (None: the more
+    accurate of the two), and where λ was cross-fitted what is to be told of each image once."""
+
+    facts: FitFacts = FitFacts()
+    baseline: str | None = None
+    honest: Honest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryFigures(Row):
+    """What a memory did. `false_hit_cost` is the accuracy that false hits took (in all requests);
+    `hash_counted` whether hashing is part of the cost, and `hash_reason` why that is unknown;
+    `break_even_rate` the share of hits above which hashing costs less than the runs it avoids."""
+
+    memory: str | None = None
+    memory_size: int | None = None
+    memory_radius: int | None = None
+    memory_trust: float | None = None
+    memory_entries: int | None = None
+    memory_bytes: int | None = None
+    hits: int = 0
+    false_hits: int = 0
+    hit_rate: float = 0.0
+    false_hit_cost: float | None = None
+    duplicates_seen: int | None = None
+    duplicate_recall: float | None = None
+    avoided_1: int = 0
+    avoided_2: int = 0
+    accuracy_without_memory: float | None = None
+    hash_cost: float | None = None
+    hash_counted: bool | None = None
+    hash_reason: str | None = None
+    break_even_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedRequests(Row):
+    """What a cascade did with `n` requests, of which `escalated` went to B and `took_b` were
+    answered by it."""
+
+    split: str
+    model_1: str
+    model_2: str
+    score: str
+    threshold: Limit
+    postcheck: bool
+    n: int
+    accuracy: Interval
+    usage: Interval
+    escalated: int
+    took_b: int
+    accuracy_1: float
+    accuracy_2: float
+    macs_1: int | None
+    macs_2: int | None
+    macs_per_request: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedCascade(DecidedRequests):
+    """The row of `simulate`."""
+
+    near: Near
+    memory: MemoryFigures
+    fit: FitFacts
+    against: HeldAgainst
+    price: PairPrice
 
 
 @dataclass(frozen=True)
@@ -68,11 +159,11 @@ def run(
     store: Store,
     scores: ScoreSet,
     cascade: Cascade,
-    fit: dict[str, Any] | None = None,
+    fit: FittedLimit | None = None,
     pricer: Pricer | None = None,
     recall: Recall | None = None,
-    request: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    request: dict[str, object] | None = None,
+) -> SimulatedCascade:
     """The row of `figures`, also written to results/simulate.
 
     `request` tells apart what else was asked for (the stream's name, say).
@@ -83,7 +174,7 @@ def run(
     return row
 
 
-def _request(cascade: Cascade, recall: Recall | None) -> dict[str, Any]:
+def _request(cascade: Cascade, recall: Recall | None) -> dict[str, object]:
     """As every version has spelled it: the same question asked again replaces its result."""
     a, b = cascade.models
     rule = f"score={cascade.score!r}, threshold={cascade.limits[0].threshold!r}"
@@ -95,70 +186,65 @@ def _request(cascade: Cascade, recall: Recall | None) -> dict[str, Any]:
 def figures(
     scores: ScoreSet,
     cascade: Cascade,
-    fit: dict[str, Any] | None = None,
+    fit: FittedLimit | None = None,
     pricer: Pricer | None = None,
     recall: Recall | None = None,
-) -> dict[str, Any]:
+) -> SimulatedCascade:
     """The summary of one simulated cascade.
 
-    `fit` says how λ came about: fit_split, fit_method, objective and what goes with them, and where
-    λ was cross-fitted, what is to be told of each image once (HONEST). Of other requests, and with
-    a memory, the accuracy is less than this λ's by as much as it flatters each image once.
+    Of other requests than each image once, and with a memory, the accuracy is less than this λ's by
+    as much as that flatters each image once.
     """
+    fit = fit or FittedLimit()
     plain = outcome = decide(scores, cascade)
-    memory = NO_MEMORY
+    memory = MemoryFigures()
     if recall is not None:
         outcome, found = recalled(scores, cascade, plain, recall)
         memory = _memory_row(scores, cascade, plain, outcome, found, recall, pricer)
-    about = NO_FIT | (fit or {})
-    told = {key: about.pop(key) for key in HONEST if key in about}
-    baseline = about.pop("baseline") or _more_accurate(scores, cascade)
     known = scores if pricer is None else pricer.scores
-    if pricer is not None and pricer.baseline is not None:
-        baseline = pricer.baseline
+    asked_for = None if pricer is None else pricer.baseline
+    baseline = asked_for or fit.baseline or _more_accurate(scores, cascade)
     alone = known.correct[known.index(baseline)]
     against = _change(outcome.correct, alone, scores.sample_ids)
-    row = summary(scores, cascade, outcome) | near_limits(cascade, plain) | memory | about
-    row |= held_against(known, baseline, against)
-    if told:
-        once = recall is None and len(np.unique(scores.sample_ids)) == about["fit_n"] == row["n"]
-        row |= told if once else _less(row, about["fit_accuracy"] - told["accuracy"])
-    return row | priced(cascade, outcome, pricer, baseline, from_ends("accuracy_change", row))
+    row = SimulatedCascade(
+        **vars(summary(scores, cascade, outcome)),
+        near=near_limits(cascade, plain),
+        memory=memory,
+        fit=fit.facts,
+        against=held_against(known, baseline, against),
+        price=priced(cascade, outcome, pricer, baseline),
+    )
+    if fit.honest is None:
+        return row
+    once = recall is None and len(np.unique(scores.sample_ids)) == fit.facts.fit_n == row.n
+    return _told(row, fit.honest) if once else _less(row, fit.honest)
 
 
-def _less(row: dict[str, Any], flattery: float) -> dict[str, Any]:
+def _told(row: SimulatedCascade, honest: Honest) -> SimulatedCascade:
+    against = replace(row.against, accuracy_change=honest.change)
+    return replace(row, accuracy=honest.accuracy, against=against)
+
+
+def _less(row: SimulatedCascade, honest: Honest) -> SimulatedCascade:
     """The accuracies without what a λ has of the images that chose it."""
-    names = [name for name in (*HONEST, "accuracy_without_memory") if row[name] is not None]
-    least = {name: -1.0 if "change" in name else 0.0 for name in names}
-    return {name: min(max(row[name] - flattery, least[name]), 1.0) for name in names}
+    flattery = (row.fit.fit_accuracy or 0.0) - honest.accuracy.value
+
+    def lower(found: Interval, least: float) -> Interval:
+        ends = (found.value, found.low, found.high)
+        return Interval(*(min(max(each - flattery, least), 1.0) for each in ends))
+
+    changed = lower(row.against.accuracy_change, -1.0)
+    row = _told(row, Honest(lower(row.accuracy, 0.0), changed))
+    without = row.memory.accuracy_without_memory
+    if without is None:
+        return row
+    memory = replace(row.memory, accuracy_without_memory=min(max(without - flattery, 0.0), 1.0))
+    return replace(row, memory=memory)
 
 
 def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:
     """What one would deploy alone where λ was given: of equals A."""
     return max(cascade.models, key=lambda name: float(scores.accuracy[scores.index(name)]))
-
-
-NO_MEMORY: dict[str, Any] = {
-    "memory": None,
-    "memory_size": None,
-    "memory_radius": None,
-    "memory_trust": None,
-    "memory_entries": None,
-    "memory_bytes": None,
-    "hits": 0,
-    "false_hits": 0,
-    "hit_rate": 0.0,
-    "false_hit_cost": None,
-    "duplicates_seen": None,
-    "duplicate_recall": None,
-    "avoided_1": 0,
-    "avoided_2": 0,
-    "accuracy_without_memory": None,
-    "hash_cost": None,
-    "hash_counted": None,
-    "hash_reason": None,
-    "break_even_rate": None,
-}
 
 
 def _memory_row(
@@ -169,10 +255,7 @@ def _memory_row(
     found: Remembered,
     recall: Recall,
     pricer: Pricer | None,
-) -> dict[str, Any]:
-    """What the memory did. `false_hit_cost` is the accuracy that false hits took (in all requests);
-    `hash_counted` whether hashing is part of the cost, and `hash_reason` why that is unknown;
-    `break_even_rate` the share of hits above which hashing costs less than the runs it avoids."""
+) -> MemoryFigures:
     hit, n = found.hit, len(scores.labels)
     false = hit & (scores.sample_ids[found.source] != scores.sample_ids)
     policy, repeated = recall.policy, int(recall.seen.sum())
@@ -180,84 +263,60 @@ def _memory_row(
     per_miss = None
     if pricer is not None:
         per_miss = pricer.request(cascade.models, plain.stage).value
-    return {
-        "memory": policy.algorithm,
-        "memory_size": policy.size,
-        "memory_radius": policy.radius,
-        "memory_trust": policy.trust,
-        "memory_entries": found.entries,
-        "memory_bytes": size_bytes(found.entries, recall.keys.shape[1]),
-        "hits": int(hit.sum()),
-        "false_hits": int(false.sum()),
-        "hit_rate": float(hit.mean()),
-        "false_hit_cost": float((plain.correct[false].sum() - outcome.correct[false].sum()) / n),
-        "duplicates_seen": repeated,
-        "duplicate_recall": float((hit & recall.seen).sum() / repeated) if repeated else None,
-        "avoided_1": int(hit.sum()),
-        "avoided_2": int((plain.escalated & hit).sum()),
-        "accuracy_without_memory": plain.accuracy,
-        "hash_cost": hash_cost,
-        "hash_counted": None if pricer is None else hash_cost is not None,
-        "hash_reason": None if pricer is None else pricer.hash_reason,
-        "break_even_rate": hash_cost / per_miss if hash_cost is not None and per_miss else None,
-    }
+    return MemoryFigures(
+        memory=policy.algorithm,
+        memory_size=policy.size,
+        memory_radius=policy.radius,
+        memory_trust=policy.trust,
+        memory_entries=found.entries,
+        memory_bytes=size_bytes(found.entries, recall.keys.shape[1]),
+        hits=int(hit.sum()),
+        false_hits=int(false.sum()),
+        hit_rate=float(hit.mean()),
+        false_hit_cost=float((plain.correct[false].sum() - outcome.correct[false].sum()) / n),
+        duplicates_seen=repeated,
+        duplicate_recall=float((hit & recall.seen).sum() / repeated) if repeated else None,
+        avoided_1=int(hit.sum()),
+        avoided_2=int((plain.escalated & hit).sum()),
+        accuracy_without_memory=plain.accuracy,
+        hash_cost=hash_cost,
+        hash_counted=None if pricer is None else hash_cost is not None,
+        hash_reason=None if pricer is None else pricer.hash_reason,
+        break_even_rate=hash_cost / per_miss if hash_cost is not None and per_miss else None,
+    )
 
 
-def priced(
-    cascade: Cascade,
-    outcome: Outcome,
-    pricer: Pricer | None,
-    baseline: str,
-    change: Interval,
-) -> dict[str, Any]:
-    """The cost fields of a simulated cascade, all null where no cost is known, against the model
-    that one would deploy alone."""
+def priced(cascade: Cascade, outcome: Outcome, pricer: Pricer | None, baseline: str) -> PairPrice:
+    """What a simulated cascade costs, all null where no cost is known, against the model that one
+    would deploy alone."""
     if pricer is None:
-        return NO_COST
-    return pricer.compared(cascade.models, outcome.stage, baseline, change, outcome.hit is not None)
+        return UNPRICED
+    return pricer.compared(cascade.models, outcome.stage, baseline, outcome.hit is not None)
 
 
-NO_FIT: dict[str, Any] = {
-    "fit_split": None,
-    "fit_method": "given",
-    "fit_n": None,
-    "objective": None,
-    "fit_accuracy": None,
-    "fit_usage": None,
-    "threshold_low": None,
-    "threshold_high": None,
-    "baseline": None,
-}
-# What cross-fitting says of images that had no part in the choice.
-HONEST = tuple(
-    f"{name}{end}" for name in ("accuracy", "accuracy_change") for end in ("", "_low", "_high")
-)
-
-
-def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> dict[str, Any]:
+def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequests:
     """The contract's keys, but for costs."""
     a, b = map(scores.index, cascade.models)
     macs_1, macs_2 = (scores.manifests[m].provenance.get("macs") for m in (a, b))
-    return {
-        "split": scores.split,
-        "model_1": cascade.models[0],
-        "model_2": cascade.models[1],
-        "score": cascade.score,
-        "threshold": cascade.limits[0].threshold,
-        "postcheck": cascade.postcheck,
-        "n": len(scores.labels),
-        **with_ends("accuracy", share_of(outcome.correct, scores.sample_ids)),
-        **with_ends("usage", share_of(outcome.escalated, scores.sample_ids)),
-        "escalated": int(outcome.escalated.sum()),
-        "took_b": int(outcome.took_b.sum()),
-        "accuracy_1": float(scores.accuracy[a]),
-        "accuracy_2": float(scores.accuracy[b]),
-        "macs_1": macs_1,
-        "macs_2": macs_2,
-        "macs_per_request": expected(
-            macs_1, macs_2, outcome.usage(), float((outcome.stage >= 0).mean())
-        ),
-    }
+    once = float((outcome.stage >= 0).mean())
+    return DecidedRequests(
+        split=scores.split,
+        model_1=cascade.models[0],
+        model_2=cascade.models[1],
+        score=str(cascade.score),
+        threshold=cascade.limits[0],
+        postcheck=cascade.postcheck,
+        n=len(scores.labels),
+        accuracy=share_of(outcome.correct, scores.sample_ids),
+        usage=share_of(outcome.escalated, scores.sample_ids),
+        escalated=int(outcome.escalated.sum()),
+        took_b=int(outcome.took_b.sum()),
+        accuracy_1=float(scores.accuracy[a]),
+        accuracy_2=float(scores.accuracy[b]),
+        macs_1=macs_1,
+        macs_2=macs_2,
+        macs_per_request=expected(macs_1, macs_2, outcome.usage(), once),
+    )
 
 
 def share_of(holds: np.ndarray, sample_ids: np.ndarray) -> Interval:

@@ -16,14 +16,12 @@ from .fit_images import (
     unlike as unlike,
 )
 from .stage import (
+    OperatingPoint as OperatingPoint,
     ThresholdQuestion as ThresholdQuestion,
     all_pairs as all_pairs,
-    cascade_of as cascade_of,
-    cost_of as cost_of,
     cross_fitted_points as cross_fitted_points,
     curve as curve,
     fitted_point as fitted_point,
-    honest as honest,
     operating_points as operating_points,
     run as run,
 )

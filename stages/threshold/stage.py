@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from cache import Store
 from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains
-from stages.costs import NO_COST, Pricer, asked
-from stages.results import save
+from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
+from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
-from stages.simulate import HONEST, priced
-from stages.statistics import Paired, change, from_ends, share, with_ends
+from stages.simulate import FitFacts, FittedLimit, Honest, priced
+from stages.statistics import Interval, Paired, change, share
 from stages.threshold.crossfit import FoldCounts, Folds
 from stages.threshold.fit_images import FitPlan
 
-Row = dict[str, Any]
 Pair = tuple[int, int]
 
 
@@ -32,6 +30,54 @@ class ThresholdQuestion:
     grid: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint(Row):
+    """A cascade of two at a fitted λ.
+
+    `fit_accuracy` and `fit_usage` are those of this λ on the fitting images, `usage` that on the
+    reported ones. `accuracy`, and its change `against` the model that one would deploy instead, the
+    more accurate of the two where λ was fitted, are those of this λ on the reported images; where
+    it was cross-fitted, of folds decided with the λ of the others. `points`: of the sweep.
+    """
+
+    model_1: str
+    model_2: str
+    score: str
+    postcheck: bool
+    threshold: Limit
+    accuracy: Interval
+    usage: Interval
+    against: HeldAgainst
+    accuracy_1: float
+    accuracy_2: float
+    points: int
+    n: int
+    split: str
+    fit: FitFacts
+    price: PairPrice = UNPRICED
+
+    @property
+    def cascade(self) -> Cascade:
+        models = (self.model_1, self.model_2)
+        return Cascade.of(models, self.score, self.threshold, postcheck=self.postcheck)
+
+    def told(self, decided: FoldCounts | None) -> OperatingPoint:
+        """With what folds decided by the others say, instead of the images that chose."""
+        if decided is None:
+            return self
+        against = replace(self.against, accuracy_change=decided.change)
+        return replace(self, accuracy=decided.accuracy, against=against)
+
+    def priced(self, reported: ScoreSet, pricer: Pricer | None) -> OperatingPoint:
+        """With its cost on the reported images."""
+        if pricer is None:
+            return self
+        baseline = pricer.baseline or str(self.against.baseline)
+        found = priced(self.cascade, decide(reported, self.cascade), pricer, baseline)
+        change = self.against.accuracy_change
+        return replace(self, against=held_against(pricer.scores, baseline, change), price=found)
+
+
 def run(
     store: Store,
     reported: ScoreSet,
@@ -39,7 +85,7 @@ def run(
     pairs: Sequence[tuple[str, str]] | None = None,
     question: ThresholdQuestion = ThresholdQuestion(),
     pricer: Pricer | None = None,
-) -> list[Row]:
+) -> list[OperatingPoint]:
     """The rows of `operating_points` with their costs, also written to results/threshold. `pairs`
     are names of models, None all there are; InputError for a name that is not here."""
     places = all_pairs(reported.models)
@@ -47,7 +93,7 @@ def run(
         places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
     rows = [
-        row | cost_of(row, reported, pricer)
+        row.priced(reported, pricer)
         for row in operating_points(reported, plan, places, question, baseline)
     ]
     request = {
@@ -58,22 +104,6 @@ def run(
     }
     save(store, "threshold", reported, request, rows)
     return rows
-
-
-def cost_of(row: Row, reported: ScoreSet, pricer: Pricer | None) -> Row:
-    """The cost fields of an operating point on the reported split."""
-    if pricer is None:
-        return NO_COST
-    cascade = cascade_of(row)
-    found = from_ends("accuracy_change", row)
-    baseline = pricer.baseline or row["baseline"]
-    return priced(cascade, decide(reported, cascade), pricer, baseline, found)
-
-
-def cascade_of(row: Row) -> Cascade:
-    """The cascade that an operating point stands for."""
-    models, limit = (row["model_1"], row["model_2"]), Limit.of(row["threshold"])
-    return Cascade.of(models, row["score"], limit, postcheck=row["postcheck"])
 
 
 def all_pairs(models: Sequence[str]) -> list[Pair]:
@@ -90,16 +120,14 @@ def fitted_point(
     postcheck: bool = False,
     objective: str = "best",
     baseline: np.ndarray | None = None,
-) -> tuple[Limit, Row]:
-    """One pair's fitted λ, and the fields that say how it came about; where it was cross-fitted
-    also what images without a part in it say."""
+) -> tuple[Limit, FittedLimit]:
+    """One pair's fitted λ, and how it came about."""
     question = ThresholdQuestion((score,), (postcheck,), (objective,))
     indices = (reported.index(pair[0]), reported.index(pair[1]))
     row = next(operating_points(reported, plan, [indices], question, baseline))
-    about = ("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage")
-    names = [*about, "threshold_low", "threshold_high", "baseline"]
-    names += HONEST if plan.method == "cross-fit" else ()
-    return Limit.of(row["threshold"]), {key: row[key] for key in names}
+    honest = Honest(row.accuracy, row.against.accuracy_change)
+    told = honest if plan.method == "cross-fit" else None
+    return row.threshold, FittedLimit(row.fit, row.against.baseline, told)
 
 
 def operating_points(
@@ -108,16 +136,9 @@ def operating_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
-) -> Iterator[Row]:
-    """One row per pair, score, post-check and objective.
-
-    `threshold` is a number, "always", "never", or None for the oracle. `fit_accuracy` and
-    `fit_usage` are those of this λ on the fitting images, `usage` that on the reported ones.
-    `accuracy`, and `accuracy_change` against the model that one would deploy instead, the more
-    accurate of the two where λ was fitted, are those of this λ on the reported images; where it
-    was cross-fitted, of folds decided with the λ of the others. `baseline`, bool [N], is right
-    where another model to compare with is.
-    """
+) -> Iterator[OperatingPoint]:
+    """One per pair, score, post-check and objective. `baseline`, bool [N], is right where another
+    model to compare with is."""
     for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
         yield row
 
@@ -128,7 +149,7 @@ def cross_fitted_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
-) -> Iterator[tuple[Row, FoldCounts | None]]:
+) -> Iterator[tuple[OperatingPoint, FoldCounts | None]]:
     """The same, by first model, score and second model, each with what its folds decided, None
     unless cross-fitted."""
     seconds: dict[int, list[int]] = {}
@@ -171,13 +192,15 @@ class _First:
 
     def rows(
         self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
-    ) -> Iterator[tuple[Row, FoldCounts | None]]:
+    ) -> Iterator[tuple[OperatingPoint, FoldCounts | None]]:
         gain = self._gain(self.plan.scores, b, postcheck)
         same = self.plan.scores is self.reported
         reported_gain = gain if same else self._gain(self.reported, b, postcheck)
         alone = self._alone(b) if baseline is None else (None, baseline)
         if self.score.needs_label:
-            yield self._oracle_row(b, reported_gain, *alone), None
+            k = int((~self.reported.correct[self.a]).sum())
+            oracle = self._row(b, False, Limit.of(None), reported_gain, k, *alone)
+            yield replace(oracle, points=1), None
             return
         pair = [self.reported.correct[m] for m in (self.a, b)]
         decided: dict[str, FoldCounts] = {}
@@ -187,11 +210,9 @@ class _First:
         for objective, point in fit(self.fitting, gain, question.objectives).items():
             limit = self._limit(point)
             k = self.reporting.escalated(limit)
-            row = self._row(b, postcheck, objective, reported_gain, k, *alone) | {
-                **limit.columns(),
-                **_shares("fit_", self.plan.scores, self.a, point.k, point.gain),
-            }
-            yield row | honest(decided.get(objective)), decided.get(objective)
+            row = self._row(b, postcheck, limit, reported_gain, k, *alone)
+            fitted = replace(row, fit=self._fit(objective, point))
+            yield fitted.told(decided.get(objective)), decided.get(objective)
 
     def _alone(self, b: int) -> tuple[str, np.ndarray]:
         """The more accurate of the two on the fitting images, A of equals."""
@@ -212,37 +233,44 @@ class _First:
         self,
         b: int,
         postcheck: bool,
-        objective: str,
+        limit: Limit,
         gain: np.ndarray,
         k: int,
         baseline: str | None,
         alone: np.ndarray,
-    ) -> Row:
+    ) -> OperatingPoint:
         """B runs on the k least sure of the reported images."""
         accuracy, n = self.reported.accuracy, len(self.reported.labels)
         found = self._change(gain, k, alone)
         right = int(alone.sum()) + round(found.value * n)
-        return {
-            "model_1": self.reported.models[self.a],
-            "model_2": self.reported.models[b],
-            "score": self.score.name,
-            "postcheck": postcheck,
-            "objective": objective,
-            **Limit.of(None).columns(),
-            **with_ends("accuracy", share(right, n)),
-            **with_ends("usage", share(k, n)),
-            "baseline": baseline,
-            "baseline_accuracy": float(alone.mean()),
-            **with_ends("accuracy_change", change(found)),
-            "accuracy_1": float(accuracy[self.a]),
-            "accuracy_2": float(accuracy[b]),
-            "points": len(self.fitting.ends),
-            "n": n,
-            "split": self.reported.split,
-            "fit_split": self.plan.split,
-            "fit_method": self.plan.method,
-            "fit_n": len(self.plan.scores.labels),
-        }
+        return OperatingPoint(
+            model_1=self.reported.models[self.a],
+            model_2=self.reported.models[b],
+            score=self.score.name,
+            postcheck=postcheck,
+            threshold=limit,
+            accuracy=share(right, n),
+            usage=share(k, n),
+            against=HeldAgainst(baseline, float(alone.mean()), change(found)),
+            accuracy_1=float(accuracy[self.a]),
+            accuracy_2=float(accuracy[b]),
+            points=len(self.fitting.ends),
+            n=n,
+            split=self.reported.split,
+            fit=self._fit("best"),
+        )
+
+    def _fit(self, objective: str, point: Fit | None = None) -> FitFacts:
+        fitting = self.plan.scores
+        n, right = len(fitting.labels), int(fitting.correct[self.a].sum())
+        return FitFacts(
+            fit_split=self.plan.split,
+            fit_method=self.plan.method,
+            fit_n=n,
+            objective=objective,
+            fit_accuracy=None if point is None else (right + point.gain) / n,
+            fit_usage=None if point is None else point.k / n,
+        )
 
     def _change(self, gain: np.ndarray, k: int, alone: np.ndarray) -> Paired:
         """Against a model alone, bool [N]."""
@@ -254,24 +282,6 @@ class _First:
         differing -= int(np.count_nonzero(before))
         won = (differing + difference) // 2
         return Paired(won, won - difference, len(alone))
-
-    def _oracle_row(self, b: int, gain: np.ndarray, baseline: str | None, alone: np.ndarray) -> Row:
-        k = int((~self.reported.correct[self.a]).sum())
-        row = self._row(b, False, "best", gain, k, baseline, alone)
-        return row | {"fit_accuracy": None, "fit_usage": None, "points": 1}
-
-
-def honest(decided: FoldCounts | None) -> Row:
-    """What folds decided by the others say, instead of the images that chose."""
-    if decided is None:
-        return {}
-    return with_ends("accuracy", decided.accuracy) | with_ends("accuracy_change", decided.change)
-
-
-def _shares(prefix: str, scores: ScoreSet, a: int, k: int, gained: int) -> Row:
-    n = len(scores.labels)
-    right = int(scores.correct[a].sum()) + gained
-    return {f"{prefix}accuracy": right / n, f"{prefix}usage": k / n}
 
 
 def _on_grid(ordering: Ordering, grid: np.ndarray | None) -> Ordering:
