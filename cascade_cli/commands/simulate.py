@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -72,15 +72,15 @@ def simulate(
     right = baseline_correct(with_references(store, scores), costs.baseline)
     decided = decided_cascade(store, scores, models, decision, wanted, right)
     row, name = simulated(store, scores, decided, stream, wanted, costs)
-    row = {"dataset": dataset} | row | {"stream": name} | stream.described()
-    row["runtimes"] = None
+    moved = None
     if second is not None:
         there = score_set(store, dataset, split, models, replace(wanted, runtime=second))
-        row["runtimes"] = asdict(between_runtimes(scores, there, decided[0]))
+        moved = between_runtimes(scores, there, decided[0])
     if common.as_json:
-        print_json(row)
+        asked = {"stream": name} | stream.described() | {"runtimes": moved}
+        print_json({"dataset": dataset} | row.columns() | asked)
         return
-    print_simulation(row)
+    print_simulation(row, name, moved)
 
 
 def _runtimes(context: typer.Context, wanted: SimulatedOptions) -> tuple[str | None, str | None]:

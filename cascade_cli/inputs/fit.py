@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from cascade_cli.show.text import say
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
 from stages.scores import ScoreSet, named_in
-from stages.simulate import NO_FIT
+from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 
 
@@ -40,7 +39,7 @@ def decided_cascade(
     decision: DecisionOptions,
     wanted: LogitsOptions,
     baseline: np.ndarray | None = None,
-) -> tuple[Cascade, dict[str, Any]]:
+) -> tuple[Cascade, FittedLimit]:
     """The cascade with its λ, given or fitted, and how it came about.
 
     `baseline` bool [N] is right where a model is that was asked for to compare with.
@@ -52,11 +51,11 @@ def decided_cascade(
     if score.needs_label:
         if postcheck or threshold is not None:
             say("the oracle knows the label: λ and post-check mean nothing to it and are ignored")
-        return Cascade.of(pair, name), NO_FIT
+        return Cascade.of(pair, name), FittedLimit()
     if threshold is not None:
         try:
             limit = Limit.parse(threshold, name)
-            return Cascade.of(pair, name, limit, postcheck=postcheck), NO_FIT
+            return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
         except ValueError as error:
             raise InputError(
                 f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cache import Store
 from cascade_cli import options as opt
@@ -14,7 +13,7 @@ from stages import simulate as stage
 from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import Pricer
 from stages.scores import ScoreSet
-from stages.simulate import Recall, Stream, requested
+from stages.simulate import FittedLimit, Recall, SimulatedCascade, Stream, requested
 
 Pair = tuple[str, str]
 
@@ -67,11 +66,11 @@ def pricer_of_requests(
 def simulated(
     store: Store,
     scores: ScoreSet,
-    decided: tuple[Cascade, dict[str, Any]],
+    decided: tuple[Cascade, FittedLimit],
     options: opt.MemoryOptions,
     wanted: opt.LogitsOptions,
     costs: opt.CostOptions | None,
-) -> tuple[dict[str, Any], str | None]:
+) -> tuple[SimulatedCascade, str | None]:
     """The row of `simulate` and its stream's name.
 
     `decided` is the cascade and how its λ came about; without `costs` none are told.
@@ -81,6 +80,5 @@ def simulated(
     batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
     asked = request_set(store, scores, pair, options, wanted, batch_size)
     pricer = None if costs is None else pricer_of_requests(store, asked, pair, costs)
-    about = {"stream": asked.name}
-    row = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, about)
+    row = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, {"stream": asked.name})
     return row, asked.name

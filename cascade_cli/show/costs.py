@@ -8,8 +8,8 @@ from typing import Protocol
 
 from cascade_cli.show.text import print_text
 from stages import costs
-from stages.costs import CostBasis, HeldAgainst, Price, figure, told_in
-from stages.simulate import MemoryFigures, SimulatedCascade
+from stages.costs import CostBasis, HeldAgainst, PairPrice, Price, figure, told_in
+from stages.simulate import MemoryFigures
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
@@ -23,21 +23,20 @@ class Priced(Protocol):
     def against(self) -> HeldAgainst: ...
 
 
-def show_cost(row: SimulatedCascade) -> None:
+def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
     """What one cascade costs and why it is counted so, what it saves and how much more accurate it
     is than the model that one would deploy alone, and what is not known."""
-    price, memory = row.price, row.memory
+    price = row.price
     if price.cost is not None:
         unit = str(price.cost_unit)
         why = str(price.cost_why).removeprefix(f"{unit}, ") + without_hash(memory)
         print(f"  cost per request           {cost_interval(price)} ({why})")
-        alone = " and ".join(
-            figure(each, unit) for each in (price.cost_1 or 0.0, price.cost_2 or 0.0)
-        )
-        print(f"  A alone, B alone           {alone} {told_in(unit)}")
+        if isinstance(price, PairPrice):
+            both = " and ".join(figure(each, unit) for each in (price.cost_1, price.cost_2) if each)
+            print(f"  A alone, B alone           {both} {told_in(unit)}")
     if row.against.baseline is not None:
         print(f"  {saved_text(row)}accuracy {change_text(row.against)}")
-    if memory.hash_reason:
+    if memory is not None and memory.hash_reason:
         print(f"  cost per request           unknown: {memory.hash_reason}")
     elif lacks_energy(price):
         print(f"  energy                     unknown: {NO_SENSOR}")
@@ -71,9 +70,9 @@ def lacks_energy(price: Price) -> bool:
     return price.energy_j_per_request is None and not other
 
 
-def without_hash(memory: MemoryFigures) -> str:
+def without_hash(memory: MemoryFigures | None) -> str:
     """Said of a cost in multiply-adds, of which a memory's hashing has none."""
-    return "; without hashing" if memory.hash_counted is False else ""
+    return "; without hashing" if memory is not None and memory.hash_counted is False else ""
 
 
 def baseline_column(rows: Sequence[Priced]) -> dict[str, str]:
@@ -105,7 +104,8 @@ def cost_interval(price: Price) -> str:
     if price.cost is None:
         return "unknown"
     unit = str(price.cost_unit)
-    return f"{costs.interval(*astuple(price.cost), unit)} {costs.told_in(unit)}"
+    found = price.cost
+    return f"{costs.interval(found.value, found.low, found.high, unit)} {told_in(unit)}"
 
 
 def cost_cell(price: Price) -> str | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from cascade_cli.show.costs import baseline_column, cost_cells, print_cost_note
+from cascade_cli.show.costs import baseline_column, cost_cell, print_cost_note
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_table, print_text
+from stages.cascade import NEVER
 from stages.costs import relative
 from stages.scores import ScoreSet
-from stages.threshold import FitPlan
+from stages.threshold import FitPlan, OperatingPoint
 
 SHOWN = 20
 
@@ -29,11 +31,11 @@ POINT_COLUMNS = {
 COST_COLUMNS = {"cost": "cost", "saved": "compared", "points": "points"}
 
 
-def show_points(reported: ScoreSet, fitted: FitPlan, rows: list[dict[str, Any]]) -> None:
+def show_points(reported: ScoreSet, fitted: FitPlan, rows: Sequence[OperatingPoint]) -> None:
     """The most accurate points, whose costs and λ below them."""
-    rows = sorted(rows, key=lambda row: -row["accuracy"])
-    cascades = [row for row in rows if row["threshold"] != "never"]
-    several = len({(row["model_1"], row["model_2"]) for row in rows}) > 1
+    rows = sorted(rows, key=lambda row: -row.accuracy.value)
+    cascades = [row for row in rows if row.threshold.kind != NEVER]
+    several = len({(row.model_1, row.model_2) for row in rows}) > 1
     rows, left = (cascades, len(rows) - len(cascades)) if several and cascades else (rows, 0)
     _print_points(rows[:SHOWN], several)
     if len(rows) > SHOWN:
@@ -41,31 +43,32 @@ def show_points(reported: ScoreSet, fitted: FitPlan, rows: list[dict[str, Any]])
     if left:
         print(f"{left} more have λ never, which is A alone: --json or --output FILE gives them")
     print_text(_decided_by(reported, fitted))
-    if rows[0]["cost"] is not None:
+    if rows[0].price.cost is not None:
         print_cost_note(rows[:SHOWN], "compared, also in points of accuracy, with")
 
 
-def _print_points(rows: list[dict[str, Any]], several: bool) -> None:
+def _print_points(rows: Sequence[OperatingPoint], several: bool) -> None:
     """A pair stands above its table, which then has room for the interval of the accuracy."""
     columns = (PAIR_COLUMNS if several else {}) | POINT_COLUMNS
-    if any(row["cost"] is not None for row in rows):
+    if any(row.price.cost is not None for row in rows):
         columns |= COST_COLUMNS | baseline_column(rows)
     elif not several:
         columns |= {"ends": "95% interval"}
     if not several:
         row = rows[0]
-        alone = " and ".join(f"{row[name]:.2%}" for name in ("accuracy_1", "accuracy_2"))
-        print(f"{row['model_1']} → {row['model_2']}, alone {alone}")
+        alone = f"{row.accuracy_1:.2%} and {row.accuracy_2:.2%}"
+        print(f"{row.model_1} → {row.model_2}, alone {alone}")
     print_table([_shown(row) for row in rows], columns)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    low, high = (f"{row[f'accuracy_{end}']:.2%}" for end in ("low", "high"))
-    return cost_cells(row) | {
-        "rule": row["score"] + (" -p" if row["postcheck"] else ""),
-        "ends": f"{low} to {high}",
-        "saved": row["saved"] is not None and relative(row["saved"]),
-        "points": f"{100 * row['accuracy_change']:+.2f}",
+def _shown(row: OperatingPoint) -> dict[str, Any]:
+    saved = row.price.saved
+    return row.columns() | {
+        "cost": cost_cell(row.price),
+        "rule": row.score + (" -p" if row.postcheck else ""),
+        "ends": f"{row.accuracy.low:.2%} to {row.accuracy.high:.2%}",
+        "saved": saved is not None and relative(saved.value),
+        "points": f"{100 * row.against.accuracy_change.value:+.2f}",
     }
 
 

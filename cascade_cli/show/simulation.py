@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_table, print_text
 from stages.costs import figure
-from stages.simulate import NOISES, PREFIXES
+from stages.simulate import NOISES, PREFIXES, Near, RuntimeChange, SimulatedCascade
+from stages.statistics import Interval
 
+# By column.
 SIMULATION = (
     ("accuracy", "accuracy", ".2%"),
     ("usage", "use of B", ".2%"),
@@ -18,6 +19,8 @@ SIMULATION = (
     ("took_b", "answered by B", "d"),
     ("accuracy_1", "A alone", ".2%"),
     ("accuracy_2", "B alone", ".2%"),
+)
+OF_MEMORY = (
     ("hits", "answered from memory", "d"),
     ("false_hits", "of another image's answer", "d"),
     ("duplicate_recall", "repeats recognised", ".2%"),
@@ -25,12 +28,6 @@ SIMULATION = (
     ("memory_bytes", "memory in bytes", ",d"),
     ("break_even_rate", "hits that pay for hashing", ".2%"),
 )
-
-
-_OF_MEMORY = ("hits", "false_hits")
-
-
-_WITH_ENDS = ("accuracy", "usage")
 
 
 MACS = "multiply-adds per request"
@@ -49,51 +46,52 @@ MOVED = {
 }
 
 
-def print_simulation(row: dict[str, Any]) -> None:
-    """The cascade and its figures, one a line, and which images tell them."""
-    check = " with post-check" if row["postcheck"] else ""
-    how = f"fitted on {row['fit_split']}" if row["fit_split"] else "given"
-    limit = "" if row["score"] == "oracle" else f" at λ = {limit_text(row['threshold'])} ({how})"
-    print(f"{row['model_1']} → {row['model_2']}, {row['score']}{limit}{check}")
-    print(f"{row['split']}: {row['n']} {'requests' if row['stream'] else 'images'}")
-    for key, title, style in SIMULATION:
-        if row.get(key) is not None and (row["memory"] or key not in _OF_MEMORY):
-            print(f"  {title:<26} {row[key]:{style}}{_ends(row, key, style)}")
-    for title, text in near_texts(row):
+def print_simulation(
+    row: SimulatedCascade, stream: str | None, moved: RuntimeChange | None
+) -> None:
+    """The cascade and its figures, one a line, which images tell them, and what another runtime
+    changes."""
+    check = " with post-check" if row.postcheck else ""
+    how = f"fitted on {row.fit.fit_split}" if row.fit.fit_split else "given"
+    limit = f" at λ = {limit_text(row.threshold.threshold)} ({how})"
+    limit = "" if row.score == "oracle" else limit
+    print(f"{row.model_1} → {row.model_2}, {row.score}{limit}{check}")
+    print(f"{row.split}: {row.n} {'requests' if stream else 'images'}")
+    shown, memory = row.columns(), row.memory.memory
+    for key, title, style in (*SIMULATION, *(OF_MEMORY if memory else ())):
+        if shown[key] is not None:
+            print(f"  {title:<26} {shown[key]:{style}}{ends_text(getattr(row, key, None))}")
+    for title, text in near_texts(row.near):
         print(f"  {title:<26} {text}")
-    if row["macs_per_request"] is not None and row["cost_kind"] != "macs":
-        after = " without hashing" if row["memory"] else ""
-        print(f"  {MACS:<26} {figure(row['macs_per_request'], 'multiply-adds')}{after}")
-    show_cost(row)
-    if row["runtimes"] is not None:
-        _show_runtimes(row["runtimes"])
-    if row["fit_method"] == "cross-fit":
-        print_text(decided_by_folds(row["fit_n"]))
+    if row.macs_per_request is not None and row.price.cost_kind != "macs":
+        after = " without hashing" if memory else ""
+        print(f"  {MACS:<26} {figure(row.macs_per_request, 'multiply-adds')}{after}")
+    show_cost(row, row.memory)
+    if moved is not None:
+        _show_runtimes(moved)
+    if row.fit.fit_method == "cross-fit":
+        print_text(decided_by_folds(row.fit.fit_n or 0))
 
 
-def near_texts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def near_texts(near: Near) -> Iterator[tuple[str, str]]:
     """(what is counted, how many images lie within the usual noises of it), where λ is a number."""
-    noises = ", ".join(NOISES).replace("_", "-")
+    noises, shown = ", ".join(NOISES).replace("_", "-"), near.columns()
     for prefix, title in NEAR.items():
-        counts = [row[f"{prefix}near_{name}"] for name in NOISES]
+        counts = [shown[f"{prefix}near_{name}"] for name in NOISES]
         if None not in counts:
             yield title, f"{', '.join(map(str, counts))} within {noises}"
 
 
-def _show_runtimes(found: dict[str, Any]) -> None:
-    print(f"in {found['runtime_2']} beside {found['runtime']}, each image once:")
-    if found["comparisons"]:
-        print_table(found["comparisons"], MOVED)
+def _show_runtimes(found: RuntimeChange) -> None:
+    print(f"in {found.runtime_2} beside {found.runtime}, each image once:")
+    if found.comparisons:
+        print_table(found.comparisons, MOVED)
     print(
-        f"{found['decisions_changed']} of {found['n']} images go another way, "
-        f"{found['answers_changed']} answers differ, accuracy "
-        f"{100 * found['accuracy_change']:+.2f} points"
+        f"{found.decisions_changed} of {found.n} images go another way, {found.answers_changed} "
+        f"answers differ, accuracy {100 * found.accuracy_change:+.2f} points"
     )
 
 
-def _ends(row: dict[str, Any], key: str, style: str) -> str:
-    """The ends of a figure's interval, where it has one."""
-    if key not in _WITH_ENDS:
-        return ""
-    low, high = (f"{row[f'{key}_{end}']:{style}}" for end in ("low", "high"))
-    return f" ({low} to {high})"
+def ends_text(found: Interval | float | None) -> str:
+    """The ends of a share's interval, where it has one."""
+    return f" ({found.low:.2%} to {found.high:.2%})" if isinstance(found, Interval) else ""

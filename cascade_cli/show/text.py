@@ -20,6 +20,7 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from cascade_cli.show.streams import spelling_out, unshown
 from stages.notices import HIDDEN, visible
+from stages.results import Row, columns_of
 
 
 def say(*messages: str) -> None:
@@ -49,8 +50,8 @@ def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | Non
     """
     heads = [head.partition(":")[::2] for head in columns.values()]
     cells = [
-        [_cell(_of(row, key), style) for key, (_, style) in zip(columns, heads, strict=True)]
-        for row in rows
+        [_cell(row.get(key), style) for key, (_, style) in zip(columns, heads, strict=True)]
+        for row in map(columns_of, rows)
     ]
     titles = [visible(title) for title, _ in heads]
     columns_of_text = list(zip(titles, *cells, strict=True))
@@ -89,10 +90,6 @@ def _plain_progress(what: str, every_s: float = 10.0) -> Callable[[int, int], No
     return tell
 
 
-def _of(row: Any, key: str) -> Any:
-    return row.get(key) if isinstance(row, dict) else getattr(row, key, None)
-
-
 def _cell(value: Any, style: str) -> str:
     if value is None:
         return "–"
@@ -107,6 +104,8 @@ FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?( ?[kMG]|%)?|inf|nan)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Row):
+        return _plain(value.columns())
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, dict):

@@ -4,7 +4,7 @@ None where it could not be made."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import log
 from typing import Any
 
@@ -16,14 +16,17 @@ from examples.kinnas2024.published import GRID
 from stages.cascade import Cascade
 from stages.heterogeneity import matrix
 from stages.models import specs
-from stages.simulate import HONEST, NO_FIT, figures, share_of
+from stages.simulate import FittedLimit, Honest, figures, share_of
 from stages.statistics import with_ends
-from stages.threshold import FitPlan, ThresholdQuestion, cascade_of, operating_points
+from stages.threshold import FitPlan, OperatingPoint, ThresholdQuestion, operating_points
 
 Row = dict[str, Any]
 
 _COUNTED = ("cost_kind", "cost_unit", "cost_device", "cost_why")
-_FIT = tuple(name for name in NO_FIT if name != "baseline")
+_FIT = (
+    *("fit_split", "fit_method", "fit_n", "objective", "fit_accuracy", "fit_usage"),
+    *("threshold_low", "threshold_high"),
+)
 
 
 def _ends(*names: str) -> list[str]:
@@ -38,7 +41,7 @@ def setting_row(case: Case) -> Row:
         "n": len(case.reported.labels),
         "fit_notes": list(dict.fromkeys((*case.original.notes, *case.honest.notes))),
         "single": case.single,
-        "cost": case.pricer and {key: case.pricer.about()[key] for key in _COUNTED},
+        "cost": case.pricer and {key: getattr(case.pricer.about(), key) for key in _COUNTED},
         "single_models": [
             _single_model(case, model)
             for model in dict.fromkeys((case.setting.model_1, *case.rivals.values()))
@@ -73,7 +76,7 @@ def published_thresholds(case: Case) -> Iterator[Row]:
         nats = setting.threshold / log(setting.classes)
         values = {"share of ln K": setting.threshold, "nats": nats}
     for unit, value in values.items():
-        ours = _decided(case, case.cascade(value), dict.fromkeys(case.rivals, NO_FIT))
+        ours = _decided(case, case.cascade(value), dict.fromkeys(case.rivals, FittedLimit()))
         yield _threshold(case, "published", ours) | {"unit": unit}
 
 
@@ -94,22 +97,30 @@ def _threshold(case: Case, by: str, ours: Row) -> Row:
 
 def _fitted(case: Case, plan: FitPlan, question: ThresholdQuestion) -> Iterator[Row]:
     """Of each objective; folds, where these decide, compare with each rival anew."""
-    reported, names = case.reported, _FIT + (HONEST if plan.method == "cross-fit" else ())
+    reported = case.reported
     pair = (reported.index(case.setting.model_1), reported.index(case.setting.model_2))
     points = (
         operating_points(reported, plan, [pair], question, case.right(model))
         for model in case.rivals.values()
     )
     for rows in zip(*points, strict=True):
-        fits = [{name: row[name] for name in names} for row in rows]
-        yield _decided(case, cascade_of(rows[0]), dict(zip(case.rivals, fits, strict=True)))
+        fits = [FittedLimit(row.fit, honest=_honest(plan, row)) for row in rows]
+        yield _decided(case, rows[0].cascade, dict(zip(case.rivals, fits, strict=True)))
 
 
-def _decided(case: Case, cascade: Cascade, fits: Mapping[str, Row]) -> Row:
+def _honest(plan: FitPlan, row: OperatingPoint) -> Honest | None:
+    if plan.method != "cross-fit":
+        return None
+    return Honest(row.accuracy, row.against.accuracy_change)
+
+
+def _decided(case: Case, cascade: Cascade, fits: Mapping[str, FittedLimit]) -> Row:
     """A cascade on the reported images, and what it saves and how much more accurate it is than B
     alone and the best single model; `fits` say by rival how λ came about."""
     rows = {
-        name: figures(case.everyone, cascade, {**fits[name], "baseline": model}, case.pricer)
+        name: figures(
+            case.everyone, cascade, replace(fits[name], baseline=model), case.pricer
+        ).columns()
         for name, model in case.rivals.items()
     }
     ours = ("threshold", *_FIT, *_ends("accuracy", "usage", "cost"))

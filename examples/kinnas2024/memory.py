@@ -9,7 +9,7 @@ from typing import Any
 from examples.kinnas2024 import published as paper
 from examples.kinnas2024.case import Case
 from stages.cascade import MemoryPolicy
-from stages.simulate import figures, make, recall, requested
+from stages.simulate import FittedLimit, figures, make, recall, requested
 
 Row = dict[str, Any]
 
@@ -51,7 +51,8 @@ def _simulated(case: Case, name: str, duplicates: float) -> Row | None:
     cost = None if known is None else case.hash_cost(name)
     pricer = case.pricer and replace(case.pricer, scores=shown, hash_cost=cost)
     cascade = case.cascade(case.setting.threshold)
-    row = figures(shown, cascade, {"baseline": case.single}, pricer, known)
+    fit = FittedLimit(baseline=case.single)
+    row = figures(shown, cascade, fit, pricer, known).columns()
     avoided = row["avoided_1"] + row["avoided_2"]
     ends = {"of_single": "saved", "of_single_low": "saved_high", "of_single_high": "saved_low"}
     return {

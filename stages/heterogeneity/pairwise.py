@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
-from typing import Any
 
 import numpy as np
 
 from cache import Store
 from stages.results import save
 from stages.scores import ScoreSet
-from stages.statistics import Interval, from_ends
-from stages.threshold import FoldCounts, best_of
+from stages.statistics import Interval
+from stages.threshold import FoldCounts, OperatingPoint, best_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Gained:
 
 
 def best_cascades(
-    points: Iterable[tuple[Mapping[str, Any], FoldCounts | None]],
+    points: Iterable[tuple[OperatingPoint, FoldCounts | None]],
 ) -> dict[tuple[str, str], Gained]:
     """By (A, B). `points` are operating points with what folds decided of them, as
     `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
@@ -151,20 +150,20 @@ def best_cascades(
     Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
     first; where folds decided, each by the best of the others.
     """
-    several: dict[tuple[str, str], list[tuple[Mapping[str, Any], FoldCounts | None]]] = {}
+    several: dict[tuple[str, str], list[tuple[OperatingPoint, FoldCounts | None]]] = {}
     for row, decided in points:
-        if row["fit_accuracy"] is not None:
-            several.setdefault((row["model_1"], row["model_2"]), []).append((row, decided))
+        if row.fit.fit_accuracy is not None:
+            several.setdefault((row.model_1, row.model_2), []).append((row, decided))
     return {pair: _best(found) for pair, found in several.items()}
 
 
-def _best(points: Sequence[tuple[Mapping[str, Any], FoldCounts | None]]) -> Gained:
+def _best(points: Sequence[tuple[OperatingPoint, FoldCounts | None]]) -> Gained:
     folds = [decided for _, decided in points if decided is not None]
     if folds:
         found = best_of(folds)
         return Gained(found.accuracy, found.change)
-    row, _ = min(points, key=lambda point: (-point[0]["fit_accuracy"], point[0]["fit_usage"]))
-    return Gained(*(from_ends(name, row) for name in ("accuracy", "accuracy_change")))
+    row = min((row for row, _ in points), key=lambda row: row.rank)
+    return Gained(row.accuracy, row.against.accuracy_change)
 
 
 def gains_of(found: Mapping[tuple[str, str], Gained], models: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,7 @@
 from .margin import (
     NOISES as NOISES,
     PREFIXES as PREFIXES,
+    Near as Near,
     RuntimeChange as RuntimeChange,
     between_runtimes as between_runtimes,
 )

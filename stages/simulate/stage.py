@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -162,7 +163,7 @@ def run(
     fit: FittedLimit | None = None,
     pricer: Pricer | None = None,
     recall: Recall | None = None,
-    request: dict[str, object] | None = None,
+    request: Mapping[str, object] | None = None,
 ) -> SimulatedCascade:
     """The row of `figures`, also written to results/simulate.
 
@@ -170,7 +171,7 @@ def run(
     """
     row = figures(scores, cascade, fit, pricer, recall)
     told = _request(cascade, recall) | {"fit": fit, "cost": asked(pricer)}
-    save(store, "simulate", scores, told | (request or {}), [row])
+    save(store, "simulate", scores, {**told, **(request or {})}, [row])
     return row
 
 

@@ -61,6 +61,11 @@ class OperatingPoint(Row):
         models = (self.model_1, self.model_2)
         return Cascade.of(models, self.score, self.threshold, postcheck=self.postcheck)
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The most accurate where it was fitted, then the least use of B."""
+        return -(self.fit.fit_accuracy or 0.0), self.fit.fit_usage or 0.0
+
     def told(self, decided: FoldCounts | None) -> OperatingPoint:
         """With what folds decided by the others say, instead of the images that chose."""
         if decided is None:
