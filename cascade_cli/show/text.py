@@ -20,7 +20,7 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from cascade_cli.show.streams import spelling_out, unshown
 from stages.notices import HIDDEN, visible
-from stages.results import Row, columns_of
+from stages.results import Row
 
 
 def say(*messages: str) -> None:
@@ -50,8 +50,8 @@ def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | Non
     """
     heads = [head.partition(":")[::2] for head in columns.values()]
     cells = [
-        [_cell(row.get(key), style) for key, (_, style) in zip(columns, heads, strict=True)]
-        for row in map(columns_of, rows)
+        [_cell(_of(row, key), style) for key, (_, style) in zip(columns, heads, strict=True)]
+        for row in (row.columns() if isinstance(row, Row) else row for row in rows)
     ]
     titles = [visible(title) for title, _ in heads]
     columns_of_text = list(zip(titles, *cells, strict=True))
@@ -88,6 +88,10 @@ def _plain_progress(what: str, every_s: float = 10.0) -> Callable[[int, int], No
             say(f"{what}: {done} of {total}")
 
     return tell
+
+
+def _of(row: Any, key: str) -> Any:
+    return row.get(key) if isinstance(row, dict) else getattr(row, key, None)
 
 
 def _cell(value: Any, style: str) -> str:
