@@ -147,7 +147,7 @@ def columns_of(row: Any) -> dict[str, Any]:
 
 def tidy(row: dict[str, Any]) -> dict[str, Any]:
     """A row whose λ is a number or null, with the `mode` that says which kind of λ it was."""
-    if "threshold" not in row:
+    if "threshold" not in row or "mode" in row:
         return row
     threshold = row["threshold"]
     if isinstance(threshold, str):

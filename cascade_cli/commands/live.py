@@ -105,7 +105,7 @@ def live(
     else:
         show_live(result)
     finish(run.end)
-    if result["agreement"] and result["agreement"]["outside_noise"]:
+    if result["agreement"] and result["agreement"].outside_noise:
         say("the live run and the simulation disagree by more than float noise")
         raise typer.Exit(NOT_AS_PROMISED)
 

@@ -16,9 +16,9 @@ from cascade_cli.inputs.scores import score_set, with_references
 from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, request_set
 from cascade_cli.inputs.stream import memory_policy
 from stages import simulate as stage
-from stages.cascade import Cascade, decide
-from stages.live import agreement, first, record
-from stages.simulate import recalled
+from stages.cascade import AT, Cascade, decide
+from stages.live import Agreement, LiveRow, agreement, first, latency_summary, record
+from stages.simulate import SimulatedCascade, recalled, summary
 
 
 def run_live(
@@ -55,36 +55,80 @@ def _cascade(
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
     pricer = pricer_of_requests(store, asked, pair, costs)
     expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
-    rivals = [*pair, expected["baseline"]] if options.alone else []
+    rivals = [*pair, str(expected.against.baseline)] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: _alone(rival) for rival in rivals}
     live = request.serve(contenders, scores, asked)
-    head = {"dataset": request.dataset, "stream": asked.name} | expected | stream.described()
-    result = head | _compared(request, live, asked, cascade)
-    record(store, asked.scores, result)
-    return result
+    found, predicted = _compared(request, live, asked, cascade)
+    record(store, asked.scores, _row(live, expected, asked.name, found, predicted))
+    outcome, ms = live.cascade.outcome, live.cascade.ms_per_request
+    return {
+        "dataset": request.dataset,
+        **expected.columns(),
+        "stream": asked.name,
+        **stream.described(),
+        **summary(first(asked.scores, found.n), cascade, outcome).columns(),
+        "hits": int((outcome.stage < 0).sum()),
+        "hit_rate": float((outcome.stage < 0).mean()),
+        **live.described(),
+        "agreement": found,
+        "latency_ms_per_request": ms,
+        "predicted": predicted,
+        "energy_j_per_request": live.energy(CASCADE).energy_j_per_request,
+    }
+
+
+def _row(
+    live: LiveRun,
+    expected: SimulatedCascade,
+    stream: str | None,
+    found: Agreement,
+    predicted: dict[str, Any],
+) -> LiveRow:
+    limit, memory, energy = expected.threshold, expected.memory, live.energy(CASCADE)
+    latency, outcome = latency_summary(live.cascade), live.cascade.outcome
+    return LiveRow(
+        model_1=expected.model_1,
+        model_2=expected.model_2,
+        score=expected.score,
+        threshold=limit.value if limit.kind == AT else None,
+        mode="threshold" if limit.kind == AT else limit.kind,
+        postcheck=expected.postcheck,
+        stream=stream,
+        memory=memory.memory,
+        memory_size=memory.memory_size,
+        memory_radius=memory.memory_radius,
+        memory_trust=memory.memory_trust,
+        device=live.device,
+        precision=live.precision,
+        batch_size=live.cascade.batch_size,
+        n=found.n,
+        meter=energy.source,
+        accuracy=live.share(outcome.correct),
+        usage=live.share(outcome.escalated),
+        hit_rate=float((outcome.stage < 0).mean()),
+        **{f"latency_{name}_ms": latency[name] for name in ("p50", "p95", "p99")},
+        latency_ms=live.cascade.ms_per_request,
+        predicted_latency_ms=predicted.get("latency", {}).get("value"),
+        energy_j=energy.energy_j_per_request,
+        energy_low_j=energy.energy_j_per_request_low,
+        energy_high_j=energy.energy_j_per_request_high,
+        predicted_energy_j=predicted.get("joules", {}).get("value"),
+        decisions_differ=found.decisions_differ,
+        answers_differ=found.answers_differ,
+        outside_noise=found.outside_noise,
+    )
 
 
 def _compared(
     request: LiveRequest, live: LiveRun, asked: RequestSet, cascade: Cascade
-) -> dict[str, Any]:
-    """What was measured, and beside it what the simulation and the costs had said."""
+) -> tuple[Agreement, dict[str, Any]]:
+    """(how it agrees with the simulation, what the costs had said beside what was measured)."""
     n = len(live.cascade.labels)
     shown, recall = first(asked.scores, n), asked.recall and asked.recall.first(n)
     outcome = decide(shown, cascade)
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)
-    found = agreement(live.cascade, shown, cascade, request.images.precision, recall)
-    found["simulated"] = {
-        "n": n,
-        "accuracy": outcome.accuracy,
-        "usage": outcome.usage(),
-        "escalated": int(outcome.escalated.sum()),
-        "took_b": int(outcome.took_b.sum()),
-        "hits": 0 if outcome.hit is None else int(outcome.hit.sum()),
-    }
-    result = _measured(live) | live.described() | {"agreement": found}
-    for place, model in enumerate(request.models, 1):
-        result[f"accuracy_{place}"] = float(shown.accuracy[shown.index(model)])
+    found = agreement(live.cascade, shown, cascade, outcome, request.images.precision)
     expected = predicted_costs(
         request.store,
         shown,
@@ -94,11 +138,9 @@ def _compared(
         live.device,
         recall.policy.algorithm if recall else None,
     )
-    joules = result["energy"]["energy_j_per_request"]
+    joules = live.energy(CASCADE).energy_j_per_request
     got = {"latency": live.cascade.ms_per_request, "joules": joules}
-    result["latency_ms_per_request"] = live.cascade.ms_per_request
-    result["predicted"] = beside_measured(expected, got)
-    return result | {"energy_j_per_request": joules}
+    return found, beside_measured(expected, got)
 
 
 def _alone(model: str) -> Cascade:
@@ -112,16 +154,3 @@ def _model(request: LiveRequest) -> dict[str, Any]:
     head |= {"model_1": request.models[0], "model_2": None}
     figures = {"n": len(live.cascade.labels), "usage": None, "agreement": None, "predicted": None}
     return head | figures | live.described()
-
-
-def _measured(live: LiveRun) -> dict[str, Any]:
-    outcome = live.cascade.outcome
-    hit = outcome.stage < 0
-    return {
-        "n": len(hit),
-        **live.share("usage", outcome.escalated),
-        "escalated": int(outcome.escalated.sum()),
-        "took_b": int(outcome.took_b.sum()),
-        "hits": int(hit.sum()),
-        "hit_rate": float(hit.mean()),
-    }

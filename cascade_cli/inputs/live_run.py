@@ -20,6 +20,7 @@ from stages.datasets import Source
 from stages.energy import open_meters
 from stages.hashes import hash_of
 from stages.live import (
+    EnergySummary,
     LiveCascade,
     LiveMemory,
     Served,
@@ -33,7 +34,7 @@ from stages.models import load
 from stages.runtimes import Runner, device_name, open_device
 from stages.scores import ScoreSet
 from stages.simulate import share_of, shown
-from stages.statistics import with_ends
+from stages.statistics import Interval, with_ends
 
 CASCADE = "cascade"  # among the contenders, which are models else
 
@@ -146,16 +147,20 @@ class LiveRun:
         }
 
     def figures(self, name: str) -> dict[str, Any]:
-        """Accuracy, latency and joules of one contender; `host` is the machine's beside it."""
+        """Accuracy, latency and joules of one contender."""
+        one = self.served[name]
+        times = {"latency_ms": latency_summary(one), "usual_ms": usual_ms(one)}
+        right = with_ends("accuracy", self.share(one.outcome.correct))
+        return right | times | {"energy": self.energy(name)}
+
+    def energy(self, name: str) -> EnergySummary:
         one = self.served[name]
         meters = len(one.windows[0][1]) if one.windows else 0
         energy = [energy_summary(one, i) for i in range(meters)]
         if self.reason is not None:
             energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
-        times = {"latency_ms": latency_summary(one), "usual_ms": usual_ms(one)}
-        right = self.share("accuracy", one.outcome.correct)
-        return right | times | {"energy": energy[0] | {"host": energy[1:]}}
+        return EnergySummary(**vars(energy[0]), host=tuple(energy[1:]))
 
-    def share(self, name: str, holds: np.ndarray) -> dict[str, float | None]:
-        """Of what was answered, bool [N], with an interval of its own."""
-        return with_ends(name, share_of(holds, self.asked[: len(holds)]))
+    def share(self, holds: np.ndarray) -> Interval:
+        """Of what was answered, bool [N]."""
+        return share_of(holds, self.asked[: len(holds)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.simulation import near_texts
 from cascade_cli.show.text import print_table, say
 from cascade_cli.show.timing import Timed
 from stages.costs import amount, figures, interval, told_in
+
+if TYPE_CHECKING:  # torch, which may not be there
+    from stages.live import Agreement, EnergySummary, MeterSummary
 
 SHOWN = 20  # differences
 
@@ -69,26 +72,26 @@ def _share(result: dict[str, Any], name: str) -> str:
     return f"{result[name]:.2%} ({low} to {high})"
 
 
-def _joules(energy: dict[str, Any]) -> str:
-    joules = energy["energy_j_per_request"]
+def _joules(energy: MeterSummary) -> str:
+    joules = energy.energy_j_per_request
     if joules is None:
         return "joules unknown"
-    low, high = (energy[f"energy_j_per_request_{end}"] for end in ("low", "high"))
-    if low is None:
+    low, high = energy.energy_j_per_request_low, energy.energy_j_per_request_high
+    if low is None or high is None:
         return f"{amount(joules, 'J')} per request"
     return f"{interval(joules, low, high, 'J')} {told_in('J')} per request"
 
 
-def _show_energy(energy: dict[str, Any]) -> None:
-    if energy["source"] == "none":
+def _show_energy(energy: EnergySummary) -> None:
+    if energy.source == "none":
         print(f"  energy     unknown: {NO_SENSOR}")
-    elif energy["energy_j_per_request"] is None:
-        print(f"  energy     unknown: {energy['reason']}")
+    elif energy.energy_j_per_request is None:
+        print(f"  energy     unknown: {energy.reason}")
     else:
-        print(f"  energy     {_joules(energy)}, {energy['source']}, {energy['scope']}")
-    for host in energy["host"]:
-        print(f"  host       {_joules(host)}, {host['source']}, {host['scope']}, beside it")
-    for warning in energy["warnings"]:
+        print(f"  energy     {_joules(energy)}, {energy.source}, {energy.scope}")
+    for host in energy.host:
+        print(f"  host       {_joules(host)}, {host.source}, {host.scope}, beside it")
+    for warning in energy.warnings:
         say(f"warning: {warning}")
 
 
@@ -104,16 +107,16 @@ def _show_predicted(result: dict[str, Any]) -> None:
             )
 
 
-def _show_agreement(found: dict[str, Any]) -> None:
-    count = len(found["differences"])
+def _show_agreement(found: Agreement) -> None:
+    count = len(found.differences)
     verdict = "no difference" if not count else f"{count} differ"
     print(
-        f"  agreement  {found['n']} images against simulate: {verdict}, "
-        f"{found['outside_noise']} outside float noise ({found['noise']:g}); "
-        f"scores moved by up to {found['largest_score_shift']:.1e}"
+        f"  agreement  {found.n} images against simulate: {verdict}, "
+        f"{found.outside_noise} outside float noise ({found.noise:g}); "
+        f"scores moved by up to {found.largest_score_shift:.1e}"
     )
-    for row in found["differences"][:SHOWN]:
-        which = f"request {row['request']}, sample {row['sample_id']}"
-        print(f"    {which}: {row['distance']:.1e} from the {row['boundary']}")
+    for row in found.differences[:SHOWN]:
+        which = f"request {row.request}, sample {row.sample_id}"
+        print(f"    {which}: {row.distance:.1e} from the {row.boundary}")
     if count > SHOWN:
         print(f"    … and {count - SHOWN} more, all with --json")

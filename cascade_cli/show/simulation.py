@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_table, print_text
 from stages.costs import figure
-from stages.simulate import NOISES, PREFIXES, Near, RuntimeChange, SimulatedCascade
+from stages.simulate import NOISES, PREFIXES, RuntimeChange, SimulatedCascade
 from stages.statistics import Interval
 
 # By column.
@@ -61,7 +62,7 @@ def print_simulation(
     for key, title, style in (*SIMULATION, *(OF_MEMORY if memory else ())):
         if shown[key] is not None:
             print(f"  {title:<26} {shown[key]:{style}}{ends_text(getattr(row, key, None))}")
-    for title, text in near_texts(row.near):
+    for title, text in near_texts(shown):
         print(f"  {title:<26} {text}")
     if row.macs_per_request is not None and row.price.cost_kind != "macs":
         after = " without hashing" if memory else ""
@@ -73,11 +74,11 @@ def print_simulation(
         print_text(decided_by_folds(row.fit.fit_n or 0))
 
 
-def near_texts(near: Near) -> Iterator[tuple[str, str]]:
+def near_texts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(what is counted, how many images lie within the usual noises of it), where λ is a number."""
-    noises, shown = ", ".join(NOISES).replace("_", "-"), near.columns()
+    noises = ", ".join(NOISES).replace("_", "-")
     for prefix, title in NEAR.items():
-        counts = [shown[f"{prefix}near_{name}"] for name in NOISES]
+        counts = [row[f"{prefix}near_{name}"] for name in NOISES]
         if None not in counts:
             yield title, f"{', '.join(map(str, counts))} within {noises}"
 

@@ -5,6 +5,10 @@ from .serving import (
     serve_all as serve_all,
 )
 from .summary import (
+    Agreement as Agreement,
+    EnergySummary as EnergySummary,
+    LiveRow as LiveRow,
+    MeterSummary as MeterSummary,
     agreement as agreement,
     classification as classification,
     energy_summary as energy_summary,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from cache import Store
-from stages.cascade import ORACLE, Cascade, decide
-from stages.energy import EnergyFigure, per_image
+from stages.cascade import ORACLE, Cascade, Outcome, decide
+from stages.energy import per_image
 from stages.live.serving import Served
-from stages.results import save
+from stages.results import Row, save
 from stages.scores import ScoreSet
-from stages.simulate import Recall, recalled
+from stages.statistics import Interval
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
 # room for deep networks. Only closer than this to a boundary may live and simulation differ.
+Classes = dict[str, dict[str, float] | float]  # figures by class, and averages
 NOISE = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2}
 
 
@@ -41,75 +42,149 @@ def usual_ms(served: Served) -> float:
     return float(sum(share * np.median(laps[kind == k]) for k, share in shares.items()))
 
 
-def energy_summary(served: Served, meter: int = 0, reason: str | None = None) -> dict[str, Any]:
-    """Joules per request by one meter over the run's windows, gross and above idle.
+@dataclass(frozen=True, kw_only=True)
+class MeterSummary:
+    """Joules per request by one meter over a run's windows, gross and above idle; None without
+    windows, and `reason` says why."""
 
-    Without windows all of it is None, with the reason.
-    """
+    energy_j_per_request: float | None
+    energy_j_per_request_low: float | None
+    energy_j_per_request_high: float | None
+    energy_above_idle_j_per_request: float | None
+    energy_above_idle_j_per_request_low: float | None
+    energy_above_idle_j_per_request_high: float | None
+    source: str
+    scope: str | None
+    device: str | None
+    idle_w: float | None
+    windows: int
+    ticks: int | None
+    reason: str | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergySummary(MeterSummary):
+    """The device's, and beside it the `host`'s by every other meter."""
+
+    host: tuple[MeterSummary, ...]
+
+
+def energy_summary(served: Served, meter: int = 0, reason: str | None = None) -> MeterSummary:
+    """By one meter."""
     counts = [count for count, _ in served.windows]
     readings = [found[meter] for _, found in served.windows]
     sensor = readings[0].sensor if readings else None
     figures = per_image(readings, counts)
+    energy, above = figures["energy"], figures["energy_above_idle"]
     why = next((each.reason for each in readings if each.energy_j is None), reason)
-    return {
-        **_per_request("energy_j_per_request", figures["energy"]),
-        **_per_request("energy_above_idle_j_per_request", figures["energy_above_idle"]),
-        "source": sensor.source if sensor else "none",
-        "scope": sensor.scope if sensor else None,
-        "device": sensor.device if sensor else None,
-        "idle_w": readings[0].idle_w if readings else None,
-        "windows": len(readings),
-        "ticks": sum(each.ticks or 0 for each in readings) if readings else None,
-        "reason": None if figures["energy"].value is not None else why,
-        "warnings": sorted({warning for each in readings for warning in each.warnings}),
-    }
+    return MeterSummary(
+        energy_j_per_request=energy.value,
+        energy_j_per_request_low=energy.low,
+        energy_j_per_request_high=energy.high,
+        energy_above_idle_j_per_request=above.value,
+        energy_above_idle_j_per_request_low=above.low,
+        energy_above_idle_j_per_request_high=above.high,
+        source=sensor.source if sensor else "none",
+        scope=sensor.scope if sensor else None,
+        device=sensor.device if sensor else None,
+        idle_w=readings[0].idle_w if readings else None,
+        windows=len(readings),
+        ticks=sum(each.ticks or 0 for each in readings) if readings else None,
+        reason=None if energy.value is not None else why,
+        warnings=tuple(sorted({warning for each in readings for warning in each.warnings})),
+    )
 
 
-def _per_request(name: str, figure: EnergyFigure) -> dict[str, float | None]:
-    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+@dataclass(frozen=True)
+class Difference:
+    """Where a request went or was answered otherwise than in the simulation: its position in the
+    stream, and the `distance` of the cached score from λ, or of the two models' scores from each
+    other (post-check), or of the answering model's two largest probabilities."""
+
+    request: int
+    sample_id: int
+    boundary: str
+    distance: float
+    escalated_live: bool
+    escalated_simulated: bool
+    took_b_live: bool
+    took_b_simulated: bool
+    prediction_live: int
+    prediction_simulated: int
+    hit_live: bool
+    hit_simulated: bool
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Where a live run and its simulation differ, of `n` requests. `outside_noise` counts the
+    differences farther away than float noise reaches, hits that only one of the two saw among
+    them: those are faults. `simulated`: what the simulation made of these requests."""
+
+    n: int
+    decisions_differ: int
+    answers_differ: int
+    hits_differ: int
+    outside_noise: int
+    noise: float
+    largest_score_shift: float
+    differences: tuple[Difference, ...]
+    simulated: SimulatedRequests
+
+
+@dataclass(frozen=True)
+class SimulatedRequests:
+    """Shares and counts of `n` requests."""
+
+    n: int
+    accuracy: float
+    usage: float
+    escalated: int
+    took_b: int
+    hits: int
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> SimulatedRequests:
+        hits = 0 if outcome.hit is None else int(outcome.hit.sum())
+        sent, took_b = int(outcome.escalated.sum()), int(outcome.took_b.sum())
+        return cls(len(outcome.stage), outcome.accuracy, outcome.usage(), sent, took_b, hits)
 
 
 def agreement(
     served: Served,
     scores: ScoreSet,
     cascade: Cascade,
+    simulated: Outcome | None = None,
     precision: str = "fp32",
-    recall: Recall | None = None,
-) -> dict[str, Any]:
-    """Where the live run and the simulation differ, and how close to a boundary that was.
-
-    The simulation is of the requests that were served, `scores` by request, with the same memory
-    in front if there was one. `request` is the position in the stream; `distance` the cached
-    score's from λ, or of the two models' scores from each other (post-check), or of the answering
-    model's two largest probabilities. `outside_noise` counts the differences farther away than
-    float noise reaches, hits that only one of the two saw among them: those are faults.
-    """
+) -> Agreement:
+    """Where the live run differs from the simulation (by default of the cascade without a memory),
+    and how close to a boundary that was; `scores` are by request."""
     scores, ours = first(scores, len(served.labels)), served.outcome
-    simulated = decide(scores, cascade)
-    if recall is not None:
-        simulated, _ = recalled(scores, cascade, simulated, recall)
-    hits = ours.stage < 0, simulated.stage < 0
+    theirs = decide(scores, cascade) if simulated is None else simulated
+    hits = ours.stage < 0, theirs.stage < 0
     pairs = {
-        "escalated": (ours.escalated, simulated.escalated),
-        "took_b": (ours.took_b, simulated.took_b),
-        "prediction": (ours.prediction, simulated.prediction),
+        "escalated": (ours.escalated, theirs.escalated),
+        "took_b": (ours.took_b, theirs.took_b),
+        "prediction": (ours.prediction, theirs.prediction),
         "hit": hits,
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
     anywhere = np.logical_or.reduce(list(differ.values()))
-    rows = [_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere)]
-    shift = np.abs(simulated.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
+    rows = tuple(_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere))
+    shift = np.abs(theirs.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
     noise = NOISE[precision]
-    return {
-        "n": len(served.labels),
-        "decisions_differ": int((differ["escalated"] | differ["took_b"]).sum()),
-        "answers_differ": int(differ["prediction"].sum()),
-        "hits_differ": int(differ["hit"].sum()),
-        "outside_noise": sum(row["distance"] > noise for row in rows),
-        "noise": noise,
-        "largest_score_shift": float(shift.max(initial=0.0)),
-        "differences": rows,
-    }
+    return Agreement(
+        n=len(served.labels),
+        decisions_differ=int((differ["escalated"] | differ["took_b"]).sum()),
+        answers_differ=int(differ["prediction"].sum()),
+        hits_differ=int(differ["hit"].sum()),
+        outside_noise=sum(row.distance > noise for row in rows),
+        noise=noise,
+        largest_score_shift=float(shift.max(initial=0.0)),
+        differences=rows,
+        simulated=SimulatedRequests.of(theirs),
+    )
 
 
 def first(scores: ScoreSet, n: int) -> ScoreSet:
@@ -122,7 +197,7 @@ def _difference(
     pairs: dict[str, tuple[np.ndarray, np.ndarray]],
     scores: ScoreSet,
     cascade: Cascade,
-) -> dict[str, Any]:
+) -> Difference:
     (a, b), [limit] = map(scores.index, cascade.models), cascade.limits
     s_a, s_b = (float(scores.score(str(cascade.score), m)[i]) for m in (a, b))
     oracle = limit.kind == ORACLE
@@ -136,14 +211,15 @@ def _difference(
     else:
         model = a if oracle and differs["escalated"] else b if pairs["took_b"][1][i] else a
         boundary, distance = "answer", scores.scores["difference"][model][i]
-    row: dict[str, Any] = {"request": i, "sample_id": int(scores.sample_ids[i])}
-    row |= {"boundary": boundary, "distance": float(distance)}
-    for name, (live, cached) in pairs.items():
-        row |= {f"{name}_live": live[i].item(), f"{name}_simulated": cached[i].item()}
-    return row
+    both = {
+        f"{name}_{of}": values[i].item()
+        for name, pair in pairs.items()
+        for of, values in zip(("live", "simulated"), pair, strict=True)
+    }
+    return Difference(i, int(scores.sample_ids[i]), boundary, float(distance), **both)
 
 
-def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[str, Any]:
+def classification(served: Served, class_names: tuple[str, ...] | None) -> Classes:
     """Precision, recall, F1 and support per class, and their averages.
 
     `macro avg` is that of the classes that occur among the images.
@@ -168,35 +244,45 @@ def classification(served: Served, class_names: tuple[str, ...] | None) -> dict[
     return found
 
 
-_REQUEST = (
-    *("model_1", "model_2", "score", "threshold", "postcheck", "stream"),
-    *("memory", "memory_size", "memory_radius", "memory_trust"),
-    *("device", "precision", "batch_size", "n"),
-)
+@dataclass(frozen=True, kw_only=True)
+class LiveRow(Row):
+    """The row of results/live; what was `predicted` are the costs of the table."""
+
+    model_1: str
+    model_2: str
+    score: str
+    threshold: float | None
+    mode: str
+    postcheck: bool
+    stream: str | None
+    memory: str | None
+    memory_size: int | None
+    memory_radius: int | None
+    memory_trust: float | None
+    device: str
+    precision: str
+    batch_size: int
+    n: int
+    meter: str
+    accuracy: Interval
+    usage: Interval
+    hit_rate: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    latency_p99_ms: float
+    latency_ms: float
+    predicted_latency_ms: float | None
+    energy_j: float | None
+    energy_low_j: float | None
+    energy_high_j: float | None
+    predicted_energy_j: float | None
+    decisions_differ: int
+    answers_differ: int
+    outside_noise: int
 
 
-_SHARES = (
-    *("accuracy", "accuracy_low", "accuracy_high", "usage", "usage_low", "usage_high"),
-    "hit_rate",
-)
-
-
-def record(store: Store, scores: ScoreSet, result: dict[str, Any]) -> None:
-    """Write what `cascade live --json` prints of a cascade as a row of results/live."""
-    energy, foretold = result["energy"], result["predicted"] or {}
-    row = {name: result[name] for name in _REQUEST} | {"meter": energy["source"]}
-    request = row | {"split": scores.split}
-    row |= {name: result[name] for name in _SHARES}
-    row |= {f"latency_{name}_ms": result["latency_ms"][name] for name in ("p50", "p95", "p99")}
-    row |= {
-        "latency_ms": result["latency_ms_per_request"],
-        "predicted_latency_ms": foretold.get("latency", {}).get("value"),
-        "energy_j": energy["energy_j_per_request"],
-        "energy_low_j": energy["energy_j_per_request_low"],
-        "energy_high_j": energy["energy_j_per_request_high"],
-        "predicted_energy_j": foretold.get("joules", {}).get("value"),
-        "decisions_differ": result["agreement"]["decisions_differ"],
-        "answers_differ": result["agreement"]["answers_differ"],
-        "outside_noise": result["agreement"]["outside_noise"],
-    }
-    save(store, "live", scores, request, [row])
+def record(store: Store, scores: ScoreSet, row: LiveRow) -> None:
+    """Write it; what came before `meter`, and that, tell requests apart."""
+    columns = list(row.columns().items())
+    asked = columns[: [name for name, _ in columns].index("meter") + 1]
+    save(store, "live", scores, dict(asked) | {"split": scores.split}, [row])

@@ -1,7 +1,6 @@
 from .margin import (
     NOISES as NOISES,
     PREFIXES as PREFIXES,
-    Near as Near,
     RuntimeChange as RuntimeChange,
     between_runtimes as between_runtimes,
 )
@@ -18,6 +17,7 @@ from .stage import (
     recalled as recalled,
     run as run,
     share_of as share_of,
+    summary as summary,
 )
 from .stream import (
     Stream as Stream,

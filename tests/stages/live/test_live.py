@@ -170,7 +170,7 @@ def test_without_replay_it_is_the_same(single):
         (A, B), "entropy", float(dense_thresholds(scores, "entropy")[10]), postcheck=True
     )
     served = serve(source, LiveCascade(one, [runner(A), runner(B)]))
-    assert agreement(served, scores, one)["differences"] == []
+    assert agreement(served, scores, one).differences == []
     expected = decide(scores, one)
     np.testing.assert_array_equal(served.outcome.prediction, expected.prediction)
     np.testing.assert_array_equal(served.outcome.escalated, expected.escalated)
@@ -203,7 +203,7 @@ def test_a_difference_names_its_request_and_its_sample(case):
     shown = scores.of_images(np.array([5, 9, 5, len(scores.labels) - 1]))
     served = served_by(shown, one)
     found = planted(served, escalated=flipped(served.outcome.escalated, 3))
-    [row] = agreement(found, shown, one)["differences"]
+    [row] = agreement(found, shown, one).differences
     assert (row["request"], row["sample_id"]) == (3, len(scores.labels) - 1)
 
 
@@ -222,7 +222,7 @@ def flipped(values, i):
 
 def test_a_planted_decision_is_found(case):
     scores, one, served = case
-    assert agreement(served, scores, one)["differences"] == []
+    assert agreement(served, scores, one).differences == []
     far = int(np.abs(scores.score("maxp", 0) - one.limits[0].value).argmax())
     found = agreement(
         planted(served, escalated=flipped(served.outcome.escalated, far)), scores, one
