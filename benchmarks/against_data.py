@@ -16,8 +16,8 @@ from benchmarks.original import Scored
 from cache import Manifest, Partition, Store
 from stages import scores
 from stages.scores import ScoreSet
-from stages.threshold import FitPlan, ThresholdQuestion, operating_points
-from stages.threshold.stage import Pair, Row
+from stages.threshold import FitPlan, OperatingPoint, ThresholdQuestion, operating_points
+from stages.threshold.stage import Pair
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 IMAGES, WEIGHTS = SHARED / "cifar10", SHARED / "weights" / "cifar10"
@@ -53,7 +53,7 @@ def extracted(root: str) -> str:
     return root
 
 
-def exact(ours: ScoreSet, pairs: list[Pair], grid: int | None = None) -> list[Row]:
+def exact(ours: ScoreSet, pairs: list[Pair], grid: int | None = None) -> list[OperatingPoint]:
     """As `cascade threshold` finds it, on the images it reports, as the original does."""
     plan = FitPlan("same-split", ours.split, ours, ())
     return list(

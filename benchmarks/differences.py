@@ -11,8 +11,8 @@ from benchmarks import original, vectorised
 from benchmarks.against_data import Split, exact, pair_of
 from benchmarks.original import NAMES, Point
 from stages.scores import scores_of
-from stages.threshold import all_pairs
-from stages.threshold.stage import Pair, Row
+from stages.threshold import OperatingPoint, all_pairs
+from stages.threshold.stage import Pair
 
 SURE = np.array([[200, 0, 0]], np.float32)  # e⁻²⁰⁰ is 0 in float32
 
@@ -69,7 +69,7 @@ class Both:
     postcheck: bool
     n: int
     grid: Point
-    exact: Row
+    exact: OperatingPoint
 
     @property
     def right(self) -> int:
@@ -77,19 +77,19 @@ class Both:
 
     @property
     def lost(self) -> int:
-        return round(self.exact["accuracy"] * self.n) - self.right
+        return round(self.exact.accuracy.value * self.n) - self.right
 
     @property
     def more_use(self) -> float:
-        return self.grid.used / self.n - self.exact["usage"]
+        return self.grid.used / self.n - self.exact.usage.value
 
     def __str__(self) -> str:
-        bounds = (self.exact["threshold_low"], self.exact["threshold_high"])
+        bounds = (self.exact.threshold.low, self.exact.threshold.high)
         low, high = ("–" if bound is None else f"{bound:.6f}" for bound in bounds)
         return (
             f"  {self.name:<10}  {'yes' if self.postcheck else 'no':<10}  {self.grid.threshold:.6f}"
-            f"  {low:>8} to {high:<8}  {self.right / self.n:8.2%}  {self.exact['accuracy']:8.2%}"
-            f"  {self.lost:6}  {self.grid.used / self.n:8.2%}  {self.exact['usage']:8.2%}"
+            f"  {low:>8} to {high:<8}  {self.right / self.n:8.2%}  {self.exact.accuracy.value:8.2%}"
+            f"  {self.lost:6}  {self.grid.used / self.n:8.2%}  {self.exact.usage.value:8.2%}"
         )
 
 
@@ -100,7 +100,7 @@ def both(val: Split, pairs: list[Pair], grid: np.ndarray, steps: int | None = No
     """
     names, n = val.ours.models, len(val.ours.labels)
     key = ("model_1", "model_2", "score", "postcheck")
-    rows = {tuple(row[each] for each in key): row for row in exact(val.ours, pairs, steps)}
+    rows = {tuple(getattr(row, each) for each in key): row for row in exact(val.ours, pairs, steps)}
     return [
         Both(name, bool(check), n, point, rows[names[a], names[b], name, bool(check)])
         for a, b in pairs
@@ -145,7 +145,7 @@ def of_all_pairs(val: Split, grid: np.ndarray) -> Iterator[str]:
     )
     ours = both(val, pairs, grid, len(grid))
     alike = [each for each in ours if not each.lost and not each.more_use]
-    same = sum(each.exact["threshold"] == each.grid.threshold for each in alike)
+    same = sum(each.exact.threshold.threshold == each.grid.threshold for each in alike)
     yield (
         f"  ours on the same grid: the same accuracy and use of B in {len(alike)} rows, "
         f"and the same λ in {same}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from running import cascade
 from cache import InputError
 from stages import costs
 from stages.cascade import Cascade, decide
-from stages.costs import NO_COST, Pricer, Prices, held_against
+from stages.costs import UNPRICED, HeldAgainst, Pricer, Prices, held_against
 from stages.costs.table import Curve
 from stages.simulate import priced, run
 from stages.statistics import Interval
@@ -190,14 +191,12 @@ def test_held_against_a_model(baseline):
     """Costs and accuracy are the model's own; the change is told as it was found."""
     right, cost = dict(zip(MODELS, (6, 9, 8), strict=True)), {"small": 1, "large": 9, "other": 5}
     one = Pricer(accuracies(right.values()), prices(flat(**cost)))
-    row = one.compared(PAIR, stages(np.arange(10) < 5), baseline, CHANGE)
-    assert (row["baseline"], row["baseline_accuracy"]) == (baseline, right[baseline] / 10)
-    assert row["baseline_cost"] == cost[baseline]
-    assert row["saved"] == pytest.approx(1 - 5.5 / cost[baseline])
-    assert (row["cost"], row["cost_1"], row["cost_2"]) == (5.5, 1, 9)
-    told = [row[f"accuracy_change{end}"] for end in ("", "_low", "_high")]
-    assert told == [CHANGE.value, CHANGE.low, CHANGE.high]
-    assert row | held_against(one.scores, baseline, CHANGE) == row
+    price = one.compared(PAIR, stages(np.arange(10) < 5), baseline)
+    assert price.baseline_cost == cost[baseline]
+    assert price.saved.value == pytest.approx(1 - 5.5 / cost[baseline])
+    assert (price.cost.value, price.cost_1, price.cost_2) == (5.5, 1, 9)
+    held = held_against(one.scores, baseline, CHANGE)
+    assert held == HeldAgainst(baseline, right[baseline] / 10, CHANGE)
 
 
 def test_where_the_baseline_that_was_asked_for_is_right():
@@ -222,9 +221,10 @@ def test_the_intervals_of_cost_and_saving_cover_them(baseline):
         seen = {name: value * (1 + error * rng.normal()) for name, value in truth.items()}
         forward = {name: curve({1: value}, Z * error) for name, value in seen.items()}
         one = Pricer(scores, prices(forward), baseline=baseline)
-        row = one.compared(PAIR, stages(rng.random(n) < 0.3), baseline, CHANGE)
+        price = one.compared(PAIR, stages(rng.random(n) < 0.3), baseline)
         for key in hits:
-            hits[key] += row[f"{key}_low"] <= expected[key] <= row[f"{key}_high"]
+            found = getattr(price, key)
+            hits[key] += found.low <= expected[key] <= found.high
     for key, count in hits.items():
         assert 0.92 < count / runs < 0.98, key
 
@@ -233,10 +233,10 @@ def test_a_shared_error_cancels_in_what_is_saved():
     """All of the cost is B's own: however badly it is measured, nothing is saved."""
     forward = {"small": curve({1: 1e-9}), "large": curve({1: 3.0}, 0.5)}
     one = pricer(forward)
-    row = one.compared(PAIR, stages(np.ones(10, bool)), "large", CHANGE)
-    assert row["saved"] == pytest.approx(0, abs=1e-6)
-    assert row["saved_high"] - row["saved_low"] < 1e-6
-    assert row["cost_high"] - row["cost_low"] == pytest.approx(3.0)
+    price = one.compared(PAIR, stages(np.ones(10, bool)), "large")
+    assert price.saved.value == pytest.approx(0, abs=1e-6)
+    assert price.saved.high - price.saved.low < 1e-6
+    assert price.cost.high - price.cost.low == pytest.approx(3.0)
 
 
 # --- in simulate ---------------------------------------------------------------------------------
@@ -249,11 +249,9 @@ def test_pricing_changes_nothing_but_the_cost_fields(small_cache):
     one = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
     plain = run(small_cache, scores, one)
     rich = run(small_cache, scores, one, pricer=Pricer(scores, prices(flat(small=1, large=9))))
-    assert plain.keys() == rich.keys()
-    assert {key for key in plain if plain[key] != rich[key]} <= NO_COST.keys()
-    assert plain["baseline"] is not None
-    assert rich["cost"] == pytest.approx(1 + 9 * rich["usage"])
-    assert set(rich) >= NO_COST.keys()
+    assert plain == replace(rich, price=UNPRICED)
+    assert plain.against.baseline is not None
+    assert rich.price.cost.value == pytest.approx(1 + 9 * rich.usage.value)
 
 
 def test_other_costs_need_the_cache_only(small_cache):
@@ -282,7 +280,7 @@ def test_other_costs_need_the_cache_only(small_cache):
 def test_without_any_cost_all_fields_are_null(small_cache):
     args = ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "-t", "0.6")
     found = cascade(*args, "--cache", small_cache.root, "--json")
-    assert {found.json[key] for key in NO_COST} == {None}
+    assert {found.json[key] for key in UNPRICED.columns()} == {None}
     assert "run `cascade profile`" in found.err
 
 
@@ -290,8 +288,8 @@ def test_an_oracle_is_priced_by_its_mistakes():
     scores = random_scores(np.random.default_rng(1), 50)
     one = Cascade.of(("small", "large"), "oracle")
     found = decide(scores, one)
-    row = priced(one, found, Pricer(scores, prices(flat(small=1, large=2))), "large", CHANGE)
-    assert row["cost"] == pytest.approx(1 + 2 * (1 - scores.accuracy[0]))
+    row = priced(one, found, Pricer(scores, prices(flat(small=1, large=2))), "large")
+    assert row.cost.value == pytest.approx(1 + 2 * (1 - scores.accuracy[0]))
 
 
 def test_pricing_every_pair_is_quick():
@@ -308,7 +306,7 @@ def test_pricing_every_pair_is_quick():
     forward = {name: Counting(np.array([1]), one, one, one) for name in MODELS}
     shared = Pricer(scores, prices(forward))
     for _ in range(20):
-        shared.compared(PAIR, stages(scores.correct[0]), "large", CHANGE)
+        shared.compared(PAIR, stages(scores.correct[0]), "large")
     assert len(calls) <= 3 * (len(MODELS) + 2 * 20)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import naive
@@ -20,6 +21,7 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 from cache import Store, find, read_table
 from stages.heterogeneity import METRICS, matrix, pairwise as stage
 from stages.scores import load
+from stages.statistics import Interval
 from stages.threshold import (
     REPEATS,
     FitPlan,
@@ -173,7 +175,6 @@ def test_an_undefined_measure_is_null(tmp_path):
 
 
 BEST = ThresholdQuestion(objectives=("best",))
-ENDS = ("", "_low", "_high")
 RULES = [(name, check) for name in naive.SCORES for check in (False, True)]
 
 
@@ -245,10 +246,14 @@ def test_where_folds_decide_each_is_by_the_best_rule_of_the_others():
 
 
 def test_of_equal_fits_the_least_use_of_b_counts_then_the_first():
+    scores = random_scores(np.random.default_rng(2), 30, models=("p", "q"))
+    plan = FitPlan("same-split", "test", scores, ())
+    row, _ = next(cross_fitted_points(scores, plan, [(0, 1)], BEST))
+
     def point(fit, used, change):
-        row = {"model_1": "p", "model_2": "q", "fit_accuracy": fit, "fit_usage": used}
-        ends = {f"{name}{end}": change for name in ("accuracy", "accuracy_change") for end in ENDS}
-        return row | ends, None
+        told = replace(row.against, accuracy_change=Interval(change, change, change))
+        facts = replace(row.fit, fit_accuracy=fit, fit_usage=used)
+        return replace(row, fit=facts, against=told), None
 
     points = [
         *(point(0.7, 0.1, 0.3), point(0.8, 0.5, 0.1), point(0.8, 0.2, -0.1)),

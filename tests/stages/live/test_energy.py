@@ -124,17 +124,17 @@ def test_joules_per_request_are_recovered_and_the_hosts_beside_them(bench):
     for name, one in served.items():
         seconds, expected = time_s[name] / 1e3, joules[name] / 1e3
         gpu, host = energy_summary(one, 0), energy_summary(one, 1)
-        assert gpu["energy_j_per_request"] == pytest.approx(expected, rel=0.02)
+        assert gpu.energy_j_per_request == pytest.approx(expected, rel=0.02)
         low, high = (gpu[f"energy_j_per_request_{end}"] for end in ("low", "high"))
         assert low <= expected <= high
         above = expected - IDLE_W * seconds
-        assert gpu["energy_above_idle_j_per_request"] == pytest.approx(above, rel=0.02)
-        assert (gpu["source"], gpu["scope"]) == ("nvml_counter", "gpu")
-        assert gpu["idle_w"] == pytest.approx(IDLE_W, rel=0.01)
-        assert (gpu["windows"], gpu["reason"], gpu["warnings"]) == (BLOCKS, None, [])
-        assert gpu["ticks"] >= BLOCKS * 20
-        assert host["energy_j_per_request"] == pytest.approx(HOST_W * seconds)
-        assert host["source"] == "rapl"
+        assert gpu.energy_above_idle_j_per_request == pytest.approx(above, rel=0.02)
+        assert (gpu.source, gpu.scope) == ("nvml_counter", "gpu")
+        assert gpu.idle_w == pytest.approx(IDLE_W, rel=0.01)
+        assert (gpu.windows, gpu.reason, gpu.warnings) == (BLOCKS, None, ())
+        assert gpu.ticks >= BLOCKS * 20
+        assert host.energy_j_per_request == pytest.approx(HOST_W * seconds)
+        assert host.source == "rapl"
 
 
 def test_quick_blocks_that_repeat_more_often_count_once(bench):
@@ -205,8 +205,8 @@ def test_without_meters_each_request_is_answered_once(bench):
     counts = {name: len(one.latency_ms) for name, one in served.items()}
     assert counts == dict.fromkeys(served, 60)
     found = energy_summary(served["cascade"], reason="nobody looked")
-    assert found["energy_j_per_request"] is None
-    assert (found["source"], found["reason"], found["windows"]) == ("none", "nobody looked", 0)
+    assert found.energy_j_per_request is None
+    assert (found.source, found.reason, found.windows) == ("none", "nobody looked", 0)
 
 
 # --- the command ---------------------------------------------------------------------------------

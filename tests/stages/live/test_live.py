@@ -170,7 +170,7 @@ def test_without_replay_it_is_the_same(single):
         (A, B), "entropy", float(dense_thresholds(scores, "entropy")[10]), postcheck=True
     )
     served = serve(source, LiveCascade(one, [runner(A), runner(B)]))
-    assert agreement(served, scores, one).differences == []
+    assert agreement(served, scores, one).differences == ()
     expected = decide(scores, one)
     np.testing.assert_array_equal(served.outcome.prediction, expected.prediction)
     np.testing.assert_array_equal(served.outcome.escalated, expected.escalated)
@@ -204,7 +204,7 @@ def test_a_difference_names_its_request_and_its_sample(case):
     served = served_by(shown, one)
     found = planted(served, escalated=flipped(served.outcome.escalated, 3))
     [row] = agreement(found, shown, one).differences
-    assert (row["request"], row["sample_id"]) == (3, len(scores.labels) - 1)
+    assert (row.request, row.sample_id) == (3, len(scores.labels) - 1)
 
 
 def planted(served, **columns):
@@ -222,16 +222,16 @@ def flipped(values, i):
 
 def test_a_planted_decision_is_found(case):
     scores, one, served = case
-    assert agreement(served, scores, one).differences == []
+    assert agreement(served, scores, one).differences == ()
     far = int(np.abs(scores.score("maxp", 0) - one.limits[0].value).argmax())
     found = agreement(
         planted(served, escalated=flipped(served.outcome.escalated, far)), scores, one
     )
-    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
-    [row] = found["differences"]
-    assert (row["sample_id"], row["boundary"]) == (far, "threshold")
-    assert row["distance"] == abs(scores.score("maxp", 0)[far] - one.limits[0].value)
-    assert row["escalated_live"] is not row["escalated_simulated"]
+    assert (found.decisions_differ, found.answers_differ, found.outside_noise) == (1, 0, 1)
+    [row] = found.differences
+    assert (row.sample_id, row.boundary) == (far, "threshold")
+    assert row.distance == abs(scores.score("maxp", 0)[far] - one.limits[0].value)
+    assert row.escalated_live is not row.escalated_simulated
 
 
 def test_a_planted_decision_near_the_threshold_is_noise(case):
@@ -240,7 +240,7 @@ def test_a_planted_decision_near_the_threshold_is_noise(case):
     found = agreement(
         planted(served, escalated=flipped(served.outcome.escalated, near)), scores, one
     )
-    assert (found["decisions_differ"], found["outside_noise"]) == (1, 0)
+    assert (found.decisions_differ, found.outside_noise) == (1, 0)
 
 
 def test_a_planted_answer_is_found(case):
@@ -249,8 +249,8 @@ def test_a_planted_answer_is_found(case):
     found = agreement(
         planted(served, prediction=flipped(served.outcome.prediction, sure)), scores, one
     )
-    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (0, 1, 1)
-    assert found["differences"][0]["boundary"] == "answer"
+    assert (found.decisions_differ, found.answers_differ, found.outside_noise) == (0, 1, 1)
+    assert found.differences[0].boundary == "answer"
 
 
 def test_a_planted_choice_of_answer_is_found_even_where_both_answers_are_one(case):
@@ -259,17 +259,17 @@ def test_a_planted_choice_of_answer_is_found_even_where_both_answers_are_one(cas
     gap = np.abs(scores.score("maxp", 0) - scores.score("maxp", 1))
     i = int(np.where(served.outcome.escalated & same, gap, -1).argmax())
     found = agreement(planted(served, took_b=flipped(served.outcome.took_b, i)), scores, one)
-    assert (found["decisions_differ"], found["answers_differ"], found["outside_noise"]) == (1, 0, 1)
-    assert found["differences"][0]["boundary"] == "postcheck"
-    assert found["differences"][0]["distance"] == gap[i]
+    assert (found.decisions_differ, found.answers_differ, found.outside_noise) == (1, 0, 1)
+    assert found.differences[0].boundary == "postcheck"
+    assert found.differences[0].distance == gap[i]
 
 
 def test_perturbed_scores_are_found(case):
     scores, one, served = case
     moved = replace(scores, scores=scores.scores | {"maxp": scores.scores["maxp"] ** 1.1})
     found = agreement(served, moved, one)
-    assert found["outside_noise"] > 5
-    assert found["largest_score_shift"] > 1e-3
+    assert found.outside_noise > 5
+    assert found.largest_score_shift > 1e-3
 
 
 def test_other_weights_are_refused_and_other_models_found(single, tmp_path):
@@ -280,7 +280,7 @@ def test_other_weights_are_refused_and_other_models_found(single, tmp_path):
     one = Cascade.of((A, B), "maxp", 0.9)
     swapped = LiveCascade(one, [runner("digits_wide"), runner(B)])
     found = agreement(serve(open_split("digits", "test"), swapped, 64), scores, one)
-    assert found["outside_noise"] > 50
+    assert found.outside_noise > 50
 
 
 def test_other_images_under_the_same_name_are_refused(tmp_path):

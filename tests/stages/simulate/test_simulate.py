@@ -19,7 +19,6 @@ from stages.costs import Pricer, some_macs
 from stages.scores import load
 from stages.simulate import priced
 from stages.simulate.stage import summary
-from stages.statistics import Interval
 from stages.threshold import REPEATS, FitPlan, fitted_point, folds
 
 POOL = [0.0, 0.25, math.nextafter(0.25, 1), 0.5, 1.0]
@@ -51,7 +50,7 @@ def test_every_image_is_decided_as_by_hand(name, postcheck, images, threshold):
     assert found.took_b.tolist() == took_b
     assert found.prediction.tolist() == prediction
     assert found.correct.tolist() == right
-    row = summary(scores, cascade, found)
+    row = summary(scores, cascade, found).columns()
     n = len(images)
     assert (row["accuracy"], row["usage"]) == (sum(right) / n, sum(escalated) / n)
     assert _told(row, "accuracy") == pytest.approx(naive.wilson(sum(right), n))
@@ -98,19 +97,18 @@ def test_costs_are_null_where_unknown_and_weighted_by_use_where_known():
     scores = random_scores(np.random.default_rng(0), 40)
     cascade = Cascade.of(("small", "large"), "maxp", 0.5)
     outcome = decide(scores, cascade)
-    row = summary(scores, cascade, outcome)
-    assert row["macs_per_request"] is None
-    nothing = priced(cascade, outcome, None, "small", Interval(0.0, 0.0, 0.0))
-    assert set(nothing.values()) == {None}
+    assert summary(scores, cascade, outcome).macs_per_request is None
+    nothing = priced(cascade, outcome, None, "small")
+    assert set(nothing.columns().values()) == {None}
     for manifest, macs in zip(scores.manifests, (100, 1000, 1), strict=True):
         manifest.provenance["macs"] = macs
     row = summary(scores, cascade, outcome)
-    assert row["macs_per_request"] == pytest.approx(100 + 1000 * row["escalated"] / 40)
+    assert row.macs_per_request == pytest.approx(100 + 1000 * row.escalated / 40)
 
 
 def test_the_contracts_keys(small_cache):
     scores = load(small_cache, "toy", "test")
-    row = stage.run(small_cache, scores, Cascade.of(("small", "large"), "maxp", 0.5))
+    row = stage.run(small_cache, scores, Cascade.of(("small", "large"), "maxp", 0.5)).columns()
     contract = "split, fit_split, model_1, model_2, score, threshold, postcheck, memory, n"
     contract += ", accuracy, usage, escalated, hits, false_hits, hit_rate"
     assert set(contract.split(", ")) <= set(row)
@@ -124,7 +122,7 @@ def test_of_a_cross_fitted_threshold_folds_that_the_others_decide_tell(known):
     scores = random_scores(np.random.default_rng(4), 40)
     alone = None if known is None else scores.correct[2]
     cascade, fit = _fitted(scores, alone)
-    row = stage.figures(scores, cascade, fit, known and _pricer(scores, known))
+    row = stage.figures(scores, cascade, fit, known and _pricer(scores, known)).columns()
     repeats = [folds(40, repeat=r).tolist() for r in range(REPEATS)]
     images = naive.images_of(scores, 0, 1, "maxp")
     held = naive.cross_fit("maxp", images, False, "best", repeats, known and alone.tolist())
@@ -142,7 +140,7 @@ def test_of_other_requests_a_cross_fitted_threshold_is_told_less_what_it_flatter
     """By as much as it does each image once; copies of an image tell no more than one."""
     scores = random_scores(np.random.default_rng(4), 40)
     cascade, fit = _fitted(scores)
-    flattery = fit["fit_accuracy"] - fit["accuracy"]
+    flattery = fit.facts.fit_accuracy - fit.honest.accuracy.value
     assert flattery > 0
     for picks, worth in (
         ([*range(40)] * 2, 40),
@@ -150,13 +148,13 @@ def test_of_other_requests_a_cross_fitted_threshold_is_told_less_what_it_flatter
         ([*range(30)], 30),
     ):
         shown = scores.of_images(np.array(picks))
-        row = stage.figures(shown, cascade, fit)
+        row = stage.figures(shown, cascade, fit).columns()
         images = naive.images_of(shown, 0, 1, "maxp")
         right = naive.point("maxp", images, cascade.limits[0].threshold, False).right
         share = sum(right) / len(picks)
         expected = [x - flattery for x in (share, *naive.wilson(share * worth, worth)[1:])]
         assert _told(row, "accuracy") == pytest.approx(tuple(expected))
-        rivals = shown.correct[shown.index(fit["baseline"])].tolist()
+        rivals = shown.correct[shown.index(fit.baseline)].tolist()
         both = list(zip(right, rivals, strict=True))
         won, lost = (both.count(each) * worth / len(picks) for each in ((1, 0), (0, 1)))
         expected = [x - flattery for x in naive.paired_change(won, lost, worth)]
@@ -168,11 +166,12 @@ def test_a_given_threshold_is_held_against_the_more_accurate_of_the_two():
     score = {"maxp": [[0.5] * 4] * 2}
     for answers, baseline in (((right, wrong), "small"), ((wrong, right), "large")):
         scores = score_set(labels, answers, score)
-        row = stage.figures(scores, Cascade.of(("small", "large"), "maxp", "never"))
+        row = stage.figures(scores, Cascade.of(("small", "large"), "maxp", "never")).columns()
         assert (row["baseline"], row["baseline_accuracy"]) == (baseline, 1.0)
         assert row["accuracy_change"] == (0.0 if baseline == "small" else -0.5)
     scores = score_set(labels, (right, right), score)
-    assert stage.figures(scores, Cascade.of(("small", "large"), "maxp", 0.5))["baseline"] == "small"
+    found = stage.figures(scores, Cascade.of(("small", "large"), "maxp", 0.5))
+    assert found.against.baseline == "small"
 
 
 def _fitted(scores, alone=None):
@@ -196,10 +195,10 @@ def test_run_stores_each_cascade_once(tmp_path):
     stored = {(t["mode"][0], t["threshold"][0]): t["accuracy"][0] for t in found}
     assert len(found) == 4
     assert stored == {
-        ("threshold", 0.5): rows[0]["accuracy"],
-        ("always", None): rows[1]["accuracy"],
-        ("never", None): rows[3]["accuracy"],
-        ("oracle", None): rows[4]["accuracy"],
+        ("threshold", 0.5): rows[0].accuracy.value,
+        ("always", None): rows[1].accuracy.value,
+        ("never", None): rows[3].accuracy.value,
+        ("oracle", None): rows[4].accuracy.value,
     }
 
 

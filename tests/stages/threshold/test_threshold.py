@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from cache import find, read_table
 from stages import threshold as stage
-from stages.cascade import Ordering, decide, gains
+from stages.cascade import Cascade, Limit, Ordering, decide, gains
 from stages.scores import SCORES, load
 from stages.threshold import (
     FOLDS,
@@ -52,7 +52,13 @@ def _plan(method, reported, fitting):
 
 
 def _rows(reported, plan, question=EVERYTHING, baseline=None):
-    return list(operating_points(reported, plan, PAIRS, question, baseline))
+    found = operating_points(reported, plan, PAIRS, question, baseline)
+    return [row.columns() for row in found]
+
+
+def cascade_of(row):
+    models, limit = (row["model_1"], row["model_2"]), Limit.of(row["threshold"])
+    return Cascade.of(models, row["score"], limit, postcheck=row["postcheck"])
 
 
 def _models(reported, row):
@@ -120,7 +126,7 @@ def _check_reported(reported, fitted, row, alone=None):
     a, b = _models(reported, row)
     images = naive.images_of(reported, a, b, row["score"])
     point = naive.point(row["score"], images, row["threshold"], row["postcheck"])
-    outcome = decide(reported, stage.cascade_of(row))
+    outcome = decide(reported, cascade_of(row))
     assert outcome.usage() == point.usage / len(images)
     assert _told(row, "usage") == pytest.approx(naive.wilson(point.usage, len(images)))
     if fitted.method != "cross-fit":
@@ -192,7 +198,8 @@ def test_cross_fit(seed, grid, given):
     alone = reported.correct[2] if given else None
     scores = ("maxp", "entropy") if given or grid else naive.SCORES
     question = ThresholdQuestion(scores, grid=grid)
-    rows = list(cross_fitted_points(reported, fitted, PAIRS[1:4], question, alone))
+    points = cross_fitted_points(reported, fitted, PAIRS[1:4], question, alone)
+    rows = [(row.columns(), held) for row, held in points]
     assert len(rows) == 3 * len(scores) * 4
     for row, decided in rows:
         images = naive.images_of(reported, *_models(reported, row), row["score"])
@@ -348,7 +355,7 @@ def test_run_stores_the_rows_it_returns(tmp_path):
     rows = stage.run(store, reported, plan(store, reported), question=EVERYTHING)
     stored = _stored(store)
     assert len(stored) == len(rows)
-    for row, kept in zip(rows, stored, strict=True):
+    for row, kept in zip([row.columns() for row in rows], stored, strict=True):
         limit = row.pop("threshold")
         number = limit if isinstance(limit, float) else None
         mode = limit if isinstance(limit, str) else "oracle" if limit is None else "threshold"
@@ -369,7 +376,8 @@ def test_run_again_after_the_fitting_images_changed(tmp_path):
         write_logits(store, "val", model, labels, logits, weights="new", overwrite=True)
     after = stage.run(store, reported, plan(store, reported), question=EVERYTHING)
     assert after != before
-    assert [row["fit_accuracy"] for row in _stored(store)] == [row["fit_accuracy"] for row in after]
+    told = [row.fit.fit_accuracy for row in after]
+    assert [row["fit_accuracy"] for row in _stored(store)] == told
 
 
 def test_other_runtimes_results_are_kept_apart(tmp_path):
