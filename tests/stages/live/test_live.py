@@ -143,10 +143,10 @@ def test_the_same_batches_leave_no_difference(name, batch, limit, single, batche
     root, source = {1: single, 64: batched}[batch], open_split("digits", "test")
     runners = [Replayed(runner(model), {}) for model in (A, B)]
     for one, served, found in held_against(root, batch, name, source, runners, limit=limit):
-        assert found["differences"] == [], one
-        assert (found["decisions_differ"], found["answers_differ"]) == (0, 0)
-        assert found["n"] == len(served.labels) == (limit or 500)
-        assert found["largest_score_shift"] == 0
+        assert found.differences == (), one
+        assert (found.decisions_differ, found.answers_differ) == (0, 0)
+        assert found.n == len(served.labels) == (limit or 500)
+        assert found.largest_score_shift == 0
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -157,10 +157,10 @@ def test_other_batches_differ_within_noise_only(name, batch, limit, batched):
     source = open_split("digits", "test")
     runners = [Replayed(runner(model), {}) for model in (A, B)]
     for one, _, found in held_against(batched, batch, name, source, runners, limit=limit):
-        assert found["outside_noise"] == 0, (one, found["differences"])
-        assert found["largest_score_shift"] < found["noise"]
-        count = len(found["differences"])
-        assert count <= found["decisions_differ"] + found["answers_differ"]
+        assert found.outside_noise == 0, (one, found.differences)
+        assert found.largest_score_shift < found.noise
+        count = len(found.differences)
+        assert count <= found.decisions_differ + found.answers_differ
 
 
 def test_without_replay_it_is_the_same(single):
@@ -635,7 +635,7 @@ def test_cifar_live_equals_simulate(batch, tmp_path):
         for one, served, found in held_against(
             tmp_path / "cache", batch, name, source, runners, pair, "cifar10"
         ):
-            assert found["differences"] == [], one
+            assert found.differences == (), one
             assert len(served.labels) == n
 
 
@@ -653,4 +653,4 @@ def test_cifar_live_in_other_batches_differs_within_noise_only(tmp_path):
         for one, _, found in held_against(
             tmp_path / "cache", 9, name, source, runners, pair, "cifar10"
         ):
-            assert found["outside_noise"] == 0, (one, found["differences"])
+            assert found.outside_noise == 0, (one, found.differences)
