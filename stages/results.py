@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache as cached
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -133,9 +133,9 @@ _ARROW = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64
 
 
 def _without_none(hint: Any) -> type[Any]:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    [kind] = (each for each in kinds if each is not type(None))
-    return kind
+    """A union's first; what is in a container counts as the container."""
+    kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
+    return get_origin(kind) or kind
 
 
 def columns_of(row: Any) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def columns_of(row: Any) -> dict[str, Any]:
 
 def tidy(row: dict[str, Any]) -> dict[str, Any]:
     """A row whose λ is a number or null, with the `mode` that says which kind of λ it was."""
-    if "threshold" not in row or "mode" in row:
+    if "threshold" not in row:
         return row
     threshold = row["threshold"]
     if isinstance(threshold, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -29,9 +30,18 @@ from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
 from stages.policy import deployable
 from stages.scores import ScoreSet
-from stages.search import ACCURACY, CERTIFY, Promise, Question, Space, rules
-from stages.simulate import HONEST, NO_FIT
-from stages.threshold import FitPlan, cascade_of
+from stages.search import (
+    ACCURACY,
+    CERTIFY,
+    DeviceChoice,
+    Promise,
+    Question,
+    SearchResult,
+    Space,
+    rules,
+)
+from stages.simulate import FitFacts, FittedLimit, Honest
+from stages.threshold import FitPlan
 
 
 @dataclass(frozen=True)
@@ -126,62 +136,66 @@ def search(
         run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
         say(*run.plan.notes)
         found = stage.run(store, run, space.resamples if space.optimism else None, promise)
-    refused = _deployed(store, found, run.reported, wanted, costs, output.policy)
-    write_rows(stage.rows_of(found), output)
+    policy, refused = None, None
+    if output.policy is not None:
+        try:
+            policy = _deployed(store, found, run.reported, wanted, costs, output.policy)
+        except InputError as error:  # the answer is no less of one
+            refused = error
+    write_rows(found.rows, output)
     if common.as_json:
-        print_json(found)
+        print_json(vars(found) | ({} if policy is None else {"policy": policy}))
     else:
-        show_search(found)
+        show_search(found, () if policy is None else policy["files"])
     if refused is not None:
         raise refused
 
 
 def _deployed(
     store: Store,
-    found: dict[str, Any],
+    found: SearchResult,
     reported: ScoreSet,
     wanted: opt.LogitsOptions,
     costs: opt.CostOptions,
-    folder: str | None,
-) -> InputError | None:
-    """Add the answer as a policy to what was found; the reason where it cannot be one, as the
-    answer is no less of one."""
-    if folder is None:
-        return None
-    try:
-        decided = _decided(found)
-        deployable(decided[0])
-        if found["cost"]["kind"] != RUNS:
-            costs = replace(costs, baseline=found["answer"]["baseline"])
-        memory = opt.MemoryOptions()
-        row, _ = simulated(store, reported, decided, memory, wanted, costs)
-        certificate = found["certificate"]
-        found["policy"] = write_policy(
-            store, reported, decided[0], row, memory, folder, certificate
-        )
-    except InputError as error:
-        return error
-    return None
+    folder: str,
+) -> dict[str, Any]:
+    """Write the answer as a policy; InputError where it cannot be one."""
+    cascade, fit = _decided(found)
+    deployable(cascade)
+    if found.cost["kind"] != RUNS:
+        costs = replace(costs, baseline=fit.baseline)
+    memory = opt.MemoryOptions()
+    row, _ = simulated(store, reported, (cascade, fit), memory, wanted, costs)
+    return write_policy(store, reported, cascade, row, memory, folder, found.certificate)
 
 
-def _decided(found: dict[str, Any]) -> tuple[Cascade, dict[str, Any]]:
+def _decided(found: SearchResult) -> tuple[Cascade, FittedLimit]:
     """The answer, fitted as the search did, promised of the images that it was told of; InputError
     where it is no pair."""
-    answer = found["answer"]
+    answer = found.answer
     if answer is None:
         raise InputError(
             "nothing was certified, so there is no policy to write: ask for a larger MAX_LOSS or "
             "RISK, or without --policy"
         )
-    if answer["model_2"] is None or answer["model_3"] is not None:
-        what = "a chain of three" if answer["model_3"] else f"{answer['model_1']} alone"
+    if answer.model_2 is None or answer.model_3 is not None:
+        what = "a chain of three" if answer.model_3 else f"{answer.model_1} alone"
         raise InputError(
             f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
         )
-    keys = (*NO_FIT, *HONEST) if found["fit_method"] == "cross-fit" else NO_FIT
-    fit = NO_FIT | {key: answer[key] for key in keys if key in answer}
-    fit["objective"] = f"search: {found['question']}"
-    return cascade_of(answer), fit
+    facts = FitFacts(
+        fit_split=answer.fit_split,
+        fit_method=answer.fit_method,
+        fit_n=answer.fit_n,
+        objective=f"search: {found.question}",
+        fit_accuracy=answer.fit_accuracy,
+    )
+    honest = Honest(answer.accuracy, answer.against.accuracy_change)
+    cascade = Cascade.of(
+        answer.models, answer.score, answer.threshold, postcheck=bool(answer.postcheck)
+    )
+    told = honest if answer.fit_method == "cross-fit" else None
+    return cascade, FittedLimit(facts, answer.against.baseline, told)
 
 
 def _question(
@@ -229,7 +243,7 @@ def _check_of_several(context: typer.Context, question: Question, space: SpaceOp
 
 
 def _tell_devices(
-    rows: list[dict[str, Any]],
+    rows: Sequence[DeviceChoice],
     reported: ScoreSet,
     fitted: FitPlan,
     by_device: dict[str, Prices],

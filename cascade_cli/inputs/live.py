@@ -16,7 +16,7 @@ from cascade_cli.inputs.scores import score_set, with_references
 from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, request_set
 from cascade_cli.inputs.stream import memory_policy
 from stages import simulate as stage
-from stages.cascade import AT, Cascade, decide
+from stages.cascade import Cascade, decide
 from stages.live import Agreement, LiveRow, agreement, first, latency_summary, record
 from stages.simulate import SimulatedCascade, recalled, summary
 
@@ -84,14 +84,13 @@ def _row(
     found: Agreement,
     predicted: dict[str, Any],
 ) -> LiveRow:
-    limit, memory, energy = expected.threshold, expected.memory, live.energy(CASCADE)
+    memory, energy = expected.memory, live.energy(CASCADE)
     latency, outcome = latency_summary(live.cascade), live.cascade.outcome
     return LiveRow(
         model_1=expected.model_1,
         model_2=expected.model_2,
         score=expected.score,
-        threshold=limit.value if limit.kind == AT else None,
-        mode="threshold" if limit.kind == AT else limit.kind,
+        threshold=expected.threshold.threshold,
         postcheck=expected.postcheck,
         stream=stream,
         memory=memory.memory,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from cascade_cli.show.costs import cost_cells, cost_interval, cost_note
+from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text
 from stages.costs import amount, relative
+from stages.search import Optimism, SearchResult, SearchRow
 
 SHOWN = 12
 
@@ -39,92 +41,86 @@ OTHERS = {
 }
 
 
-def show_search(found: dict[str, Any]) -> None:
+def show_search(found: SearchResult, files: Sequence[str] = ()) -> None:
     """The sentences, one more about the most accurate, the answer beside what it is held against,
-    and the hull."""
-    first, *more = found["sentences"]
+    the hull, and the files of a policy that was written."""
+    first, *more = found.sentences
     print_text(first)
     if more:
         print_text(" ".join(more))
-    if found["answer"] is not None:
-        print_text(most_accurate(found["most_accurate"], found["answer"]))
-        _show_answer(found)
-    _show_optimism(found["optimism"])
+    if found.answer is not None:
+        print_text(most_accurate(found.most_accurate, found.answer))
+        _show_answer(found.answer, found.baselines)
+    _show_optimism(found.optimism)
     _show_hull(found)
-    row = found["baselines"][0]
     print(
-        f"\nsearched on {found['fit_split']} ({found['fit_n']} images, {found['fit_method']}), "
-        f"reported on {found['split']} ({found['n']} images)"
+        f"\nsearched on {found.fit_split} ({found.fit_n} images, {found.fit_method}), "
+        f"reported on {found.split} ({found.n} images)"
     )
-    print_text(f"{cost_note(row)}. In brackets are 95% intervals, each of one figure by itself.")
-    for path in found.get("policy", {}).get("files", ()):
+    note = cost_note(found.baselines[0].price)
+    print_text(f"{note}. In brackets are 95% intervals, each of one figure by itself.")
+    for path in files:
         print(path)
 
 
-def most_accurate(row: dict[str, Any], answer: dict[str, Any]) -> str:
+def most_accurate(row: SearchRow, answer: SearchRow) -> str:
     """The most accurate on the fitting images, and its price."""
-    models = [row[f"model_{i}"] for i in (1, 2, 3) if row[f"model_{i}"]]
-    if len(models) == 1:
-        return f"No cascade looks more accurate than {models[0]} alone."
-    keys = ("model_1", "model_2", "model_3", "score", "postcheck", "threshold", "threshold_2")
-    same = all(row[key] == answer[key] for key in keys)
-    if same:
+    if len(row.models) == 1:
+        return f"No cascade looks more accurate than {row.model_1} alone."
+    if row.rule == answer.rule:
         return "It is the most accurate cascade, too."
-    return (
-        f"The most accurate cascade: {' → '.join(models)}, {row['accuracy']:.1%} at "
-        f"{amount(row['cost'], row['cost_unit'])}."
-    )
+    cost = amount(row.price.known.value, str(row.price.cost_unit))
+    chain = " → ".join(row.models)
+    return f"The most accurate cascade: {chain}, {row.accuracy.value:.1%} at {cost}."
 
 
-def _show_answer(found: dict[str, Any]) -> None:
-    row = found["answer"]
-    if row["model_2"] is not None:
-        second = row["threshold_2"] if row["mode_2"] == "threshold" else row["mode_2"]
-        limits = [row["threshold"], *([second] if row["model_3"] else [])]
-        numbers = ", ".join(x if isinstance(x, str) else f"{x:.4g}" for x in limits)
-        print(f"\n  {'rule':<10} {rule(row)}, λ = {numbers}")
-    for name, title in (("accuracy", "accuracy"), ("usage", "use of B")):
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
-        print(f"  {title:<10} {row[name]:.1%} ({low:.1%} to {high:.1%})")
-    print(f"  {'cost':<10} {cost_interval(row)}\n")
-    rows = [row, *found["baselines"]]
+def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
+    if row.model_2 is not None:
+        second = row.threshold_2 if row.mode_2 == "threshold" else row.mode_2
+        limits = [row.threshold.threshold, *([second] if row.model_3 else [])]
+        numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
+        check = " with post-check" if row.postcheck else ""
+        print(f"\n  {'rule':<10} {row.score}{check}, λ = {numbers}")
+    for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):
+        print(f"  {title:<10} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
+    print(f"  {'cost':<10} {cost_interval(row.price)}\n")
+    rows = [row, *baselines]
     print_table([_plain(each) for each in rows], _used(COMPARED, rows))
 
 
-def rule(row: dict[str, Any]) -> str | None:
-    """The score, and whether the surer answer counts."""
-    return row["score"] and row["score"] + (" with post-check" if row["postcheck"] else "")
-
-
-def _show_optimism(found: dict[str, Any] | None) -> None:
+def _show_optimism(found: Optimism | None) -> None:
     if found is not None:
+        told = found.accuracy
         print()
         print_text(
-            f"Searched again in {found['resamples']} resamples of {found['split']}: "
-            f"{found['accuracy']:.2%} ({found['accuracy_low']:.2%} to {found['accuracy_high']:.2%})"
-            f" on the images left out; choosing flatters by {100 * found['optimism']:.2f} points; "
-            f"the same models in {found['same_models']:.0%}."
+            f"Searched again in {found.resamples} resamples of {found.split}: "
+            f"{told.value:.2%} ({told.low:.2%} to {told.high:.2%}) on the images left out; choosing"
+            f" flatters by {100 * found.optimism:.2f} points; the same models in "
+            f"{found.same_models:.0%}."
         )
 
 
-def _show_hull(found: dict[str, Any]) -> None:
-    hull = found["hull"]
+def _show_hull(found: SearchResult) -> None:
+    hull = found.hull
     shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = hull if len(hull) <= SHOWN else shown
-    where = f"chosen on {found['fit_split']}, told of {found['split']}"
+    where = f"chosen on {found.fit_split}, told of {found.split}"
     print(f"\n{extent(len(rows), len(hull), where)}:")
-    against = rows[0]["baseline"]
-    answer = [] if found["answer"] is None else [found["answer"]]
-    rows = sorted([*rows, *answer], key=lambda row: float(row["fit_cost"]))
+    against = rows[0].against.baseline
+    answer = [] if found.answer is None else [found.answer]
+    rows = sorted([*rows, *answer], key=lambda row: row.fit_cost or 0.0)
     print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
-def _other(row: dict[str, Any]) -> dict[str, Any]:
+def _other(row: SearchRow) -> dict[str, Any]:
     """A row of the hull; one model has no λ."""
-    name = row["score"] and row["score"] + (" -p" if row["postcheck"] else "")
-    limit = row["threshold"] if row["model_2"] else None
-    about = {"rule": name, "threshold": limit, "saved": relative(row["saved"])}
-    return _plain(row) | about | {"kind": "answer" if row["kind"] == "answer" else ""}
+    saved = row.price.saved
+    return _plain(row) | {
+        "rule": row.score and row.score + (" -p" if row.postcheck else ""),
+        "threshold": row.threshold.threshold if row.model_2 else None,
+        "saved": saved and relative(saved.value),
+        "kind": "answer" if row.kind == "answer" else "",
+    }
 
 
 def extent(shown: int, corners: int, where: str) -> str:
@@ -133,13 +129,14 @@ def extent(shown: int, corners: int, where: str) -> str:
     return f"Good choices, cheapest first ({where}{more})"
 
 
-def _used(columns: dict[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
-    third = any(row["model_3"] for row in rows)
+def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
+    third = any(row.model_3 for row in rows)
     return {key: title for key, title in columns.items() if third or key not in _THIRD}
 
 
 _THIRD = ("model_3", "threshold_2")
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return cost_cells(row) | {"kind": NAMES.get(row["kind"], row["kind"])}
+def _plain(row: SearchRow) -> dict[str, Any]:
+    cells = {"cost": cost_cell(row.price), "kind": NAMES.get(row.kind, row.kind)}
+    return row.columns() | cells

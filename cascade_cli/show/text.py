@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Row):
         return _plain(value.columns())
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return _plain({field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -77,6 +77,13 @@ class Price(CostBasis):
     saved: Interval | None = None
     energy_j_per_request: float | None = None
 
+    @property
+    def known(self) -> Interval:
+        """The cost; ValueError where it is not known."""
+        if self.cost is None:
+            raise ValueError("no cost is known")
+        return self.cost
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairPrice(Price):

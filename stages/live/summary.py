@@ -251,8 +251,7 @@ class LiveRow(Row):
     model_1: str
     model_2: str
     score: str
-    threshold: float | None
-    mode: str
+    threshold: float | str | None
     postcheck: bool
     stream: str | None
     memory: str | None

@@ -1,6 +1,11 @@
-from .devices import compare_devices as compare_devices, priced_everywhere as priced_everywhere
+from .devices import (
+    DeviceChoice as DeviceChoice,
+    compare_devices as compare_devices,
+    priced_everywhere as priced_everywhere,
+)
+from .evaluation import AnswerRow as AnswerRow, SearchRow as SearchRow
 from .fitted_frontier import Space as Space
-from .guarantee import Promise as Promise
+from .guarantee import CertificateFacts as CertificateFacts, Promise as Promise
 from .pairs import rules as rules
 from .question import (
     ACCURACY as ACCURACY,
@@ -12,7 +17,7 @@ from .question import (
     WITHIN as WITHIN,
     Question as Question,
 )
-from .stage import Search as Search, rows_of as rows_of, run as run
+from .stage import Optimism as Optimism, Search as Search, SearchResult as SearchResult, run as run
 from .verdict import (
     CANNOT_TELL as CANNOT_TELL,
     MEETS as MEETS,

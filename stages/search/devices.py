@@ -9,25 +9,53 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Ordering, decide, pair_gains, prefix
+from stages.cascade import Cascade, Ordering, decide, pair_gains, prefix
 from stages.costs import Pricer, Prices, costs_of
+from stages.results import Row
 from stages.scores import LABEL_FREE, ScoreSet
 from stages.search.crossfit import cross_fitted
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.pairs import rules
 from stages.search.question import ACCURACY, MATCH, Question
 from stages.simulate import share_of
-from stages.statistics import with_ends
-from stages.threshold import FitPlan, all_pairs, cascade_of
+from stages.statistics import Interval
+from stages.threshold import FitPlan, all_pairs
 
-Row = dict[str, Any]
 EVERY_RULE = Space(tuple(rules(LABEL_FREE)))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cascade that is accurate enough, and what it did on the fitting images."""
+
+    cascade: Cascade
+    fit_accuracy: float
+    fit_usage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceChoice(Row):
+    """A device's cheapest cascade: on the reported images its accuracy and use of B, `costs` per
+    request by device, `excess` the cost over that device's own choice, as a fraction."""
+
+    device: str
+    model_1: str
+    model_2: str
+    score: str
+    postcheck: bool
+    threshold: float | str | None
+    fit_accuracy: float
+    fit_usage: float
+    accuracy: Interval
+    usage: float
+    costs: dict[str, float]
+    excess: dict[str, float]
 
 
 def compare_devices(
@@ -37,13 +65,12 @@ def compare_devices(
     min_accuracy: float | None = None,
     batch_size: int = 1,
     space: Space = EVERY_RULE,
-) -> list[Row]:
+) -> list[DeviceChoice]:
     """One row per device: its cheapest cascade, a pair of the space, with at least `min_accuracy`
     on the fitting images.
 
     By default that is the accuracy of the best single model there, which a cascade always has.
-    `accuracy` has its 95 % interval; `costs` are per request by device, `excess` the cost over that
-    device's own choice, as a fraction. InputError where no cascade is accurate enough.
+    InputError where no cascade is accurate enough.
     """
     best = float(plan.scores.accuracy.max())
     target = best if min_accuracy is None else min_accuracy
@@ -54,34 +81,53 @@ def compare_devices(
             f"--min-accuracy for the {best:.2%} of the best model"
         )
     expected = _costs(rows, plan.scores, prices, batch_size)
-    found = []
-    for device in prices:
-        chosen = min(
+    chosen = {
+        device: min(
             zip(rows, expected, strict=True),
-            key=lambda each: (each[1][device], -each[0]["fit_accuracy"]),
-        )
-        found.append({"device": device, **chosen[0]})
-    costs = _costs(found, reported, prices, batch_size)
-    for row, each in zip(found, costs, strict=True):
-        row |= _reported(row, reported) | {"costs": each}
+            key=lambda each: (each[1][device], -each[0].fit_accuracy),
+        )[0]
+        for device in prices
+    }
+    costs = dict(
+        zip(chosen, _costs(list(chosen.values()), reported, prices, batch_size), strict=True)
+    )
+    own = {device: costs[device][device] for device in prices}
+    found = []
+    for device, each in chosen.items():
+        outcome = decide(reported, each.cascade)
+        told = share_of(outcome.correct, reported.sample_ids)
         if plan.method == "cross-fit":
-            pricer = Pricer(reported, prices[row["device"]], batch_size)
-            row |= _honest(reported, pricer, min_accuracy, space)
-    own = {row["device"]: row["costs"][row["device"]] for row in found}
-    for row in found:
-        row["excess"] = {device: cost / own[device] - 1 for device, cost in row["costs"].items()}
+            pricer = Pricer(reported, prices[device], batch_size)
+            told = _honest(reported, pricer, min_accuracy, space)
+        (first, second), [limit] = each.cascade.models, each.cascade.limits
+        found.append(
+            DeviceChoice(
+                device=device,
+                model_1=first,
+                model_2=second,
+                score=str(each.cascade.score),
+                postcheck=each.cascade.postcheck,
+                threshold=limit.threshold,
+                fit_accuracy=each.fit_accuracy,
+                fit_usage=each.fit_usage,
+                accuracy=told,
+                usage=outcome.usage(),
+                costs=costs[device],
+                excess={name: cost / own[name] - 1 for name, cost in costs[device].items()},
+            )
+        )
     return found
 
 
-def priced_everywhere(rows: Sequence[Row]) -> Iterator[Row]:
+def priced_everywhere(rows: Sequence[DeviceChoice]) -> Iterator[dict[str, object]]:
     """The same as a table: a row per choice and device that it is priced on."""
     for row in rows:
-        own = {key: value for key, value in row.items() if key not in ("costs", "excess")}
-        for device, cost in row["costs"].items():
-            yield own | {"priced_on": device, "cost": cost, "excess": row["excess"][device]}
+        own = row.columns()
+        for device, cost in own.pop("costs").items():
+            yield own | {"priced_on": device, "cost": cost, "excess": row.excess[device]}
 
 
-def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[Row]:
+def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[Candidate]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))
@@ -97,7 +143,7 @@ def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> li
 
 def _first_reaching(
     scores: ScoreSet, ordering: Ordering, pair: tuple[int, int], postcheck: bool, needed: int
-) -> Row | None:
+) -> Candidate | None:
     a, b = pair
     name = ordering.score.name
     gain = pair_gains(scores, name, a, b, postcheck)
@@ -107,24 +153,14 @@ def _first_reaching(
         return None
     first = int(enough.argmax())
     k = int(ordering.ends[first])
-    return {
-        "model_1": scores.models[a],
-        "model_2": scores.models[b],
-        "score": name,
-        "postcheck": postcheck,
-        "threshold": ordering.limit(k).threshold,
-        "fit_accuracy": int(right[first]) / len(scores.labels),
-        "fit_usage": k / len(scores.labels),
-    }
+    models, limit = (scores.models[a], scores.models[b]), ordering.limit(k)
+    cascade, n = Cascade.of(models, name, limit, postcheck=postcheck), len(scores.labels)
+    return Candidate(cascade, int(right[first]) / n, k / n)
 
 
-def _reported(row: Row, reported: ScoreSet) -> Row:
-    outcome = decide(reported, cascade_of(row))
-    accuracy = share_of(outcome.correct, reported.sample_ids)
-    return {**with_ends("accuracy", accuracy), "usage": outcome.usage()}
-
-
-def _honest(reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, space: Space) -> Row:
+def _honest(
+    reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, space: Space
+) -> Interval:
     """The accuracy of folds, each decided by what is the cheapest on the others."""
     question = Question(MATCH) if min_accuracy is None else Question(ACCURACY, min_accuracy)
 
@@ -132,17 +168,16 @@ def _honest(reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, spac
         return find(scores, costs_of(pricer, scores.models, len(scores.labels)), space)
 
     found = cross_fitted(reported, search, question, np.empty(0))
-    return with_ends("accuracy", found.answer.accuracy)
+    return found.answer.accuracy
 
 
 def _costs(
-    rows: Sequence[Row], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
+    rows: Sequence[Candidate], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
 ) -> list[dict[str, float]]:
     """Cost per request by device, in the sub-batches that B would see."""
     pricers = {device: Pricer(scores, each, batch_size) for device, each in prices.items()}
     found = []
     for row in rows:
-        stage = decide(scores, cascade_of(row)).stage
-        pair = (row["model_1"], row["model_2"])
-        found.append({d: pricer.request(pair, stage).value for d, pricer in pricers.items()})
+        models, stage = row.cascade.models, decide(scores, row.cascade).stage
+        found.append({d: pricer.request(models, stage).value for d, pricer in pricers.items()})
     return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from stages.cascade import AT, NEVER, ORACLE, Cascade, Limit, Outcome, decide
-from stages.costs import Pricer
+from stages.costs import HeldAgainst, Price, Pricer, held_against
+from stages.results import Row
 from stages.scores import ScoreSet
-from stages.statistics import Interval, change, mean_of, paired, share, with_ends
+from stages.simulate import Honest
+from stages.statistics import Interval, change, mean_of, paired, share
 from stages.threshold import FitPlan
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,64 @@ class FitFigures:
     cost: float
 
 
-@dataclass(frozen=True)
-class Honest:
-    """Of folds decided by the others: accuracy, and its change against the model that one would
-    deploy instead, chosen on those too."""
+@dataclass(frozen=True, kw_only=True)
+class SearchRow(Row):
+    """One operating point on the reported images: `kind` says whether it is the answer, a point or
+    corner (hull) of the frontier, a single model, or what the answer is compared with.
 
+    Of a model alone `model_2` is None, of a pair `model_3`. λ of A stands in `threshold`, as
+    everywhere; B's as a number or null, with `mode_2`. Accuracy is held against `matched`, where a
+    model was to be matched, else against the baseline.
+    """
+
+    kind: str
+    model_1: str
+    model_2: str | None
+    model_3: str | None
+    score: str | None
+    postcheck: bool | None
+    threshold: Limit
+    threshold_2: float | None
+    threshold_2_low: float | None
+    threshold_2_high: float | None
+    mode_2: str | None
     accuracy: Interval
-    change: Interval
+    usage: Interval
+    usage_2: float | None
+    against: HeldAgainst
+    price: Price
+    matched: str | None
+    n: int
+    split: str
+    fit_accuracy: float | None
+    fit_cost: float | None
+    fit_split: str
+    fit_method: str
+    fit_n: int
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        names = (self.model_1, self.model_2, self.model_3)
+        return tuple(name for name in names if name is not None)
+
+    @property
+    def rule(self) -> tuple[object, ...]:
+        """What tells two cascades apart."""
+        return (self.models, self.score, self.postcheck, self.threshold, self.threshold_2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerRow(SearchRow):
+    """`selected`: the reported images had a part in the choice."""
+
+    selected: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRow(AnswerRow):
+    """A row of results/search."""
+
+    question: str
 
 
 @dataclass(frozen=True)
@@ -61,35 +112,36 @@ class Judge:
         fitted: FitFigures | None = None,
         found: Outcome | None = None,
         honest: Honest | None = None,
-    ) -> Row:
+    ) -> SearchRow:
         """A point's figures; `found` where the outcome is not the rule's, as an oracle's; `honest`
         where these images chose the point."""
         found = found or decide(self.reported, point)
         bill = self.pricer.bill(point.models, found.stage)
         n = len(found.correct)
         told = honest or Honest(share(int(found.correct.sum()), n), self.change(found.correct))
-        return {
-            "kind": kind,
-            **about(point),
-            **with_ends("accuracy", told.accuracy),
-            **with_ends("usage", share(int((found.stage >= 1).sum()), n)),
-            "usage_2": found.usage(2) if len(point.models) > 2 else None,
-            **self.pricer.against(bill, self.baseline, told.change),
-            "matched": self.matched,
-            "n": n,
-            "split": self.reported.split,
-            "fit_accuracy": None if fitted is None else fitted.accuracy,
-            "fit_cost": None if fitted is None else fitted.cost,
-            "fit_split": self.plan.split,
-            "fit_method": self.plan.method,
-            "fit_n": len(self.plan.scores.labels),
-        }
+        return SearchRow(
+            kind=kind,
+            **_about(point),
+            accuracy=told.accuracy,
+            usage=share(int((found.stage >= 1).sum()), n),
+            usage_2=found.usage(2) if len(point.models) > 2 else None,
+            against=held_against(self.known, self.baseline, told.change),
+            price=self.pricer.against(bill, self.baseline),
+            matched=self.matched,
+            n=n,
+            split=self.reported.split,
+            fit_accuracy=None if fitted is None else fitted.accuracy,
+            fit_cost=None if fitted is None else fitted.cost,
+            fit_split=self.plan.split,
+            fit_method=self.plan.method,
+            fit_n=len(self.plan.scores.labels),
+        )
 
-    def single(self, model: str) -> Row:
+    def single(self, model: str) -> SearchRow:
         """A model alone."""
         return self.row("single", Cascade.of((model,)))
 
-    def baselines(self, answer: Row, point: Cascade) -> list[Row]:
+    def baselines(self, answer: SearchRow, point: Cascade) -> list[SearchRow]:
         """Of a cascade: sending as many images on at random, and the oracle, which sends an image
         on only where that makes the answer right."""
         if len(point.models) == 1:
@@ -99,24 +151,31 @@ class Judge:
         oracle = self.row(
             "oracle", knowing, found=_oracle(correct, self.reported.predictions[rows])
         )
-        return [self._random(answer, point, correct), oracle | {"postcheck": None}]
+        return [self._random(answer, point, correct), replace(oracle, postcheck=None)]
 
-    def _random(self, answer: Row, point: Cascade, correct: np.ndarray) -> Row:
+    def _random(self, answer: SearchRow, point: Cascade, correct: np.ndarray) -> SearchRow:
         """As the answer, but which images go on is drawn: the mean over all draws."""
         stage = decide(self.reported, point).stage
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
         held = self.known.correct[self.known.index(self.matched or self.baseline)]
-        return answer | {
-            "kind": "random",
-            "score": None,
-            "postcheck": None,
-            "threshold": "random",
-            **dict.fromkeys(("threshold_low", "threshold_high", "fit_accuracy", "fit_cost")),
-            **dict.fromkeys(_SECOND),
-            **with_ends("accuracy", mean_of(expected)),
-            **with_ends("accuracy_change", mean_of(expected - held)),
-        }
+        changed = mean_of(expected - held)
+        told = {field.name: getattr(answer, field.name) for field in fields(SearchRow)}
+        return replace(
+            SearchRow(**told),
+            kind="random",
+            score=None,
+            postcheck=None,
+            threshold=Limit("random"),
+            threshold_2=None,
+            threshold_2_low=None,
+            threshold_2_high=None,
+            mode_2=None,
+            accuracy=mean_of(expected),
+            against=replace(answer.against, accuracy_change=changed),
+            fit_accuracy=None,
+            fit_cost=None,
+        )
 
 
 def _oracle(correct: np.ndarray, predictions: np.ndarray) -> Outcome:
@@ -126,12 +185,8 @@ def _oracle(correct: np.ndarray, predictions: np.ndarray) -> Outcome:
     return Outcome(first, first, np.choose(first, predictions), sure, np.choose(first, correct))
 
 
-_SECOND = ("threshold_2", "threshold_2_low", "threshold_2_high", "mode_2")
-
-
-def about(point: Cascade) -> Row:
-    """Models and rule. λ of A stands in `threshold`, as everywhere; B's as a number or null, with
-    `mode_2`."""
+def _about(point: Cascade) -> dict[str, Any]:
+    """Models and rule, as fields of a row."""
     names = (*point.models, None, None)
     first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
     return {
@@ -140,8 +195,9 @@ def about(point: Cascade) -> Row:
         "model_3": names[2],
         "score": point.score,
         "postcheck": None if point.score is None else point.postcheck,
-        **first.columns(),
-        **second.columns("threshold_2"),
+        "threshold": first,
         "threshold_2": second.value if second.kind == AT else None,
+        "threshold_2_low": second.low,
+        "threshold_2_high": second.high,
         "mode_2": {AT: "threshold", ORACLE: None}.get(second.kind, second.kind),
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -38,6 +37,31 @@ class Promise:
     reference: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class CertificateFacts:
+    """What was promised and tested; the last four are estimates on the testing images, None where
+    nothing passed."""
+
+    feasible: bool
+    epsilon: float
+    delta: float
+    bound: str
+    reference: str
+    max_usage: float | None
+    max_cost: float | None
+    proposing: int
+    testing: int
+    candidates: int
+    tested: int
+    passed: int
+    why: str | None
+    images_needed: int | None
+    usage: float | None
+    cost: float | None
+    lost: float | None
+    difference: float | None
+
+
 @dataclass(frozen=True)
 class Certified:
     """What came of it. Where nothing passed, `safest` is what was tested first, and `point` is the
@@ -51,27 +75,28 @@ class Certified:
     deployment: CertifiedLimit | None
     safest: Cascade | None = None
 
-    def about(self) -> dict[str, Any]:
-        """Flat fields, for JSON."""
-        limits, made = self.promise.limits, self.certificate
-        out = {
-            "feasible": self.deployment is not None,
-            "epsilon": limits.epsilon,
-            "delta": limits.delta,
-            "bound": limits.bound,
-            "reference": self.reference,
-            "max_usage": limits.usage,
-            "max_cost": limits.cost,
-            "proposing": self.proposing,
-            "testing": made.n_test,
-            "candidates": len(made.order),
-            "tested": len(made.p_values),
-            "passed": made.passed,
-            "why": made.why,
-            "images_needed": made.images,
-        }
-        estimates = ("usage", "cost", "lost", "difference")
-        return out | {name: getattr(self.deployment, name, None) for name in estimates}
+    def about(self) -> CertificateFacts:
+        limits, made, found = self.promise.limits, self.certificate, self.deployment
+        return CertificateFacts(
+            feasible=found is not None,
+            epsilon=limits.epsilon,
+            delta=limits.delta,
+            bound=limits.bound,
+            reference=self.reference,
+            max_usage=limits.usage,
+            max_cost=limits.cost,
+            proposing=self.proposing,
+            testing=made.n_test,
+            candidates=len(made.order),
+            tested=len(made.p_values),
+            passed=made.passed,
+            why=made.why,
+            images_needed=made.images,
+            usage=None if found is None else found.usage,
+            cost=None if found is None else found.cost,
+            lost=None if found is None else found.lost,
+            difference=None if found is None else found.difference,
+        )
 
 
 def guarantee(

@@ -5,29 +5,30 @@ Searched on the fitting images, told about the reported ones. From the cache alo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, amount, asked, budget, costs_of
-from stages.results import save
+from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
-from stages.search.evaluation import FitFigures, Judge, Row
+from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.holdout import Test
 from stages.search.question import ACCURACY, CERTIFY, COST, Question, single
 from stages.search.resampling import Resampling
 from stages.search.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
-from stages.statistics import procedure, with_ends
+from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
 
 if TYPE_CHECKING:
-    from stages.search.guarantee import Certified, Promise
+    from stages.search.guarantee import CertificateFacts, Certified, Promise
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,70 @@ class Answer:
     chose: bool = False
     near: str | None = None
     asked: bool = False
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two cascades of the hull, and the `share` of requests that the second gets at random."""
+
+    first: str
+    second: str
+    share: float
+    accuracy: float
+    cost: float
+    fit_accuracy: float
+    fit_cost: float
+
+
+@dataclass(frozen=True)
+class Optimism(Row):
+    """What choosing by this search yields on images left out of resamples."""
+
+    resamples: int
+    split: str
+    baseline: str
+    accuracy: Interval
+    usage: Interval
+    accuracy_change: Interval
+    optimism: float
+    same_models: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What `cascade search --json` prints; of a certificate that cannot be given there is no
+    `answer`."""
+
+    dataset: str
+    split: str
+    n: int
+    fit_split: str
+    fit_method: str
+    fit_n: int
+    notes: Sequence[str]
+    models: Sequence[str]
+    question: str
+    cost: dict[str, object]
+    target: str
+    worth: str
+    answer: AnswerRow | None
+    sentence: str
+    sentences: Sequence[str]
+    baselines: Sequence[SearchRow]
+    frontier: Sequence[SearchRow]
+    hull: Sequence[SearchRow]
+    most_accurate: SearchRow
+    mixture: Mixture | None
+    certificate: CertificateFacts | None
+    optimism: Optimism | None
+    chains: Sequence[SearchRow] | None
+
+    @property
+    def rows(self) -> list[AnswerRow]:
+        """The answer's, the frontier's and the baselines'."""
+        answer = [] if self.answer is None else [self.answer]
+        others = (*self.frontier, *self.baselines)
+        return [*answer, *(AnswerRow(**vars(row)) for row in others)]
 
 
 @dataclass(frozen=True)
@@ -174,11 +239,11 @@ class Search:
         return Judge(self.reported, self.plan, self.pricer, decided.baseline, decided.matched)
 
     @cached_property
-    def frontier(self) -> list[Row]:
+    def frontier(self) -> list[SearchRow]:
         """A row for each point of the frontier, by ascending cost on the fitting images."""
         return [self.frontier_row(i) for i in range(len(self.found.points))]
 
-    def frontier_row(self, i: int) -> Row:
+    def frontier_row(self, i: int) -> SearchRow:
         kind = "hull" if i in self._corners else "point"
         fitted = self.crossfitted and len(self.found.points[i].models) > 1
         honest = self.crossfitted.frontier[i] if self.crossfitted and fitted else None
@@ -206,13 +271,13 @@ class Search:
         how = (self.found.cost, self.pricer.compared_with, self.progress)
         return cross_fitted(self.reported, self._find, self.question, *how)
 
-    def answer(self) -> tuple[Row, Verdict]:
+    def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
         cascade = len(decided.point.models) > 1  # a model alone has no λ that was fitted
         honest = self.crossfitted.answer if self.crossfitted and cascade else None
-        row = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
-        row["selected"] = decided.selected
+        found = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
+        row = AnswerRow(**vars(found), selected=decided.selected)
         alone = len(decided.point.models) == 1
         target, chose = decided.target or target_of(self.question, row, alone), decided.chose
         if self.plan.method == "same-split" and target == MEETS and not alone:
@@ -222,17 +287,16 @@ class Search:
         rival = self._rival(row)
         return row, Verdict(self.question, decided.point, row, target, rival=rival, **how)
 
-    def _rival(self, row: Row) -> str | None:
+    def _rival(self, row: SearchRow) -> str | None:
         """The most accurate single model that costs no more and was no worse, if any."""
         scores, names = self.reported, self.reported.models
         alone = {name: float(scores.accuracy[m]) for m, name in enumerate(names)}
         costs = {name: self.pricer.model(name).value for name in names}
-        found = [
-            name for name in names if costs[name] <= row["cost"] and alone[name] >= row["accuracy"]
-        ]
+        most, least = row.price.known.value, row.accuracy.value
+        found = [name for name in names if costs[name] <= most and alone[name] >= least]
         return max(found, key=lambda name: (alone[name], -costs[name]), default=None)
 
-    def mixture(self) -> Row | None:
+    def mixture(self) -> Mixture | None:
         """Two corners of the hull, and the share of requests that the second should get at random
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
@@ -247,13 +311,20 @@ class Search:
         if j == 0 or j == len(corners) or values[j] == goal:
             return None
         i, share = j - 1, float((goal - values[j - 1]) / (values[j] - values[j - 1]))
-        ends = [self.frontier[corners[x]] for x in (i, j)]
-        mixed = {
-            name: (1 - share) * ends[0][name] + share * ends[1][name]
-            for name in ("accuracy", "cost", "fit_accuracy", "fit_cost")
-        }
-        names = [str(self.found.points[corners[x]]) for x in (i, j)]
-        return {"first": names[0], "second": names[1], "share": share, **mixed}
+        first, second = (self.frontier[corners[x]] for x in (i, j))
+
+        def mixed(figure: Callable[[SearchRow], float | None]) -> float:
+            return (1 - share) * (figure(first) or 0.0) + share * (figure(second) or 0.0)
+
+        return Mixture(
+            str(self.found.points[corners[i]]),
+            str(self.found.points[corners[j]]),
+            share,
+            mixed(lambda row: row.accuracy.value),
+            mixed(lambda row: row.price.known.value),
+            mixed(lambda row: row.fit_accuracy),
+            mixed(lambda row: row.fit_cost),
+        )
 
     def _target(self) -> float:
         """The accuracy on the fitting images that a mixture must have."""
@@ -261,7 +332,7 @@ class Search:
             return self.question.value or 0.0
         return self.decided.fitted.accuracy
 
-    def optimism(self, resamples: int, baseline: str) -> Row:
+    def optimism(self, resamples: int, baseline: str) -> Optimism:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
         costs = costs_of(self.pricer, scores.models, len(scores.labels))
@@ -270,10 +341,16 @@ class Search:
             baseline = scores.models[int(scores.accuracy.argmax())]
         found = procedure(again.chooser(), scores.correct[scores.index(baseline)], resamples)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
-        out: Row = {"resamples": resamples, "split": scores.split, "baseline": baseline}
-        for name in ("accuracy", "usage", "accuracy_change"):
-            out |= with_ends(name, getattr(found, name))
-        return out | {"optimism": found.optimism, "same_models": float(np.mean(same))}
+        return Optimism(
+            resamples,
+            scores.split,
+            baseline,
+            found.accuracy,
+            found.usage,
+            found.accuracy_change,
+            found.optimism,
+            float(np.mean(same)),
+        )
 
 
 # By how little a cheaper model must miss for that to be said.
@@ -282,14 +359,14 @@ NEAR = 0.01
 
 def run(
     store: Store, search: Search, optimism: int | None = None, promise: Promise | None = None
-) -> dict[str, Any]:
-    """The answer with everything around it, as `cascade search --json` prints it; its rows are also
-    written to results/search. `optimism` is a number of resamples."""
+) -> SearchResult:
+    """The answer with everything around it; its rows are also written to results/search.
+    `optimism` is a number of resamples."""
     certified = None if promise is None else _certified(store, search, promise)
     if certified is not None:
         search = replace(search, given=_promised(search, certified))
     baselines = [search.judge.single(model) for model in search.reported.models]
-    found: Row = {"target": CANNOT_TELL, "worth": CANNOT_TELL, "answer": None}
+    answer, judged = None, None
     if certified is not None and certified.point is None:
         told = [_refused(search, certified)]
     else:
@@ -297,48 +374,47 @@ def run(
         told = sentences(judged)
         if certified is not None:
             told.insert(1, _risk(certified, answer))
-        found = {"target": judged.target, "worth": judged.worth, "answer": answer}
         baselines += search.judge.baselines(answer, search.point)
     frontier = search.frontier
-    found |= {"sentence": " ".join(told), "sentences": told}
-    found |= {"baselines": baselines, "frontier": frontier}
-    rows = [row | {"question": str(search.question)} for row in rows_of(found)]
+    found = SearchResult(
+        dataset=search.reported.dataset,
+        split=search.reported.split,
+        n=len(search.reported.labels),
+        fit_split=search.plan.split,
+        fit_method=search.plan.method,
+        fit_n=len(search.plan.scores.labels),
+        notes=search.plan.notes,
+        models=search.reported.models,
+        question=str(search.question),
+        cost=_cost(search.pricer),
+        target=CANNOT_TELL if judged is None else judged.target,
+        worth=CANNOT_TELL if judged is None else judged.worth,
+        answer=answer,
+        sentence=" ".join(told),
+        sentences=told,
+        baselines=baselines,
+        frontier=frontier,
+        hull=[row for row in frontier if row.kind == "hull"],
+        most_accurate=frontier[-1],
+        mixture=None if certified else search.mixture(),
+        certificate=None if certified is None else certified.about(),
+        optimism=search.optimism(optimism, str(answer.against.baseline))
+        if answer and optimism
+        else None,
+        chains=[row for row in frontier if row.model_3] if search.space.stages == 3 else None,
+    )
+    rows = [KeptRow(**vars(row), question=found.question) for row in found.rows]
     save(store, "search", search.reported, _request(search, promise), rows)
-    return {
-        **_head(search),
-        **found,
-        "hull": [row for row in frontier if row["kind"] == "hull"],
-        "most_accurate": frontier[-1],
-        "mixture": None if certified else search.mixture(),
-        "certificate": certified and certified.about(),
-        "optimism": optimism and search.optimism(optimism, found["answer"]["baseline"]),
-        "chains": [row for row in frontier if row["model_3"]] if search.space.stages == 3 else None,
-    }
+    return found
 
 
-def rows_of(found: dict[str, Any]) -> list[Row]:
-    """All rows of a result: the answer's, the frontier's and the baselines'."""
-    answer = [] if found["answer"] is None else [found["answer"]]
-    return [{"selected": False} | row for row in (*answer, *found["frontier"], *found["baselines"])]
+def _cost(pricer: Pricer) -> dict[str, object]:
+    """What costs are and why these."""
+    told = pricer.about().columns()
+    return {name.removeprefix("cost_"): value for name, value in told.items()}
 
 
-def _head(search: Search) -> dict[str, Any]:
-    about = search.pricer.about()
-    return {
-        "dataset": search.reported.dataset,
-        "split": search.reported.split,
-        "n": len(search.reported.labels),
-        "fit_split": search.plan.split,
-        "fit_method": search.plan.method,
-        "fit_n": len(search.plan.scores.labels),
-        "notes": list(search.plan.notes),
-        "models": list(search.reported.models),
-        "question": str(search.question),
-        "cost": {name.removeprefix("cost_"): value for name, value in about.items()},
-    }
-
-
-def _request(search: Search, promise: Promise | None) -> dict[str, Any]:
+def _request(search: Search, promise: Promise | None) -> dict[str, object]:
     """What tells this search from others."""
     return {
         "question": str(search.question),
@@ -371,10 +447,10 @@ def _promised(search: Search, certified: Certified) -> Answer:
     return Answer(point, fitted, MEETS, reference, selected=selected)
 
 
-def _risk(certified: Certified, answer: Row) -> str:
+def _risk(certified: Certified, answer: SearchRow) -> str:
     """What is promised; of the reference itself, why nothing cheaper is."""
     limits, why = certified.promise.limits, certified.certificate.why
-    if answer["model_1"] == certified.reference and answer["model_2"] is None:
+    if answer.models == (certified.reference,):
         if why is None or certified.safest is None:
             return "It loses nothing against itself, and nothing cheaper was left to test."
         return f"Nothing cheaper is certified: the safest, {_safest(certified)}."

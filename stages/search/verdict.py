@@ -4,14 +4,13 @@ the single model that one would deploy instead? And the sentences that begin wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 
 from stages.cascade import Cascade
 from stages.costs import amount, budget, interval
+from stages.search.evaluation import AnswerRow, SearchRow
 from stages.search.question import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
-
-Row = dict[str, Any]
+from stages.statistics import Interval
 
 MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
 WORTH, NOT_WORTH = "WORTH IT", "NOT WORTH IT"
@@ -32,7 +31,7 @@ class Verdict:
 
     question: Question
     point: Cascade
-    row: Row
+    row: SearchRow
     target: str
     reached: bool = True
     rival: str | None = None
@@ -48,17 +47,21 @@ class Verdict:
     @property
     def model(self) -> str:
         """The one that accuracy is held against."""
-        return str(self.row["matched"] or self.row["baseline"])
+        return str(self.row.matched or self.row.against.baseline)
+
+    @property
+    def saved(self) -> Interval:
+        return self.row.price.saved or Interval(0.0, 0.0, 0.0)
 
     @property
     def worth(self) -> str:
         """Never WORTH IT unless the target is met, nor where a single model is no dearer and no
         worse on the reported images; a single model is no cascade."""
-        row = self.row
+        change, saved = self.row.against.accuracy_change, self.saved
         if self.alone or self.rival or self.target == MISSES:
             return NOT_WORTH
-        better, no_better = row["accuracy_change_low"] > 0, row["accuracy_change_high"] <= 0
-        cheaper, no_cheaper = row["saved_low"] > 0, row["saved_high"] <= 0
+        better, no_better = change.low > 0, change.high <= 0
+        cheaper, no_cheaper = saved.low > 0, saved.high <= 0
         if self.question.kind in (COST, BEST):
             cheaper, no_cheaper = False, True
         if self.question.kind == MATCH:  # accuracy is held against another model than the saving
@@ -68,18 +71,16 @@ class Verdict:
         return NOT_WORTH if no_better and no_cheaper else CANNOT_TELL
 
 
-def target_of(question: Question, row: Row, alone: bool) -> str:
+def target_of(question: Question, row: SearchRow, alone: bool) -> str:
     """By the interval on the reported images, of an answer that was not tested there."""
     if question.kind == BEST and alone:
         return MEETS
-    name, goal, sign = {
-        ACCURACY: ("accuracy", question.value, 1),
-        COST: ("cost", question.value, -1),
-        BEST: ("accuracy_change", 0.0, 1),
+    found, goal, sign = {
+        ACCURACY: (row.accuracy, question.value, 1),
+        COST: (row.price.known, question.value, -1),
+        BEST: (row.against.accuracy_change, 0.0, 1),
     }[question.kind]
-    least, most = sorted(
-        sign * (row[f"{name}_{end}"] - float(goal or 0)) for end in ("low", "high")
-    )
+    least, most = sorted(sign * (end - float(goal or 0)) for end in (found.low, found.high))
     if question.kind == BEST:  # more accurate, not as accurate
         return MEETS if least > 0 else MISSES if most < 0 else CANNOT_TELL
     return MEETS if least >= 0 else MISSES if most < 0 else CANNOT_TELL
@@ -99,7 +100,7 @@ def _match(found: Verdict) -> str:
     question, row, m = found.question, found.row, found.model
     sure, margin = f"{_sure(question)} sure", _margin(question.within)
     if found.alone and found.point.models[0] == m:
-        if row["cost_unit"] == RUNS:
+        if str(row.price.cost_unit) == RUNS:
             return "CANNOT TELL what a cascade saves: no cost of all these models is known."
         return f"NOTHING SAVES: no cascade looks as accurate as {m} for less."
     if found.target == MEETS:
@@ -110,13 +111,13 @@ def _match(found: Verdict) -> str:
     asked = f"whether {_names(found)} matches {m} within {margin}"
     if found.chose:
         why = CHOSE
-    elif found.needed is not None and found.needed > row["n"]:
+    elif found.needed is not None and found.needed > row.n:
         # Where a part of the split named the answer, of both parts together.
-        both = row["n"] + (row["fit_n"] if row["fit_method"] == "hold-out" else 0)
-        needed = _round(round(found.needed * both / row["n"]))
+        both = row.n + (row.fit_n if row.fit_method == "hold-out" else 0)
+        needed = _round(round(found.needed * both / row.n))
         why = f"that takes about {needed:,} images, here are {both:,}"
     else:
-        why = f"it may be {-100 * row['accuracy_change_low']:.1f} points less accurate"
+        why = f"it may be {-100 * row.against.accuracy_change.low:.1f} points less accurate"
     return _unknown(found, f"{asked}: {why}")
 
 
@@ -131,17 +132,18 @@ def _accuracy(found: Verdict) -> str:
 
 def _cost(found: Verdict) -> str:
     row = found.row
-    goal = budget(found.question.value or 0.0, row["cost_unit"])
+    goal = budget(found.question.value or 0.0, str(row.price.cost_unit))
     if found.target == MEETS:
         sure = "" if found.question.confidence is None else f" ({_sure(found.question)} sure)"
         return _met(found, f"{_names(found)} costs at most {goal}{sure}")
-    cost = interval(row["cost"], row["cost_low"], row["cost_high"], row["cost_unit"])
-    spent = f"{cost} on {row['split']}"
+    cost = row.price.known
+    told = interval(cost.value, cost.low, cost.high, str(row.price.cost_unit))
+    spent = f"{told} on {row.split}"
     return _short(found, f"costs at most {goal}", f"costs more than {goal}", spent)
 
 
 def _best(found: Verdict) -> str:
-    best = str(found.row["baseline"]) + ("" if found.asked else ", the best single model")
+    best = str(found.row.against.baseline) + ("" if found.asked else ", the best single model")
     if found.alone:
         return f"NOT WORTH IT: no cascade looks more accurate than {found.point.models[0]} alone."
     if found.target == MEETS:
@@ -171,12 +173,12 @@ def _names(found: Verdict) -> str:
 
 def _dearer(found: Verdict) -> bool:
     """Whether that is to be said before anything else; who gave a budget knows."""
-    return found.row["saved"] < -UNSEEN and found.question.kind != COST
+    return found.saved.value < -UNSEEN and found.question.kind != COST
 
 
 def _met(found: Verdict, what: str) -> str:
     """A target that is met, and whether that is worth it."""
-    baseline = found.row["baseline"]
+    baseline = found.row.against.baseline
     if found.worth == WORTH and _dearer(found):
         return f"COSTS MORE than {baseline}, and yet MEETS, WORTH IT: {what}."
     first = f"COSTS MORE than {baseline}. " if _dearer(found) else ""
@@ -186,7 +188,7 @@ def _met(found: Verdict, what: str) -> str:
 
 
 def _unknown(found: Verdict, what: str) -> str:
-    first = f"COSTS MORE than {found.row['baseline']}. " if _dearer(found) else ""
+    first = f"COSTS MORE than {found.row.against.baseline}. " if _dearer(found) else ""
     more = "" if found.worth == CANNOT_TELL else f" {_not_worth(found)}"
     return f"{first}CANNOT TELL {what}.{more}"
 
@@ -200,7 +202,7 @@ def _not_worth(found: Verdict) -> str:
         return f"NOT WORTH IT: no cascade that does so is {better}."
     if found.rival:
         return f"NOT WORTH IT: {found.rival} alone costs no more and was no worse."
-    return f"NOT WORTH IT: neither cheaper nor more accurate than {found.row['baseline']}."
+    return f"NOT WORTH IT: neither cheaper nor more accurate than {found.row.against.baseline}."
 
 
 def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
@@ -214,34 +216,34 @@ def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
     return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
 
 
-def _share_of(row: Row) -> str:
-    low, high = (f"{row[f'accuracy_{end}']:.1%}" for end in ("low", "high"))
-    return f"{row['accuracy']:.1%} of {_images(row)} ({low} to {high})"
+def _share_of(row: SearchRow) -> str:
+    found = row.accuracy
+    return f"{found.value:.1%} of {_images(row)} ({found.low:.1%} to {found.high:.1%})"
 
 
-def _images(row: Row) -> str:
+def _images(row: SearchRow) -> str:
     """Which images say so."""
-    n = f"{row['n']:,}"
-    if row["fit_method"] == "hold-out" or row.get("selected"):
-        return f"the {n} {row['split']} images that tested it"
-    if row["fit_method"] == "cross-fit":
-        return f"{n} {row['split']} images, cross-fitted"
-    return f"{n} {row['split']} images"
+    n = f"{row.n:,}"
+    if row.fit_method == "hold-out" or (isinstance(row, AnswerRow) and row.selected):
+        return f"the {n} {row.split} images that tested it"
+    if row.fit_method == "cross-fit":
+        return f"{n} {row.split} images, cross-fitted"
+    return f"{n} {row.split} images"
 
 
 def _figures(found: Verdict) -> list[str]:
     """What it saves and how accurate it is, each with its interval."""
     row, first = found.row, found.point.models[0]
-    accuracy = f"{row['accuracy']:.1%} of {_images(row)}"
-    if found.alone and first in (found.model, row["baseline"]):
-        cost = amount(row["cost"], row["cost_unit"])
+    accuracy = f"{row.accuracy.value:.1%} of {_images(row)}"
+    if found.alone and first in (found.model, row.against.baseline):
+        cost = amount(row.price.known.value, str(row.price.cost_unit))
         return [f"{first} alone is right on {accuracy}, at {cost} a request."]
-    saved = _saved(row, _baseline(found))
-    if row["fit_method"] == "cross-fit":
-        saved += f" (this λ on all {row['n']:,})"
+    saved = _saved(found)
+    if row.fit_method == "cross-fit":
+        saved += f" (this λ on all {row.n:,})"
     if found.alone:
         saved = f"{first} alone: {saved}"
-    if row["matched"] not in (None, row["baseline"]):
+    if row.matched not in (None, row.against.baseline):
         change = _change(found)
         return [f"{saved}.", f"{change[0].upper()}{change[1:]}: {accuracy}."]
     if found.question.kind == ACCURACY and found.target != MEETS:  # the verdict tells it
@@ -251,7 +253,7 @@ def _figures(found: Verdict) -> list[str]:
 
 def _baseline(found: Verdict) -> str:
     """What is saved against, and what that model is."""
-    name, matched = str(found.row["baseline"]), found.row["matched"]
+    name, matched = str(found.row.against.baseline), found.row.matched
     if found.asked:
         return name
     if not found.reached:
@@ -265,11 +267,12 @@ def _baseline(found: Verdict) -> str:
 _OF = {"multiply-adds": "multiply-adds", "J": "energy", "ms": "time", "model runs": "model runs"}
 
 
-def _saved(row: Row, baseline: str) -> str:
+def _saved(found: Verdict) -> str:
     """With the interval that it has."""
-    saved, low, high = (row[f"saved{end}"] for end in ("", "_low", "_high"))
-    what = _OF[row["cost_unit"]]
-    counted = what == row["cost_unit"]
+    saved, low, high = astuple(found.saved)
+    unit, baseline = str(found.row.price.cost_unit), _baseline(found)
+    what = _OF[unit]
+    counted = what == unit
     if abs(saved) < UNSEEN:
         return f"As {'many' if counted else 'much'} {what} as {baseline}"
     sign = 1 if saved > 0 else -1
@@ -287,17 +290,18 @@ def _change(found: Verdict) -> str:
     row = found.row
     tested = found.question.kind == MATCH and found.target in (MEETS, MISSES)
     chance = "" if tested else _chance(row)
-    than = "" if row["matched"] in (None, row["baseline"]) else f" {row['matched']}"
-    points = 100 * row["accuracy_change"]
+    than = "" if row.matched in (None, row.against.baseline) else f" {row.matched}"
+    points = 100 * row.against.accuracy_change.value
     if abs(points) < 0.05:
         return f"as accurate{than and f' as{than}'}{chance}"
     more = "more" if points > 0 else "less"
     return f"{abs(points):.1f} points {more} accurate{than and f' than{than}'}{chance}"
 
 
-def _chance(row: Row) -> str:
+def _chance(row: SearchRow) -> str:
     """The interval of the change, and whether it could be none."""
-    low, high = (100 * row[f"accuracy_change_{end}"] for end in ("low", "high"))
+    change = row.against.accuracy_change
+    low, high = 100 * change.low, 100 * change.high
     if low <= 0 <= high:
         return f" (could be chance: {low:+.1f} to {high:+.1f})".replace("-", "−")
     least, most = sorted((abs(low), abs(high)))
@@ -309,10 +313,12 @@ def _how(found: Verdict) -> str:
     if found.alone:
         return ""
     first, second, *third = found.point.models
-    told = f"{first} answers every image, {second} the {_percent(found.row['usage'])} where it is "
+    told = (
+        f"{first} answers every image, {second} the {_percent(found.row.usage.value)} where it is "
+    )
     told += "unsure"
     if third:
-        told += f", {third[0]} the {_percent(found.row['usage_2'])} where that is unsure too"
+        told += f", {third[0]} the {_percent(found.row.usage_2 or 0.0)} where that is unsure too"
     return told + (", and the surer answer counts." if found.point.postcheck else ".")
 
 

@@ -125,8 +125,7 @@ def test_joules_per_request_are_recovered_and_the_hosts_beside_them(bench):
         seconds, expected = time_s[name] / 1e3, joules[name] / 1e3
         gpu, host = energy_summary(one, 0), energy_summary(one, 1)
         assert gpu.energy_j_per_request == pytest.approx(expected, rel=0.02)
-        low, high = (gpu[f"energy_j_per_request_{end}"] for end in ("low", "high"))
-        assert low <= expected <= high
+        assert gpu.energy_j_per_request_low <= expected <= gpu.energy_j_per_request_high
         above = expected - IDLE_W * seconds
         assert gpu.energy_above_idle_j_per_request == pytest.approx(above, rel=0.02)
         assert (gpu.source, gpu.scope) == ("nvml_counter", "gpu")
