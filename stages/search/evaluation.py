@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,10 +159,8 @@ class Judge:
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
         held = self.known.correct[self.known.index(self.matched or self.baseline)]
-        changed = mean_of(expected - held)
-        told = {field.name: getattr(answer, field.name) for field in fields(SearchRow)}
         return replace(
-            SearchRow(**told),
+            answer,
             kind="random",
             score=None,
             postcheck=None,
@@ -172,7 +170,7 @@ class Judge:
             threshold_2_high=None,
             mode_2=None,
             accuracy=mean_of(expected),
-            against=replace(answer.against, accuracy_change=changed),
+            against=replace(answer.against, accuracy_change=mean_of(expected - held)),
             fit_accuracy=None,
             fit_cost=None,
         )
