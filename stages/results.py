@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache as cached
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from cache import Manifest, Partition, Store, digest, now, versions
 from stages.cascade import Limit
 from stages.notices import kept_if_writable
 from stages.scores import ScoreSet
-from stages.statistics import Interval, with_ends
+from stages.statistics import Interval, from_ends, with_ends
 
 # A column that is null in every row has these types, float64 where not listed: files of one stage
 # must agree, or no reader can open them together.
@@ -91,7 +91,7 @@ def save(
 class Row:
     """The base of a frozen dataclass whose fields are the columns of a table, in their order and
     type. An Interval `x` is three of them (`x`, `x_low`, `x_high`), a Limit its λ and the ends of
-    its interval, a Row its own columns in line."""
+    its interval, a Row its own columns in line, none where it is None."""
 
     def columns(self) -> dict[str, Any]:
         """Flat, JSON-ready."""
@@ -103,10 +103,23 @@ class Row:
             elif kind is Limit:
                 found |= value.columns(name)
             elif issubclass(kind, Row):
-                found |= value.columns()
+                found |= {} if value is None else value.columns()
             else:
                 found[name] = value
         return found
+
+    @classmethod
+    def of(cls, flat: Mapping[str, Any]) -> Self:
+        """What `columns` told; a part none of whose columns is there is None, as is an Interval."""
+        given: dict[str, Any] = {}
+        for name, kind in cls._kinds().items():
+            if issubclass(kind, Row):
+                given[name] = kind.of(flat) if kind.types().keys() & flat.keys() else None
+            elif kind is Limit:
+                given[name] = Limit.of(*(flat.get(f"{name}{end}") for end in ("", "_low", "_high")))
+            elif flat.get(name) is not None:
+                given[name] = from_ends(name, flat) if kind is Interval else flat[name]
+        return cls(**given)
 
     @classmethod
     def types(cls) -> dict[str, pa.DataType]:
@@ -117,7 +130,7 @@ class Row:
                 found |= kind.types()
             elif kind in (Interval, Limit):
                 found |= dict.fromkeys((name, f"{name}_low", f"{name}_high"), pa.float64())
-            else:
+            elif kind in _ARROW:
                 found[name] = _ARROW[kind]
         return found
 

@@ -19,6 +19,7 @@ from stages import policy as stage
 from stages.costs import figures, told_in
 from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
 from stages.scores import ScoreSet
+from stages.simulate import FittedLimit, SimulatedCascade
 from stages.threshold import seen, trained_splits
 
 COLUMNS = {
@@ -81,7 +82,7 @@ def check(
         print_json(found)
     else:
         rates = RATES.get(str(deployed.fitted), ("at most", "at most"))
-        _show(found, str(deployed.promise.get("cost_unit")), rates[deployed.memory is not None])
+        _show(found, _unit(deployed), rates[deployed.memory is not None])
     if found["regressions"]:
         raise typer.Exit(NOT_AS_PROMISED)
 
@@ -91,23 +92,23 @@ def _checked(
 ) -> dict[str, Any]:
     """The figures promised beside those found, and of what models and images."""
     promise, cascade = deployed.promise, deployed.cascade
-    split = report_split(store, deployed.dataset, wanted.split or promise["split"])
+    split = report_split(store, deployed.dataset, wanted.split or promise.split)
     pair = cascade.models
     scores = score_set(store, deployed.dataset, split, pair, wanted, alone=True)
     for note in seen(scores, trained_splits(store, scores), "check"):
         say(note)
     memory, costs = _as_promised(store, scores, deployed)
-    row, _ = simulated(store, scores, (cascade, {}), memory, wanted, costs)
+    row, _ = simulated(store, scores, (cascade, FittedLimit()), memory, wanted, costs)
     _check_unedited(store, scores, deployed, row)
     figures = stage.check(promise, row, alpha)
     return {
         "policy": deployed.where,
         "dataset": deployed.dataset,
         "split": split,
-        "n": row["n"],
+        "n": row.n,
         "target": stage.target_of(figures),
         "figures": [asdict(each) for each in figures],
-        "same_fingerprint": promise.get("dataset_fingerprint") in _fingerprints(store, scores),
+        "same_fingerprint": promise.dataset_fingerprint in _fingerprints(store, scores),
         "fit_method": deployed.fitted,
         "alpha": alpha,
         "regressions": [each.name for each in figures if each.worse],
@@ -124,10 +125,15 @@ def _as_promised(
     memory = opt.MemoryOptions()
     if kept is not None:
         memory = opt.MemoryOptions(kept.algorithm, kept.size, kept.radius, kept.trust)
-    kind, device = promise.get("cost_kind"), promise.get("cost_device")
-    if kind is None or not all_priced(store, scores, kind, device):
+    price = promise.price
+    if price is None or not all_priced(store, scores, str(price.cost_kind), price.cost_device):
         return memory, None
-    return memory, opt.CostOptions(kind, device, promise.get("cost_batch_size", 1))
+    return memory, opt.CostOptions(price.cost_kind, price.cost_device, price.cost_batch_size or 1)
+
+
+def _unit(deployed: Deployment) -> str:
+    price = deployed.promise.price
+    return "" if price is None else str(price.cost_unit)
 
 
 def _fingerprints(store: Store, scores: ScoreSet) -> set[str]:
@@ -141,20 +147,20 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     """Whether the weights are those of the promise; None where it does not say."""
     out = []
     for model in deployed.models:
-        manifest = scores.manifests[scores.index(model["name"])]
-        promised, found = model.get("weights_sha256"), manifest.provenance.get("weights_sha256")
+        manifest = scores.manifests[scores.index(model.name)]
+        promised, found = model.weights_sha256, manifest.provenance.get("weights_sha256")
         same = None if promised is None else promised == found
         shas = {"weights_sha256": found, "promised_weights_sha256": promised}
-        out.append({"name": model["name"], "same_weights": same} | shas)
+        out.append({"name": model.name, "same_weights": same} | shas)
     return out
 
 
 def _check_unedited(
-    store: Store, scores: ScoreSet, deployed: Deployment, row: dict[str, Any]
+    store: Store, scores: ScoreSet, deployed: Deployment, row: SimulatedCascade
 ) -> None:
     """InputError where these are the scores that the policy was made from, and say otherwise; a
     line where neither they nor a digest tell whether it was edited."""
-    names = [model["name"] for model in deployed.models]
+    names = [model.name for model in deployed.models]
     contents = [scores.manifests[scores.index(name)].content for name in names]
     why = not_compared(deployed, contents)
     if why is None:

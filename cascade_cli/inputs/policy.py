@@ -26,6 +26,8 @@ from stages import policy as stage
 from stages.cascade import Cascade
 from stages.policy import Deployment
 from stages.scores import ScoreSet
+from stages.search import CertificateFacts
+from stages.simulate import SimulatedCascade
 
 
 def export_policy(
@@ -52,18 +54,19 @@ def write_policy(
     store: Store,
     scores: ScoreSet,
     cascade: Cascade,
-    row: dict[str, Any],
+    row: SimulatedCascade,
     memory: opt.MemoryOptions,
     folder: str,
-    certificate: dict[str, Any] | None = None,
+    certificate: CertificateFacts | None = None,
 ) -> dict[str, Any]:
     """Write a cascade to a folder, with what it promises: the row that `simulate` gives.
 
     A note says where it surely costs more than the single model that it is held against.
     """
     found = stage.document(store, scores, cascade, row, memory_policy(memory), certificate)
-    if row["saved"] is not None and row["saved_high"] < 0:
-        say(f"note: it costs {-row['saved']:.1%} more than {row['baseline']} alone")
+    saved = row.price.saved
+    if saved is not None and saved.high < 0:
+        say(f"note: it costs {-saved.value:.1%} more than {row.against.baseline} alone")
     replaces = Path(folder, stage.FILE).exists()
     files = stage.write(folder, found)
     if replaces:
@@ -86,7 +89,7 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
         elif not _same(name, options[name], value):
             raise _contradiction(deployed, name, options[name], value)
     kind = _runtime(deployed)[2]
-    for name, value in {"split": deployed.promise["split"], "device": kind}.items():
+    for name, value in {"split": deployed.promise.split, "device": kind}.items():
         options[name] = options[name] if name in stated else value
     if options["device"].partition(":")[0] != kind:
         raise _contradiction(deployed, "device", options["device"], kind)
@@ -97,7 +100,11 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
 
 def recorded_models(deployed: Deployment) -> dict[str, dict[str, Any]]:
     """What a policy says of its models, by their names."""
-    return {model["name"]: model for model in deployed.models}
+    known = {model.name: model.columns() for model in deployed.models}
+    return {
+        name: {key: value for key, value in facts.items() if value is not None}
+        for name, facts in known.items()
+    }
 
 
 def _says(deployed: Deployment) -> dict[str, Any]:
@@ -122,7 +129,7 @@ def _runtime(deployed: Deployment) -> tuple[str, str, str]:
     """Engine, precision and kind of device; InputError where `live` cannot run that."""
     engine, *rest = (deployed.runtime or "several runtimes").split("-")
     if engine != "torch" or len(rest) != 2:
-        found = ", ".join(sorted({model["runtime"] for model in deployed.models}))
+        found = ", ".join(sorted({model.runtime for model in deployed.models}))
         raise InputError(
             f"{deployed.where} is for the runtime {found}, which live cannot run: export one from "
             "logits that `cascade extract` made"

@@ -20,4 +20,4 @@ from .spec import (
     RuleScores as RuleScores,
     RuleView as RuleView,
 )
-from .stage import RulesQuestion as RulesQuestion, run as run
+from .stage import RuleRow as RuleRow, RulesQuestion as RulesQuestion, run as run

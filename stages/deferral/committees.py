@@ -16,8 +16,8 @@ import numpy as np
 from stages.cascade import AT, OBJECTIVES, Limit, Ordering
 from stages.deferral.fitted_cascade import (
     DeferralResult,
-    FittedPart,
-    Row,
+    Fitted,
+    FittedRule,
     Swept,
     cross_fitted,
     most_accurate,
@@ -88,10 +88,9 @@ def agreement(fitting: Ballot, reporting: Ballot) -> DeferralResult:
     return next(cross_fitted(_agreement, fitting, reporting))
 
 
-def _agreement(fitting: Ballot, reporting: Ballot) -> Iterator[tuple[Row, FittedPart]]:
-    row, part = _swept(fitting, reporting).at(AGREEMENT, fitting.gain, reporting.gain)
-    about = {"objective": None, "threshold_low": None, "threshold_high": None, "points": 1}
-    yield {"rule": NAMES[0]} | _about(reporting) | row | about, part
+def _agreement(fitting: Ballot, reporting: Ballot) -> Iterator[Fitted]:
+    about = _about(NAMES[0], fitting, reporting)
+    yield _swept(fitting, reporting).at(about, fitting.gain, reporting.gain)
 
 
 def committee(
@@ -105,12 +104,10 @@ def committee(
     return cross_fitted(partial(_committee, objectives=objectives), fitting, reporting)
 
 
-def _committee(
-    fitting: Ballot, reporting: Ballot, objectives: Sequence[str]
-) -> Iterator[tuple[Row, FittedPart]]:
+def _committee(fitting: Ballot, reporting: Ballot, objectives: Sequence[str]) -> Iterator[Fitted]:
+    about = _about(VOTE_SHARE.name, fitting, reporting)
     swept = _swept(fitting, reporting)
-    for row, part in swept.fitted(fitting.gain, reporting.gain, objectives):
-        yield {"rule": VOTE_SHARE.name} | _about(reporting) | row, part
+    yield from swept.fitted(about, fitting.gain, reporting.gain, objectives)
 
 
 def _swept(fitting: Ballot, reporting: Ballot) -> Swept:
@@ -119,12 +116,16 @@ def _swept(fitting: Ballot, reporting: Ballot) -> Swept:
     return Swept(fitting.ordering, reporting.ordering, right, alone)
 
 
-def _about(reporting: Ballot) -> Row:
-    return {
-        "final": "b",
-        "accuracy_1": float(reporting.right.mean()),
-        "accuracy_2": float(reporting.correct[-1].mean()),
-    }
+def _about(rule: str, fitting: Ballot, reporting: Ballot) -> FittedRule:
+    return FittedRule(
+        rule=rule,
+        final="b",
+        threshold=AGREEMENT,
+        n=len(reporting),
+        fit_n=len(fitting),
+        accuracy_1=float(reporting.right.mean()),
+        accuracy_2=float(reporting.correct[-1].mean()),
+    )
 
 
 def best_agreements(

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from stages.cascade import OBJECTIVES, Ordering
+from stages.cascade import NEVER, OBJECTIVES, Limit, Ordering
 from stages.deferral.fitted_cascade import (
     DeferralResult,
-    FittedPart,
+    Fitted,
+    FittedRule,
     Progress,
-    Row,
+    RuleFigures,
     Swept,
     cross_fitted,
     most_accurate,
 )
 from stages.deferral.model_outputs import Pair
 from stages.deferral.rules import RULES, rule_of
-from stages.deferral.spec import FINALS, Rule
-
-_NO_TEMPERATURES: Row = {"temperature_1": None, "temperature_2": None}
+from stages.deferral.spec import FINALS
 
 
 def compare(
@@ -28,7 +27,7 @@ def compare(
     rules: Sequence[str] = tuple(RULES),
     finals: Sequence[str] = tuple(FINALS),
     objectives: Sequence[str] = OBJECTIVES,
-) -> Iterator[Row]:
+) -> Iterator[RuleFigures]:
     """One row per rule, final answer and objective.
 
     `fit_accuracy` and `fit_usage` are those of the rule and its λ on the fitting images, `accuracy`
@@ -58,33 +57,39 @@ def _fitted(
     reporting: Pair,
     rules: Mapping[str, Sequence[str]],
     objectives: Sequence[str],
-) -> Iterator[tuple[Row, FittedPart]]:
+) -> Iterator[Fitted]:
     """Fitted on one set of images and applied to another."""
     for name, finals in rules.items():
-        for about, part in _of_rule(rule_of(name), fitting, reporting, finals, objectives):
-            yield {"rule": name} | about, part
+        yield from _of_rule(name, fitting, reporting, finals, objectives)
 
 
 def _of_rule(
-    rule: Rule, fitting: Pair, reporting: Pair, finals: Sequence[str], objectives: Sequence[str]
-) -> Iterator[tuple[Row, FittedPart]]:
-    groups = [[name] for name in finals] if rule.per_final else [list(finals)]
+    name: str, fitting: Pair, reporting: Pair, finals: Sequence[str], objectives: Sequence[str]
+) -> Iterator[Fitted]:
+    rule = rule_of(name)
+    accuracy_1, accuracy_2 = (float(correct.mean()) for correct in reporting.correct)
+    groups = [[final] for final in finals] if rule.per_final else [list(finals)]
     for group in groups:
         judged = rule.judge(fitting, reporting, FINALS[group[0]])
-        about = _alone(reporting) | _NO_TEMPERATURES | dict(judged.about)
+        temperature_1, temperature_2 = judged.temperatures
         swept = Swept(
             Ordering.of(rule.score, judged.fitting.score),
             Ordering.of(rule.score, judged.reporting.score),
             (fitting.a.correct, reporting.a.correct),
             most_accurate(fitting.correct, reporting.correct),
         )
-        for name in group:
+        for final in group:
+            about = FittedRule(
+                rule=name,
+                final=final,
+                threshold=Limit(NEVER),
+                n=len(reporting),
+                fit_n=len(fitting),
+                accuracy_1=accuracy_1,
+                accuracy_2=accuracy_2,
+                temperature_1=temperature_1,
+                temperature_2=temperature_2,
+            )
             views = (judged.fitting, judged.reporting)
-            fit_gain, gain = (FINALS[name].gain(view, rule.score) for view in views)
-            for row, part in swept.fitted(fit_gain, gain, objectives):
-                yield {"final": name} | row | about, part
-
-
-def _alone(reporting: Pair) -> Row:
-    accuracy_1, accuracy_2 = (float(correct.mean()) for correct in reporting.correct)
-    return {"accuracy_1": accuracy_1, "accuracy_2": accuracy_2}
+            fit_gain, gain = (FINALS[final].gain(view, rule.score) for view in views)
+            yield from swept.fitted(about, fit_gain, gain, objectives)

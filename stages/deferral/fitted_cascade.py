@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from stages.cascade import Limit, Ordering, fit
+from stages.results import Row
 from stages.statistics import (
     Interval,
     Paired,
@@ -20,14 +21,43 @@ from stages.statistics import (
     repeated_change,
     repeated_share,
     share,
-    with_ends,
 )
 from stages.threshold import FOLDS, cross_fits
 
-Row = dict[str, Any]
 Objective = str | None
 Alone = tuple[int, np.ndarray]
 Correct = Sequence[np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRule(Row):
+    """A fitted cascade, but for what its images tell. `n` reported images, `fit_n` that fitted λ;
+    `accuracy_1` and `accuracy_2` are those of its two answers."""
+
+    rule: str
+    final: str
+    objective: Objective = None
+    threshold: Limit
+    points: int = 1
+    n: int
+    fit_n: int
+    accuracy_1: float
+    accuracy_2: float
+    temperature_1: float | None = None
+    temperature_2: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleFigures(FittedRule):
+    """With what its images tell."""
+
+    accuracy: Interval
+    usage: Interval
+    fit_accuracy: float
+    fit_usage: float
+
+
+Fitted = tuple[FittedRule, "FittedPart"]
 
 
 @dataclass(frozen=True)
@@ -61,14 +91,12 @@ def most_accurate(fitting: Correct, reporting: Correct) -> Alone:
 
 @dataclass(frozen=True)
 class DeferralResult:
-    """`about`: the columns of the fitted cascade that its images do not tell.
-
-    `whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, of
+    """`whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, of
     every repeat in the order of `stages.threshold.cross_fits`, and applied to images that had no
     part in its fitting. `models` all run, but for the last one.
     """
 
-    about: Row
+    about: FittedRule
     whole: FittedPart
     folds: tuple[FittedPart, ...] = ()
     models: tuple[str, ...] = ()
@@ -104,10 +132,14 @@ class DeferralResult:
         return repeated_change([_together(each) for each in _by_repeat(pairs)])
 
     @property
-    def row(self) -> Row:
-        fitted = {"fit_accuracy": self.whole.fit_accuracy, "fit_usage": self.whole.fit_usage}
-        shown = with_ends("accuracy", self.accuracy) | with_ends("usage", self.usage)
-        return self.about | shown | fitted
+    def row(self) -> RuleFigures:
+        return RuleFigures(
+            **vars(self.about),
+            accuracy=self.accuracy,
+            usage=self.usage,
+            fit_accuracy=self.whole.fit_accuracy,
+            fit_usage=self.whole.fit_usage,
+        )
 
 
 T = TypeVar("T")
@@ -142,7 +174,7 @@ Progress = Callable[[int, int], None]
 
 
 def cross_fitted(
-    fitted: Callable[[Known, Known], Iterable[tuple[Row, FittedPart]]],
+    fitted: Callable[[Known, Known], Iterable[Fitted]],
     fitting: Known,
     reporting: Known,
     progress: Progress = lambda done, total: None,
@@ -171,21 +203,21 @@ class Swept:
     alone: Alone
 
     def fitted(
-        self, fit_gain: np.ndarray, gain: np.ndarray, objectives: Sequence[str]
-    ) -> Iterator[tuple[Row, FittedPart]]:
+        self, about: FittedRule, fit_gain: np.ndarray, gain: np.ndarray, objectives: Sequence[str]
+    ) -> Iterator[Fitted]:
         """λ by objective. The gains are those of `stages.cascade`, int8 [N] of each split."""
         for objective, point in fit(self.fitting, fit_gain, tuple(objectives)).items():
             limit = self.fitting.limit(point.k)
-            row, part = self.at(limit, fit_gain, gain)
-            about = {"objective": objective, "points": len(self.fitting.ends)}
-            yield row | limit.columns() | about, part
+            one = replace(
+                about, objective=objective, threshold=limit, points=len(self.fitting.ends)
+            )
+            yield self.at(one, fit_gain, gain)
 
-    def at(self, limit: Limit, fit_gain: np.ndarray, gain: np.ndarray) -> tuple[Row, FittedPart]:
-        """A given λ."""
+    def at(self, about: FittedRule, fit_gain: np.ndarray, gain: np.ndarray) -> Fitted:
+        """At a given λ."""
         sides = (self.fitting, fit_gain, self.right[0]), (self.reporting, gain, self.right[1])
-        (fit_to, fit_right), (escalated, right) = (_sent(limit, *side) for side in sides)
-        part = FittedPart(_mean(fit_right), _mean(fit_to), escalated, right, *self.alone)
-        return {"threshold": limit.threshold, "n": len(right), "fit_n": len(fit_right)}, part
+        (fit_to, fit_right), (escalated, right) = (_sent(about.threshold, *side) for side in sides)
+        return about, FittedPart(_mean(fit_right), _mean(fit_to), escalated, right, *self.alone)
 
 
 def _sent(

@@ -48,8 +48,7 @@ def _tempered(name: str) -> Judge:
     def judge(fitting: Pair, reporting: Pair, _: Final) -> RuleScores:
         t_a, t_b = fitting.a.tempered, fitting.b.tempered
         fitted, reported = fitting.at(t_a, t_b), reporting.at(t_a, t_b)
-        about = {"temperature_1": t_a, "temperature_2": t_b}
-        return RuleScores(RuleView.of(fitted, name), RuleView.of(reported, name), about)
+        return RuleScores(RuleView.of(fitted, name), RuleView.of(reported, name), (t_a, t_b))
 
     return judge
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,11 +34,11 @@ class RuleView:
 
 @dataclass(frozen=True)
 class RuleScores:
-    """`about` are numbers fitted on the way: temperatures."""
+    """`temperatures`: of both models, where they were fitted on the way."""
 
     fitting: RuleView
     reporting: RuleView
-    about: Mapping[str, float] = field(default_factory=dict)
+    temperatures: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import OBJECTIVES
-from stages.costs import NO_COST, Pricer, asked, held_against
+from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.deferral.committees import agreement, best_agreements, committee
 from stages.deferral.comparison import decide
-from stages.deferral.fitted_cascade import Best, DeferralResult, Objective, fitting_images
+from stages.deferral.fitted_cascade import (
+    Best,
+    DeferralResult,
+    Objective,
+    RuleFigures,
+    fitting_images,
+)
 from stages.deferral.from_cache import Sides
 from stages.deferral.rules import RULES, rule_of, scores_among
 from stages.deferral.spec import FINALS, SCORES_ONLY
 from stages.results import save
 from stages.scores import ScoreSet
-from stages.statistics import Interval, with_ends
+from stages.statistics import Interval
 from stages.threshold import FitPlan
 
-Row = dict[str, Any]
 Team = tuple[int, ...]
 Key = tuple[str, str]  # rule, final answer
 Progress = Callable[[int, int], None]
@@ -66,6 +70,22 @@ class RulesQuestion:
         return scores_among(self.rules)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RuleRow(RuleFigures):
+    """A row of results/rules: of a committee `model_1` names all members. `gain`: of accuracy over
+    plain maxp; the best of `candidates`."""
+
+    model_1: str
+    model_2: str
+    gain: Interval
+    candidates: int
+    split: str
+    fit_split: str
+    fit_method: str
+    against: HeldAgainst
+    price: PairPrice
+
+
 @dataclass(frozen=True)
 class RuleEntry:
     """One cascade of the table, the best of `candidates`."""
@@ -81,7 +101,7 @@ def run(
     question: RulesQuestion,
     pricer: Pricer | None = None,
     progress: Progress = lambda done, total: None,
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[RuleRow], list[str]]:
     """(rows, also written to results/rules; notes on what was left out for lack of logits).
 
     InputError where that leaves nothing.
@@ -143,8 +163,8 @@ def _answers(
     rules = _possible(sides.known(*pair), question)
     out: dict[Key, dict[Objective, DeferralResult]] = {}
     for one in decide(*sides.pair(*pair), rules, objectives, progress):
-        by_objective = out.setdefault((one.about["rule"], one.about["final"]), {})
-        by_objective[one.about["objective"]] = replace(one, models=models)
+        by_objective = out.setdefault((one.about.rule, one.about.final), {})
+        by_objective[one.about.objective] = replace(one, models=models)
     return out
 
 
@@ -197,47 +217,51 @@ def _best_trio(sides: Sides) -> RuleEntry:
 
 def _row(
     entry: RuleEntry, plain: Mapping[Objective, DeferralResult], sides: Sides, pricer: Pricer | None
-) -> Row:
+) -> RuleRow:
     decided = entry.decided
     *first, last = decided.models
-    return (
-        {"model_1": ",".join(first), "model_2": last}
-        | decided.row
-        | {name: decided.about.get(name) for name in ("temperature_1", "temperature_2")}
-        | with_ends("gain", _gain(decided, plain[decided.about["objective"] or BEST]))
-        | {
-            "candidates": entry.candidates,
-            "split": sides.reported.split,
-            "fit_split": sides.plan.split,
-            "fit_method": sides.plan.method,
-        }
-        | _compared(decided, sides.reported, pricer)
+    against, price = _compared(decided, sides.reported, pricer)
+    return RuleRow(
+        **vars(decided.row),
+        model_1=",".join(first),
+        model_2=last,
+        gain=_gain(decided, plain[decided.about.objective or BEST]),
+        candidates=entry.candidates,
+        split=sides.reported.split,
+        fit_split=sides.plan.split,
+        fit_method=sides.plan.method,
+        against=against,
+        price=price,
     )
 
 
 def _gain(decided: DeferralResult, plain: DeferralResult) -> Interval:
-    if (decided.about["rule"], decided.about["final"]) == PLAIN:
+    if (decided.about.rule, decided.about.final) == PLAIN:
         return Interval(0.0, 0.0, 0.0)
     return decided.change([part.correct for part in plain.judged])
 
 
-def _compared(decided: DeferralResult, reported: ScoreSet, pricer: Pricer | None) -> Row:
+def _compared(
+    decided: DeferralResult, reported: ScoreSet, pricer: Pricer | None
+) -> tuple[HeldAgainst, PairPrice]:
     """With the model that one would deploy instead, or the one asked for, and what both cost.
 
     The cost is that of the λ in the row: in other folds other models may have been chosen.
     """
     baseline = decided.models[decided.whole.baseline]
     if pricer is None:
-        return NO_COST | held_against(reported, baseline, decided.change(_alone(decided, None)))
-    change = decided.change(_alone(decided, pricer.compared_with))
+        changed = decided.change(_alone(decided, None))
+        return held_against(reported, baseline, changed), UNPRICED
+    baseline = pricer.baseline or baseline
     *first, last = decided.models
     stage = len(first) - 1 + decided.whole.escalated.astype(np.int8)
-    alone = {
-        "cost_1": sum(pricer.model(name).value for name in first),
-        "cost_2": pricer.model(last).value,
-    }
-    bill = pricer.bill(decided.models, stage)
-    return pricer.against(bill, pricer.baseline or baseline, change) | alone
+    price = PairPrice(
+        **vars(pricer.against(pricer.bill(decided.models, stage), baseline)),
+        cost_1=sum(pricer.model(name).value for name in first),
+        cost_2=pricer.model(last).value,
+    )
+    changed = decided.change(_alone(decided, pricer.compared_with))
+    return held_against(pricer.scores, baseline, changed), price
 
 
 def _alone(decided: DeferralResult, fixed: np.ndarray | None) -> list[np.ndarray]:

@@ -7,9 +7,12 @@ from .checking import (
 from .file import (
     FILE as FILE,
     Deployment as Deployment,
+    ModelFacts as ModelFacts,
+    Promise as Promise,
     deployable as deployable,
     document as document,
     model_facts as model_facts,
+    promised as promised,
     read as read,
     write as write,
 )

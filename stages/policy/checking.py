@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import hypot, isclose
 from typing import Any
 
 from cache import InputError
-from stages.policy.file import Deployment
+from stages.costs import PairPrice
+from stages.policy.file import Deployment, ModelFacts, Promise
 from stages.policy.format import dotted, shown_value
 from stages.search import CANNOT_TELL, MEETS, MISSES
+from stages.simulate import SimulatedCascade
 from stages.statistics import NORMAL
 
-Row = dict[str, Any]
 Told = tuple[str, Any, Any]  # key, what a policy says, what the cache says
 _FACTS = ("weights_sha256", "parameters", "macs", "classes", "preprocessing")
 FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
@@ -40,22 +42,19 @@ class Checked:
     worse: bool = False
 
 
-def check(promise: Row, row: Row, alpha: float = 0.05) -> list[Checked]:
-    """Accuracy, use of B, and cost where one was promised.
-
-    `promise` as in the policy, `row` as `simulate` gives it.
-    """
+def check(promise: Promise, row: SimulatedCascade, alpha: float = 0.05) -> list[Checked]:
+    """Accuracy, use of B, and cost where one was promised; `row` as `simulate` gives it."""
     if not 0 < alpha < 1:
         raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
     found = [_accuracy(promise, row), _usage(promise, row)]
-    if "cost" in promise:
-        found.append(_cost(promise, row, found[-1]))
+    if promise.price is not None:
+        found.append(_cost(promise, promise.price, row, found[-1]))
     return _holm(found, alpha)
 
 
 def not_compared(deployed: Deployment, contents: Sequence[str]) -> str | None:
     """Why `check_unedited` cannot be asked with scores of these digests, None where it can."""
-    names = [model["name"] for model in deployed.models]
+    names = [model.name for model in deployed.models]
     if not deployed.scores:
         return "it does not name them"
     if contents != [deployed.scores.get(name) for name in names]:
@@ -64,7 +63,9 @@ def not_compared(deployed: Deployment, contents: Sequence[str]) -> str | None:
     return None if deployed.memory is None else "a memory answers by how they were batched"
 
 
-def check_unedited(deployed: Deployment, models: Sequence[Row], row: Row) -> None:
+def check_unedited(
+    deployed: Deployment, models: Sequence[ModelFacts], row: SimulatedCascade
+) -> None:
     """InputError where a policy says otherwise than the very scores that it was made from.
 
     `models` as `model_facts` tells them, `row` as `simulate`, without a memory, gives it.
@@ -77,17 +78,19 @@ def check_unedited(deployed: Deployment, models: Sequence[Row], row: Row) -> Non
             )
 
 
-def _told_twice(deployed: Deployment, models: Sequence[Row], row: Row) -> Iterator[Told]:
+def _told_twice(
+    deployed: Deployment, models: Sequence[ModelFacts], row: SimulatedCascade
+) -> Iterator[Told]:
     """What folds decided is not this λ's, and not compared."""
     for i, pair in enumerate(zip(deployed.models, models, strict=True)):
-        facts = [{key: each[key] for key in _FACTS if key in each} for each in pair]
+        facts = [{key: getattr(each, key) for key in _FACTS} for each in pair]
         stated, known = (dict(dotted(each, f"models[{i}]")) for each in facts)
         yield from ((key, value, known.get(key)) for key, value in stated.items())
-    found = {"images": row["n"]} | {key: row[key] for key in ("accuracy_1", "accuracy_2")}
+    found = {"images": row.n, "accuracy_1": row.accuracy_1, "accuracy_2": row.accuracy_2}
     if deployed.fitted != "cross-fit":
-        found |= {"right": round(row["accuracy"] * row["n"]), "escalated": row["escalated"]}
+        found |= {"right": round(row.accuracy.value * row.n), "escalated": row.escalated}
     for key, value in found.items():
-        yield f"promise.{key}", deployed.promise.get(key), value
+        yield f"promise.{key}", getattr(deployed.promise, key), value
 
 
 def target_of(figures: Sequence[Checked]) -> str:
@@ -109,37 +112,38 @@ def fewer(count: int, n: int, before: int, n_before: int) -> float:
     return float(hypergeom.cdf(count, n + n_before, count + before, n))
 
 
-def _accuracy(promise: Row, row: Row) -> Checked:
-    n, right = row["n"], round(row["accuracy"] * row["n"])
-    p = fewer(right, n, promise["right"], promise["images"])
-    promised = promise.get("accuracy", promise["right"] / promise["images"])
-    return Checked("accuracy", promised, row["accuracy"], p, FISHER)
+def _accuracy(promise: Promise, row: SimulatedCascade) -> Checked:
+    found, right = row.accuracy.value, round(row.accuracy.value * row.n)
+    p = fewer(right, row.n, promise.right, promise.images)
+    told = promise.accuracy
+    promised = promise.right / promise.images if told is None else told.value
+    return Checked("accuracy", promised, found, p, FISHER)
 
 
-def _usage(promise: Row, row: Row) -> Checked:
+def _usage(promise: Promise, row: SimulatedCascade) -> Checked:
     """More use of B is fewer requests that end with A."""
-    n, sent, before, images = row["n"], row["escalated"], promise["escalated"], promise["images"]
+    n, sent, before, images = row.n, row.escalated, promise.escalated, promise.images
     p = fewer(n - sent, n, images - before, images)
     return Checked("usage", before / images, sent / n, p, FISHER)
 
 
-def _cost(promise: Row, row: Row, usage: Checked) -> Checked:
+def _cost(promise: Promise, price: PairPrice, row: SimulatedCascade, usage: Checked) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
-    value = promise["cost"]
-    if row["cost"] is None or row["cost_kind"] != promise["cost_kind"]:
-        what = f"{promise['cost_kind']} of both models are not known here"
-        return Checked("cost", value, None, None, row.get("hash_reason") or what)
-    if "hits" not in promise and all(_close(promise[key], row[key]) for key in _ALONE):
-        return Checked("cost", value, row["cost"], usage.p, FISHER, "usage")
-    error = ((promise["cost_high"] - value) ** 2 + (row["cost_high"] - row["cost"]) ** 2) ** 0.5
-    return Checked("cost", value, row["cost"], _above(row["cost"] - value, error), NORMAL_TEST)
+    before, now = price.known, row.price.cost
+    if now is None or row.price.cost_kind != price.cost_kind:
+        what = f"{price.cost_kind} of both models are not known here"
+        return Checked("cost", before.value, None, None, row.memory.hash_reason or what)
+    if promise.memory is None and _close(price, row.price):
+        return Checked("cost", before.value, now.value, usage.p, FISHER, "usage")
+    error = hypot(before.high - before.value, now.high - now.value)
+    p = _above(now.value - before.value, error)
+    return Checked("cost", before.value, now.value, p, NORMAL_TEST)
 
 
-_ALONE = ("cost_1", "cost_2")
-
-
-def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
+def _close(one: PairPrice, other: PairPrice) -> bool:
+    """Whether both models cost the same alone."""
+    pairs = ((one.cost_1, other.cost_1), (one.cost_2, other.cost_2))
+    return all(isclose(a or 0.0, b or 0.0, rel_tol=1e-9) for a, b in pairs)
 
 
 def _above(difference: float, half: float) -> float:

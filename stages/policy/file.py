@@ -8,57 +8,90 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import cache
-from cache import InputError, Manifest, Partition, Store, now, versions, write_whole
+from cache import InputError, Partition, Store, now, versions, write_whole
 from stages.cascade import Cascade, MemoryPolicy
+from stages.costs import HeldAgainst, PairPrice
 from stages.hashes import Hash, hash_of
 from stages.policy.flatten import flatten
 from stages.policy.format import (
+    FORMAT,
     POLICY_FILE,
     POLICY_VERSIONS,
+    Policy,
     checked_policy,
     parsed_policy,
     policy_digest,
     read_policy,
 )
+from stages.results import Row
 from stages.scores import ScoreSet, named, own, undeployable
-from stages.statistics import from_ends, with_ends
+from stages.search import CertificateFacts
+from stages.simulate import MemoryFigures, SimulatedCascade
+from stages.statistics import Interval
 from stages.threshold import trained_splits
 
 FILE, CODE = POLICY_FILE, "cascade_policy.py"
-_MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters")
+_MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters", "macs")
 _LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
-_CERTIFICATE = ("epsilon", "delta", "bound", "reference", "max_usage", "max_cost", "testing")
-_FIT = ("objective", "fit_split", "fit_method", "fit_n", "fit_accuracy", "fit_usage")
-_COST = (
-    *("cost", "cost_low", "cost_high", "cost_1", "cost_2", "cost_kind", "cost_unit"),
-    *("cost_device", "cost_batch_size", "cost_why"),
-    *("baseline", "baseline_cost", "baseline_accuracy", "saved", "saved_low", "saved_high"),
-    *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
-)
-_MEMORY = (
-    *("hits", "hit_rate", "false_hits", "memory_entries", "memory_bytes"),
-    *("hash_counted", "hash_reason"),
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(Row):
+    """What a policy says of a model, None where it is not known."""
+
+    name: str
+    runtime: str
+    weights_sha256: str | None = None
+    weights_origin: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    architecture: str | None = None
+    classes: int | None = None
+    preprocessing: dict[str, object] | None = None
+    decoder: str | None = None
+    logits_sha256: str | None = None
+    trained_on: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise(Row):
+    """What was found on `images`, as counts and shares with their 95 % intervals; `price` and what
+    it is held `against` where a cost was known, `memory` where there was one."""
+
+    dataset: str
+    split: str
+    dataset_fingerprint: str | None = None
+    images: int
+    right: int
+    accuracy: Interval | None = None
+    escalated: int
+    usage: Interval | None = None
+    accuracy_1: float | None = None
+    accuracy_2: float | None = None
+    price: PairPrice | None = None
+    against: HeldAgainst | None = None
+    memory: MemoryFigures | None = None
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A policy as it was read: `where` names its file, `promise`, `models` and how λ was `fitted`
-    are as written."""
+    """A policy as it was read: `where` names its file; how λ was `fitted` is as written."""
 
     where: str
     dataset: str
     cascade: Cascade
     memory: MemoryPolicy | None
-    models: tuple[dict[str, Any], ...]
-    promise: dict[str, Any]
+    models: tuple[ModelFacts, ...]
+    promise: Promise
     fitted: str | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
@@ -66,7 +99,7 @@ class Deployment:
     @property
     def runtime(self) -> str | None:
         """The one that all models were run in, None where there are several."""
-        found = {model["runtime"] for model in self.models}
+        found = {model.runtime for model in self.models}
         return found.pop() if len(found) == 1 else None
 
 
@@ -83,29 +116,30 @@ def document(
     store: Store,
     scores: ScoreSet,
     cascade: Cascade,
-    row: dict[str, Any],
+    row: SimulatedCascade,
     kept: MemoryPolicy | None = None,
-    certificate: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    certificate: CertificateFacts | None = None,
+) -> Policy:
     """What policy.toml says of a cascade that `simulate` gave this row on `scores`.
 
     `certificate` is that of a search which tested λ on images that no model had seen.
     """
     trained = trained_splits(store, scores)
     models = [
-        model_facts(store, scores, name) | {"trained_on": _trained_on(*trained[name])}
+        replace(model_facts(store, scores, name), trained_on=_trained_on(*trained[name])).columns()
         for name in cascade.models
     ]
-    rule = {key: row[key] for key in ("score", "threshold", "threshold_low", "threshold_high")}
+    rule = {"score": row.score, **row.threshold.columns(), "postcheck": cascade.postcheck}
+    fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()}
     found = _without_nulls(
         {
             "schema_version": max(POLICY_VERSIONS),
-            "rule": rule | {"postcheck": cascade.postcheck},
+            "rule": rule,
             "models": models,
             "memory": None if kept is None else _memory(kept),
-            "fit": {key.removeprefix("fit_"): row[key] for key in _FIT},
-            "certificate": certificate and {key: certificate[key] for key in _CERTIFICATE},
-            "promise": _promise(scores, row),
+            "fit": fit,
+            "certificate": certificate and _known("certificate?", vars(certificate)),
+            "promise": _known("promise", promised(scores, row).columns()),
             "provenance": {
                 "made": now(),
                 "versions": versions(),
@@ -119,26 +153,20 @@ def document(
     return version | {"sha256": policy_digest(version | found)} | found
 
 
-def model_facts(store: Store, scores: ScoreSet, name: str) -> dict[str, Any]:
-    """What a policy says of a model, but for what it was trained on."""
+def model_facts(store: Store, scores: ScoreSet, name: str) -> ModelFacts:
+    """But for what it was trained on."""
     manifest = scores.manifests[scores.index(name)]
     logits = cache.load(store, Partition("logits", manifest.partition.values))
-    known = manifest.provenance
-    found: dict[str, Any] = {"name": name, "runtime": manifest.partition.keys["runtime"]}
-    found |= {key: known.get(key) for key in (*_MODEL, "macs")}
-    found |= {key: _identity(logits).get(key) for key in _LOGITS}
-    return dict(_without_nulls(found))
+    found = {key: manifest.provenance.get(key) for key in _MODEL}
+    found |= {} if logits is None else {key: logits.identity.get(key) for key in _LOGITS}
+    return ModelFacts.of({**found, "name": name, "runtime": manifest.partition.keys["runtime"]})
 
 
-def _trained_on(splits: tuple[str, ...], source: str) -> dict[str, Any] | None:
+def _trained_on(splits: tuple[str, ...], source: str) -> dict[str, object] | None:
     return None if source == "unknown" else {"splits": list(splits), "source": source}
 
 
-def _identity(manifest: Manifest | None) -> dict[str, Any]:
-    return {} if manifest is None else manifest.identity
-
-
-def _memory(kept: MemoryPolicy) -> dict[str, Any]:
+def _memory(kept: MemoryPolicy) -> dict[str, object]:
     by = hash_of(kept.algorithm)
     return {
         "hash": by.name,
@@ -151,28 +179,34 @@ def _memory(kept: MemoryPolicy) -> dict[str, Any]:
     }
 
 
-def _promise(scores: ScoreSet, row: dict[str, Any]) -> dict[str, Any]:
-    """Shares with their 95 % intervals, and the counts they are made of.
-
-    Where λ was cross-fitted on these very images, accuracy and its change are those of folds
+def promised(scores: ScoreSet, row: SimulatedCascade) -> Promise:
+    """Where λ was cross-fitted on these very images, accuracy and its change are those of folds
     decided by the λ of the others, and `right` is their mean, rounded: that of the λ fitted on them
     all flatters. Use of B and cost are this λ's own: as a quantile of n scores it errs as a count
     of n fresh images does, however many were chosen to go on.
     """
-    n, sent = row["n"], row["escalated"]
-    return {
-        "dataset": scores.dataset,
-        "split": scores.split,
-        "dataset_fingerprint": scores.manifests[0].fingerprint,
-        "images": n,
-        "right": round(row["accuracy"] * n),
-        **with_ends("accuracy", from_ends("accuracy", row)),
-        "escalated": sent,
-        **with_ends("usage", from_ends("usage", row)),
-        **{key: row[key] for key in ("accuracy_1", "accuracy_2")},
-        **({} if row["cost"] is None else {key: row[key] for key in _COST}),
-        **({} if row["memory"] is None else {key: row[key] for key in _MEMORY}),
-    }
+    unpriced = row.price.cost is None
+    return Promise(
+        dataset=scores.dataset,
+        split=scores.split,
+        dataset_fingerprint=scores.manifests[0].fingerprint,
+        images=row.n,
+        right=round(row.accuracy.value * row.n),
+        accuracy=row.accuracy,
+        escalated=row.escalated,
+        usage=row.usage,
+        accuracy_1=row.accuracy_1,
+        accuracy_2=row.accuracy_2,
+        price=None if unpriced else row.price,
+        against=None if unpriced else row.against,
+        memory=None if row.memory.memory is None else row.memory,
+    )
+
+
+def _known(table: str, values: Mapping[str, object]) -> dict[str, object]:
+    """The keys that the table of a policy has."""
+    keys = (key.rstrip("?") for key in FORMAT[table])
+    return {key: values[key] for key in keys if key in values}
 
 
 def _without_nulls(value: Any) -> Any:
@@ -182,7 +216,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def code(policy: dict[str, Any]) -> str:
+def code(policy: Policy) -> str:
     """The self-contained Python file for a policy; it needs numpy alone."""
     wanted = {"stages.policy.runtime": ["EMBEDDED", "DeployedCascade"]}
     tail = "\n\nCascade = DeployedCascade\n"
@@ -221,7 +255,7 @@ def _function(by: Hash) -> tuple[Callable[..., Any], str]:
     return function, f"lambda pictures: {function.__name__}(pictures{given})"
 
 
-def write(folder: str | os.PathLike[str], policy: dict[str, Any]) -> list[str]:
+def write(folder: str | os.PathLike[str], policy: Policy) -> list[str]:
     """Write both files into the folder, made where it is missing; their paths."""
     import tomli_w
 
@@ -262,16 +296,17 @@ def read(place: str | os.PathLike[str]) -> Deployment:
     return _deployment(where, found)
 
 
-def _deployment(where: str, found: dict[str, Any]) -> Deployment:
-    rule, promise, kept = found["rule"], found["promise"], found.get("memory")
+def _deployment(where: str, found: Policy) -> Deployment:
+    rule, kept = found["rule"], found.get("memory")
     limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
-    names = [model["name"] for model in found["models"]]
+    models, promise = tuple(map(ModelFacts.of, found["models"])), Promise.of(found["promise"])
+    names = [model.name for model in models]
     return Deployment(
         where,
-        promise["dataset"],
+        promise.dataset,
         Cascade.of(names, rule["score"], rule["threshold"], postcheck=rule["postcheck"]),
         MemoryPolicy(kept["hash"], **limits) if kept else None,
-        tuple(found["models"]),
+        models,
         promise,
         found.get("fit", {}).get("method"),
         found.get("provenance", {}).get("scores", {}),

@@ -27,6 +27,7 @@ from stages.statistics import share
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
 POLICY_VERSIONS = (1, 2)
 POLICY_FILE = "policy.toml"
+Policy = dict[str, Any]  # as TOML has it
 # Far more than any policy has. A parser of TOML takes the square of a dotted key's parts in time.
 _BYTES, _LINE_BYTES, _DOTS = 1 << 18, 1000, 10_000
 _LARGEST = 1 << 53  # a count that a float holds exactly
@@ -425,7 +426,7 @@ def policy_digest(policy: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_policy(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def read_policy(folder: str | os.PathLike[str]) -> Policy:
     """What `folder`/policy.toml says.
 
     ValueError, in one line, for whatever is no policy; FileNotFoundError where there is none.
@@ -444,7 +445,7 @@ def read_policy(folder: str | os.PathLike[str]) -> dict[str, Any]:
 _AGAIN = "export it again (`cascade export --policy DIR`)"
 
 
-def parsed_policy(data: bytes, where: str) -> dict[str, Any]:
+def parsed_policy(data: bytes, where: str) -> Policy:
     """The TOML."""
     longest = max(map(len, data.splitlines()), default=0)
     try:
@@ -461,7 +462,7 @@ def parsed_policy(data: bytes, where: str) -> dict[str, Any]:
     raise ValueError(f"{where} is no policy ({reason}): {_AGAIN}")
 
 
-def checked_policy(policy: dict[str, Any], where: str) -> dict[str, Any]:
+def checked_policy(policy: Policy, where: str) -> Policy:
     """The policy itself. ValueError for the first thing in it that cannot be: key, what was found
     and what was expected; and for one that was edited after it was exported."""
     for fault in _faults(policy):
@@ -474,7 +475,7 @@ def checked_policy(policy: dict[str, Any], where: str) -> dict[str, Any]:
     return policy
 
 
-def _faults(policy: dict[str, Any]) -> Iterator[str]:
+def _faults(policy: Policy) -> Iterator[str]:
     """What is wrong, one a line; relations are held only between values that are what they must
     be."""
     if "schema_version" in policy:  # one from the future has other keys
@@ -506,7 +507,7 @@ def _misfits(kind: Any, value: Any, at: str) -> Iterator[str]:
         yield from _misfits_of_table(kind, value, f"{at}." if at else "")
 
 
-def _misfits_of_table(kinds: Mapping[str, Any], found: dict[str, Any], at: str) -> Iterator[str]:
+def _misfits_of_table(kinds: Mapping[str, Any], found: Mapping[str, Any], at: str) -> Iterator[str]:
     known = {key.rstrip("?"): kind for key, kind in kinds.items()}
     for key in (key for key in found if key not in known):
         near = nearest(key, list(known))

@@ -31,7 +31,7 @@ EVERY_RULE = Space(tuple(rules(LABEL_FREE)))
 
 
 @dataclass(frozen=True)
-class Candidate:
+class DeviceCandidate:
     """A cascade that is accurate enough, and what it did on the fitting images."""
 
     cascade: Cascade
@@ -127,7 +127,7 @@ def priced_everywhere(rows: Sequence[DeviceChoice]) -> Iterator[dict[str, object
             yield own | {"priced_on": device, "cost": cost, "excess": row.excess[device]}
 
 
-def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[Candidate]:
+def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[DeviceCandidate]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
     rows = []
     needed = int(np.ceil(target * len(scores.labels) - 1e-9))
@@ -143,7 +143,7 @@ def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> li
 
 def _first_reaching(
     scores: ScoreSet, ordering: Ordering, pair: tuple[int, int], postcheck: bool, needed: int
-) -> Candidate | None:
+) -> DeviceCandidate | None:
     a, b = pair
     name = ordering.score.name
     gain = pair_gains(scores, name, a, b, postcheck)
@@ -155,7 +155,7 @@ def _first_reaching(
     k = int(ordering.ends[first])
     models, limit = (scores.models[a], scores.models[b]), ordering.limit(k)
     cascade, n = Cascade.of(models, name, limit, postcheck=postcheck), len(scores.labels)
-    return Candidate(cascade, int(right[first]) / n, k / n)
+    return DeviceCandidate(cascade, int(right[first]) / n, k / n)
 
 
 def _honest(
@@ -172,7 +172,7 @@ def _honest(
 
 
 def _costs(
-    rows: Sequence[Candidate], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
+    rows: Sequence[DeviceCandidate], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
 ) -> list[dict[str, float]]:
     """Cost per request by device, in the sub-batches that B would see."""
     pricers = {device: Pricer(scores, each, batch_size) for device, each in prices.items()}

@@ -174,7 +174,6 @@ class Judge:
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
         held = self.known.correct[self.known.index(self.matched or self.baseline)]
-        changed = mean_of(expected - held)
         return replace(
             answer,
             kind="random",
@@ -186,7 +185,7 @@ class Judge:
             threshold_2_high=None,
             mode_2=None,
             accuracy=mean_of(expected),
-            against=replace(answer.against, accuracy_change=changed),
+            against=replace(answer.against, accuracy_change=mean_of(expected - held)),
             fit_accuracy=None,
             fit_cost=None,
         )
