@@ -25,9 +25,20 @@ from cache import InputError
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, Prices
 from stages.costs.table import Curve
-from stages.search import ACCURACY, BEST, COST, MEETS, MISSES, Question, Search, Space, rules
+from stages.search import (
+    ACCURACY,
+    BEST,
+    COST,
+    MEETS,
+    MISSES,
+    Question,
+    Search,
+    SearchRow,
+    Space,
+    rules,
+)
 from stages.search.verdict import WORTH, Verdict
-from stages.statistics import Paired, change
+from stages.statistics import Interval, Paired, change
 from stages.threshold import FitPlan
 
 SPACE = Space(tuple(rules(("maxp", "difference"))))
@@ -68,9 +79,14 @@ def imagenet() -> Population | None:
 class Asked:
     """A search on a draw: its answer and verdict, and what is true of it on the population."""
 
-    row: dict[str, Any]
+    row: SearchRow
     verdict: Verdict
     truth: dict[str, float]
+
+    @property
+    def change(self) -> Interval:
+        """Of accuracy, as told."""
+        return self.row.against.accuracy_change
 
 
 def ask(
@@ -97,11 +113,11 @@ def prices(names: Sequence[str], costs: np.ndarray) -> Prices:
 
 
 def truth(
-    population: Population, point: Cascade, row: dict[str, Any], verdict: Verdict
+    population: Population, point: Cascade, row: SearchRow, verdict: Verdict
 ) -> dict[str, float]:
     scores = population.scores
     found = decide(scores, point)
-    cost, baseline = population.cost(point, found), scores.index(row["baseline"])
+    cost, baseline = population.cost(point, found), scores.index(row.against.baseline)
     return {
         "accuracy": found.accuracy,
         "usage": found.usage(),
@@ -165,8 +181,9 @@ def coverage(
     draws = len(found)
     for name in FIGURES:
         inside = [
-            each.row[f"{name}_low"] - 1e-12 <= each.truth[name] <= each.row[f"{name}_high"] + 1e-12
+            told[f"{name}_low"] - 1e-12 <= each.truth[name] <= told[f"{name}_high"] + 1e-12
             for each in found
+            for told in [each.row.columns()]
         ]
         yield Line(
             f"{question.kind}: the interval of {name}", float(np.mean(inside)), draws, 0.93, 0.99
@@ -180,8 +197,8 @@ def coverage(
 def sure_of(what: str, found: Sequence[Asked]) -> Iterator[Line]:
     """How often a change of accuracy is told to be surely of one sign, and is not."""
     for side, wrong in (
-        ("higher", lambda e: e.row["accuracy_change_low"] > 0 >= e.truth["accuracy_change"]),
-        ("lower", lambda e: e.row["accuracy_change_high"] < 0 <= e.truth["accuracy_change"]),
+        ("higher", lambda e: e.change.low > 0 >= e.truth["accuracy_change"]),
+        ("lower", lambda e: e.change.high < 0 <= e.truth["accuracy_change"]),
     ):
         share = float(np.mean([wrong(each) for each in found]))
         yield Line(f"{what}surely {side}, and is not", share, len(found), most=0.025)

@@ -35,25 +35,25 @@ class SearchRow(Row):
 
     kind: str
     model_1: str
-    model_2: str | None
-    model_3: str | None
-    score: str | None
-    postcheck: bool | None
+    model_2: str | None = None
+    model_3: str | None = None
+    score: str | None = None
+    postcheck: bool | None = None
     threshold: Limit
-    threshold_2: float | None
-    threshold_2_low: float | None
-    threshold_2_high: float | None
-    mode_2: str | None
+    threshold_2: float | None = None
+    threshold_2_low: float | None = None
+    threshold_2_high: float | None = None
+    mode_2: str | None = None
     accuracy: Interval
     usage: Interval
-    usage_2: float | None
+    usage_2: float | None = None
     against: HeldAgainst
     price: Price
-    matched: str | None
+    matched: str | None = None
     n: int
     split: str
-    fit_accuracy: float | None
-    fit_cost: float | None
+    fit_accuracy: float | None = None
+    fit_cost: float | None = None
     fit_split: str
     fit_method: str
     fit_n: int

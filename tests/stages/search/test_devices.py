@@ -48,7 +48,7 @@ def limits(name):
 def test_candidates_are_the_first_to_reach_the_target(target):
     scores = random_scores(np.random.default_rng(11), 60)
     found = {
-        (row["model_1"], row["model_2"], row["score"], row["postcheck"]): row
+        (*row.cascade.models, row.cascade.score, row.cascade.postcheck): row
         for row in devices.candidates(scores, target)
     }
     expected = {}
@@ -61,15 +61,14 @@ def test_candidates_are_the_first_to_reach_the_target(target):
                         if right / 60 >= target:
                             expected[MODELS[a], MODELS[b], name, postcheck] = (right, sent)
                             break
-    assert {
-        key: (row["fit_accuracy"] * 60, row["fit_usage"] * 60) for key, row in found.items()
-    } == {
+    assert {key: (row.fit_accuracy * 60, row.fit_usage * 60) for key, row in found.items()} == {
         key: (pytest.approx(right), pytest.approx(sent)) for key, (right, sent) in expected.items()
     }
     for (a, b, name, postcheck), row in found.items():
-        if not isinstance(row["threshold"], str):
+        threshold = row.cascade.limits[0].threshold
+        if not isinstance(threshold, str):
             pair = (MODELS.index(a), MODELS.index(b))
-            got = answers(scores, *pair, name, row["threshold"], postcheck)
+            got = answers(scores, *pair, name, threshold, postcheck)
             assert got == expected[a, b, name, postcheck]
 
 
@@ -94,33 +93,33 @@ def test_the_choice_is_the_cheapest_candidate_of_each_device():
         "nano": device(small=30.0, large=2.0, other=1.0),
     }
     rows = devices.compare_devices(reported, plan(fitting), prices, 0.6)
-    assert [row["device"] for row in rows] == ["desk", "nano"]
+    assert [row.device for row in rows] == ["desk", "nano"]
     per_image = {
         "desk": {"small": 1, "large": 20, "other": 2},
         "nano": {"small": 30, "large": 2, "other": 1},
     }
     for row in rows:
-        here = per_image[row["device"]]
+        here = per_image[row.device]
         cheapest = min(
-            here[each["model_1"]] + each["fit_usage"] * here[each["model_2"]]
+            here[first] + each.fit_usage * here[second]
             for each in devices.candidates(fitting, 0.6)
+            for first, second in [each.cascade.models]
         )
-        own = here[row["model_1"]] + row["fit_usage"] * here[row["model_2"]]
+        own = here[row.model_1] + row.fit_usage * here[row.model_2]
         assert own == pytest.approx(cheapest)
-        pair = (MODELS.index(row["model_1"]), MODELS.index(row["model_2"]))
-        right, sent = answers(reported, *pair, row["score"], number(row), row["postcheck"])
-        assert (row["accuracy"], row["usage"]) == (right / 90, sent / 90)
+        pair = (MODELS.index(row.model_1), MODELS.index(row.model_2))
+        threshold = number(row.threshold, row.score)
+        right, sent = answers(reported, *pair, row.score, threshold, row.postcheck)
+        assert (row.accuracy.value, row.usage) == (right / 90, sent / 90)
         for where, each in per_image.items():
-            cost = each[row["model_1"]] + row["usage"] * each[row["model_2"]]
-            assert row["costs"][where] == pytest.approx(cost)
-    assert {row["model_1"] for row in rows if row["device"] == "nano"} <= {"large", "other"}
+            cost = each[row.model_1] + row.usage * each[row.model_2]
+            assert row.costs[where] == pytest.approx(cost)
+    assert {row.model_1 for row in rows if row.device == "nano"} <= {"large", "other"}
     desk, nano = rows
-    assert (desk["model_1"], desk["model_2"]) != (nano["model_1"], nano["model_2"])
-    assert desk["excess"]["desk"] == 0
-    assert desk["excess"]["nano"] == pytest.approx(
-        desk["costs"]["nano"] / nano["costs"]["nano"] - 1
-    )
-    assert desk["excess"]["nano"] > 1
+    assert (desk.model_1, desk.model_2) != (nano.model_1, nano.model_2)
+    assert desk.excess["desk"] == 0
+    assert desk.excess["nano"] == pytest.approx(desk.costs["nano"] / nano.costs["nano"] - 1)
+    assert desk.excess["nano"] > 1
 
 
 @pytest.mark.parametrize("target", [None, 0.65])
@@ -136,30 +135,31 @@ def test_with_one_split_folds_decided_by_the_choice_of_the_others_tell(target):
         goal = float(others.accuracy.max()) if target is None else target
         ranked = [(_spent(each, per_image), each) for each in devices.candidates(others, goal)]
         best = min(key for key, _ in ranked)
-        right = [_right(fold, each) for key, each in ranked if key == best]
+        right = [_answers(fold, each.cascade)[0] for key, each in ranked if key == best]
         least, most = least + min(right), most + max(right)
-    assert least <= round(row["accuracy"] * 400) <= most
+    assert least <= round(row.accuracy.value * 400) <= most
     assert most - least < 0.1 * 400
-    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
-    assert row["accuracy"] <= row["fit_accuracy"]
-    assert row["usage"] == row["fit_usage"]
+    assert row.accuracy.low < row.accuracy.value < row.accuracy.high
+    assert row.accuracy.value <= row.fit_accuracy
+    assert row.usage == row.fit_usage
 
 
-def _spent(row, per_image):
+def _spent(candidate, per_image):
     """(cost, accuracy taken negative), to a millionth."""
-    cost = per_image[row["model_1"]] + row["fit_usage"] * per_image[row["model_2"]]
-    return round(cost, 6), -round(row["fit_accuracy"], 6)
+    first, second = candidate.cascade.models
+    cost = per_image[first] + candidate.fit_usage * per_image[second]
+    return round(cost, 6), -round(candidate.fit_accuracy, 6)
 
 
-def _right(scores, row):
-    pair = (MODELS.index(row["model_1"]), MODELS.index(row["model_2"]))
-    return answers(scores, *pair, row["score"], number(row), row["postcheck"])[0]
+def _answers(scores, cascade):
+    pair, [limit] = map(MODELS.index, cascade.models), cascade.limits
+    threshold = number(limit.threshold, cascade.score)
+    return answers(scores, *pair, cascade.score, threshold, cascade.postcheck)
 
 
-def number(row):
+def number(threshold, score):
     ends = {"always": math.inf, "never": -math.inf}
-    sign = -1 if row["score"] == "entropy" else 1
-    threshold = row["threshold"]
+    sign = -1 if score == "entropy" else 1
     return sign * ends[threshold] if threshold in ends else threshold
 
 
@@ -173,15 +173,14 @@ def test_batches_are_priced_as_the_sub_batches_that_b_sees():
     [row] = devices.compare_devices(scores, plan(scores), {"x": prices}, 0.5, batch_size=8)
     expected = []
     for each in devices.candidates(scores, 0.5):
-        pair = [MODELS.index(each["model_1"]), MODELS.index(each["model_2"])]
         total = 0.0
         for start in range(0, 64, 8):
             here = random_part(scores, start)
-            _, sent = answers(here, *pair, each["score"], number(each), each["postcheck"])
-            for model, count in zip((each["model_1"], each["model_2"]), (8, sent), strict=True):
+            _, sent = _answers(here, each.cascade)
+            for model, count in zip(each.cascade.models, (8, sent), strict=True):
                 total += (5.0 if count else 0.0) if model == "large" else count * 1.0
         expected.append(total / 64)
-    assert row["costs"]["x"] == pytest.approx(min(expected))
+    assert row.costs["x"] == pytest.approx(min(expected))
 
 
 def random_part(scores, start):

@@ -212,22 +212,22 @@ def test_the_answer_is_the_last_that_passes_in_a_loop(question):
         if question.kind == COST:
             cheapest = min(alone, key=lambda i: (-right[i], costs[i]), default=None)
         if cheapest is not None:
-            baseline = "abc".index(row["baseline"])
+            baseline = "abc".index(row.against.baseline)
             assert (costs[baseline], right[baseline]) == (costs[cheapest], right[cheapest])
         if passed:
             expected = passed[-1]
             # A model alone that passes and costs no more where the path was named.
             if cheapest is not None and question.kind != COST:
                 spent = _of(naming, costs, expected)[0]
-                expected = expected if costs[cheapest] > spent else row["model_1"]
+                expected = expected if costs[cheapest] > spent else row.model_1
             if isinstance(expected, str):
                 assert search.point.models == (expected,)
                 assert costs["abc".index(expected)] == costs[cheapest]
             else:
                 assert search.point == expected
-            assert (verdict.target, row["selected"]) == (MEETS, True)
+            assert (verdict.target, row.selected) == (MEETS, True)
             continue
-        assert not row["selected"]
+        assert not row.selected
         assert search.point == search.found.points[search.found.answer(question)]
         if question.kind == MATCH:
             assert verdict.target == _told(question, testing, search.point, m, reference)
@@ -255,7 +255,7 @@ def test_one_split_is_held_out():
     assert search.reported.sample_ids.tolist() == testing.sample_ids.tolist()
     row, _ = search.answer()
     found = decide(testing, search.point)
-    assert (row["n"], row["accuracy"]) == (140, found.correct.mean())
+    assert (row.n, row.accuracy.value) == (140, found.correct.mean())
     assert search.crossfitted is None
 
 
@@ -281,9 +281,9 @@ def test_worth_it_only_where_the_target_is_met_and_no_model_is_as_good(seed, kin
     search = _searched(naming, testing, costs, question)
     row, verdict = search.answer()
     alone = list(zip(costs, testing.accuracy, strict=True))
-    beaten = any(c <= row["cost"] and a >= row["accuracy"] for c, a in alone)
-    better = row["accuracy_change_low"] > 0 and kind != MATCH
-    cheaper = row["saved_low"] > 0 and kind in (ACCURACY, MATCH)
+    beaten = any(c <= row.price.cost.value and a >= row.accuracy.value for c, a in alone)
+    better = row.against.accuracy_change.low > 0 and kind != MATCH
+    cheaper = row.price.saved.low > 0 and kind in (ACCURACY, MATCH)
     expected = verdict.target == MEETS and not beaten and (better or cheaper)
     assert (verdict.worth == WORTH) == (expected and len(search.point.models) > 1)
     if beaten or verdict.target == MISSES:

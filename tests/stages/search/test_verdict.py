@@ -13,6 +13,7 @@ from stages.search import (
     COST,
     MEETS,
     MISSES,
+    AnswerRow,
     Question,
     sentences,
 )
@@ -22,6 +23,8 @@ PAIR = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
 CHAIN = Cascade.of(("small", "mid", "large"), "maxp", 0.5, 0.5)
 SMALL, LARGE = Cascade.of(("small",)), Cascade.of(("large",))
 ROW = {
+    "kind": "answer",
+    "model_1": "small",
     **dict(zip(("accuracy", "accuracy_low", "accuracy_high"), (0.972, 0.968, 0.976), strict=True)),
     "accuracy_change": -0.004,
     "accuracy_change_low": -0.014,
@@ -29,14 +32,16 @@ ROW = {
     **dict(zip(("saved", "saved_low", "saved_high"), (0.872, 0.85, 0.895), strict=True)),
     **dict(zip(("cost", "cost_low", "cost_high"), (105_698, 87_410, 123_985), strict=True)),
     "cost_unit": "multiply-adds",
-    "usage": 0.068,
+    **dict.fromkeys(("usage", "usage_low", "usage_high"), 0.068),
     "usage_2": 0.012,
     "baseline": "large",
+    "baseline_accuracy": 0.976,
     "matched": None,
     "n": 5000,
     "split": "test",
     "fit_split": "val",
     "fit_method": "other-split",
+    "fit_n": 500,
 }
 MATCHED = {"matched": "large"}
 DEARER = {"saved": -0.1, "saved_low": -0.2, "saved_high": -0.05}
@@ -77,7 +82,7 @@ FIRST = {
 
 
 def _said(question, point, target, row=None, **how):
-    about = ROW | (MATCHED if question == MATCH else {}) | (row or {})
+    about = AnswerRow.of(ROW | (MATCHED if question == MATCH else {}) | (row or {}))
     return sentences(Verdict(question, point, about, target, **how))
 
 
@@ -200,4 +205,4 @@ def test_the_next_cheaper_model_is_told_where_it_nearly_does():
 )
 def test_the_target_follows_from_the_interval(question, row, word):
     whole = ROW | {"accuracy_low": 0.97, "accuracy_high": 0.99, "cost_low": 9e4, "cost_high": 2e5}
-    assert target_of(question, whole | row, alone=False) == word
+    assert target_of(question, AnswerRow.of(whole | row), alone=False) == word
