@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 
 import numpy as np
@@ -394,7 +394,7 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
     for caps in ({}, {"usage": 0.0}, {"cost": 10.0}, {"usage": 0.3, "cost": 10.0}):
         found = certified(**caps)
         assert found.point == Cascade.of(("m2",))
-        about = found.about()
+        about = asdict(found.about())
         assert list(about) == KEYS
         assert about["feasible"]
         assert [about[key] for key in KEYS[-4:]] == [0.0, 10.0, 0.0, 0.0]
@@ -403,7 +403,7 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
         assert "the safest candidate" in about["why"]
     none = certified(cost=9.99)
     assert (none.point, none.deployment) == (None, None)
-    about = none.about()
+    about = asdict(none.about())
     assert not about["feasible"]
     assert [about[key] for key in KEYS[-4:]] == [None] * 4
     assert none.safest is not None
