@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from stages.costs import Pricer, counted_runs
 from stages.report.curves import ANSWER, FRONTIER, HULL, Key, Mark
 from stages.scores import ScoreSet
-from stages.search import Question, Search, sentences
-from stages.threshold import FitPlan
+from stages.search import AnswerRow, Question, Search, SearchRow, sentences
+from stages.threshold import FitPlan, OperatingPoint
 
-Row = dict[str, Any]
 # Of a frontier of many points so many are shown, evenly, and all corners of its hull.
 SHOWN = 600
-# Of a row of results/search, what a page shows.
+# The columns of a row that a page shows.
 _SHOWN = (
     *("kind", "model_1", "model_2", "score", "postcheck", "threshold"),
     *("threshold_low", "threshold_high"),
@@ -35,12 +33,12 @@ class Searched:
     reported: ScoreSet
     plan: FitPlan
     question: Question
-    answer: Row
+    answer: AnswerRow
     target: str
     worth: str
     sentences: list[str]
-    baselines: list[Row]
-    frontier: list[Row]
+    baselines: list[SearchRow]
+    frontier: list[SearchRow]
     found: int
 
     @classmethod
@@ -63,18 +61,19 @@ class Searched:
     @property
     def against(self) -> str:
         """The model that accuracy is held against; costs are against the answer's baseline."""
-        return self.answer["matched"] or self.answer["baseline"]
+        return self.answer.matched or str(self.answer.against.baseline)
 
     def marks(self) -> dict[Key, list[Mark]]:
         """The λ of all cascades on the frontier, and of the answer."""
         out: dict[Key, list[Mark]] = {}
         for row in (self.answer, *self.frontier):
-            if row["model_2"] is not None:
-                mark = Mark.of(_KINDS[row["kind"]], row)
+            if row.model_2 is not None:
+                fitted = np.nan if row.fit_accuracy is None else row.fit_accuracy
+                mark = Mark(_KINDS[row.kind], row.threshold, row.accuracy.value, fitted)
                 out.setdefault(key_of(self.reported, row), []).append(mark)
         return out
 
-    def about(self) -> Row:
+    def about(self) -> dict[str, object]:
         """JSON-ready."""
         return {
             "answer": shown(self.answer),
@@ -89,20 +88,21 @@ class Searched:
 _KINDS = {"answer": ANSWER, "hull": HULL, "point": FRONTIER}
 
 
-def _frontier(search: Search) -> list[Row]:
+def _frontier(search: Search) -> list[SearchRow]:
     """By ascending cost on the fitting images."""
     count, corners = len(search.found.points), search.found.hull.tolist()
     even = np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist()
     return [search.frontier_row(i) for i in sorted({*corners, *even})]
 
 
-def key_of(reported: ScoreSet, row: Row) -> Key:
-    a, b = reported.index(row["model_1"]), reported.index(row["model_2"])
-    return Key(a, b, row["score"], row["postcheck"])
+def key_of(reported: ScoreSet, row: SearchRow | OperatingPoint) -> Key:
+    a, b = reported.index(row.model_1), reported.index(str(row.model_2))
+    return Key(a, b, str(row.score), bool(row.postcheck))
 
 
-def shown(row: Row) -> Row:
-    return {name: row[name] for name in _SHOWN if name in row}
+def shown(row: SearchRow) -> dict[str, object]:
+    columns = row.columns()
+    return {name: columns[name] for name in _SHOWN}
 
 
 def priced(pricer: Pricer) -> Pricer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,13 @@ class SearchRow(Row):
     @property
     def rule(self) -> tuple[object, ...]:
         """What tells two cascades apart."""
-        return (self.models, self.score, self.postcheck, self.threshold, self.threshold_2)
+        return (
+            self.models,
+            self.score,
+            self.postcheck,
+            self.threshold.threshold,
+            self.threshold_2,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +122,21 @@ class Judge:
         where these images chose the point."""
         found = found or decide(self.reported, point)
         bill = self.pricer.bill(point.models, found.stage)
-        n = len(found.correct)
+        n, (model_2, model_3, *_) = len(found.correct), (*point.models[1:], None, None)
+        first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
         told = honest or Honest(share(int(found.correct.sum()), n), self.change(found.correct))
         return SearchRow(
             kind=kind,
-            **_about(point),
+            model_1=point.models[0],
+            model_2=model_2,
+            model_3=model_3,
+            score=point.score,
+            postcheck=None if point.score is None else point.postcheck,
+            threshold=first,
+            threshold_2=second.value if second.kind == AT else None,
+            threshold_2_low=second.low,
+            threshold_2_high=second.high,
+            mode_2={AT: "threshold", ORACLE: None}.get(second.kind, second.kind),
             accuracy=told.accuracy,
             usage=share(int((found.stage >= 1).sum()), n),
             usage_2=found.usage(2) if len(point.models) > 2 else None,
@@ -181,21 +196,3 @@ def _oracle(correct: np.ndarray, predictions: np.ndarray) -> Outcome:
     first = correct.argmax(axis=0).astype(np.int8)
     sure = correct.astype(np.float64)
     return Outcome(first, first, np.choose(first, predictions), sure, np.choose(first, correct))
-
-
-def _about(point: Cascade) -> dict[str, Any]:
-    """Models and rule, as fields of a row."""
-    names = (*point.models, None, None)
-    first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
-    return {
-        "model_1": names[0],
-        "model_2": names[1],
-        "model_3": names[2],
-        "score": point.score,
-        "postcheck": None if point.score is None else point.postcheck,
-        "threshold": first,
-        "threshold_2": second.value if second.kind == AT else None,
-        "threshold_2_low": second.low,
-        "threshold_2_high": second.high,
-        "mode_2": {AT: "threshold", ORACLE: None}.get(second.kind, second.kind),
-    }

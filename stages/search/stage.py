@@ -5,7 +5,7 @@ Searched on the fitting images, told about the reported ones. From the cache alo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -110,8 +110,7 @@ class SearchResult:
     def rows(self) -> list[AnswerRow]:
         """The answer's, the frontier's and the baselines'."""
         answer = [] if self.answer is None else [self.answer]
-        others = (*self.frontier, *self.baselines)
-        return [*answer, *(AnswerRow(**vars(row)) for row in others)]
+        return [AnswerRow(**vars(row)) for row in (*answer, *self.frontier, *self.baselines)]
 
 
 @dataclass(frozen=True)
@@ -310,21 +309,10 @@ class Search:
         j = int(np.searchsorted(values, goal))
         if j == 0 or j == len(corners) or values[j] == goal:
             return None
-        i, share = j - 1, float((goal - values[j - 1]) / (values[j] - values[j - 1]))
-        first, second = (self.frontier[corners[x]] for x in (i, j))
-
-        def mixed(figure: Callable[[SearchRow], float | None]) -> float:
-            return (1 - share) * (figure(first) or 0.0) + share * (figure(second) or 0.0)
-
-        return Mixture(
-            str(self.found.points[corners[i]]),
-            str(self.found.points[corners[j]]),
-            share,
-            mixed(lambda row: row.accuracy.value),
-            mixed(lambda row: row.price.known.value),
-            mixed(lambda row: row.fit_accuracy),
-            mixed(lambda row: row.fit_cost),
-        )
+        share = float((goal - values[j - 1]) / (values[j] - values[j - 1]))
+        first, second = (str(self.found.points[i]) for i in corners[j - 1 : j + 1])
+        low, high = (_figures(self.frontier[i]) for i in corners[j - 1 : j + 1])
+        return Mixture(first, second, share, *((1 - share) * low + share * high).tolist())
 
     def _target(self) -> float:
         """The accuracy on the fitting images that a mixture must have."""
@@ -351,6 +339,12 @@ class Search:
             found.optimism,
             float(np.mean(same)),
         )
+
+
+def _figures(row: SearchRow) -> np.ndarray:
+    """What a mixture is told of: float64 [4]."""
+    fitted = (row.fit_accuracy, row.fit_cost)
+    return np.array([row.accuracy.value, row.price.known.value, *fitted], np.float64)
 
 
 # By how little a cheaper model must miss for that to be said.

@@ -31,7 +31,7 @@ class Verdict:
 
     question: Question
     point: Cascade
-    row: SearchRow
+    row: AnswerRow
     target: str
     reached: bool = True
     rival: str | None = None
@@ -216,15 +216,15 @@ def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
     return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
 
 
-def _share_of(row: SearchRow) -> str:
+def _share_of(row: AnswerRow) -> str:
     found = row.accuracy
     return f"{found.value:.1%} of {_images(row)} ({found.low:.1%} to {found.high:.1%})"
 
 
-def _images(row: SearchRow) -> str:
+def _images(row: AnswerRow) -> str:
     """Which images say so."""
     n = f"{row.n:,}"
-    if row.fit_method == "hold-out" or (isinstance(row, AnswerRow) and row.selected):
+    if row.fit_method == "hold-out" or (row.selected):
         return f"the {n} {row.split} images that tested it"
     if row.fit_method == "cross-fit":
         return f"{n} {row.split} images, cross-fitted"
