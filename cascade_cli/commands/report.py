@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import report as stage
 from stages.certify import Limits
 from stages.datasets import Source
-from stages.report import priced
+from stages.report import ReportSummary, priced
 from stages.scores import ScoreSet
 
 
@@ -92,7 +92,7 @@ def report(
     with progress("comparing cascades") as tell:
         written = partial(stage.run, store, reported, fitted, *opened, tell)
         facts = written(pricer, limits, source, question)
-    say(*facts["notes"])
+    say(*facts.notes)
     if common.as_json:
         print_json(facts)
         return
@@ -110,28 +110,29 @@ def _images(store: Store, reported: ScoreSet, images: opt.ImageOptions) -> Sourc
     return source
 
 
-def _show(facts: dict[str, Any]) -> None:
+def _show(facts: ReportSummary) -> None:
     """What the search answers, and of the cascade that was asked for instead."""
-    first, *more = facts["sentences"]
+    first, *more = facts.sentences
     print_text(first)
     print_text(" ".join(more))
-    if not facts["answered"]:
+    price = facts.chosen.price
+    if not facts.answered:
         print()
         _show_chosen(facts)
-    elif facts["cost"] is not None:
-        print(cost_note(facts))
-    if facts["answered"] and lacks_energy(facts):
+    elif price.cost is not None:
+        print(cost_note(price))
+    if facts.answered and lacks_energy(price):
         print(f"energy unknown: {NO_SENSOR}")
-    for file in (facts["output"], *facts["figures"]):
+    for file in (facts.output, *facts.figures):
         print(f"wrote {file}")
 
 
-def _show_chosen(facts: dict[str, Any]) -> None:
-    check = " with post-check" if facts["postcheck"] else ""
-    pair = f"{facts['model_1']} → {facts['model_2']}, {facts['score']}{check}"
-    print_text(f"{pair}: {facts['chosen_by']}")
+def _show_chosen(facts: ReportSummary) -> None:
+    row = facts.chosen
+    check = " with post-check" if row.postcheck else ""
+    print_text(f"{row.model_1} → {row.model_2}, {row.score}{check}: {facts.chosen_by}")
     print(
-        f"{facts['accuracy']:.2%} right, {facts['usage']:.1%} to B; "
-        f"{facts['baseline']} alone {facts['baseline_accuracy']:.2%}"
+        f"{row.accuracy.value:.2%} right, {row.usage.value:.1%} to B; "
+        f"{row.against.baseline} alone {row.against.baseline_accuracy:.2%}"
     )
-    show_cost(facts)
+    show_cost(row)

@@ -15,7 +15,7 @@ from cache import write_whole
 from stages.notices import all_visible
 from stages.report.costs import PageCosts
 
-Row = dict[str, Any]
+Datum = dict[str, object]
 BLUE, ORANGE, PURPLE, GREY = "#2b83d6", "#e0662b", "#b05fc4", "#8b8b8b"
 LINES = {"accuracy": BLUE, "accuracy with post-check": ORANGE, "use of B": GREY}
 SHAPES = {"best": "circle", "1se": "diamond", "answer": "square"}
@@ -33,7 +33,7 @@ class Drawing:
     """
 
     chart: alt.LayerChart | alt.FacetChart
-    data: dict[str, list[Row]]
+    data: dict[str, list[Datum]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Figure:
     caption: str
     drawing: Drawing
 
-    def spec(self) -> Row:
+    def spec(self) -> dict[str, object]:
         """The Vega-Lite specification, without the address of its schema."""
         words = f"{self.title}. {self.caption}"
         title = alt.TitleParams(self.title, anchor="start", color=_INK, fontSize=13)
@@ -94,7 +94,7 @@ def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:
 
 
 def threshold_curve(
-    lines: dict[str, tuple[np.ndarray, np.ndarray]], points: Sequence[Row]
+    lines: dict[str, tuple[np.ndarray, np.ndarray]], points: Sequence[Datum]
 ) -> Drawing:
     """Accuracy (left) and use of B (right) over λ.
 
@@ -125,9 +125,9 @@ def threshold_curve(
 
 
 def accuracy_cost(
-    points: Sequence[Row],
+    points: Sequence[Datum],
     front: Sequence[tuple[float, float]],
-    ring: Sequence[Row],
+    ring: Sequence[Datum],
     ringed: str,
     costs: PageCosts,
 ) -> Drawing:
@@ -164,7 +164,7 @@ def accuracy_cost(
         _ring(place, ringed),
         *([_names(dots)] * labelled),
     ]
-    steps = [{"cost": cost, "accuracy": value} for cost, value in front]
+    steps: list[Datum] = [{"cost": cost, "accuracy": value} for cost, value in front]
     data = {"points": list(points), "frontier": steps, "ring": list(ring)}
     return Drawing(alt.layer(*layers).properties(height=360), data)
 
@@ -186,14 +186,14 @@ def vega_lite_version() -> str:
     return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
 
 
-def _line(name: str, x: np.ndarray, y: np.ndarray) -> list[Row]:
+def _line(name: str, x: np.ndarray, y: np.ndarray) -> list[Datum]:
     pairs = zip(x.tolist(), y.tolist(), strict=True)
     return [{"line": name, "i": i, "x": a, "y": b} for i, (a, b) in enumerate(pairs)]
 
 
-def _marks(color: alt.Color, points: Sequence[Row]) -> alt.Chart:
+def _marks(color: alt.Color, points: Sequence[Datum]) -> alt.Chart:
     """The chosen operating points, in the colours of their lines."""
-    shapes = {name: SHAPES[name] for name in dict.fromkeys(row["objective"] for row in points)}
+    shapes = {name: SHAPES[name] for name in dict.fromkeys(str(row["objective"]) for row in points)}
     scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
     legend = alt.Legend(title=None, orient="bottom", symbolFillColor=_INK, symbolStrokeColor=_INK)
     marks = alt.Chart(alt.NamedData("points")).mark_point(

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache import versions
 from stages.cascade import ALWAYS, NEVER
-from stages.costs import expected
+from stages.costs import expected, pareto
 from stages.heterogeneity import matrix
 from stages.notices import all_visible
 from stages.report import corners, packing, tables, words
 from stages.report.explorer import Explorer
 from stages.report.page import Number, Page, Tile
-from stages.report.points import PageSubject, Row, frontier
+from stages.report.points import Chosen, PageSubject
 from stages.report.searched import Searched
+from stages.results import Row
 from stages.scores import LABEL_FREE, named
-from stages.threshold import curve
+from stages.statistics import Interval
+from stages.threshold import OperatingPoint, curve
 
 if TYPE_CHECKING:
-    from stages.report.charts import Figure
+    from stages.report.charts import Datum, Figure
 
 TOP = 10
 _LINES = {
@@ -45,26 +47,70 @@ class ThresholdCurve:
     off: float
 
 
-def summary(subject: PageSubject, searched: Searched) -> Row:
-    """What the page opens with, and what the search answers; JSON-ready."""
-    reported, chosen = subject.reported, subject.points.chosen
-    costs: Row = {} if subject.answered else subject.costs.compared(chosen, reported)
-    macs_1, macs_2 = (reported.macs[chosen[name]] for name in ("model_1", "model_2"))
-    return {
-        "dataset": reported.dataset,
-        **chosen,
-        **costs,
-        "models": list(reported.models),
-        "chosen_by": how_chosen(subject),
-        "macs_per_request": expected(macs_1, macs_2, chosen["usage"]),
-        "notes": list(subject.plan.notes),
-        "answered": subject.answered,
-        "question": str(searched.question),
-        "target": searched.target,
-        "worth": searched.worth,
-        "sentence": " ".join(searched.sentences),
-        "sentences": searched.sentences,
-    }
+@dataclass(frozen=True, kw_only=True)
+class ReportSummary(Row):
+    """What a page opens with (`chosen`, whether it is the search's answer: `answered`), what the
+    search answers, and what was written. No line of the page has more than `page_corners` corners,
+    nor is off by more than `page_off`; so the figure's curve of `steps` steps."""
+
+    dataset: str
+    chosen: Chosen
+    models: Sequence[str]
+    chosen_by: str
+    macs_per_request: float | None
+    notes: Sequence[str]
+    answered: bool
+    question: str
+    target: str
+    worth: str
+    sentence: str
+    sentences: Sequence[str]
+    output: str
+    figures: Sequence[str]
+    page_corners: int
+    page_off: float
+    steps: int
+    corners_drawn: int
+    curve_off: float
+
+
+def summary(
+    subject: PageSubject,
+    searched: Searched,
+    drawn: ThresholdCurve,
+    found: Explorer,
+    files: tuple[str, list[str]],
+) -> ReportSummary:
+    """`files` are the page's and its figures'."""
+    chosen, (output, figures) = priced(subject), files
+    macs_1, macs_2 = (subject.reported.macs[m] for m in (chosen.model_1, str(chosen.model_2)))
+    return ReportSummary(
+        dataset=subject.reported.dataset,
+        chosen=chosen,
+        models=subject.reported.models,
+        chosen_by=how_chosen(subject),
+        macs_per_request=expected(macs_1, macs_2, chosen.usage.value),
+        notes=subject.plan.notes,
+        answered=subject.answered,
+        question=str(searched.question),
+        target=searched.target,
+        worth=searched.worth,
+        sentence=" ".join(searched.sentences),
+        sentences=searched.sentences,
+        output=output,
+        figures=figures,
+        page_corners=found.corners,
+        page_off=found.off,
+        steps=drawn.steps,
+        corners_drawn=drawn.corners,
+        curve_off=drawn.off,
+    )
+
+
+def priced(subject: PageSubject) -> Chosen:
+    """What the page opens with, with its cost."""
+    chosen = subject.points.chosen
+    return subject.costs.priced(chosen) if isinstance(chosen, OperatingPoint) else chosen
 
 
 def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
@@ -76,7 +122,7 @@ def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
         asked=words.asked(searched, subject.costs),
         sentences=searched.sentences,
         tiles=_tiles(subject, searched),
-        basis=words.basis(subject, searched.answer["selected"]),
+        basis=words.basis(subject, searched.answer.selected),
         tables=(
             tables.operating_points(subject, subject.points.alike(chosen)),
             tables.best_cascades(subject, best),
@@ -98,8 +144,8 @@ def figures(subject: PageSubject, searched: Searched, drawn: ThresholdCurve) -> 
 def draw(subject: PageSubject) -> ThresholdCurve:
     """The chosen pair's sweep on the reported split, thinned."""
     reported, chosen = subject.reported, subject.points.chosen
-    pair = (reported.index(chosen["model_1"]), reported.index(chosen["model_2"]))
-    sweep = curve(reported, pair, chosen["score"])
+    pair = (reported.index(chosen.model_1), reported.index(str(chosen.model_2)))
+    sweep = curve(reported, pair, str(chosen.score))
     lines, off = {}, 0.0
     for column, name in _LINES.items():
         x, y = corners.outline(sweep["threshold"], sweep[column])
@@ -130,64 +176,61 @@ def _tiles(subject: PageSubject, searched: Searched) -> list[Tile]:
     """The key figures of what the search answers; a single model has none against itself."""
     answer, costs = searched.answer, subject.costs
     folds = ", cross-fitted" if subject.cross_fitted else ""
-    name = answer["model_1"] if answer["model_2"] is None else None
-    tiles = [_shares(answer, "accuracy", f"accuracy{folds}", tables.share)]
+    name = answer.model_1 if answer.model_2 is None else None
+    tiles = [_tile(f"accuracy{folds}", answer.accuracy, tables.share)]
     if name != searched.against:
         label = f"accuracy against {searched.against}{folds}"
-        tiles.append(_shares(answer, "accuracy_change", label, tables.points))
+        tiles.append(_tile(label, answer.against.accuracy_change, tables.points))
     if name is None:
-        tiles.append(_shares(answer, "usage", "use of B", tables.share))
-    cost, low, high = costs.numbers(*_ends(answer, "cost"))
+        tiles.append(_tile("use of B", answer.usage, tables.share))
+    cost, low, high = costs.numbers(*astuple(answer.price.known))
     tiles.append(Tile(f"{costs.kind.noun} per request", cost, (low, high)))
-    if name != answer["baseline"]:
-        tiles.append(_saved(answer))
+    if name != answer.against.baseline and answer.price.saved is not None:
+        tiles.append(_saved(str(answer.against.baseline), answer.price.saved))
     return tiles
 
 
-def _ends(row: Row, name: str) -> tuple[float, float, float]:
-    return row[name], row[f"{name}_low"], row[f"{name}_high"]
+def _tile(label: str, found: Interval, say: Callable[[float], Number]) -> Tile:
+    return Tile(label, say(found.value), (say(found.low), say(found.high)))
 
 
-def _shares(row: Row, name: str, label: str, say: Callable[[float], Number]) -> Tile:
-    value, low, high = map(say, _ends(row, name))
-    return Tile(label, value, (low, high))
-
-
-def _saved(row: Row) -> Tile:
+def _saved(baseline: str, saved: Interval) -> Tile:
     """What is saved, or how much more it costs: never a negative saving."""
-    value, low, high = _ends(row, "saved")
-    if value >= 0:
-        told = [Number(each, f"{each:.1%}") for each in (value, low, high)]
-        return Tile(f"cheaper than {row['baseline']}", told[0], (told[1], told[2]))
-    told = [Number(each, f"{-each:.1%}") for each in (value, high, low)]
-    return Tile(f"costs more than {row['baseline']}", told[0], (told[1], told[2]))
+    if saved.value >= 0:
+        return _tile(f"cheaper than {baseline}", saved, lambda each: Number(each, f"{each:.1%}"))
+    turned = Interval(saved.value, saved.high, saved.low)
+    label = f"costs more than {baseline}"
+    return _tile(label, turned, lambda each: Number(each, f"{-each:.1%}"))
 
 
 def _curve(subject: PageSubject, drawn: ThresholdCurve) -> Figure:
     from stages.report import charts
 
     chosen = subject.points.chosen
-    rows = subject.points.alike(chosen)
+    marks = [_mark(row, str(row.fit.objective)) for row in subject.points.alike(chosen)]
     if subject.answered:
-        rows = [*rows, chosen | {"objective": "answer"}]
-    title = f"{chosen['model_1']} → {chosen['model_2']}, {chosen['score']}, on {subject.where}"
+        marks.append(_mark(chosen, "answer"))
+    title = f"{chosen.model_1} → {chosen.model_2}, {chosen.score}, on {subject.where}"
     caption = (
         f"Accuracy (left) and B's share of all requests (right) over λ: "
         f"{drawn.steps:,} steps, {_thinned(drawn)}. Marked are the operating points fitted on "
         f"{subject.fitted_on}: best (highest accuracy there) and 1se (least use of B within one "
         f"standard error of it){', and the answer' * subject.answered}. {words.drawn(subject)}"
     )
-    chart = charts.threshold_curve(drawn.lines, [_mark(row) for row in rows])
+    chart = charts.threshold_curve(drawn.lines, marks)
     return charts.Figure("threshold", title, caption, chart)
 
 
-def _mark(row: Row) -> Row:
-    surest = 1.0 if named(row["score"]).sign > 0 else 0.0
+def _mark(row: Chosen, objective: str) -> Datum:
+    surest = 1.0 if named(str(row.score)).sign > 0 else 0.0
     ends = {ALWAYS: surest, NEVER: 1 - surest}
-    line = _LINES["accuracy_postcheck" if row["postcheck"] else "accuracy"]
-    threshold = ends.get(row["threshold"], row["threshold"])
-    keys = ("accuracy", "usage", "objective")
-    return {"line": line, "threshold": threshold} | {key: row[key] for key in keys}
+    return {
+        "line": _LINES["accuracy_postcheck" if row.postcheck else "accuracy"],
+        "threshold": ends.get(row.threshold.kind, row.threshold.value),
+        "accuracy": row.accuracy.value,
+        "usage": row.usage.value,
+        "objective": objective,
+    }
 
 
 def _thinned(drawn: ThresholdCurve) -> str:
@@ -207,7 +250,10 @@ def _cost(subject: PageSubject, searched: Searched) -> Figure | None:
     if not dots:
         return None
     ring = _ring(subject, searched)
-    front = frontier((dot["cost"], dot["accuracy"]) for dot in (*dots, *ring))
+    shown = [(dot["cost"], dot["accuracy"]) for dot in (*dots, *ring)]
+    cost, accuracy = np.array(shown, np.float64).T
+    rows = pareto(cost, accuracy)
+    front = list(zip(cost[rows].tolist(), accuracy[rows].tolist(), strict=True))
     name = "the answer" if _nothing_asked(subject) else "the chosen cascade"
     caption = (
         "Each model alone, and each pair's best cascade at its two fitted λ; the line is what "
@@ -218,7 +264,7 @@ def _cost(subject: PageSubject, searched: Searched) -> Figure | None:
     return charts.Figure("accuracy-cost", title, caption, chart)
 
 
-def _single_dots(subject: PageSubject) -> list[Row]:
+def _single_dots(subject: PageSubject) -> list[Datum]:
     reported = subject.reported
     return [
         {"name": name, "kind": "single model", "cost": cost, "accuracy": float(accuracy)}
@@ -227,16 +273,19 @@ def _single_dots(subject: PageSubject) -> list[Row]:
     ]
 
 
-def _cascade_dots(subject: PageSubject) -> list[Row]:
+def _cascade_dots(subject: PageSubject) -> list[Datum]:
     """Both points of each pair's best cascade, one where they are the same."""
     dots = []
     for best, one_se in subject.points.pairs:
-        for row in (best,) if one_se["threshold"] == best["threshold"] else (best, one_se):
-            dots += [dot | {"kind": f"cascade, {row['objective']}"} for dot in _dot(subject, row)]
+        for row in (
+            (best,) if one_se.threshold.threshold == best.threshold.threshold else (best, one_se)
+        ):
+            kind: Datum = {"kind": f"cascade, {row.fit.objective}"}
+            dots += [dot | kind for dot in _dot(subject, row)]
     return dots
 
 
-def _ring(subject: PageSubject, searched: Searched) -> list[Row]:
+def _ring(subject: PageSubject, searched: Searched) -> list[Datum]:
     """Around what the page is about: the search's answer, unless another cascade was asked for."""
     return _dot(subject, searched.answer if _nothing_asked(subject) else subject.points.chosen)
 
@@ -245,16 +294,16 @@ def _nothing_asked(subject: PageSubject) -> bool:
     return not any((*subject.pair, subject.score))
 
 
-def _dot(subject: PageSubject, row: Row) -> list[Row]:
+def _dot(subject: PageSubject, row: Chosen) -> list[Datum]:
     """None where its cost is unknown."""
-    cost = subject.costs.of(row, subject.reported)
-    check = " with post-check" if row["postcheck"] else ""
-    dot = {
-        "name": " → ".join(filter(None, (row["model_1"], row["model_2"]))),
+    cost = subject.costs.of(row)
+    check = " with post-check" if row.postcheck else ""
+    dot: Datum = {
+        "name": " → ".join(filter(None, (row.model_1, row.model_2))),
         "cost": cost,
-        "accuracy": row["accuracy"],
-        "usage": row["usage"],
-        "how": f"{row['score']}{check}, λ = {tables.limit(row).text}",
+        "accuracy": row.accuracy.value,
+        "usage": row.usage.value,
+        "how": f"{row.score}{check}, λ = {row.threshold}",
     }
     return [dot] if cost else []
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from stages.cascade import decide
 from stages.costs import RUNS, Pricer, figures
 from stages.report.page import Cell, Number
-from stages.scores import ScoreSet
-from stages.threshold import cascade_of, cost_of
-
-Row = dict[str, Any]
-
+from stages.search import SearchRow
+from stages.threshold import OperatingPoint
 
 Steps = tuple[tuple[float, str], ...]
 _COUNTED: Steps = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, ""))
@@ -73,21 +68,16 @@ class PageCosts:
         known = model in self.pricer.prices.forward
         return self.pricer.model(model).value if known else None
 
-    def of(self, row: Row, reported: ScoreSet) -> float | None:
+    def of(self, row: SearchRow | OperatingPoint) -> float | None:
         """An operating point's, of one model or two."""
-        if row["model_2"] is None:
-            return self.alone(row["model_1"])
-        if not self._known(row):
-            return None
-        cascade = cascade_of(row)
-        return self.pricer.request(cascade.models, decide(reported, cascade).stage).value
+        if isinstance(row, SearchRow):
+            return self.alone(row.model_1) if row.model_2 is None else _cost(row)
+        return _cost(self.priced(row))
 
-    def compared(self, row: Row, reported: ScoreSet) -> Row:
-        """The cost fields of an operating point against its baseline, all None where unknown."""
-        return cost_of(row, reported, self.pricer if self._known(row) else None)
-
-    def _known(self, row: Row) -> bool:
-        return {row["model_1"], row["model_2"]} <= self.pricer.prices.forward.keys()
+    def priced(self, row: OperatingPoint) -> OperatingPoint:
+        """With its cost, where that is known."""
+        known = {row.model_1, row.model_2} <= self.pricer.prices.forward.keys()
+        return row.priced(self.pricer.scores, self.pricer) if known else row
 
     def cell(self, value: float | None) -> Cell:
         return "unknown" if value is None else self.number(value)
@@ -102,3 +92,7 @@ class PageCosts:
             Number(each, f"{text}{self.kind.short}")
             for each, text in zip((value, *others), told, strict=True)
         ]
+
+
+def _cost(row: SearchRow | OperatingPoint) -> float | None:
+    return None if row.price.cost is None else row.price.cost.value

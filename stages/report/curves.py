@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,6 @@ class Mark(NamedTuple):
     limit: Limit
     accuracy: float = np.nan
     fit_accuracy: float = np.nan
-
-    @classmethod
-    def of(cls, kind: str, row: Mapping[str, Any]) -> Mark:
-        return cls(kind, Limit.of(row["threshold"]), row["accuracy"], row["fit_accuracy"])
 
 
 class Key(NamedTuple):

@@ -19,7 +19,7 @@ from stages.report.certified import Certifying
 from stages.report.costs import PageCosts
 from stages.report.curves import CurveGroup, Key, Mark, Marks
 from stages.report.measured import hash_costs, live_runs
-from stages.report.points import PageSubject, Row
+from stages.report.points import PageSubject
 from stages.report.searched import Searched, key_of
 from stages.scores import ScoreSet, named
 from stages.statistics import FEW, LEVEL, NORMAL, least, most, z_of
@@ -29,7 +29,7 @@ from stages.statistics import FEW, LEVEL, NORMAL, least, most, z_of
 class Explorer:
     """`corners` of each cascade are kept at most, between which lines are off by at most `off`."""
 
-    facts: Row
+    facts: dict[str, object]
     arrays: dict[str, np.ndarray]
     corners: int
     off: float
@@ -66,7 +66,7 @@ def explore(
     return Explorer(facts, arrays, limit, off)
 
 
-def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> Row:
+def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> dict[str, object]:
     reported, plan = subject.reported, subject.plan
     macs, limits = reported.macs, certifying.limits
     reference = reported.index(searched.against)
@@ -91,7 +91,7 @@ def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> 
         "normal": z_of(LEVEL),
         "limits": _exact_limits(len(reported.labels)),
         "reference": reference,
-        "baseline": reported.index(searched.answer["baseline"]),
+        "baseline": reported.index(str(searched.answer.against.baseline)),
         "imported": {m.partition.keys["runtime"] for m in reported.manifests} == {IMPORTED},
         "cost": _cost(subject.costs),
         "certificate": {
@@ -103,7 +103,7 @@ def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> 
     }
 
 
-def _exact_limits(n: int) -> Row:
+def _exact_limits(n: int) -> dict[str, object]:
     """Clopper–Pearson limits of 0 to FEW − 1 of n images: what intervals of differences that small
     are made of."""
     error, counts = (1 - LEVEL) / 2, range(min(FEW, n + 1))
@@ -118,7 +118,7 @@ def _overlap(reported: ScoreSet, reference: int) -> list[int]:
     return (reported.correct & ~reported.correct[reference]).sum(axis=1).tolist()
 
 
-def _cost(costs: PageCosts) -> Row:
+def _cost(costs: PageCosts) -> dict[str, object]:
     kind = costs.kind
     return {
         "noun": kind.noun,
@@ -136,7 +136,8 @@ def _marks(subject: PageSubject, searched: Searched) -> Marks:
     """The fitted λ of every cascade, and those of the search."""
     out: dict[Key, list[Mark]] = {}
     for row in subject.points.rows:
-        mark = Mark.of(row["objective"], row)
+        fitted = np.nan if row.fit.fit_accuracy is None else row.fit.fit_accuracy
+        mark = Mark(str(row.fit.objective), row.threshold, row.accuracy.value, fitted)
         out.setdefault(key_of(subject.reported, row), []).append(mark)
     for key, marks in searched.marks().items():
         out[key] += marks
@@ -151,8 +152,8 @@ def _best_of_pairs(subject: PageSubject) -> dict[str, np.ndarray]:
     numbers = [curves.number(key, len(reported.models), subject.names) for key in keys]
     return {
         "best_of_pairs": np.array(numbers, np.int64),
-        "pair_best": np.array([best["accuracy"] for best, _ in pairs], np.float64),
-        "pair_1se": np.array([one_se["accuracy"] for _, one_se in pairs], np.float64),
+        "pair_best": np.array([best.accuracy.value for best, _ in pairs], np.float64),
+        "pair_1se": np.array([one_se.accuracy.value for _, one_se in pairs], np.float64),
     }
 
 
@@ -241,7 +242,7 @@ def _images(
     arrays: dict[str, np.ndarray],
     found: Sequence[details.Detail],
     source: Source | None,
-) -> Row:
+) -> dict[str, object]:
     """Names of the images in `arrays`, and thumbnails where there is a source."""
     place = Partition.of("samples", dataset=reported.dataset, split=reported.split)
     manifest = cache.load(store, place)

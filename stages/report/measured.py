@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cache
 from cache import Store
 from stages.costs import HASH, Pricer, hash_cost
 from stages.scores import ScoreSet
 
-Row = dict[str, Any]
 _LIVE = (
     *("model_1", "model_2", "score", "threshold", "mode", "postcheck", "memory"),
     *("device", "precision", "batch_size", "n", "accuracy", "usage", "outside_noise"),
@@ -18,7 +15,7 @@ _LIVE = (
 )
 
 
-def live_runs(store: Store, scores: ScoreSet) -> list[Row]:
+def live_runs(store: Store, scores: ScoreSet) -> list[dict[str, object]]:
     """Rows of results/live about these models on this split, the newest first."""
     found = cache.find(store, "results", "live", scores.dataset, scores.split)
     rows = []
@@ -30,7 +27,7 @@ def live_runs(store: Store, scores: ScoreSet) -> list[Row]:
     return rows
 
 
-def hash_costs(store: Store, pricer: Pricer) -> list[Row]:
+def hash_costs(store: Store, pricer: Pricer) -> list[dict[str, object]]:
     """Every hash whose cost is known in the pricer's kind and on its device."""
     dataset, prices = pricer.scores.dataset, pricer.prices
     models = {m.partition.keys["model"] for m in cache.find(store, "costs", dataset)}

@@ -37,7 +37,7 @@ def pack(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     return base64.b64encode(zlib.compress(b"".join(parts))).decode("ascii")
 
 
-def unpack(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def unpack(text: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """The facts and arrays again."""
     raw = zlib.decompress(base64.b64decode(text))
     at = 4 + int(np.frombuffer(raw[:4], "<u4")[0])

@@ -7,9 +7,8 @@ that of images without a part in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,17 +16,19 @@ from cache import InputError, Store, one_of
 from stages.missing import another_model
 from stages.report.costs import PageCosts
 from stages.scores import LABEL_FREE, ScoreSet, named, own
+from stages.search import AnswerRow
 from stages.threshold import (
     FitPlan,
     FoldCounts,
+    OperatingPoint,
     ThresholdQuestion,
     all_pairs,
     best_of,
     cross_fitted_points,
-    honest,
 )
 
-Row = dict[str, Any]
+PairPoints = tuple[OperatingPoint, OperatingPoint]  # best, 1se
+Chosen = OperatingPoint | AnswerRow
 WantedPair = tuple[str | None, str | None]
 Progress = Callable[[int, int], None]
 
@@ -37,14 +38,9 @@ class FittedPair:
     """A cascade at its two fitted λ, and what the folds decided of both, None unless
     cross-fitted."""
 
-    best: Row
-    one_se: Row
+    best: OperatingPoint
+    one_se: OperatingPoint
     decided: tuple[FoldCounts, FoldCounts] | None
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """The most accurate where it was fitted, then the least use of B."""
-        return -self.best["fit_accuracy"], self.best["fit_usage"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,11 @@ class PagePoints:
     the best pair first; `chosen` is what the page opens with: the search's answer, or the best of
     what was asked for."""
 
-    rows: list[Row]
-    pairs: list[tuple[Row, Row]]
-    chosen: Row
+    rows: list[OperatingPoint]
+    pairs: list[PairPoints]
+    chosen: Chosen
 
-    def alike(self, row: Row) -> list[Row]:
+    def alike(self, row: Chosen) -> list[OperatingPoint]:
         """The points of the same pair and score: with and without post-check, best and 1se."""
         return [other for other in self.rows if _alike(other) == _alike(row)]
 
@@ -117,7 +113,7 @@ def gather(
     plan: FitPlan,
     pair: WantedPair,
     score: str | None,
-    answer: Row,
+    answer: AnswerRow,
     progress: Progress,
     baseline: np.ndarray | None = None,
 ) -> PagePoints:
@@ -135,23 +131,29 @@ def gather(
         progress(len(rows), total)
     if answers(pair, score, answer):
         return PagePoints(rows, _best_of_pairs(fitted), answer)
-    wanted = {"model_1": pair[0], "model_2": pair[1], "score": score}
-    some = [f for f in fitted if all(v in (None, f.best[k]) for k, v in wanted.items())]
+    some = [
+        each
+        for each in fitted
+        if all(
+            want in (None, have)
+            for want, have in zip((*pair, score), _alike(each.best), strict=True)
+        )
+    ]
     return PagePoints(rows, _best_of_pairs(fitted), best_among(some)[0])
 
 
-def _best_of_pairs(fitted: Sequence[FittedPair]) -> list[tuple[Row, Row]]:
-    by_pair: dict[tuple[str, str], list[FittedPair]] = {}
+def _best_of_pairs(fitted: Sequence[FittedPair]) -> list[PairPoints]:
+    by_pair: dict[tuple[str, ...], list[FittedPair]] = {}
     for each in fitted:
-        by_pair.setdefault((each.best["model_1"], each.best["model_2"]), []).append(each)
-    ranked = sorted(by_pair.values(), key=lambda several: min(each.rank for each in several))
+        by_pair.setdefault(_alike(each.best)[:2], []).append(each)
+    ranked = sorted(by_pair.values(), key=lambda several: min(each.best.rank for each in several))
     return [best_among(several) for several in ranked]
 
 
-def best_among(several: Sequence[FittedPair]) -> tuple[Row, Row]:
+def best_among(several: Sequence[FittedPair]) -> PairPoints:
     """The rows of the best by the fit; where folds fitted it, with the accuracy of folds each of
     which is decided by the best of the others."""
-    first = min(several, key=lambda each: each.rank)
+    first = min(several, key=lambda each: each.best.rank)
     folds = [each.decided for each in several if each.decided is not None]
     if not folds:
         return first.best, first.one_se
@@ -160,30 +162,17 @@ def best_among(several: Sequence[FittedPair]) -> tuple[Row, Row]:
     chosen_alike = [
         replace(one_se, fit_right=best.fit_right, fit_sent=best.fit_sent) for best, one_se in folds
     ]
-    return first.best | honest(best), first.one_se | honest(best_of(chosen_alike))
+    return first.best.told(best), first.one_se.told(best_of(chosen_alike))
 
 
-def answers(pair: WantedPair, score: str | None, answer: Row) -> bool:
+def answers(pair: WantedPair, score: str | None, answer: AnswerRow) -> bool:
     """Whether the search's answer is what the report is about: a pair, and nothing was asked."""
-    return answer["model_2"] is not None and not any((*pair, score))
+    return answer.model_2 is not None and not any((*pair, score))
 
 
 def names_with(scores: ScoreSet, score: str | None) -> tuple[str, ...]:
     """The rule's own scores that are there, and this one where it is a package's."""
     return scores.own if score is None else (*scores.own, *own((score,)))
-
-
-def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, accuracy) that no cheaper or equally cheap point reaches, cheapest first.
-
-    >>> frontier([(2, 0.9), (1, 0.8), (3, 0.85)])
-    [(1, 0.8), (2, 0.9)]
-    """
-    out: list[tuple[float, float]] = []
-    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not out or accuracy > out[-1][1]:
-            out.append((cost, accuracy))
-    return out
 
 
 def check(store: Store, reported: ScoreSet, pair: WantedPair, score: str | None) -> None:
@@ -200,5 +189,5 @@ def check(store: Store, reported: ScoreSet, pair: WantedPair, score: str | None)
         raise InputError(f"the oracle has no λ to draw: choose {', '.join(LABEL_FREE)}")
 
 
-def _alike(row: Row) -> tuple[str, str, str]:
-    return row["model_1"], row["model_2"], row["score"]
+def _alike(row: Chosen) -> tuple[str, str, str]:
+    return row.model_1, str(row.model_2), str(row.score)

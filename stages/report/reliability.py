@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from stages.calibration import ModelCalibration, ReliabilityBin
-from stages.report.charts import BLUE, GREY, ORANGE, Drawing, Figure
+from stages.report.charts import BLUE, GREY, ORANGE, Datum, Drawing, Figure
 
 COLORS = {"before": ORANGE, "after": BLUE}
 
@@ -44,5 +44,5 @@ def diagram(bins: Sequence[ReliabilityBin]) -> Drawing:
     line = alt.Chart(alt.NamedData("diagonal")).mark_line(color=GREY, strokeDash=[4, 4])
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
-    ends = [{"confidence": end, "accuracy": end} for end in (0, 1)]
+    ends: list[Datum] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
     return Drawing(chart, {"bins": list(map(vars, bins)), "diagonal": ends})

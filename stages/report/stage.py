@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache import InputError, Store, write_whole
 from stages.certify import Limits
@@ -14,6 +14,7 @@ from stages.costs import Pricer, some_macs
 from stages.datasets import Source
 from stages.report import content, explorer, page
 from stages.report.certified import DELTA, EPSILON, Certifying
+from stages.report.content import ReportSummary
 from stages.report.costs import PageCosts
 from stages.report.points import (
     PageSubject,
@@ -46,17 +47,14 @@ def run(
     limits: Limits | None = None,
     source: Source | None = None,
     question: Question = Question(),
-) -> dict[str, Any]:
+) -> ReportSummary:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
     `question` is what the search answers, by default the cheapest that matches the best single
     model; where its answer is tested on a part of one split, all of the page is about that part.
     `pair` and `score` say which cascade the page opens with, None is that answer. `pricer` says
     what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
-    `source` holds the images to show, by default none. Returns the figures of that cascade, the
-    search's `question`, `target`, `worth` and `sentences` and whether the page opens with its
-    answer (`answered`), `output`, `figures` (files), `steps` and `corners_drawn` of the figure's
-    curve.
+    `source` holds the images to show, by default none.
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
@@ -71,13 +69,11 @@ def run(
     shown = replace(subject, costs=PageCosts(priced(subject.costs.pricer)))
     found = explorer.explore(shown, searched, certifying, source)
     _write(Path(out), page.render(content.build(shown, searched, found)))
-    files = []
+    files: list[Path] = []
     if figures is not None:
         files = save_figures(content.figures(subject, searched, drawn), figures)
-    facts = content.summary(subject, searched)
-    facts |= {"output": str(out), "figures": [str(file) for file in files]}
-    facts |= {"page_corners": found.corners, "page_off": found.off}
-    return facts | {"steps": drawn.steps, "corners_drawn": drawn.corners, "curve_off": drawn.off}
+    written = (str(out), [str(file) for file in files])
+    return content.summary(subject, searched, drawn, found, written)
 
 
 def _subject(

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 
 import cache
 from cache import Manifest, Partition, Store
+from stages.cascade import Limit
 from stages.costs import UNITS, current, figure
 from stages.report.page import Cell, Number, PageTable
-from stages.report.points import PageSubject, Row
-from stages.threshold import trained_splits
+from stages.report.points import PageSubject
+from stages.threshold import OperatingPoint, trained_splits
 
 
-def operating_points(subject: PageSubject, rows: Sequence[Row]) -> PageTable:
+def operating_points(subject: PageSubject, rows: Sequence[OperatingPoint]) -> PageTable:
     """The fitted points of one pair and score."""
     head = ["post-check", "point", "λ", "from", "to", _accuracy_of(subject), "use of B"]
     body = [
         [
-            _yes(row["postcheck"]),
-            row["objective"],
-            limit(row),
-            _bound(row["threshold_low"]),
-            _bound(row["threshold_high"]),
-            *(share(row[key]) for key in ("accuracy", "usage")),
+            _yes(row.postcheck),
+            str(row.fit.objective),
+            limit(row.threshold),
+            _bound(row.threshold.low),
+            _bound(row.threshold.high),
+            share(row.accuracy.value),
+            share(row.usage.value),
         ]
         for row in rows
     ]
-    a, b, score = (rows[0][key] for key in ("model_1", "model_2", "score"))
+    first = rows[0]
     folds = " Accuracy is cross-fitted." if subject.cross_fitted else ""
     caption = (
-        f"Operating points of {a} → {b} by {score} on {subject.shown_on}; between “from” and “to” "
-        f"no decision changes on {subject.fitted_on}.{folds}"
+        f"Operating points of {first.model_1} → {first.model_2} by {first.score} on "
+        f"{subject.shown_on}; between “from” and “to” no decision changes on {subject.fitted_on}."
+        f"{folds}"
     )
     return PageTable(caption, head, body)
 
 
-def best_cascades(subject: PageSubject, rows: Sequence[Row]) -> PageTable:
+def best_cascades(subject: PageSubject, rows: Sequence[OperatingPoint]) -> PageTable:
     """The best of each of the first pairs."""
-    columns = {"accuracy": _accuracy_of(subject), "usage": "use of B"}
+    columns: dict[str, Callable[[OperatingPoint], float]] = {
+        _accuracy_of(subject): lambda row: row.accuracy.value,
+        "use of B": lambda row: row.usage.value,
+    }
     if subject.plan.method != "same-split":
-        columns = {"fit_accuracy": _fit_accuracy_of(subject)} | columns
+        fitted = {_fit_accuracy_of(subject): lambda row: row.fit.fit_accuracy or 0.0}
+        columns = fitted | columns
     costs = subject.costs
-    head = ["A", "B", "score", "post-check", "λ", *columns.values(), costs.kind.noun]
+    head = ["A", "B", "score", "post-check", "λ", *columns, costs.kind.noun]
     body = [
         [
-            *(row[key] for key in ("model_1", "model_2", "score")),
-            _yes(row["postcheck"]),
-            limit(row),
-            *(share(row[key]) for key in columns),
-            costs.cell(costs.of(row, subject.reported)),
+            row.model_1,
+            row.model_2,
+            row.score,
+            _yes(row.postcheck),
+            limit(row.threshold),
+            *(share(of(row)) for of in columns.values()),
+            costs.cell(costs.of(row)),
         ]
         for row in rows
     ]
@@ -155,10 +163,9 @@ def points(change: float) -> Number:
     return Number(change, f"{100 * change:+.2f} pt")
 
 
-def limit(row: Mapping[str, Any]) -> Number:
+def limit(found: Limit) -> Number:
     """λ: a number, or that B always or never runs."""
-    value = row["threshold"]
-    return Number(value, value if isinstance(value, str) else f"{value:.4g}")
+    return Number(found.kind if found.value is None else found.value, str(found))
 
 
 def macs(value: float | None) -> Cell:

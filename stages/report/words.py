@@ -14,7 +14,7 @@ def asked(searched: Searched, costs: PageCosts) -> str:
     """The question."""
     question = searched.question
     value, points = question.value or 0.0, f"{100 * question.within:g}"
-    model = question.model or f"{searched.answer['matched']}, the best single model"
+    model = question.model or f"{searched.answer.matched}, the best single model"
     words = {
         BEST: "the most accurate",
         ACCURACY: f"the cheapest that is right on at least {100 * value:.6g}%",
