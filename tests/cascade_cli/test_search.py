@@ -280,7 +280,7 @@ def test_the_answer_becomes_a_policy(digits, tmp_path, question):
     found = _search(digits, *question, "--policy", tmp_path / "policy", "--json").json
     answer, policy = found["answer"], found["policy"]["policy"]
     deployed = read(tmp_path / "policy")
-    assert [model["name"] for model in deployed.models] == [answer["model_1"], answer["model_2"]]
+    assert [model.name for model in deployed.models] == [answer["model_1"], answer["model_2"]]
     same = ("score", "postcheck", "threshold", "threshold_low", "threshold_high")
     assert policy["rule"] == {key: answer[key] for key in same}
     for key in ("accuracy", "usage", "cost", "saved"):
