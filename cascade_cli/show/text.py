@@ -20,7 +20,6 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from cascade_cli.show.streams import spelling_out, unshown
 from stages.notices import HIDDEN, visible
-from stages.results import Row
 
 
 def say(*messages: str) -> None:
@@ -51,7 +50,7 @@ def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | Non
     heads = [head.partition(":")[::2] for head in columns.values()]
     cells = [
         [_cell(_of(row, key), style) for key, (_, style) in zip(columns, heads, strict=True)]
-        for row in (row.columns() if isinstance(row, Row) else row for row in rows)
+        for row in map(_told, rows)
     ]
     titles = [visible(title) for title, _ in heads]
     columns_of_text = list(zip(titles, *cells, strict=True))
@@ -108,14 +107,21 @@ FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?( ?[kMG]|%)?|inf|nan)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Row):
-        return _plain(value.columns())
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    value = _told(value)
     if is_dataclass(value) and not isinstance(value, type):
         return _plain({field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value
+
+
+def _told(row: Any) -> Any:
+    """A `Row` as its columns; asked for by name, as to import pyarrow for it takes long."""
+    columns = getattr(row, "columns", None)
+    return columns() if callable(columns) else row
