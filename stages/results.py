@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from functools import cache as cached
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -110,11 +110,12 @@ class Row:
 
     @classmethod
     def of(cls, flat: Mapping[str, Any]) -> Self:
-        """What `columns` told; a part none of whose columns is there is None, as is an Interval."""
+        """What `columns` told; a Row inside it is None where it is not there, or not whole."""
         given: dict[str, Any] = {}
         for name, kind in cls._kinds().items():
             if issubclass(kind, Row):
-                given[name] = kind.of(flat) if kind.types().keys() & flat.keys() else None
+                there = kind.types().keys() & flat.keys()
+                given[name] = kind.of(flat) if there and kind._needed() <= there else None
             elif kind is Limit:
                 given[name] = Limit.of(*(flat.get(f"{name}{end}") for end in ("", "_low", "_high")))
             elif flat.get(name) is not None:
@@ -133,6 +134,10 @@ class Row:
             elif kind in _ARROW:
                 found[name] = _ARROW[kind]
         return found
+
+    @classmethod
+    def _needed(cls) -> set[str]:
+        return {each.name for each in fields(cls) if each.default is MISSING}  # type: ignore[arg-type]
 
     @classmethod
     @cached

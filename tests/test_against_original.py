@@ -86,7 +86,7 @@ def test_one_grid_four_ways(seed, steps):
     scores = random_scores(np.random.default_rng(seed), 40)
     first, second = models_of(scores)[:2]
     grid = np.linspace(0, 1, steps)
-    ours = {(r["score"], r["postcheck"]): r for r in against_data.exact(scores, [(0, 1)], steps)}
+    ours = {(r.score, r.postcheck): r for r in against_data.exact(scores, [(0, 1)], steps)}
     for name in NAMES:
         points = original.sweep(scores.labels, first, second, name, grid)
         arrays = vectorised.best(scores.labels, first, second, name, grid)
@@ -99,11 +99,11 @@ def test_one_grid_four_ways(seed, steps):
             assert (point.correct(postcheck), point.used) == (naive.hits, naive.usage)
             row = ours[name, postcheck]
             assert (point.correct(postcheck) / 40, point.used / 40) == (
-                row["accuracy"],
-                row["usage"],
+                row.accuracy.value,
+                row.usage.value,
             )
             if name != "entropy":  # of one step's λ the original takes the largest, ours the least
-                assert point.threshold == row["threshold"]
+                assert point.threshold == row.threshold.value
 
 
 @pytest.mark.parametrize("seed", SEEDS)

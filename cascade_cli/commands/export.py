@@ -21,6 +21,7 @@ from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
+from stages.policy import PolicyPromise
 from stages.publish import wide, writers
 from stages.scores import ScoreSet
 
@@ -146,18 +147,19 @@ def _mode(context: typer.Context) -> str:
 
 def _show_promise(found: dict[str, Any]) -> None:
     policy = found["policy"]
-    rule, promise = policy["rule"], policy["promise"]
+    rule, promise = policy["rule"], PolicyPromise.of(policy["promise"])
     names = " → ".join(model["name"] for model in policy["models"])
     check = " with post-check" if rule["postcheck"] else ""
     print(f"{names} by {rule['score']}{check} at λ = {limit_text(rule['threshold'])}")
-    print(f"promised on {promise['images']} images of {promise['dataset']}/{promise['split']}:")
-    for key, title in (("accuracy", "accuracy"), ("usage", "use of B")):
-        low, high = promise[f"{key}_low"], promise[f"{key}_high"]
-        print(f"  {title:<9} {promise[key]:.2%} ({low:.2%} to {high:.2%})")
-    if "cost" in promise:
-        print(f"  cost      {cost_interval(promise)}{without_hash(promise)}")
-    elif "hash_reason" in promise:
-        print(f"  cost      unknown: {promise['hash_reason']}")
+    print(f"promised on {promise.images} images of {promise.dataset}/{promise.split}:")
+    for title, share in (("accuracy", promise.accuracy), ("use of B", promise.usage)):
+        if share is not None:
+            print(f"  {title:<9} {share.value:.2%} ({share.low:.2%} to {share.high:.2%})")
+    memory = promise.memory
+    if promise.price is not None:
+        print(f"  cost      {cost_interval(promise.price)}{without_hash(memory)}")
+    elif memory is not None and memory.hash_reason:
+        print(f"  cost      unknown: {memory.hash_reason}")
     for path in found["files"]:
         print(path)
 

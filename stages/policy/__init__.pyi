@@ -8,7 +8,7 @@ from .file import (
     FILE as FILE,
     Deployment as Deployment,
     ModelFacts as ModelFacts,
-    Promise as Promise,
+    PolicyPromise as PolicyPromise,
     deployable as deployable,
     document as document,
     model_facts as model_facts,

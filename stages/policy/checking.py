@@ -16,7 +16,7 @@ from typing import Any
 
 from cache import InputError
 from stages.costs import PairPrice
-from stages.policy.file import Deployment, ModelFacts, Promise
+from stages.policy.file import Deployment, ModelFacts, PolicyPromise
 from stages.policy.format import dotted, shown_value
 from stages.search import CANNOT_TELL, MEETS, MISSES
 from stages.simulate import SimulatedCascade
@@ -42,7 +42,7 @@ class Checked:
     worse: bool = False
 
 
-def check(promise: Promise, row: SimulatedCascade, alpha: float = 0.05) -> list[Checked]:
+def check(promise: PolicyPromise, row: SimulatedCascade, alpha: float = 0.05) -> list[Checked]:
     """Accuracy, use of B, and cost where one was promised; `row` as `simulate` gives it."""
     if not 0 < alpha < 1:
         raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
@@ -112,7 +112,7 @@ def fewer(count: int, n: int, before: int, n_before: int) -> float:
     return float(hypergeom.cdf(count, n + n_before, count + before, n))
 
 
-def _accuracy(promise: Promise, row: SimulatedCascade) -> Checked:
+def _accuracy(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
     found, right = row.accuracy.value, round(row.accuracy.value * row.n)
     p = fewer(right, row.n, promise.right, promise.images)
     told = promise.accuracy
@@ -120,14 +120,16 @@ def _accuracy(promise: Promise, row: SimulatedCascade) -> Checked:
     return Checked("accuracy", promised, found, p, FISHER)
 
 
-def _usage(promise: Promise, row: SimulatedCascade) -> Checked:
+def _usage(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
     """More use of B is fewer requests that end with A."""
     n, sent, before, images = row.n, row.escalated, promise.escalated, promise.images
     p = fewer(n - sent, n, images - before, images)
     return Checked("usage", before / images, sent / n, p, FISHER)
 
 
-def _cost(promise: Promise, price: PairPrice, row: SimulatedCascade, usage: Checked) -> Checked:
+def _cost(
+    promise: PolicyPromise, price: PairPrice, row: SimulatedCascade, usage: Checked
+) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     before, now = price.known, row.price.cost
     if now is None or row.price.cost_kind != price.cost_kind:

@@ -63,7 +63,7 @@ class ModelFacts(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise(Row):
+class PolicyPromise(Row):
     """What was found on `images`, as counts and shares with their 95 % intervals; `price` and what
     it is held `against` where a cost was known, `memory` where there was one."""
 
@@ -91,7 +91,7 @@ class Deployment:
     cascade: Cascade
     memory: MemoryPolicy | None
     models: tuple[ModelFacts, ...]
-    promise: Promise
+    promise: PolicyPromise
     fitted: str | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
@@ -179,14 +179,14 @@ def _memory(kept: MemoryPolicy) -> dict[str, object]:
     }
 
 
-def promised(scores: ScoreSet, row: SimulatedCascade) -> Promise:
+def promised(scores: ScoreSet, row: SimulatedCascade) -> PolicyPromise:
     """Where λ was cross-fitted on these very images, accuracy and its change are those of folds
     decided by the λ of the others, and `right` is their mean, rounded: that of the λ fitted on them
     all flatters. Use of B and cost are this λ's own: as a quantile of n scores it errs as a count
     of n fresh images does, however many were chosen to go on.
     """
     unpriced = row.price.cost is None
-    return Promise(
+    return PolicyPromise(
         dataset=scores.dataset,
         split=scores.split,
         dataset_fingerprint=scores.manifests[0].fingerprint,
@@ -299,7 +299,7 @@ def read(place: str | os.PathLike[str]) -> Deployment:
 def _deployment(where: str, found: Policy) -> Deployment:
     rule, kept = found["rule"], found.get("memory")
     limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
-    models, promise = tuple(map(ModelFacts.of, found["models"])), Promise.of(found["promise"])
+    models, promise = tuple(map(ModelFacts.of, found["models"])), PolicyPromise.of(found["promise"])
     names = [model.name for model in models]
     return Deployment(
         where,

@@ -62,7 +62,7 @@ def test_votes(rows):
 @given(BALLOTS)
 @settings(max_examples=100)
 def test_agreement(rows):
-    found = agreement(split_of(rows[:1]), split_of(rows)).row
+    found = agreement(split_of(rows[:1]), split_of(rows)).row.columns()
     right = sent = 0
     for *ballot, second, label in rows:
         agree = len(set(ballot)) == 1
@@ -77,7 +77,7 @@ def test_vote_share_against_every_threshold(rows):
     fitting, reporting = split_of(rows), split_of(rows[::2])
     points = naive.all_points("maxp", images(fitting), False)
     n = len(rows)
-    for row in (each.row for each in committee(fitting, reporting)):
+    for row in (each.row.columns() for each in committee(fitting, reporting)):
         chosen = naive.CHOOSE[row["objective"]](points)
         assert (row["fit_usage"], row["fit_accuracy"]) == (chosen.usage / n, chosen.hits / n)
         on = naive.point("maxp", images(reporting), row["threshold"], False)
@@ -91,8 +91,8 @@ def test_agreement_is_the_vote_share_of_two():
     members = np.where(rng.random((2, 2000)) < 0.7, labels, rng.integers(0, 10, (2, 2000)))
     last = np.where(rng.random(2000) < 0.95, labels, rng.integers(0, 10, 2000))
     ballot = Ballot(members, last, labels)
-    found = agreement(ballot, ballot).row
-    swept = next(committee(ballot, ballot, ("1se",))).row
+    found = agreement(ballot, ballot).row.columns()
+    swept = next(committee(ballot, ballot, ("1se",))).row.columns()
     for key in ("usage", "accuracy", "accuracy_1", "accuracy_2", "n"):
         assert found[key] == pytest.approx(swept[key])
     assert 0.5 < swept["threshold"] <= 1
@@ -128,13 +128,11 @@ def test_cross_fitted_committees_answer_each_fold_with_the_others_lambda():
     voters = images(ballot)
     repeats = [folds(80, repeat=r).tolist() for r in range(REPEATS)]
     for found in committee(ballot, ballot):
-        objective, n = found.about["objective"], 80
+        objective, n = found.about.objective, 80
         each = naive.cross_fit("maxp", voters, False, objective, repeats)
         accuracy, _ = naive.honest(each, n)
         assert ends(found.accuracy) == pytest.approx(accuracy)
-        assert [found.row[f"accuracy{end}"] for end in ("", "_low", "_high")] == pytest.approx(
-            accuracy
-        )
+        assert ends(found.row.accuracy) == pytest.approx(accuracy)
         assert [part.correct.sum() for part in found.folds] == [
             held.right for repeat in each for held in repeat
         ]

@@ -14,8 +14,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from stages import deferral
 from stages.calibration import fit_temperature
-from stages.deferral import FINALS, RULES, Outputs, Pair, compare
+from stages.deferral import FINALS, RULES, Outputs, Pair
 from stages.deferral.learned import features, predicted_gains
 from stages.scores import NonFiniteError, scores_of, together, whole
 from stages.threshold import REPEATS, FitPlan, ThresholdQuestion, folds, operating_points
@@ -28,6 +29,11 @@ SCALAR = {
     "margin": lambda z: np.diff(np.sort(z, axis=1))[:, -1],
     "energy": lambda z: logsumexp(z, axis=1),
 }
+
+
+def compare(*asked):
+    """The columns of the rows."""
+    return [row.columns() for row in deferral.compare(*asked)]
 
 
 def in_parts(logits, cuts):
@@ -217,7 +223,7 @@ def test_old_rules_give_the_rows_of_the_threshold_stage(method):
         fit_set = report_set
     plan = FitPlan(method, "val", fit_set, ())
     expected = {
-        (row["score"], row["postcheck"], row["objective"]): row
+        (row.score, row.postcheck, row.fit.objective): row.columns()
         for row in operating_points(report_set, plan, [(0, 1)], ThresholdQuestion())
     }
     rules = ("maxp", "difference", "entropy")

@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 from three_models import MACS, MODELS, N, make
 
 from cascade_cli.show.rules import better
-from stages.deferral import FINALS, RULES, Outputs, Pair, compare
+from stages import deferral
+from stages.deferral import FINALS, RULES, Outputs, Pair
 from stages.scores import whole
 from stages.threshold import REPEATS, folds
 
@@ -22,6 +23,11 @@ from stages.threshold import REPEATS, folds
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     return make(tmp_path_factory.mktemp("rules") / "cache")
+
+
+def compare(*asked):
+    """The columns of the rows."""
+    return [row.columns() for row in deferral.compare(*asked)]
 
 
 def ask(root, *args):
@@ -394,8 +400,14 @@ def test_the_table_says_whose_accuracy_it_shows(tmp_path):
 
 
 def _row(rule, final, low):
-    names = {"model_1": "small,middle", "model_2": "large", "objective": "best"}
-    return names | {"rule": rule, "final": final, "gain_low": low}
+    ends = {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 1.0}
+    ends |= {name.replace("accuracy", "usage"): value for name, value in ends.items()}
+    ends |= {"gain": low + 0.01, "gain_low": low, "gain_high": low + 0.02}
+    ends |= {"accuracy_1": 0.9, "accuracy_2": 0.9, "fit_accuracy": 0.9, "fit_usage": 0.1}
+    names = {"model_1": "small,middle", "model_2": "large", "objective": "best", "split": "test"}
+    counts = {"n": 10, "fit_n": 10, "candidates": 1, "fit_split": "val", "fit_method": "given"}
+    about = {"rule": rule, "final": final, "threshold": 0.5}
+    return deferral.RuleRow.of(ends | names | counts | about)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_numpy_alone_answers_as_simulate(toy, answered, flags):
     assert found["hit"].tolist() == hit.tolist()
     assert hit.any() == ("--memory" in flags)
     promise = deployed.promise
-    assert (promise["right"], promise["escalated"]) == (
+    assert (promise.right, promise.escalated) == (
         int(expected.correct.sum()),
         int(expected.escalated.sum()),
     )
