@@ -137,9 +137,9 @@ def test_exact_beats_the_grid_between_two_of_its_thresholds():
     first, second = models_of(found)
     for row in against_data.exact(found, [(0, 1)]):
         points = vectorised.best(
-            found.labels, first, second, row["score"], np.linspace(0, 1, original.GRID)
+            found.labels, first, second, row.score, np.linspace(0, 1, original.GRID)
         )
-        assert (points[0].right, row["accuracy"]) == (1, 1.0)
+        assert (points[0].right, row.accuracy.value) == (1, 1.0)
 
 
 def test_nats_send_more_images_to_b():

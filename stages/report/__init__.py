@@ -11,7 +11,7 @@ script shows, `packing` carries it, `content` words, `page` is HTML, js/ the scr
 >>> store = Store("artifacts")
 >>> test = scores.load(store, "ties", "test")
 >>> shown = report.run(store, test, threshold.plan(store, test), "page.html")
->>> shown["output"]
+>>> shown.output
 'page.html'
 """
 

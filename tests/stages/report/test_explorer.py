@@ -564,8 +564,8 @@ def test_forty_models_on_fifty_thousand_images_fit_into_ten_megabytes(tmp_path):
     out, store = tmp_path / "p.html", Store(tmp_path / "cache")
     told = report.run(store, reported, plan, out, pricer=pricer)
     assert out.stat().st_size < 10e6
-    assert told["page_corners"] > 150
-    assert told["page_off"] < 0.001
+    assert told.page_corners > 150
+    assert told.page_off < 0.001
     facts, arrays = read(out)
     for i, (pick, corners, _) in enumerate(sweeps(facts, arrays)):
         if i % 997 == 0:

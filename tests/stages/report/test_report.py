@@ -26,7 +26,7 @@ from running import cascade
 import cache
 from cache import InputError, Partition, Store, logits_schema, samples_table
 from stages import costs, report, threshold
-from stages.report import charts, corners, packing, points
+from stages.report import charts, corners, packing
 from stages.scores import load
 from stages.search import Question
 
@@ -73,7 +73,8 @@ def write_cache(root: Path, sizes: dict[str, int], names=NAMES, macs=MACS) -> St
 def make(store: Store, out: Path, pair=(None, None), name=None, split="test", **options):
     reported = load(store, "toy", split)
     plan = threshold.plan(store, reported, options.pop("fit_split", None))
-    return reported, report.run(store, reported, plan, out, pair, name, **options)
+    found = report.run(store, reported, plan, out, pair, name, **options)
+    return reported, found.columns()
 
 
 class Document(HTMLParser):
@@ -676,11 +677,6 @@ def test_a_long_curve_is_thinned_and_the_figure_says_by_how_much(tmp_path, made,
     assert facts["curve_off"] > 0
     assert len(specs["threshold"]["datasets"]["use"]) == 10
     assert f"off by {100 * facts['curve_off']:.3f} points" in specs["threshold"]["description"]
-
-
-def test_the_frontier_is_what_nothing_cheaper_reaches():
-    found = [(3, 0.7), (1, 0.5), (2, 0.5), (4, 0.9), (1, 0.4), (5, 0.9)]
-    assert points.frontier(found) == [(1, 0.5), (3, 0.7), (4, 0.9)]
 
 
 def test_figures_are_drawn_by_the_vega_lite_they_are_written_for():
