@@ -23,7 +23,7 @@ from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, expect
 from stages.results import Row, save
 from stages.scores import ScoreSet, named
 from stages.simulate.margin import Near, near_limits
-from stages.statistics import Interval, Paired, change, paired, share
+from stages.statistics import Interval, Paired, change, paired, share, with_ends
 
 
 @dataclass(frozen=True)
@@ -170,18 +170,27 @@ def run(
     `request` tells apart what else was asked for (the stream's name, say).
     """
     row = figures(scores, cascade, fit, pricer, recall)
-    told = _request(cascade, recall) | {"fit": fit, "cost": asked(pricer)}
+    told = _request(cascade, recall, fit) | {"cost": asked(pricer)}
     save(store, "simulate", scores, {**told, **(request or {})}, [row])
     return row
 
 
-def _request(cascade: Cascade, recall: Recall | None) -> dict[str, object]:
+def _request(cascade: Cascade, recall: Recall | None, fit: FittedLimit | None) -> dict[str, object]:
     """As every version has spelled it: the same question asked again replaces its result."""
     a, b = cascade.models
     rule = f"score={cascade.score!r}, threshold={cascade.limits[0].threshold!r}"
     told = f"Cascade(model_1={a!r}, model_2={b!r}, {rule}, postcheck={cascade.postcheck!r})"
     memory = recall and [recall.policy, recall.batch_size]
-    return {"cascade": told, "memory": memory}
+    return {"cascade": told, "memory": memory, "fit": fit and _fit(fit, cascade.limits[0])}
+
+
+def _fit(fit: FittedLimit, limit: Limit) -> dict[str, object]:
+    found = fit.facts.columns() | {"threshold_low": limit.low, "threshold_high": limit.high}
+    found |= {"baseline": fit.baseline}
+    if fit.honest is None:
+        return found
+    accuracy = with_ends("accuracy", fit.honest.accuracy)
+    return found | accuracy | with_ends("accuracy_change", fit.honest.change)
 
 
 def figures(
