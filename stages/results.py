@@ -18,33 +18,6 @@ from stages.notices import kept_if_writable
 from stages.scores import ScoreSet
 from stages.statistics import Interval, from_ends, with_ends
 
-# A column that is null in every row has these types, float64 where not listed: files of one stage
-# must agree, or no reader can open them together.
-_COUNTS = (
-    *("memory_size", "memory_radius", "memory_entries", "memory_bytes", "duplicates_seen"),
-    *(f"{of}near_1e_{digits}" for of in ("", "postcheck_") for digits in range(2, 7)),
-)
-_NAMES = (
-    "model_2",
-    "model_3",
-    "score",
-    "mode_2",
-    "fit_split",
-    "objective",
-    "matched",
-    "mode",
-    "memory",
-    "hash_reason",
-    "stream",
-)
-_TYPES = {
-    **dict.fromkeys(("postcheck", "cost_preprocess", "hash_counted", "selected"), pa.bool_()),
-    **dict.fromkeys(_NAMES, pa.string()),
-    **dict.fromkeys(("cost_kind", "cost_unit", "cost_device", "cost_why", "baseline"), pa.string()),
-    **dict.fromkeys(("fit_n", "macs_1", "macs_2", "cost_batch_size", *_COUNTS), pa.int64()),
-}
-
-
 # Each stage that writes results, and the command that runs it.
 STAGES = {
     **{name: name for name in ("threshold", "search", "rules", "simulate", "live")},
@@ -55,11 +28,10 @@ STAGES = {
 
 
 def save(
-    store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: Sequence[Any]
+    store: Store, stage: str, scores: ScoreSet, request: dict[str, Any], rows: Sequence[Row]
 ) -> Manifest | None:
     """Write rows as results/STAGE/…, one partition per distinct request, replaced when asked again;
-    None where the cache cannot be written. A request may hold dataclasses; rows are dataclasses
-    whose fields are the columns, or dicts.
+    None where the cache cannot be written. A request may hold dataclasses.
 
     λ stands in a float column, null where B always or never runs or the oracle decides; the column
     `mode` tells which.
@@ -67,7 +39,7 @@ def save(
     if stage not in STAGES:
         raise KeyError(stage)
     request = json.loads(json.dumps(request, default=asdict))
-    told = [columns_of(row) for row in rows]
+    told = [row.columns() for row in rows]
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(
         "results", stage=stage, dataset=scores.dataset, split=scores.split, run=run
@@ -78,8 +50,7 @@ def save(
         "rows": digest(told),
         "versions": versions(),
     }
-    kinds = type(rows[0]).types() if isinstance(rows[0], Row) else {}
-    table = _typed(pa.Table.from_pylist([tidy(row) for row in told]), kinds)
+    table = _typed(pa.Table.from_pylist([tidy(row) for row in told]), type(rows[0]).types())
     # What the folders' names say is no column of the file too: pandas would refuse both.
     table = table.drop_columns([name for name in table.column_names if name in partition.keys])
     about = {"made": now()}
@@ -174,10 +145,7 @@ def tidy(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(table: pa.Table, kinds: dict[str, pa.DataType]) -> pa.Table:
-    typed = [
-        field.with_type(kinds.get(field.name) or _TYPES.get(field.name, pa.float64()))
-        if field.name in kinds or pa.types.is_null(field.type)
-        else field
-        for field in table.schema
-    ]
+    """Also where a column is null in every row: files of one stage must agree, or no reader can
+    open them together."""
+    typed = [field.with_type(kinds.get(field.name, field.type)) for field in table.schema]
     return table.cast(pa.schema(typed))

@@ -123,7 +123,7 @@ def _predicted(
     if as_json:
         print_json(fit_facts(reported, fitted) | {"predictors": rows, "gains": gains})
         return
-    print_table(rows, PREDICTOR_COLUMNS)
+    print_table([row.columns() | {"picked": row.picked} for row in rows], PREDICTOR_COLUMNS)
     print_text(_asked(reported, fitted, rows[0].pairs))
 
 

@@ -40,7 +40,7 @@ from stages.search import (
     Space,
     rules,
 )
-from stages.simulate import FitFacts, FittedLimit, Honest
+from stages.simulate import FitFacts, FittedLimit
 from stages.threshold import FitPlan
 
 
@@ -190,12 +190,10 @@ def _decided(found: SearchResult) -> tuple[Cascade, FittedLimit]:
         objective=f"search: {found.question}",
         fit_accuracy=answer.fit_accuracy,
     )
-    honest = Honest(answer.accuracy, answer.against.accuracy_change)
     cascade = Cascade.of(
         answer.models, answer.score, answer.threshold, postcheck=bool(answer.postcheck)
     )
-    told = honest if answer.fit_method == "cross-fit" else None
-    return cascade, FittedLimit(facts, answer.against.baseline, told)
+    return cascade, FittedLimit.told(facts, answer.accuracy, answer.against)
 
 
 def _question(

@@ -59,8 +59,9 @@ def _cascade(
     contenders = {CASCADE: cascade} | {rival: _alone(rival) for rival in rivals}
     live = request.serve(contenders, scores, asked)
     found, predicted = _compared(request, live, asked, cascade)
-    record(store, asked.scores, _row(live, expected, asked.name, found, predicted))
-    outcome, ms = live.cascade.outcome, live.cascade.ms_per_request
+    row = _row(live, expected, asked.name, found, predicted)
+    record(store, asked.scores, row)
+    outcome = live.cascade.outcome
     return {
         "dataset": request.dataset,
         **expected.columns(),
@@ -68,12 +69,12 @@ def _cascade(
         **stream.described(),
         **summary(first(asked.scores, found.n), cascade, outcome).columns(),
         "hits": int((outcome.stage < 0).sum()),
-        "hit_rate": float((outcome.stage < 0).mean()),
+        "hit_rate": row.hit_rate,
         **live.described(),
         "agreement": found,
-        "latency_ms_per_request": ms,
+        "latency_ms_per_request": row.latency_ms,
         "predicted": predicted,
-        "energy_j_per_request": live.energy(CASCADE).energy_j_per_request,
+        "energy_j_per_request": row.energy_j,
     }
 
 

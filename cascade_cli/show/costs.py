@@ -32,7 +32,8 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
         why = str(price.cost_why).removeprefix(f"{unit}, ") + without_hash(memory)
         print(f"  cost per request           {cost_interval(price)} ({why})")
         if isinstance(price, PairPrice):
-            both = " and ".join(figure(each, unit) for each in (price.cost_1, price.cost_2) if each)
+            known = [each for each in (price.cost_1, price.cost_2) if each is not None]
+            both = " and ".join(figure(each, unit) for each in known)
             print(f"  A alone, B alone           {both} {told_in(unit)}")
     if row.against.baseline is not None:
         print(f"  {saved_text(row)}accuracy {change_text(row.against)}")

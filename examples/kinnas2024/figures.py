@@ -16,9 +16,9 @@ from examples.kinnas2024.published import GRID
 from stages.cascade import Cascade
 from stages.heterogeneity import matrix
 from stages.models import specs
-from stages.simulate import FittedLimit, Honest, figures, share_of
+from stages.simulate import FittedLimit, figures, share_of
 from stages.statistics import with_ends
-from stages.threshold import FitPlan, OperatingPoint, ThresholdQuestion, operating_points
+from stages.threshold import FitPlan, ThresholdQuestion, operating_points
 
 Row = dict[str, Any]
 
@@ -104,14 +104,8 @@ def _fitted(case: Case, plan: FitPlan, question: ThresholdQuestion) -> Iterator[
         for model in case.rivals.values()
     )
     for rows in zip(*points, strict=True):
-        fits = [FittedLimit(row.fit, honest=_honest(plan, row)) for row in rows]
+        fits = [FittedLimit.told(row.fit, row.accuracy, row.against) for row in rows]
         yield _decided(case, rows[0].cascade, dict(zip(case.rivals, fits, strict=True)))
-
-
-def _honest(plan: FitPlan, row: OperatingPoint) -> Honest | None:
-    if plan.method != "cross-fit":
-        return None
-    return Honest(row.accuracy, row.against.accuracy_change)
 
 
 def _decided(case: Case, cascade: Cascade, fits: Mapping[str, FittedLimit]) -> Row:

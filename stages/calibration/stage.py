@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from cache import InputError, Store
 from stages.calibration.metrics import Calibration, Reliability, calibrate, crossfit
 from stages.heterogeneity import or_none
-from stages.results import save
+from stages.results import Row, save
 from stages.scores import ScoreSet, parts_of
 from stages.threshold import FitPlan, folds
 
 
 @dataclass(frozen=True)
-class ModelCalibration:
+class ModelCalibration(Row):
     """A model's temperature, and how sure it is before and after: a row of results/calibrate.
 
     `nll` is in nats per image; `bounded` where the temperature stopped at an end of its range.
@@ -42,7 +42,7 @@ class ModelCalibration:
 
 
 @dataclass(frozen=True)
-class ReliabilityBin:
+class ReliabilityBin(Row):
     """A bin (low, high] of a model's largest probability, `when` before or after: a row of
     results/reliability. `confidence` and `accuracy` are means, None without images."""
 

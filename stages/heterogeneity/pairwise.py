@@ -8,7 +8,7 @@ from dataclasses import dataclass, make_dataclass
 import numpy as np
 
 from cache import Store
-from stages.results import save
+from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.statistics import Interval
 from stages.threshold import FoldCounts, OperatingPoint, best_of
@@ -223,6 +223,7 @@ def or_none(value: float) -> float | None:
 PairDiversity = make_dataclass(
     "PairDiversity",
     [("model_1", str), ("model_2", str), ("n", int), *((each, float | None) for each in METRICS)],
+    bases=(Row,),
     frozen=True,
 )
 

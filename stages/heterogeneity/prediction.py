@@ -19,7 +19,7 @@ from stages.heterogeneity.pairwise import (
     or_none,
     predictors,
 )
-from stages.results import save
+from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.threshold import FitPlan, ThresholdQuestion, all_pairs, cross_fitted_points
 
@@ -28,7 +28,7 @@ ALIKE = ("double_fault", "q_statistic", "error_correlation", "kappa")
 
 
 @dataclass(frozen=True)
-class GainPredictor:
+class GainPredictor(Row):
     """How well a measure tells which pairs gain, and the pair that it would pick: a row of
     results/predictors. None where the measure, or a rank correlation, is not defined."""
 
@@ -53,7 +53,7 @@ class GainPredictor:
 
 
 @dataclass(frozen=True)
-class PairGain:
+class PairGain(Row):
     """An ordered pair, and what its best cascade gains: a row of results/gains, which also says of
     each measure what it is, None where not defined, and what fitted."""
 

@@ -17,8 +17,9 @@ from stages.statistics import Interval
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
 # room for deep networks. Only closer than this to a boundary may live and simulation differ.
-Classes = dict[str, dict[str, float] | float]  # figures by class, and averages
 NOISE = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2}
+
+Classes = dict[str, dict[str, float] | float]  # figures by class, and averages
 
 
 def latency_summary(served: Served) -> dict[str, float]:

@@ -56,6 +56,13 @@ class FittedLimit:
     baseline: str | None = None
     honest: Honest | None = None
 
+    @classmethod
+    def told(cls, facts: FitFacts, accuracy: Interval, against: HeldAgainst) -> FittedLimit:
+        """Of a row that was fitted so, which tells what the folds say where these decided."""
+        honest = Honest(accuracy, against.accuracy_change)
+        crossfit = facts.fit_method == "cross-fit"
+        return cls(facts, against.baseline, honest if crossfit else None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryFigures(Row):

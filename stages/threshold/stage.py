@@ -12,7 +12,7 @@ from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
-from stages.simulate import FitFacts, FittedLimit, Honest, priced
+from stages.simulate import FitFacts, FittedLimit, priced
 from stages.statistics import Interval, Paired, change, share
 from stages.threshold.crossfit import FoldCounts, Folds
 from stages.threshold.fit_images import FitPlan
@@ -97,10 +97,7 @@ def run(
     if pairs is not None:
         places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
-    rows = [
-        row.priced(reported, pricer)
-        for row in operating_points(reported, plan, places, question, baseline)
-    ]
+    rows = list(operating_points(reported, plan, places, question, baseline, pricer))
     request = {
         "pairs": [[reported.models[m] for m in place] for place in places],
         "fit": [plan.method, plan.split],
@@ -130,9 +127,7 @@ def fitted_point(
     question = ThresholdQuestion((score,), (postcheck,), (objective,))
     indices = (reported.index(pair[0]), reported.index(pair[1]))
     row = next(operating_points(reported, plan, [indices], question, baseline))
-    honest = Honest(row.accuracy, row.against.accuracy_change)
-    told = honest if plan.method == "cross-fit" else None
-    return row.threshold, FittedLimit(row.fit, row.against.baseline, told)
+    return row.threshold, FittedLimit.told(row.fit, row.accuracy, row.against)
 
 
 def operating_points(
@@ -141,10 +136,11 @@ def operating_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
+    pricer: Pricer | None = None,
 ) -> Iterator[OperatingPoint]:
     """One per pair, score, post-check and objective. `baseline`, bool [N], is right where another
-    model to compare with is."""
-    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
+    model to compare with is: the pricer's, where one was asked for."""
+    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline, pricer):
         yield row
 
 
@@ -154,6 +150,7 @@ def cross_fitted_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
+    pricer: Pricer | None = None,
 ) -> Iterator[tuple[OperatingPoint, FoldCounts | None]]:
     """The same, by first model, score and second model, each with what its folds decided, None
     unless cross-fitted."""
@@ -162,7 +159,7 @@ def cross_fitted_points(
         seconds.setdefault(a, []).append(b)
     for a, partners in seconds.items():
         for name in question.scores:
-            first = _First.of(named(name), a, reported, plan, question.grid)
+            first = _First.of(named(name), a, reported, plan, question.grid, pricer)
             for b in partners:
                 for postcheck in question.postchecks if name != "oracle" else (False,):
                     yield from first.rows(b, postcheck, question, baseline)
@@ -180,10 +177,17 @@ class _First:
     reporting: Ordering
     held_out: Folds | None
     grid: np.ndarray | None
+    pricer: Pricer | None
 
     @classmethod
     def of(
-        cls, score: Score, a: int, reported: ScoreSet, plan: FitPlan, grid: int | None
+        cls,
+        score: Score,
+        a: int,
+        reported: ScoreSet,
+        plan: FitPlan,
+        grid: int | None,
+        pricer: Pricer | None,
     ) -> _First:
         # From never towards always, as the original: of λ that decide alike the first is told.
         values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
@@ -193,7 +197,7 @@ class _First:
         crossfit = plan.method == "cross-fit" and not score.needs_label
         held_out = Folds.of(exact, values) if crossfit else None
         fitting = _on_grid(exact, values)
-        return cls(score, a, reported, plan, fitting, reporting, held_out, values)
+        return cls(score, a, reported, plan, fitting, reporting, held_out, values, pricer)
 
     def rows(
         self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
@@ -201,7 +205,8 @@ class _First:
         gain = self._gain(self.plan.scores, b, postcheck)
         same = self.plan.scores is self.reported
         reported_gain = gain if same else self._gain(self.reported, b, postcheck)
-        alone = self._alone(b) if baseline is None else (None, baseline)
+        named_one = None if self.pricer is None else self.pricer.baseline
+        alone = self._alone(b) if baseline is None else (named_one, baseline)
         if self.score.needs_label:
             k = int((~self.reported.correct[self.a]).sum())
             oracle = self._row(b, False, Limit.of(None), reported_gain, k, *alone)
@@ -263,7 +268,16 @@ class _First:
             n=n,
             split=self.reported.split,
             fit=self._fit("best"),
+            price=self._price(b, k, baseline),
         )
+
+    def _price(self, b: int, k: int, baseline: str | None) -> PairPrice:
+        if self.pricer is None or baseline is None:
+            return UNPRICED
+        stage = np.zeros(len(self.reported.labels), np.int8)
+        stage[self.reporting.order[:k]] = 1
+        models = (self.reported.models[self.a], self.reported.models[b])
+        return self.pricer.compared(models, stage, baseline)
 
     def _fit(self, objective: str, point: Fit | None = None) -> FitFacts:
         fitting = self.plan.scores
