@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 from helpers import (
@@ -117,6 +119,14 @@ def cost(device="desk", ms=1.0, measured="2026-01-01"):
     return cost_row("small", ms, device=device, measured=measured)
 
 
+@dataclass(frozen=True)
+class SmallRow(results.Row):
+    """The least that a table of results may hold."""
+
+    model_1: str
+    threshold: float
+
+
 def full_cache(root):
     store = Store(root)
     write_samples(store, "test", LABELS)
@@ -128,7 +138,7 @@ def full_cache(root):
     found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])
     simulate.save(store, found, simulate.make(N, seed=1), {})
-    results.save(store, "threshold", found, {"asked": 1}, [{"model_1": "small", "threshold": 0.5}])
+    results.save(store, "threshold", found, {"asked": 1}, [SmallRow("small", 0.5)])
     return store
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from full_cache import SmallRow
 from helpers import MODELS, QUESTIONS, make_cache
 from running import cascade
 from sealing import sealed
@@ -65,7 +66,7 @@ def test_scores_in_memory_are_those_that_would_be_stored(bare, tmp_path):
     stored = scores.load(make_cache(tmp_path / "cache", n=80), "toy", "test")
     with sealed(bare.root):
         held = scores.load(bare, "toy", "test")
-        assert results.save(bare, "threshold", held, {}, [{"model_1": "small"}]) is None
+        assert results.save(bare, "threshold", held, {}, [SmallRow("small", 0.5)]) is None
     for name in ("labels", "predictions", "correct", "sample_ids"):
         assert (getattr(held, name) == getattr(stored, name)).all()
     for name, values in held.scores.items():
