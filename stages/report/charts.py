@@ -127,15 +127,15 @@ def threshold_curve(
 def accuracy_cost(
     points: Sequence[Datum],
     front: Sequence[tuple[float, float]],
-    ring: Sequence[Datum],
+    ring: Datum,
     ringed: str,
     costs: PageCosts,
 ) -> Drawing:
     """Accuracy over the cost per request.
 
     `points` have `name`, `kind` (of KINDS), `cost`, `accuracy`, and for cascades `how` and `usage`;
-    `front` are the (cost, accuracy) that nothing cheaper reaches; around those of `ring`, at most
-    one, is a ring, which stands for what `ringed` says.
+    `front` are the (cost, accuracy) that nothing cheaper reaches; around `ring` is a ring,
+    which stands for what `ringed` says.
     """
     labelled = sum(point["kind"] == "single model" for point in points) <= 8
     place: dict[str, Any] = {
@@ -165,7 +165,7 @@ def accuracy_cost(
         *([_names(dots)] * labelled),
     ]
     steps: list[Datum] = [{"cost": cost, "accuracy": value} for cost, value in front]
-    data = {"points": list(points), "frontier": steps, "ring": list(ring)}
+    data = {"points": list(points), "frontier": steps, "ring": [ring]}
     return Drawing(alt.layer(*layers).properties(height=360), data)
 
 

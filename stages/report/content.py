@@ -21,7 +21,7 @@ from stages.report.searched import Searched
 from stages.results import Row
 from stages.scores import LABEL_FREE, named
 from stages.statistics import Interval
-from stages.threshold import OperatingPoint, curve
+from stages.threshold import curve
 
 if TYPE_CHECKING:
     from stages.report.charts import Datum, Figure
@@ -82,7 +82,7 @@ def summary(
     files: tuple[str, list[str]],
 ) -> ReportSummary:
     """`files` are the page's and its figures'."""
-    chosen, (output, figures) = priced(subject), files
+    chosen, (output, figures) = subject.points.chosen, files
     macs_1, macs_2 = (subject.reported.macs[m] for m in (chosen.model_1, str(chosen.model_2)))
     return ReportSummary(
         dataset=subject.reported.dataset,
@@ -105,12 +105,6 @@ def summary(
         corners_drawn=drawn.corners,
         curve_off=drawn.off,
     )
-
-
-def priced(subject: PageSubject) -> Chosen:
-    """What the page opens with, with its cost."""
-    chosen = subject.points.chosen
-    return subject.costs.priced(chosen) if isinstance(chosen, OperatingPoint) else chosen
 
 
 def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
@@ -137,8 +131,7 @@ def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
 
 def figures(subject: PageSubject, searched: Searched, drawn: ThresholdCurve) -> list[Figure]:
     """For a paper: the chosen cascade's sweep, accuracy and cost, and the heterogeneity."""
-    found = (_curve(subject, drawn), _cost(subject, searched), _heterogeneity(subject))
-    return [figure for figure in found if figure is not None]
+    return [_curve(subject, drawn), _cost(subject, searched), _heterogeneity(subject)]
 
 
 def draw(subject: PageSubject) -> ThresholdCurve:
@@ -242,15 +235,12 @@ def _thinned(drawn: ThresholdCurve) -> str:
     )
 
 
-def _cost(subject: PageSubject, searched: Searched) -> Figure | None:
-    """None where no cost is known."""
+def _cost(subject: PageSubject, searched: Searched) -> Figure:
     from stages.report import charts
 
     dots = [*_single_dots(subject), *_cascade_dots(subject)]
-    if not dots:
-        return None
     ring = _ring(subject, searched)
-    shown = [(dot["cost"], dot["accuracy"]) for dot in (*dots, *ring)]
+    shown = [(dot["cost"], dot["accuracy"]) for dot in (*dots, ring)]
     cost, accuracy = np.array(shown, np.float64).T
     rows = pareto(cost, accuracy)
     front = list(zip(cost[rows].tolist(), accuracy[rows].tolist(), strict=True))
@@ -267,9 +257,13 @@ def _cost(subject: PageSubject, searched: Searched) -> Figure | None:
 def _single_dots(subject: PageSubject) -> list[Datum]:
     reported = subject.reported
     return [
-        {"name": name, "kind": "single model", "cost": cost, "accuracy": float(accuracy)}
+        {
+            "name": name,
+            "kind": "single model",
+            "cost": subject.costs.alone(name),
+            "accuracy": float(accuracy),
+        }
         for name, accuracy in zip(reported.models, reported.accuracy, strict=True)
-        if (cost := subject.costs.alone(name))
     ]
 
 
@@ -280,32 +274,28 @@ def _cascade_dots(subject: PageSubject) -> list[Datum]:
         for row in (
             (best,) if one_se.threshold.threshold == best.threshold.threshold else (best, one_se)
         ):
-            kind: Datum = {"kind": f"cascade, {row.fit.objective}"}
-            dots += [dot | kind for dot in _dot(subject, row)]
+            dots.append(_dot(row) | {"kind": f"cascade, {row.fit.objective}"})
     return dots
 
 
-def _ring(subject: PageSubject, searched: Searched) -> list[Datum]:
+def _ring(subject: PageSubject, searched: Searched) -> Datum:
     """Around what the page is about: the search's answer, unless another cascade was asked for."""
-    return _dot(subject, searched.answer if _nothing_asked(subject) else subject.points.chosen)
+    return _dot(searched.answer if _nothing_asked(subject) else subject.points.chosen)
 
 
 def _nothing_asked(subject: PageSubject) -> bool:
     return not any((*subject.pair, subject.score))
 
 
-def _dot(subject: PageSubject, row: Chosen) -> list[Datum]:
-    """None where its cost is unknown."""
-    cost = subject.costs.of(row)
+def _dot(row: Chosen) -> Datum:
     check = " with post-check" if row.postcheck else ""
-    dot: Datum = {
+    return {
         "name": " → ".join(filter(None, (row.model_1, row.model_2))),
-        "cost": cost,
+        "cost": row.price.known.value,
         "accuracy": row.accuracy.value,
         "usage": row.usage.value,
         "how": f"{row.score}{check}, λ = {row.threshold}",
     }
-    return [dot] if cost else []
 
 
 def _heterogeneity(subject: PageSubject) -> Figure:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.costs import RUNS, Pricer, figures
-from stages.report.page import Cell, Number
-from stages.search import SearchRow
-from stages.threshold import OperatingPoint
+from stages.report.page import Number
 
 Steps = tuple[tuple[float, str], ...]
 _COUNTED: Steps = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, ""))
@@ -37,7 +35,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class PageCosts:
-    """Costs per request in the unit of the pricer's kind, None where unknown."""
+    """Costs per request, in the unit of the pricer's kind."""
 
     pricer: Pricer
 
@@ -64,23 +62,8 @@ class PageCosts:
         batch = f", batch size {self.pricer.batch_size}" * bool(self.where)
         return f"The cost is {why}{batch}."
 
-    def alone(self, model: str) -> float | None:
-        known = model in self.pricer.prices.forward
-        return self.pricer.model(model).value if known else None
-
-    def of(self, row: SearchRow | OperatingPoint) -> float | None:
-        """An operating point's, of one model or two."""
-        if isinstance(row, SearchRow):
-            return self.alone(row.model_1) if row.model_2 is None else _cost(row)
-        return _cost(self.priced(row))
-
-    def priced(self, row: OperatingPoint) -> OperatingPoint:
-        """With its cost, where that is known."""
-        known = {row.model_1, row.model_2} <= self.pricer.prices.forward.keys()
-        return row.priced(self.pricer.scores, self.pricer) if known else row
-
-    def cell(self, value: float | None) -> Cell:
-        return "unknown" if value is None else self.number(value)
+    def alone(self, model: str) -> float:
+        return self.pricer.model(model).value
 
     def number(self, value: float) -> Number:
         return self.numbers(value)[0]
@@ -92,7 +75,3 @@ class PageCosts:
             Number(each, f"{text}{self.kind.short}")
             for each, text in zip((value, *others), told, strict=True)
         ]
-
-
-def _cost(row: SearchRow | OperatingPoint) -> float | None:
-    return None if row.price.cost is None else row.price.cost.value

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from cache import InputError, Store, one_of
+from stages.costs import Pricer
 from stages.missing import another_model
 from stages.report.costs import PageCosts
 from stages.scores import LABEL_FREE, ScoreSet, named, own
@@ -115,22 +114,25 @@ def gather(
     score: str | None,
     answer: AnswerRow,
     progress: Progress,
-    baseline: np.ndarray | None = None,
+    pricer: Pricer,
 ) -> PagePoints:
-    """Every pair's operating points, each pair's best cascade, and what the page opens with: the
-    `answer` where it is asked about, else the best with these models and this score; None is any.
-    `baseline` bool [N] is right where a model is that was asked for to compare with."""
+    """Every pair's operating points, each pair's best cascade with its cost, and what the page
+    opens with: the `answer` where it is asked about, else the best with these models and this
+    score; None is any."""
     pairs, question = all_pairs(reported.models), ThresholdQuestion(names_with(reported, score))
     total = len(pairs) * len(question.scores) * len(question.postchecks) * len(question.objectives)
     rows, fitted = [], []
-    found = cross_fitted_points(reported, plan, pairs, question, baseline)
+    found = cross_fitted_points(reported, plan, pairs, question, pricer.compared_with)
     for (best, decided), (one_se, also) in zip(found, found, strict=True):
         folds = None if decided is None or also is None else (decided, also)
         fitted.append(FittedPair(best, one_se, folds))
         rows += [best, one_se]
         progress(len(rows), total)
+    best_of_pairs = [
+        (best.priced(pricer), one_se.priced(pricer)) for best, one_se in _best_of_pairs(fitted)
+    ]
     if answers(pair, score, answer):
-        return PagePoints(rows, _best_of_pairs(fitted), answer)
+        return PagePoints(rows, best_of_pairs, answer)
     some = [
         each
         for each in fitted
@@ -139,7 +141,7 @@ def gather(
             for want, have in zip((*pair, score), _alike(each.best), strict=True)
         )
     ]
-    return PagePoints(rows, _best_of_pairs(fitted), best_among(some)[0])
+    return PagePoints(rows, best_of_pairs, best_among(some)[0].priced(pricer))
 
 
 def _best_of_pairs(fitted: Sequence[FittedPair]) -> list[PairPoints]:

@@ -59,16 +59,14 @@ def run(
     written.
     """
     check(store, reported, pair, score)
-    pricer = pricer or Pricer(reported, some_macs(reported.macs))
+    pricer = priced(pricer or Pricer(reported, some_macs(reported.macs)))
     space = Space(tuple(rules(names_with(reported, score))))
-    asked = (priced(pricer), space, question)
-    searched = Searched.of(Search.of(reported, plan, *asked, progress))
+    searched = Searched.of(Search.of(reported, plan, pricer, space, question, progress))
     subject = _subject(store, searched, pricer, pair, score, progress)
     drawn = content.draw(subject)
     certifying = Certifying.of(store, subject.plan, limits or Limits(EPSILON, DELTA))
-    shown = replace(subject, costs=PageCosts(priced(subject.costs.pricer)))
-    found = explorer.explore(shown, searched, certifying, source)
-    _write(Path(out), page.render(content.build(shown, searched, found)))
+    found = explorer.explore(subject, searched, certifying, source)
+    _write(Path(out), page.render(content.build(subject, searched, found)))
     files: list[Path] = []
     if figures is not None:
         files = save_figures(content.figures(subject, searched, drawn), figures)
@@ -87,7 +85,7 @@ def _subject(
     """On the images that the search reports, which may be a part of the split."""
     reported, plan, answer = searched.reported, searched.plan, searched.answer
     pricer = replace(pricer, scores=reported)
-    points = gather(reported, plan, pair, score, answer, progress, pricer.compared_with)
+    points = gather(reported, plan, pair, score, answer, progress, pricer)
     about = answers(pair, score, answer)
     return PageSubject(store, reported, plan, points, pair, score, PageCosts(pricer), about)
 

@@ -52,7 +52,7 @@ def best_cascades(subject: PageSubject, rows: Sequence[OperatingPoint]) -> PageT
         columns = fitted | columns
     costs = subject.costs
     head = ["A", "B", "score", "post-check", "λ", *columns, costs.kind.noun]
-    body = [
+    body: list[list[Cell]] = [
         [
             row.model_1,
             row.model_2,
@@ -60,7 +60,7 @@ def best_cascades(subject: PageSubject, rows: Sequence[OperatingPoint]) -> PageT
             _yes(row.postcheck),
             limit(row.threshold),
             *(share(of(row)) for of in columns.values()),
-            costs.cell(costs.of(row)),
+            costs.number(row.price.known.value),
         ]
         for row in rows
     ]
@@ -92,7 +92,7 @@ def models(subject: PageSubject) -> PageTable:
             share(float(reported.accuracy[m])),
             _count(reported.manifests[m].provenance.get("parameters")),
             macs(reported.manifests[m].provenance.get("macs")),
-            *(costs.cell(costs.alone(reported.models[m])) for _ in measured),
+            *(costs.number(costs.alone(reported.models[m])) for _ in measured),
         ]
         for m in np.argsort(-reported.accuracy, kind="stable")
     ]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, fit, pair_gains, trusted
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
-from stages.simulate import FitFacts, FittedLimit, priced
+from stages.simulate import FitFacts, FittedLimit
 from stages.statistics import Interval, Paired, change, share
 from stages.threshold.crossfit import FoldCounts, Folds
 from stages.threshold.fit_images import FitPlan
@@ -73,14 +73,14 @@ class OperatingPoint(Row):
         against = replace(self.against, accuracy_change=decided.change)
         return replace(self, accuracy=decided.accuracy, against=against)
 
-    def priced(self, reported: ScoreSet, pricer: Pricer | None) -> OperatingPoint:
-        """With its cost on the reported images."""
-        if pricer is None:
-            return self
-        baseline = pricer.baseline or str(self.against.baseline)
-        found = priced(self.cascade, decide(reported, self.cascade), pricer, baseline)
-        change = self.against.accuracy_change
-        return replace(self, against=held_against(pricer.scores, baseline, change), price=found)
+    def priced(self, pricer: Pricer) -> OperatingPoint:
+        """With its cost on the pricer's images."""
+        scores, baseline = pricer.scores, pricer.baseline or str(self.against.baseline)
+        values = scores.scores[self.score][scores.index(self.model_1)]
+        stage = (~trusted(named(self.score), values, self.threshold)).astype(np.int8)
+        price = pricer.compared((self.model_1, self.model_2), stage, baseline)
+        against = held_against(scores, baseline, self.against.accuracy_change)
+        return replace(self, against=against, price=price)
 
 
 def run(

@@ -592,13 +592,15 @@ def test_fitting_on_the_reported_images_is_said(tmp_path, made):
     assert "optimistic" in read(tmp_path / "p.html").text
 
 
-def test_unknown_multiply_adds_leave_no_cost_figure_but_a_word(tmp_path):
+def test_where_multiply_adds_are_unknown_page_and_figure_count_runs(tmp_path):
     store = write_cache(tmp_path / "cache", {"test": 120}, macs=(None, None, None))
     costs.merge(store, "toy", [cost_row("hash:dhash", 0.1, component="hash")])
     with drawn() as specs:
         _, facts = make(store, tmp_path / "p.html", figures=tmp_path)
     page = read(tmp_path / "p.html")
-    assert set(specs) == {"threshold", "heterogeneity"}
+    dots = {dot["name"]: dot["cost"] for dot in specs["accuracy-cost"]["datasets"]["points"]}
+    assert set(specs) == {"threshold", "accuracy-cost", "heterogeneity"}
+    assert [dots[name] for name in NAMES] == [1.0] * len(NAMES)
     assert page.data()["cost"]["noun"] == "model runs"
     assert "No cost of all these models is known" in page.data()["cost"]["why"]
     assert facts["macs_per_request"] is None
