@@ -66,16 +66,7 @@ def _root(context: typer.Context) -> None:
         print(context.get_help())
 
 
-SHORT = {
-    "ls": "List the partitions, unfinished ones too.",
-    "verify": "Read every part again; exit 2 where one is damaged.",
-    "rm": "Remove partitions, and what is about them.",
-    "gc": "Remove what no reader and no later run would use.",
-    "merge": "Copy into --cache what other caches hold.",
-}
-
-
-@cache.command("ls", short_help=SHORT["ls"])
+@cache.command("ls", short_help="List the partitions, unfinished ones too.")
 @opt.grouped("what cache as_json")
 def ls(what: PartitionOptions, common: opt.CommonOptions) -> None:
     """List the partitions, unfinished ones too, with the parts that are there.
@@ -95,14 +86,12 @@ def ls(what: PartitionOptions, common: opt.CommonOptions) -> None:
     if common.as_json:
         print_json({"cache": store.root, "partitions": rows, "size_bytes": size})
         return
-    print_table([row | {"keys": key_text(row)} for row in rows], PARTITION_COLUMNS | _STATE)
+    state = {name: name for name in ("made", "state")}
+    print_table([row | {"keys": key_text(row)} for row in rows], PARTITION_COLUMNS | state)
     print(f"{store.root}: {counted(rows, 'partition')}, {size:,d} bytes")
 
 
-_STATE = {"made": "made", "state": "state"}
-
-
-@cache.command("verify", short_help=SHORT["verify"])
+@cache.command("verify", short_help="Read every part again; exit 2 where one is damaged.")
 @opt.grouped("what cache as_json")
 def verify(what: PartitionOptions, common: opt.CommonOptions) -> None:
     """Read every part again and hold it against its manifest; exit 2 where one is damaged.
@@ -137,7 +126,7 @@ def verify(what: PartitionOptions, common: opt.CommonOptions) -> None:
         raise typer.Exit(2)
 
 
-@cache.command("rm", short_help=SHORT["rm"])
+@cache.command("rm", short_help="Remove partitions, and what is about them.")
 @opt.grouped("what damaged yes cache as_json")
 def rm(
     what: PartitionOptions,
@@ -172,7 +161,7 @@ def rm(
     print(f"{store.root}: removed {counted(rows, 'partition')}, {size:,d} bytes")
 
 
-@cache.command("gc", short_help=SHORT["gc"])
+@cache.command("gc", short_help="Remove what no reader and no later run would use.")
 @opt.grouped("older_than dry_run cache as_json")
 def gc(
     common: opt.CommonOptions,
@@ -202,7 +191,7 @@ def gc(
     print(f"{store.root}: {done} {counted(gone, 'file')}, {size:,d} bytes")
 
 
-@cache.command("merge", short_help=SHORT["merge"])
+@cache.command("merge", short_help="Copy into --cache what other caches hold.")
 @opt.grouped("sources cache as_json")
 def merge(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Caches: folders, URIs.")],

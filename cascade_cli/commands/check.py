@@ -198,11 +198,5 @@ def _verdict(found: dict[str, Any]) -> str:
     new = [model["name"] for model in found["models"] if model["same_weights"] is False]
     weights = f", new weights of {', '.join(new)}" if new else ""
     where = f"{found['n']} images of {found['dataset']}/{found['split']}{weights}"
-    return f"{found['target']} {_PROMISE[found['target']]}: {why} ({where})."
-
-
-_PROMISE = {
-    "MEETS": "its promise",
-    "MISSES": "its promise",
-    "CANNOT TELL": "whether it meets its promise",
-}
+    whether = "whether it meets " if found["target"] == "CANNOT TELL" else ""
+    return f"{found['target']} {whether}its promise: {why} ({where})."

@@ -67,7 +67,7 @@ def _print(
         print(f"{name:<9} {value}")
     if found.meters:
         print()
-        rows = [vars(row) | {"tick_ms": _ms(row.tick_s)} for row in found.meters]
+        rows = [vars(row) | {"tick_ms": row.tick_s and 1e3 * row.tick_s} for row in found.meters]
         print_table(rows, METER_COLUMNS)
     if checks:
         print()
@@ -100,7 +100,3 @@ def _facts(found: energy.MachineSurvey) -> list[tuple[str, object]]:
         named = f"{sensor.name} of {sensor.package}: " if sensor.name else ""
         facts.append(("sensor", named + (sensor.reason or "opens")))
     return facts
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else 1e3 * seconds
