@@ -38,9 +38,9 @@ def option(default: Any, help: str, *flags: str, **settings: Any) -> Any:
     return field(default=default, metadata={"help": help, "flags": flags, "settings": settings})
 
 
-def grouped(order: str = "", **helps: str) -> Callable[[Command], Command]:
+def grouped(order: str, **helps: str) -> Callable[[Command], Command]:
     """A decorator; `order` names the options as `--help` lists them, or a group for the rest of
-    its own; without it all are listed. `helps` are what some say here instead.
+    its own. `helps` are what some of them say here instead.
 
     TypeError where it names others than there are, what two groups have, or not all that belong
     to none.
@@ -52,13 +52,11 @@ def grouped(order: str = "", **helps: str) -> Callable[[Command], Command]:
         groups = {name: _options_of(hints[name]) for name in given if is_dataclass(hints[name])}
         alone = {name: (hints[name], given[name].default) for name in given if name not in groups}
         flat = alone | {name: one for group in groups.values() for name, one in group.items()}
-        words = [name for name in alone if name == "context"] + order.split() if order else given
-        names = [
-            name
-            for word in words
-            for name in ([word] if word in flat else groups.get(word, [word]))
-            if name == word or name not in words
-        ]
+        words = [*(name for name in alone if name == "context"), *order.split()]
+        names: list[str] = []
+        for word in words:
+            rest = [name for name in groups.get(word, ()) if name not in words]
+            names += rest if rest and word not in flat else [word]
         declared = Counter([*alone, *(name for group in groups.values() for name in group)])
         wrong = {name for name in names if declared[name] != 1 or names.count(name) > 1}
         if wrong := wrong | {*alone, *helps}.difference(names):
@@ -96,8 +94,6 @@ def _parameter(name: str, kind: Any, default: Any, help: str | None) -> inspect.
         if default is not True and not any(flag.startswith("--") for flag in flags):
             flags = (*flags, f"--{name.replace('_', '-')}")
         named = typer.Option(*flags, help=help or told["help"], **told["settings"])
-        kind, default = (
-            Annotated[kind, named],
-            inspect.Parameter.empty if default is ... else default,
-        )
+        kind = Annotated[kind, named]
+        default = inspect.Parameter.empty if default is ... else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
