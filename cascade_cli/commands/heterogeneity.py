@@ -55,7 +55,11 @@ def heterogeneity(
     cascade heterogeneity -d digits --predict
     """
     check_table(common)
-    refuse(context, *(_ALL_METRICS if predict else _NO_CASCADES))
+    if predict:
+        refuse(context, ("metric",), "is for one of them, and --predict ranks all: leave out one")
+    else:
+        why = "fits the λ of cascades: give --predict too, or leave it out"
+        refuse(context, ("fit_split",), why)
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(common.cache)
@@ -76,12 +80,6 @@ def heterogeneity(
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
         return
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
-
-
-_ALL_METRICS = (("metric",), "is for one of them, and --predict ranks all: leave out one")
-
-
-_NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or leave it out")
 
 
 def _predicted(
