@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -28,52 +28,49 @@ _HELP = {"--help", "-h", "--version"}  # which a wrong configuration leaves alon
 _RESUMING = {"extract", "hash"}
 
 
-class Entry(NamedTuple):
-    """A command: its module below `commands`, which holds a function or a `typer.Typer` of the same
-    name; its heading in `cascade --help`, and its line there."""
-
-    module: str
-    heading: str
-    line: str
-
-
-HEADINGS = DATA, DECIDE, DEPLOY, LOOK = "Data", "Decide", "Deploy", "Look"
-TABLE = {
-    "extract": Entry("extract", DATA, "Run every model once over every image."),
-    "import": Entry("import_logits", DATA, "Bring in logits that something else computed."),
-    "hash": Entry("hash", DATA, "Hash every image, turned as asked."),
-    "profile": Entry("profile", DATA, "Measure latency and joules of each model by batch size."),
-    "import-costs": Entry("import_costs", DATA, "Bring in costs that something else measured."),
-    "cache": Entry("cache", DATA, "See what a cache holds, check it, remove from it."),
-    "score": Entry("score", DECIDE, "Turn logits into answers and scores."),
-    "threshold": Entry("threshold", DECIDE, "Fit λ exactly for one pair or all."),
-    "search": Entry("search", DECIDE, "Which cascade to deploy: out of all pairs, rules and λ."),
-    "rules": Entry(
-        "rules", DECIDE, "Compare deferral rules: when B runs, and which answer stands."
-    ),
-    "simulate": Entry("simulate", DECIDE, "What a cascade answers and costs, request by request."),
-    "heterogeneity": Entry("heterogeneity", DECIDE, "Which models cover whose mistakes."),
-    "calibrate": Entry(
-        "calibrate", DECIDE, "Fit each model's temperature, and tell how sure it is."
-    ),
-    "export": Entry(
-        "export", DEPLOY, "Write a cascade to deploy, one wide table, a copy to publish."
-    ),
-    "check": Entry("check", DEPLOY, "Exit 3 where accuracy or cost is worse than promised."),
-    "live": Entry("live", DEPLOY, "Answer every image for real, time it."),
-    "report": Entry("report", LOOK, "Write a page to explore all models and cascades."),
-    "models": Entry("models", LOOK, "List the models: size, accuracy, what they were trained on."),
-    "datasets": Entry("datasets", LOOK, "List the datasets, and what lies in a folder of images."),
-    "doctor": Entry("doctor", LOOK, "Say which devices and energy sensors are there."),
-    "config": Entry("config", LOOK, "Show the defaults that cascade.toml and the environment set."),
+# Headings of `cascade --help`, each with its commands and their lines.
+HEADINGS = {
+    "Data": {
+        "extract": "Run every model once over every image.",
+        "import": "Bring in logits that something else computed.",
+        "hash": "Hash every image, turned as asked.",
+        "profile": "Measure latency and joules of each model by batch size.",
+        "import-costs": "Bring in costs that something else measured.",
+        "cache": "See what a cache holds, check it, remove from it.",
+    },
+    "Decide": {
+        "score": "Turn logits into answers and scores.",
+        "threshold": "Fit λ exactly for one pair or all.",
+        "search": "Which cascade to deploy: out of all pairs, rules and λ.",
+        "rules": "Compare deferral rules: when B runs, and which answer stands.",
+        "simulate": "What a cascade answers and costs, request by request.",
+        "heterogeneity": "Which models cover whose mistakes.",
+        "calibrate": "Fit each model's temperature, and tell how sure it is.",
+    },
+    "Deploy": {
+        "export": "Write a cascade to deploy, one wide table, a copy to publish.",
+        "check": "Exit 3 where accuracy or cost is worse than promised.",
+        "live": "Answer every image for real, time it.",
+    },
+    "Look": {
+        "report": "Write a page to explore all models and cascades.",
+        "models": "List the models: size, accuracy, what they were trained on.",
+        "datasets": "List the datasets, and what lies in a folder of images.",
+        "doctor": "Say which devices and energy sensors are there.",
+        "config": "Show the defaults that cascade.toml and the environment set.",
+    },
 }
+TABLE = {name: line for lines in HEADINGS.values() for name, line in lines.items()}
 
 
 class _Commands(Mapping[str, Any]):
-    """The table's commands as click has them, each imported when it is asked for."""
+    """The table's commands as click has them, each imported when it is asked for: its module below
+    `commands` holds a function, or a `typer.Typer`, of the same name."""
 
     def __getitem__(self, name: str) -> Any:
-        module, _, line = TABLE[name]
+        line = TABLE[name]
+        # `import` can be no name in Python.
+        module = "import_logits" if name == "import" else name.replace("-", "_")
         there = getattr(import_module(f"cascade_cli.commands.{module}"), module)
         if isinstance(there, typer.Typer):
             return typer.main.get_command(there)
@@ -100,15 +97,9 @@ class _Group(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, TABLE))  # one column for all headings
-        for heading in HEADINGS:
+        for heading, lines in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (name.ljust(width), each.line)
-                        for name, each in TABLE.items()
-                        if each.heading == heading
-                    ]
-                )
+                formatter.write_dl([(name.ljust(width), line) for name, line in lines.items()])
 
 
 app = typer.Typer(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pytest
 import typer
@@ -15,7 +14,7 @@ from running import cascade
 from typer.testing import CliRunner
 
 from cascade_cli.main import HEADINGS, TABLE, app
-from cascade_cli.options.groups import grouped
+from cascade_cli.options import grouped, option
 
 ROOT = Path(__file__).parents[1]
 ROOM = ROOT / "cascade_cli/commands"
@@ -23,17 +22,17 @@ WORD = re.compile(r"[\w.'λ-]+\b")
 
 
 def test_each_file_is_a_command():
-    assert sorted(entry.module for entry in TABLE.values()) == sorted(
-        path.stem for path in ROOM.glob("*.py") if path.stem != "__init__"
-    )
-    for name, entry in TABLE.items():
-        assert entry.module in (name.replace("-", "_"), f"{name}_logits")
+    names = {path.stem for path in ROOM.glob("*.py") if path.stem != "__init__"}
+    assert {name.replace("-", "_") for name in TABLE} - names == {"import"}
+    assert len(names) == len(TABLE)
+    for name in TABLE:
+        assert callable(typer.main.get_command(app).commands[name].callback)
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_line_says_what_the_command_says_in_fewer_words(name):
     first = iter(WORD.findall(typer.main.get_command(app).commands[name].help.split("\n\n")[0]))
-    assert [word for word in WORD.findall(TABLE[name].line) if word not in first] == []
+    assert [word for word in WORD.findall(TABLE[name]) if word not in first] == []
 
 
 def test_the_overview_fits_80_columns(monkeypatch):
@@ -42,12 +41,7 @@ def test_the_overview_fits_80_columns(monkeypatch):
     assert max(map(len, shown.splitlines())) <= 80
     listed = [line.split()[0] for line in shown[shown.index("Data:") :].splitlines() if line]
     assert listed == [
-        word
-        for heading in HEADINGS
-        for word in (
-            f"{heading}:",
-            *(name for name, entry in TABLE.items() if entry.heading == heading),
-        )
+        word for heading, names in HEADINGS.items() for word in (f"{heading}:", *names)
     ]
 
 
@@ -64,26 +58,40 @@ def test_a_slip_is_answered_with_the_nearest():
 
 @dataclass(frozen=True)
 class Size:
-    width: Annotated[int, typer.Option("-w", "--width")] = 1
-    height: Annotated[int, typer.Option(min=0)] = 2
+    width: int = option(1, "How wide.", "-w")
+    height: int = option(2, "How high.", min=0)
     depth: int = 3
+    flat: bool = option(False, "Whether it lies.")
 
 
 def test_a_group_is_flat_on_the_command_line_and_whole_in_python():
     seen = []
 
-    @grouped("height name width")
     def command(
-        context: typer.Context, size: Size, name: Annotated[str, typer.Option()] = "a"
+        context: typer.Context, size: Size, name: str = option("a", "Whose.", "-n")
     ) -> None:
         seen.append((size, name, dict(context.params)))
 
     alone = typer.Typer()
-    alone.command()(command)
+    alone.command()(grouped("height name width", height="Above ground.")(command))
     shown = CliRunner().invoke(alone, ["--help"]).output
     assert shown.index("--height") < shown.index("--name") < shown.index("--width")
-    assert "--depth" not in shown
+    assert not {"--depth", "--flat"} & set(shown.split())
+    assert "Above ground." in shown
+    assert "How high." not in shown
     assert CliRunner().invoke(alone, ["-w", "5"]).exit_code == 0
     assert seen == [(Size(width=5), "a", {"height": 2, "name": "a", "width": 5})]
+    rest = typer.Typer()
+    rest.command()(grouped("name width size")(command))
+    assert CliRunner().invoke(rest, ["--flat", "-n", "b"]).exit_code == 0
+    assert seen[1][:2] == (Size(flat=True), "b")
+    for wrong in ("height width", "name depth", "name name", "name nothing"):
+        with pytest.raises(TypeError, match="in its order or options"):
+            grouped(wrong)(command)
     with pytest.raises(TypeError, match="in its order or options"):
-        grouped("height width")(command)
+        grouped("name", width="It is not shown.")(command)
+
+    def twice(size: Size, other: Size) -> None: ...
+
+    with pytest.raises(TypeError, match="in its order or options"):
+        grouped("width")(twice)

@@ -8,13 +8,13 @@ A test fails where the page is not what this writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from cascade_cli.main import HEADINGS, TABLE, app
+from cascade_cli.main import HEADINGS, app
 
 PAGE = Path(__file__).parents[1] / "docs/commands.md"
 INTRODUCTION = """\
@@ -32,14 +32,14 @@ def main() -> None:
 
 
 def page() -> str:
-    parts = [f"# {heading}\n\n" + "\n".join(_sections(heading)) for heading in HEADINGS]
+    parts = [f"# {name}\n\n" + "\n".join(_sections(lines)) for name, lines in HEADINGS.items()]
     return "\n".join([INTRODUCTION, *parts])
 
 
-def _sections(heading: str) -> Iterator[str]:
+def _sections(names: Iterable[str]) -> Iterator[str]:
     """The commands below a heading, those of a group as `cache ls`, as `cascade` lists them."""
     root = typer.main.get_command(app)
-    for name in (name for name, entry in TABLE.items() if entry.heading == heading):
+    for name in names:
         command = root.commands[name]
         inner = getattr(command, "commands", None)
         for each, part in (inner or {"": command}).items():

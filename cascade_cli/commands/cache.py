@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -39,29 +39,36 @@ cache = typer.Typer(
 )
 
 
+def _of(things: str) -> Any:
+    return opt.option(None, f"Only of these {things}, separated by commas.")
+
+
+@dataclass(frozen=True)
+class PartitionOptions:
+    """Names separated by commas, of tables and of each key; None for all."""
+
+    table: str | None = _of("tables")
+    dataset: str | None = opt.option(None, "Only of these datasets, likewise.", "-d")
+    split: str | None = _of("splits")
+    variant: str | None = _of("variants")
+    runtime: str | None = _of("runtimes")
+    model: str | None = _of("models")
+    score: str | None = opt.option(None, "Only of these added scores.")
+    algorithm: str | None = opt.option(None, "Only of these hashes.")
+    stage: str | None = opt.option(None, "Only results of these stages.")
+    run: str | None = opt.option(None, "Only these results, by their digest.")
+    stream: str | None = opt.option(None, "Only these streams, likewise.")
+
+
 @cache.callback()
 def _root(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
-SHORT = {
-    "ls": "List the partitions, unfinished ones too.",
-    "verify": "Read every part again; exit 2 where one is damaged.",
-    "rm": "Remove partitions, and what is about them.",
-    "gc": "Remove what no reader and no later run would use.",
-    "merge": "Copy into --cache what other caches hold.",
-}
-
-
-@cache.command("ls", short_help=SHORT["ls"])
-@opt.grouped(
-    "table dataset split variant runtime model score algorithm stage run stream cache as_json"
-)
-def ls(
-    what: opt.PartitionOptions,
-    common: opt.CommonOptions,
-) -> None:
+@cache.command("ls", short_help="List the partitions, unfinished ones too.")
+@opt.grouped("what cache as_json")
+def ls(what: PartitionOptions, common: opt.CommonOptions) -> None:
     """List the partitions, unfinished ones too, with the parts that are there.
 
     \b
@@ -79,21 +86,14 @@ def ls(
     if common.as_json:
         print_json({"cache": store.root, "partitions": rows, "size_bytes": size})
         return
-    print_table([row | {"keys": key_text(row)} for row in rows], PARTITION_COLUMNS | _STATE)
+    state = {name: name for name in ("made", "state")}
+    print_table([row | {"keys": key_text(row)} for row in rows], PARTITION_COLUMNS | state)
     print(f"{store.root}: {counted(rows, 'partition')}, {size:,d} bytes")
 
 
-_STATE = {"made": "made", "state": "state"}
-
-
-@cache.command("verify", short_help=SHORT["verify"])
-@opt.grouped(
-    "table dataset split variant runtime model score algorithm stage run stream cache as_json"
-)
-def verify(
-    what: opt.PartitionOptions,
-    common: opt.CommonOptions,
-) -> None:
+@cache.command("verify", short_help="Read every part again; exit 2 where one is damaged.")
+@opt.grouped("what cache as_json")
+def verify(what: PartitionOptions, common: opt.CommonOptions) -> None:
     """Read every part again and hold it against its manifest; exit 2 where one is damaged.
 
     \b
@@ -126,18 +126,13 @@ def verify(
         raise typer.Exit(2)
 
 
-@cache.command("rm", short_help=SHORT["rm"])
-@opt.grouped(
-    "table dataset split variant runtime model score algorithm stage run stream damaged yes cache "
-    "as_json"
-)
+@cache.command("rm", short_help="Remove partitions, and what is about them.")
+@opt.grouped("what damaged yes cache as_json")
 def rm(
-    what: opt.PartitionOptions,
+    what: PartitionOptions,
     common: opt.CommonOptions,
-    damaged: Annotated[
-        bool, typer.Option("--damaged", help="Only those whose manifest is damaged.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    damaged: bool = opt.option(False, "Only those whose manifest is damaged."),
+    yes: bool = opt.option(False, "Do not ask.", "-y"),
 ) -> None:
     """Remove partitions: logits with their scores, samples with all that is about them.
 
@@ -166,14 +161,12 @@ def rm(
     print(f"{store.root}: removed {counted(rows, 'partition')}, {size:,d} bytes")
 
 
-@cache.command("gc", short_help=SHORT["gc"])
+@cache.command("gc", short_help="Remove what no reader and no later run would use.")
+@opt.grouped("older_than dry_run cache as_json")
 def gc(
-    older_than: Annotated[
-        float, typer.Option("--older-than", min=0, help="Hours; younger files stay.")
-    ] = 1.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, list it.")] = False,
-    cache: opt.Cache = None,
-    as_json: opt.Json = False,
+    common: opt.CommonOptions,
+    older_than: float = opt.option(1.0, "Hours; younger files stay.", min=0),
+    dry_run: bool = opt.option(False, "Remove nothing, list it."),
 ) -> None:
     """Remove what no reader and no later run would use: half files, strays, locks of the dead.
 
@@ -182,11 +175,11 @@ def gc(
     \b
     cascade cache gc --older-than 24 --dry-run
     """
-    store = existing_cache(cache)
+    store = existing_cache(common.cache)
     waste = upkeep.collect(store, older_than * upkeep.HOUR_S, dry_run)
     gone = [each for each in waste if each.kept is None]
     size = sum(each.size_bytes for each in gone)
-    if as_json:
+    if common.as_json:
         kept = [{"path": each.path, "why": each.kept} for each in waste if each.kept]
         removed = [{"path": e.path, "why": e.why, "size_bytes": e.size_bytes} for e in gone]
         names = {"cache": store.root, "dry_run": dry_run}
@@ -198,25 +191,25 @@ def gc(
     print(f"{store.root}: {done} {counted(gone, 'file')}, {size:,d} bytes")
 
 
-@cache.command("merge", short_help=SHORT["merge"])
+@cache.command("merge", short_help="Copy into --cache what other caches hold.")
+@opt.grouped("sources cache as_json")
 def merge(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Caches: folders, URIs.")],
-    cache: opt.Cache = None,
-    as_json: opt.Json = False,
+    common: opt.CommonOptions,
 ) -> None:
     """Copy into --cache what other caches hold, and publish what the shards have made together.
 
     \b
     cascade cache merge shard0 shard1 s3://bucket/shard2 --cache artifacts
     """
-    target = Store(cache)
+    target = Store(common.cache)
     opened = [merge_source(source, target) for source in sources]
     rows: list[dict[str, Any]] = []
     for source in opened:
         with progress(f"merge {source.root}: bytes") as tell:
             outcomes = upkeep.merge(target, source, {"costs": costs.merge_from}, tell)
         rows += [{"source": source.root, **merged_row(each)} for each in outcomes]
-    if as_json:
+    if common.as_json:
         print_json({"cache": target.root, "partitions": rows})
         return
     shown = {k: v for k, v in PARTITION_COLUMNS.items() if k != "rows"}
@@ -229,7 +222,7 @@ def merge(
     print(f"{target.root}: merged {counted(opened, 'cache')}")
 
 
-def _selection(what: opt.PartitionOptions) -> upkeep.Selection:
+def _selection(what: PartitionOptions) -> upkeep.Selection:
     named = {key: names_in(text) for key, text in asdict(what).items()}
     tables = named.pop("table")
     chosen = {key: tuple(names) for key, names in named.items() if names is not None}

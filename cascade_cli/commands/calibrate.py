@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
-
-import typer
-
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.fit import fit_plan
@@ -33,43 +27,33 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class BinsOptions(opt.OutputOptions):
-    """The file of the diagrams' bins."""
-
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", help="Reliability diagrams' bins: a .csv or .parquet file."),
-    ] = None
-
-
 @opt.grouped(
     "dataset data models split fit_split weights runtime output for_spreadsheets figures cache "
-    "as_json"
+    "as_json",
+    output="Reliability diagrams' bins: a .csv or .parquet file.",
 )
 def calibrate(
     wanted: opt.LogitsOptions,
-    output: BinsOptions,
     common: opt.CommonOptions,
-    models: opt.Models = None,
-    figures: Annotated[
-        str | None, typer.Option("--figures", help="Folder for the diagrams as PNG and SVG.")
-    ] = None,
+    figures: str | None = opt.option(None, "Folder for the diagrams as PNG and SVG."),
 ) -> None:
     """Fit each model's temperature, and tell how sure it is before and after.
 
     \b
     cascade calibrate -d digits --output reliability.csv
     """
-    check_table(output)
+    check_table(common)
     store = Store(common.cache)
-    reported = reported_scores(store, wanted, names_in(models))
+    reported = reported_scores(store, wanted, names_in(wanted.models))
     fitted = fit_plan(store, reported, wanted)
     for note in fitted.notes:
         say(note.replace("λ is", "the temperature is"))
     rows, bins = stage.calibrate_models(store, reported, fitted)
-    write_rows(bins, output)
-    files = [] if figures is None else _drawn(rows, bins, figures)
+    write_rows(bins, common)
+    files: list[str] = []
+    if figures is not None:
+        drawn = report.reliability_figures(rows, bins)
+        files = [str(file) for file in report.save_figures(drawn, figures)]
     if common.as_json:
         more = {"figures": files, "models": rows, "reliability": bins}
         print_json(fit_facts(reported, fitted) | more)
@@ -81,10 +65,3 @@ def calibrate(
     )
     for file in files:
         print(f"wrote {file}")
-
-
-def _drawn(
-    rows: Sequence[stage.ModelCalibration], bins: Sequence[stage.ReliabilityBin], folder: str
-) -> list[str]:
-    drawn = report.reliability_figures(rows, bins)
-    return [str(file) for file in report.save_figures(drawn, folder)]

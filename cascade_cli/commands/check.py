@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -41,33 +41,18 @@ RATES = {
 }
 
 
-@dataclass(frozen=True)
-class CheckedOptions(opt.LogitsOptions):
-    """On images of the policy's dataset, without a fit."""
-
-    dataset: str | None = None
-    split: Annotated[
-        str | None, typer.Option("--split", help="Images to check on. [default: the promise's]")
-    ] = None
-    fit_split: str | None = None
-    runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Whose logits. [default: the policy's]")
-    ] = None
-
-
-@opt.grouped("policy split alpha data weights runtime cache as_json")
+@opt.grouped(
+    "policy split alpha data weights runtime cache as_json",
+    split="Images to check on. [default: the promise's]",
+    runtime="Whose logits. [default: the policy's]",
+)
 def check(
     policy: Annotated[str, typer.Argument(help="Folder of the policy, or its policy.toml.")],
-    wanted: CheckedOptions,
+    wanted: opt.LogitsOptions,
     common: opt.CommonOptions,
-    alpha: Annotated[
-        float,
-        typer.Option(
-            "--alpha",
-            callback=opt.share,
-            help="Rate of false alarms, of all the tests together.",
-        ),
-    ] = 0.05,
+    alpha: float = opt.option(
+        0.05, "Rate of false alarms, of all the tests together.", callback=opt.share
+    ),
 ) -> None:
     """Exit 3 where accuracy, use of B or cost is significantly worse than a policy promised.
 
@@ -124,7 +109,12 @@ def _as_promised(
     promise, kept = deployed.promise, deployed.memory
     memory = opt.MemoryOptions()
     if kept is not None:
-        memory = opt.MemoryOptions(kept.algorithm, kept.size, kept.radius, kept.trust)
+        memory = opt.MemoryOptions(
+            memory=kept.algorithm,
+            memory_size=kept.size,
+            memory_radius=kept.radius,
+            memory_trust=kept.trust,
+        )
     price = promise.price
     if price is None or not all_priced(store, scores, str(price.cost_kind), price.cost_device):
         return memory, None
@@ -208,11 +198,5 @@ def _verdict(found: dict[str, Any]) -> str:
     new = [model["name"] for model in found["models"] if model["same_weights"] is False]
     weights = f", new weights of {', '.join(new)}" if new else ""
     where = f"{found['n']} images of {found['dataset']}/{found['split']}{weights}"
-    return f"{found['target']} {_PROMISE[found['target']]}: {why} ({where})."
-
-
-_PROMISE = {
-    "MEETS": "its promise",
-    "MISSES": "its promise",
-    "CANNOT TELL": "whether it meets its promise",
-}
+    whether = "whether it meets " if found["target"] == "CANNOT TELL" else ""
+    return f"{found['target']} {whether}its promise: {why} ({where})."

@@ -15,12 +15,13 @@ from cascade_cli.inputs.settings_place import any_settings, file_in_force
 from cascade_cli.show.text import print_json, print_table, say
 
 
+@opt.grouped("command as_json")
 def config(
     context: typer.Context,
+    common: opt.CommonOptions,
     command: Annotated[
         str | None, typer.Argument(help="One command only, as threshold or 'cache ls'.")
     ] = None,
-    as_json: opt.Json = False,
 ) -> None:
     """Show the defaults that cascade.toml and the environment set, and where.
 
@@ -35,7 +36,7 @@ def config(
     found = [each for each in known if command in (None, each.command)]
     rows = [{key: row[key] for key in COLUMNS} for row in map(asdict, found)]
     path = file_in_force()
-    if as_json:
+    if common.as_json:
         print_json({"file": path, "settings": rows})
         return
     print(f"file: {path or 'none'}")

@@ -19,18 +19,20 @@ DATASET_COLUMNS = {
 }
 
 
-def datasets(data: opt.Data = None, cache: opt.Cache = None, as_json: opt.Json = False) -> None:
+@opt.grouped("data cache as_json")
+def datasets(images: opt.ImageOptions, common: opt.CommonOptions) -> None:
     """List the datasets, and what lies in a folder of images.
 
     \b
     cascade datasets --data photos
     """
-    there = manifests_by(Store(cache), "samples", ("dataset",))
+    there = manifests_by(Store(common.cache), "samples", ("dataset",))
     rows = [
-        _keyed(row) | {"cached": cached_splits(there.pop((row.name,), ()))} for row in listing(data)
+        _keyed(row) | {"cached": cached_splits(there.pop((row.name,), ()))}
+        for row in listing(images.data)
     ]
     rows += [{"name": name, "cached": cached_splits(found)} for (name,), found in there.items()]
-    if as_json:
+    if common.as_json:
         print_json({"datasets": rows})
         return
     print_table(rows, DATASET_COLUMNS)

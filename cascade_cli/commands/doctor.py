@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from cascade_cli import options as opt
 from cascade_cli.show.text import print_json, print_table, say
@@ -33,14 +30,11 @@ CHECK_COLUMNS = {
 }
 
 
+@opt.grouped("cross_check idle as_json")
 def doctor(
-    cross_check: Annotated[
-        bool, typer.Option("--cross-check", help="Compare joules with the zeus library, for 6 s.")
-    ] = False,
-    idle: Annotated[
-        float, typer.Option("--idle", min=0.0, help="Seconds of idling per sensor, 0 for none.")
-    ] = 2.0,
-    as_json: opt.Json = False,
+    common: opt.CommonOptions,
+    cross_check: bool = opt.option(False, "Compare joules with the zeus library, for 6 s."),
+    idle: float = opt.option(2.0, "Seconds of idling per sensor, 0 for none.", min=0.0),
 ) -> None:
     """Say which devices and energy sensors are there, and what mends each that is missing.
 
@@ -49,7 +43,7 @@ def doctor(
     """
     found = energy.survey(idle_s=idle)
     checks = _cross_checks(found) if cross_check else []
-    if as_json:
+    if common.as_json:
         print_json(vars(found) | ({"cross_check": checks} if checks else {}))
         return
     _print(found, checks)
@@ -73,7 +67,7 @@ def _print(
         print(f"{name:<9} {value}")
     if found.meters:
         print()
-        rows = [vars(row) | {"tick_ms": _ms(row.tick_s)} for row in found.meters]
+        rows = [vars(row) | {"tick_ms": row.tick_s and 1e3 * row.tick_s} for row in found.meters]
         print_table(rows, METER_COLUMNS)
     if checks:
         print()
@@ -106,7 +100,3 @@ def _facts(found: energy.MachineSurvey) -> list[tuple[str, object]]:
         named = f"{sensor.name} of {sensor.package}: " if sensor.name else ""
         facts.append(("sensor", named + (sensor.reason or "opens")))
     return facts
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else 1e3 * seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -48,53 +48,30 @@ PUBLISHED_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class ExportOptions(opt.OutputOptions):
-    """Where to, and what of: one of the three."""
+class ExportOptions(opt.CommonOptions):
+    """Where to: one of the three."""
 
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", help="Write the cascade A, B to this folder, to be deployed."),
-    ] = None
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", help="Write one row per image to this .csv or .parquet."),
-    ] = None
-    publish: Annotated[
-        str | None,
-        typer.Option("--publish", help="Write a copy of the cache to publish to this folder."),
-    ] = None
-    tier: Annotated[
-        str, typer.Option("--tier", help="What --publish copies: scores, top10 or full (logits).")
-    ] = "scores"
-    models: Annotated[
-        str | None, typer.Option("--models", help="For -o, --publish: names. [default: all]")
-    ] = None
-
-
-@dataclass(frozen=True)
-class ExportedOptions(opt.LogitsOptions):
-    """Of one split, or of several to publish."""
-
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Split. [default: test; for --publish all, else by commas]"),
-    ] = None
+    policy: str | None = opt.option(None, "Write the cascade A, B to this folder, to be deployed.")
+    output: str | None = opt.option(None, "Write one row per image to this .csv or .parquet.", "-o")
+    publish: str | None = opt.option(None, "Write a copy of the cache to publish to this folder.")
+    tier: str = opt.option("scores", "What --publish copies: scores, top10 or full (logits).")
 
 
 @opt.grouped(
     "policy output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
     "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
-    "weights runtime cost cost_device batch_size baseline cache as_json"
+    "weights runtime cost cost_device batch_size baseline cache as_json",
+    models="For -o, --publish: names. [default: all]",
+    split="Split. [default: test; for --publish all, else by commas]",
 )
 def export(
     context: typer.Context,
     to: ExportOptions,
     pair: opt.PairOptions,
-    wanted: ExportedOptions,
+    wanted: opt.LogitsOptions,
     decision: opt.DecisionOptions,
     memory: opt.MemoryOptions,
     costs: opt.CostOptions,
-    common: opt.CommonOptions,
 ) -> None:
     """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
 
@@ -109,8 +86,8 @@ def export(
     decision = threshold_or_fit(context, decision)
     memory_or_none(context, memory.memory)
     models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
-    names = names_in(to.models) if models is None else None
-    store = Store(common.cache)
+    names = names_in(wanted.models) if models is None else None
+    store = Store(to.cache)
     wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
     found: Any
     show: Callable[[Any], None]
@@ -125,7 +102,7 @@ def export(
         found, show = _wide(store, to, reported_scores(store, wanted, names), extra), _show_wide
     else:
         found, show = _publish(store, to, names, wanted), _show_published
-    if common.as_json:
+    if to.as_json:
         print_json(found)
     else:
         show(found)

@@ -6,9 +6,6 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
-
-import typer
 
 from cache import Store
 from cascade_cli import options as opt
@@ -24,24 +21,18 @@ from stages.models import require_torch
 
 
 @dataclass(frozen=True)
-class ExtractedOptions:
-    """Which models over which images."""
+class ExtractOptions(opt.ImageOptions):
+    """Which models run over the images, and how many images at once."""
 
-    dataset: opt.Dataset = None
-    split: opt.Splits = None
-    models: Annotated[
-        str,
-        typer.Option(
-            "--models", help="Names or references separated by commas, `all`, or `all-available`."
-        ),
-    ] = ""
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            help="A model of your own, NAME=ARCHITECTURE:FILE or NAME=file:PATH.pt2. Repeatable.",
-        ),
-    ] = None
+    models: str = opt.option(
+        "", "Names or references separated by commas, `all`, or `all-available`."
+    )
+    model: list[str] | None = opt.option(
+        None, "A model of your own, NAME=ARCHITECTURE:FILE or NAME=file:PATH.pt2. Repeatable."
+    )
+    batch_size: int | None = opt.option(
+        None, "Images per forward pass. [default: 64 on a CPU, 256 on a GPU]", min=1, max=opt.MOST
+    )
 
 
 @opt.grouped(
@@ -50,33 +41,27 @@ class ExtractedOptions:
     "part_rows download overwrite variants hashes profile cache as_json"
 )
 def extract(
-    what: ExtractedOptions,
-    pair: opt.WeightedPairOptions,
-    images: opt.ExtractOptions,
+    pair: opt.PairOptions,
+    images: ExtractOptions,
     common: opt.CommonOptions,
-    hashes: Annotated[
-        str | None,
-        typer.Option("--hashes", help="Hash the images too, as `cascade hash --algorithms`."),
-    ] = None,
-    profile: Annotated[
-        bool, typer.Option(help="Measure latency and joules where the cache has none yet.")
-    ] = True,
+    hashes: str | None = opt.option(None, "Hash the images too, as `cascade hash --algorithms`."),
+    profile: bool = opt.option(True, "Measure latency and joules where the cache has none yet."),
 ) -> None:
     """Run every model once over every image; write samples, logits, timings and costs.
 
     \b
     cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
     """
-    images, aliases = replace(images, files=weights_files(pair)), what.model or []
+    images, aliases = replace(images, files=weights_files(pair)), images.model or []
     wanted = [name for name in (pair.model_1, pair.model_2) if name]
-    wanted += names_in(what.models or None) or []
-    dataset = dataset_of_first(what.dataset, wanted, aliases)
+    wanted += names_in(images.models or None) or []
+    dataset = dataset_of_first(images.dataset, wanted, aliases)
     wanted = wanted or ([] if aliases else ["all-available"])
     variants_of(images)  # before anything is fetched or run
     device_names(images.devices)
     algorithms = hash_names(hashes) if hashes is not None else []
     begun, store = time.monotonic(), Store(common.cache)
-    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    splits = named_splits(dataset, images.split) or extract_splits(dataset, images)
     require_torch()
     from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
@@ -31,73 +28,35 @@ ROBUSTNESS = {
 
 
 @dataclass(frozen=True)
-class HashOptions:
-    """Which hashes of which images."""
-
-    dataset: opt.Dataset = None
-    split: opt.Splits = None
-    algorithms: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(stage.ALL)}, separated by commas, "
-            "`all`, or `all-available` (whose packages are installed)."
-        ),
-    ] = "all-available"
-    invariant_digits: Annotated[
-        int | None,
-        typer.Option(help="Round the invariants to so many digits: the hash `invariants-N`."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class HashedOptions(opt.ImageOptions):
-    """Images that no model runs over."""
-
-    weights: str | None = None
-    variants: opt.Variants = "identity"
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads. [default: one per core]")
-    ] = None
-    part_rows: opt.PartRows = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace hashes made from something else.")
-    ] = False
-    device: opt.Device = None
-
-
-@dataclass(frozen=True)
 class RobustnessOptions:
     """Which changes of how many images, at which distances."""
 
-    robustness: Annotated[
-        bool,
-        typer.Option("--robustness", help="Instead: which changes of an image each hash survives."),
-    ] = False
-    limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, max=opt.MOST, help="Images for --robustness.")
-    ] = 1000
-    radius: Annotated[
-        str, typer.Option(help="Hamming distances for --robustness, separated by commas.")
-    ] = "0"
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise for --robustness.")] = 0
-    figures: Annotated[
-        str | None, typer.Option("--figures", help="Folder for --robustness as PNG and SVG.")
-    ] = None
+    robustness: bool = opt.option(False, "Instead: which changes of an image each hash survives.")
+    limit: int = opt.option(1000, "Images for --robustness.", "-n", min=1, max=opt.MOST)
+    radius: str = opt.option("0", "Hamming distances for --robustness, separated by commas.")
+    seed: int = opt.option(0, "Of the noise for --robustness.", min=0)
+    figures: str | None = opt.option(None, "Folder for --robustness as PNG and SVG.")
 
 
 @opt.grouped(
-    "dataset data split algorithms variants invariant_digits robustness limit radius seed figures "
-    "workers part_rows overwrite profile device output for_spreadsheets cache as_json"
+    "dataset data split algorithms variants invariant_digits robust workers part_rows overwrite "
+    "profile device output for_spreadsheets cache as_json",
+    workers="Threads. [default: one per core]",
+    overwrite="Replace hashes made from something else.",
 )
 def hash(
-    what: HashOptions,
-    images: HashedOptions,
+    images: opt.ImageOptions,
     robust: RobustnessOptions,
-    output: opt.OutputOptions,
     common: opt.CommonOptions,
-    profile: Annotated[
-        bool, typer.Option(help="Measure what a hash costs where the cache does not know.")
-    ] = True,
+    algorithms: str = opt.option(
+        "all-available",
+        f"{', '.join(stage.ALL)}, separated by commas, `all`, or `all-available` (whose packages "
+        "are installed).",
+    ),
+    invariant_digits: int | None = opt.option(
+        None, "Round the invariants to so many digits: the hash `invariants-N`."
+    ),
+    profile: bool = opt.option(True, "Measure what a hash costs where the cache does not know."),
 ) -> None:
     """Hash every image, turned as asked; write the keys, and what a hash costs.
 
@@ -105,14 +64,14 @@ def hash(
     cascade hash -d digits --algorithms dhash,invariants --variants identity,rot90
     cascade hash -d digits --robustness --figures figures
     """
-    check_table(output)
+    check_table(common)
     columns = ROBUSTNESS if robust.robustness else HASH_COLUMNS
     if robust.figures is not None and not robust.robustness:
         raise InputError("--figures draws the robustness of hashes: give --robustness too")
     variants_of(images)  # before anything is fetched or run
-    dataset, store = dataset_for(what.dataset), Store(common.cache)
-    names = hash_names(what.algorithms, what.invariant_digits)
-    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    dataset, store = dataset_for(images.dataset), Store(common.cache)
+    names = hash_names(algorithms, invariant_digits)
+    splits = named_splits(dataset, images.split) or extract_splits(dataset, images)
     rows: Sequence[stage.HashRecall | stage.HashedSplit]
     if robust.robustness:
         recalls = _robustness(store, dataset, splits[-1], names, robust, images)
@@ -122,7 +81,7 @@ def hash(
         rows = hash_splits(store, dataset, splits, names, images)
         costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
         report = {"hashes": rows, "costs": [vars(row) for row in costs]}
-    write_rows(rows, output)
+    write_rows(rows, common)
     if common.as_json:
         print_json({"dataset": dataset} | report)
         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
 
 import typer
 
@@ -33,48 +32,21 @@ PREDICTOR_COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class MeasuredOptions(opt.LogitsOptions):
-    """Of the images that are measured, or that predict."""
-
-    fit_split: Annotated[
-        str | None,
-        typer.Option("--fit-split", help="With --predict: split that measures, and fits λ."),
-    ] = None
-    train: Annotated[
-        bool, typer.Option("-t", "--train", help="On the training split, as the original.")
-    ] = False
-
-
-@dataclass(frozen=True)
-class MetricOptions:
-    """One metric of some models, or what all of them predict."""
-
-    metric: Annotated[
-        str,
-        typer.Option(
-            "--metric",
-            help="heterogeneity, complementarity, oracle_accuracy, double_fault, gain, "
-            "disagreement, q_statistic, error_correlation or kappa.",
-        ),
-    ] = "heterogeneity"
-    models: opt.Models = None
-    predict: Annotated[
-        bool,
-        typer.Option("--predict", help="How well each metric finds the pairs that gain most."),
-    ] = False
-
-
 @opt.grouped(
     "dataset data metric models predict split fit_split train weights runtime output "
-    "for_spreadsheets cache as_json"
+    "for_spreadsheets cache as_json",
+    fit_split="With --predict: split that measures, and fits λ.",
 )
 def heterogeneity(
     context: typer.Context,
-    wanted: MeasuredOptions,
-    metrics: MetricOptions,
-    output: opt.OutputOptions,
+    wanted: opt.LogitsOptions,
     common: opt.CommonOptions,
+    metric: str = opt.option(
+        "heterogeneity",
+        "heterogeneity, complementarity, oracle_accuracy, double_fault, gain, disagreement, "
+        "q_statistic, error_correlation or kappa.",
+    ),
+    predict: bool = opt.option(False, "How well each metric finds the pairs that gain most."),
 ) -> None:
     """Which models cover whose mistakes: one number for every pair.
 
@@ -82,24 +54,27 @@ def heterogeneity(
     cascade heterogeneity -d digits --output heterogeneity.csv
     cascade heterogeneity -d digits --predict
     """
-    check_table(output)
-    metric = metrics.metric
-    refuse(context, *(_ALL_METRICS if metrics.predict else _NO_CASCADES))
+    check_table(common)
+    if predict:
+        refuse(context, ("metric",), "is for one of them, and --predict ranks all: leave out one")
+    else:
+        why = "fits the λ of cascades: give --predict too, or leave it out"
+        refuse(context, ("fit_split",), why)
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(common.cache)
     split = or_train(context, "split", wanted.split, wanted.train)
-    scores = reported_scores(store, replace(wanted, split=split), names_in(metrics.models))
-    if metrics.predict:
+    scores = reported_scores(store, replace(wanted, split=split), names_in(wanted.models))
+    if predict:
         fitted = fit_plan(store, scores, wanted)
-        _predicted(store, scores, fitted, output, common.as_json)
+        _predicted(store, scores, fitted, common)
         return
     matrix = stage.run(store, scores, metric)
     rows = [
         {"model": model} | dict(zip(scores.models, map(stage.or_none, line), strict=True))
         for model, line in zip(scores.models, matrix, strict=True)
     ]
-    write_rows(rows, output)
+    write_rows(rows, common)
     if common.as_json:
         head = {"dataset": scores.dataset, "split": scores.split, "metric": metric}
         print_json(head | {"models": list(scores.models), "matrix": matrix.tolist()})
@@ -107,20 +82,14 @@ def heterogeneity(
     print_table(rows, {"model": metric} | {model: f"{model}:.4f" for model in scores.models})
 
 
-_ALL_METRICS = (("metric",), "is for one of them, and --predict ranks all: leave out one")
-
-
-_NO_CASCADES = (("fit_split",), "fits the λ of cascades: give --predict too, or leave it out")
-
-
 def _predicted(
-    store: Store, reported: ScoreSet, fitted: FitPlan, output: opt.OutputOptions, as_json: bool
+    store: Store, reported: ScoreSet, fitted: FitPlan, common: opt.CommonOptions
 ) -> None:
     enough_models(store, reported.models[1:], reported)
     rows, gains = predict_gains(store, reported, fitted)
     say(*fitted.notes)
-    write_rows(rows, output)
-    if as_json:
+    write_rows(rows, common)
+    if common.as_json:
         print_json(fit_facts(reported, fitted) | {"predictors": rows, "gains": gains})
         return
     print_table([row.columns() | {"picked": row.picked} for row in rows], PREDICTOR_COLUMNS)

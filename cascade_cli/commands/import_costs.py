@@ -25,22 +25,16 @@ COLUMNS = {
 }
 
 
+@opt.grouped(
+    "file dataset source runtime cache as_json",
+    dataset="Dataset. [default: the one the models belong to]",
+    runtime="For rows without a `runtime`. [default: elsewhere]",
+)
 def import_costs(
     file: Annotated[str, typer.Argument(metavar="FILE.csv", help="A CSV file in UTF-8.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option("-d", "--dataset", help="Dataset. [default: the one the models belong to]"),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option("--source", help="Who or what measured, for rows without a `source`."),
-    ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option("--runtime", help="For rows without a `runtime`. [default: elsewhere]"),
-    ] = None,
-    cache: opt.Cache = None,
-    as_json: opt.Json = False,
+    wanted: opt.LogitsOptions,
+    common: opt.CommonOptions,
+    source: str | None = opt.option(None, "Who or what measured, for rows without a `source`."),
 ) -> None:
     """Bring in costs that something else measured: trtexec, a wattmeter, a published table.
 
@@ -54,14 +48,14 @@ def import_costs(
     \b
     cascade import-costs nano.csv --dataset cifar10 --source "Joulescope JS220"
     """
-    rows = stage.read_rows(file, source, runtime)
-    store = Store(cache)
-    dataset = dataset or _dataset_of(store, list(dict.fromkeys(row.model for row in rows)))
+    rows = stage.read_rows(file, source, wanted.runtime)
+    store = Store(common.cache)
+    dataset = wanted.dataset or _dataset_of(store, list(dict.fromkeys(row.model for row in rows)))
     models = stage.import_costs(store, dataset, rows)
     _tell_unknown(store, dataset, [row.model for row in models])
     for doubt in costs.doubts(rows):
         say(f"warning: {doubt}")
-    if as_json:
+    if common.as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": [vars(row) for row in models]})
         return
     print_table([vars(row) | {"implied": _implied(row.implied_w)} for row in models], COLUMNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import typer
 
@@ -28,41 +27,23 @@ from stages.models import require_torch
 class RunOptions:
     """What says which cascade runs, and what is done when it is over."""
 
-    policy: Annotated[
-        str | None, typer.Option("--policy", help="Run the cascade that `export` wrote there.")
-    ] = None
-    config: Annotated[
-        str | None, typer.Option("-y", "--config", help="A config.yml of the original scripts.")
-    ] = None
-    end: Annotated[str, typer.Option("-e", "--end", help="When done: none, alarm or shutdown.")] = (
-        "none"
-    )
-
-
-@dataclass(frozen=True)
-class LiveLogitsOptions(opt.LogitsOptions):
-    """In the runtime of a device and a precision."""
-
-    dataset: opt.DatasetLong = None
-    runtime: str | None = None
-    preprocess: opt.Preprocess = None
-    device: opt.Device = None
-    precision: opt.Precision = "fp32"
+    policy: str | None = opt.option(None, "Run the cascade that `export` wrote there.")
+    config: str | None = opt.option(None, "A config.yml of the original scripts.", "-y")
+    end: str = opt.option("none", "When done: none, alarm or shutdown.", "-e")
 
 
 @opt.grouped(
-    "policy config model_1 model_2 dataset data scorefn threshold postcheck memory duplicates "
-    "rotations order seed stream memory_size memory_radius memory_trust objective batch_size limit "
-    "alone baseline meter split fit_split weights_1 weights_2 weights preprocess device precision "
-    "end cache as_json"
+    "policy config model_1 model_2 dataset data scorefn threshold postcheck requests objective "
+    "options split fit_split weights_1 weights_2 weights preprocess device precision end cache "
+    "as_json"
 )
 def live(
     context: typer.Context,
     run: RunOptions,
-    pair: opt.WeightedPairOptions,
-    wanted: LiveLogitsOptions,
+    pair: opt.PairOptions,
+    wanted: opt.RequestedOptions,
     decision: opt.DecisionOptions,
-    stream: opt.StreamOptions,
+    requests: opt.MemoryOptions,
     options: opt.LiveOptions,
     common: opt.CommonOptions,
 ) -> None:
@@ -85,7 +66,7 @@ def live(
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
     decision = threshold_or_fit(context, decision)
-    memory_or_none(context, stream.memory)
+    memory_or_none(context, requests.memory)
     require_torch()
     store, files, recorded = Store(common.cache), weights_files(pair), context.obj or {}
     wanted = replace(wanted, files=files, aliases=aliases, recorded=recorded)
@@ -93,12 +74,12 @@ def live(
     split = report_split(store, dataset, wanted.split)
     models = (named_1,) if named_2 is None else required_pair(named_1, named_2)
     if len(models) == 1:
-        _check_alone(context, stream)
+        _check_alone(context, requests)
     else:
         confirm_new_cache(store)
     from cascade_cli.inputs.live import run_live  # torch, which may not be there
 
-    result = run_live(store, (dataset, split), models, wanted, decision, stream, options)
+    result = run_live(store, (dataset, split), models, wanted, decision, requests, options)
     warn_busy(timed_contenders(result))
     if common.as_json:
         print_json(result)
@@ -110,9 +91,9 @@ def live(
         raise typer.Exit(NOT_AS_PROMISED)
 
 
-def _check_alone(context: typer.Context, stream: opt.StreamOptions) -> None:
+def _check_alone(context: typer.Context, requests: opt.MemoryOptions) -> None:
     """InputError for what is asked of one model and is for cascades."""
-    if stream != opt.StreamOptions():
+    if requests != opt.MemoryOptions():
         raise InputError("streams and memories are for cascades: give -m2 B")
     refuse(context, _OF_CASCADES, "is for cascades: give -m2 B")
 

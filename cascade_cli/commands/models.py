@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from cache import Manifest, Store
 from cascade_cli import options as opt
@@ -25,23 +23,18 @@ MODEL_COLUMNS = {
 }
 
 
-def models(
-    dataset: Annotated[
-        str | None, typer.Option("-d", "--dataset", help="Of this dataset. [default: all]")
-    ] = None,
-    weights: opt.WeightsDir = None,
-    cache: opt.Cache = None,
-    as_json: opt.Json = False,
-) -> None:
+@opt.grouped("dataset weights cache as_json", dataset="Of this dataset. [default: all]")
+def models(images: opt.ImageOptions, common: opt.CommonOptions) -> None:
     """List the models: size, stated accuracy, what they were trained on, where the weights are.
 
     \b
     cascade models -d cifar10
     """
-    there = manifests_by(Store(cache), "logits", ("dataset", "model"))
+    dataset = images.dataset
+    there = manifests_by(Store(common.cache), "logits", ("dataset", "model"))
     rows = [
         _filled(vars(row), there.pop((row.dataset, row.name), ()))
-        for row in listing(dataset, weights)
+        for row in listing(dataset, images.weights)
     ]
     rows += [
         _filled({"name": name, "dataset": of}, found)
@@ -49,7 +42,7 @@ def models(
         if dataset in (None, of)
     ]
     rows.sort(key=lambda row: not row["cached"])
-    if as_json:
+    if common.as_json:
         print_json({"models": rows})
         return
     known = [row for row in rows if row["cached"] or row["weights"] or row["parameters"]]

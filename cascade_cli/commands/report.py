@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated
-
-import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
@@ -31,34 +28,22 @@ from stages.scores import ScoreSet
 
 
 @dataclass(frozen=True)
-class PageOptions:
-    """What the page opens with, and where it goes."""
+class PageOptions(opt.CommonOptions):
+    """The same, what the page opens with, and where it goes."""
 
-    scorefn: Annotated[
-        str | None,
-        typer.Option(
-            "-s", "--scorefn", help=f"{opt.SCORE_NAMES} or a package's. [default: the best]"
-        ),
-    ] = None
-    certify: Annotated[
-        str | None,
-        typer.Option(
-            "--certify",
-            help="MAX_LOSS,RISK of the certified λ, against B alone. [default: 0.01,0.1]",
-        ),
-    ] = None
-    output: Annotated[str, typer.Option("-o", "--output", help="The page, one HTML file.")] = (
-        "report.html"
+    scorefn: str | None = opt.option(
+        None, f"{opt.SCORE_NAMES} or a package's. [default: the best]", "-s"
     )
-    figures: Annotated[
-        str | None, typer.Option("--figures", help="Folder for each figure as PNG and SVG.")
-    ] = None
+    certify: str | None = opt.option(
+        None, "MAX_LOSS,RISK of the certified λ, against B alone. [default: 0.01,0.1]"
+    )
+    output: str = opt.option("report.html", "The page, one HTML file.", "-o")
+    figures: str | None = opt.option(None, "Folder for each figure as PNG and SVG.")
 
 
 @opt.grouped(
-    "dataset data model_1 model_2 scorefn min_accuracy max_cost match best_accuracy within "
-    "confidence split fit_split weights runtime cost cost_device batch_size baseline certify "
-    "output figures cache as_json"
+    "dataset data model_1 model_2 scorefn asked split fit_split weights runtime cost cost_device "
+    "batch_size baseline certify output figures cache as_json"
 )
 def report(
     wanted: opt.LogitsOptions,
@@ -66,7 +51,6 @@ def report(
     asked: opt.QuestionOptions,
     costs: opt.CostOptions,
     page: PageOptions,
-    common: opt.CommonOptions,
 ) -> None:
     """Write a page to explore all models and cascades; it opens with the pair given, or the answer.
 
@@ -78,7 +62,7 @@ def report(
     check_output(page.output, (".html", ".htm"))
     question = one_question(asked)
     limits = None if page.certify is None else Limits(*risks(page.certify))
-    store, models = Store(common.cache), (pair.model_1, pair.model_2)
+    store, models = Store(page.cache), (pair.model_1, pair.model_2)
     if page.scorefn is not None:
         checked_score(store, page.scorefn)
     wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models))
@@ -93,7 +77,7 @@ def report(
         written = partial(stage.run, store, reported, fitted, *opened, tell)
         facts = written(pricer, limits, source, question)
     say(*facts.notes)
-    if common.as_json:
+    if page.as_json:
         print_json(facts)
         return
     _show(facts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import typer
 
@@ -28,55 +27,36 @@ from stages.threshold import all_pairs
 
 
 @dataclass(frozen=True)
-class TeamOptions(opt.AllPairsOptions):
-    """Every pair, or more models than two."""
+class RuleOptions(opt.ComparedOptions):
+    """When B runs, what then answers, and which points are told, separated by commas; of two
+    models, of every pair, or of more models than two."""
 
-    all_pairs: Annotated[
-        bool, typer.Option("--all-pairs", help="The best of all pairs for each rule.")
-    ] = False
-    third: Annotated[
-        str | None, typer.Option("--third", help="Also: A and B agree, else this model answers.")
-    ] = None
-    committee: Annotated[
-        str | None,
-        typer.Option("--committee", help="Also: models that vote, the last answers in doubt."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class RuleOptions:
-    """When B runs, what then answers, and which points are told; separated by commas."""
-
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            "--rules",
-            help=f"{', '.join(RULES)}, or a package's score, separated by commas. "
-            "[default: all but packages']",
-        ),
-    ] = None
-    final: Annotated[
-        str | None,
-        typer.Option(
-            "--finals", help="What answers once B ran: b, postcheck, ensemble. [default: all]"
-        ),
-    ] = None
-    objective: opt.Objectives = "best,1se"
+    third: str | None = opt.option(None, "Also: A and B agree, else this model answers.")
+    committee: str | None = opt.option(None, "Also: models that vote, the last answers in doubt.")
+    all_pairs: bool = opt.option(False, "The best of all pairs for each rule.")
+    rule: str | None = opt.option(
+        None,
+        f"{', '.join(RULES)}, or a package's score, separated by commas. "
+        "[default: all but packages']",
+        "--rules",
+    )
+    final: str | None = opt.option(
+        None, "What answers once B ran: b, postcheck, ensemble. [default: all]", "--finals"
+    )
 
 
 @opt.grouped(
     "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
     "fit_split weights runtime cost cost_device batch_size baseline output for_spreadsheets cache "
-    "as_json"
+    "as_json",
+    models="Pairs of these only, separated by commas.",
 )
 def rules(
     context: typer.Context,
     pair: opt.PairOptions,
-    pairs: TeamOptions,
     wanted: opt.LogitsOptions,
     options: RuleOptions,
     costs: opt.CostOptions,
-    output: opt.OutputOptions,
     common: opt.CommonOptions,
 ) -> None:
     """Compare deferral rules: when B runs, and which answer then stands.
@@ -84,12 +64,12 @@ def rules(
     \b
     cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
     """
-    check_table(output)
-    models = pair_or_all(pair, pairs.all_pairs)
+    check_table(common)
+    models = pair_or_all(pair, options.all_pairs)
     if models:
         refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
-    teams = _teams(models, pairs.third, names_in(pairs.committee))
-    listed = None if pairs.models is None else list(dict.fromkeys(names_in(pairs.models) or ()))
+    teams = _teams(models, options.third, names_in(options.committee))
+    listed = None if wanted.models is None else list(dict.fromkeys(names_in(wanted.models) or ()))
     names, store = _wanted(models, listed, teams), Store(common.cache)
     chosen = _chosen(store, options)
     reported = reported_scores(store, wanted, names)
@@ -101,7 +81,7 @@ def rules(
     with progress("comparing rules") as tell:
         rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
     say(*fitted.notes, *notes)
-    write_rows(rows, output)
+    write_rows(rows, common)
     if common.as_json:
         head = fit_facts(reported, fitted)
         print_json(head | {"notes": [*fitted.notes, *notes], "rows": rows})

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
-import typer
-
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
@@ -19,26 +14,14 @@ from stages import scores as stage
 from stages.scores import splits_of
 
 
-@dataclass(frozen=True)
-class ScoredOptions(opt.LogitsOptions):
-    """Of several splits, and none fits λ."""
-
-    split: Annotated[
-        str | None, typer.Option("--split", help="Splits separated by commas. [default: all]")
-    ] = None
-    fit_split: str | None = None
-
-
-@opt.grouped("dataset data split models scorefn weights runtime cache as_json")
+@opt.grouped(
+    "dataset data split models scorefn weights runtime cache as_json",
+    split="Splits separated by commas. [default: all]",
+)
 def score(
-    wanted: ScoredOptions,
-    models: opt.Models = None,
-    scorefn: Annotated[
-        str | None,
-        typer.Option("-s", "--scorefn", help="Also make these scores of packages, by commas."),
-    ] = None,
-    *,
+    wanted: opt.LogitsOptions,
     common: opt.CommonOptions,
+    scorefn: str | None = opt.option(None, "Also make these scores of packages, by commas.", "-s"),
 ) -> None:
     """Turn logits into answers and scores (maxp, difference, entropy) per image.
 
@@ -46,7 +29,7 @@ def score(
     cascade score -d digits
     """
     store = Store(common.cache)
-    names, extra = names_in(models), package_scores(store, scorefn)
+    names, extra = names_in(wanted.models), package_scores(store, scorefn)
     dataset = dataset_in(store, wanted.dataset, names or ())
     splits = named_splits(dataset, wanted.split) or splits_of(store, dataset)
     splits = splits or [report_split(store, dataset, None)]

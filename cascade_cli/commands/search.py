@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -45,53 +45,24 @@ from stages.threshold import FitPlan
 
 
 @dataclass(frozen=True)
-class SpaceOptions:
-    """What is searched, and whether it is searched again."""
+class SpaceOptions(opt.ComparedOptions):
+    """What is searched, whether it is searched again, and where the answer goes as a policy."""
 
-    models: Annotated[
-        str | None, typer.Option("--models", help="Search these only, separated by commas.")
-    ] = None
-    stages: Annotated[
-        int, typer.Option("--stages", min=2, max=3, help="3: also chains of three models.")
-    ] = 2
-    optimism: Annotated[
-        bool, typer.Option("--optimism", help="Search again in resamples of the fitting images.")
-    ] = False
-    resamples: Annotated[
-        int, typer.Option("--resamples", min=2, max=10**5, help="How many, for --optimism.")
-    ] = 200
-    scorefn: opt.ScoreFns = opt.OWN_SCORES
-    postcheck: opt.OnePostCheck = None
-
-
-@dataclass(frozen=True)
-class DeviceOptions(opt.CostOptions):
-    """On one device, or on several to compare them."""
-
-    cost_device: Annotated[
-        str | None,
-        typer.Option(
-            "--cost-device",
-            help="Whose costs; several by commas, or all, to compare them. [default: one that has "
-            "them all]",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class PolicyOutputOptions(opt.OutputOptions):
-    """The files of the table and of the answer."""
-
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", help="Also write the answer, a pair, to this folder: see export."),
-    ] = None
+    stages: int = opt.option(2, "3: also chains of three models.", min=2, max=3)
+    optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
+    resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
+    policy: str | None = opt.option(
+        None, "Also write the answer, a pair, to this folder: see export."
+    )
 
 
 @opt.grouped(
-    "dataset models min_accuracy max_cost match best_accuracy within confidence certify bound "
-    "reference max_usage stages optimism resamples data scorefn postcheck split fit_split weights "
-    "runtime cost cost_device batch_size baseline policy output for_spreadsheets cache as_json"
+    "dataset models asked certified stages optimism resamples data scorefn postcheck split "
+    "fit_split weights runtime cost cost_device batch_size baseline policy output for_spreadsheets "
+    "cache as_json",
+    models="Search these only, separated by commas.",
+    cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
+    "them all]",
 )
 def search(
     context: typer.Context,
@@ -99,8 +70,7 @@ def search(
     asked: opt.QuestionOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
-    costs: DeviceOptions,
-    output: PolicyOutputOptions,
+    costs: opt.CostOptions,
     common: opt.CommonOptions,
 ) -> None:
     """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
@@ -112,12 +82,12 @@ def search(
     cascade search -d digits --min-accuracy 0.98
     cascade search -d digits --cost-device jetson-nano,a100
     """
-    check_table(output)
+    check_table(common)
     question = _question(context, asked, certified, space)
     _one_by_one(certified.certify, space, costs.batch_size)
     promise, store = _promise(certified), Store(common.cache)
     choices = _space(store, space)
-    reported = reported_scores(store, wanted, names_in(space.models))
+    reported = reported_scores(store, wanted, names_in(wanted.models))
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
@@ -125,7 +95,7 @@ def search(
         _check_of_several(context, question, space)
         asked_of = (question.value, costs.batch_size, choices)
         rows = stage.compare_devices(reported, fitted, by_device, *asked_of)
-        _tell_devices(rows, reported, fitted, by_device, output, common.as_json)
+        _tell_devices(rows, reported, fitted, by_device, common)
         return
     pricer = _pricer(store, reported, costs)
     limit = cost_limit(asked.max_cost, pricer)
@@ -137,12 +107,12 @@ def search(
         say(*run.plan.notes)
         found = stage.run(store, run, space.resamples if space.optimism else None, promise)
     policy, refused = None, None
-    if output.policy is not None:
+    if space.policy is not None:
         try:
-            policy = _deployed(store, found, run.reported, wanted, costs, output.policy)
+            policy = _deployed(store, found, run.reported, wanted, costs, space.policy)
         except InputError as error:  # the answer is no less of one
             refused = error
-    write_rows(found.rows, output)
+    write_rows(found.rows, common)
     if common.as_json:
         print_json(vars(found) | ({} if policy is None else {"policy": policy}))
     else:
@@ -245,14 +215,13 @@ def _tell_devices(
     reported: ScoreSet,
     fitted: FitPlan,
     by_device: dict[str, Prices],
-    output: PolicyOutputOptions,
-    as_json: bool,
+    common: opt.CommonOptions,
 ) -> None:
     """Print and write the choice of each device."""
     unit = next(iter(by_device.values())).unit
     say(*fitted.notes)
-    write_rows([row | {"cost_unit": unit} for row in stage.priced_everywhere(rows)], output)
-    if as_json:
+    write_rows([row | {"cost_unit": unit} for row in stage.priced_everywhere(rows)], common)
+    if common.as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         print_json(head | {"fit_method": fitted.method, "cost_unit": unit, "rows": rows})
         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
 
 import typer
 
@@ -23,32 +22,19 @@ from cascade_cli.show.text import print_json
 from stages.simulate import between_runtimes
 
 
-@dataclass(frozen=True)
-class SimulatedOptions(opt.LogitsOptions):
-    """Of models that may come from a file, in one runtime or held against another."""
-
-    dataset: opt.DatasetLong = None
-    preprocess: opt.Preprocess = None
-    runtimes: Annotated[
-        str | None,
-        typer.Option("--runtimes", help="The runtime λ is for, and one to compare with: A,B."),
-    ] = None
-
-
 @opt.grouped(
-    "model_1 model_2 dataset data scorefn threshold postcheck memory duplicates rotations order "
-    "seed stream memory_size memory_radius memory_trust objective split fit_split weights "
-    "preprocess runtime runtimes cost cost_device batch_size baseline arrival_rate with_preprocess "
-    "cache as_json"
+    "model_1 model_2 dataset data scorefn threshold postcheck requests objective split fit_split "
+    "weights preprocess runtime runtimes costs cache as_json"
 )
 def simulate(
     context: typer.Context,
     pair: opt.PairOptions,
-    wanted: SimulatedOptions,
+    wanted: opt.RequestedOptions,
     decision: opt.DecisionOptions,
-    stream: opt.StreamOptions,
-    costs: opt.RequestCostOptions,
+    requests: opt.MemoryOptions,
+    costs: opt.CostOptions,
     common: opt.CommonOptions,
+    runtimes: str | None = opt.option(None, "The runtime λ is for, and one to compare with: A,B."),
 ) -> None:
     """What a cascade answers and costs, request by request, at a given or fitted λ.
 
@@ -56,11 +42,11 @@ def simulate(
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
     """
     decision = threshold_or_fit(context, decision)
-    memory_or_none(context, stream.memory)
+    memory_or_none(context, requests.memory)
     store = Store(common.cache)
     named, aliases = cached_names(pair.model_1, pair.model_2)
     wanted = replace(wanted, aliases=aliases)
-    first, second = _runtimes(context, wanted)
+    first, second = _runtimes(context, wanted.runtime, runtimes)
     wanted = replace(wanted, runtime=first)
     models = required_pair(*named)
     dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
@@ -71,26 +57,28 @@ def simulate(
         same_weights(store, scores, dataset, told, wanted)
     right = baseline_correct(with_references(store, scores), costs.baseline)
     decided = decided_cascade(store, scores, models, decision, wanted, right)
-    row, name = simulated(store, scores, decided, stream, wanted, costs)
+    row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
     if second is not None:
         there = score_set(store, dataset, split, models, replace(wanted, runtime=second))
         moved = between_runtimes(scores, there, decided[0])
     if common.as_json:
-        asked = {"stream": name} | stream.described() | {"runtimes": moved}
+        asked = {"stream": name} | requests.described() | {"runtimes": moved}
         print_json({"dataset": dataset} | row.columns() | asked)
         return
     print_simulation(row, name, moved)
 
 
-def _runtimes(context: typer.Context, wanted: SimulatedOptions) -> tuple[str | None, str | None]:
+def _runtimes(
+    context: typer.Context, runtime: str | None, runtimes: str | None
+) -> tuple[str | None, str | None]:
     """(the runtime λ is for, the one to compare with, if any); a flag outranks a configured one."""
     given = [is_given(context, name) for name in ("runtime", "runtimes")]
-    if wanted.runtimes is None or given == [True, False]:
-        return wanted.runtime, None
+    if runtimes is None or given == [True, False]:
+        return runtime, None
     if all(given):
         raise InputError("--runtimes names the one λ is for first: leave out --runtime")
-    names = names_in(wanted.runtimes) or []
+    names = names_in(runtimes) or []
     if len(set(names)) != 2 or len(names) != 2:
-        raise InputError(f"--runtimes {wanted.runtimes}: give two different ones, as A,B")
+        raise InputError(f"--runtimes {runtimes}: give two different ones, as A,B")
     return names[0], names[1]

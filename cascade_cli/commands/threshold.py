@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import typer
 
@@ -26,36 +25,28 @@ from stages.threshold import ThresholdQuestion
 
 
 @dataclass(frozen=True)
-class SweepOptions:
-    """Which scores and points, and what is swept."""
+class SweepOptions(opt.ComparedOptions):
+    """Of one pair or all, at every λ or on a grid."""
 
-    scorefn: opt.ScoreFns = opt.OWN_SCORES
-    postcheck: opt.OnePostCheck = None
-    objective: opt.Objectives = "best,1se"
-    n_threshold_values: Annotated[
-        int | None,
-        typer.Option(
-            "-n", "--n_threshold_values", min=2, max=10**6, help="A grid of n λ. [default: exact]"
-        ),
-    ] = None
-    train: Annotated[
-        bool, typer.Option("-t", "--train", help="Fit on the training split, as the original.")
-    ] = False
+    all_pairs: bool = opt.option(False, "Every ordered pair. [default without -m1, -m2]")
+    n_threshold_values: int | None = opt.option(
+        None, "A grid of n λ. [default: exact]", "-n", "--n_threshold_values", min=2, max=10**6
+    )
 
 
 @opt.grouped(
     "model_1 model_2 all_pairs models dataset data scorefn postcheck objective n_threshold_values "
     "split fit_split train weights runtime cost cost_device batch_size baseline output "
-    "for_spreadsheets cache as_json"
+    "for_spreadsheets cache as_json",
+    models="Pairs of these only, separated by commas.",
+    train="Fit on the training split, as the original.",
 )
 def threshold(
     context: typer.Context,
     pair: opt.PairOptions,
-    pairs: opt.AllPairsOptions,
     wanted: opt.LogitsOptions,
     sweep: SweepOptions,
     costs: opt.CostOptions,
-    output: opt.OutputOptions,
     common: opt.CommonOptions,
 ) -> None:
     """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
@@ -63,22 +54,22 @@ def threshold(
     \b
     cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
     """
-    check_table(output)
+    check_table(common)
     store = Store(common.cache)
     question = _question(store, sweep)
-    models = pair_or_all(pair, pairs.all_pairs)
+    models = pair_or_all(pair, sweep.all_pairs)
     if models:
         refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
-    names = list(models) if models else names_in(pairs.models)
+    names = list(models) if models else names_in(wanted.models)
     reported = reported_scores(store, wanted, names)
-    split = or_train(context, "fit_split", wanted.fit_split, sweep.train)
+    split = or_train(context, "fit_split", wanted.fit_split, wanted.train)
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
     enough_models(store, reported.models[1:], reported)
     everyone = with_references(store, reported) if names else reported
     pricer = cascade_pricer(store, everyone, reported.models, costs)
     rows = stage.run(store, reported, fitted, models and [models], question, pricer)
     say(*fitted.notes)
-    write_rows(rows, output)
+    write_rows(rows, common)
     if common.as_json:
         print_json(fit_facts(reported, fitted) | {"rows": rows})
         return

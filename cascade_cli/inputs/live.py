@@ -27,7 +27,7 @@ def run_live(
     models: tuple[str, ...],
     wanted: opt.LogitsOptions,
     decision: opt.DecisionOptions,
-    stream: opt.StreamOptions,
+    stream: opt.MemoryOptions,
     options: opt.LiveOptions,
 ) -> dict[str, Any]:
     """What the models answered, a cascade where they are two."""
@@ -36,7 +36,7 @@ def run_live(
 
 
 def _cascade(
-    request: LiveRequest, decision: opt.DecisionOptions, stream: opt.StreamOptions
+    request: LiveRequest, decision: opt.DecisionOptions, stream: opt.MemoryOptions
 ) -> dict[str, Any]:
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
     store, options, where = request.store, request.options, (request.dataset, request.split)

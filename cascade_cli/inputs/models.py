@@ -46,7 +46,7 @@ def required_pair(model_1: str | None, model_2: str | None) -> tuple[str, str]:
     return model_1, model_2
 
 
-def weights_files(pair: opt.WeightedPairOptions) -> dict[str, str]:
+def weights_files(pair: opt.PairOptions) -> dict[str, str]:
     """{model: file}; a file needs its model."""
     pairs = [(pair.model_1, pair.weights_1), (pair.model_2, pair.weights_2)]
     for model, file in pairs:

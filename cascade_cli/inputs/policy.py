@@ -160,9 +160,7 @@ def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> 
 
 def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
     """InputError for weights that are not the policy's."""
-    pair = opt.WeightedPairOptions(
-        *(options[each.name] for each in fields(opt.WeightedPairOptions))
-    )
+    pair = opt.PairOptions(*(options[each.name] for each in fields(opt.PairOptions)))
     named, aliases = cached_names(pair.model_1, pair.model_2)
     promised = recorded_models(deployed)
     images = opt.ImageOptions(

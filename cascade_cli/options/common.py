@@ -1,15 +1,16 @@
-"""Options that several commands share, spelt once; the original scripts' flags keep working."""
+"""Options of every command, and what several groups share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import typer
 
+from cascade_cli.options.groups import option
 from stages.scores import FUNCTIONS, LABEL_FREE
 
 MOST = 2**31 - 1  # of counts, as the cache's tables hold them
+SCORE_NAMES = ", ".join((*LABEL_FREE, *FUNCTIONS))
 
 
 def no_share(value: float) -> str | None:
@@ -29,79 +30,21 @@ def share(value: float | None) -> float | None:
     return value
 
 
-Cache = Annotated[
-    str | None,
-    typer.Option("--cache", help="Cache: a folder or URI. [default: $CASCADE_CACHE or artifacts]"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Dataset = Annotated[
-    str | None,
-    typer.Option("-d", "--dataset", help="Dataset. [default: that of the first model, digits]"),
-]
-CACHED = "Dataset. [default: that of the models, else the cache's only one]"
-# Where -d means something else.
-DatasetLong = Annotated[str | None, typer.Option("--dataset", help=CACHED)]
-Data = Annotated[
-    str | None,
-    typer.Option("-f", "--filepath", "--data", help="Folder that holds the images."),
-]
-Split = Annotated[str | None, typer.Option("--split", help="Split to report. [default: test]")]
-Splits = Annotated[
-    str | None,
-    typer.Option("--split", help="Splits separated by commas. [default: all but train]"),
-]
-Models = Annotated[
-    str | None, typer.Option("--models", help="Names separated by commas. [default: all]")
-]
-Runtime = Annotated[
-    str | None,
-    typer.Option("--runtime", help="Which runtime's logits, where the cache has several."),
-]
-WeightsDir = Annotated[
-    str | None,
-    typer.Option("--weights", help="Folder with <model>.pt, .pth or .safetensors."),
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option("--preprocess", help="JSON of file: models. [default: beside each .pt2]"),
-]
-ScoreFns = Annotated[
-    str, typer.Option("-s", "--scorefn", help="Scores separated by commas; a package's too.")
-]
-OWN_SCORES = ",".join(LABEL_FREE)
-SCORE_NAMES = ", ".join((*LABEL_FREE, *FUNCTIONS))
-OnePostCheck = Annotated[
-    bool | None,
-    typer.Option("-p/-P", "--postcheck/--no-postcheck", help="One only. [default: both]"),
-]
-Objectives = Annotated[
-    str, typer.Option("--objective", help="best, 1se or both, separated by commas.")
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … [default: a GPU if there]")
-]
-Precision = Annotated[str, typer.Option("--precision", help="fp32, tf32, bf16 or fp16.")]
-
-
-@dataclass(frozen=True)
-class CommonOptions:
-    """Which cache, and whether JSON is printed."""
-
-    cache: Cache = None
-    as_json: Json = False
-
-
 @dataclass(frozen=True)
 class OutputOptions:
     """The file that a table goes to, beside the terminal."""
 
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", help="Also write to this .csv or .parquet file.")
-    ] = None
-    for_spreadsheets: Annotated[
-        bool,
-        typer.Option(
-            "--for-spreadsheets",
-            help="In a .csv, put ' before texts that a spreadsheet would take for formulas.",
-        ),
-    ] = False
+    output: str | None = option(None, "Also write to this .csv or .parquet file.", "-o")
+    for_spreadsheets: bool = option(
+        False, "In a .csv, put ' before texts that a spreadsheet would take for formulas."
+    )
+
+
+@dataclass(frozen=True)
+class CommonOptions(OutputOptions):
+    """The same, which cache, and whether JSON is printed."""
+
+    cache: str | None = option(
+        None, "Cache: a folder or URI. [default: $CASCADE_CACHE or artifacts]"
+    )
+    as_json: bool = option(False, "Print one JSON object on stdout.", "--json")

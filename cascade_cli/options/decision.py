@@ -1,31 +1,42 @@
-"""How a cascade decides: its score, its λ or how that is fitted, and its post-check."""
+"""How a cascade decides: its models, its score, its λ or how that is fitted, and its post-check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 from cascade_cli.options.common import SCORE_NAMES
+from cascade_cli.options.groups import option
+from stages.scores import LABEL_FREE
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """The models A and B, each perhaps with a file of weights."""
+
+    model_1: str | None = option(None, "First model, A.", "-m1", "--model1")
+    model_2: str | None = option(None, "Second model, B.", "-m2", "--model2")
+    weights_1: str | None = option(None, "Weights file of A.", "-w1", "--weights1")
+    weights_2: str | None = option(None, "Weights file of B.", "-w2", "--weights2")
 
 
 @dataclass(frozen=True)
 class DecisionOptions:
     """A score, λ (None: fitted, for the objective) and whether the surer answer counts."""
 
-    scorefn: Annotated[
-        str,
-        typer.Option("-s", "--scorefn", help=f"Score: {SCORE_NAMES}, oracle or a package's."),
-    ] = "maxp"
-    threshold: Annotated[
-        str | None,
-        typer.Option("-t", "--threshold", help="λ in [0, 1], always or never. [default: fitted]"),
-    ] = None
-    postcheck: Annotated[
-        bool,
-        typer.Option("-p", "--postcheck", help="Take B's answer only where B is surer than A."),
-    ] = False
-    objective: Annotated[
-        str, typer.Option("--objective", help="Which fitted λ: best, or 1se (cheapest near it).")
-    ] = "best"
+    scorefn: str = option("maxp", f"Score: {SCORE_NAMES}, oracle or a package's.", "-s")
+    threshold: str | None = option(None, "λ in [0, 1], always or never. [default: fitted]", "-t")
+    postcheck: bool = option(False, "Take B's answer only where B is surer than A.", "-p")
+    objective: str = option("best", "Which fitted λ: best, or 1se (cheapest near it).")
+
+
+@dataclass(frozen=True)
+class ComparedOptions:
+    """Several scores and points of λ, separated by commas, without and with post-check."""
+
+    scorefn: str = option(
+        ",".join(LABEL_FREE), "Scores separated by commas; a package's too.", "-s"
+    )
+    postcheck: bool | None = option(
+        None, "One only. [default: both]", "-p/-P", "--postcheck/--no-postcheck"
+    )
+    objective: str = option("best,1se", "best, 1se or both, separated by commas.")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from cascade_cli.options.common import MOST, share
+from cascade_cli.options.costs import BASELINE
+from cascade_cli.options.groups import option
+
+METER = "Sensor to prefer, a package's too. [default: the best]"
 
 
 def _copies(text: str | float) -> float:
@@ -22,38 +26,26 @@ def _copies(text: str | float) -> float:
 
 @dataclass(frozen=True)
 class MemoryOptions:
-    """A memory of answers: the hash that recognises an image, its size and its limits.
+    """A memory of answers, and what it is asked: each image once, in order, or how often else,
+    turned how and in which order."""
 
-    What it is asked is each image once, in order, unless the other fields say otherwise.
-    """
-
-    memory: Annotated[
-        str | None,
-        typer.Option("-m", "--memory", help="Answer repeated images from a table, by this hash."),
-    ] = None
-    memory_size: Annotated[
-        int | None,
-        typer.Option(
-            "--memory-size", max=MOST, help="Most keys held; the least recently used goes."
-        ),
-    ] = None
-    memory_radius: Annotated[
-        int,
-        typer.Option(
-            "--memory-radius", max=MOST, help="Hamming distance of a hit, for the bit hashes."
-        ),
-    ] = 0
-    memory_trust: Annotated[
-        float | None,
-        typer.Option(
-            "--memory-trust", callback=share, help="Store only answers whose score reaches this."
-        ),
-    ] = None
-    duplicates: float = 0.0
-    rotations: float = 0.0
-    order: str = "appended"
-    seed: int = 0
-    stream: str | None = None
+    memory: str | None = option(None, "Answer repeated images from a table, by this hash.", "-m")
+    duplicates: float = option(
+        0.0, "Copies of each image; 0.5: of half of them.", "-d", parser=_copies, metavar="FLOAT"
+    )
+    rotations: float = option(
+        0.0, "Probability that a copy is turned or mirrored.", "-r", callback=share
+    )
+    order: str = option("appended", "Copies appended at the end, or shuffled among all.")
+    seed: int = option(0, "Of the copies, turns and order.", min=0)
+    stream: str | None = option(None, "Your own requests: .csv or .parquet of sample_id, variant.")
+    memory_size: int | None = option(
+        None, "Most keys held; the least recently used goes.", max=MOST
+    )
+    memory_radius: int = option(0, "Hamming distance of a hit, for the bit hashes.", max=MOST)
+    memory_trust: float | None = option(
+        None, "Store only answers whose score reaches this.", callback=share
+    )
 
     @property
     def repeats(self) -> bool:
@@ -67,33 +59,11 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True)
-class StreamOptions(MemoryOptions):
-    """The same, and which images are asked about, how often, turned how and in which order."""
+class LiveOptions:
+    """Requests at once and at most, whether models run alone too, and which sensor measures."""
 
-    duplicates: Annotated[
-        float,
-        typer.Option(
-            "-d",
-            "--duplicates",
-            parser=_copies,
-            metavar="FLOAT",
-            help="Copies of each image; 0.5: of half of them.",
-        ),
-    ] = 0.0
-    rotations: Annotated[
-        float,
-        typer.Option(
-            "-r",
-            "--rotations",
-            callback=share,
-            help="Probability that a copy is turned or mirrored.",
-        ),
-    ] = 0.0
-    order: Annotated[
-        str, typer.Option("--order", help="Copies appended at the end, or shuffled among all.")
-    ] = "appended"
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the copies, turns and order.")] = 0
-    stream: Annotated[
-        str | None,
-        typer.Option("--stream", help="Your own requests: .csv or .parquet of sample_id, variant."),
-    ] = None
+    batch_size: int = option(1, "Requests answered at once.", min=1, max=MOST)
+    limit: int | None = option(None, "Only the first requests. [default: all]", min=1, max=MOST)
+    alone: bool = option(True, "Also run each model and the baseline alone, interleaved.")
+    baseline: str | None = option(None, BASELINE)
+    meter: str | None = option(None, METER)

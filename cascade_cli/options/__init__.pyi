@@ -1,0 +1,22 @@
+from .common import (
+    MOST as MOST,
+    SCORE_NAMES as SCORE_NAMES,
+    CommonOptions as CommonOptions,
+    OutputOptions as OutputOptions,
+    no_share as no_share,
+    share as share,
+)
+from .costs import CostOptions as CostOptions
+from .decision import (
+    ComparedOptions as ComparedOptions,
+    DecisionOptions as DecisionOptions,
+    PairOptions as PairOptions,
+)
+from .groups import grouped as grouped, option as option
+from .images import (
+    ImageOptions as ImageOptions,
+    LogitsOptions as LogitsOptions,
+    RequestedOptions as RequestedOptions,
+)
+from .question import CertifyOptions as CertifyOptions, QuestionOptions as QuestionOptions
+from .stream import METER as METER, LiveOptions as LiveOptions, MemoryOptions as MemoryOptions
