@@ -13,7 +13,7 @@ import typer
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first
-from cascade_cli.inputs.hashes import hash_names, hash_too
+from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
 from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
@@ -88,7 +88,7 @@ def extract(
         from cascade_cli.inputs.profiling import profile_new  # likewise
 
         profile_new(store, dataset, wanted, aliases, images)
-    hashed = hash_too(store, dataset, splits, algorithms, images, profile)
+    hashed, _ = hash_images(store, dataset, splits, algorithms, images, profile)
     if common.as_json:
         report = {"dataset": dataset, "models": [vars(row) | {"seconds": seconds} for row in rows]}
         print_json(report | ({"hashes": hashed} if algorithms else {}))

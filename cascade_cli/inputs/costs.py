@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from cache import InputError, Store, one_of
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
@@ -17,7 +15,6 @@ from stages.costs import (
     choose,
     current,
     devices_of,
-    hash_cost,
     known,
     pricer,
     some_macs,
@@ -66,15 +63,6 @@ def cascade_pricer(
     return found
 
 
-def baseline_correct(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
-    """bool [N]: where the model to compare with is right; None where none was asked for."""
-    if baseline is None:
-        return None
-    if baseline not in everyone.models:
-        raise one_of("baseline", baseline, everyone.models)
-    return everyone.correct[everyone.index(baseline)]
-
-
 def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
     """Whether all models of `scores` have costs of this kind on this device."""
     rows = current(store, scores)
@@ -86,36 +74,6 @@ def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:
     how: dict[str, Any] = {"batch_size": costs.batch_size, "baseline": costs.baseline}
     found = pricer(store, scores, None, costs.cost, costs.cost_device, **how)
     return found or Pricer(scores, some_macs(scores.macs), **how)
-
-
-def predicted_costs(
-    store: Store,
-    scores: ScoreSet,
-    pair: Sequence[str],
-    stage: Any,
-    batch_size: int,
-    device: str,
-    algorithm: str | None = None,
-) -> dict[str, Any]:
-    """Latency and joules per request that the costs measured on this device predict.
-
-    `stage` int8 [N] is the last that ran, −1 where a memory answered by the hash `algorithm`, the
-    cost of which must be known.
-    """
-    rows = current(store, scores)
-    out = {}
-    for kind in ("latency", "joules"):
-        prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
-        if prices is not None:
-            hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
-            if algorithm and hashing is None:
-                continue
-            tell_unstated(store, scores, prices)
-            priced = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
-            cost = priced.request(pair, stage, bool(algorithm))
-            figures = {"value": cost.value, "low": cost.low, "high": cost.high}
-            out[kind] = figures | {"unit": prices.unit, "device": device}
-    return out
 
 
 MEASURED = ("joules", "latency")
@@ -172,15 +130,3 @@ def split_devices(text: str, known: Sequence[str]) -> list[str]:
         found.append(max(fitting, key=len))
         rest = rest[len(found[-1]) :].lstrip(", ")
     return list(dict.fromkeys(found))
-
-
-def beside_measured(
-    expected: dict[str, Any], measured: dict[str, float | None]
-) -> dict[str, dict[str, Any]]:
-    """The predictions with what was measured and the relative difference, None where unknown."""
-    out = {}
-    for kind, found in expected.items():
-        got = measured[kind]
-        difference = None if got is None else got / found["value"] - 1
-        out[kind] = found | {"measured": got, "difference": difference}
-    return out

@@ -11,6 +11,7 @@ from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.images import open_sources
 from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.profiling import closed
 from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.simulation import RequestSet
 from cascade_cli.show.text import progress, say
@@ -97,12 +98,8 @@ class LiveRequest:
         meters = [meter for meter in found if meter.sensor.source != "none"]
         reason = None if found[0] in meters else found[0].sensor.detail
         size, seconds = self.options.batch_size, window_s(meters, quick=False)
-        try:
-            with progress("live") as tell:
-                served = serve_all(source, running, size, limit, meters, seconds, tell)
-        finally:
-            for meter in found:
-                meter.close()
+        with closed(found), progress("live") as tell:
+            served = serve_all(source, running, size, limit, meters, seconds, tell)
         name = device_name(device)
         ids = np.arange(len(source.labels)) if made is None else made.sample_ids
         return LiveRun(source, served, ids, self.images.precision, name, reason)

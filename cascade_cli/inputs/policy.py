@@ -10,17 +10,10 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import baseline_correct
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, choose_models, weights_files
-from cascade_cli.inputs.scores import with_references
-from cascade_cli.inputs.simulation import simulated
-from cascade_cli.inputs.stream import memory_policy
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.stream import MemoryOptions
+from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
 from stages import policy as stage
 from stages.cascade import Cascade
@@ -34,17 +27,14 @@ def export_policy(
     store: Store,
     scores: ScoreSet,
     folder: str,
-    decision: DecisionOptions,
-    memory: MemoryOptions,
-    wanted: LogitsOptions,
-    costs: CostOptions,
+    decision: opt.DecisionOptions,
+    memory: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
 ) -> dict[str, Any]:
     """Decide as `simulate` does, and write it down."""
     pair = (scores.models[0], scores.models[1])
-    baseline = costs.baseline
-    references = scores if baseline is None else with_references(store, scores)
-    right = baseline_correct(references, baseline)
-    decided = decided_cascade(store, scores, pair, decision, wanted, right)
+    decided = decided_cascade(store, scores, pair, decision, wanted, costs.baseline)
     stage.deployable(decided[0])
     row, _ = simulated(store, scores, decided, memory, wanted, costs)
     return write_policy(store, scores, decided[0], row, memory, folder)

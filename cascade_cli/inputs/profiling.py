@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle, islice
 from typing import Any
 
@@ -11,16 +12,17 @@ import torch
 
 from cache import CostRow, InputError, Store
 from cascade_cli.inputs.dataset import DEFAULT_DATASET
-from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.images import extract_splits, open_sources
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.text import progress, say
 from cascade_cli.show.timing import warn_busy
-from stages import costs as stage
+from stages import costs as stage, hashes as hash_stage
 from stages.costs import Subject, measured_with, merge, read
 from stages.datasets import Source, UnreadableImageError, open_split, spec
 from stages.energy import Meter, open_meters
+from stages.hashes import hash_of
 from stages.models import Chosen, load
 from stages.runtimes import Runner, device_name, open_device, runtime_name, synchroniser
 
@@ -65,14 +67,9 @@ def profile_models(
     other work."""
     device = open_device(images.device, images.precision)
     subjects = [_subject(dataset, one, images, device) for one in chosen]
-    meters = _meters(device, meter)
-    try:
-        with progress(f"profiling {dataset}") as tell:
-            preprocessing = _preprocessing(dataset, subjects, images)
-            found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
-    finally:
-        for each in meters:
-            each.close()
+    with closed(_meters(device, meter)) as meters, progress(f"profiling {dataset}") as tell:
+        preprocessing = _preprocessing(dataset, subjects, images)
+        found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
     rows = [row for of_model in found.values() for row in of_model]
     merge(store, dataset, rows)
     forward = (
@@ -82,6 +79,33 @@ def profile_models(
     )
     warn_busy(forward, f"measure again: `cascade profile -d {dataset}`")
     return rows
+
+
+def measure_hashes(
+    store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
+) -> list[CostRow]:
+    """Measure those that have no costs beside the device; rows as `stages.hashes.costs` gives."""
+    device = open_device(images.device)
+    hashes = [hash_of(name) for name in algorithms]
+    new = hash_stage.unmeasured(store, dataset, hashes, device)
+    if not new:
+        return []
+    [source] = open_sources(store, dataset, [split], images)
+    with closed(open_meters(["cpu"])) as meters, progress("measuring hashes") as tell:
+        rows = hash_stage.measure_costs(store, source, new, device, meters, tell)
+    for row in rows:
+        say(f"{row.model.removeprefix('hash:')}: {1e3 * (row.latency_ms or 0):.0f} µs an image")
+    return rows
+
+
+@contextmanager
+def closed(meters: list[Meter]) -> Iterator[list[Meter]]:
+    """The meters, each closed in the end."""
+    try:
+        yield meters
+    finally:
+        for each in meters:
+            each.close()
 
 
 def _meters(device: torch.device, prefer: str | None) -> list[Meter]:

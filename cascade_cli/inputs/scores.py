@@ -59,33 +59,20 @@ def or_extracted(
     wanted: LogitsOptions,
     alone: bool = False,
 ) -> ScoreSet:
-    """What the call reads from the cache, the logits it misses extracted first if they can be.
-
-    `where` is (dataset, split).
+    """What the call reads from the cache, the logits it misses extracted first if they can be;
+    the gap is raised where they cannot. `where` is (dataset, split).
     """
     try:
         return cached()
-    except MissingError as gap:
-        _extract(gap, store, where, models, wanted, alone)
-        return cached()
-
-
-def _extract(
-    gap: MissingError,
-    store: Store,
-    where: tuple[str, str],
-    models: Sequence[str] | None,
-    wanted: LogitsOptions,
-    alone: bool,
-) -> None:
-    """Make what is missing; what cannot be made is raised."""
+    except MissingError as missing:
+        gap = missing
     dataset, split = where
     if not have_images(dataset, wanted):
-        raise _not_made(gap, store, dataset, wanted) from None
+        raise _not_made(gap, store, dataset, wanted)
     from cascade_cli.inputs import extraction  # torch, for what the cache lacks
 
     if wanted.runtime not in (None, extraction.runtime_of(wanted)):
-        raise _not_made(gap, store, dataset, wanted) from None
+        raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
     alone = alone or split not in usual or wanted.variants != "identity"
@@ -94,6 +81,7 @@ def _extract(
         say(f"there is no cache at {store.root} yet: it is made now")
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
     extraction.run_extraction(store, dataset, splits, names, [], wanted)
+    return cached()
 
 
 def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptions) -> MissingError:
