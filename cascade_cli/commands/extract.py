@@ -12,9 +12,8 @@ import typer
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_of_first
+from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, named_splits, variants_of
 from cascade_cli.inputs.hashes import hash_images, hash_names
-from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
 from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS

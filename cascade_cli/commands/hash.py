@@ -10,9 +10,14 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_for
+from cascade_cli.inputs.dataset import (
+    dataset_for,
+    extract_splits,
+    named_splits,
+    open_sources,
+    variants_of,
+)
 from cascade_cli.inputs.hashes import hash_images, hash_names
-from cascade_cli.inputs.images import extract_splits, named_splits, open_sources, variants_of
 from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.logits import HASH_COLUMNS

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from cache import Store
-from cascade_cli.inputs.amounts import parse_macs
-from cascade_cli.inputs.words import names_in
+from cascade_cli.inputs.words import names_in, parse_macs
 from cascade_cli.options.common import CommonOptions
 from cascade_cli.options.groups import grouped
 from cascade_cli.show.logits import LOGITS_COLUMNS

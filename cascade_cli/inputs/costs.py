@@ -8,18 +8,8 @@ from typing import Any
 from cache import InputError, Store, one_of
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
-from stages.costs import (
-    UNITS,
-    Pricer,
-    Prices,
-    choose,
-    current,
-    devices_of,
-    known,
-    pricer,
-    some_macs,
-    tell_unstated,
-)
+from stages import costs as stage
+from stages.costs import Pricer, Prices, current, known
 from stages.scores import ScoreSet
 
 
@@ -29,15 +19,18 @@ def pricer_or_none(
     models: Sequence[str],
     costs: CostOptions,
     memory: str | None = None,
+    *,
+    comparing: bool = False,
 ) -> Pricer | None:
     """Prices for cascades of `models`, compared with any priced model of `scores`; `memory` names
     the hash of a memory in front.
 
-    None, with a word about it, where no cost of these models is known.
+    None, with a word about it, where no cost of these models is known; InputError where
+    `comparing` is what costs are for, and a baseline is asked for.
     """
     if costs.arrival_rate is not None and not costs.arrival_rate > 0:
         raise InputError(f"--arrival-rate {costs.arrival_rate}: give requests per second, above 0")
-    found = pricer(
+    found = stage.pricer(
         *(store, scores, models, costs.cost, costs.cost_device, memory),
         batch_size=costs.batch_size,
         preprocess=costs.with_preprocess,
@@ -46,19 +39,7 @@ def pricer_or_none(
     )
     if found is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
-    return found
-
-
-def cascade_pricer(
-    store: Store,
-    scores: ScoreSet,
-    models: Sequence[str],
-    costs: CostOptions,
-    memory: str | None = None,
-) -> Pricer | None:
-    """The same; InputError where a baseline is asked for and no cost is known."""
-    found = pricer_or_none(store, scores, models, costs, memory)
-    if found is None and costs.baseline is not None:
+    if found is None and comparing and costs.baseline is not None:
         raise InputError("--baseline compares costs, and none is known: leave it out")
     return found
 
@@ -72,8 +53,8 @@ def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) ->
 def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:
     """Prices for all the models, else multiply-adds of those that tell them."""
     how: dict[str, Any] = {"batch_size": costs.batch_size, "baseline": costs.baseline}
-    found = pricer(store, scores, None, costs.cost, costs.cost_device, **how)
-    return found or Pricer(scores, some_macs(scores.macs), **how)
+    found = stage.pricer(store, scores, None, costs.cost, costs.cost_device, **how)
+    return found or Pricer(scores, stage.some_macs(scores.macs), **how)
 
 
 MEASURED = ("joules", "latency")
@@ -90,14 +71,13 @@ def prices_by_device(
     if devices is None:
         return None
     rows, every = current(store, scores), devices == ALL
-    there = devices_of(rows, scores.models)
+    there = stage.devices_of(rows, scores.models)
     if devices in there or not (every or "," in devices):
         return None
     if kind is not None and kind not in MEASURED:
         raise one_of("cost that differs between devices", kind, MEASURED)
     runtime = scores.runtime
     wanted = there if every else split_devices(devices, there)
-    found: dict[str, Prices] = {}
     for each in MEASURED if kind is None else (kind,):
         priced = {
             d: next(known(rows, {}, scores.models, (each,), d, runtime), None) for d in wanted
@@ -105,14 +85,14 @@ def prices_by_device(
         found = {device: prices for device, prices in priced.items() if prices is not None}
         if len(found) > 1 and (every or len(found) == len(wanted)):
             for prices in found.values():
-                tell_unstated(store, scores, prices)
+                stage.tell_unstated(store, scores, prices)
             return found
     for device in () if every else wanted:
-        choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+        stage.choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+    units = " or ".join(stage.UNITS[each] for each in MEASURED)
     raise InputError(
-        f"several devices need {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all "
-        f"models on two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade "
-        "profile` or `cascade import-costs`"
+        f"several devices need {kind or units} of all models on two devices, costs are known on "
+        f"{'; '.join(there) or 'none'}: run `cascade profile` or `cascade import-costs`"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from cache import PART_ROWS, CostRow, Store
-from cascade_cli.inputs.images import open_sources, variants_of
+from cascade_cli.inputs.dataset import open_sources, variants_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
@@ -21,9 +21,7 @@ def hash_names(algorithms: str, invariant_digits: int | None = None) -> list[str
     names = [name for word in asked for name in groups.get(word, [word])]
     for name in names:
         hash_of(name)
-    if invariant_digits is None:
-        return list(dict.fromkeys(names))
-    renamed = {"invariants": rounded_name(invariant_digits)}
+    renamed = {} if invariant_digits is None else {"invariants": rounded_name(invariant_digits)}
     return list(dict.fromkeys(renamed.get(name, name) for name in names))
 
 

@@ -14,12 +14,7 @@ from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import score_set
-from cascade_cli.inputs.simulation import (
-    RequestSet,
-    memory_policy,
-    pricer_of_requests,
-    request_set,
-)
+from cascade_cli.inputs.simulation import RequestSet, memory_policy, request_set
 from stages import simulate as stage
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
@@ -37,9 +32,14 @@ def run_live(
     stream: opt.StreamOptions,
     options: opt.LiveOptions,
 ) -> dict[str, Any]:
-    """What the models answered, a cascade where they are two."""
+    """What the models answered, a cascade where they are two; nothing is held against one."""
     request = LiveRequest(store, *where, models, wanted, options)
-    return _model(request) if len(models) == 1 else _cascade(request, decision, stream)
+    if len(models) > 1:
+        return _cascade(request, decision, stream)
+    live = request.serve({CASCADE: Cascade.of(models)})
+    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
+    head |= {"model_1": models[0], "model_2": None, "n": len(live.cascade.labels)}
+    return head | {"usage": None, "agreement": None, "predicted": None} | live.described()
 
 
 def _cascade(
@@ -59,10 +59,10 @@ def _cascade(
     some = {"stream": asked.name} | ({} if n == every else {"limit": n})
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = pricer_of_requests(store, asked, pair, costs)
+    pricer = asked.pricer(store, pair, costs)
     expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
     rivals = [*pair, str(expected.against.baseline)] if options.alone else []
-    contenders = {CASCADE: cascade} | {rival: _alone(rival) for rival in rivals}
+    contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}
     live = request.serve(contenders, scores, asked)
     found, predicted = _compared(request, live, asked, cascade)
     row = _row(live, expected, asked.name, found, predicted)
@@ -165,16 +165,3 @@ def _predicted(
         difference = None if got is None else got / cost.value - 1
         out[kind] = figures | {"device": device, "measured": got, "difference": difference}
     return out
-
-
-def _alone(model: str) -> Cascade:
-    return Cascade.of((model,))
-
-
-def _model(request: LiveRequest) -> dict[str, Any]:
-    """Run one model, which nothing is held against."""
-    live = request.serve({CASCADE: _alone(request.models[0])})
-    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
-    head |= {"model_1": request.models[0], "model_2": None}
-    figures = {"n": len(live.cascade.labels), "usage": None, "agreement": None, "predicted": None}
-    return head | figures | live.described()

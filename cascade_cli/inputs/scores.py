@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 
 from cache import Store
 from cascade_cli.inputs.cache_root import cache_exists
-from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in
-from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
@@ -44,10 +44,7 @@ def score_set(
     `models` by the cache's names. `alone`: of no other split, as λ is not to be fitted.
     """
     check_cached_names(models or ())
-
-    def cached() -> ScoreSet:
-        return load(store, dataset, split, models, runtime=wanted.runtime)
-
+    cached = partial(load, store, dataset, split, models, runtime=wanted.runtime)
     return or_extracted(cached, store, (dataset, split), models, wanted, alone)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import cascade_pricer
+from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.hashes import hash_images
 from cascade_cli.inputs.scores import have_images, or_extracted, with_references
 from cascade_cli.show.text import say
@@ -24,14 +24,18 @@ Pair = tuple[str, str]
 @dataclass(frozen=True)
 class RequestSet:
     """Requests for a cascade: its scores by request, those of all models that it may be compared
-    with, the stream and its name in the cache, and what a memory recalls."""
+    with, the stream and its name in the cache, and what a memory recalls, if there is one."""
 
     scores: ScoreSet
     everyone: ScoreSet
     stream: Stream
     name: str | None
-    policy: MemoryPolicy | None
     recall: Recall | None
+
+    def pricer(self, store: Store, pair: Pair, costs: opt.CostOptions) -> Pricer | None:
+        """Prices for the cascade, with those of its memory; None where no cost is known."""
+        memory = None if self.recall is None else self.recall.policy.algorithm
+        return pricer_or_none(store, self.everyone, pair, costs, memory, comparing=True)
 
     def first(self, n: int) -> RequestSet:
         """The first n requests."""
@@ -77,7 +81,7 @@ def request_set(
         name = stage.save(store, scores, made, options.described())
     everyone = shown if turned else requested({"identity": everyone}, made)
     recall = None if policy is None else _recall(store, shown, made, policy, batch_size, images)
-    return RequestSet(shown, everyone, made, name, policy, recall)
+    return RequestSet(shown, everyone, made, name, recall)
 
 
 def _stream(options: opt.MemoryOptions, n: int) -> Stream:
@@ -113,14 +117,6 @@ def _recall(
         return found()
 
 
-def pricer_of_requests(
-    store: Store, asked: RequestSet, pair: Pair, costs: opt.CostOptions
-) -> Pricer | None:
-    """Prices for the cascade, with those of its memory; None where no cost is known."""
-    memory = None if asked.policy is None else asked.policy.algorithm
-    return cascade_pricer(store, asked.everyone, pair, costs, memory)
-
-
 def simulated(
     store: Store,
     scores: ScoreSet,
@@ -137,6 +133,6 @@ def simulated(
     pair = (cascade.models[0], cascade.models[1])
     batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
     asked = request_set(store, scores, pair, options, wanted, batch_size)
-    pricer = None if costs is None else pricer_of_requests(store, asked, pair, costs)
+    pricer = None if costs is None else asked.pricer(store, pair, costs)
     row = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, {"stream": asked.name})
     return row, asked.name

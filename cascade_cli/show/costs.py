@@ -81,15 +81,11 @@ def baseline_column(rows: Sequence[Priced]) -> dict[str, str]:
     return {"baseline": "against"} if len({row.against.baseline for row in rows}) > 1 else {}
 
 
-def baseline_text(rows: Sequence[Priced]) -> str:
-    """What all rows are held against, in words."""
-    named = str(rows[0].against.baseline)
-    return "the model that its row names" if baseline_column(rows) else named
-
-
-def print_cost_note(rows: Sequence[Priced], what: str = "saved against") -> None:
+def print_cost_note(rows: Sequence[Priced], what: str) -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    print_text(f"{cost_note(rows[0].price)}; {what} {baseline_text(rows)}")
+    alike = not baseline_column(rows)
+    named = rows[0].against.baseline if alike else "the model that its row names"
+    print_text(f"{cost_note(rows[0].price)}; {what} {named}")
 
 
 def cost_note(price: CostBasis) -> str:
