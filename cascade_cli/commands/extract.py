@@ -12,7 +12,7 @@ import typer
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, named_splits, variants_of
+from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, variants_of
 from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
@@ -75,7 +75,7 @@ def extract(
     device_names(images.devices)
     algorithms = hash_names(hashes) if hashes is not None else []
     begun, store = time.monotonic(), Store(common.cache)
-    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    splits = extract_splits(dataset, images, what.split)
     require_torch()
     from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
 

@@ -10,13 +10,7 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import (
-    dataset_for,
-    extract_splits,
-    named_splits,
-    open_sources,
-    variants_of,
-)
+from cascade_cli.inputs.dataset import dataset_for, extract_splits, open_sources, variants_of
 from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
@@ -117,7 +111,7 @@ def hash(
     variants_of(images)  # before anything is fetched or run
     dataset, store = dataset_for(what.dataset), Store(common.cache)
     names = hash_names(what.algorithms, what.invariant_digits)
-    splits = named_splits(dataset, what.split) or extract_splits(dataset, images)
+    splits = extract_splits(dataset, images, what.split)
     rows: Sequence[stage.HashRecall | stage.HashedSplit]
     if robust.robustness:
         recalls = _robustness(store, dataset, splits[-1], names, robust, images)

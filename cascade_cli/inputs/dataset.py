@@ -100,8 +100,11 @@ def variants_of(images: ImageOptions) -> tuple[str, ...]:
     return tuple(checked(names_in(images.variants) or []))
 
 
-def extract_splits(dataset: str, images: ImageOptions) -> list[str]:
-    """All splits that are there but train, which models were trained on; train if it is alone."""
+def extract_splits(dataset: str, images: ImageOptions, asked: str | None = None) -> list[str]:
+    """The splits asked for, else all that are there but train, which models were trained on; train
+    if it is alone."""
+    if given := named_splits(dataset, asked):
+        return given
     if images.download:
         open_split(dataset, "test", images.data, download=True)
     there = splits(dataset, images.data)

@@ -16,22 +16,13 @@ from cascade_cli.inputs.profiling import closed
 from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.simulation import RequestSet
 from cascade_cli.show.text import progress, say
+from stages import live as stage
 from stages.cascade import Cascade
 from stages.costs import window_s
 from stages.datasets import Source
 from stages.energy import open_meters
 from stages.hashes import hash_of
-from stages.live import (
-    EnergySummary,
-    LiveCascade,
-    LiveMemory,
-    Served,
-    classification,
-    energy_summary,
-    latency_summary,
-    serve_all,
-    usual_ms,
-)
+from stages.live import EnergySummary, LiveCascade, LiveMemory, Served
 from stages.models import load
 from stages.runtimes import Runner, device_name, open_device
 from stages.scores import ScoreSet
@@ -78,7 +69,7 @@ class LiveRequest:
         reason = None if found[0] in meters else found[0].sensor.detail
         size, seconds = self.options.batch_size, window_s(meters, quick=False)
         with closed(found), progress("live") as tell:
-            served = serve_all(source, running, size, limit, meters, seconds, tell)
+            served = stage.serve_all(source, running, size, limit, meters, seconds, tell)
         ids = np.arange(len(source.labels)) if asked is None else asked.stream.sample_ids
         return LiveRun(source, served, ids, images.precision, device_name(device), reason)
 
@@ -138,22 +129,22 @@ class LiveRun:
             "preprocess_ms": float(self.cascade.preprocess_ms.mean()),
             **self.figures(CASCADE),
             "alone": alone,
-            "classification": classification(self.cascade, self.source.class_names),
+            "classification": stage.classification(self.cascade, self.source.class_names),
         }
 
     def figures(self, name: str) -> dict[str, Any]:
         """Accuracy, latency and joules of one contender."""
         one = self.served[name]
-        times = {"latency_ms": latency_summary(one), "usual_ms": usual_ms(one)}
+        times = {"latency_ms": stage.latency_summary(one), "usual_ms": stage.usual_ms(one)}
         right = with_ends("accuracy", self.share(one.outcome.correct))
         return right | times | {"energy": self.energy(name)}
 
     def energy(self, name: str) -> EnergySummary:
         one = self.served[name]
         meters = len(one.windows[0][1]) if one.windows else 0
-        energy = [energy_summary(one, i) for i in range(meters)]
+        energy = [stage.energy_summary(one, i) for i in range(meters)]
         if self.reason is not None:
-            energy = [energy_summary(replace(one, windows=()), reason=self.reason), *energy]
+            energy = [stage.energy_summary(replace(one, windows=()), reason=self.reason), *energy]
         return EnergySummary(**vars(energy[0]), host=tuple(energy[1:]))
 
     def share(self, holds: np.ndarray) -> Interval:

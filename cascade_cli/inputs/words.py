@@ -88,7 +88,6 @@ _SCALES: dict[str, dict[str, float]] = {
     "latency": {"s": 1e3, "ms": 1, "µs": 1e-3, "μs": 1e-3, "us": 1e-3},
     "macs": {"k": 1e3, "M": 1e6, "G": 1e9},
 }
-_MOST_MACS = 10**18
 
 
 def parse_cost(text: str, prices: Prices) -> float:
@@ -111,7 +110,7 @@ def parse_cost(text: str, prices: Prices) -> float:
 def parse_macs(text: str) -> int:
     """Multiply-adds: 1000000, 1e6 or 1M; InputError for what is no whole number up to 10^18."""
     found = _amount(text, _SCALES["macs"])
-    if found is None or found > _MOST_MACS or found != int(found):
+    if found is None or found > 10**18 or found != int(found):
         raise InputError(
             f"--macs {text!r} is no whole number of multiply-adds up to 10^18: write 1000000 or 1M"
         )

@@ -36,7 +36,8 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
             both = " and ".join(figure(each, unit) for each in known)
             print(f"  A alone, B alone           {both} {told_in(unit)}")
     if row.against.baseline is not None:
-        print(f"  {saved_text(row)}accuracy {change_text(row.against)}")
+        value, low, high = (100 * each for each in astuple(row.against.accuracy_change))
+        print(f"  {saved_text(row)}accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f})")
     if memory is not None and memory.hash_reason:
         print(f"  cost per request           unknown: {memory.hash_reason}")
     elif lacks_energy(price):
@@ -52,12 +53,6 @@ def saved_text(row: Priced) -> str:
     low, high = sorted((sign * saved.low, sign * saved.high))
     told = f"{abs(saved.value):.1%} ({low:.1%} to {high:.1%}), "
     return f"saved against {base}: {told}" if sign > 0 else f"costs more than {base}: {told}"
-
-
-def change_text(against: HeldAgainst) -> str:
-    """Of accuracy, in points, with its interval."""
-    value, low, high = (100 * each for each in astuple(against.accuracy_change))
-    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
 
 
 def limit_text(threshold: float | str | None) -> str:
