@@ -27,7 +27,7 @@ FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*
 NEEDS_TORCH = (
     *("stages.extract", "stages.runtimes.torch_engine", "stages.costs.profiling"),
     *("stages.hashes.costs", "stages.live", "stages.models"),
-    *(f"cascade_cli.inputs.{name}" for name in ("extraction", "hash_costs", "live", "profiling")),
+    *(f"cascade_cli.inputs.{name}" for name in ("extraction", "live", "profiling")),
 )
 HEAVY = ("torch", "torchvision", "PIL", "imagehash", "pynvml", "safetensors")
 WITHOUT = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.cached import cached_splits, manifests_by
+from cascade_cli.inputs.cache_root import cached_splits, manifests_by
 from cascade_cli.show.text import print_json, print_table
 from stages.datasets import ListedDataset, listing, spec
 

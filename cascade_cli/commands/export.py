@@ -10,15 +10,13 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_in
+from cascade_cli.inputs.dataset import dataset_in, named_splits
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
-from cascade_cli.inputs.images import named_splits
 from cascade_cli.inputs.models import check_cached_names, required_pair
-from cascade_cli.inputs.score_names import package_scores
 from cascade_cli.inputs.scores import reported_scores
-from cascade_cli.inputs.words import names_in
+from cascade_cli.inputs.words import names_in, package_scores
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
-from cascade_cli.show.files import check_table, write_file
+from cascade_cli.show.files import check_table, without_formulas, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
 from stages.policy import PolicyPromise
@@ -92,10 +90,12 @@ def export(
     found: Any
     show: Callable[[Any], None]
     if models is not None:
-        from cascade_cli.inputs.policy import export_policy  # scipy, which the others do without
+        from cascade_cli.inputs.fit import decided_cascade  # scipy, which the others do without
+        from cascade_cli.inputs.policy import write_policy  # likewise
 
         scores = reported_scores(store, wanted, models)
-        found = export_policy(store, scores, str(to.policy), decision, memory, wanted, costs)
+        decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
+        found = write_policy(store, scores, decided, memory, wanted, costs, str(to.policy))
         show = _show_promise
     elif mode == "output":
         extra = package_scores(store, decision.scorefn)
@@ -147,8 +147,6 @@ def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -
     path = str(to.output)
     if to.for_spreadsheets and path.endswith(".csv"):
         import polars as pl  # slow to import, and only for texts that are changed
-
-        from cascade_cli.show.frames import without_formulas  # likewise
 
         table = without_formulas(pl.DataFrame(table)).to_arrow()
     write_file(path, writers(table))

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_of_first
-from cascade_cli.inputs.hashes import hash_names, hash_too
-from cascade_cli.inputs.images import extract_splits, named_splits, variants_of
+from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, variants_of
+from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.models import weights_files
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
@@ -61,7 +60,7 @@ def extract(
     device_names(images.devices)
     algorithms = hash_names(hashes) if hashes is not None else []
     begun, store = time.monotonic(), Store(common.cache)
-    splits = named_splits(dataset, images.split) or extract_splits(dataset, images)
+    splits = extract_splits(dataset, images, images.split)
     require_torch()
     from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
 
@@ -73,7 +72,7 @@ def extract(
         from cascade_cli.inputs.profiling import profile_new  # likewise
 
         profile_new(store, dataset, wanted, aliases, images)
-    hashed = hash_too(store, dataset, splits, algorithms, images, profile)
+    hashed, _ = hash_images(store, dataset, splits, algorithms, images, profile)
     if common.as_json:
         report = {"dataset": dataset, "models": [vars(row) | {"seconds": seconds} for row in rows]}
         print_json(report | ({"hashes": hashed} if algorithms else {}))

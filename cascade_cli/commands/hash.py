@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.dataset import dataset_for
-from cascade_cli.inputs.hashes import hash_names, hash_splits, price_hashes
-from cascade_cli.inputs.images import extract_splits, named_splits, open_sources, variants_of
+from cascade_cli.inputs.dataset import dataset_for, extract_splits, open_sources, variants_of
+from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.words import whole_numbers
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.logits import HASH_COLUMNS
@@ -71,15 +70,14 @@ def hash(
     variants_of(images)  # before anything is fetched or run
     dataset, store = dataset_for(images.dataset), Store(common.cache)
     names = hash_names(algorithms, invariant_digits)
-    splits = named_splits(dataset, images.split) or extract_splits(dataset, images)
+    splits = extract_splits(dataset, images, images.split)
     rows: Sequence[stage.HashRecall | stage.HashedSplit]
     if robust.robustness:
         recalls = _robustness(store, dataset, splits[-1], names, robust, images)
         files = _draw(recalls, robust.figures)
         rows, report = recalls, {"split": splits[-1], "rows": recalls, "figures": files}
     else:
-        rows = hash_splits(store, dataset, splits, names, images)
-        costs = price_hashes(store, dataset, splits[-1], names, images) if profile else []
+        rows, costs = hash_images(store, dataset, splits, names, images, profile)
         report = {"hashes": rows, "costs": [vars(row) for row in costs]}
     write_rows(rows, common)
     if common.as_json:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.amounts import parse_macs
-from cascade_cli.inputs.words import names_in
+from cascade_cli.inputs.words import names_in, parse_macs
 from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
 from stages import ingest

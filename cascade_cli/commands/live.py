@@ -16,10 +16,10 @@ from cascade_cli.inputs.models import cached_names, required_pair, weights_files
 from cascade_cli.inputs.original_yml import config_options
 from cascade_cli.inputs.policy import policy_options
 from cascade_cli.inputs.scores import report_split
-from cascade_cli.show.finish import ENDINGS, finish
+from cascade_cli.show.finish import ENDINGS
 from cascade_cli.show.live import show_live, timed_contenders
+from cascade_cli.show.profile import warn_busy
 from cascade_cli.show.text import print_json, say
-from cascade_cli.show.timing import warn_busy
 from stages.models import require_torch
 
 
@@ -85,7 +85,7 @@ def live(
         print_json(result)
     else:
         show_live(result)
-    finish(run.end)
+    ENDINGS[run.end]()
     if result["agreement"] and result["agreement"].outside_noise:
         say("the live run and the simulation disagree by more than float noise")
         raise typer.Exit(NOT_AS_PROMISED)

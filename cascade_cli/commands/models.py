@@ -7,7 +7,7 @@ from typing import Any
 
 from cache import Manifest, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.cached import cached_splits, manifests_by
+from cascade_cli.inputs.cache_root import cached_splits, manifests_by
 from cascade_cli.show.text import print_json, print_table
 from stages.models import listing
 

@@ -15,20 +15,16 @@ from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
-from cascade_cli.inputs.score_names import deployable_scores, postchecks
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
-from cascade_cli.inputs.simulation import simulated
-from cascade_cli.inputs.words import names_in, risks
-from cascade_cli.show.devices import show_devices
+from cascade_cli.inputs.words import deployable_scores, names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import decided_by_folds
-from cascade_cli.show.search import show_search
+from cascade_cli.show.search import show_devices, show_search
 from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
-from stages.policy import deployable
 from stages.scores import ScoreSet
 from stages.search import (
     ACCURACY,
@@ -130,13 +126,11 @@ def _deployed(
     folder: str,
 ) -> dict[str, Any]:
     """Write the answer as a policy; InputError where it cannot be one."""
-    cascade, fit = _decided(found)
-    deployable(cascade)
+    decided = _decided(found)
     if found.cost["kind"] != RUNS:
-        costs = replace(costs, baseline=fit.baseline)
-    memory = opt.MemoryOptions()
-    row, _ = simulated(store, reported, (cascade, fit), memory, wanted, costs)
-    return write_policy(store, reported, cascade, row, memory, folder, found.certificate)
+        costs = replace(costs, baseline=decided[1].baseline)
+    how = (opt.MemoryOptions(), wanted, costs)
+    return write_policy(store, reported, decided, *how, folder, found.certificate)
 
 
 def _decided(found: SearchResult) -> tuple[Cascade, FittedLimit]:

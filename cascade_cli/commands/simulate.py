@@ -8,13 +8,12 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import baseline_correct
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, required_pair
 from cascade_cli.inputs.provenance import same_weights
-from cascade_cli.inputs.scores import report_split, score_set, with_references
+from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.simulation import print_simulation
@@ -55,8 +54,7 @@ def simulate(
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
         same_weights(store, scores, dataset, told, wanted)
-    right = baseline_correct(with_references(store, scores), costs.baseline)
-    decided = decided_cascade(store, scores, models, decision, wanted, right)
+    decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
     row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
     if second is not None:

@@ -8,13 +8,12 @@ import typer
 
 from cache import Store, one_of
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import cascade_pricer
+from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import or_train, refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.score_names import checked_score, postchecks
 from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
-from cascade_cli.inputs.words import names_in
+from cascade_cli.inputs.words import checked_score, names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.points import show_points
@@ -66,7 +65,7 @@ def threshold(
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
     enough_models(store, reported.models[1:], reported)
     everyone = with_references(store, reported) if names else reported
-    pricer = cascade_pricer(store, everyone, reported.models, costs)
+    pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
     rows = stage.run(store, reported, fitted, models and [models], question, pricer)
     say(*fitted.notes)
     write_rows(rows, common)

@@ -1,14 +1,16 @@
-"""The cache that a command works in: whether it is there, and whether to make it."""
+"""The cache that a command works in: whether it is there, whether to make it, what it has."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
-from cache import DEFAULT_ROOT, InputError, Store
+from cache import DEFAULT_ROOT, InputError, Manifest, Store, find
 from stages.notices import unfinished_copy, visible
 
 
@@ -54,3 +56,19 @@ def merge_source(root: str, target: Store) -> Store:
         raise InputError(f"{root} holds no cache: check its name")
     unfinished_copy(source)
     return source
+
+
+def manifests_by(
+    store: Store, table: str, keys: tuple[str, ...]
+) -> dict[tuple[Any, ...], list[Manifest]]:
+    """What is in the cache, by these keys of a table's partitions."""
+    there: dict[tuple[Any, ...], list[Manifest]] = {}
+    for manifest in find(store, table):
+        found = tuple(manifest.partition.keys[key] for key in keys)
+        there.setdefault(found, []).append(manifest)
+    return there
+
+
+def cached_splits(manifests: Sequence[Manifest]) -> list[str]:
+    """The splits that partitions are of, each once."""
+    return list(dict.fromkeys(manifest.partition.keys["split"] for manifest in manifests))

@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from cache import InputError, Store, one_of
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
-from stages.costs import (
-    UNITS,
-    Pricer,
-    Prices,
-    choose,
-    current,
-    devices_of,
-    hash_cost,
-    known,
-    pricer,
-    some_macs,
-    tell_unstated,
-)
+from stages import costs as stage
+from stages.costs import Pricer, Prices, current, known
 from stages.scores import ScoreSet
 
 
@@ -32,15 +19,18 @@ def pricer_or_none(
     models: Sequence[str],
     costs: CostOptions,
     memory: str | None = None,
+    *,
+    comparing: bool = False,
 ) -> Pricer | None:
     """Prices for cascades of `models`, compared with any priced model of `scores`; `memory` names
     the hash of a memory in front.
 
-    None, with a word about it, where no cost of these models is known.
+    None, with a word about it, where no cost of these models is known; InputError where
+    `comparing` is what costs are for, and a baseline is asked for.
     """
     if costs.arrival_rate is not None and not costs.arrival_rate > 0:
         raise InputError(f"--arrival-rate {costs.arrival_rate}: give requests per second, above 0")
-    found = pricer(
+    found = stage.pricer(
         *(store, scores, models, costs.cost, costs.cost_device, memory),
         batch_size=costs.batch_size,
         preprocess=costs.with_preprocess,
@@ -49,30 +39,9 @@ def pricer_or_none(
     )
     if found is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
-    return found
-
-
-def cascade_pricer(
-    store: Store,
-    scores: ScoreSet,
-    models: Sequence[str],
-    costs: CostOptions,
-    memory: str | None = None,
-) -> Pricer | None:
-    """The same; InputError where a baseline is asked for and no cost is known."""
-    found = pricer_or_none(store, scores, models, costs, memory)
-    if found is None and costs.baseline is not None:
+    if found is None and comparing and costs.baseline is not None:
         raise InputError("--baseline compares costs, and none is known: leave it out")
     return found
-
-
-def baseline_correct(everyone: ScoreSet, baseline: str | None) -> np.ndarray | None:
-    """bool [N]: where the model to compare with is right; None where none was asked for."""
-    if baseline is None:
-        return None
-    if baseline not in everyone.models:
-        raise one_of("baseline", baseline, everyone.models)
-    return everyone.correct[everyone.index(baseline)]
 
 
 def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
@@ -84,38 +53,8 @@ def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) ->
 def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:
     """Prices for all the models, else multiply-adds of those that tell them."""
     how: dict[str, Any] = {"batch_size": costs.batch_size, "baseline": costs.baseline}
-    found = pricer(store, scores, None, costs.cost, costs.cost_device, **how)
-    return found or Pricer(scores, some_macs(scores.macs), **how)
-
-
-def predicted_costs(
-    store: Store,
-    scores: ScoreSet,
-    pair: Sequence[str],
-    stage: Any,
-    batch_size: int,
-    device: str,
-    algorithm: str | None = None,
-) -> dict[str, Any]:
-    """Latency and joules per request that the costs measured on this device predict.
-
-    `stage` int8 [N] is the last that ran, −1 where a memory answered by the hash `algorithm`, the
-    cost of which must be known.
-    """
-    rows = current(store, scores)
-    out = {}
-    for kind in ("latency", "joules"):
-        prices = next(known(rows, {}, pair, (kind,), device, scores.runtime), None)
-        if prices is not None:
-            hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
-            if algorithm and hashing is None:
-                continue
-            tell_unstated(store, scores, prices)
-            priced = Pricer(scores, prices, batch_size, hash_cost=hashing or None)
-            cost = priced.request(pair, stage, bool(algorithm))
-            figures = {"value": cost.value, "low": cost.low, "high": cost.high}
-            out[kind] = figures | {"unit": prices.unit, "device": device}
-    return out
+    found = stage.pricer(store, scores, None, costs.cost, costs.cost_device, **how)
+    return found or Pricer(scores, stage.some_macs(scores.macs), **how)
 
 
 MEASURED = ("joules", "latency")
@@ -132,14 +71,13 @@ def prices_by_device(
     if devices is None:
         return None
     rows, every = current(store, scores), devices == ALL
-    there = devices_of(rows, scores.models)
+    there = stage.devices_of(rows, scores.models)
     if devices in there or not (every or "," in devices):
         return None
     if kind is not None and kind not in MEASURED:
         raise one_of("cost that differs between devices", kind, MEASURED)
     runtime = scores.runtime
     wanted = there if every else split_devices(devices, there)
-    found: dict[str, Prices] = {}
     for each in MEASURED if kind is None else (kind,):
         priced = {
             d: next(known(rows, {}, scores.models, (each,), d, runtime), None) for d in wanted
@@ -147,14 +85,14 @@ def prices_by_device(
         found = {device: prices for device, prices in priced.items() if prices is not None}
         if len(found) > 1 and (every or len(found) == len(wanted)):
             for prices in found.values():
-                tell_unstated(store, scores, prices)
+                stage.tell_unstated(store, scores, prices)
             return found
     for device in () if every else wanted:
-        choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+        stage.choose(rows, {}, scores.models, kind, device, runtime)  # says what it lacks
+    units = " or ".join(stage.UNITS[each] for each in MEASURED)
     raise InputError(
-        f"several devices need {kind or ' or '.join(UNITS[each] for each in MEASURED)} of all "
-        f"models on two devices, costs are known on {'; '.join(there) or 'none'}: run `cascade "
-        "profile` or `cascade import-costs`"
+        f"several devices need {kind or units} of all models on two devices, costs are known on "
+        f"{'; '.join(there) or 'none'}: run `cascade profile` or `cascade import-costs`"
     )
 
 
@@ -172,15 +110,3 @@ def split_devices(text: str, known: Sequence[str]) -> list[str]:
         found.append(max(fitting, key=len))
         rest = rest[len(found[-1]) :].lstrip(", ")
     return list(dict.fromkeys(found))
-
-
-def beside_measured(
-    expected: dict[str, Any], measured: dict[str, float | None]
-) -> dict[str, dict[str, Any]]:
-    """The predictions with what was measured and the relative difference, None where unknown."""
-    out = {}
-    for kind, found in expected.items():
-        got = measured[kind]
-        difference = None if got is None else got / found["value"] - 1
-        out[kind] = found | {"measured": got, "difference": difference}
-    return out

@@ -1,4 +1,4 @@
-"""Which dataset is meant."""
+"""Which dataset is meant, and the images of its splits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 from cache import InputError, Store, datasets, datasets_with, models, nearest, one_of
 from cascade_cli.inputs.models import cached_names
+from cascade_cli.inputs.words import names_in
+from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import say
+from stages.datasets import Source, open_split, readable, split_name, splits
 from stages.models import dataset_of
+from stages.runtimes import checked
 
 DEFAULT_DATASET = "digits"
 
@@ -83,3 +87,36 @@ def _dataset_with(store: Store, models: Sequence[str]) -> str:
         raise InputError(f"the cache has {names} on no dataset together: see `cascade cache ls`")
     say(f"dataset {there[0]}, the only one in {store.root} with {names}")
     return there[0]
+
+
+def named_splits(dataset: str, text: str | None) -> list[str] | None:
+    """Splits separated by commas, each once, as the cache calls them; None where none are given."""
+    given = names_in(text)
+    return given and list(dict.fromkeys(split_name(dataset, split) for split in given))
+
+
+def variants_of(images: ImageOptions) -> tuple[str, ...]:
+    """How the pictures are turned; InputError for what is no variant."""
+    return tuple(checked(names_in(images.variants) or []))
+
+
+def extract_splits(dataset: str, images: ImageOptions, asked: str | None = None) -> list[str]:
+    """The splits asked for, else all that are there but train, which models were trained on; train
+    if it is alone."""
+    if given := named_splits(dataset, asked):
+        return given
+    if images.download:
+        open_split(dataset, "test", images.data, download=True)
+    there = splits(dataset, images.data)
+    return [split for split in there if split != "train"] or there
+
+
+def open_sources(
+    store: Store, dataset: str, splits: Sequence[str], images: ImageOptions
+) -> list[Source]:
+    """The splits' images, without those that the cache or `--unreadable skip` leaves out."""
+    opened = [
+        open_split(dataset, split, images.data, images.download, images.decoder) for split in splits
+    ]
+    how = (images.unreadable, images.workers, say, images.overwrite)
+    return [readable(store, source, *how) for source in opened]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import PART_ROWS, Store
-from cascade_cli.inputs.images import open_sources, variants_of
+from cascade_cli.inputs.dataset import open_sources, variants_of
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.words import device_names, shard_of
 from cascade_cli.options.images import ImageOptions

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import score_set
+from cascade_cli.inputs.scores import score_set, with_references
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
@@ -38,12 +36,16 @@ def decided_cascade(
     pair: tuple[str, str],
     decision: DecisionOptions,
     wanted: LogitsOptions,
-    baseline: np.ndarray | None = None,
+    baseline: str | None,
 ) -> tuple[Cascade, FittedLimit]:
-    """The cascade with its λ, given or fitted, and how it came about.
-
-    `baseline` bool [N] is right where a model is that was asked for to compare with.
-    """
+    """The cascade with its λ, given or fitted, and how it came about; `baseline` is the model that
+    was asked for to compare with."""
+    right = None
+    if baseline is not None:
+        everyone = with_references(store, reported)
+        if baseline not in everyone.models:
+            raise one_of("baseline", baseline, everyone.models)
+        right = everyone.correct[everyone.index(baseline)]
     name, threshold, postcheck = decision.scorefn, decision.threshold, decision.postcheck
     score = named_in(store, name)
     if decision.objective not in OBJECTIVES:
@@ -63,5 +65,5 @@ def decided_cascade(
             ) from error
     fitted = fit_plan(store, reported, wanted, pair)
     say(*fitted.notes)
-    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, baseline)
+    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, right)
     return Cascade.of(pair, name, limit, postcheck=postcheck), fit

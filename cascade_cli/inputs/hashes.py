@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 from cache import PART_ROWS, CostRow, Store
-from cascade_cli.inputs.images import open_sources, variants_of
+from cascade_cli.inputs.dataset import open_sources, variants_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import hashes as stage
 from stages.hashes import ALL, HASHES, hash_of, rounded_name
-
-Row = dict[str, Any]
 
 
 def hash_names(algorithms: str, invariant_digits: int | None = None) -> list[str]:
@@ -24,62 +21,33 @@ def hash_names(algorithms: str, invariant_digits: int | None = None) -> list[str
     names = [name for word in asked for name in groups.get(word, [word])]
     for name in names:
         hash_of(name)
-    if invariant_digits is None:
-        return list(dict.fromkeys(names))
-    renamed = {"invariants": rounded_name(invariant_digits)}
+    renamed = {} if invariant_digits is None else {"invariants": rounded_name(invariant_digits)}
     return list(dict.fromkeys(renamed.get(name, name) for name in names))
 
 
-def hash_splits(
-    store: Store,
-    dataset: str,
-    splits: Sequence[str],
-    algorithms: Sequence[str],
-    images: ImageOptions,
-) -> list[stage.HashedSplit]:
-    """Write the hashes of the splits' images, in `images.variants`."""
-    variants = variants_of(images)
-    sources = open_sources(store, dataset, splits, images)
-    rows = []
-    with progress(f"hashing {dataset}") as tell:
-        for source in sources:
-            rows += stage.run(
-                store,
-                source,
-                algorithms,
-                variants,
-                images.workers,
-                images.part_rows or PART_ROWS,
-                images.overwrite,
-                tell,
-            )
-    return rows
-
-
-def hash_too(
+def hash_images(
     store: Store,
     dataset: str,
     splits: Sequence[str],
     algorithms: Sequence[str],
     images: ImageOptions,
     profile: bool,
-) -> list[stage.HashedSplit]:
-    """What another command hashes after its own work."""
+) -> tuple[list[stage.HashedSplit], list[CostRow]]:
+    """Write the hashes of the splits' images, in `images.variants`; with `profile` also rows of
+    what those cost that have no costs beside the device that models run on."""
     if not algorithms:
-        return []
-    rows = hash_splits(store, dataset, splits, algorithms, images)
-    if profile:
-        price_hashes(store, dataset, splits[-1], algorithms, images)
-    return rows
-
-
-def price_hashes(
-    store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
-) -> list[CostRow]:
-    """Cost rows of the hashes that have none beside the device that models run on."""
+        return [], []
+    how = (algorithms, variants_of(images), images.workers, images.part_rows or PART_ROWS)
+    sources = open_sources(store, dataset, splits, images)
+    rows = []
+    with progress(f"hashing {dataset}") as tell:
+        for source in sources:
+            rows += stage.run(store, source, *how, images.overwrite, tell)
+    if not profile:
+        return rows, []
     if find_spec("torch") is None:
         say("what a hash costs is measured where PyTorch is installed")
-        return []
-    from cascade_cli.inputs.hash_costs import measure_hashes  # torch, for the name of the device
+        return rows, []
+    from cascade_cli.inputs.profiling import measure_hashes  # torch, for the name of the device
 
-    return measure_hashes(store, dataset, split, algorithms, images)
+    return rows, measure_hashes(store, dataset, splits[-1], algorithms, images)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import baseline_correct, beside_measured, predicted_costs
 from cascade_cli.inputs.extraction import runtime_of
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.provenance import same_weights
-from cascade_cli.inputs.scores import score_set, with_references
-from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, request_set
-from cascade_cli.inputs.stream import memory_policy
+from cascade_cli.inputs.scores import score_set
+from cascade_cli.inputs.simulation import RequestSet, memory_policy, request_set
 from stages import simulate as stage
 from stages.cascade import Cascade, decide
+from stages.costs import Pricer, current, hash_cost, known, tell_unstated
 from stages.live import Agreement, LiveRow, agreement, first, latency_summary, record
+from stages.scores import ScoreSet
 from stages.simulate import SimulatedCascade, recalled, summary
 
 
@@ -30,9 +32,14 @@ def run_live(
     stream: opt.MemoryOptions,
     options: opt.LiveOptions,
 ) -> dict[str, Any]:
-    """What the models answered, a cascade where they are two."""
+    """What the models answered, a cascade where they are two; nothing is held against one."""
     request = LiveRequest(store, *where, models, wanted, options)
-    return _model(request) if len(models) == 1 else _cascade(request, decision, stream)
+    if len(models) > 1:
+        return _cascade(request, decision, stream)
+    live = request.serve({CASCADE: Cascade.of(models)})
+    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
+    head |= {"model_1": models[0], "model_2": None, "n": len(live.cascade.labels)}
+    return head | {"usage": None, "agreement": None, "predicted": None} | live.described()
 
 
 def _cascade(
@@ -44,8 +51,7 @@ def _cascade(
     memory_policy(stream)  # before anything runs
     wanted = replace(request.images, runtime=runtime_of(request.images))
     scores = score_set(store, *where, pair, wanted)
-    right = baseline_correct(with_references(store, scores), options.baseline)
-    cascade, fit = decided_cascade(store, scores, pair, decision, wanted, right)
+    cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
     same_weights(store, scores, request.dataset, pair, wanted)
     asked = request_set(store, scores, pair, stream, wanted, options.batch_size)
     every = len(asked.scores.labels)
@@ -53,10 +59,10 @@ def _cascade(
     some = {"stream": asked.name} | ({} if n == every else {"limit": n})
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = pricer_of_requests(store, asked, pair, costs)
+    pricer = asked.pricer(store, pair, costs)
     expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
     rivals = [*pair, str(expected.against.baseline)] if options.alone else []
-    contenders = {CASCADE: cascade} | {rival: _alone(rival) for rival in rivals}
+    contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}
     live = request.serve(contenders, scores, asked)
     found, predicted = _compared(request, live, asked, cascade)
     row = _row(live, expected, asked.name, found, predicted)
@@ -129,28 +135,33 @@ def _compared(
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)
     found = agreement(live.cascade, shown, cascade, outcome, request.images.precision)
-    expected = predicted_costs(
-        request.store,
-        shown,
-        request.models,
-        outcome.stage,
-        request.options.batch_size,
-        live.device,
-        recall.policy.algorithm if recall else None,
-    )
+    algorithm = recall.policy.algorithm if recall else None
+    return found, _predicted(request, live, shown, outcome.stage, algorithm)
+
+
+def _predicted(
+    request: LiveRequest, live: LiveRun, scores: ScoreSet, stage: np.ndarray, algorithm: str | None
+) -> dict[str, Any]:
+    """Latency and joules per request that the costs measured on this device predict, with what was
+    measured and the relative difference, None where unknown.
+
+    `stage` int8 [N] is the last that ran, −1 where a memory answered by the hash `algorithm`, the
+    cost of which must be known.
+    """
+    store, device, models = request.store, live.device, request.models
     joules = live.energy(CASCADE).energy_j_per_request
-    got = {"latency": live.cascade.ms_per_request, "joules": joules}
-    return found, beside_measured(expected, got)
-
-
-def _alone(model: str) -> Cascade:
-    return Cascade.of((model,))
-
-
-def _model(request: LiveRequest) -> dict[str, Any]:
-    """Run one model, which nothing is held against."""
-    live = request.serve({CASCADE: _alone(request.models[0])})
-    head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
-    head |= {"model_1": request.models[0], "model_2": None}
-    figures = {"n": len(live.cascade.labels), "usage": None, "agreement": None, "predicted": None}
-    return head | figures | live.described()
+    rows, out = current(store, scores), {}
+    for kind, got in {"latency": live.cascade.ms_per_request, "joules": joules}.items():
+        prices = next(known(rows, {}, models, (kind,), device, scores.runtime), None)
+        if prices is None:
+            continue
+        hashing = algorithm and hash_cost(store, scores.dataset, algorithm, kind, device)
+        if algorithm and hashing is None:
+            continue
+        tell_unstated(store, scores, prices)
+        priced = Pricer(scores, prices, request.options.batch_size, hash_cost=hashing or None)
+        cost = priced.request(models, stage, bool(algorithm))
+        figures = {"value": cost.value, "low": cost.low, "high": cost.high, "unit": prices.unit}
+        difference = None if got is None else got / cost.value - 1
+        out[kind] = figures | {"device": device, "measured": got, "difference": difference}
+    return out

@@ -49,24 +49,23 @@ _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 def config_options(context: typer.Context, path: str) -> dict[str, Any]:
     """The options of `live` with what the file says in place of what was not given."""
-    found = _read(path)
-    _check_memory(path, found, is_given(context, "memory"))
-    said = {name: value for name, value in _options(path, found).items() if value is not None}
-    kept = {name: value for name, value in said.items() if not is_given(context, name)}
+    said = _options(path, _read(path), is_given(context, "memory"))
+    kept = {
+        name: value
+        for name, value in said.items()
+        if value is not None and not is_given(context, name)
+    }
     return context.params | kept | {"config": None}
 
 
-def _check_memory(path: str, found: dict[str, Any], by_flag: bool) -> None:
-    """InputError where a memory is enabled that would not run."""
-    second, memory = (found[key] or {} for key in ("second_model", "memory"))
+def _options(path: str, found: dict[str, Any], hashed: bool) -> dict[str, Any]:
+    """What the file says, by option; InputError where it enables a memory that would not run,
+    which a hash on the command line, `hashed`, may mend."""
+    first, second, memory = (found[key] or {} for key in ("first_model", "second_model", "memory"))
     if memory.get("enable") and not second.get("enable"):
         raise InputError(f"{path} enables memory without second_model: enable both or neither")
-    if memory.get("enable") and not memory.get("method") and not by_flag:
+    if memory.get("enable") and not memory.get("method") and not hashed:
         raise InputError(f"{path} enables memory without a method: write method: dhash, say")
-
-
-def _options(path: str, found: dict[str, Any]) -> dict[str, Any]:
-    first, second, memory = (found[key] or {} for key in ("first_model", "second_model", "memory"))
     if found["root_password"]:
         say(f"{path}: root_password is not used; to shut down at the end give --end shutdown")
     options = {
@@ -95,7 +94,7 @@ def _read(path: str) -> dict[str, Any]:
     """The file's sections, those that are missing as None; InputError for what it cannot hold."""
     text = read_text(path, LARGEST_FILE)
     try:
-        found = yaml.load(text, _loader())
+        found = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no YAML ({type(error).__name__}): check --config") from error
     if not isinstance(found, dict):
@@ -103,36 +102,28 @@ def _read(path: str) -> dict[str, Any]:
     for section, value in found.items():
         if section not in SECTIONS:
             raise one_of(f"key in {path}", section, SECTIONS)
-        _check(path, section, value)
+        _check(path, section, value, SECTIONS[section])
     return dict.fromkeys(SECTIONS) | found
 
 
-def _loader() -> Any:
-    """PyYAML's safe loader, to which 1e-3 is a number too."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
-    return Loader
+class _Loader(yaml.SafeLoader):
+    """To which 1e-3 is a number too."""
 
 
-def _check(path: str, section: str, value: Any) -> None:
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+def _check(path: str, where: str, value: Any, allowed: Any) -> None:
     """InputError where a section or one of its keys holds what it cannot."""
-    allowed = SECTIONS[section]
-    if not isinstance(allowed, dict):
-        _fits(path, section, value, allowed)
-        return
-    if not isinstance(value, (dict, type(None))):
-        raise InputError(f"{path}: {section} holds no keys: write {next(iter(allowed))}: …")
-    for key, each in (value or {}).items():
-        if key not in allowed:
-            raise one_of(f"key in {section} of {path}", key, allowed)
-        _fits(path, f"{key} in {section}", each, allowed[key])
-
-
-def _fits(path: str, where: str, value: Any, allowed: tuple[str, Any] | None) -> None:
     if value is None or allowed is None:
+        return
+    if isinstance(allowed, dict):
+        if not isinstance(value, dict):
+            raise InputError(f"{path}: {where} holds no keys: write {next(iter(allowed))}: …")
+        for key, each in value.items():
+            if key not in allowed:
+                raise one_of(f"key in {where} of {path}", key, allowed)
+            _check(path, f"{key} in {where}", each, allowed[key])
         return
     words, kinds = allowed
     truth = isinstance(value, bool) and kinds is not bool

@@ -10,59 +10,36 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import baseline_correct
-from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, choose_models, weights_files
-from cascade_cli.inputs.scores import with_references
-from cascade_cli.inputs.simulation import simulated
-from cascade_cli.inputs.stream import memory_policy
-from cascade_cli.options.costs import CostOptions
-from cascade_cli.options.decision import DecisionOptions
-from cascade_cli.options.images import LogitsOptions
-from cascade_cli.options.stream import MemoryOptions
+from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
 from stages import policy as stage
 from stages.cascade import Cascade
 from stages.policy import Deployment
 from stages.scores import ScoreSet
 from stages.search import CertificateFacts
-from stages.simulate import SimulatedCascade
-
-
-def export_policy(
-    store: Store,
-    scores: ScoreSet,
-    folder: str,
-    decision: DecisionOptions,
-    memory: MemoryOptions,
-    wanted: LogitsOptions,
-    costs: CostOptions,
-) -> dict[str, Any]:
-    """Decide as `simulate` does, and write it down."""
-    pair = (scores.models[0], scores.models[1])
-    baseline = costs.baseline
-    references = scores if baseline is None else with_references(store, scores)
-    right = baseline_correct(references, baseline)
-    decided = decided_cascade(store, scores, pair, decision, wanted, right)
-    stage.deployable(decided[0])
-    row, _ = simulated(store, scores, decided, memory, wanted, costs)
-    return write_policy(store, scores, decided[0], row, memory, folder)
+from stages.simulate import FittedLimit
 
 
 def write_policy(
     store: Store,
     scores: ScoreSet,
-    cascade: Cascade,
-    row: SimulatedCascade,
+    decided: tuple[Cascade, FittedLimit],
     memory: opt.MemoryOptions,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
     folder: str,
     certificate: CertificateFacts | None = None,
 ) -> dict[str, Any]:
-    """Write a cascade to a folder, with what it promises: the row that `simulate` gives.
+    """Write a cascade, and how its λ came about, to a folder, with what it promises: the row that
+    `simulate` gives.
 
     A note says where it surely costs more than the single model that it is held against.
     """
+    cascade = decided[0]
+    stage.deployable(cascade)
+    row, _ = simulated(store, scores, decided, memory, wanted, costs)
     found = stage.document(store, scores, cascade, row, memory_policy(memory), certificate)
     saved = row.price.saved
     if saved is not None and saved.high < 0:
@@ -79,18 +56,15 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
 
     InputError for an option that says otherwise, and for weights that are not the policy's.
     """
-    deployed, options = stage.read(place), dict(context.params)
-    stated = {name for name in options if is_given(context, name)}
-    for name in stated & {"objective", "fit_split"}:
-        raise _contradiction(deployed, name, options[name], "a λ that is not fitted again")
-    for name, value in _says(deployed).items():
-        if name not in stated:
-            options[name] = value
-        elif not _same(name, options[name], value):
-            raise _contradiction(deployed, name, options[name], value)
-    kind = _runtime(deployed)[2]
-    for name, value in {"split": deployed.promise.split, "device": kind}.items():
-        options[name] = options[name] if name in stated else value
+    deployed, params = stage.read(place), context.params
+    stated = {name: value for name, value in params.items() if is_given(context, name)}
+    for name in stated.keys() & {"objective", "fit_split"}:
+        raise _contradiction(deployed, name, stated[name], "a λ that is not fitted again")
+    says, kind = _says(deployed), _runtime(deployed)[2]
+    for name, value in says.items():
+        if name in stated and not _same(name, stated[name], value):
+            raise _contradiction(deployed, name, stated[name], value)
+    options = params | says | {"split": deployed.promise.split, "device": kind} | stated
     if options["device"].partition(":")[0] != kind:
         raise _contradiction(deployed, "device", options["device"], kind)
     _check_weights(deployed, options)
@@ -100,10 +74,9 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
 
 def recorded_models(deployed: Deployment) -> dict[str, dict[str, Any]]:
     """What a policy says of its models, by their names."""
-    known = {model.name: model.columns() for model in deployed.models}
     return {
-        name: {key: value for key, value in facts.items() if value is not None}
-        for name, facts in known.items()
+        model.name: {key: value for key, value in model.columns().items() if value is not None}
+        for model in deployed.models
     }
 
 
@@ -140,16 +113,16 @@ def _runtime(deployed: Deployment) -> tuple[str, str, str]:
 def _same(name: str, given: Any, stated: Any) -> bool:
     if name.startswith("model_"):  # file:PATH.pt2 says where the model is
         return cached_names(given)[0] == [stated]
-    if name == "threshold" and given not in ("always", "never"):
-        return stated not in ("always", "never") and _number(given) == float(stated)
+    if name == "threshold":
+        return _limit(given) == _limit(stated)
     return bool(given == stated)
 
 
-def _number(text: str) -> float | None:
+def _limit(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return None
+        return text
 
 
 def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> InputError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -10,17 +12,17 @@ import numpy as np
 import torch
 
 from cache import CostRow, InputError, Store
-from cascade_cli.inputs.dataset import DEFAULT_DATASET
-from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.dataset import DEFAULT_DATASET, extract_splits, open_sources
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
+from cascade_cli.show.profile import warn_busy
 from cascade_cli.show.text import progress, say
-from cascade_cli.show.timing import warn_busy
-from stages import costs as stage
+from stages import costs as stage, hashes as hash_stage
 from stages.costs import Subject, measured_with, merge, read
 from stages.datasets import Source, UnreadableImageError, open_split, spec
 from stages.energy import Meter, open_meters
+from stages.hashes import hash_of
 from stages.models import Chosen, load
 from stages.runtimes import Runner, device_name, open_device, runtime_name, synchroniser
 
@@ -64,15 +66,12 @@ def profile_models(
     """Profile the models and merge the rows into the cache's costs; a note where the machine had
     other work."""
     device = open_device(images.device, images.precision)
-    subjects = [_subject(dataset, one, images, device) for one in chosen]
-    meters = _meters(device, meter)
-    try:
-        with progress(f"profiling {dataset}") as tell:
-            preprocessing = _preprocessing(dataset, subjects, images)
-            found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
-    finally:
-        for each in meters:
-            each.close()
+    source = _source(dataset, images)
+    picture = _picture(dataset, source)
+    subjects = [_subject(one, picture, device, images.precision) for one in chosen]
+    with closed(_meters(device, meter)) as meters, progress(f"profiling {dataset}") as tell:
+        preprocessing = {} if source is None else _preprocessing(source, subjects)
+        found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
     rows = [row for of_model in found.values() for row in of_model]
     merge(store, dataset, rows)
     forward = (
@@ -82,6 +81,33 @@ def profile_models(
     )
     warn_busy(forward, f"measure again: `cascade profile -d {dataset}`")
     return rows
+
+
+def measure_hashes(
+    store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
+) -> list[CostRow]:
+    """Measure those that have no costs beside the device; rows as `stages.hashes.costs` gives."""
+    device = open_device(images.device)
+    hashes = [hash_of(name) for name in algorithms]
+    new = hash_stage.unmeasured(store, dataset, hashes, device)
+    if not new:
+        return []
+    [source] = open_sources(store, dataset, [split], images)
+    with closed(open_meters(["cpu"])) as meters, progress("measuring hashes") as tell:
+        rows = hash_stage.measure_costs(store, source, new, device, meters, tell)
+    for row in rows:
+        say(f"{row.model.removeprefix('hash:')}: {1e3 * (row.latency_ms or 0):.0f} µs an image")
+    return rows
+
+
+@contextmanager
+def closed(meters: list[Meter]) -> Iterator[list[Meter]]:
+    """The meters, each closed in the end."""
+    try:
+        yield meters
+    finally:
+        for each in meters:
+            each.close()
 
 
 def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
@@ -99,20 +125,19 @@ def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
     return [found[0], check, *found[1:]]
 
 
-def _subject(dataset: str, one: Chosen, images: ImageOptions, device: Any) -> Subject:
-    """A loaded model with the shape of its input, from an image where there is one."""
+def _subject(one: Chosen, picture: Any, device: torch.device, precision: str) -> Subject:
+    """A loaded model with the shape of its input, from a picture."""
     preprocessing = one.spec.preprocessing
     module = load(one.spec, one.weights)
     parameters = sum(each.numel() for each in module.parameters())
-    runner = Runner.of(module, preprocessing, device, images.precision)
-    shape = preprocessing.pixels(_picture(dataset, images)).shape
-    runtime = runtime_name(device, images.precision)
+    runner = Runner.of(module, preprocessing, device, precision)
+    shape = preprocessing.pixels(picture).shape
+    runtime = runtime_name(device, precision)
     return Subject(one.name, runtime, runner, shape, one.spec.macs, parameters, one.weights.sha256)
 
 
-def _picture(dataset: str, images: ImageOptions) -> Any:
+def _picture(dataset: str, source: Source | None) -> Any:
     """The dataset's first image, or a black one of its size where no images are given."""
-    source = _source(dataset, images)
     if source is not None:
         return source.read(next(_decodable(source)))
     known = spec(dataset)
@@ -142,23 +167,15 @@ def _decodable(source: Source) -> Iterator[int]:
         raise refused[0]
 
 
-def _preprocessing(
-    dataset: str, subjects: Sequence[Subject], images: ImageOptions
-) -> dict[str, Callable[[], object]]:
-    """By model, a call that makes the next image its input; empty without images."""
-    source = _source(dataset, images)
-    if source is None:
-        return {}
+def _preprocessing(source: Source, subjects: Sequence[Subject]) -> dict[str, Callable[[], object]]:
+    """By model, a call that makes the next image its input."""
     following = cycle(list(islice(_decodable(source), 256)))
 
-    def call(runner: Runner) -> Callable[[], object]:
+    def make(runner: Runner, sync: Callable[[], object]) -> None:
         """Decode, resize, upload, normalise."""
-        sync = synchroniser(runner.device)
+        runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
+        sync()
 
-        def make() -> None:
-            runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
-            sync()
-
-        return make
-
-    return {subject.name: call(subject.runner) for subject in subjects}
+    return {
+        each.name: partial(make, each.runner, synchroniser(each.runner.device)) for each in subjects
+    }

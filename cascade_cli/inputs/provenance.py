@@ -8,7 +8,7 @@ from cache import InputError, Store
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.options.images import ImageOptions
 from stages.datasets import Source, fingerprint
-from stages.models import Chosen, code_of, recorded, same_bytes
+from stages.models import code_of, recorded, same_bytes
 from stages.scores import ScoreSet
 from stages.threshold import made_from, unlike
 
@@ -29,7 +29,13 @@ def same_weights(
 ) -> None:
     """InputError unless the cached rows come from the weights and code that are about to run."""
     for one in choose_models(store, dataset, models, [], images):
-        _same_architecture(store, dataset, one)
+        facts = same_bytes(recorded(store, dataset, one.name), one.weights.sha256) or {}
+        architecture = facts.get("architecture", one.spec.name)
+        if architecture != one.spec.name:
+            raise InputError(
+                f"the cache holds {one.name} as {architecture}, given is {one.spec.name}: say "
+                f"{one.name}={architecture}:FILE, or choose another name"
+            )
         cached = made_from(store, scores.manifests[scores.index(one.name)])
         if found := unlike(cached, (one.weights.sha256, code_of(one.spec))):
             what, there, here = found
@@ -37,13 +43,3 @@ def same_weights(
                 f"the cache holds {one.name} with {what} {there}, not {here}: extract again "
                 "(--overwrite), or use another --cache"
             )
-
-
-def _same_architecture(store: Store, dataset: str, one: Chosen) -> None:
-    facts = same_bytes(recorded(store, dataset, one.name), one.weights.sha256) or {}
-    cached = facts.get("architecture", one.spec.name)
-    if cached != one.spec.name:
-        raise InputError(
-            f"the cache holds {one.name} as {cached}, given is {one.spec.name}: say "
-            f"{one.name}={cached}:FILE, or choose another name"
-        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cache import InputError, one_of
-from cascade_cli.inputs.amounts import parse_cost
+from cascade_cli.inputs.words import parse_cost
 from cascade_cli.options.question import QuestionOptions
 from stages.costs import Pricer
 from stages.search import ACCURACY, BEST, COST, MATCH, WITHIN, Question

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 
 from cache import Store
 from cascade_cli.inputs.cache_root import cache_exists
-from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in
-from cascade_cli.inputs.images import extract_splits
+from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
@@ -44,10 +44,7 @@ def score_set(
     `models` by the cache's names. `alone`: of no other split, as λ is not to be fitted.
     """
     check_cached_names(models or ())
-
-    def cached() -> ScoreSet:
-        return load(store, dataset, split, models, runtime=wanted.runtime)
-
+    cached = partial(load, store, dataset, split, models, runtime=wanted.runtime)
     return or_extracted(cached, store, (dataset, split), models, wanted, alone)
 
 
@@ -59,33 +56,20 @@ def or_extracted(
     wanted: LogitsOptions,
     alone: bool = False,
 ) -> ScoreSet:
-    """What the call reads from the cache, the logits it misses extracted first if they can be.
-
-    `where` is (dataset, split).
+    """What the call reads from the cache, the logits it misses extracted first if they can be;
+    the gap is raised where they cannot. `where` is (dataset, split).
     """
     try:
         return cached()
-    except MissingError as gap:
-        _extract(gap, store, where, models, wanted, alone)
-        return cached()
-
-
-def _extract(
-    gap: MissingError,
-    store: Store,
-    where: tuple[str, str],
-    models: Sequence[str] | None,
-    wanted: LogitsOptions,
-    alone: bool,
-) -> None:
-    """Make what is missing; what cannot be made is raised."""
+    except MissingError as missing:
+        gap = missing
     dataset, split = where
     if not have_images(dataset, wanted):
-        raise _not_made(gap, store, dataset, wanted) from None
+        raise _not_made(gap, store, dataset, wanted)
     from cascade_cli.inputs import extraction  # torch, for what the cache lacks
 
     if wanted.runtime not in (None, extraction.runtime_of(wanted)):
-        raise _not_made(gap, store, dataset, wanted) from None
+        raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
     alone = alone or split not in usual or wanted.variants != "identity"
@@ -94,6 +78,7 @@ def _extract(
         say(f"there is no cache at {store.root} yet: it is made now")
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
     extraction.run_extraction(store, dataset, splits, names, [], wanted)
+    return cached()
 
 
 def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptions) -> MissingError:

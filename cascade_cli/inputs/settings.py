@@ -54,10 +54,8 @@ def settings(root: Any, command: str | None = None) -> list[Setting]:
     about that one, or its own, is looked at: the others are not imported.
     """
     known = commands(root, command)
-    found: dict[tuple[str, str], Setting] = {}
-    for each in (*_from_file(file_in_force(), root, known), *_from_environment(known)):
-        found[each.command, each.parameter] = each
-    return list(found.values())
+    found = (*_from_file(file_in_force(), root, known), *_from_environment(known))
+    return list({(each.command, each.parameter): each for each in found}.values())
 
 
 def default_map(root: Any, command: str) -> dict[str, Any]:
@@ -115,11 +113,10 @@ def _from_file(path: str | None, root: Any, known: Commands) -> Iterator[Setting
         if not everywhere and elsewhere:
             continue  # the keys of another command are looked at when that runs
         for key, value in keys.items() if known else ():
-            source, name = f"{path} [{section}]", _plain(key)
             places = known if everywhere else {section: known[section]}
-            if everywhere and not any(name in options for options in known.values()):
+            if everywhere and not any(_plain(key) in options for options in known.values()):
                 places = commands(root)  # another command may have it
-            yield from _everywhere(source, key, value, places)
+            yield from _everywhere(f"{path} [{section}]", key, value, places)
 
 
 def _everywhere(source: str, key: str, value: Any, known: Commands) -> Iterator[Setting]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 
-from cache import InputError
+from cache import InputError, Store
 from cascade_cli.options.common import no_share
+from stages.costs import Prices
+from stages.scores import named_in, own
 
 
 def names_in(text: str | None) -> list[str] | None:
@@ -41,8 +45,7 @@ def risks(certify: str) -> tuple[float, float]:
         raise InputError(
             f"--certify {certify!r} is not understood: give MAX_LOSS,RISK, as 0.01,0.1"
         ) from error
-    if any(no_share(each) for each in (epsilon, delta)):
-        wrong = "; ".join(filter(None, map(no_share, (epsilon, delta))))
+    if wrong := "; ".join(filter(None, map(no_share, (epsilon, delta)))):
         raise InputError(f"--certify {certify}: {wrong}")
     return epsilon, delta
 
@@ -54,3 +57,69 @@ def whole_numbers(text: str, what: str, low: int, high: int) -> list[int]:
         if not word.isdecimal() or not low <= int(word) <= high:
             raise InputError(f"{what} {word!r} is no whole number from {low} to {high}")
     return [int(word) for word in words]
+
+
+def checked_score(store: Store, name: str) -> str:
+    """The name; InputError where no score has it."""
+    return named_in(store, name).name
+
+
+def deployable_scores(store: Store, text: str) -> list[str]:
+    """Scores separated by commas, among which there may be no oracle."""
+    found = names_in(text) or []
+    if any(named_in(store, name).needs_label for name in found):
+        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
+    return found
+
+
+def package_scores(store: Store, text: str | None) -> list[str]:
+    """Of scores separated by commas those that packages add."""
+    return list(own(tuple(checked_score(store, name) for name in names_in(text) or ())))
+
+
+def postchecks(one: bool | None) -> tuple[bool, ...]:
+    """Without and with post-check, or the one asked for."""
+    return (False, True) if one is None else (one,)
+
+
+# By kind of cost: how much of its own unit one of each is.
+_SCALES: dict[str, dict[str, float]] = {
+    "joules": {"J": 1, "mJ": 1e-3, "µJ": 1e-6, "μJ": 1e-6, "uJ": 1e-6},
+    "latency": {"s": 1e3, "ms": 1, "µs": 1e-3, "μs": 1e-3, "us": 1e-3},
+    "macs": {"k": 1e3, "M": 1e6, "G": 1e9},
+}
+
+
+def parse_cost(text: str, prices: Prices) -> float:
+    """The cost in the prices' own unit; InputError for another kind's unit, and no number.
+
+    Decimal digits count as written: 0.3M is 300000, not the nearest double times a million.
+    """
+    scales = _SCALES.get(prices.kind, {})
+    found = _amount(text, scales)
+    if found is None:
+        units = ", ".join(scales)
+        with_unit = f", or one with {units}" if units else ""
+        raise InputError(
+            f"{text!r} is no cost in {prices.unit}: give a number of {prices.unit}{with_unit}, or "
+            "choose another --cost"
+        )
+    return float(found)
+
+
+def parse_macs(text: str) -> int:
+    """Multiply-adds: 1000000, 1e6 or 1M; InputError for what is no whole number up to 10^18."""
+    found = _amount(text, _SCALES["macs"])
+    if found is None or found > 10**18 or found != int(found):
+        raise InputError(
+            f"--macs {text!r} is no whole number of multiply-adds up to 10^18: write 1000000 or 1M"
+        )
+    return int(found)
+
+
+def _amount(text: str, scales: Mapping[str, float]) -> Decimal | None:
+    """A number, times its unit's scale; None for what is neither."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE][+-]?\d{1,3})?|\.\d+)\s*(\S*)\s*", text)
+    if found is None or found[2] not in ("", *scales):
+        return None
+    return Decimal(found[1]) * Decimal(str(scales.get(found[2], 1)))

@@ -36,7 +36,8 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
             both = " and ".join(figure(each, unit) for each in known)
             print(f"  A alone, B alone           {both} {told_in(unit)}")
     if row.against.baseline is not None:
-        print(f"  {saved_text(row)}accuracy {change_text(row.against)}")
+        value, low, high = (100 * each for each in astuple(row.against.accuracy_change))
+        print(f"  {saved_text(row)}accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f})")
     if memory is not None and memory.hash_reason:
         print(f"  cost per request           unknown: {memory.hash_reason}")
     elif lacks_energy(price):
@@ -52,12 +53,6 @@ def saved_text(row: Priced) -> str:
     low, high = sorted((sign * saved.low, sign * saved.high))
     told = f"{abs(saved.value):.1%} ({low:.1%} to {high:.1%}), "
     return f"saved against {base}: {told}" if sign > 0 else f"costs more than {base}: {told}"
-
-
-def change_text(against: HeldAgainst) -> str:
-    """Of accuracy, in points, with its interval."""
-    value, low, high = (100 * each for each in astuple(against.accuracy_change))
-    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
 
 
 def limit_text(threshold: float | str | None) -> str:
@@ -81,15 +76,11 @@ def baseline_column(rows: Sequence[Priced]) -> dict[str, str]:
     return {"baseline": "against"} if len({row.against.baseline for row in rows}) > 1 else {}
 
 
-def baseline_text(rows: Sequence[Priced]) -> str:
-    """What all rows are held against, in words."""
-    named = str(rows[0].against.baseline)
-    return "the model that its row names" if baseline_column(rows) else named
-
-
-def print_cost_note(rows: Sequence[Priced], what: str = "saved against") -> None:
+def print_cost_note(rows: Sequence[Priced], what: str) -> None:
     """Below a table: what its costs are and why, and against what they are saved."""
-    print_text(f"{cost_note(rows[0].price)}; {what} {baseline_text(rows)}")
+    alike = not baseline_column(rows)
+    named = rows[0].against.baseline if alike else "the model that its row names"
+    print_text(f"{cost_note(rows[0].price)}; {what} {named}")
 
 
 def cost_note(price: CostBasis) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cache import InputError, check_replaceable, write_whole
 from cascade_cli.options.common import OutputOptions
+from cascade_cli.show.text import FIGURE
+from stages.results import columns_of, tidy
+
+if TYPE_CHECKING:  # slow to import
+    import polars as pl
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet runs
 
 
 def check_table(to: OutputOptions) -> None:
@@ -17,11 +25,29 @@ def check_table(to: OutputOptions) -> None:
 
 
 def write_rows(rows: Sequence[Any], to: OutputOptions) -> None:
-    """Rows as a table, one column for each key or field; nothing where there is no place."""
+    """Rows as a table, one column for each key or field, a .csv without texts that a spreadsheet
+    runs where that is asked for; nothing where there is no place."""
     if to.output is not None:
-        from cascade_cli.show.frames import table_writers  # polars, which is slow to import
+        import polars as pl  # slow to import
 
-        write_file(to.output, table_writers(rows, to.for_spreadsheets))
+        table = pl.DataFrame([tidy(columns_of(row)) for row in rows], infer_schema_length=None)
+        plain = without_formulas(table) if to.for_spreadsheets else table
+        write_file(to.output, {".csv": plain.write_csv, ".parquet": table.write_parquet})
+
+
+def without_formulas(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with `'` before each text, and name of a column, that begins as a formula does and
+    is no number."""
+    import polars as pl  # slow to import
+
+    def harmless(text: str | None) -> str | None:
+        return f"'{text}" if text and _FORMULA.match(text) and not FIGURE.fullmatch(text) else text
+
+    texts = [
+        column.map_elements(harmless, pl.String) if column.dtype == pl.String else column
+        for column in table.iter_columns()
+    ]
+    return pl.DataFrame({str(harmless(column.name)): column for column in texts})
 
 
 def write_file(path: str, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:

@@ -18,10 +18,6 @@ _SERVICES = {
 }
 
 
-def _none() -> None:
-    pass
-
-
 def _alarm() -> None:
     """The terminal's bell."""
     unshown(sys.stderr).write("\a" * 3)
@@ -43,9 +39,8 @@ def _shutdown() -> None:
     raise InputError("no service to shut this machine down was found: shut it down yourself")
 
 
-ENDINGS: dict[str, Callable[[], None]] = {"none": _none, "alarm": _alarm, "shutdown": _shutdown}
-
-
-def finish(end: str) -> None:
-    """Do what ENDINGS says for `end`."""
-    ENDINGS[end]()
+ENDINGS: dict[str, Callable[[], None]] = {
+    "none": lambda: None,
+    "alarm": _alarm,
+    "shutdown": _shutdown,
+}

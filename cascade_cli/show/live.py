@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cascade_cli.show.costs import NO_SENSOR
+from cascade_cli.show.profile import Timed
 from cascade_cli.show.simulation import near_texts
 from cascade_cli.show.text import print_table, say
-from cascade_cli.show.timing import Timed
 from stages.costs import amount, figures, interval, told_in
 
 if TYPE_CHECKING:  # torch, which may not be there
@@ -42,7 +42,8 @@ def show_live(result: dict[str, Any]) -> None:
     second = f" → {result['model_2']}" if result["model_2"] else " alone"
     print(f"{result['model_1']}{second} on {result['dataset']}/{result['split']}")
     print(f"  images     {result['n']}")
-    flatters = ", of images that chose λ: it flatters" if _chose(result) else ""
+    chose = result.get("fit_method") in ("cross-fit", "same-split")
+    flatters = ", of images that chose λ: it flatters" if chose else ""
     print(f"  accuracy   {_share(result, 'accuracy')}{flatters}")
     if result["usage"] is not None:
         print(f"  use of B   {_share(result, 'usage')}, {result['escalated']} requests")
@@ -61,10 +62,6 @@ def show_live(result: dict[str, Any]) -> None:
         for title, text in near_texts(result):
             print(f"  {title:<10} {text}")
         _show_agreement(result["agreement"])
-
-
-def _chose(result: dict[str, Any]) -> bool:
-    return result.get("fit_method") in ("cross-fit", "same-split")
 
 
 def _share(result: dict[str, Any], name: str) -> str:

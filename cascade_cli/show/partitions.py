@@ -73,9 +73,9 @@ def sums(parts: Sequence[Any]) -> dict[str, int]:
 
 def removed_row(going: Going) -> dict[str, Any]:
     """A partition that goes, or went."""
+    named = {"table": going.partition.table, **going.partition.keys}
     parts = sum(path.endswith(".parquet") for path in going.files)
-    sums = {"rows": going.rows, "parts": parts, "size_bytes": going.size_bytes}
-    return {"table": going.partition.table, **going.partition.keys, **sums}
+    return named | {"rows": going.rows, "parts": parts, "size_bytes": going.size_bytes}
 
 
 def key_text(row: dict[str, Any]) -> str:

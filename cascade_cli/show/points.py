@@ -16,9 +16,6 @@ from stages.threshold import FitPlan, OperatingPoint
 SHOWN = 20
 
 
-PAIR_COLUMNS = {"model_1": "A", "model_2": "B"}
-
-
 POINT_COLUMNS = {
     "rule": "score",
     "objective": "point",
@@ -49,7 +46,7 @@ def show_points(reported: ScoreSet, fitted: FitPlan, rows: Sequence[OperatingPoi
 
 def _print_points(rows: Sequence[OperatingPoint], several: bool) -> None:
     """A pair stands above its table, which then has room for the interval of the accuracy."""
-    columns = (PAIR_COLUMNS if several else {}) | POINT_COLUMNS
+    columns = ({"model_1": "A", "model_2": "B"} if several else {}) | POINT_COLUMNS
     if any(row.price.cost is not None for row in rows):
         columns |= COST_COLUMNS | baseline_column(rows)
     elif not several:

@@ -1,9 +1,10 @@
-"""What models cost, as `profile` prints it."""
+"""What models cost, as `profile` prints it, and what makes that doubtful: a machine that had other
+work while it was timed has means far above medians."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cache import CostRow
 from cascade_cli.show.costs import NO_SENSOR
@@ -11,6 +12,8 @@ from cascade_cli.show.text import print_table, say
 from stages.costs import figures
 from stages.energy import SHORT_WINDOW
 
+FACTOR = 2.0
+Timed = tuple[str, float, float]
 COST_COLUMNS = {
     "model": "model",
     "component": "component",
@@ -29,8 +32,7 @@ COST_COLUMNS = {
 def show_costs(rows: Sequence[CostRow]) -> None:
     """The costs table, with joules in mJ, and what is missing from it."""
     print_table([vars(row) | _millijoules(row) for row in rows], COST_COLUMNS)
-    doubted = doubts(rows)
-    if doubted:
+    if doubted := doubts(rows):
         say(f"warning: {doubted}")
     if all(row.energy_j is None for row in rows):
         blind = all(row.meter == "none" for row in rows)
@@ -72,3 +74,19 @@ def _millijoules(row: CostRow) -> dict[str, str]:
     known |= {} if high is None else {"half": high - energy}
     known |= {} if above is None else {"above_idle": above}
     return dict(zip(known, figures("J", *known.values()), strict=True))
+
+
+def warn_busy(timed: Iterable[Timed], mend: str = "measure again") -> None:
+    """A note on stderr where a mean is above FACTOR times its median: (what, mean, median), in ms.
+
+    It shows the worst and counts the others.
+    """
+    far = {each for each in timed if each[1] > FACTOR * each[2]}
+    if not far:
+        return
+    what, mean, median = max(far, key=lambda each: each[1] / max(each[2], 1e-9))
+    others = f" (and {len(far) - 1} more)" if len(far) > 1 else ""
+    say(
+        f"note: {what}: mean {mean:.3g} ms against a median of {median:.3g} ms{others}: the "
+        f"machine was busy, {mend}"
+    )

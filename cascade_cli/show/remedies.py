@@ -32,11 +32,10 @@ def remedy_command(store: Store, damage: Damage) -> str | None:
     again = None if _summed(store, damage.path) else _COMMANDS[table](store, damage)
     if again is None:
         return None
-    for flag, field in _SIZES.get(
-        again[0] if again else "", {}
-    ).items():  # other sizes would make all parts again
+    command = again[0] if again else ""
+    for field in _SIZES.get(command, ()):  # other sizes would make all parts again
         if damage.said.get(field):
-            again += [flag, str(damage.said[field])]
+            again += [f"--{field.replace('_', '-')}", str(damage.said[field])]
     lines = [missing.command_line(store, again).replace("'…'", "…")] if again else []
     manifest = damage.path.startswith("_manifests/")
     if manifest or table == "costs" or not again:
@@ -70,11 +69,8 @@ def _samples(store: Store, damage: Damage) -> Words:
 
 
 def _logits(store: Store, damage: Damage) -> Words:
-    return (_imported if _of_import(damage) else _extracted)(damage)
-
-
-def _of_import(damage: Damage) -> bool:
-    return damage.partition.keys["runtime"] == missing.IMPORTED
+    imported = damage.partition.keys["runtime"] == missing.IMPORTED
+    return (_imported if imported else _extracted)(damage)
 
 
 def _imported(damage: Damage) -> Words:
@@ -96,10 +92,6 @@ def _extracted(damage: Damage) -> Words:
     return words if decoder == "pil" else [*words, "--decoder", decoder]
 
 
-def _hashes(store: Store, damage: Damage) -> Words:
-    return missing.hash_words(**damage.partition.keys)
-
-
 def _scores(store: Store, damage: Damage) -> Words | None:
     """`score` is about images as they are; those of turned ones are made by a stream of them."""
     keys, where = damage.partition.keys, _where(damage)
@@ -114,10 +106,8 @@ def _scores(store: Store, damage: Damage) -> Words | None:
 
 def _costs(store: Store, damage: Damage) -> Words:
     keys = damage.partition.keys
-    images, measured = (
-        missing.dataset_words(keys["dataset"]),
-        missing.runtime_words(keys["runtime"]),
-    )
+    images = missing.dataset_words(keys["dataset"])
+    measured = missing.runtime_words(keys["runtime"])
     if measured:
         return ["profile", *images, "--models", keys["model"], *measured]
     if keys["model"].startswith(HASH) and keys["runtime"] != ELSEWHERE:
@@ -138,10 +128,6 @@ def _results(store: Store, damage: Damage) -> Words:
     return [*words, "…"]
 
 
-def _streams(store: Store, damage: Damage) -> Words:
-    return ["simulate", *_where(damage), "…"]
-
-
 def _where(damage: Damage) -> Words:
     keys = damage.partition.keys
     return ["--dataset", keys["dataset"], "--split", keys["split"]]
@@ -150,10 +136,7 @@ def _where(damage: Damage) -> Words:
 _TURNED = ("--duplicates", "1", "--rotations", "1")  # every image once more, turned
 
 
-_SIZES = {
-    "extract": {"--batch-size": "batch_size", "--part-rows": "part_rows"},
-    "hash": {"--part-rows": "part_rows"},
-}
+_SIZES = {"extract": ("batch_size", "part_rows"), "hash": ("part_rows",)}
 
 
 _COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
@@ -164,7 +147,7 @@ _COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
     "extra_scores": _scores,
     "top10": lambda store, damage: None,
     "costs": _costs,
-    "hashes": _hashes,
-    "streams": _streams,
+    "hashes": lambda store, damage: missing.hash_words(**damage.partition.keys),
+    "streams": lambda store, damage: ["simulate", *_where(damage), "…"],
     "results": _results,
 }

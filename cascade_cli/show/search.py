@@ -1,4 +1,5 @@
-"""What `search` prints: the verdict, the answer beside what it is held against, other choices."""
+"""What `search` prints: the verdict, the answer beside what it is held against, other choices; of
+several devices the best on each, and what a wrong choice costs."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from typing import Any
 
 from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text
-from stages.costs import amount, relative
-from stages.search import Optimism, SearchResult, SearchRow
+from stages.costs import amount, figure, relative, told_in
+from stages.search import DeviceChoice, Optimism, SearchResult, SearchRow
 
 SHOWN = 12
 
@@ -16,22 +17,15 @@ SHOWN = 12
 NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 
 
-COMPARED = {
-    "kind": "",
-    "model_1": "A",
-    "model_2": "B",
-    "model_3": "C",
-    "accuracy": "accuracy:.1%",
-    "usage": "use of B:.1%",
-    "cost": "cost",
-}
+MODELS = {"model_1": "A", "model_2": "B"}
+_THIRD = ("model_3", "threshold_2")
+CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
-OTHERS = {
-    "kind": "",
-    "model_1": "A",
-    "model_2": "B",
-    "model_3": "C",
+COMPARED = CHAIN | {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
+
+
+OTHERS = CHAIN | {
     "rule": "rule",
     "threshold": "λ:.4g",
     "threshold_2": "λ of B:.4g",
@@ -134,9 +128,21 @@ def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
     return {key: title for key, title in columns.items() if third or key not in _THIRD}
 
 
-_THIRD = ("model_3", "threshold_2")
-
-
 def _plain(row: SearchRow) -> dict[str, Any]:
     cells = {"cost": cost_cell(row.price), "kind": NAMES.get(row.kind, row.kind)}
     return row.columns() | cells
+
+
+def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
+    """A choice per device, priced on all, then the excess of each on every other."""
+    devices = [row.device for row in rows]
+    shown = [
+        row.columns() | {name: figure(row.costs[name], unit) for name in devices} for row in rows
+    ]
+    columns = {"device": "best on"} | MODELS | {"score": "score"}
+    columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
+    print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
+    for row in rows:
+        for device, excess in row.excess.items():
+            if device != row.device:
+                print(f"{row.device}'s choice costs {excess:+.1%} on {device}")

@@ -31,9 +31,6 @@ OF_MEMORY = (
 )
 
 
-MACS = "multiply-adds per request"
-
-
 NEAR = dict(zip(PREFIXES.values(), ("near λ", "near a tie"), strict=True))
 MOVED = {
     "comparison": "scores moved by",
@@ -66,7 +63,8 @@ def print_simulation(
         print(f"  {title:<26} {text}")
     if row.macs_per_request is not None and row.price.cost_kind != "macs":
         after = " without hashing" if memory else ""
-        print(f"  {MACS:<26} {figure(row.macs_per_request, 'multiply-adds')}{after}")
+        macs = figure(row.macs_per_request, "multiply-adds")
+        print(f"  multiply-adds per request  {macs}{after}")
     show_cost(row, row.memory)
     if moved is not None:
         _show_runtimes(moved)

@@ -68,7 +68,7 @@ def spelling_out() -> Iterator[None]:
     usual = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
         Shown(usual[0], LAYOUT, _told),  # type: ignore[assignment]
-        Shown(usual[1], _REDRAWN, _ignored),  # type: ignore[assignment]
+        Shown(usual[1], _REDRAWN, lambda error: None),  # type: ignore[assignment]
     )
     try:
         yield
@@ -97,10 +97,6 @@ def _told(error: OSError) -> None:
     if isinstance(error, BrokenPipeError):
         raise error
     raise InputError(f"cannot write to stdout: {error.strerror}") from error
-
-
-def _ignored(error: OSError) -> None:
-    """There is nowhere to tell it."""
 
 
 def _reopen() -> None:

@@ -14,7 +14,7 @@ from running import cascade
 from scipy.stats import binom
 
 from cache import InputError, Store
-from cascade_cli.inputs.amounts import parse_cost
+from cascade_cli.inputs.words import parse_cost
 from cascade_cli.show.search import extent
 from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits

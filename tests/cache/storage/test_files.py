@@ -16,7 +16,7 @@ from helpers import make_cache
 from running import ROOT, cascade
 
 from cache import InputError, read_bytes, read_text, write_whole
-from cascade_cli.show.frames import without_formulas
+from cascade_cli.show.files import without_formulas
 
 
 def _half(file):

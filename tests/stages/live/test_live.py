@@ -425,7 +425,7 @@ def test_what_is_usual_is_the_median_of_batches_alike(case):
 
 @pytest.mark.parametrize(("usual", "said"), [(1e-6, True), (1e6, False)])
 def test_a_busy_machine_is_told(batched, monkeypatch, usual, said):
-    monkeypatch.setattr("cascade_cli.inputs.live_run.usual_ms", lambda served: usual)
+    monkeypatch.setattr("stages.live.usual_ms", lambda served: usual)
     done = live("-t", "0.9", "--batch-size", 50, "--cache", batched, "--json")
     served = f"(the cascade|{A} alone|{B} alone)"
     note = rf"note: {served}: mean \S+ ms against a median of 1e-06 ms \(and 2 more\): the machine"
