@@ -1,7 +1,7 @@
 """Four small CNNs of different kinds for the embedded digits, inputs [B, 1, 8, 8] → logits [B, K].
 
 Each sees the picture in its own way, so that they fail on different pictures; multiply-adds rise
-in the order of the definitions, and so does accuracy (`stages.models.digits_table`).
+in the order of the definitions, and so does accuracy (`digits.csv`).
 """
 
 from __future__ import annotations

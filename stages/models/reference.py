@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from cache import InputError
-from stages.models import imagenet_table
 from stages.models.spec import ModelSpec
+from stages.models.tables import IMAGENET
 
 TIMM = "timm/"
 HOME = "imagenet"
 """The dataset that every referenced model is for, unless the user says otherwise."""
+
+# What else torchvision has, resolved by torchvision itself when it is asked for.
+OTHERS = frozenset(Path(__file__).with_name("torchvision.txt").read_text("utf-8").split())
+NAMES = OTHERS | {spec.name for spec in IMAGENET}
 
 
 def is_reference(name: str) -> bool:
@@ -23,7 +28,7 @@ def is_reference(name: str) -> bool:
     architecture, at, _ = name.partition("@")
     if name.startswith(TIMM):
         return True
-    return architecture in imagenet_table.NAMES if at else name in imagenet_table.OTHERS
+    return architecture in NAMES if at else name in OTHERS
 
 
 def resolve(name: str) -> ModelSpec:

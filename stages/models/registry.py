@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # What each gives are ModelSpecs: `module:attribute`.
 TABLES: Mapping[str, str] = {
-    "cifar10": "stages.models.cifar10_table:SPECS",
-    "digits": "stages.models.digits_table:SPECS",
-    "imagenet": "stages.models.imagenet_table:SPECS",
+    "cifar10": "stages.models.tables:CIFAR10",
+    "digits": "stages.models.tables:DIGITS",
+    "imagenet": "stages.models.tables:IMAGENET",
 }
 SPECS: tuple[ModelSpec, ...] = tuple(
     spec for table in of_this_project(MODELS, TABLES).values() for spec in table.item

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 from torchvision.models import Weights, get_model_weights
 
 from cache import InputError, one_of
 from stages.models.counting import counted
-from stages.models.imagenet_table import published
 from stages.models.spec import ModelSpec
+from stages.models.tables import TORCHVISION, published
 from stages.runtimes import Preprocessing
 
 DEFAULT = "IMAGENET1K_V1"
@@ -20,24 +22,25 @@ def spec(reference: str) -> ModelSpec:
     chosen = offered.get(member or DEFAULT)
     if chosen is None:
         raise one_of(f"weights of {architecture}", member or DEFAULT, offered)
-    if not _classifies(chosen):
+    top1 = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    if not isinstance(top1, int | float) or isnan(top1):  # weights without a head
         raise InputError(f"{reference} gives features, not classes: choose other weights")
+    gmacs = chosen.meta.get("_ops")
+    macs = None if gmacs is None else round(gmacs * 1e9)
+    # the side of a ViT's input is part of its shape
+    side = {"image_size": chosen.meta["min_size"][0]} if architecture.startswith("vit_") else {}
     return counted(
         ModelSpec(
             name=reference,
             dataset="imagenet",
             family="torchvision_imagenet",
-            options={"architecture": architecture} | _options(architecture, chosen),
+            options={"architecture": architecture} | side,
             classes=len(chosen.meta["categories"]),
             preprocessing=preprocessing(chosen),
             parameters=None,
             macs=None,
             head="",
-            published=published(
-                chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"],
-                chosen.url,
-                chosen.meta.get("_ops"),
-            ),
+            published=published(round(top1 / 100, 5), chosen.url, macs, TORCHVISION),
         )
     )
 
@@ -48,13 +51,3 @@ def preprocessing(weights: Weights) -> Preprocessing:
     [resize], [crop] = preset.resize_size, preset.crop_size
     mean, std = tuple(preset.mean), tuple(preset.std)
     return Preprocessing(mean, std, resize, (crop, crop), preset.interpolation.value)
-
-
-def _classifies(weights: Weights) -> bool:
-    top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-    return isinstance(top1, int | float) and top1 == top1  # NaN for weights without a head
-
-
-def _options(architecture: str, chosen: Weights) -> dict[str, int]:
-    """What an architecture's shape takes from its weights: the side of a ViT's input."""
-    return {"image_size": chosen.meta["min_size"][0]} if architecture.startswith("vit_") else {}

@@ -14,7 +14,7 @@ import pytest
 
 from cache import InputError
 from stages.models import Published, build, choose, dataset_of, find, get, load, specs
-from stages.models.imagenet_table import NAMES, OTHERS
+from stages.models.reference import NAMES, OTHERS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from cache import InputError
-from stages.models import build, dataset_of, digits_table, fuse, get, listing, specs
+from stages.models import build, dataset_of, fuse, get, listing, specs
+from stages.models.tables import DIGITS
 
 torch = pytest.importorskip("torch")
 
@@ -162,7 +163,7 @@ def test_cifar_architectures_move_to_other_datasets():
     assert (spec.dataset, spec.published, spec.shipped) == ("intel", None, None)
     assert (spec.parameters, spec.macs, spec.trained_on) == (None, None, ("train",))
     assert spec.preprocessing.pixels(np.zeros((150, 120, 3), np.uint8)).shape == (3, 32, 32)
-    own = [s.name for s in digits_table.SPECS]
+    own = [s.name for s in DIGITS]
     assert [s.name for s in specs("intel")] == [*CIFAR, *own, *IMAGENET]
     assert build("resnet20", dataset="intel", classes=6).fc.out_features == 6
 
