@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.models.layers import conv_bn
+
 
 class Wide(nn.Module):
     """One strided layer of many filters, averaged over the four quarters of the picture."""
@@ -28,9 +30,7 @@ def _conv(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Convolution without bias and its batch norm."""
-    padding = kernel // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+    return nn.Sequential(*conv_bn(inputs, outputs, kernel, stride, groups))
 
 
 class SeparableBlock(nn.Module):

@@ -33,9 +33,10 @@ def is_reference(name: str) -> bool:
 
 def resolve(name: str) -> ModelSpec:
     """The referenced model on `HOME`; InputError for what the library does not have or offer."""
-    library = "timm" if name.startswith(TIMM) else "torchvision"
+    library, extra, module = "torchvision", "extract", "torchvision_imagenet"
+    if name.startswith(TIMM):
+        library, extra, module = "timm", "timm", "timm_model"
     if find_spec(library) is None or find_spec("torch") is None:
-        extra = "timm" if library == "timm" else "extract"
         raise InputError(f"{name} needs {library}: run pip install 'cascade-cli[{extra}]'")
-    spec: ModelSpec = import_module(f"stages.models.{library}_reference").spec(name)
+    spec: ModelSpec = import_module(f"stages.models.{module}").spec(name)
     return spec

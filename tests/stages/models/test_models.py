@@ -91,7 +91,7 @@ def test_registry_holds_the_published_facts():
 
 @pytest.mark.parametrize("spec", SMALL, ids=lambda spec: spec.name)
 def test_spec_matches_the_model(spec):
-    from stages.models.flops import count_macs
+    from stages.models.counting import count_macs
 
     model = build(spec.name)
     assert not model.training
@@ -110,7 +110,7 @@ def test_counted_macs_agree_with_the_published_ones(name):
 
 
 def test_macs_by_hand():
-    from stages.models.flops import count_macs
+    from stages.models.counting import count_macs
 
     model = torch.nn.Sequential(
         torch.nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2),
