@@ -25,7 +25,7 @@ from torch.nn import functional
 from stages.datasets.digits import SPLITS, open_split
 from stages.models import ModelSpec
 from stages.models.digits import build
-from stages.models.digits_table import SPECS
+from stages.models.tables import DIGITS
 
 BATCH = 32
 SEED = 0
@@ -97,7 +97,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(True)
-    for spec in SPECS:
+    for spec in DIGITS:
         recipe = RECIPES[spec.name]
         epochs = arguments.epochs or recipe.epochs
         model = train(spec, Recipe(epochs, recipe.learning_rate))

@@ -46,6 +46,8 @@ _SIZE_TOKEN = re.compile(
     r"|\b(Add|Mul|Max|Min|FloorDiv|Mod|PythonMod|CleanDiv|Integer|floor|ceiling)(?=\()"
     r"|(?<!\*)[*](?!\*)|[(),+/ -]"
 )
+# What of a graph torch would interpret or run, and what stands in its place.
+_EMPTY: dict[str, object] = {"metadata": {}, "guards_code": [], "treespec_namedtuple_fields": {}}
 _CONTAINERS = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 
 
@@ -123,12 +125,7 @@ def _bare(node: Any) -> Any:
         return [_bare(each) for each in node]
     if not isinstance(node, dict):
         return node
-    without: dict[str, object] = {
-        "metadata": {},
-        "guards_code": [],
-        "treespec_namedtuple_fields": {},
-    }
-    return {key: without[key] if key in without else _bare(value) for key, value in node.items()}
+    return {key: _EMPTY[key] if key in _EMPTY else _bare(value) for key, value in node.items()}
 
 
 def _check_graph(path: Path, graph: Any) -> None:

@@ -33,8 +33,7 @@ def restored(spec: ModelSpec, path: Path) -> nn.Module:
     expected = bare.state_dict()
     state = _with_counters(state, expected)
     for name in expected | state:
-        fault = _fault(name, state.get(name), expected.get(name))
-        if fault is not None:
+        if fault := _fault(name, state.get(name), expected.get(name)):
             raise _misfit(fault, spec, path)
     # Takes the place of its entries but keeps the versions of its modules, which some need.
     expected.update({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})

@@ -18,6 +18,7 @@ from stages.models.spec import ModelSpec
 from stages.models.weights import Weights, available, digest, find, own_file, stated
 
 PathLike = str | os.PathLike[str]
+GROUPS = ("all", "all-available")
 LONGEST = 200  # bytes of a percent-encoded name: file systems end at 255, and "model=" is added
 
 
@@ -109,9 +110,8 @@ def _program(
     def before() -> Facts | None:
         return same_bytes(recorded(name), digest(file))
 
-    about = Path(preprocess or file.with_suffix(".json"))
     spec = programs.spec(name, dataset, file, preprocess, before)
-    weights, splits = find(spec, file), stated(about)
+    weights, splits = find(spec, file), stated(Path(preprocess or file))
     if splits is not None:
         weights = replace(weights, trained_on=splits, trained_on_source="stated")
     return Chosen(name, spec, weights)
@@ -157,27 +157,18 @@ def _aliases(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _expanded(name: str, dataset: str, directory: PathLike | None) -> list[str]:
-    if name in GROUPS:
-        found = GROUPS[name](dataset, directory)
-        if not found:
-            near = nearest(dataset, list(dict.fromkeys(spec.dataset for spec in specs())))
-            meant = f"did you mean {near}? Else " if near not in (None, dataset) else ""
-            raise InputError(
-                f"no weights for any {dataset} model: {meant}give --weights DIR or name the models"
-            )
-        return [spec.name for spec in found]
-    return [name.partition("=")[0]]
-
-
-def _all(dataset: str, directory: PathLike | None) -> list[ModelSpec]:
-    return specs(dataset)
-
-
-def _all_available(dataset: str, directory: PathLike | None) -> list[ModelSpec]:
-    return available(specs(dataset), directory)
-
-
-GROUPS = {"all": _all, "all-available": _all_available}
+    if name not in GROUPS:
+        return [name.partition("=")[0]]
+    found = specs(dataset)
+    if name == "all-available":
+        found = available(found, directory)
+    if not found:
+        near = nearest(dataset, list(dict.fromkeys(spec.dataset for spec in specs())))
+        meant = f"did you mean {near}? Else " if near not in (None, dataset) else ""
+        raise InputError(
+            f"no weights for any {dataset} model: {meant}give --weights DIR or name the models"
+        )
+    return [spec.name for spec in found]
 
 
 def _check_wanted(wanted: list[str], files: Mapping[str, PathLike]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from stages.models.layers import conv
+from stages.models.layers import conv, stage
 
 BLOCKS = (2, 4, 14, 1)
 STRIDES = (1, 2, 2, 2)
@@ -58,20 +58,15 @@ class RepVGG(nn.Module):
         super().__init__()
         inputs = min(STEM_LIMIT, widths[0])
         self.stage0: nn.Module = RepVGGBlock(3, inputs, 1)
-        self.stage1 = _stage(inputs, widths[0], BLOCKS[0], STRIDES[0])
-        self.stage2 = _stage(widths[0], widths[1], BLOCKS[1], STRIDES[1])
-        self.stage3 = _stage(widths[1], widths[2], BLOCKS[2], STRIDES[2])
-        self.stage4 = _stage(widths[2], widths[3], BLOCKS[3], STRIDES[3])
+        self.stage1 = stage(RepVGGBlock, inputs, widths[0], BLOCKS[0], STRIDES[0])
+        self.stage2 = stage(RepVGGBlock, widths[0], widths[1], BLOCKS[1], STRIDES[1])
+        self.stage3 = stage(RepVGGBlock, widths[1], widths[2], BLOCKS[2], STRIDES[2])
+        self.stage4 = stage(RepVGGBlock, widths[2], widths[3], BLOCKS[3], STRIDES[3])
         self.linear = nn.Linear(widths[3], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stage2(self.stage1(self.stage0(x)))
         return self.linear(self.stage4(self.stage3(x)).mean((2, 3)))
-
-
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [RepVGGBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(RepVGGBlock(inputs, outputs, stride), *rest)
 
 
 def build(classes: int, variant: str) -> nn.Module:

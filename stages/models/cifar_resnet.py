@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stages.models.layers import conv, conv_bn
+from stages.models.layers import conv, conv_bn, stage
 
 
 class BasicBlock(nn.Module):
@@ -38,20 +38,15 @@ class ResNet(nn.Module):
         self.conv1 = conv(3, 16, 3)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(16, 16, blocks, stride=1)
-        self.layer2 = _stage(16, 32, blocks, stride=2)
-        self.layer3 = _stage(32, 64, blocks, stride=2)
+        self.layer1 = stage(BasicBlock, 16, 16, blocks, stride=1)
+        self.layer2 = stage(BasicBlock, 16, 32, blocks, stride=2)
+        self.layer3 = stage(BasicBlock, 32, 64, blocks, stride=2)
         self.fc = nn.Linear(64, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(x.mean((2, 3)))
-
-
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(BasicBlock(inputs, outputs, stride), *rest)
 
 
 def build(classes: int, depth: int) -> nn.Module:

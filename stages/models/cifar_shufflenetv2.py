@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import channel_shuffle
 
-from stages.models.layers import conv_bn
+from stages.models.layers import conv_bn, stage
 
 STEM = 24
 BLOCKS = (4, 8, 4)
@@ -52,20 +52,15 @@ class ShuffleNetV2(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int], classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(*conv_bn(3, STEM, 3, activation=nn.ReLU))
-        self.stage2 = _stage(STEM, widths[0], BLOCKS[0])
-        self.stage3 = _stage(widths[0], widths[1], BLOCKS[1])
-        self.stage4 = _stage(widths[1], widths[2], BLOCKS[2])
+        self.stage2 = stage(Unit, STEM, widths[0], BLOCKS[0], stride=2)
+        self.stage3 = stage(Unit, widths[0], widths[1], BLOCKS[1], stride=2)
+        self.stage4 = stage(Unit, widths[1], widths[2], BLOCKS[2], stride=2)
         self.conv5 = nn.Sequential(*conv_bn(widths[2], widths[3], 1, activation=nn.ReLU))
         self.fc = nn.Linear(widths[3], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stage4(self.stage3(self.stage2(self.conv1(x))))
         return self.fc(self.conv5(x).mean((2, 3)))
-
-
-def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    rest = [Unit(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(Unit(inputs, outputs, 2), *rest)
 
 
 def build(classes: int, width: float) -> nn.Module:

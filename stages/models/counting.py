@@ -9,10 +9,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from cache import InputError
 from stages.models.factory import has, instantiate
-from stages.models.flops import count_macs
 from stages.models.spec import ModelSpec
 from stages.notices import tell_once
 
@@ -70,3 +71,18 @@ def _counts(spec: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple
 
 def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of one image [C, H, W] in convolutions and matrix products.
+
+    Batch norm, activations, biases and pooling are not counted. Runs on the meta device: shapes
+    only, no arithmetic.
+    """
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    image = torch.empty((1, *input_shape), dtype=dtype, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        functional_call(model, shapes, (image,))
+    return counter.get_total_flops() // 2

@@ -1,7 +1,7 @@
 """Four small CNNs of different kinds for the embedded digits, inputs [B, 1, 8, 8] → logits [B, K].
 
 Each sees the picture in its own way, so that they fail on different pictures; multiply-adds rise
-in the order of the definitions, and so does accuracy (`stages.models.digits_table`).
+in the order of the definitions, and so does accuracy (`digits.csv`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from stages.models.layers import conv_bn
 
 
 class Wide(nn.Module):
@@ -28,9 +30,7 @@ def _conv(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Convolution without bias and its batch norm."""
-    padding = kernel // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+    return nn.Sequential(*conv_bn(inputs, outputs, kernel, stride, groups))
 
 
 class SeparableBlock(nn.Module):

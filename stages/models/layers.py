@@ -23,3 +23,11 @@ def conv_bn(
     """Convolution and batch norm, then the activation if there is one."""
     layers = [conv(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs)]
     return layers if activation is None else [*layers, activation()]
+
+
+def stage(
+    block: Callable[[int, int, int], nn.Module], inputs: int, outputs: int, blocks: int, stride: int
+) -> nn.Sequential:
+    """So many blocks of (inputs, outputs, stride), of which the first changes the size."""
+    rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(block(inputs, outputs, stride), *rest)

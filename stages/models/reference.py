@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from cache import InputError
-from stages.models import imagenet_table
 from stages.models.spec import ModelSpec
+from stages.models.tables import IMAGENET
 
 TIMM = "timm/"
 HOME = "imagenet"
 """The dataset that every referenced model is for, unless the user says otherwise."""
+
+# What else torchvision has, resolved by torchvision itself when it is asked for.
+OTHERS = frozenset(Path(__file__).with_name("torchvision.txt").read_text("utf-8").split())
+NAMES = OTHERS | {spec.name for spec in IMAGENET}
 
 
 def is_reference(name: str) -> bool:
@@ -23,14 +28,15 @@ def is_reference(name: str) -> bool:
     architecture, at, _ = name.partition("@")
     if name.startswith(TIMM):
         return True
-    return architecture in imagenet_table.NAMES if at else name in imagenet_table.OTHERS
+    return architecture in NAMES if at else name in OTHERS
 
 
 def resolve(name: str) -> ModelSpec:
     """The referenced model on `HOME`; InputError for what the library does not have or offer."""
-    library = "timm" if name.startswith(TIMM) else "torchvision"
+    library, extra, module = "torchvision", "extract", "torchvision_imagenet"
+    if name.startswith(TIMM):
+        library, extra, module = "timm", "timm", "timm_model"
     if find_spec(library) is None or find_spec("torch") is None:
-        extra = "timm" if library == "timm" else "extract"
         raise InputError(f"{name} needs {library}: run pip install 'cascade-cli[{extra}]'")
-    spec: ModelSpec = import_module(f"stages.models.{library}_reference").spec(name)
+    spec: ModelSpec = import_module(f"stages.models.{module}").spec(name)
     return spec

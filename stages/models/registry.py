@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 
 # What each gives are ModelSpecs: `module:attribute`.
 TABLES: Mapping[str, str] = {
-    "cifar10": "stages.models.cifar10_table:SPECS",
-    "digits": "stages.models.digits_table:SPECS",
-    "imagenet": "stages.models.imagenet_table:SPECS",
+    "cifar10": "stages.models.tables:CIFAR10",
+    "digits": "stages.models.tables:DIGITS",
+    "imagenet": "stages.models.tables:IMAGENET",
 }
 SPECS: tuple[ModelSpec, ...] = tuple(
     spec for table in of_this_project(MODELS, TABLES).values() for spec in table.item
 )
-
-
-class UnknownModelError(InputError):
-    """No table, package or library has a model of this name."""
 
 
 def get(name: str, dataset: str | None = None) -> ModelSpec:
@@ -43,12 +39,12 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
     """
     found = _own(name, dataset)
     if found is None and dataset not in (None, HOME):
-        found = _named(name, _moved_from(SPECS, dataset))
+        found = _portable(name, dataset, SPECS)
     if found is None and is_reference(name):
         found = resolve(name)
         found = found if dataset in (None, HOME) else _moved(found, dataset)
     if found is None and dataset is not None:
-        found = _portable(name, dataset)
+        found = _portable(name, dataset, _all())
     if found is None:
         raise _unknown(name, dataset)
     return found
@@ -56,20 +52,20 @@ def get(name: str, dataset: str | None = None) -> ModelSpec:
 
 def _unknown(name: str, dataset: str | None) -> InputError:
     if ":" in name:
-        return UnknownModelError(
+        return InputError(
             f"unknown model {name!r}: a reference is ARCHITECTURE@WEIGHTS, timm/NAME or "
             "file:PATH.pt2; nothing is run from a hub"
         )
     _extras().check()
     what = "model" if dataset is None else f"{dataset} model"
     listing = "cascade models" + (f" -d {dataset}" if dataset else "")
-    return UnknownModelError(str(one_of(what, name, [s.name for s in specs(dataset)], listing)))
+    return one_of(what, name, [spec.name for spec in specs(dataset)], listing)
 
 
 def knows(name: str, dataset: str) -> bool:
     """Whether `get` would find it; resolves no reference."""
     own = _own(name, dataset) is not None
-    return own or is_reference(name) or _portable(name, dataset) is not None
+    return own or is_reference(name) or _portable(name, dataset, _all()) is not None
 
 
 def specs(dataset: str | None = None) -> list[ModelSpec]:
@@ -80,8 +76,9 @@ def specs(dataset: str | None = None) -> list[ModelSpec]:
     added = [one.item for one in _extras().listed().values()]
     if dataset is None:
         return [*SPECS, *added]
-    own = _of(SPECS, dataset) or list(_moved_from(SPECS, dataset))
-    return [*own, *_of(added, dataset)]
+    own = [spec for spec in SPECS if spec.dataset == dataset]
+    own = own or [_moved(spec, dataset) for spec in SPECS]
+    return [*own, *(spec for spec in added if spec.dataset == dataset)]
 
 
 def dataset_of(name: str) -> str:
@@ -105,13 +102,11 @@ def _key(spec: ModelSpec) -> tuple[str, str]:
 
 def _unusable(spec: ModelSpec) -> str | None:
     """What of a package's spec cannot be, in a few words."""
-    wrong = misfit(spec) or misfit(spec.preprocessing)
-    if wrong is None and spec.published is not None:
-        wrong = misfit(spec.published)
-    if wrong is None and spec.classes < 1:
-        wrong = f"its model {spec.name} has {spec.classes} classes"
-    if wrong is not None:
-        return wrong
+    for part in (spec, spec.preprocessing, spec.published):
+        if part is not None and (wrong := misfit(part)):
+            return wrong
+    if spec.classes < 1:
+        return f"its model {spec.name} has {spec.classes} classes"
     try:
         Preprocessing.of(spec.preprocessing.describe(), f"its model {spec.name}")
     except InputError as error:
@@ -119,30 +114,21 @@ def _unusable(spec: ModelSpec) -> str | None:
     return None
 
 
-def _added() -> list[ModelSpec]:
-    return [one.item for one in _extras().items.values()]
+def _all() -> Iterator[ModelSpec]:
+    """The tables' models, then the packages', which are not asked for what a table has."""
+    yield from SPECS
+    yield from (one.item for one in _extras().items.values())
 
 
 def _own(name: str, dataset: str | None) -> ModelSpec | None:
-    """The tables' model, else a package's; packages are not asked for what a table has."""
-    return _named(name, _of(SPECS, dataset)) or _named(name, _of(_added(), dataset))
+    found = (spec for spec in _all() if spec.name == name and dataset in (None, spec.dataset))
+    return next(found, None)
 
 
-def _portable(name: str, dataset: str) -> ModelSpec | None:
+def _portable(name: str, dataset: str, among: Iterable[ModelSpec]) -> ModelSpec | None:
     """The architecture of another dataset."""
-    return _named(name, _moved_from(SPECS, dataset)) or _named(name, _moved_from(_added(), dataset))
-
-
-def _of(among: Iterable[ModelSpec], dataset: str | None) -> list[ModelSpec]:
-    return [spec for spec in among if dataset in (None, spec.dataset)]
-
-
-def _named(name: str, among: Iterable[ModelSpec]) -> ModelSpec | None:
-    return next((spec for spec in among if spec.name == name), None)
-
-
-def _moved_from(among: Iterable[ModelSpec], dataset: str) -> Iterator[ModelSpec]:
-    return (_moved(spec, dataset) for spec in among if spec.dataset != dataset)
+    found = (spec for spec in among if spec.name == name and spec.dataset != dataset)
+    return next((_moved(spec, dataset) for spec in found), None)
 
 
 def _moved(spec: ModelSpec, dataset: str) -> ModelSpec:

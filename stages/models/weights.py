@@ -56,17 +56,16 @@ def find(
     where there are none, or where the bytes are not those that were published.
     """
     found = locate(spec, file, directory)
-    if found is None:
-        return _fetched(spec, directory, download)
-    weights = _described(spec, *found)
-    if weights.origin == "store" and not _is_published(spec.published, weights.sha256):
+    if found is not None:
+        weights = _described(spec, *found)
+        if weights.origin != "store" or _is_published(spec.published, weights.sha256):
+            return weights
         if not download:
             raise InputError(
                 f"{weights.path} is damaged: its SHA-256 starts with {weights.sha256[:8]}, not as "
                 f"published; delete it, or give --weights DIR"
             )
-        return _fetched(spec, directory, download)
-    return weights
+    return _fetched(spec, directory, download)
 
 
 def locate(
@@ -203,14 +202,11 @@ def _is_published(published: Published | None, sha256: str) -> bool:
 
 def digest(path: Path) -> str:
     """The SHA-256 of a weights file."""
-    found = hashlib.sha256()
     try:
         with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                found.update(block)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read weights {path} ({error.strerror}): check it") from error
-    return found.hexdigest()
 
 
 def stated(path: Path) -> tuple[str, ...] | None:

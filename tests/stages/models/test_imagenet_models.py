@@ -14,7 +14,7 @@ import pytest
 
 from cache import InputError
 from stages.models import Published, build, choose, dataset_of, find, get, load, specs
-from stages.models.imagenet_table import NAMES, OTHERS
+from stages.models.reference import NAMES, OTHERS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
@@ -23,8 +23,8 @@ from PIL import Image  # noqa: E402
 from torchvision import models as zoo  # noqa: E402
 from torchvision.transforms import functional  # noqa: E402
 
-from stages.models.flops import count_macs  # noqa: E402
-from stages.models.torchvision_reference import preprocessing  # noqa: E402
+from stages.models.counting import count_macs  # noqa: E402
+from stages.models.torchvision_imagenet import preprocessing  # noqa: E402
 from stages.runtimes import Runner  # noqa: E402
 
 PICTURES = Path(__file__).parents[3] / ".." / "shared" / "data" / "imagenet-sample" / "val.parquet"

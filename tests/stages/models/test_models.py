@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from cache import InputError
-from stages.models import build, dataset_of, digits_table, fuse, get, listing, specs
+from stages.models import build, dataset_of, fuse, get, listing, specs
+from stages.models.tables import DIGITS
 
 torch = pytest.importorskip("torch")
 
@@ -90,7 +91,7 @@ def test_registry_holds_the_published_facts():
 
 @pytest.mark.parametrize("spec", SMALL, ids=lambda spec: spec.name)
 def test_spec_matches_the_model(spec):
-    from stages.models.flops import count_macs
+    from stages.models.counting import count_macs
 
     model = build(spec.name)
     assert not model.training
@@ -109,7 +110,7 @@ def test_counted_macs_agree_with_the_published_ones(name):
 
 
 def test_macs_by_hand():
-    from stages.models.flops import count_macs
+    from stages.models.counting import count_macs
 
     model = torch.nn.Sequential(
         torch.nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2),
@@ -162,7 +163,7 @@ def test_cifar_architectures_move_to_other_datasets():
     assert (spec.dataset, spec.published, spec.shipped) == ("intel", None, None)
     assert (spec.parameters, spec.macs, spec.trained_on) == (None, None, ("train",))
     assert spec.preprocessing.pixels(np.zeros((150, 120, 3), np.uint8)).shape == (3, 32, 32)
-    own = [s.name for s in digits_table.SPECS]
+    own = [s.name for s in DIGITS]
     assert [s.name for s in specs("intel")] == [*CIFAR, *own, *IMAGENET]
     assert build("resnet20", dataset="intel", classes=6).fc.out_features == 6
 

@@ -100,7 +100,7 @@ def test_names_are_of_timms_own_registry():
 
 
 def test_crops_that_are_not_offered_are_refused(monkeypatch):
-    from stages.models.timm_reference import _preprocessing
+    from stages.models.timm_model import _preprocessing
 
     about = {"input_size": (3, 224, 224), "crop_mode": "border"}
     with pytest.raises(InputError, match="by 'border': not supported"):
