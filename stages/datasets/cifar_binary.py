@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, read_bytes
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.specs import SPECS
 from stages.datasets.unpickle import load_batch
@@ -111,7 +111,7 @@ def _archive(split: str, file: str) -> Archive:
 
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(one_line(f"{path}: this batch is missing; {HINT}"))
+        raise InputError(f"{path}: this batch is missing; {HINT}")
     return load_batch(read_bytes(path, MAX_BYTES))
 
 
@@ -122,17 +122,17 @@ def _read(archive: Archive, path: Path) -> BatchFile:
         pixels, labels = batch["data"], np.asarray(batch[archive.labels])
         n = len(labels)
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and len(pixels) != n:
-            raise InputError(one_line(f"{path}: {len(pixels):,} pictures, {n:,} labels; {HINT}"))
+            raise InputError(f"{path}: {len(pixels):,} pictures, {n:,} labels; {HINT}")
         if not isinstance(pixels, np.ndarray) or pixels.shape != (n, 3072):
             shape = getattr(pixels, "shape", type(pixels).__name__)
-            raise InputError(one_line(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}"))
+            raise InputError(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}")
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise InputError(one_line(f"{path}: its labels are not a list of integers; {HINT}"))
+            raise InputError(f"{path}: its labels are not a list of integers; {HINT}")
         # Planes of red, green and blue; read() hands out a view of them.
         pictures = pixels.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1)
         names = batch.get("filenames", [str(row) for row in range(n)])
         if len(names) != n:
-            raise InputError(one_line(f"{path}: {len(names)} names for {n} labels; {HINT}"))
+            raise InputError(f"{path}: {len(names)} names for {n} labels; {HINT}")
         keys = [f"{archive.folder}/{path.name}/{_text(name)}" for name in names]
         return BatchFile(pictures, checked_labels(labels, archive.classes, str(path)), keys)
 
@@ -144,9 +144,7 @@ def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str,
     with refusing(path, HINT, Exception):
         names = tuple(_text(name) for name in _load(path)[archive.names])
         if len(names) != archive.classes:
-            raise InputError(
-                one_line(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
-            )
+            raise InputError(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
         return names
 
 

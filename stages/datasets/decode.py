@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache import InputError, one_of
-from stages.datasets.layout import one_line, reason
+from stages.datasets.layout import reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +61,7 @@ def decode(encoded: bytes, where: str, decoder: str = "pil") -> np.ndarray:
 def unreadable_image(where: str, found: str, decoder: str = "pil") -> UnreadableImageError:
     """The error for one image: at `where`, `found` was wrong."""
     hint = HINT if decoder == "pil" else f"{HINT}, or decode with --decoder pil"
-    return UnreadableImageError(one_line(f"{where}: {found}; {hint}"), one_line(found))
+    return UnreadableImageError(f"{where}: {found}; {hint}", found)
 
 
 def checked_decoder(name: str) -> str:

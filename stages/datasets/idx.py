@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from cache import InputError
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.specs import SPECS
 
@@ -52,9 +52,7 @@ def open_idx(request: Request) -> ArraySource:
     images, labels = request.found[request.split]
     shape, counted = _shape(images, dimensions=3), _shape(labels, dimensions=1)
     if shape[0] != counted[0]:
-        raise InputError(
-            one_line(f"{images}: {shape[0]:,} pictures, {counted[0]:,} labels; {HINT}")
-        )
+        raise InputError(f"{images}: {shape[0]:,} pictures, {counted[0]:,} labels; {HINT}")
     pictures, classes = _array(images, shape), _array(labels, counted)
     known = request.spec
     return ArraySource(

@@ -56,7 +56,7 @@ def refusing(
     except InputError:
         raise
     except kinds as error:
-        raise InputError(one_line(f"{where}: {reason(error)}; {hint}")) from error
+        raise InputError(f"{where}: {reason(error)}; {hint}") from error
 
 
 def reason(error: Exception) -> str:

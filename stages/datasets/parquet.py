@@ -18,7 +18,7 @@ import numpy as np
 from cache import InputError
 from stages.datasets.decode import unreadable_image
 from stages.datasets.encoded import EncodedSource
-from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, one_line, refusing
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, refusing
 from stages.datasets.parquet_files import complete, find
 from stages.datasets.row_groups import RowGroupCache
 from stages.datasets.source import checked_labels
@@ -147,10 +147,8 @@ def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) ->
         if schema.names.count(name) == 1:
             return name
     raise InputError(
-        one_line(
-            f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
-            f"rename one to {' or '.join(names)}"
-        )
+        f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
+        f"rename one to {' or '.join(names)}"
     )
 
 
@@ -172,7 +170,7 @@ def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return leaf
     raise InputError(
-        one_line(f"{path}: column {image} is {kind}; expected encoded images, binary or a ")
+        f"{path}: column {image} is {kind}; expected encoded images, binary or a "
         + "struct of bytes and path"
     )
 
@@ -180,7 +178,7 @@ def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
 def _no_nulls(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     if column.null_count:
         row = int(column.is_null().to_numpy().argmax())
-        raise InputError(one_line(f"{path}: row {row} has no {name} (null); leave the row out"))
+        raise InputError(f"{path}: row {row} has no {name} (null); leave the row out")
     return column.to_numpy()
 
 
@@ -198,14 +196,11 @@ def _labels(shards: list[Shard], request: Request) -> tuple[tuple[str, ...] | No
     for shard in shards:
         if shard.names != names:
             raise InputError(
-                one_line(f"{shard.file}: other class names than {shards[0].file}; ")
-                + "download both again"
+                f"{shard.file}: other class names than {shards[0].file}; " + "download both again"
             )
     if spec is not None and names is not None and len(names) != spec.classes:
         raise InputError(
-            one_line(
-                f"{shards[0].file}: {len(names)} classes, but {spec.name} has {spec.classes}; "
-            )
+            f"{shards[0].file}: {len(names)} classes, but {spec.name} has {spec.classes}; "
             + "give these images another dataset name"
         )
     known = names or (spec.class_names if spec else None)
@@ -224,7 +219,7 @@ def _keys(shards: list[Shard], split: str) -> list[str]:
     climbing = next(filter(CLIMBS.search, given), None)
     if climbing is not None:
         raise InputError(
-            one_line(f"{shards[0].file.parent}: {split} names an image {climbing!a}, which leads ")
+            f"{shards[0].file.parent}: {split} names an image {climbing!a}, which leads "
             + "out of its folder; write the file with plain names"
         )
     if len(set(given)) == rows == len(paths):
@@ -247,7 +242,7 @@ def _groups(shards: list[Shard]) -> tuple[RowGroup, ...]:
             )
             row += shard.metadata.row_group(index).num_rows
         if row != len(shard.labels):
-            raise InputError(one_line(f"{shard.file}: {row} rows, not as announced; {HINT}"))
+            raise InputError(f"{shard.file}: {row} rows, not as announced; {HINT}")
         sample += row
     return tuple(groups)
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from cache import InputError
-from stages.datasets.layout import Found, one_line, visible
+from stages.datasets.layout import Found, visible
 
 PLACES = ("", "data", "plain_text", "default")
 SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<index>\d+)-of-(?P<count>\d+))?\.parquet")
@@ -37,15 +37,13 @@ def complete(files: tuple[Path, ...]) -> tuple[Path, ...]:
     counts = {match["count"] for match in shards}
     if len(shards) < len(files) or len(counts) > 1:
         raise InputError(
-            one_line(
-                f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
-                "files for one split; keep one set"
-            )
+            f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
+            "files for one split; keep one set"
         )
     missing = set(range(int(counts.pop()))).difference(int(match["index"]) for match in shards)
     if missing:
         raise InputError(
-            one_line(f"{files[0].parent}: shard {min(missing)} of {files[0].name} is missing; ")
+            f"{files[0].parent}: shard {min(missing)} of {files[0].name} is missing; "
             + "download it again"
         )
     return files

@@ -1,7 +1,7 @@
 """From a dataset's name and a data folder to its splits.
 
-A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one row of
-SPECS. Other packages add theirs through the entry point group `cascade.datasets`.
+A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one table
+of named.toml. Other packages add theirs through the entry point group `cascade.datasets`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.datasets import cifar_binary, idx, image_folder
 from stages.datasets.archives import download as fetch
 from stages.datasets.decode import checked_decoder
 from stages.datasets.known import LAYOUTS, added, known, spec
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.plugged import checked, guarded
 from stages.datasets.source import Opening, Source
 from stages.datasets.specs import NAME, SPECS, DatasetSpec
@@ -123,9 +123,7 @@ def check_known(dataset: str, data: str | Path | None) -> None:
 def checked_name(what: str, name: str) -> str:
     """The name of a dataset or split, unless it could be taken for a path."""
     if not NAME.fullmatch(name) or ".." in name:
-        raise InputError(
-            one_line(f"{what} {name!a} is no name; use letters, digits, '-', '_' and '.'")
-        )
+        raise InputError(f"{what} {name!a} is no name; use letters, digits, '-', '_' and '.'")
     return name
 
 
@@ -164,7 +162,7 @@ def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
 def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
     if data:
         raise InputError(
-            one_line(f"{row.name} ships with the package, but --data {data} was given")
+            f"{row.name} ships with the package, but --data {data} was given"
             + "; leave it out, or give your images another dataset name"
         )
 
@@ -179,7 +177,7 @@ def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
     if download and not _downloaded(dataset, Path(data)):
         fetch(dataset, data)
     if not _exists(Path(data)):
-        raise InputError(one_line(f"--data {data}: no such file or folder; check the path"))
+        raise InputError(f"--data {data}: no such file or folder; check the path")
     return Path(data)
 
 
@@ -228,29 +226,23 @@ def _named(found: Found, row: DatasetSpec | None) -> Found:
 
 def _not_empty(source: Source, root: Path) -> Source:
     if not len(source):
-        raise InputError(one_line(f"{root}: split {source.split} has no images; check the path"))
+        raise InputError(f"{root}: split {source.split} has no images; check the path")
     return source
 
 
 def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
     there = sorted({name for _, request in _requests(dataset, root) for name in request.found})
     if split is not None and there:
-        return InputError(
-            one_line(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
-        )
+        return InputError(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
     flat = image_folder.unlabelled(root)
     if flat is not None:
         return InputError(
-            one_line(
-                f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
-                f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
-            )
+            f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
+            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
         )
     return InputError(
-        one_line(
-            f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "
-            "check --data"
-        )
+        f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "
+        "check --data"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from cache import InputError
-from stages.datasets.layout import CLIMBS, NOT_RELATIVE, one_line, visible
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, visible
 
 HINT = "download or write it again, as plain tar"
 BLOCK = 512
@@ -41,7 +41,7 @@ def members(path: Path, file: BinaryIO) -> Iterator[Member]:
                     yield _checked(path, info)
             _check_end(file, archive.offset)
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise InputError(one_line(f"{path}: {_reason(error)}; {HINT}")) from error
+        raise InputError(f"{path}: {_reason(error)}; {HINT}") from error
 
 
 def read_at(path: Path, offset: int, size: int, where: str) -> bytes:
@@ -51,14 +51,14 @@ def read_at(path: Path, offset: int, size: int, where: str) -> bytes:
             file.seek(offset)
             data = file.read(size)
     except OSError as error:
-        raise InputError(one_line(f"{where}: {error.strerror or error}; check the disk")) from error
+        raise InputError(f"{where}: {error.strerror or error}; check the disk") from error
     if len(data) != size:
-        raise InputError(one_line(f"{where}: the file ends before this image does; {HINT}"))
+        raise InputError(f"{where}: the file ends before this image does; {HINT}")
     return data
 
 
 def _checked(path: Path, info: tarfile.TarInfo) -> Member:
-    where = one_line(f"{path}: member {info.name!a}")
+    where = f"{path}: member {info.name!a}"
     if not info.isreg() or info.issparse():
         raise InputError(f"{where} is a link, device or sparse file; write plain files only")
     if CLIMBS.search(info.name) or NOT_RELATIVE.search(info.name):

@@ -20,7 +20,7 @@ import numpy as np
 from cache import InputError
 from stages.datasets.decode import SUFFIXES
 from stages.datasets.encoded import EncodedSource
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing, visible
+from stages.datasets.layout import Found, Layout, Request, refusing, visible
 from stages.datasets.source import checked_labels
 from stages.datasets.tar import Member, members, read_at
 
@@ -114,15 +114,13 @@ def _complete(files: tuple[Path, ...]) -> list[Path]:
     numbers = {int(match["index"]): path for match, path in pairs if match}
     if len(numbers) < len(files) or len({match["set"] for match in matches if match}) > 1:
         raise InputError(
-            one_line(
-                f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
-                "shards for one split; keep one set"
-            )
+            f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
+            "shards for one split; keep one set"
         )
     missing = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
     if missing:
         raise InputError(
-            one_line(f"{files[0].parent}: shard {min(missing)} beside {files[0].name} is missing; ")
+            f"{files[0].parent}: shard {min(missing)} beside {files[0].name} is missing; "
             + "download it again"
         )
     return [numbers[number] for number in sorted(numbers)]
@@ -139,7 +137,7 @@ def _shard(path: Path) -> TarShard:
     names = [image.name for image in images]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(one_line(f"{path}: {twice} is in it twice; write the shard again"))
+        raise InputError(f"{path}: {twice} is in it twice; write the shard again")
     return TarShard(
         file=path,
         names=names,
@@ -165,10 +163,8 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
     images = [member for suffix, member in by_suffix.items() if suffix in SUFFIXES]
     if len(images) != 1:
         raise InputError(
-            one_line(
-                f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
-                "expected one per key"
-            )
+            f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
+            "expected one per key"
         )
     for suffix, read_label in LABELS.items():
         if suffix in by_suffix:
@@ -176,9 +172,7 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
             where = f"{path}: {member.name}"
             with refusing(where, HINT, (ValueError, KeyError, RecursionError)):
                 return images[0], read_label(_small(member, file))
-    raise InputError(
-        one_line(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
-    )
+    raise InputError(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
 
 
 def _small(member: Member, file: BinaryIO) -> bytes:
