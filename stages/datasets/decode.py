@@ -7,7 +7,9 @@ quicker one; what an image is (its kind, its size) Pillow decides for both.
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ import numpy as np
 
 from cache import InputError, one_of
 from stages.datasets.layout import reason
+from stages.datasets.source import Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +43,22 @@ class UnreadableImageError(InputError):
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EncodedSource(Source):
+    """Pictures that are stored as encoded images; each is decoded when it is read."""
+
+    @abstractmethod
+    def where(self, i: int) -> str:
+        """The place of picture i, for messages."""
+
+    @abstractmethod
+    def stored(self, i: int) -> bytes:
+        """The encoded image."""
+
+    def read(self, i: int) -> np.ndarray:
+        return decode(self.stored(i), self.where(i), self.decoder or "pil")
 
 
 def decode(encoded: bytes, where: str, decoder: str = "pil") -> np.ndarray:
@@ -92,14 +111,12 @@ def _with_torchcodec(encoded: bytes) -> np.ndarray:
     planes = decode_image(data, mode="GRAY" if grey else "RGB")
     if planes.ndim != 3:
         raise ValueError(f"it has {len(planes)} frames")
-    picture = _UPRIGHT.get(orientation, _as_is)(planes.permute(1, 2, 0).numpy())
+    picture = planes.permute(1, 2, 0).numpy()
+    if orientation in _UPRIGHT:
+        picture = _UPRIGHT[orientation](picture)
     if picture.shape[:2] != (height, width):
         raise ValueError(f"TorchCodec gives {picture.shape[:2]}, its header {(height, width)}")
     return picture[:, :, 0] if grey else picture
-
-
-def _as_is(picture: np.ndarray) -> np.ndarray:
-    return picture
 
 
 # TorchCodec turns a picture by its EXIF orientation; each row turns it back.

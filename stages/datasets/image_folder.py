@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import InputError, open_regular
-from stages.datasets.decode import SUFFIXES, unreadable_image
-from stages.datasets.encoded import EncodedSource
+from stages.datasets.decode import SUFFIXES, EncodedSource, unreadable_image
 from stages.datasets.known import spec
 from stages.datasets.layout import Found, Layout, Request, reason, visible
 

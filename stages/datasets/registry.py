@@ -96,12 +96,12 @@ class ListedDataset:
     classes: int
     splits: list[str]
     default_split: str
-    height: int | None
-    width: int | None
-    download: bool
-    note: str
-    layout: str | None
-    data: str | None
+    height: int | None = None
+    width: int | None = None
+    download: bool = False
+    note: str = ""
+    layout: str | None = None
+    data: str | None = None
 
 
 def listing(data: str | Path | None = None) -> list[ListedDataset]:
@@ -130,7 +130,7 @@ def checked_name(what: str, name: str) -> str:
 def _described(row: DatasetSpec) -> ListedDataset:
     layout = "embedded" if row.module else None
     about = (row.name, row.classes, list(row.splits), row.default_split)
-    return ListedDataset(*about, *row.size, row.download, row.note, layout, None)
+    return ListedDataset(*about, *row.size, row.download, row.note, layout)
 
 
 def _lying_there(data: Path) -> ListedDataset:
@@ -139,21 +139,23 @@ def _lying_there(data: Path) -> ListedDataset:
         name = "images"
     found, row = splits(name, data), spec(name)
     source = open_split(name, found[0], data)
-    about = (name, source.n_classes, found, "test" if "test" in found else found[-1])
-    where = (source.layout, str(data))
-    if row is None:
-        return ListedDataset(*about, None, None, False, "", *where)
-    return ListedDataset(*about, *row.size, row.download, row.note, *where)
+    return replace(
+        _described(row) if row else ListedDataset(name, 0, [], ""),
+        classes=source.n_classes,
+        splits=found,
+        default_split="test" if "test" in found else found[-1],
+        layout=source.layout,
+        data=str(data),
+    )
 
 
 def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
     _no_data(row, data)
     if split not in row.splits:
         raise one_of(f"{row.name} split", split, row.splits)
-    one = None if row.name in SPECS else added().items[False, row.name]
-    if one is None:
+    if row.name in SPECS:
         return import_module(str(row.module)).open_split(split)  # type: ignore[no-any-return]
-    what = f"its dataset {row.name}"
+    one, what = added().items[False, row.name], f"its dataset {row.name}"
     with one.blamed(what):
         source = import_module(str(row.module)).open_split(split)
         return checked(one, what, source, row.name, split)

@@ -41,7 +41,7 @@ def members(path: Path, file: BinaryIO) -> Iterator[Member]:
                     yield _checked(path, info)
             _check_end(file, archive.offset)
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: {_reason(error)}; {HINT}") from error
+        raise InputError(f"{path}: {str(error) or type(error).__name__}; {HINT}") from error
 
 
 def read_at(path: Path, offset: int, size: int, where: str) -> bytes:
@@ -71,7 +71,3 @@ def _check_end(file: BinaryIO, offset: int) -> None:
     file.seek(offset)
     if file.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError(f"damaged or cut off at byte {offset}")
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 
 from cache import InputError
-from stages.datasets.decode import SUFFIXES
-from stages.datasets.encoded import EncodedSource
-from stages.datasets.layout import Found, Layout, Request, refusing, visible
+from stages.datasets.decode import SUFFIXES, EncodedSource
+from stages.datasets.layout import Found, Layout, Request, refusing
+from stages.datasets.shards import find_shards, missing, mixed
 from stages.datasets.source import checked_labels
 from stages.datasets.tar import Member, members, read_at
 
@@ -62,15 +62,8 @@ class TarSource(EncodedSource):
 
 
 def find(data: Path, dataset: str) -> Found:
-    """The shards of each split by number; the first place that has a split wins."""
-    if data.is_file():
-        return _by_split([data])
-    found: dict[str, tuple[Path, ...]] = {}
-    for place in (data / name for name in PLACES):
-        if place.is_dir():
-            files = sorted(path for path in place.iterdir() if path.suffix == ".tar")
-            found = {**_by_split([f for f in files if visible(f.name) and f.is_file()]), **found}
-    return found
+    """The shards of each split: SPLIT-000000.tar, NAME-SPLIT-000000.tar or SPLIT.tar."""
+    return find_shards(data, NUMBERED, ".tar", PLACES)
 
 
 def open_shards(request: Request) -> TarSource:
@@ -94,17 +87,6 @@ def open_shards(request: Request) -> TarSource:
     )
 
 
-def _by_split(files: list[Path]) -> Found:
-    """SPLIT-000000.tar, NAME-SPLIT-000000.tar or SPLIT.tar."""
-    found: dict[str, tuple[Path, ...]] = {}
-    for path in files:
-        match = NUMBERED.fullmatch(path.name)
-        split = match["split"] if match else path.stem
-        if path.suffix == ".tar":
-            found[split] = (*found.get(split, ()), path)
-    return found
-
-
 def _complete(files: tuple[Path, ...]) -> list[Path]:
     """One split's shards in the order of their numbers; InputError where one is missing."""
     if len(files) == 1:
@@ -113,16 +95,10 @@ def _complete(files: tuple[Path, ...]) -> list[Path]:
     pairs = zip(matches, files, strict=True)
     numbers = {int(match["index"]): path for match, path in pairs if match}
     if len(numbers) < len(files) or len({match["set"] for match in matches if match}) > 1:
-        raise InputError(
-            f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
-            "shards for one split; keep one set"
-        )
-    missing = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
-    if missing:
-        raise InputError(
-            f"{files[0].parent}: shard {min(missing)} beside {files[0].name} is missing; "
-            + "download it again"
-        )
+        raise mixed(files, "shards")
+    lacking = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
+    if lacking:
+        raise missing(min(lacking), "beside", files)
     return [numbers[number] for number in sorted(numbers)]
 
 
@@ -171,7 +147,10 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
             member = by_suffix[suffix]
             where = f"{path}: {member.name}"
             with refusing(where, HINT, (ValueError, KeyError, RecursionError)):
-                return images[0], read_label(_small(member, file))
+                label = read_label(_small(member, file))
+                if not -(2**63) <= label < 2**63:
+                    raise ValueError(f"label {label} is out of range")
+                return images[0], label
     raise InputError(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
 
 
@@ -183,7 +162,7 @@ def _small(member: Member, file: BinaryIO) -> bytes:
 
 
 def _from_cls(data: bytes) -> int:
-    return _label(int(data[:20]))
+    return int(data[:20])
 
 
 def _from_json(data: bytes) -> int:
@@ -191,13 +170,7 @@ def _from_json(data: bytes) -> int:
     values = [row[name] for name in JSON_LABELS if isinstance(row, dict) and name in row]
     if not values or type(values[0]) is not int:
         raise ValueError(f"no class number under {' or '.join(JSON_LABELS)}")
-    return _label(values[0])
-
-
-def _label(value: int) -> int:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"label {value} is out of range")
-    return value
+    return values[0]
 
 
 LABELS: dict[str, Callable[[bytes], int]] = {".cls": _from_cls, ".json": _from_json}
