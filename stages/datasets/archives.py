@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from cache import InputError
-from stages.datasets.layout import refusing
+from stages.datasets.layout import needing, refusing
 
 
 def download(dataset: str, data: str | Path) -> None:
@@ -35,12 +35,8 @@ def download(dataset: str, data: str | Path) -> None:
 
 def _fetch(name: str, root: str) -> None:
     """By the class of this name in torchvision.datasets."""
-    try:
+    with needing("--download needs torchvision", "extract"):
         from torchvision import datasets
-    except ImportError as error:
-        raise InputError(
-            "--download needs torchvision, not installed here: pip install 'cascade-cli[extract]'"
-        ) from error
     getattr(datasets, name)(root, download=True)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from cache import InputError, read_bytes
 from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.specs import SPECS
-from stages.datasets.unpickle import load_batch
+from stages.datasets.unpickle import as_text, load_batch
 
 HINT = "unpack the archive again, or fetch it with --download"
 MAX_BYTES = 1 << 30
@@ -96,17 +95,13 @@ def open_archive(request: Request) -> ArraySource:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: this batch is missing; {HINT}")
-    return load_batch(read_bytes(path, MAX_BYTES))
-
-
 def _read(archive: Archive, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """One batch: pictures uint8 [n, 32, 32, 3], labels int32 [n], n keys."""
     # A damaged pickle may raise anything while it is taken apart.
     with refusing(f"{path} is no intact batch", HINT, Exception):
-        batch = _load(path)
+        if not path.is_file():
+            raise InputError(f"{path}: this batch is missing; {HINT}")
+        batch = load_batch(read_bytes(path, MAX_BYTES))
         pixels, labels = batch["data"], np.asarray(batch[archive.labels])
         n = len(labels)
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and len(pixels) != n:
@@ -121,7 +116,7 @@ def _read(archive: Archive, path: Path) -> tuple[np.ndarray, np.ndarray, list[st
         names = batch.get("filenames", [str(row) for row in range(n)])
         if len(names) != n:
             raise InputError(f"{path}: {len(names)} names for {n} labels; {HINT}")
-        keys = [f"{archive.folder}/{path.name}/{_text(name)}" for name in names]
+        keys = [f"{archive.folder}/{path.name}/{as_text(name)}" for name in names]
         return pictures, checked_labels(labels, archive.classes, str(path)), keys
 
 
@@ -130,14 +125,11 @@ def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str,
     if request.spec is not None or not path.is_file():
         return request.spec.class_names if request.spec else None
     with refusing(path, HINT, Exception):
-        names = tuple(_text(name) for name in _load(path)[archive.names])
+        meta = load_batch(read_bytes(path, MAX_BYTES))
+        names = tuple(as_text(name) for name in meta[archive.names])
         if len(names) != archive.classes:
             raise InputError(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
         return names
-
-
-def _text(name: object) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 LAYOUT = Layout(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache import InputError, one_of
-from stages.datasets.layout import reason
+from stages.datasets.layout import needing, reason
 from stages.datasets.source import Source
 
 if TYPE_CHECKING:
@@ -137,24 +137,15 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 
 
 def _torchcodec() -> tuple[Any, Any]:
-    try:
+    with needing("--decoder torchcodec needs torchcodec 0.17 or later", "torchcodec"):
         import torch
         from torchcodec.decoders import decode_image
-    except ImportError as error:
-        raise InputError(
-            "--decoder torchcodec needs torchcodec 0.17 or later, not installed here: "
-            "pip install 'cascade-cli[torchcodec]'"
-        ) from error
     return torch, decode_image
 
 
 def _opened(encoded: bytes) -> Image:
-    try:
+    with needing("decoding images needs Pillow", "extract"):
         from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise InputError(
-            "decoding images needs Pillow, not installed here: pip install 'cascade-cli[extract]'"
-        ) from error
     _hush()
     try:
         image = Image.open(BytesIO(encoded), formats=tuple(FORMATS))

@@ -81,7 +81,10 @@ def open_folder(request: Request) -> FolderSource:
         files = [f"{folder.name}/{class_folder.name}/{file}" for file in _images(class_folder)]
         keys += files
         labels += [index[class_folder.name]] * len(files)
-    _check_utf8(keys, folder)
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(folder)!a}: a file name in it is not UTF-8; rename it") from None
     return FolderSource(
         dataset=request.dataset,
         split=request.split,
@@ -163,13 +166,6 @@ def _fail(error: OSError) -> None:
 
 def _is_image(name: str) -> bool:
     return visible(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _check_utf8(keys: list[str], folder: Path) -> None:
-    try:
-        "".join(keys).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{str(folder)!a}: a file name in it is not UTF-8; rename it") from None
 
 
 LAYOUT = Layout(

@@ -52,7 +52,9 @@ def open_split(
         if split in request.found:
             with refusing(root, "check that it can be read"):
                 source = layout.open(replace(request, split=split, decoder=decoder))
-                return replace(_not_empty(source, root), opening=opening)
+                if not len(source):
+                    raise InputError(f"{root}: split {split} has no images; check the path")
+                return replace(source, opening=opening)
     raise _not_found(dataset, split, root)
 
 
@@ -176,21 +178,18 @@ def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
         raise InputError(
             f"no images of {dataset}: give their folder with --data (looked for: {_expected()})"
         )
-    if download and not _downloaded(dataset, Path(data)):
+    root = Path(data)
+    if download and not _downloaded(dataset, root):
         fetch(dataset, data)
-    if not _exists(Path(data)):
-        raise InputError(f"--data {data}: no such file or folder; check the path")
-    return Path(data)
+    with refusing(root, "check the path given with --data"):
+        if not root.exists():
+            raise InputError(f"--data {data}: no such file or folder; check the path")
+    return root
 
 
 def _downloaded(dataset: str, data: Path) -> bool:
     places = _places(dataset, data)
     return any(part.find(place, dataset) for part in (cifar_binary, idx) for place in places)
-
-
-def _exists(path: Path) -> bool:
-    with refusing(path, "check the path given with --data"):
-        return path.exists()
 
 
 def _places(dataset: str, root: Path) -> list[Path]:
@@ -224,12 +223,6 @@ def _named(found: Found, row: DatasetSpec | None) -> Found:
     proper = {split: files for split, files in found.items() if NAME.fullmatch(split)}
     renamed = {aliases[split]: files for split, files in proper.items() if split in aliases}
     return {**renamed, **{s: files for s, files in proper.items() if s not in aliases}}
-
-
-def _not_empty(source: Source, root: Path) -> Source:
-    if not len(source):
-        raise InputError(f"{root}: split {source.split} has no images; check the path")
-    return source
 
 
 def _not_found(dataset: str, split: str | None, root: Path) -> InputError:

@@ -107,8 +107,7 @@ def _said_by_the_part(store: Store, partition: Partition) -> Provenance:
     """The provenance in the file itself, where there is one to be read."""
     try:
         data = store.read(f"{partition.path}/{part_name(0)}")
-        return dict(
-            json.loads(pq.read_schema(pa.BufferReader(data)).metadata[b"cascade"])["provenance"]
-        )
+        said = pq.read_schema(pa.BufferReader(data)).metadata[b"cascade"]
+        return dict(json.loads(said)["provenance"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -1,6 +1,7 @@
 """WebDataset shards: plain tar files of KEY.jpg with KEY.cls, or with KEY.json that has a label.
 
-Headers are read once, images by their offset; nothing is ever unpacked. Keys are the images' names
+Headers are read once, images by their offset; nothing is ever unpacked, and the tar is not trusted.
+Keys are the images' names
 in their shard, with the shard's file name before them where two shards share a name.
 Source: https://github.com/webdataset/webdataset (format).
 """
@@ -9,47 +10,56 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from cache import InputError
 from stages.datasets.decode import SUFFIXES, EncodedSource
-from stages.datasets.layout import Found, Layout, Request, refusing
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Found, Layout, Request, refusing, visible
 from stages.datasets.shards import find_shards, missing, mixed
 from stages.datasets.source import checked_labels
-from stages.datasets.tar import Member, members, read_at
 
 NUMBERED = re.compile(r"(?:(?P<set>.+)-)?(?P<split>[^-]+)-(?P<index>\d+)\.tar")
 PLACES = ("", "data")
+DAMAGED = "download or write it again, as plain tar"
 HINT = "write KEY.jpg with KEY.cls (a class number) into the shard"
 MAX_LABEL_BYTES = 1 << 20
 JSON_LABELS = ("label", "cls")
+BLOCK = 512
+
+
+class Member(NamedTuple):
+    """One plain file in a tar: where its content begins and how long it is, in bytes."""
+
+    name: str
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True)
 class TarShard:
-    """One file's images: names, labels int64 [n], offsets and sizes in bytes, int64 [n]."""
+    """One file's images: names, labels int64 [n], places as in TarSource."""
 
     file: Path
     names: list[str]
     labels: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
+    places: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TarSource(EncodedSource):
-    """shards: their files. shard, offsets, sizes: where each image is, int64 [N] in bytes."""
+    """shards: their files. Where each image is: in which shard, int64 [N], and in what place of
+    it, int64 [N, 2]: its offset and its size in bytes."""
 
     shards: tuple[Path, ...]
     shard: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
+    places: np.ndarray
 
     def where(self, i: int) -> str:
         return f"{self.shards[self.shard[i]]}: {self.keys[i]} (sample {i})"
@@ -57,8 +67,21 @@ class TarSource(EncodedSource):
     def stored(self, i: int) -> bytes:
         if not 0 <= i < len(self):
             raise IndexError(i)
-        file, at, size = self.shards[self.shard[i]], int(self.offsets[i]), int(self.sizes[i])
-        return read_at(file, at, size, self.where(i))
+        offset, size = self.places[i].tolist()
+        return _read_at(self.shards[self.shard[i]], offset, size, self.where(i))
+
+
+def _read_at(path: Path, offset: int, size: int, where: str) -> bytes:
+    """The bytes there; a file of its own per call, so that threads do not share a position."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(size)
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror or error}; check the disk") from error
+    if len(data) != size:
+        raise InputError(f"{where}: the file ends before this image does; {DAMAGED}")
+    return data
 
 
 def find(data: Path, dataset: str) -> Found:
@@ -82,8 +105,7 @@ def open_shards(request: Request) -> TarSource:
         decoder=request.decoder,
         shards=tuple(shard.file for shard in shards),
         shard=np.repeat(np.arange(len(shards)), [len(shard.names) for shard in shards]),
-        offsets=np.concatenate([shard.offsets for shard in shards]),
-        sizes=np.concatenate([shard.sizes for shard in shards]),
+        places=np.concatenate([shard.places for shard in shards]),
     )
 
 
@@ -106,7 +128,7 @@ def _shard(path: Path) -> TarShard:
     images: list[Member] = []
     labels: list[int] = []
     with refusing(path, "download the shard again"), path.open("rb") as file:
-        for key, group in groupby(members(path, file), key=_key):
+        for key, group in groupby(_members(path, file), key=lambda m: _split_name(m.name)[0]):
             image, label = _sample(path, key, list(group), file)
             images.append(image)
             labels.append(label)
@@ -118,13 +140,43 @@ def _shard(path: Path) -> TarShard:
         file=path,
         names=names,
         labels=np.array(labels, np.int64),
-        offsets=np.array([image.offset for image in images], np.int64),
-        sizes=np.array([image.size for image in images], np.int64),
+        places=np.array([(image.offset, image.size) for image in images], np.int64).reshape(-1, 2),
     )
 
 
-def _key(member: Member) -> str:
-    return _split_name(member.name)[0]
+def _members(path: Path, file: BinaryIO) -> Iterator[Member]:
+    """The plain files in `file`, which is open on `path`, in order; no folders, no hidden files.
+
+    Raises InputError for a file that is damaged, cut off or compressed, and for a member that is a
+    link or a device or whose name would lead out of the folder it is unpacked in.
+    """
+    try:
+        archive: Any  # what it keeps is undocumented
+        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
+            end = -1
+            while (info := archive.next()) is not None:
+                archive.members.clear()  # or it would hold all headers
+                if info.size < 0 or archive.offset <= end:
+                    raise tarfile.ReadError("a member of negative size")
+                end = archive.offset
+                if not info.isdir() and visible(PurePosixPath(info.name).name):
+                    yield _checked(path, info)
+            # The end is blocks of zeros; tarfile takes damage and a cut for the end as well.
+            file.seek(archive.offset)
+            if file.read(BLOCK) != bytes(BLOCK):
+                raise tarfile.ReadError(f"damaged or cut off at byte {archive.offset}")
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: {reason}; {DAMAGED}") from error
+
+
+def _checked(path: Path, info: tarfile.TarInfo) -> Member:
+    where = f"{path}: member {info.name!a}"
+    if not info.isreg() or info.issparse():
+        raise InputError(f"{where} is a link, device or sparse file; write plain files only")
+    if CLIMBS.search(info.name) or NOT_RELATIVE.search(info.name):
+        raise InputError(f"{where} leads out of its folder; write it with plain names")
+    return Member(info.name.removeprefix("./"), info.offset_data, info.size)
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -147,18 +199,14 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
             member = by_suffix[suffix]
             where = f"{path}: {member.name}"
             with refusing(where, HINT, (ValueError, KeyError, RecursionError)):
-                label = read_label(_small(member, file))
+                if member.size > MAX_LABEL_BYTES:
+                    raise ValueError(f"a label of {member.size} bytes")
+                file.seek(member.offset)
+                label = read_label(file.read(member.size))
                 if not -(2**63) <= label < 2**63:
                     raise ValueError(f"label {label} is out of range")
                 return images[0], label
     raise InputError(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
-
-
-def _small(member: Member, file: BinaryIO) -> bytes:
-    if member.size > MAX_LABEL_BYTES:
-        raise ValueError(f"a label of {member.size} bytes")
-    file.seek(member.offset)
-    return file.read(member.size)
 
 
 def _from_cls(data: bytes) -> int:
