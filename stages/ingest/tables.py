@@ -347,9 +347,10 @@ def _check_lines(path: str, width: int) -> None:
 @dataclass(frozen=True)
 class _Parquet(Table):
     file: pq.ParquetFile
+    schema: pa.Schema
 
     def kind(self, k: int) -> str:
-        kind = self.file.schema_arrow.field(k).type
+        kind = self.schema.field(k).type
         is_list = any(test(kind) for test in _LIST_TYPES)
         inside = kind.value_type if is_list else kind
         if pa.types.is_integer(inside) or pa.types.is_floating(inside):
@@ -372,7 +373,7 @@ class _Parquet(Table):
 
     def _as_it_stands(self, k: int) -> str:
         """The name of a column with the blanks around it."""
-        return str(self.file.schema_arrow.names[k])
+        return str(self.schema.field(k).name)
 
     def _values(self, k: int, column: pa.ChunkedArray) -> np.ndarray:
         import pyarrow.compute as pc
@@ -406,6 +407,7 @@ def open_parquet(path: str) -> Table:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
-    _check_width(path, file.metadata.num_columns)
-    names = tuple(name.strip() for name in file.schema_arrow.names)
-    return _Parquet(path, names, file.metadata.num_rows, len(names), "", file)
+    footer, schema = file.metadata, file.schema_arrow
+    _check_width(path, footer.num_columns)
+    names = tuple(name.strip() for name in schema.names)
+    return _Parquet(path, names, footer.num_rows, len(names), "", file, schema)
