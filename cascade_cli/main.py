@@ -210,7 +210,7 @@ def _check_words(words: list[str]) -> None:
 def _users_fault(error: Exception) -> str | None:
     """The one line for an error in the request or its input; None for a fault of ours."""
     if isinstance(error, InputError):
-        return " ".join(str(error).split())
+        return str(error)
     if isinstance(error, Abort):
         return "aborted"
     if isinstance(error, TyperException):

@@ -13,6 +13,10 @@ class InputError(Exception):
     it and exits 2; anything else that escapes is a fault of ours and exits 1.
     """
 
+    def __str__(self) -> str:
+        """One line, also where a path or another library's message in it has several."""
+        return " ".join(super().__str__().split())
+
 
 _FEW = 8
 _LONG = 200  # characters of a name

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 from cache import InputError
-from stages.datasets.layout import refusing
+from stages.datasets.layout import needing, refusing
 
 
 def download(dataset: str, data: str | Path) -> None:
@@ -32,24 +33,15 @@ def download(dataset: str, data: str | Path) -> None:
         DOWNLOADERS[dataset](str(data))
 
 
-def _fetched_by(name: str) -> Callable[[str], None]:
-    """A fetch by the class of this name in torchvision.datasets."""
-
-    def fetch(root: str) -> None:
-        try:
-            from torchvision import datasets
-        except ImportError as error:
-            raise InputError(
-                "--download needs torchvision, not installed here: "
-                "pip install 'cascade-cli[extract]'"
-            ) from error
-        getattr(datasets, name)(root, download=True)
-
-    return fetch
+def _fetch(name: str, root: str) -> None:
+    """By the class of this name in torchvision.datasets."""
+    with needing("--download needs torchvision", "extract"):
+        from torchvision import datasets
+    getattr(datasets, name)(root, download=True)
 
 
 DOWNLOADERS: dict[str, Callable[[str], None]] = {
-    "cifar10": _fetched_by("CIFAR10"),
-    "cifar100": _fetched_by("CIFAR100"),
-    "fashionmnist": _fetched_by("FashionMNIST"),
+    "cifar10": partial(_fetch, "CIFAR10"),
+    "cifar100": partial(_fetch, "CIFAR100"),
+    "fashionmnist": partial(_fetch, "FashionMNIST"),
 }

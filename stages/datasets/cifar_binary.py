@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cache import InputError, read_bytes
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.specs import SPECS
-from stages.datasets.unpickle import load_batch
+from stages.datasets.unpickle import as_text, load_batch
 
 HINT = "unpack the archive again, or fetch it with --download"
 MAX_BYTES = 1 << 30
@@ -25,49 +25,38 @@ MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Archive:
-    """One published archive: the files of each split, and where labels and names stand."""
+    """One published archive: the files of each split, and where labels and names stand.
 
-    dataset: str
+    labels: their key in a batch. names: that of the classes' names in the file `meta`.
+    """
+
     folder: str
+    classes: int
     splits: Mapping[str, tuple[str, ...]]
     labels: str
     meta: str
     names: str
-    classes: int
 
 
-ARCHIVES = (
-    Archive(
-        dataset="cifar10",
-        folder="cifar-10-batches-py",
-        splits={
-            "train": tuple(f"data_batch_{n}" for n in range(1, 6)),
-            "test": ("test_batch",),
-        },
+BATCHES = tuple(f"data_batch_{n}" for n in range(1, 6))
+ARCHIVES = {
+    "cifar10": Archive(
+        "cifar-10-batches-py",
+        10,
+        {"train": BATCHES, "test": ("test_batch",)},
         labels="labels",
         meta="batches.meta",
         names="label_names",
-        classes=10,
     ),
-    Archive(
-        dataset="cifar100",
-        folder="cifar-100-python",
-        splits={"train": ("train",), "test": ("test",)},
+    "cifar100": Archive(
+        "cifar-100-python",
+        100,
+        {"train": ("train",), "test": ("test",)},
         labels="fine_labels",
         meta="meta",
         names="fine_label_names",
-        classes=100,
     ),
-)
-
-
-@dataclass(frozen=True)
-class BatchFile:
-    """pictures: uint8 [n, 32, 32, 3]; labels: int32 [n]; keys: n."""
-
-    pictures: np.ndarray
-    labels: np.ndarray
-    keys: list[str]
+}
 
 
 def find(data: Path, dataset: str) -> Found:
@@ -75,7 +64,7 @@ def find(data: Path, dataset: str) -> Found:
 
     For a dataset of a name that is not known here, any archive's.
     """
-    own = [archive for archive in ARCHIVES if dataset == archive.dataset or dataset not in SPECS]
+    own = [row for name, row in ARCHIVES.items() if name == dataset or dataset not in SPECS]
     found: dict[str, tuple[Path, ...]] = {}
     for archive in own:
         for folder in (data / archive.folder, data):
@@ -92,49 +81,43 @@ def find(data: Path, dataset: str) -> Found:
 def open_archive(request: Request) -> ArraySource:
     """A whole split in memory: 30 MB per 10,000 pictures."""
     paths = request.found[request.split]
-    archive = _archive(request.split, paths[0].name)
+    archive = next(a for a in ARCHIVES.values() if paths[0].name in chain(*a.splits.values()))
     batches = [_read(archive, path) for path in paths]
+    pictures, labels, keys = zip(*batches, strict=True)
     return ArraySource(
         dataset=request.dataset,
         split=request.split,
         layout=LAYOUT.name,
-        keys=[key for batch in batches for key in batch.keys],
-        labels=np.concatenate([batch.labels for batch in batches]),
+        keys=list(chain(*keys)),
+        labels=np.concatenate(labels),
         class_names=_class_names(archive, paths[0].parent, request),
-        pictures=np.concatenate([batch.pictures for batch in batches]),
+        pictures=np.concatenate(pictures),
     )
 
 
-def _archive(split: str, file: str) -> Archive:
-    return next(a for a in ARCHIVES if a.splits.get(split, ("",))[0] == file)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(one_line(f"{path}: this batch is missing; {HINT}"))
-    return load_batch(read_bytes(path, MAX_BYTES))
-
-
-def _read(archive: Archive, path: Path) -> BatchFile:
+def _read(archive: Archive, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """One batch: pictures uint8 [n, 32, 32, 3], labels int32 [n], n keys."""
     # A damaged pickle may raise anything while it is taken apart.
     with refusing(f"{path} is no intact batch", HINT, Exception):
-        batch = _load(path)
+        if not path.is_file():
+            raise InputError(f"{path}: this batch is missing; {HINT}")
+        batch = load_batch(read_bytes(path, MAX_BYTES))
         pixels, labels = batch["data"], np.asarray(batch[archive.labels])
         n = len(labels)
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and len(pixels) != n:
-            raise InputError(one_line(f"{path}: {len(pixels):,} pictures, {n:,} labels; {HINT}"))
+            raise InputError(f"{path}: {len(pixels):,} pictures, {n:,} labels; {HINT}")
         if not isinstance(pixels, np.ndarray) or pixels.shape != (n, 3072):
             shape = getattr(pixels, "shape", type(pixels).__name__)
-            raise InputError(one_line(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}"))
+            raise InputError(f"{path}: data is {shape}, expected ({n}, 3072); {HINT}")
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise InputError(one_line(f"{path}: its labels are not a list of integers; {HINT}"))
+            raise InputError(f"{path}: its labels are not a list of integers; {HINT}")
         # Planes of red, green and blue; read() hands out a view of them.
         pictures = pixels.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1)
         names = batch.get("filenames", [str(row) for row in range(n)])
         if len(names) != n:
-            raise InputError(one_line(f"{path}: {len(names)} names for {n} labels; {HINT}"))
-        keys = [f"{archive.folder}/{path.name}/{_text(name)}" for name in names]
-        return BatchFile(pictures, checked_labels(labels, archive.classes, str(path)), keys)
+            raise InputError(f"{path}: {len(names)} names for {n} labels; {HINT}")
+        keys = [f"{archive.folder}/{path.name}/{as_text(name)}" for name in names]
+        return pictures, checked_labels(labels, archive.classes, str(path)), keys
 
 
 def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str, ...] | None:
@@ -142,21 +125,16 @@ def _class_names(archive: Archive, folder: Path, request: Request) -> tuple[str,
     if request.spec is not None or not path.is_file():
         return request.spec.class_names if request.spec else None
     with refusing(path, HINT, Exception):
-        names = tuple(_text(name) for name in _load(path)[archive.names])
+        meta = load_batch(read_bytes(path, MAX_BYTES))
+        names = tuple(as_text(name) for name in meta[archive.names])
         if len(names) != archive.classes:
-            raise InputError(
-                one_line(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
-            )
+            raise InputError(f"{path}: {len(names)} class names, not {archive.classes}; {HINT}")
         return names
-
-
-def _text(name: object) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 LAYOUT = Layout(
     name="cifar-binary",
-    expects=" or ".join(f"{archive.folder}/" for archive in ARCHIVES),
+    expects=" or ".join(f"{archive.folder}/" for archive in ARCHIVES.values()),
     find=find,
     open=open_archive,
 )

@@ -7,7 +7,9 @@ quicker one; what an image is (its kind, its size) Pillow decides for both.
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache import InputError, one_of
-from stages.datasets.layout import one_line, reason
+from stages.datasets.layout import needing, reason
+from stages.datasets.source import Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +45,22 @@ class UnreadableImageError(InputError):
         self.reason = reason
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EncodedSource(Source):
+    """Pictures that are stored as encoded images; each is decoded when it is read."""
+
+    @abstractmethod
+    def where(self, i: int) -> str:
+        """The place of picture i, for messages."""
+
+    @abstractmethod
+    def stored(self, i: int) -> bytes:
+        """The encoded image."""
+
+    def read(self, i: int) -> np.ndarray:
+        return decode(self.stored(i), self.where(i), self.decoder or "pil")
+
+
 def decode(encoded: bytes, where: str, decoder: str = "pil") -> np.ndarray:
     """uint8 [H, W] for an 8-bit grey image, [H, W, 3] in RGB for any other; may be read-only.
 
@@ -61,7 +80,7 @@ def decode(encoded: bytes, where: str, decoder: str = "pil") -> np.ndarray:
 def unreadable_image(where: str, found: str, decoder: str = "pil") -> UnreadableImageError:
     """The error for one image: at `where`, `found` was wrong."""
     hint = HINT if decoder == "pil" else f"{HINT}, or decode with --decoder pil"
-    return UnreadableImageError(one_line(f"{where}: {found}; {hint}"), one_line(found))
+    return UnreadableImageError(f"{where}: {found}; {hint}", found)
 
 
 def checked_decoder(name: str) -> str:
@@ -92,14 +111,12 @@ def _with_torchcodec(encoded: bytes) -> np.ndarray:
     planes = decode_image(data, mode="GRAY" if grey else "RGB")
     if planes.ndim != 3:
         raise ValueError(f"it has {len(planes)} frames")
-    picture = _UPRIGHT.get(orientation, _as_is)(planes.permute(1, 2, 0).numpy())
+    picture = planes.permute(1, 2, 0).numpy()
+    if orientation in _UPRIGHT:
+        picture = _UPRIGHT[orientation](picture)
     if picture.shape[:2] != (height, width):
         raise ValueError(f"TorchCodec gives {picture.shape[:2]}, its header {(height, width)}")
     return picture[:, :, 0] if grey else picture
-
-
-def _as_is(picture: np.ndarray) -> np.ndarray:
-    return picture
 
 
 # TorchCodec turns a picture by its EXIF orientation; each row turns it back.
@@ -120,24 +137,15 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 
 
 def _torchcodec() -> tuple[Any, Any]:
-    try:
+    with needing("--decoder torchcodec needs torchcodec 0.17 or later", "torchcodec"):
         import torch
         from torchcodec.decoders import decode_image
-    except ImportError as error:
-        raise InputError(
-            "--decoder torchcodec needs torchcodec 0.17 or later, not installed here: "
-            "pip install 'cascade-cli[torchcodec]'"
-        ) from error
     return torch, decode_image
 
 
 def _opened(encoded: bytes) -> Image:
-    try:
+    with needing("decoding images needs Pillow", "extract"):
         from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise InputError(
-            "decoding images needs Pillow, not installed here: pip install 'cascade-cli[extract]'"
-        ) from error
     _hush()
     try:
         image = Image.open(BytesIO(encoded), formats=tuple(FORMATS))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,7 +17,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from cache import InputError
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.source import ArraySource, checked_labels
 from stages.datasets.specs import SPECS
 
@@ -26,6 +25,7 @@ OWN = "fashionmnist"
 PREFIXES = {"train": "train", "test": "t10k"}
 PLACES = ("", "raw", "FashionMNIST/raw")
 HINT = "write or fetch it again"
+DAMAGE = (OSError, ValueError, EOFError, zlib.error)
 MAX_BYTES = 1 << 32
 _BLOCK = 1 << 24
 
@@ -52,9 +52,7 @@ def open_idx(request: Request) -> ArraySource:
     images, labels = request.found[request.split]
     shape, counted = _shape(images, dimensions=3), _shape(labels, dimensions=1)
     if shape[0] != counted[0]:
-        raise InputError(
-            one_line(f"{images}: {shape[0]:,} pictures, {counted[0]:,} labels; {HINT}")
-        )
+        raise InputError(f"{images}: {shape[0]:,} pictures, {counted[0]:,} labels; {HINT}")
     pictures, classes = _array(images, shape), _array(labels, counted)
     known = request.spec
     return ArraySource(
@@ -76,7 +74,7 @@ def _either(path: Path) -> Path | None:
 
 def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
     """What the header says, which must be of as many dimensions of bytes as asked for."""
-    with _refusing(path), _open(path) as file:
+    with refusing(path, HINT, DAMAGE), _open(path) as file:
         head = file.read(_header(dimensions))
         # Two zero bytes, 8 for "unsigned byte", the number of dimensions.
         if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) != _header(dimensions):
@@ -90,7 +88,7 @@ def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """uint8 of this shape; memory is taken for what is there, not for what the header claims."""
     size = prod(shape)
-    with _refusing(path), _open(path) as file:
+    with refusing(path, HINT, DAMAGE), _open(path) as file:
         file.read(_header(len(shape)))
         data = bytearray()
         while block := file.read(min(_BLOCK, size + 1 - len(data))):
@@ -103,10 +101,6 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def _header(dimensions: int) -> int:
     """Its length in bytes."""
     return 4 + 4 * dimensions
-
-
-def _refusing(path: Path) -> AbstractContextManager[None]:
-    return refusing(path, HINT, (OSError, ValueError, EOFError, zlib.error))
 
 
 def _open(path: Path) -> BinaryIO:

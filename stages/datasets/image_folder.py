@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from cache import InputError, open_regular
-from stages.datasets.decode import SUFFIXES, unreadable_image
-from stages.datasets.encoded import EncodedSource
+from stages.datasets.decode import SUFFIXES, EncodedSource, unreadable_image
 from stages.datasets.known import spec
-from stages.datasets.layout import Found, Layout, Request, one_line, reason, visible
+from stages.datasets.layout import Found, Layout, Request, reason, visible
 
 MAX_BYTES = 1 << 30  # the largest picture that is decoded has 89 million pixels
 
@@ -49,7 +48,7 @@ class FolderSource(EncodedSource):
         its = isinstance(error, PermissionError) or not path.is_file()
         if its and self.root.is_dir():
             return unreadable_image(self.where(i), reason(error))
-        return InputError(one_line(f"{self.where(i)}: {reason(error)}; check the disk"))
+        return InputError(f"{self.where(i)}: {reason(error)}; check the disk")
 
 
 def find(data: Path, dataset: str) -> Found:
@@ -82,7 +81,10 @@ def open_folder(request: Request) -> FolderSource:
         files = [f"{folder.name}/{class_folder.name}/{file}" for file in _images(class_folder)]
         keys += files
         labels += [index[class_folder.name]] * len(files)
-    _check_utf8(keys, folder)
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(folder)!a}: a file name in it is not UTF-8; rename it") from None
     return FolderSource(
         dataset=request.dataset,
         split=request.split,
@@ -106,10 +108,8 @@ def _folder_names(folder: Path, request: Request) -> tuple[str, ...]:
     if unknown:
         listed = ", ".join(names if len(names) <= 20 else (*names[:3], "…", names[-1]))
         raise InputError(
-            one_line(
-                f"{folder / unknown[0]}: no class of {request.dataset}, whose class folders are "
-                f"{listed}; rename the folder or the dataset"
-            )
+            f"{folder / unknown[0]}: no class of {request.dataset}, whose class folders are "
+            f"{listed}; rename the folder or the dataset"
         )
     return names
 
@@ -166,15 +166,6 @@ def _fail(error: OSError) -> None:
 
 def _is_image(name: str) -> bool:
     return visible(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _check_utf8(keys: list[str], folder: Path) -> None:
-    try:
-        "".join(keys).encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            one_line(f"{str(folder)!a}: a file name in it is not UTF-8; rename it")
-        ) from None
 
 
 LAYOUT = Layout(

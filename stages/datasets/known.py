@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 
 from stages.datasets.layout import Layout
 from stages.datasets.specs import SPECS, DatasetSpec
@@ -41,7 +41,7 @@ def _added() -> dict[str, DatasetSpec]:
 
 
 def _with_classes(row: DatasetSpec) -> DatasetSpec:
-    text = resources.files("stages.datasets").joinpath(str(row.class_file)).read_text("utf-8")
+    text = Path(__file__).with_name(str(row.class_file)).read_text("utf-8")
     lines = [line.split("\t") for line in text.splitlines()]
     names = tuple(line[-1] for line in lines)
     folders = tuple(line[0] for line in lines) if len(lines[0]) > 1 else ()

@@ -56,17 +56,24 @@ def refusing(
     except InputError:
         raise
     except kinds as error:
-        raise InputError(one_line(f"{where}: {reason(error)}; {hint}")) from error
+        raise InputError(f"{where}: {reason(error)}; {hint}") from error
+
+
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """InputError where an import fails: `what` needs which package, in which extra of ours."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{what}, not installed here: pip install 'cascade-cli[{extra}]'"
+        ) from error
 
 
 def reason(error: Exception) -> str:
     """An exception in at most 200 characters; its type leads where the message is a mere word."""
-    text = one_line(getattr(error, "strerror", None) or str(error))
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
     return (text if " " in text else f"{type(error).__name__} {text}".strip())[:200]
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 # A name that would lead out of the folder it is read in, and one that is no relative path at all.

@@ -1,5 +1,8 @@
 """Parquet files as Hugging Face writes them: encoded images and their labels.
 
+Looked for are SPLIT.parquet, SPLIT-00000-of-00002.parquet and SPLIT/*.parquet, in the data folder
+or in one of its folders `data`, `plain_text` and `default`; or the data path is such a file itself.
+
 Keys are the paths that the image column records, where all of them are there, relative and
 different; else FILE.parquet#ROW, with the split's folder before it where the file lies in one.
 """
@@ -7,29 +10,30 @@ different; else FILE.parquet#ROW, with the split's folder before it where the fi
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cache import InputError
-from stages.datasets.decode import unreadable_image
-from stages.datasets.encoded import EncodedSource
-from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Layout, Request, one_line, refusing
-from stages.datasets.parquet_files import complete, find
+from stages.datasets.decode import EncodedSource, unreadable_image
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Found, Layout, Request, refusing, visible
 from stages.datasets.row_groups import RowGroupCache
+from stages.datasets.shards import files_in, find_shards, missing, mixed
 from stages.datasets.source import checked_labels
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+PLACES = ("", "data", "plain_text", "default")
+SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<index>\d+)-of-(?P<count>\d+))?\.parquet")
+NUMBERED = re.compile(r"(?:part|data|shard)?[-_]?\d")
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 HINT = "download or write the file again"
+DAMAGE = (OSError, ValueError, KeyError, pa.ArrowException)
 FEW_ROWS = 1 << 20
 
 
@@ -59,10 +63,9 @@ class Shard:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ParquetSource(EncodedSource):
-    """starts: the first sample of each row group. columns: the encoded images of each."""
+    """columns: the encoded images of each row group."""
 
     groups: tuple[RowGroup, ...]
-    starts: tuple[int, ...]
     columns: RowGroupCache
 
     def where(self, i: int) -> str:
@@ -81,12 +84,30 @@ class ParquetSource(EncodedSource):
         """Of the row group that holds sample i."""
         if not 0 <= i < len(self):
             raise IndexError(i)
-        return bisect_right(self.starts, i) - 1
+        return bisect_right(self.groups, i, key=lambda group: group.first_sample) - 1
+
+
+def find(data: Path, dataset: str) -> Found:
+    """The Parquet files of each split; the first place that has a split wins."""
+    return find_shards(data, SHARD, ".parquet", PLACES, _split_folders)
+
+
+def _split_folders(place: Path) -> Found:
+    """Folders whose files carry the folder's name, or no name but a number."""
+    found = {}
+    for folder in sorted(place.iterdir()):
+        if folder.name in PLACES or not visible(folder.name) or not folder.is_dir():
+            continue
+        files = files_in(folder, ".parquet")
+        named = (f.name.startswith(folder.name) or NUMBERED.match(f.name) for f in files)
+        if files and all(named):
+            found[folder.name] = tuple(files)
+    return found
 
 
 def open_parquet(request: Request) -> ParquetSource:
     """Reads labels and paths of all rows; the images row group by row group, when asked for."""
-    shards = [_shard(path) for path in complete(request.found[request.split])]
+    shards = [_shard(path) for path in _complete(request.found[request.split])]
     names, labels = _labels(shards, request)
     groups = _groups(shards)
     return ParquetSource(
@@ -98,23 +119,27 @@ def open_parquet(request: Request) -> ParquetSource:
         class_names=names,
         decoder=request.decoder,
         groups=groups,
-        starts=tuple(group.first_sample for group in groups),
         columns=RowGroupCache(lambda position: _encoded(groups[position])),
     )
 
 
-def _refusing(path: Path) -> Any:
-    import pyarrow as pa
-
-    return refusing(path, HINT, (OSError, ValueError, KeyError, pa.ArrowException))
+def _complete(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files of one split in the order of their rows; InputError where a shard is missing."""
+    matches = [SHARD.fullmatch(path.name) for path in files]
+    shards = [match for match in matches if match and match["count"]]
+    if not shards:
+        return files
+    counts = {match["count"] for match in shards}
+    if len(shards) < len(files) or len(counts) > 1:
+        raise mixed(files, "files")
+    lacking = set(range(int(counts.pop()))).difference(int(match["index"]) for match in shards)
+    if lacking:
+        raise missing(min(lacking), "of", files)
+    return files
 
 
 def _shard(path: Path) -> Shard:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    with _refusing(path), pq.ParquetFile(path) as file:
+    with refusing(path, HINT, DAMAGE), pq.ParquetFile(path) as file:
         _check_rows(path, file.metadata.num_rows)
         schema = file.schema_arrow
         image = _column(path, schema, IMAGE_COLUMNS, "image")
@@ -129,7 +154,7 @@ def _shard(path: Path) -> Shard:
             metadata=file.metadata,
             image=_leaf(path, image, kind),
             labels=_no_nulls(path, label, table[label]),
-            paths=pc.struct_field(table[image], "path").to_pylist() if paths else [None],
+            paths=table.flatten()[f"{image}.path"].to_pylist() if paths else [None],
             names=_class_names(schema, label),
         )
 
@@ -147,16 +172,12 @@ def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) ->
         if schema.names.count(name) == 1:
             return name
     raise InputError(
-        one_line(
-            f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
-            f"rename one to {' or '.join(names)}"
-        )
+        f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
+        f"rename one to {' or '.join(names)}"
     )
 
 
 def _has_paths(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
     if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
         return False
     return pa.types.is_string(kind.field("path").type)
@@ -164,23 +185,21 @@ def _has_paths(kind: pa.DataType) -> bool:
 
 def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
     """The column that holds the encoded bytes: `img`, or `img.bytes` in a struct."""
-    import pyarrow as pa
-
     leaf = image
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         leaf, kind = f"{image}.bytes", kind.field("bytes").type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return leaf
     raise InputError(
-        one_line(f"{path}: column {image} is {kind}; expected encoded images, binary or a ")
-        + "struct of bytes and path"
+        f"{path}: column {image} is {kind}; expected encoded images, binary or a "
+        "struct of bytes and path"
     )
 
 
 def _no_nulls(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     if column.null_count:
         row = int(column.is_null().to_numpy().argmax())
-        raise InputError(one_line(f"{path}: row {row} has no {name} (null); leave the row out"))
+        raise InputError(f"{path}: row {row} has no {name} (null); leave the row out")
     return column.to_numpy()
 
 
@@ -198,15 +217,12 @@ def _labels(shards: list[Shard], request: Request) -> tuple[tuple[str, ...] | No
     for shard in shards:
         if shard.names != names:
             raise InputError(
-                one_line(f"{shard.file}: other class names than {shards[0].file}; ")
-                + "download both again"
+                f"{shard.file}: other class names than {shards[0].file}; download both again"
             )
     if spec is not None and names is not None and len(names) != spec.classes:
         raise InputError(
-            one_line(
-                f"{shards[0].file}: {len(names)} classes, but {spec.name} has {spec.classes}; "
-            )
-            + "give these images another dataset name"
+            f"{shards[0].file}: {len(names)} classes, but {spec.name} has {spec.classes}; "
+            "give these images another dataset name"
         )
     known = names or (spec.class_names if spec else None)
     count = len(known) if known else None
@@ -224,8 +240,8 @@ def _keys(shards: list[Shard], split: str) -> list[str]:
     climbing = next(filter(CLIMBS.search, given), None)
     if climbing is not None:
         raise InputError(
-            one_line(f"{shards[0].file.parent}: {split} names an image {climbing!a}, which leads ")
-            + "out of its folder; write the file with plain names"
+            f"{shards[0].file.parent}: {split} names an image {climbing!a}, which leads "
+            "out of its folder; write the file with plain names"
         )
     if len(set(given)) == rows == len(paths):
         return given
@@ -247,20 +263,19 @@ def _groups(shards: list[Shard]) -> tuple[RowGroup, ...]:
             )
             row += shard.metadata.row_group(index).num_rows
         if row != len(shard.labels):
-            raise InputError(one_line(f"{shard.file}: {row} rows, not as announced; {HINT}"))
+            raise InputError(f"{shard.file}: {row} rows, not as announced; {HINT}")
         sample += row
     return tuple(groups)
 
 
 def _encoded(group: RowGroup) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     # A file object of one's own per row group: nothing says that threads may share one.
-    with _refusing(group.file), pq.ParquetFile(group.file, metadata=group.metadata) as file:
-        name, _, field = group.image.partition(".")
+    with (
+        refusing(group.file, HINT, DAMAGE),
+        pq.ParquetFile(group.file, metadata=group.metadata) as file,
+    ):
         table = file.read_row_group(group.index, columns=[group.image], use_threads=False)
-        column = pc.struct_field(table[name], field) if field else table[name]
+        column = table.flatten()[group.image]
         if len(column) != group.metadata.row_group(group.index).num_rows:
             raise ValueError(f"row group {group.index} has {len(column)} rows, not as announced")
         return column

@@ -66,19 +66,8 @@ def checked(one: Added, what: str, source: Any, dataset: str, split: str) -> Add
         raise one.fault(f"{what} gives the key {odd!r:.60}, not a str", HINT)
     classes = None if source.class_names is None else len(source.class_names)
     labels = checked_labels(source.labels, classes, f"{dataset}/{split} of package {one.package}")
-    return AddedSource(
-        dataset=dataset,
-        split=split,
-        layout=str(source.layout),
-        keys=source.keys,
-        labels=labels,
-        class_names=source.class_names,
-        decoder=source.decoder,
-        left_out=source.left_out,
-        whole=source,
-        one=one,
-        what=what,
-    )
+    told = {"dataset": dataset, "split": split, "layout": str(source.layout)}
+    return source.seen_as(AddedSource, **told, labels=labels, whole=source, one=one, what=what)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,7 +1,7 @@
 """From a dataset's name and a data folder to its splits.
 
-A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one row of
-SPECS. Other packages add theirs through the entry point group `cascade.datasets`.
+A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one table
+of named.toml. Other packages add theirs through the entry point group `cascade.datasets`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.datasets import cifar_binary, idx, image_folder
 from stages.datasets.archives import download as fetch
 from stages.datasets.decode import checked_decoder
 from stages.datasets.known import LAYOUTS, added, known, spec
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing
+from stages.datasets.layout import Found, Layout, Request, refusing
 from stages.datasets.plugged import checked, guarded
 from stages.datasets.source import Opening, Source
 from stages.datasets.specs import NAME, SPECS, DatasetSpec
@@ -52,7 +52,9 @@ def open_split(
         if split in request.found:
             with refusing(root, "check that it can be read"):
                 source = layout.open(replace(request, split=split, decoder=decoder))
-                return replace(_not_empty(source, root), opening=opening)
+                if not len(source):
+                    raise InputError(f"{root}: split {split} has no images; check the path")
+                return replace(source, opening=opening)
     raise _not_found(dataset, split, root)
 
 
@@ -96,12 +98,12 @@ class ListedDataset:
     classes: int
     splits: list[str]
     default_split: str
-    height: int | None
-    width: int | None
-    download: bool
-    note: str
-    layout: str | None
-    data: str | None
+    height: int | None = None
+    width: int | None = None
+    download: bool = False
+    note: str = ""
+    layout: str | None = None
+    data: str | None = None
 
 
 def listing(data: str | Path | None = None) -> list[ListedDataset]:
@@ -123,16 +125,14 @@ def check_known(dataset: str, data: str | Path | None) -> None:
 def checked_name(what: str, name: str) -> str:
     """The name of a dataset or split, unless it could be taken for a path."""
     if not NAME.fullmatch(name) or ".." in name:
-        raise InputError(
-            one_line(f"{what} {name!a} is no name; use letters, digits, '-', '_' and '.'")
-        )
+        raise InputError(f"{what} {name!a} is no name; use letters, digits, '-', '_' and '.'")
     return name
 
 
 def _described(row: DatasetSpec) -> ListedDataset:
     layout = "embedded" if row.module else None
     about = (row.name, row.classes, list(row.splits), row.default_split)
-    return ListedDataset(*about, *row.size, row.download, row.note, layout, None)
+    return ListedDataset(*about, *row.size, row.download, row.note, layout)
 
 
 def _lying_there(data: Path) -> ListedDataset:
@@ -141,21 +141,23 @@ def _lying_there(data: Path) -> ListedDataset:
         name = "images"
     found, row = splits(name, data), spec(name)
     source = open_split(name, found[0], data)
-    about = (name, source.n_classes, found, "test" if "test" in found else found[-1])
-    where = (source.layout, str(data))
-    if row is None:
-        return ListedDataset(*about, None, None, False, "", *where)
-    return ListedDataset(*about, *row.size, row.download, row.note, *where)
+    return replace(
+        _described(row) if row else ListedDataset(name, 0, [], ""),
+        classes=source.n_classes,
+        splits=found,
+        default_split="test" if "test" in found else found[-1],
+        layout=source.layout,
+        data=str(data),
+    )
 
 
 def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
     _no_data(row, data)
     if split not in row.splits:
         raise one_of(f"{row.name} split", split, row.splits)
-    one = None if row.name in SPECS else added().items[False, row.name]
-    if one is None:
+    if row.name in SPECS:
         return import_module(str(row.module)).open_split(split)  # type: ignore[no-any-return]
-    what = f"its dataset {row.name}"
+    one, what = added().items[False, row.name], f"its dataset {row.name}"
     with one.blamed(what):
         source = import_module(str(row.module)).open_split(split)
         return checked(one, what, source, row.name, split)
@@ -164,7 +166,7 @@ def _embedded(row: DatasetSpec, split: str, data: str | Path | None) -> Source:
 def _no_data(row: DatasetSpec, data: str | Path | None) -> None:
     if data:
         raise InputError(
-            one_line(f"{row.name} ships with the package, but --data {data} was given")
+            f"{row.name} ships with the package, but --data {data} was given"
             + "; leave it out, or give your images another dataset name"
         )
 
@@ -176,21 +178,18 @@ def _root(dataset: str, data: str | Path | None, download: bool) -> Path:
         raise InputError(
             f"no images of {dataset}: give their folder with --data (looked for: {_expected()})"
         )
-    if download and not _downloaded(dataset, Path(data)):
+    root = Path(data)
+    if download and not _downloaded(dataset, root):
         fetch(dataset, data)
-    if not _exists(Path(data)):
-        raise InputError(one_line(f"--data {data}: no such file or folder; check the path"))
-    return Path(data)
+    with refusing(root, "check the path given with --data"):
+        if not root.exists():
+            raise InputError(f"--data {data}: no such file or folder; check the path")
+    return root
 
 
 def _downloaded(dataset: str, data: Path) -> bool:
     places = _places(dataset, data)
     return any(part.find(place, dataset) for part in (cifar_binary, idx) for place in places)
-
-
-def _exists(path: Path) -> bool:
-    with refusing(path, "check the path given with --data"):
-        return path.exists()
 
 
 def _places(dataset: str, root: Path) -> list[Path]:
@@ -226,31 +225,19 @@ def _named(found: Found, row: DatasetSpec | None) -> Found:
     return {**renamed, **{s: files for s, files in proper.items() if s not in aliases}}
 
 
-def _not_empty(source: Source, root: Path) -> Source:
-    if not len(source):
-        raise InputError(one_line(f"{root}: split {source.split} has no images; check the path"))
-    return source
-
-
 def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
     there = sorted({name for _, request in _requests(dataset, root) for name in request.found})
     if split is not None and there:
-        return InputError(
-            one_line(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
-        )
+        return InputError(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
     flat = image_folder.unlabelled(root)
     if flat is not None:
         return InputError(
-            one_line(
-                f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
-                f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
-            )
+            f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
+            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
         )
     return InputError(
-        one_line(
-            f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "
-            "check --data"
-        )
+        f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "
+        "check --data"
     )
 
 

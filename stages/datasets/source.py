@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from cache import InputError
+from cache import InputError, fingerprint_of
+
+Kind = TypeVar("Kind", bound="Source")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class Source(ABC):
         """
         return self.read(i).tobytes()
 
+    def seen_as(self, kind: type[Kind], **changes: Any) -> Kind:
+        """A source of another kind that says of itself what this one does, but for `changes`."""
+        said = {field.name: getattr(self, field.name) for field in fields(Source)}
+        return kind(**{**said, **changes})
+
     def without(self, reasons: Mapping[int, str]) -> Source:
         """The pictures but those at these positions, each with the reason to leave it out.
 
@@ -96,17 +105,12 @@ class Source(ABC):
                 f"{reasons[0]}"
             )
         left_out = (*self.left_out, *((self.keys[i], reasons[i]) for i in sorted(reasons)))
-        return RestSource(
-            dataset=self.dataset,
-            split=self.split,
-            layout=self.layout,
+        return self.seen_as(
+            RestSource,
             keys=[self.keys[i] for i in rest.tolist()],
             labels=self.labels[rest],
-            class_names=self.class_names,
-            decoder=self.decoder,
             opening=self.opening and replace(self.opening, left_out=left_out),
             left_out=left_out,
-            counts_folders=self.counts_folders,
             whole=self,
             positions=rest,
         )
@@ -178,3 +182,13 @@ def checked_labels(labels: np.ndarray, n_classes: int | None, where: str) -> np.
             "check the labels, or the dataset's name"
         )
     return np.array(labels, dtype=np.int32)
+
+
+_FINGERPRINTS: WeakKeyDictionary[Source, str] = WeakKeyDictionary()
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256 over ids, labels and keys, in hexadecimal: see cache.fingerprint."""
+    if source not in _FINGERPRINTS:  # a run asks for each of its models
+        _FINGERPRINTS[source] = fingerprint_of(source.labels, source.keys)
+    return _FINGERPRINTS[source]

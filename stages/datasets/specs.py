@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 NAME = re.compile(r"[^\W_][\w .+@=,()-]*")  # of a dataset or a split
-
-CIFAR10_NAMES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-FASHION_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 
 
 @dataclass(frozen=True)
@@ -88,82 +65,12 @@ class DatasetSpec:
         return next((f"its dataset {self.name!r:.40} {w}" for w, is_ in wrong.items() if is_), None)
 
 
-SPECS = {
-    row.name: row
-    for row in (
-        DatasetSpec(
-            name="digits",
-            classes=10,
-            class_names=tuple("0123456789"),
-            splits=("train", "val", "test"),
-            default_split="test",
-            mean=(0.3062,),
-            std=(0.3765,),
-            size=(8, 8),
-            note="1,797 handwritten digits that ship with scikit-learn; needs no --data",
-            module="stages.datasets.digits",
-        ),
-        DatasetSpec(
-            name="cifar10",
-            classes=10,
-            class_names=CIFAR10_NAMES,
-            splits=("train", "test"),
-            default_split="test",
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2023, 0.1994, 0.2010),
-            size=(32, 32),
-            download=True,
-            note="the published models saw all 50,000 images of train",
-        ),
-        DatasetSpec(
-            name="cifar100",
-            classes=100,
-            class_names=(),
-            class_file="cifar100_classes.txt",
-            splits=("train", "test"),
-            default_split="test",
-            mean=(0.5070, 0.4865, 0.4409),
-            std=(0.2673, 0.2564, 0.2761),
-            size=(32, 32),
-            download=True,
-            note="the 100 fine labels",
-        ),
-        DatasetSpec(
-            name="fashionmnist",
-            classes=10,
-            class_names=FASHION_NAMES,
-            splits=("train", "test"),
-            default_split="test",
-            mean=(0.2856, 0.2856, 0.2856),
-            std=(0.3385, 0.3385, 0.3385),
-            size=(32, 32),
-            download=True,
-            note="28×28 grey, repeated in three channels for its models",
-        ),
-        DatasetSpec(
-            name="intel",
-            classes=6,
-            class_names=("buildings", "forest", "glacier", "mountain", "sea", "street"),
-            splits=("train", "test"),
-            default_split="test",
-            mean=(0.4302, 0.4575, 0.4539),
-            std=(0.2386, 0.2377, 0.2733),
-            size=(32, 32),
-            note="150×150 scenes; seg_train is called train, seg_test test",
-            aliases={"seg_train": "train", "seg_test": "test"},
-        ),
-        DatasetSpec(
-            name="imagenet",
-            classes=1000,
-            class_names=(),
-            class_file="imagenet_classes.txt",
-            splits=("train", "val"),
-            default_split="val",
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-            size=(224, 224),
-            note="ILSVRC 2012; validation is called val; each model resizes and crops its own way",
-            aliases={"validation": "val"},
-        ),
-    )
-}
+def _named(name: str, fields: dict[str, object]) -> DatasetSpec:
+    plain = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+    }
+    return DatasetSpec(name=name, **plain)  # type: ignore[arg-type]
+
+
+_TABLES = tomllib.loads(Path(__file__).with_name("named.toml").read_text("utf-8"))
+SPECS = {name: _named(name, fields) for name, fields in _TABLES.items()}

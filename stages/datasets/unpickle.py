@@ -88,12 +88,9 @@ def load_batch(data: bytes) -> dict[str, Any]:
     batch = _Unpickler(BytesIO(data), encoding="bytes").load()
     if not isinstance(batch, dict):
         raise pickle.UnpicklingError(f"holds a {type(batch).__name__} instead of a dict")
-    return {_text(key): _plain(value) for key, value in batch.items()}
+    return {as_text(k): v.uint8() if isinstance(v, _Array) else v for k, v in batch.items()}
 
 
-def _plain(value: object) -> object:
-    return value.uint8() if isinstance(value, _Array) else value
-
-
-def _text(key: object) -> str:
-    return key.decode() if isinstance(key, bytes) else str(key)
+def as_text(name: object) -> str:
+    """A name of either Python."""
+    return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,6 +1,7 @@
 """WebDataset shards: plain tar files of KEY.jpg with KEY.cls, or with KEY.json that has a label.
 
-Headers are read once, images by their offset; nothing is ever unpacked. Keys are the images' names
+Headers are read once, images by their offset; nothing is ever unpacked, and the tar is not trusted.
+Keys are the images' names
 in their shard, with the shard's file name before them where two shards share a name.
 Source: https://github.com/webdataset/webdataset (format).
 """
@@ -9,47 +10,56 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from cache import InputError
-from stages.datasets.decode import SUFFIXES
-from stages.datasets.encoded import EncodedSource
-from stages.datasets.layout import Found, Layout, Request, one_line, refusing, visible
+from stages.datasets.decode import SUFFIXES, EncodedSource
+from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Found, Layout, Request, refusing, visible
+from stages.datasets.shards import find_shards, missing, mixed
 from stages.datasets.source import checked_labels
-from stages.datasets.tar import Member, members, read_at
 
 NUMBERED = re.compile(r"(?:(?P<set>.+)-)?(?P<split>[^-]+)-(?P<index>\d+)\.tar")
 PLACES = ("", "data")
+DAMAGED = "download or write it again, as plain tar"
 HINT = "write KEY.jpg with KEY.cls (a class number) into the shard"
 MAX_LABEL_BYTES = 1 << 20
 JSON_LABELS = ("label", "cls")
+BLOCK = 512
+
+
+class Member(NamedTuple):
+    """One plain file in a tar: where its content begins and how long it is, in bytes."""
+
+    name: str
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True)
 class TarShard:
-    """One file's images: names, labels int64 [n], offsets and sizes in bytes, int64 [n]."""
+    """One file's images: names, labels int64 [n], places as in TarSource."""
 
     file: Path
     names: list[str]
     labels: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
+    places: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TarSource(EncodedSource):
-    """shards: their files. shard, offsets, sizes: where each image is, int64 [N] in bytes."""
+    """shards: their files. Where each image is: in which shard, int64 [N], and in what place of
+    it, int64 [N, 2]: its offset and its size in bytes."""
 
     shards: tuple[Path, ...]
     shard: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
+    places: np.ndarray
 
     def where(self, i: int) -> str:
         return f"{self.shards[self.shard[i]]}: {self.keys[i]} (sample {i})"
@@ -57,20 +67,26 @@ class TarSource(EncodedSource):
     def stored(self, i: int) -> bytes:
         if not 0 <= i < len(self):
             raise IndexError(i)
-        file, at, size = self.shards[self.shard[i]], int(self.offsets[i]), int(self.sizes[i])
-        return read_at(file, at, size, self.where(i))
+        offset, size = self.places[i].tolist()
+        return _read_at(self.shards[self.shard[i]], offset, size, self.where(i))
+
+
+def _read_at(path: Path, offset: int, size: int, where: str) -> bytes:
+    """The bytes there; a file of its own per call, so that threads do not share a position."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(size)
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror or error}; check the disk") from error
+    if len(data) != size:
+        raise InputError(f"{where}: the file ends before this image does; {DAMAGED}")
+    return data
 
 
 def find(data: Path, dataset: str) -> Found:
-    """The shards of each split by number; the first place that has a split wins."""
-    if data.is_file():
-        return _by_split([data])
-    found: dict[str, tuple[Path, ...]] = {}
-    for place in (data / name for name in PLACES):
-        if place.is_dir():
-            files = sorted(path for path in place.iterdir() if path.suffix == ".tar")
-            found = {**_by_split([f for f in files if visible(f.name) and f.is_file()]), **found}
-    return found
+    """The shards of each split: SPLIT-000000.tar, NAME-SPLIT-000000.tar or SPLIT.tar."""
+    return find_shards(data, NUMBERED, ".tar", PLACES)
 
 
 def open_shards(request: Request) -> TarSource:
@@ -89,20 +105,8 @@ def open_shards(request: Request) -> TarSource:
         decoder=request.decoder,
         shards=tuple(shard.file for shard in shards),
         shard=np.repeat(np.arange(len(shards)), [len(shard.names) for shard in shards]),
-        offsets=np.concatenate([shard.offsets for shard in shards]),
-        sizes=np.concatenate([shard.sizes for shard in shards]),
+        places=np.concatenate([shard.places for shard in shards]),
     )
-
-
-def _by_split(files: list[Path]) -> Found:
-    """SPLIT-000000.tar, NAME-SPLIT-000000.tar or SPLIT.tar."""
-    found: dict[str, tuple[Path, ...]] = {}
-    for path in files:
-        match = NUMBERED.fullmatch(path.name)
-        split = match["split"] if match else path.stem
-        if path.suffix == ".tar":
-            found[split] = (*found.get(split, ()), path)
-    return found
 
 
 def _complete(files: tuple[Path, ...]) -> list[Path]:
@@ -113,18 +117,10 @@ def _complete(files: tuple[Path, ...]) -> list[Path]:
     pairs = zip(matches, files, strict=True)
     numbers = {int(match["index"]): path for match, path in pairs if match}
     if len(numbers) < len(files) or len({match["set"] for match in matches if match}) > 1:
-        raise InputError(
-            one_line(
-                f"{files[0].parent}: {files[0].name} and {files[-1].name} are different sets of "
-                "shards for one split; keep one set"
-            )
-        )
-    missing = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
-    if missing:
-        raise InputError(
-            one_line(f"{files[0].parent}: shard {min(missing)} beside {files[0].name} is missing; ")
-            + "download it again"
-        )
+        raise mixed(files, "shards")
+    lacking = set(range(min(min(numbers), 1), max(numbers))).difference(numbers)
+    if lacking:
+        raise missing(min(lacking), "beside", files)
     return [numbers[number] for number in sorted(numbers)]
 
 
@@ -132,25 +128,55 @@ def _shard(path: Path) -> TarShard:
     images: list[Member] = []
     labels: list[int] = []
     with refusing(path, "download the shard again"), path.open("rb") as file:
-        for key, group in groupby(members(path, file), key=_key):
+        for key, group in groupby(_members(path, file), key=lambda m: _split_name(m.name)[0]):
             image, label = _sample(path, key, list(group), file)
             images.append(image)
             labels.append(label)
     names = [image.name for image in images]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(one_line(f"{path}: {twice} is in it twice; write the shard again"))
+        raise InputError(f"{path}: {twice} is in it twice; write the shard again")
     return TarShard(
         file=path,
         names=names,
         labels=np.array(labels, np.int64),
-        offsets=np.array([image.offset for image in images], np.int64),
-        sizes=np.array([image.size for image in images], np.int64),
+        places=np.array([(image.offset, image.size) for image in images], np.int64).reshape(-1, 2),
     )
 
 
-def _key(member: Member) -> str:
-    return _split_name(member.name)[0]
+def _members(path: Path, file: BinaryIO) -> Iterator[Member]:
+    """The plain files in `file`, which is open on `path`, in order; no folders, no hidden files.
+
+    Raises InputError for a file that is damaged, cut off or compressed, and for a member that is a
+    link or a device or whose name would lead out of the folder it is unpacked in.
+    """
+    try:
+        archive: Any  # what it keeps is undocumented
+        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
+            end = -1
+            while (info := archive.next()) is not None:
+                archive.members.clear()  # or it would hold all headers
+                if info.size < 0 or archive.offset <= end:
+                    raise tarfile.ReadError("a member of negative size")
+                end = archive.offset
+                if not info.isdir() and visible(PurePosixPath(info.name).name):
+                    yield _checked(path, info)
+            # The end is blocks of zeros; tarfile takes damage and a cut for the end as well.
+            file.seek(archive.offset)
+            if file.read(BLOCK) != bytes(BLOCK):
+                raise tarfile.ReadError(f"damaged or cut off at byte {archive.offset}")
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: {reason}; {DAMAGED}") from error
+
+
+def _checked(path: Path, info: tarfile.TarInfo) -> Member:
+    where = f"{path}: member {info.name!a}"
+    if not info.isreg() or info.issparse():
+        raise InputError(f"{where} is a link, device or sparse file; write plain files only")
+    if CLIMBS.search(info.name) or NOT_RELATIVE.search(info.name):
+        raise InputError(f"{where} leads out of its folder; write it with plain names")
+    return Member(info.name.removeprefix("./"), info.offset_data, info.size)
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -165,31 +191,26 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
     images = [member for suffix, member in by_suffix.items() if suffix in SUFFIXES]
     if len(images) != 1:
         raise InputError(
-            one_line(
-                f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
-                "expected one per key"
-            )
+            f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
+            "expected one per key"
         )
     for suffix, read_label in LABELS.items():
         if suffix in by_suffix:
             member = by_suffix[suffix]
             where = f"{path}: {member.name}"
             with refusing(where, HINT, (ValueError, KeyError, RecursionError)):
-                return images[0], read_label(_small(member, file))
-    raise InputError(
-        one_line(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
-    )
-
-
-def _small(member: Member, file: BinaryIO) -> bytes:
-    if member.size > MAX_LABEL_BYTES:
-        raise ValueError(f"a label of {member.size} bytes")
-    file.seek(member.offset)
-    return file.read(member.size)
+                if member.size > MAX_LABEL_BYTES:
+                    raise ValueError(f"a label of {member.size} bytes")
+                file.seek(member.offset)
+                label = read_label(file.read(member.size))
+                if not -(2**63) <= label < 2**63:
+                    raise ValueError(f"label {label} is out of range")
+                return images[0], label
+    raise InputError(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
 
 
 def _from_cls(data: bytes) -> int:
-    return _label(int(data[:20]))
+    return int(data[:20])
 
 
 def _from_json(data: bytes) -> int:
@@ -197,13 +218,7 @@ def _from_json(data: bytes) -> int:
     values = [row[name] for name in JSON_LABELS if isinstance(row, dict) and name in row]
     if not values or type(values[0]) is not int:
         raise ValueError(f"no class number under {' or '.join(JSON_LABELS)}")
-    return _label(values[0])
-
-
-def _label(value: int) -> int:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"label {value} is out of range")
-    return value
+    return values[0]
 
 
 LABELS: dict[str, Callable[[bytes], int]] = {".cls": _from_cls, ".json": _from_json}

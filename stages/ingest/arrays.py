@@ -114,10 +114,7 @@ class NamedArrays:
 
 def open_npy(path: str) -> NamedArrays:
     """One array without a name."""
-
-    def load() -> np.ndarray:
-        return np.asarray(np.load(path, allow_pickle=False))
-
+    load = partial(np.load, path, allow_pickle=False)
     with open(path, "rb") as file:
         return NamedArrays(path, {"": _headed(path, file, load)})
 
@@ -165,13 +162,12 @@ def open_pt(path: str) -> NamedArrays:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(value, torch.Tensor):
-        return NamedArrays(path, {"": _tensor(path, value)})
-    tensors = value.items() if isinstance(value, dict) else ()
-    named = {key: _tensor(path, each) for key, each in tensors if isinstance(each, torch.Tensor)}
+    found = {"": value} if isinstance(value, torch.Tensor) else value
+    items = found.items() if isinstance(found, dict) else ()
+    named = {str(key): _tensor(path, t) for key, t in items if isinstance(t, torch.Tensor)}
     if not named:
         raise InputError(f"{path} holds a {type(value).__name__}: save one tensor")
-    return NamedArrays(path, {str(key): each for key, each in named.items()})
+    return NamedArrays(path, named)
 
 
 def _tensor(path: str, tensor: Any) -> Array:

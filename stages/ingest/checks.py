@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +13,8 @@ import cache
 from cache import InputError, Manifest, Partition, Store, complete
 from stages.datasets import spec
 from stages.ingest.arrays import Array
+from stages.ingest.request import ImportRequest
 from stages.statistics import least, most
-
-if TYPE_CHECKING:
-    from stages.ingest.request import ImportRequest
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
 _SINGLE = 1e-6  # of a value up to 1, in single precision
@@ -41,19 +39,11 @@ def same_classes(siblings: Sequence[Manifest], where: str, classes: int) -> None
 
 def siblings(store: Store, partition: Partition) -> list[Manifest]:
     """The dataset's other logits in the cache, of those that can be read."""
-    dataset, found = partition.keys["dataset"], []
-    for place in complete(store, "logits", dataset):
-        try:
+    found = []
+    for place in complete(store, "logits", partition.keys["dataset"]):
+        with suppress(InputError):  # damaged or of another version: what reads its rows tells
             found.append(None if place == partition else cache.load(store, place))
-        except InputError:  # damaged or of another version: what reads its rows tells
-            continue
     return [each for each in found if each is not None]
-
-
-def same_model(manifest: Manifest, partition: Partition) -> bool:
-    """Whether it is the same model in the same runtime, on another split."""
-    one, other = manifest.partition.keys, partition.keys
-    return all(one[key] == other[key] for key in ("model", "runtime"))
 
 
 def oddities(

@@ -11,22 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import (
-    PART_ROWS,
-    InputError,
-    Manifest,
-    Partition,
-    PartitionWriter,
-    Store,
-    logits_schema,
-    now,
-    versions,
-)
+from cache import PART_ROWS, InputError, Manifest, Partition, PartitionWriter, Store
 from stages.ingest import checks
 from stages.ingest.arrays import Array
-from stages.ingest.files import open_contents
 from stages.ingest.request import RUNTIME, ImportRequest
-from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, samples
+from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, open_contents
 from stages.models import check_name
 from stages.scores import ScoredModel
 
@@ -44,10 +33,11 @@ def import_logits(
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of("logits", **keys, runtime=RUNTIME, model=request.model)
     others = checks.siblings(store, partition)
-    own = [each for each in others if checks.same_model(each, partition)]
+    this = {"model": request.model, "runtime": RUNTIME}
+    own = [each for each in others if this.items() <= each.partition.keys.items()]
     if request.macs is None:
         request = replace(request, macs=_macs(own))
-    known = samples(store, request)
+    known = cache.load(store, request.samples)
     contents, names = open_contents(request.logits), class_names(request, known)
     beside = labels_beside(request, contents, names)
     array = contents.logits(request.logits_column, request.label_column, names)
@@ -104,13 +94,13 @@ def _write(
         "classes": logits.shape[1],
     }
     provenance = {
-        "made": now(),
-        "versions": versions(),
+        "made": cache.now(),
+        "versions": cache.versions(),
         "source": Path(request.logits).name,
         "trained_on": {"splits": list(request.trained_on), "source": request.trained_on_source},
         "macs": request.macs,
     }
-    schema = logits_schema(logits.shape[1])
+    schema = cache.logits_schema(logits.shape[1])
     writer = PartitionWriter(
         store, partition, schema, identity, provenance, overwrite=request.overwrite
     )
@@ -135,16 +125,13 @@ def _sha256(logits: np.ndarray) -> str:
 
 def checked_shape(array: Array) -> tuple[int, int]:
     """(N, K) with N ≥ 1 and K ≥ 2, else an InputError; nothing of the array is read."""
-    if len(array.shape) != 2 or array.shape[0] < 1 or array.shape[1] < 2:
+    n, classes = array.shape if len(array.shape) == 2 else (0, 0)
+    if n < 1 or not 2 <= classes <= MOST_CLASSES:
+        bound = f"{MOST_CLASSES:,} or less" if n and classes > 1 else "2 or more"
         raise InputError(
-            f"{array.path} has shape {array.shape}: logits are N × K, with K of 2 or more"
+            f"{array.path} has shape {array.shape}: logits are N × K, with K of {bound}"
         )
-    if array.shape[1] > MOST_CLASSES:
-        raise InputError(
-            f"{array.path} has shape {array.shape}: logits are N × K, with K of {MOST_CLASSES:,} "
-            "or less"
-        )
-    return array.shape[0], array.shape[1]
+    return n, classes
 
 
 def as_logits(values: np.ndarray, array: Array) -> np.ndarray:

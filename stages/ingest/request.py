@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cache import Partition
+
 RUNTIME = "import"
 
 
@@ -28,3 +30,8 @@ class ImportRequest:
     class_names: str | None = None
     logits_column: str | None = None
     label_column: str | None = None
+
+    @property
+    def samples(self) -> Partition:
+        """Where the split's labels are in the cache."""
+        return Partition.of("samples", dataset=self.dataset, split=self.split)

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import cache
-from cache import (
-    InputError,
-    Manifest,
-    Partition,
-    Provenance,
-    Store,
-    now,
-    read_text,
-    samples_table,
-    versions,
-)
-from stages.datasets import ArraySource, fingerprint
-from stages.ingest.arrays import Array
-from stages.ingest.files import Contents, open_contents
+from cache import InputError, Manifest, Provenance, Store, fingerprint_of, read_text
+from stages.ingest.arrays import Array, NamedArrays, open_npy, open_npz, open_pt, opened
+from stages.ingest.request import ImportRequest
+from stages.ingest.tables import Table, open_parquet, read_csv
 
-if TYPE_CHECKING:
-    from stages.ingest.request import ImportRequest
-
+Contents = NamedArrays | Table
 _NAMES = "class_names"
 _NAMES_BYTES = 1 << 24
 
@@ -43,10 +31,19 @@ class Labels:
     keep: Callable[[], Any]
 
 
-def samples(store: Store, request: ImportRequest) -> Manifest | None:
-    """The split as the cache knows it."""
-    place = Partition.of("samples", dataset=request.dataset, split=request.split)
-    return cache.load(store, place)
+def open_contents(path: str, words: Collection[str] = ()) -> Contents:
+    """What a file holds, of which little was read; InputError for one that cannot be read.
+
+    `words` are values; any other word on top of a csv is its header.
+    """
+    openers: dict[str, Callable[[str], Contents]] = {
+        ".npy": open_npy,
+        ".npz": open_npz,
+        ".pt": open_pt,
+        ".csv": partial(read_csv, words=words),
+        ".parquet": open_parquet,
+    }
+    return opened(path, openers)
 
 
 def class_names(request: ImportRequest, known: Manifest | None) -> tuple[str, ...]:
@@ -76,12 +73,21 @@ def labels_of(
     given = _given(request, beside, logits, names)
     if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
-            place = Partition.of("samples", dataset=request.dataset, split=request.split)
-            raise InputError(f"the cache has no {place}: give --labels FILE")
+            raise InputError(f"the cache has no {request.samples}: give --labels FILE")
         return _new(store, request, given[1], given_names)
     table = cache.read_table(store, known, ["sample_id", "label"])
     stored = table.column("label").to_numpy()
-    _same_rows(known.partition, given, stored, logits)
+    n = logits.shape[0]
+    if len(stored) != n:
+        raise InputError(
+            f"{logits.path} has {n} rows but the cache has {len(stored)} samples"
+            f"{_heading(logits, n - len(stored))}"
+        )
+    if given is not None:
+        hint = "put the rows in the cache's order, or give another --dataset"
+        _same_labels(given, known.partition, stored, hint)
+    if stored.max() >= classes:
+        raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
     _same_names(request, known, given_names)
     return Labels(stored, str(known.fingerprint), partial(_name, store, known, given_names))
 
@@ -102,38 +108,20 @@ def _given(
         arrays.insert(0, open_contents(request.labels, names).labels(request.label_column))
     found = [(array, as_labels(array, logits, names)) for array in arrays]
     for array, labels in found[1:]:
-        _same_labels(found[0], array.path, labels)
+        _same_labels(found[0], array.path, labels, "put the rows in one order")
     return found[0] if found else None
 
 
-def _same_labels(given: tuple[Array, np.ndarray], there: str, labels: np.ndarray) -> None:
+def _same_labels(
+    given: tuple[Array, np.ndarray], there: object, labels: np.ndarray, hint: str
+) -> None:
     array, values = given
     if not np.array_equal(values, labels):
         row = int((values != labels).argmax())
         raise InputError(
             f"{array.path}: {array.at(row)} has label {values[row]} but {there} has {labels[row]}: "
-            "put the rows in one order"
+            f"{hint}"
         )
-
-
-def _same_rows(
-    partition: Partition, given: tuple[Array, np.ndarray] | None, stored: np.ndarray, logits: Array
-) -> None:
-    n, classes = logits.shape
-    if len(stored) != n:
-        raise InputError(
-            f"{logits.path} has {n} rows but the cache has {len(stored)} samples"
-            f"{_heading(logits, n - len(stored))}"
-        )
-    if given is not None and not np.array_equal(given[1], stored):
-        array, values = given
-        row = int((values != stored).argmax())
-        raise InputError(
-            f"{array.path}: {array.at(row)} has label {values[row]} but {partition} has "
-            f"{stored[row]}: put the rows in the cache's order, or give another --dataset"
-        )
-    if stored.max() >= classes:
-        raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
 
 
 def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndarray:
@@ -219,9 +207,7 @@ def read_names(path: str | None) -> tuple[str, ...]:
     """A text file with one class name a line, in the order of the logits' columns."""
     if path is None:
         return ()
-    names = [name.strip() for name in read_text(path, _NAMES_BYTES).splitlines()]
-    while names and not names[-1]:
-        names.pop()
+    names = [name.strip() for name in read_text(path, _NAMES_BYTES).rstrip().splitlines()]
     if not names:
         raise InputError(f"{path} names no class: give one class name a line")
     twice = sorted({name for name, times in Counter(names).items() if times > 1 or not name})
@@ -232,21 +218,12 @@ def read_names(path: str | None) -> tuple[str, ...]:
 
 def _new(store: Store, request: ImportRequest, labels: np.ndarray, names: Sequence[str]) -> Labels:
     """Of samples known by their position alone."""
-    partition = Partition.of("samples", dataset=request.dataset, split=request.split)
     keys = [f"row/{i}" for i in range(len(labels))]
-    source = ArraySource(
-        dataset=request.dataset,
-        split=request.split,
-        layout="import",
-        keys=keys,
-        labels=labels,
-        pictures=np.zeros((len(labels), 0, 0), np.uint8),
-    )
-    table = samples_table(np.arange(len(labels)), labels, keys)
-    identity = {"dataset_fingerprint": fingerprint(source)}
-    about: Provenance = {"made": now(), "versions": versions(), "layout": "import"}
+    table = cache.samples_table(np.arange(len(labels)), labels, keys)
+    identity = {"dataset_fingerprint": fingerprint_of(labels, keys)}
+    about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
-    keep = partial(cache.write_partition, store, partition, table, identity, about)
+    keep = partial(cache.write_partition, store, request.samples, table, identity, about)
     return Labels(labels, identity["dataset_fingerprint"], keep)
 
 

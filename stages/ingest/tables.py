@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,13 @@ from stages.ingest.class_columns import LABELS, ORDER, check_names, class_order
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow.parquet as pq
 
 MOST_COLUMNS = 50_000
 _LINE_BYTES = 1 << 24  # of the first line
 _DECIMAL_COMMA = re.compile("(?<=[0-9]),(?=[0-9])")
 _NUMBERS, _LISTS = "numbers", "lists"
+_LIST_TYPES = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,12 @@ class Table(ABC):
         return order
 
     def _array(self, ks: list[int]) -> Array:
-        lists = self.kind(ks[0]) == _LISTS if ks else False
-        words = len(ks) == 1 and self.kind(ks[0]) not in (_NUMBERS, _LISTS)
+        kind = self.kind(ks[0]) if len(ks) == 1 else _NUMBERS
+        lists = kind == _LISTS
 
         def load() -> np.ndarray:
             values = self.columns(ks)
-            array = values[0] if lists or words else np.column_stack(values)
+            array = np.column_stack(values) if kind == _NUMBERS else values[0]
             return array if self._sorted is None else array[self._sorted]
 
         def at(row: int) -> str:
@@ -344,29 +346,34 @@ def _check_lines(path: str, width: int) -> None:
 
 @dataclass(frozen=True)
 class _Parquet(Table):
-    raw: tuple[str, ...]  # the names as they stand
+    file: pq.ParquetFile
+    schema: pa.Schema
 
     def kind(self, k: int) -> str:
-        kind = self._schema.field(k).type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            return _NUMBERS
-        inside = getattr(kind, "value_type", None) if _is_list(kind) else None
-        if inside is not None and (pa.types.is_integer(inside) or pa.types.is_floating(inside)):
-            return _LISTS
+        kind = self.schema.field(k).type
+        is_list = any(test(kind) for test in _LIST_TYPES)
+        inside = kind.value_type if is_list else kind
+        if pa.types.is_integer(inside) or pa.types.is_floating(inside):
+            return _LISTS if is_list else _NUMBERS
         return f"values of the type {kind}"[:100]
 
     def list_length(self, k: int) -> int:
         """By the footer, which counts their values."""
-        footer = self._file.metadata
+        footer, name = self.file.metadata, self._as_it_stands(k)
         groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
         leaves = [footer.schema.column(leaf).path for leaf in range(footer.num_columns)]
-        [leaf] = [i for i, path in enumerate(leaves) if path.startswith(f"{self.raw[k]}.")]
+        [leaf] = [i for i, path in enumerate(leaves) if path.startswith(f"{name}.")]
         values = sum(group.column(leaf).num_values for group in groups)
         return -(-values // self.rows) if self.rows else 0
 
     def columns(self, ks: Sequence[int]) -> list[np.ndarray]:
-        table = self._file.read(columns=[self.raw[k] for k in ks])
-        return [self._values(k, table.column(self.raw[k])) for k in ks]
+        names = [self._as_it_stands(k) for k in ks]
+        table = self.file.read(columns=names)
+        return [self._values(k, table.column(name)) for k, name in zip(ks, names, strict=True)]
+
+    def _as_it_stands(self, k: int) -> str:
+        """The name of a column with the blanks around it."""
+        return str(self.schema.field(k).name)
 
     def _values(self, k: int, column: pa.ChunkedArray) -> np.ndarray:
         import pyarrow.compute as pc
@@ -394,28 +401,13 @@ class _Parquet(Table):
                 "is empty: mend it, or leave the row out of all files"
             )
 
-    @cached_property
-    def _file(self) -> Any:
-        import pyarrow.parquet as pq
-
-        return pq.ParquetFile(self.path)
-
-    @cached_property
-    def _schema(self) -> pa.Schema:
-        return self._file.schema_arrow
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(test(kind) for test in tests)
-
 
 def open_parquet(path: str) -> Table:
     """A Parquet file, of which the footer is read."""
     import pyarrow.parquet as pq
 
-    footer = pq.read_metadata(path)
+    file = pq.ParquetFile(path)
+    footer, schema = file.metadata, file.schema_arrow
     _check_width(path, footer.num_columns)
-    raw = tuple(footer.schema.to_arrow_schema().names)
-    names = tuple(name.strip() for name in raw)
-    return _Parquet(path, names, footer.num_rows, len(raw), "", raw)
+    names = tuple(name.strip() for name in schema.names)
+    return _Parquet(path, names, footer.num_rows, len(names), "", file, schema)
