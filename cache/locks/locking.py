@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cache.locks.holder import BusyError, Holder, Told, busy, waiting
+from cache.locks.holder import BusyError, Holder, Told, busy, silent, waiting
 from cache.locks.object_store import claimed
 from cache.storage import InputError, Store, no_room
 
@@ -119,7 +119,7 @@ def _take(store: Store, path: Path, name: str, shared: bool, wait: bool, told: T
                 if not wait:
                     raise busy(store, name, holder)
                 told(waiting(store, name, holder))
-                told = _silent
+                told = silent
                 _flock(store, descriptor, shared, wait=True)
             if _lies_at(path, descriptor):  # else whoever held it has removed it meanwhile
                 _sign(descriptor)
@@ -180,10 +180,6 @@ def _sign(descriptor: int) -> None:
 
 def _content(descriptor: int) -> bytes:
     return os.pread(descriptor, 4096, 0)
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @functools.cache
