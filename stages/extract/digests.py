@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from cache import digest
 from stages.datasets import Source
 from stages.extract.options import Options
 from stages.parallel import default_workers, prefetch
@@ -64,8 +63,3 @@ def _own(n: int, options: Options) -> list[int]:
 def changed(now: Sequence[str], recorded: Recorded) -> list[int]:
     """The samples whose pictures are not those that were recorded."""
     return [i for i, (new, old) in enumerate(zip(now, recorded, strict=True)) if new != old]
-
-
-def over(digests: Sequence[str]) -> str:
-    """One digest over those of all pictures."""
-    return digest(list(digests))
