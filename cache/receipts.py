@@ -26,10 +26,6 @@ class Receipt:
     part: Part
     made: str
 
-    def to_json(self) -> str:
-        body = {**asdict(self.part), "made": self.made}
-        return json.dumps({**body, "token": digest(body)})
-
 
 def receipts_folder(partition: Partition) -> str:
     return f"{RECEIPTS}/{partition.path}"
@@ -45,7 +41,9 @@ def part_place(path: str) -> Partition | None:
 
 
 def write_receipt(store: Store, partition: Partition, receipt: Receipt) -> None:
-    store.write(receipt_path(partition, receipt.part), receipt.to_json().encode())
+    body = {**asdict(receipt.part), "made": receipt.made}
+    text = json.dumps({**body, "token": digest(body)})
+    store.write(receipt_path(partition, receipt.part), text.encode())
 
 
 def read_receipt(store: Store, path: str) -> Receipt | None:

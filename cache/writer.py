@@ -57,6 +57,12 @@ class PartitionWriter(PartWriter):
         self.complete = self._existing()
         self.done = {} if self.complete else self._resumable({})
 
+    @classmethod
+    def of(cls, parts: PartWriter, overwrite: bool = False) -> PartitionWriter:
+        """Of the partition that these parts belong to."""
+        made_from = (parts.identity, parts.provenance, parts.made_with)
+        return cls(parts.store, parts.partition, parts.schema, *made_from, overwrite)
+
     def reopen(self) -> None:
         """Take a complete partition back for a run that makes some of its parts again."""
         if self.complete:

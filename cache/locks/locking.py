@@ -115,7 +115,7 @@ def _take(store: Store, path: Path, name: str, shared: bool, wait: bool, told: T
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _flock(store, descriptor, shared, wait=False):
-                holder = Holder.from_json(_content(descriptor))
+                holder = Holder.from_json(os.pread(descriptor, 4096, 0))
                 if not wait:
                     raise busy(store, name, holder)
                 told(waiting(store, name, holder))
@@ -176,10 +176,6 @@ def _sign(descriptor: int) -> None:
     except OSError as error:
         if not no_room(error):
             raise
-
-
-def _content(descriptor: int) -> bytes:
-    return os.pread(descriptor, 4096, 0)
 
 
 @functools.cache

@@ -46,15 +46,15 @@ class Damage:
     said: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(frozen=True)
 class VerifyReport:
     """What was read, and what of it is damaged; `survey` has the rest."""
 
     survey: Survey
-    parts: int = 0
-    rows: int = 0
-    size_bytes: int = 0
-    damage: list[Damage] = field(default_factory=list)
+    damage: list[Damage]
+    parts: int
+    rows: int
+    size_bytes: int
 
 
 def verify(
@@ -66,9 +66,14 @@ def verify(
     and keys; batches of timings join without gaps; scores are those of the logits that are there.
     `progress` counts bytes.
     """
-    verifier = _Verifier(store, survey(store, selection), progress)
-    verifier.all()
-    return verifier.report
+    seen = survey(store, selection)
+    return VerifyReport(
+        seen,
+        list(_Verifier(store, seen, progress).damage()),
+        parts=sum(len(manifest.parts) for manifest in seen.complete),
+        rows=sum(manifest.rows for manifest in seen.complete),
+        size_bytes=sum(manifest.size_bytes for manifest in seen.complete),
+    )
 
 
 @dataclass(frozen=True)
@@ -83,34 +88,31 @@ _DAMAGED = _Samples(_NONE, _NONE, None)
 
 
 class _Verifier:
-    """Reads a cache into `report`; the samples of each split are read once."""
+    """Reads a cache once; the samples of each split, too."""
 
     def __init__(self, store: Store, seen: Survey, progress: Progress) -> None:
-        self.report = VerifyReport(seen)
-        self._store, self._progress = store, progress
-        self._total = sum(manifest.size_bytes for manifest in seen.complete)
+        self._store, self._seen, self._progress = store, seen, progress
+        self._total, self._done = sum(manifest.size_bytes for manifest in seen.complete), 0
         self._known: dict[tuple[str, str], _Samples | None] = {}
 
-    def all(self) -> None:
-        damage, seen = self.report.damage, self.report.survey
-        for manifest in seen.complete:
+    def damage(self) -> Iterator[Damage]:
+        for manifest in self._seen.complete:
             said = manifest.identity | manifest.provenance
-            found = self._partition(manifest)
-            damage += [Damage(path, manifest.partition, what, said) for path, what in found]
-            self.report.rows += manifest.rows
-        damage += [Damage(manifest_path(at), at, what) for at, what in seen.damaged]
-        damage += self._unfinished()
+            for path, what in self._partition(manifest):
+                yield Damage(path, manifest.partition, what, said)
+        for partition, what in self._seen.damaged:
+            yield Damage(manifest_path(partition), partition, what)
+        yield from self._unfinished()
 
     def _unfinished(self) -> Iterator[Damage]:
         """Parts that the next run would not go on from, though they or their receipts are there."""
-        seen = self.report.survey
-        for each in seen.unfinished:
+        for each in self._seen.unfinished:
             for receipt in each.receipts:
                 if not part_intact(self._store, each.partition, receipt.part):
                     path = f"{each.partition.path}/{receipt.part.name}"
                     yield Damage(path, each.partition, "is not what its receipt says")
-        complete = {manifest.partition for manifest in seen.complete}
-        for partition, entry in seen.idle_receipts:
+        complete = {manifest.partition for manifest in self._seen.complete}
+        for partition, entry in self._seen.idle_receipts:
             if partition not in complete:
                 yield Damage(entry.path, partition, "is no receipt as it was written")
 
@@ -122,9 +124,8 @@ class _Verifier:
                 tables.append(_part(self._store, manifest, part))
             except BadPartError as bad:
                 yield f"{manifest.partition.path}/{part.name}", str(bad)
-            self.report.parts += 1
-            self.report.size_bytes += part.size_bytes
-            self._progress(self.report.size_bytes, self._total)
+            self._done += part.size_bytes
+            self._progress(self._done, self._total)
         if tables and len(tables) == len(manifest.parts):
             for what in self._content(manifest, pa.concat_tables(tables)):
                 yield manifest.partition.path, what

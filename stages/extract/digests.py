@@ -27,7 +27,9 @@ class Digests:
 
     def __init__(self, source: Source, options: Options) -> None:
         self.source = source
-        self._own = _own(len(source), options)
+        # The samples of this run's parts.
+        (index, count), rows = options.shard, options.part_rows
+        self._own = [i for i in range(len(source)) if i // rows % count == index]
         self._workers = options.workers or default_workers()
         self._found: dict[int, str] = {}
 
@@ -52,12 +54,6 @@ class Digests:
 
     def _span(self, rows: Iterable[int]) -> dict[int, str]:
         return {i: hashlib.sha256(self.source.stored(i)).hexdigest() for i in rows}
-
-
-def _own(n: int, options: Options) -> list[int]:
-    """The samples of this run's parts."""
-    (index, count), rows = options.shard, options.part_rows
-    return [i for i in range(n) if i // rows % count == index]
 
 
 def changed(now: Sequence[str], recorded: Recorded) -> list[int]:

@@ -11,9 +11,11 @@ from stages.datasets import Opening, fingerprint, reopened
 from stages.extract.work import Task, Work
 from stages.models import Chosen, find
 
+Parcel = tuple[Work, tuple[Opening, ...]]
+"""Work without its sources, its paths absolute, and how another process opens them."""
 
-def portable(work: Work) -> tuple[Work, tuple[Opening, ...]]:
-    """The work without its sources, its paths absolute, and how another process opens them."""
+
+def portable(work: Work) -> Parcel:
     openings = []
     for source in work.sources:
         if source.opening is None:

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from cache import InputError
-from stages.datasets import Opening
 from stages.extract.options import Options
-from stages.extract.portable import arrived, portable
+from stages.extract.portable import Parcel, arrived, portable
 from stages.extract.work import Made, Work
 from stages.extract.worker import Worker
 from stages.runtimes import open_device
@@ -37,14 +36,8 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
     for item in work.items() + [None] * len(options.devices):  # type: ignore[list-item]
         items.put(item)
     threads = max(1, torch.get_num_threads() // len(options.devices))
-    processes = [
-        context.Process(
-            target=_serve,
-            args=(*portable(work), str(device), threads, items, reports),
-            daemon=True,
-        )
-        for device in options.devices
-    ]
+    given = [(portable(work), str(device), threads, items, reports) for device in options.devices]
+    processes = [context.Process(target=_serve, args=each, daemon=True) for each in given]
     with _deaf():
         for process in processes:
             process.start()
@@ -81,20 +74,14 @@ def _check(processes: Sequence[SpawnProcess]) -> None:
             )
 
 
-def _serve(
-    work: Work,
-    openings: tuple[Opening, ...],
-    device: str,
-    threads: int,
-    items: Any,
-    reports: Any,
-) -> None:
+def _serve(parcel: Parcel, device: str, threads: int, items: Any, reports: Any) -> None:
     """The body of a worker process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
+        work = arrived(*parcel)
         worker = Worker(
-            arrived(work, openings),
+            work,
             open_device(device, work.precision),
             note=lambda message: reports.put(("note", message)),
             progress=lambda images: reports.put(("images", images)),

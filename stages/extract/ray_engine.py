@@ -19,9 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cache import InputError, Store, part_intact, versions
-from stages.datasets import Opening
 from stages.extract.options import Options
-from stages.extract.portable import arrived, portable
+from stages.extract.portable import Parcel, arrived, portable
 from stages.extract.ray_cluster import Share, share, worker_device
 from stages.extract.work import Item, Made, Work
 from stages.extract.worker import Worker
@@ -35,8 +34,7 @@ class Order:
     """What an actor is given: work of its own number of decoding threads, the kind of device, and
     its share. `probe` is a file that the driver has written to the cache."""
 
-    work: Work
-    openings: tuple[Opening, ...]
+    parcel: Parcel
     kind: str
     share: Share
     probe: str
@@ -68,7 +66,7 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
         )
     parcel = portable(replace(work, workers=options.workers or max(1, each.cpus)))
     with _probe(Store(work.root)) as probe:
-        order = Order(*parcel, options.device.type, each, probe)
+        order = Order(parcel, options.device.type, each, probe)
         for _ in range(_ROUNDS):
             left = yield from _round(work, left, order, options, tell)
             if not left:
@@ -197,14 +195,14 @@ class Maker:
         return list(self._worker.make([item]))
 
     def _start(self) -> Worker:
-        order = self._order
-        _check_versions(order.work)
-        _check_cache(order.work, order.probe)
-        precision, cpus = order.work.precision, order.share.cpus
-        device, self._device = worker_device(order.kind, precision, cpus)
-        work = arrived(order.work, order.openings)
-        where = platform.node()
-        return Worker(work, device, note=lambda line: self._notes.append(f"{where}: {line}"))
+        order, (work, openings) = self._order, self._order.parcel
+        _check_versions(work)
+        _check_cache(work, order.probe)
+        device, self._device = worker_device(order.kind, work.precision, order.share.cpus)
+        return Worker(arrived(work, openings), device, note=self._note)
+
+    def _note(self, line: str) -> None:
+        self._notes.append(f"{platform.node()}: {line}")
 
 
 def _check_versions(work: Work) -> None:

@@ -254,15 +254,7 @@ def _code(store: Store, partition: Partition, chosen: Chosen, options: Options) 
 
 def _writer(store: Store, task: Task, table: str, options: Options) -> PartitionWriter:
     overwrite = options.overwrite if table == "logits" else True
-    return PartitionWriter(
-        store,
-        task.partition(table),
-        task.schema(table),
-        dict(task.identity),
-        dict(task.provenance),
-        dict(task.made_with),
-        overwrite,
-    )
+    return PartitionWriter.of(task.writer(store, table), overwrite)
 
 
 def _both(logits: PartitionWriter, timings: PartitionWriter) -> list[Part]:

@@ -46,7 +46,7 @@ class PublishedModel:
 def card(dataset: str, tier: str, rows: Sequence[PublishedModel]) -> str:
     """Markdown with the front matter that Hugging Face reads."""
     extra = sorted({name for row in rows for name in row.extra})
-    splits = dict.fromkeys(row.split for row in rows)
+    images = {row.split: row.images for row in rows}
     first = rows[0].split
     text = resources.files("stages.publish").joinpath("data_card.md").read_text("utf-8")
     return text.format(
@@ -56,10 +56,7 @@ def card(dataset: str, tier: str, rows: Sequence[PublishedModel]) -> str:
         tier=tier,
         holds=TIERS[tier],
         extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
-        splits=", ".join(
-            f"{split} ({next(row.images for row in rows if row.split == split)} images)"
-            for split in splits
-        ),
+        splits=", ".join(f"{split} ({n} images)" for split, n in images.items()),
         models="\n".join(map(_row, rows)),
         first=json.dumps(first, ensure_ascii=False),
         first_in_sql=first.replace("'", "''").replace('"', '\\"'),
