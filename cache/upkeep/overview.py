@@ -77,8 +77,7 @@ class Survey:
         found = {manifest.partition for manifest in self.complete}
         found |= {partition for partition, _ in self.damaged}
         found |= {each.partition for each in self.unfinished}
-        places = {part_place(entry.path) for entry in self.strays}
-        found |= {place for place in places if place is not None}
+        found |= {place for entry in self.strays if (place := part_place(entry.path))}
         return sorted(found, key=lambda partition: partition.path)
 
 

@@ -218,8 +218,7 @@ def _check_versions(work: Work) -> None:
 
 
 def _check_cache(work: Work, probe: str) -> None:
-    store = Store(work.root)
-    if not store.exists(probe):
+    if not Store(work.root).exists(probe):
         raise InputError(
             f"the cache {work.root} on {platform.node()} is not the driver's: give --cache a "
             "folder that all nodes share, or a URI such as s3://…"
