@@ -41,7 +41,7 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
     with _deaf():
         for process in processes:
             process.start()
-    told = {"images": tell, "note": options.note}
+    told: dict[str, Callable[..., None]] = {"images": tell, "note": options.note}
     at_work = len(processes)
     try:
         while at_work:
