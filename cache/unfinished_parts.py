@@ -73,7 +73,7 @@ def _said(
         data = part_bytes(store, partition, part)
         schema = pq.read_schema(pa.BufferReader(data))
         about = json.loads((schema.metadata or {})[b"cascade"])
-        given, made, made_with = (dict(about[k]) for k in ("identity", "provenance", "made_with"))
-        return About(given, made, made_with, schema.remove_metadata(), alike)
+        said = {key: dict(about[key]) for key in ("identity", "provenance", "made_with")}
+        return About(**said, schema=schema.remove_metadata(), receipts=alike)
     except (BadPartError, ValueError, KeyError, TypeError):
         return None
