@@ -29,6 +29,7 @@ from .manifest import (
     find as find,
     load as load,
     manifest_path as manifest_path,
+    manifest_place as manifest_place,
     part_index as part_index,
     part_name as part_name,
     publish as publish,
@@ -41,10 +42,11 @@ from .partition import (
     path_segments as path_segments,
 )
 from .parts import (
+    BadPartError as BadPartError,
     PartWriter as PartWriter,
     intact as intact,
+    part_bytes as part_bytes,
     part_intact as part_intact,
-    sha256 as sha256,
 )
 from .provenance import (
     Provenance as Provenance,
@@ -64,6 +66,7 @@ from .reader import (
 from .receipts import (
     RECEIPTS as RECEIPTS,
     Receipt as Receipt,
+    part_place as part_place,
     read_receipt as read_receipt,
     read_receipts as read_receipts,
     receipt_path as receipt_path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cache.manifest import MANIFESTS
+from cache.manifest import MANIFESTS, manifest_place
 from cache.partition import Partition, path_segments
 from cache.storage import Store
 
@@ -16,13 +16,9 @@ def complete(store: Store, table: str, *leading: str) -> list[Partition]:
 
     `leading`: the values of the first keys, as `cache.find` takes them.
     """
-    found = []
-    for path in store.files("/".join([MANIFESTS, table, *path_segments(table, leading)])):
-        try:
-            found.append(Partition.parse(path.removeprefix(f"{MANIFESTS}/").removesuffix(".json")))
-        except ValueError:  # at no partition's place: `cache verify` tells
-            continue
-    return found
+    paths = store.files("/".join([MANIFESTS, table, *path_segments(table, leading)]))
+    # What lies at no partition's place `cache verify` tells.
+    return [place for place in map(manifest_place, paths) if place is not None]
 
 
 def datasets(store: Store) -> list[str]:

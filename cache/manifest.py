@@ -42,9 +42,8 @@ def part_from(value: dict[str, Any]) -> Part:
         raise ValueError(f"no counts: {counts}")
     if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):
         raise ValueError("no SHA-256")
-    if not re.fullmatch(r"part-[0-9]{5,9}\.parquet", part.name, re.ASCII):
-        raise ValueError(f"{part.name!r} is no name of a part")
-    if part.name != part_name(part_index(part.name)):
+    written = re.fullmatch(r"part-[0-9]{5,9}\.parquet", part.name, re.ASCII)
+    if not written or part.name != part_name(part_index(part.name)):
         raise ValueError(f"{part.name!r} is no name of a part")
     return part
 
@@ -72,6 +71,10 @@ class Manifest:
         return sum(part.rows for part in self.parts)
 
     @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
     def fingerprint(self) -> str | None:
         """Of the dataset split that the rows are about."""
         return self.identity.get("dataset_fingerprint")
@@ -97,6 +100,12 @@ class Manifest:
 
 def manifest_path(partition: Partition) -> str:
     return f"{MANIFESTS}/{partition.path}.json"
+
+
+def manifest_place(path: str) -> Partition | None:
+    """The inverse of `manifest_path`; None for a path that is no manifest's."""
+    place = Partition.at(path.removeprefix(f"{MANIFESTS}/").removesuffix(".json"))
+    return place if place and manifest_path(place) == path else None
 
 
 def exists(store: Store, partition: Partition) -> bool:

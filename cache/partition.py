@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from cache.storage import InputError, one_of
@@ -49,6 +50,15 @@ class Partition:
         if found.path != path:
             raise ValueError(f"{path!r} is no partition's path")
         return found
+
+    @classmethod
+    @lru_cache  # many files of one folder are asked for one after the other
+    def at(cls, path: str) -> Partition | None:
+        """As `parse`; None for a path that is no partition's."""
+        try:
+            return cls.parse(path)
+        except ValueError:
+            return None
 
     @property
     def keys(self) -> dict[str, str]:

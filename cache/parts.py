@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -18,31 +19,34 @@ from cache.schema import write_options
 from cache.storage import Store
 
 
+class BadPartError(Exception):
+    """What is wrong with one part, in words that follow its name."""
+
+
+@dataclass(eq=False)
 class PartWriter:
     """Writes single parts of a partition, each with its receipt; publishes no manifest.
 
     Several processes may each write parts of their own; what one of them opened as a
-    `PartitionWriter` with the same arguments then finds their receipts.
+    `PartitionWriter` with the same arguments then finds their receipts. `made` is a digest of what
+    parts must have in common to stand in one partition.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        partition: Partition,
-        schema: pa.Schema,
-        identity: dict[str, Any],
-        provenance: dict[str, Any],
-        made_with: dict[str, Any] | None = None,
-    ) -> None:
-        self.store, self.partition, self.schema = store, partition, schema
-        self.identity, self.provenance = identity, provenance
-        self.made_with = made_with or {}
-        self.made = making(identity, self.made_with, schema)
+    store: Store
+    partition: Partition
+    schema: pa.Schema
+    identity: dict[str, Any]
+    provenance: dict[str, Any]
+    made_with: dict[str, Any] = field(default_factory=dict)
+    made: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.made = digest([self.identity, self.made_with, str(self.schema)])
 
     def write(self, index: int, table: pa.Table) -> Part:
         """Publish part `index`."""
         data = self._encode(index, table)
-        part = Part(part_name(index), table.num_rows, data.size, sha256(data))
+        part = Part(part_name(index), table.num_rows, data.size, _sha256(data))
         self.store.write(f"{self.partition.path}/{part.name}", data)
         self._write_receipt(part)
         return part
@@ -70,11 +74,6 @@ class PartWriter:
         return data
 
 
-def making(identity: dict[str, Any], made_with: dict[str, Any], schema: pa.Schema) -> str:
-    """A digest of what parts must have in common to stand in one partition."""
-    return digest([identity, made_with, str(schema)])
-
-
 def intact(store: Store, manifest: Manifest) -> bool:
     """Whether every part has the bytes that were written."""
     return all(part_intact(store, manifest.partition, part) for part in manifest.parts)
@@ -82,13 +81,25 @@ def intact(store: Store, manifest: Manifest) -> bool:
 
 def part_intact(store: Store, partition: Partition, part: Part) -> bool:
     """Whether one part has."""
-    path = f"{partition.path}/{part.name}"
     try:
-        data = store.read(path)
-    except FileNotFoundError:
+        part_bytes(store, partition, part)
+    except BadPartError:
         return False
-    return data.size == part.size_bytes and sha256(data) == part.sha256
+    return True
 
 
-def sha256(data: pa.Buffer) -> str:
+def part_bytes(store: Store, partition: Partition, part: Part) -> pa.Buffer:
+    """The very bytes that were written; BadPartError where they are not there."""
+    try:
+        data = store.read(f"{partition.path}/{part.name}")
+    except FileNotFoundError:
+        raise BadPartError("is missing") from None
+    if data.size != part.size_bytes:
+        raise BadPartError(f"has {data.size} bytes instead of {part.size_bytes}")
+    if _sha256(data) != part.sha256:
+        raise BadPartError("does not have its recorded SHA-256")
+    return data
+
+
+def _sha256(data: pa.Buffer) -> str:
     return hashlib.sha256(data).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.manifest import Manifest, Part, load
+from cache.parts import BadPartError, part_bytes
 from cache.schema import completed
 from cache.storage import InputError, Store
 
@@ -18,20 +18,15 @@ def read_part(
     store: Store, manifest: Manifest, part: Part, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """One part, whole."""
-    path = f"{manifest.partition.path}/{part.name}"
     try:
-        data = store.read(path)
-    except FileNotFoundError:
-        raise _damaged(store, manifest, path, "is missing") from None
-    if data.size != part.size_bytes:
-        raise _damaged(store, manifest, path, f"has {data.size} bytes instead of {part.size_bytes}")
-    if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise _damaged(store, manifest, path, "does not have its recorded SHA-256")
+        data = part_bytes(store, manifest.partition, part)
+    except BadPartError as bad:
+        raise _damaged(store, manifest, part, str(bad)) from None
     # Not read_table, which imports pyarrow.dataset, and with it pandas where that is installed. One
     # thread: with more, what their allocators keep grows with the number of parts.
     table = pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
     if table.num_rows != part.rows:
-        raise _damaged(store, manifest, path, f"has {table.num_rows} rows instead of {part.rows}")
+        raise _damaged(store, manifest, part, f"has {table.num_rows} rows instead of {part.rows}")
     return completed(manifest.partition.table, table, columns)
 
 
@@ -76,12 +71,12 @@ def same_images(manifests: Sequence[Manifest]) -> None:
             )
 
 
-def _damaged(store: Store, manifest: Manifest, path: str, how: str) -> InputError:
+def _damaged(store: Store, manifest: Manifest, part: Part, how: str) -> InputError:
     if load(store, manifest.partition) != manifest:
         return InputError(
             f"{manifest.partition} was replaced while it was being read: run the same command again"
         )
+    path = store.describe(f"{manifest.partition.path}/{part.name}")
     return InputError(
-        f"{store.describe(path)} {how}: run the command that made it again, it re-makes what is "
-        "damaged"
+        f"{path} {how}: run the command that made it again, it re-makes what is damaged"
     )

@@ -26,10 +26,6 @@ class Receipt:
     part: Part
     made: str
 
-    def to_json(self) -> str:
-        body = {**asdict(self.part), "made": self.made}
-        return json.dumps({**body, "token": digest(body)})
-
 
 def receipts_folder(partition: Partition) -> str:
     return f"{RECEIPTS}/{partition.path}"
@@ -39,8 +35,15 @@ def receipt_path(partition: Partition, part: Part) -> str:
     return f"{receipts_folder(partition)}/{part.name}.json"
 
 
+def part_place(path: str) -> Partition | None:
+    """The partition of the part, or of the receipt of one, at a path; None for any other path."""
+    return Partition.at(path.removeprefix(f"{RECEIPTS}/").rpartition("/")[0])
+
+
 def write_receipt(store: Store, partition: Partition, receipt: Receipt) -> None:
-    store.write(receipt_path(partition, receipt.part), receipt.to_json().encode())
+    body = {**asdict(receipt.part), "made": receipt.made}
+    text = json.dumps({**body, "token": digest(body)})
+    store.write(receipt_path(partition, receipt.part), text.encode())
 
 
 def read_receipt(store: Store, path: str) -> Receipt | None:
@@ -51,15 +54,12 @@ def read_receipt(store: Store, path: str) -> Receipt | None:
             return None
         made = str(body.pop("made"))
         return Receipt(part_from(body), made)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def read_receipts(store: Store, partition: Partition) -> list[Receipt]:
     """The sound receipts of an unfinished partition, by part."""
-    found = store.each(
-        lambda path: read_receipt(store, path), store.files(receipts_folder(partition))
-    )
+    paths = store.files(receipts_folder(partition))
+    found = store.each(lambda path: read_receipt(store, path), paths)
     return [receipt for receipt in found if receipt is not None]

@@ -13,53 +13,38 @@ SCHEMA_VERSION = 2
 READABLE = (1, 2)  # of 1 there are no columns of _SINCE: they are read as null
 PART_ROWS = 8192
 
-_ID = pa.field("sample_id", pa.int64(), nullable=False)
 
-SAMPLES = pa.schema(
-    [
-        _ID,
-        pa.field("label", pa.int32(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        # Of the picture as it is stored; null where it was not at hand.
-        pa.field("sha256", pa.string()),
-    ]
+def _known(**columns: pa.DataType) -> pa.Schema:
+    """Columns without nulls."""
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+# The digest is of the picture as it is stored; null where it was not at hand.
+SAMPLES = _known(sample_id=pa.int64(), label=pa.int32(), key=pa.string()).append(
+    pa.field("sha256", pa.string())
 )
-TIMINGS = pa.schema(
-    [
-        pa.field("first_sample_id", pa.int64(), nullable=False),
-        pa.field("batch_size", pa.int32(), nullable=False),
-        pa.field("forward_ms", pa.float64(), nullable=False),
-        # A process's first batch of a model pays for allocation and kernel selection.
-        pa.field("warm", pa.bool_(), nullable=False),
-    ]
+TIMINGS = _known(
+    first_sample_id=pa.int64(),
+    batch_size=pa.int32(),
+    forward_ms=pa.float64(),
+    # A process's first batch of a model pays for allocation and kernel selection.
+    warm=pa.bool_(),
 )
-STREAMS = pa.schema(
-    [
-        pa.field("request", pa.int64(), nullable=False),
-        pa.field("sample_id", pa.int64(), nullable=False),
-        pa.field("variant", pa.string(), nullable=False),
-    ]
-)
-SCORES = pa.schema(
-    [
-        _ID,
-        pa.field("label", pa.int32(), nullable=False),
-        pa.field("prediction", pa.int32(), nullable=False),
-        pa.field("correct", pa.bool_(), nullable=False),
-        pa.field("maxp", pa.float64(), nullable=False),
-        pa.field("difference", pa.float64(), nullable=False),
-        pa.field("entropy", pa.float64(), nullable=False),
-    ]
+STREAMS = _known(request=pa.int64(), sample_id=pa.int64(), variant=pa.string())
+SCORES = _known(
+    sample_id=pa.int64(),
+    label=pa.int32(),
+    prediction=pa.int32(),
+    correct=pa.bool_(),
+    maxp=pa.float64(),
+    difference=pa.float64(),
+    entropy=pa.float64(),
 )
 # A score that an installed package adds; which one is a key.
-EXTRA_SCORES = pa.schema([_ID, pa.field("value", pa.float64(), nullable=False)])
+EXTRA_SCORES = _known(sample_id=pa.int64(), value=pa.float64())
 # The most probable classes of each image, for copies without logits.
-TOP10 = pa.schema(
-    [
-        _ID,
-        pa.field("classes", pa.list_(pa.int32()), nullable=False),
-        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
-    ]
+TOP10 = _known(
+    sample_id=pa.int64(), classes=pa.list_(pa.int32()), probabilities=pa.list_(pa.float32())
 )
 
 _SINCE = {("samples", "sha256"): 2, ("costs", "weights_sha256"): 2}
@@ -86,12 +71,12 @@ def samples_table(ids: Any, labels: Any, keys: Sequence[str], sha256: Any = None
 def logits_schema(classes: int) -> pa.Schema:
     """sample_id int64, logits fixed_size_list<float32>[classes]."""
     element = pa.field("element", pa.float32(), nullable=False)
-    return pa.schema([_ID, pa.field("logits", pa.list_(element, classes), nullable=False)])
+    return _known(sample_id=pa.int64(), logits=pa.list_(element, classes))
 
 
 def hashes_schema(length: int) -> pa.Schema:
     """sample_id int64, hash binary of `length` bytes."""
-    return pa.schema([_ID, pa.field("hash", pa.binary(length), nullable=False)])
+    return _known(sample_id=pa.int64(), hash=pa.binary(length))
 
 
 def of_version(table: str, version: int) -> pa.Schema | None:
@@ -127,8 +112,8 @@ def _fits_scores(schema: pa.Schema) -> bool:
     """Another version may have more scores, or fewer: readers take those that they know."""
     own = list(SCORES)[: SCORES.get_field_index("correct") + 1]
     fields = list(schema)
-    scores = [pa.field(field.name, pa.float64(), nullable=False) for field in fields[len(own) :]]
-    return fields == own + scores
+    scores = _known(**{field.name: pa.float64() for field in fields[len(own) :]})
+    return fields == own + list(scores)
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:

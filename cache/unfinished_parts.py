@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from cache import manifest as manifests, receipts
 from cache.manifest import Part
 from cache.partition import Partition
-from cache.parts import part_intact
+from cache.parts import BadPartError, part_bytes
 from cache.receipts import Receipt
 from cache.storage import Store
 
@@ -51,9 +51,8 @@ def about_parts(
     for made, _ in Counter(receipt.made for receipt in found).most_common():
         alike = tuple(receipt for receipt in found if receipt.made == made)
         for receipt in alike:
-            about = _said(store, partition, receipt.part)
-            if about is not None:
-                return About(*about, alike)
+            if about := _said(store, partition, receipt.part, alike):
+                return about
     return None
 
 
@@ -67,15 +66,14 @@ def known_identity(store: Store, partition: Partition) -> dict[str, Any] | None:
 
 
 def _said(
-    store: Store, partition: Partition, part: Part
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], pa.Schema] | None:
-    """Identity, provenance, made_with and columns; None of a part that is not whole."""
-    if not part_intact(store, partition, part):
-        return None
-    schema = pq.read_schema(pa.BufferReader(store.read(f"{partition.path}/{part.name}")))
+    store: Store, partition: Partition, part: Part, alike: tuple[Receipt, ...]
+) -> About | None:
+    """What one of these parts says of them all; None of a part that is not whole."""
     try:
+        data = part_bytes(store, partition, part)
+        schema = pq.read_schema(pa.BufferReader(data))
         about = json.loads((schema.metadata or {})[b"cascade"])
-        three = (dict(about[key]) for key in ("identity", "provenance", "made_with"))
-        return (*three, schema.remove_metadata())  # type: ignore[return-value]
-    except (ValueError, KeyError, TypeError):
+        said = {key: dict(about[key]) for key in ("identity", "provenance", "made_with")}
+        return About(**said, schema=schema.remove_metadata(), receipts=alike)
+    except (BadPartError, ValueError, KeyError, TypeError):
         return None

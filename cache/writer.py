@@ -9,7 +9,7 @@ write parts of one partition know of each other's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ class MissingPartsError(InputError):
         self.parts = tuple(parts)
 
 
+@dataclass(eq=False)
 class PartitionWriter(PartWriter):
     """Writer of one partition. Parts are numbered from 0 and may be written in any order.
 
@@ -47,20 +48,20 @@ class PartitionWriter(PartWriter):
     parts of an unfinished or damaged partition to be kept.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        partition: Partition,
-        schema: pa.Schema,
-        identity: dict[str, Any],
-        provenance: dict[str, Any],
-        made_with: dict[str, Any] | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        super().__init__(store, partition, schema, identity, provenance, made_with)
-        self._overwrite = overwrite
+    overwrite: bool = False
+    complete: Manifest | None = field(init=False)
+    done: dict[int, Part] = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.complete = self._existing()
-        self.done: dict[int, Part] = {} if self.complete else self._resumable({})
+        self.done = {} if self.complete else self._resumable({})
+
+    @classmethod
+    def of(cls, parts: PartWriter, overwrite: bool = False) -> PartitionWriter:
+        """Of the partition that these parts belong to."""
+        made_from = (parts.identity, parts.provenance, parts.made_with)
+        return cls(parts.store, parts.partition, parts.schema, *made_from, overwrite)
 
     def reopen(self) -> None:
         """Take a complete partition back for a run that makes some of its parts again."""
@@ -77,8 +78,8 @@ class PartitionWriter(PartWriter):
     def refresh(self) -> None:
         """Read again from the cache which parts are done, or that another has finished it all."""
         self.done = self._resumable(self.done)
-        found = self._published()  # after the receipts, which go once a manifest stands
-        if found is not None and intact(self.store, found):
+        # After the receipts, which go once a manifest stands.
+        if found := sound(self.store, self.partition, self.identity):
             self.complete, self.done = found, {}
 
     def missing(self, count: int) -> list[int]:
@@ -124,11 +125,6 @@ class PartitionWriter(PartWriter):
                 del self.done[index]
         return set(sizes)
 
-    def _published(self) -> Manifest | None:
-        """The manifest, if it is about the same inputs."""
-        found = _undamaged(self.store, self.partition)
-        return found if found is not None and found.identity == self.identity else None
-
     def _existing(self) -> Manifest | None:
         found = sound(self.store, self.partition, self.identity)
         if found is not None or not manifests.exists(self.store, self.partition):
@@ -140,12 +136,11 @@ class PartitionWriter(PartWriter):
 
     def _kept_or_withdrawn(self, found: Manifest) -> Manifest | None:
         differing = differences(found.identity, self.identity)
-        damaged = [
-            part for part in found.parts if not part_intact(self.store, self.partition, part)
-        ]
+        place, parts = self.partition, found.parts
+        damaged = [part for part in parts if not part_intact(self.store, place, part)]
         if not differing and not damaged:
             return found
-        if differing and not self._overwrite:
+        if differing and not self.overwrite:
             raise InputError(
                 f"the cache already holds {self.partition}, made from something else "
                 f"({'; '.join(differing)}): give --overwrite, another name or another --cache"

@@ -244,7 +244,7 @@ MEASURES: dict[str, tuple[int, Callable[[Tree], Iterable[Place]], Callable]] = {
     "function-90th-percentile": (20, function_lengths, ninetieth),
 }
 # What is over its limit today; a line goes once its limit is met.
-NOW: dict[str, float] = {"code-lines": 28_579}
+NOW: dict[str, float] = {"code-lines": 28_329}
 
 
 def figures(tree: Tree) -> dict[str, float]:

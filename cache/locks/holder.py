@@ -53,6 +53,10 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
+def silent(line: str) -> None:
+    """Told without effect."""
+
+
 def waiting(store: Store, name: str, holder: Holder | None, more: str = "") -> str:
     by = holder or "another process"
     return f"{name} in {store.root} is being written by {by}: waiting for it{more}"

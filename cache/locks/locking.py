@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cache.locks.holder import BusyError, Holder, Told, busy, waiting
+from cache.locks.holder import BusyError, Holder, Told, busy, silent, waiting
 from cache.locks.object_store import claimed
 from cache.storage import InputError, Store, no_room
 
@@ -115,11 +115,11 @@ def _take(store: Store, path: Path, name: str, shared: bool, wait: bool, told: T
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _flock(store, descriptor, shared, wait=False):
-                holder = Holder.from_json(_content(descriptor))
+                holder = Holder.from_json(os.pread(descriptor, 4096, 0))
                 if not wait:
                     raise busy(store, name, holder)
                 told(waiting(store, name, holder))
-                told = _silent
+                told = silent
                 _flock(store, descriptor, shared, wait=True)
             if _lies_at(path, descriptor):  # else whoever held it has removed it meanwhile
                 _sign(descriptor)
@@ -176,14 +176,6 @@ def _sign(descriptor: int) -> None:
     except OSError as error:
         if not no_room(error):
             raise
-
-
-def _content(descriptor: int) -> bytes:
-    return os.pread(descriptor, 4096, 0)
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @functools.cache

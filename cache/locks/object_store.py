@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cache.locks.holder import Holder, Told, busy, waiting
+from cache.locks.holder import Holder, Told, busy, silent, waiting
 from cache.storage import FileEntry, InputError, Store
 
 CLAIMS = ".tmp/claims"
@@ -136,7 +136,7 @@ def _take(store: Store, name: str, shared: bool, wait: bool, told: Told) -> _Cla
         if found and wait:
             until = f" (one that falls silent is given up after {STALE_S:.0f} s)"
             told(waiting(store, name, others.holder(found[0]), until))
-            told = _silent
+            told = silent
         while wait and others.live():
             _sleep(tried)
     raise RuntimeError("unreachable")
@@ -158,7 +158,3 @@ def _try(store: Store, folder: str, shared: bool, others: _Others) -> _Claim | N
 def _sleep(tried: int) -> None:
     """Longer from try to try; unlike others', so that two do not meet forever."""
     time.sleep(random.uniform(0.5, 1.0) * min(_POLL_S, 0.05 * 2**tried))
-
-
-def _silent(_: str) -> None:
-    pass

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import cache
 from cache import (
     KEYS,
     About,
+    BadPartError,
     Manifest,
     Part,
     Partition,
     PartitionWriter,
+    Provenance,
     about_parts,
     differences,
     known_identity,
     load,
     manifest_path,
+    part_bytes,
     part_intact,
     publish,
-    sha256,
     sound,
     withdraw,
 )
@@ -68,185 +69,147 @@ def merge(
     seen = survey(source)
     for partition, what in seen.damaged:
         raise InputError(f"{source.describe(manifest_path(partition))} {what}")
-    order = {table: rank for rank, table in enumerate(KEYS)}
-    complete = sorted(seen.complete, key=lambda m: (order[m.partition.table], m.partition.path))
-    adding = adding or {}
+    order, adding = list(KEYS), adding or {}
+    complete = sorted(
+        seen.complete, key=lambda m: (order.index(m.partition.table), m.partition.path)
+    )
+    parts = [part for manifest in complete for part in manifest.parts]
+    parts += [receipt.part for each in seen.unfinished for receipt in each.receipts]
+    pair = _Pair(target, source, progress, sum(part.size_bytes for part in parts))
     for manifest in complete:
         if manifest.partition.table not in adding:
-            _check_complete(target, source, manifest)
-    checked = {u.partition: _check_unfinished(target, source, u) for u in seen.unfinished}
-    abouts = {partition: about for partition, about in checked.items() if about is not None}
-    copied = _Copied(progress, _bytes(complete, seen.unfinished))
+            derived = manifest.partition.table in _DERIVED
+            pair.check(manifest.partition, manifest.identity, derived)
+    checked = [(each.partition, pair.checked(each)) for each in seen.unfinished]
     outcomes = []
     for manifest in complete:
         with lock(target, manifest.partition.guard):
             add = adding.get(manifest.partition.table)
-            outcomes.append(
-                _added(target, source, manifest, add)
-                if add
-                else _copy_complete(target, source, manifest, copied)
-            )
-    for partition, about in abouts.items():
-        with lock(target, partition.guard):
-            outcomes.append(_copy_parts(target, source, partition, about, copied))
+            outcomes.append(pair.added(manifest, add) if add else pair.copied(manifest))
+    for partition, about in checked:
+        if about is not None:
+            with lock(target, partition.guard):
+                outcomes.append(pair.copied_parts(partition, about))
     return outcomes
 
 
-class _Copied:
-    """Bytes copied so far, for who watches."""
+class _Pair:
+    """Two caches, and how many of the bytes of one of them have been brought into the other."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, target: Store, source: Store, progress: Progress, total: int) -> None:
+        self._target, self._source = target, source
         self._progress, self._total, self._done = progress, total, 0
 
-    def add(self, part: Part) -> None:
+    # Whether the two agree, before anything is copied
+
+    def check(self, partition: Partition, identity: Provenance, derived: bool = False) -> None:
+        """InputError where the target has rows of another identity, or of other images."""
+        there = known_identity(self._target, partition)
+        if there is not None and not derived:
+            self._agree(partition, there, identity)
+        keys, images = partition.keys, identity.get("dataset_fingerprint")
+        if images is None or "split" not in keys or partition.table == "samples":
+            return
+        samples = Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
+        known = load(self._target, samples)
+        if known is not None:
+            self._agree(partition, {"images": known.fingerprint}, {"images": images})
+
+    def checked(self, unfinished: Unfinished) -> About | None:
+        """What the source's parts have in common; None where none of them is whole."""
+        partition = unfinished.partition
+        about = about_parts(self._source, partition, unfinished.receipts)
+        if about is None:
+            return None
+        self.check(partition, about.identity)
+        ours = about_parts(self._target, partition)
+        if ours is not None and ours.made != about.made:
+            self._agree(partition, ours.made_with, about.made_with)
+            raise self._disagree(partition, ["their columns differ"])
+        return about
+
+    def _agree(self, partition: Partition, ours: Provenance, theirs: Provenance) -> None:
+        if differing := differences(ours, theirs):
+            raise self._disagree(partition, differing)
+
+    def _disagree(self, partition: Partition, differing: list[str]) -> InputError:
+        return InputError(
+            f"{self._target.root} and {self._source.root} disagree on {partition} "
+            f"({'; '.join(differing)}), so nothing of the latter was merged: `cascade cache rm` "
+            "one, or give another --cache"
+        )
+
+    # Copying
+
+    def added(self, manifest: Manifest, add: Adding) -> Merged:
+        before = load(self._target, manifest.partition)
+        add(self._target, self._source, manifest)
+        kept = before is not None and load(self._target, manifest.partition) == before
+        count = len(manifest.parts)
+        done = "kept" if kept else "added"
+        return Merged(manifest.partition, done, count, manifest.size_bytes, count)
+
+    def copied(self, manifest: Manifest) -> Merged:
+        partition, count = manifest.partition, len(manifest.parts)
+        if sound(self._target, partition) is not None or self._is_stale(manifest):
+            for part in manifest.parts:
+                self._passed(part)
+            return Merged(partition, "kept", count=count)
+        withdraw(self._target, partition)
+        for part in manifest.parts:
+            self._copy(partition, part)
+            self._passed(part)
+        publish(self._target, manifest)
+        # What an unfinished run had left at the partition's place.
+        kept = {f"{partition.path}/{part.name}" for part in manifest.parts}
+        left = [path for path in self._target.files(partition.path) if path not in kept]
+        for path in left + self._target.files(cache.receipts_folder(partition)):
+            self._target.delete(path)
+        return Merged(partition, "copied", count, manifest.size_bytes, count)
+
+    def _is_stale(self, manifest: Manifest) -> bool:
+        """Scores of other logits than the target has would be made again anyway."""
+        if manifest.partition.table not in ("scores", "extra_scores"):
+            return False
+        logits = load(self._target, manifest.partition.logits)
+        return logits is not None and logits.content != manifest.identity.get("logits")
+
+    def copied_parts(self, partition: Partition, about: About) -> Merged:
+        """Parts that are damaged in the source are left out, and so remain missing."""
+        target = self._target
+        if sound(target, partition, about.identity) is not None:
+            return Merged(partition, "kept")
+        there = {receipt.part.name: receipt for receipt in cache.read_receipts(target, partition)}
+        outcome = Merged(partition, "waiting")
+        for receipt in about.receipts:
+            known = there.get(receipt.part.name)
+            lacking = known is None or not part_intact(target, partition, known.part)
+            if lacking and part_intact(self._source, partition, receipt.part):
+                self._copy(partition, receipt.part)
+                cache.write_receipt(target, partition, receipt)
+                outcome.parts += 1
+                outcome.size_bytes += receipt.part.size_bytes
+            self._passed(receipt.part)
+        return _published(target, about, outcome)
+
+    def _copy(self, partition: Partition, part: Part) -> None:
+        """The part's bytes, unless they are there already."""
+        if part_intact(self._target, partition, part):
+            return
+        path = f"{partition.path}/{part.name}"
+        try:
+            data = part_bytes(self._source, partition, part)
+        except BadPartError:
+            how = "damaged" if self._source.exists(path) else "missing"
+            raise InputError(
+                f"{self._source.describe(path)} is {how}: run the command that made it again, "
+                "then merge again"
+            ) from None
+        self._target.write(path, data)
+
+    def _passed(self, part: Part) -> None:
         self._done += part.size_bytes
         self._progress(self._done, self._total)
-
-
-def _bytes(complete: list[Manifest], unfinished: tuple[Unfinished, ...]) -> int:
-    parts = [part for manifest in complete for part in manifest.parts]
-    parts += [receipt.part for each in unfinished for receipt in each.receipts]
-    return sum(part.size_bytes for part in parts)
-
-
-# Whether the two agree, before anything is copied
-
-
-def _check_complete(target: Store, source: Store, manifest: Manifest) -> None:
-    there = known_identity(target, manifest.partition)
-    if there is not None and manifest.partition.table not in _DERIVED:
-        _agree(target, source, manifest.partition, there, manifest.identity)
-    _check_images(target, source, manifest.partition, manifest.fingerprint)
-
-
-def _check_unfinished(target: Store, source: Store, unfinished: Unfinished) -> About | None:
-    """What the source's parts have in common; None where none of them is whole."""
-    partition = unfinished.partition
-    about = about_parts(source, partition, unfinished.receipts)
-    if about is None:
-        return None
-    there = known_identity(target, partition)
-    if there is not None:
-        _agree(target, source, partition, there, about.identity)
-    _check_images(target, source, partition, about.identity.get("dataset_fingerprint"))
-    ours = about_parts(target, partition)
-    if ours is not None and ours.made != about.made:
-        differing = differences(ours.made_with, about.made_with) or ["their columns differ"]
-        raise _disagree(target, source, partition, differing)
-    return about
-
-
-def _check_images(target: Store, source: Store, partition: Partition, print_: str | None) -> None:
-    """A split is the same images in both."""
-    keys = partition.keys
-    if print_ is None or "split" not in keys or partition.table == "samples":
-        return
-    samples = Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
-    known = load(target, samples)
-    if known is not None and known.fingerprint != print_:
-        ours, theirs = {"images": known.fingerprint}, {"images": print_}
-        raise _disagree(target, source, partition, differences(ours, theirs))
-
-
-def _agree(
-    target: Store,
-    source: Store,
-    partition: Partition,
-    ours: dict[str, Any],
-    theirs: dict[str, Any],
-) -> None:
-    if differing := differences(ours, theirs):
-        raise _disagree(target, source, partition, differing)
-
-
-def _disagree(
-    target: Store, source: Store, partition: Partition, differing: list[str]
-) -> InputError:
-    return InputError(
-        f"{target.root} and {source.root} disagree on {partition} ({'; '.join(differing)}), so "
-        "nothing of the latter was merged: `cascade cache rm` one, or give another --cache"
-    )
-
-
-# Copying
-
-
-def _added(target: Store, source: Store, manifest: Manifest, add: Adding) -> Merged:
-    before = load(target, manifest.partition)
-    add(target, source, manifest)
-    kept = before is not None and load(target, manifest.partition) == before
-    size = sum(part.size_bytes for part in manifest.parts)
-    done = "kept" if kept else "added"
-    return Merged(manifest.partition, done, len(manifest.parts), size, len(manifest.parts))
-
-
-def _copy_complete(target: Store, source: Store, manifest: Manifest, copied: _Copied) -> Merged:
-    partition, count = manifest.partition, len(manifest.parts)
-    if sound(target, partition) is not None or _is_stale(target, manifest):
-        for part in manifest.parts:
-            copied.add(part)
-        return Merged(partition, "kept", count=count)
-    withdraw(target, partition)
-    for part in manifest.parts:
-        _copy_part(target, source, partition, part)
-        copied.add(part)
-    publish(target, manifest)
-    _clear(target, manifest)
-    size = sum(part.size_bytes for part in manifest.parts)
-    return Merged(partition, "copied", count, size, count)
-
-
-def _is_stale(target: Store, manifest: Manifest) -> bool:
-    """Scores of other logits than the target has would be made again anyway."""
-    if manifest.partition.table not in ("scores", "extra_scores"):
-        return False
-    logits = load(target, manifest.partition.logits)
-    return logits is not None and logits.content != manifest.identity.get("logits")
-
-
-def _clear(store: Store, manifest: Manifest) -> None:
-    """What an unfinished run had left at the partition's place."""
-    kept = {f"{manifest.partition.path}/{part.name}" for part in manifest.parts}
-    left = [path for path in store.files(manifest.partition.path) if path not in kept]
-    for path in left + store.files(cache.receipts_folder(manifest.partition)):
-        store.delete(path)
-
-
-def _copy_parts(
-    target: Store, source: Store, partition: Partition, about: About, copied: _Copied
-) -> Merged:
-    """Parts that are damaged in the source are left out, and so remain missing."""
-    if sound(target, partition, about.identity) is not None:
-        return Merged(partition, "kept")
-    there = {receipt.part.name: receipt for receipt in cache.read_receipts(target, partition)}
-    outcome = Merged(partition, "waiting")
-    for receipt in about.receipts:
-        known = there.get(receipt.part.name)
-        lacking = known is None or not part_intact(target, partition, known.part)
-        if lacking and part_intact(source, partition, receipt.part):
-            _copy_part(target, source, partition, receipt.part)
-            cache.write_receipt(target, partition, receipt)
-            outcome.parts += 1
-            outcome.size_bytes += receipt.part.size_bytes
-        copied.add(receipt.part)
-    return _published(target, about, outcome)
-
-
-def _copy_part(target: Store, source: Store, partition: Partition, part: Part) -> None:
-    """The part's bytes, unless they are there already."""
-    if part_intact(target, partition, part):
-        return
-    path = f"{partition.path}/{part.name}"
-    try:
-        data = source.read(path)
-    except FileNotFoundError:
-        raise InputError(f"{source.describe(path)} is missing: {_MEND}") from None
-    if data.size != part.size_bytes or sha256(data) != part.sha256:
-        raise InputError(f"{source.describe(path)} is damaged: {_MEND}")
-    target.write(path, data)
-
-
-_MEND = "run the command that made it again, then merge again"
 
 
 def _published(target: Store, about: About, outcome: Merged) -> Merged:
@@ -254,14 +217,8 @@ def _published(target: Store, about: About, outcome: Merged) -> Merged:
     outcome.count = about.count(target, outcome.partition)
     if outcome.count is None:
         return outcome
-    writer = PartitionWriter(
-        target,
-        outcome.partition,
-        about.schema,
-        about.identity,
-        about.provenance,
-        about.made_with,
-    )
+    making = (about.schema, about.identity, about.provenance, about.made_with)
+    writer = PartitionWriter(target, outcome.partition, *making)
     outcome.missing = writer.missing(outcome.count)
     if not outcome.missing:
         writer.finish(outcome.count)

@@ -15,9 +15,12 @@ from cache import (
     Partition,
     Receipt,
     load,
-    manifest_path,
+    manifest_place,
+    part_place,
 )
 from cache.storage import FileEntry, Store, one_of
+
+_Placed = tuple[Partition | None, FileEntry]
 
 
 @dataclass(frozen=True)
@@ -74,104 +77,61 @@ class Survey:
         found = {manifest.partition for manifest in self.complete}
         found |= {partition for partition, _ in self.damaged}
         found |= {each.partition for each in self.unfinished}
-        places = {_partition_at(_folder(entry.path)) for entry in self.strays}
-        found |= {place for place in places if place is not None}
+        found |= {place for entry in self.strays if (place := part_place(entry.path))}
         return sorted(found, key=lambda partition: partition.path)
 
 
 def survey(store: Store, selection: Selection | None = None) -> Survey:
     """Reads every manifest and receipt, and no part."""
     chosen = selection if selection is not None else Selection()
-    data = _listed(store, "", chosen)
-    there, odd = _by_partition(_listed(store, f"{MANIFESTS}/", chosen), _of_manifest)
-    complete, damaged = _manifests(store, [place for place in there if place in chosen])
+    data = _listed(store, "", chosen, part_place)
+    manifests = _listed(store, f"{MANIFESTS}/", chosen, manifest_place)
+    receipts = _listed(store, f"{cache.RECEIPTS}/", chosen, part_place)
+
+    loaded = store.each(lambda place: _loaded(store, place), _places(manifests))
+    complete = tuple(found for found in loaded if isinstance(found, Manifest))
+    damaged = tuple(found for found in loaded if isinstance(found, tuple))
     whole = {manifest.partition for manifest in complete}
-    receipted, _ = _by_partition(_listed(store, f"{cache.RECEIPTS}/", chosen), _of_receipt)
-    receipted = {place: found for place, found in receipted.items() if place in chosen}
     unfinished = [
         Unfinished(place, tuple(cache.read_receipts(store, place)))
-        for place in receipted
+        for place in _places(receipts)
         if place not in whole
     ]
-    paths = {cache.receipt_path(u.partition, r.part) for u in unfinished for r in u.receipts}
-    idle = [(place, e) for place, es in receipted.items() for e in es if e.path not in paths]
+    sound = {cache.receipt_path(u.partition, r.part) for u in unfinished for r in u.receipts}
     named = {f"{m.partition.path}/{part.name}" for m in complete for part in m.parts}
     named |= {f"{u.partition.path}/{r.part.name}" for u in unfinished for r in u.receipts}
-    spared = {partition.path for partition, _ in damaged}
-    strays = [
-        entry
-        for entry in data
-        if entry.path not in named
-        and _folder(entry.path) not in spared
-        and _partition_at(_folder(entry.path)) in chosen
-    ]
+    spared = {partition for partition, _ in damaged}
+    strays = [entry for place, entry in data if entry.path not in named and place not in spared]
     return Survey(
         complete,
         damaged,
         tuple(each for each in unfinished if each.receipts),
-        (*strays, *([] if chosen else odd)),
-        tuple(idle),
+        (*strays, *(entry for place, entry in manifests if place is None)),
+        tuple((place, e) for place, e in receipts if place is not None and e.path not in sound),
         cache.read_marker(store),
     )
 
 
-def _listed(store: Store, above: str, chosen: Selection) -> list[FileEntry]:
+def _listed(
+    store: Store, above: str, chosen: Selection, place_of: Callable[[str], Partition | None]
+) -> list[_Placed]:
+    """The files of the chosen partitions below a folder, each with its partition."""
     whole = not chosen.tables and above
     folders = [above[:-1]] if whole else [f"{above}{table}" for table in chosen.tables or KEYS]
-    return [entry for found in store.each(store.entries, folders) for entry in found]
+    entries = [entry for found in store.each(store.entries, folders) for entry in found]
+    placed = [(place_of(entry.path), entry) for entry in entries]
+    return [(place, entry) for place, entry in placed if place in chosen]
 
 
-def _by_partition(
-    entries: Sequence[FileEntry], place_of: Callable[[str], Partition | None]
-) -> tuple[dict[Partition, list[FileEntry]], list[FileEntry]]:
-    """Entries by the partition that their path is about, and those about none."""
-    found: dict[Partition, list[FileEntry]] = {}
-    odd = []
-    for entry in entries:
-        place = place_of(entry.path)
-        if place is None:
-            odd.append(entry)
-        else:
-            found.setdefault(place, []).append(entry)
-    return found, odd
+def _places(placed: Sequence[_Placed]) -> list[Partition]:
+    return list(dict.fromkeys(place for place, _ in placed if place is not None))
 
 
-def _of_manifest(path: str) -> Partition | None:
-    place = _partition_at(path[len(MANIFESTS) + 1 :].removesuffix(".json"))
-    return place if place and manifest_path(place) == path else None
-
-
-def _of_receipt(path: str) -> Partition | None:
-    return _partition_at(_folder(path)[len(cache.RECEIPTS) + 1 :])
-
-
-def _partition_at(path: str) -> Partition | None:
-    try:
-        return Partition.parse(path)
-    except ValueError:
-        return None
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _manifests(
-    store: Store, places: Sequence[Partition]
-) -> tuple[tuple[Manifest, ...], tuple[tuple[Partition, str], ...]]:
-    """Those that are sound, and of the others what is wrong."""
-    loaded = store.each(lambda place: _loaded(store, place), places)
-    pairs = list(zip(places, loaded, strict=True))
-    return (
-        tuple(found for found in loaded if isinstance(found, Manifest)),
-        tuple((place, found) for place, found in pairs if isinstance(found, str)),
-    )
-
-
-def _loaded(store: Store, place: Partition) -> Manifest | str | None:
+def _loaded(store: Store, place: Partition) -> Manifest | tuple[Partition, str] | None:
+    """The manifest, or what is wrong with it."""
     try:
         return load(store, place)
     except DamagedManifestError as error:
-        return f"is no manifest as it was written ({type(error.__cause__).__name__})"
+        return place, f"is no manifest as it was written ({type(error.__cause__).__name__})"
     except OtherVersionError:
-        return "is of another version of this program"
+        return place, "is of another version of this program"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cache
-from cache import KEYS, Partition, exists, load, locks, withdraw
+from cache import KEYS, Partition, exists, load, locks, part_place, withdraw
 from cache.locks import CLAIMS, BusyError, claimed, lock_to_delete
 from cache.storage import FileEntry, InputError, Store
 from cache.upkeep.overview import Selection, survey
@@ -55,7 +55,8 @@ def chosen(store: Store, selection: Selection, damaged: bool = False) -> list[Go
         partition
         for partition in there
         for other in found
-        if partition.table in _DEPENDENTS.get(other.table, ()) and _shares(partition, other)
+        if partition.table in _DEPENDENTS.get(other.table, ())
+        and other.keys.items() <= partition.keys.items()
     }
     rows = {manifest.partition: manifest.rows for manifest in everything.complete}
     return [
@@ -99,10 +100,16 @@ def collect(store: Store, older_than_s: float = HOUR_S, dry_run: bool = False) -
     """
     old = time.time() - older_than_s
     seen = survey(store)
+    waste = {
+        "was never finished": _unpublished(store),
+        "no manifest names it": seen.strays,
+        "no run goes on from it": [entry for _, entry in seen.idle_receipts],
+    }
     found = [
-        *_of("was never finished", [e for e in _unpublished(store) if _is_old(e, old)]),
-        *_of("no manifest names it", [e for e in seen.strays if _is_old(e, old)]),
-        *_of("no run goes on from it", [e for _, e in seen.idle_receipts if _is_old(e, old)]),
+        Waste(entry.path, why, entry.size_bytes)
+        for why, entries in waste.items()
+        for entry in entries
+        if entry.changed is None or entry.changed < old
     ]
     if dry_run:
         return found
@@ -115,36 +122,23 @@ def _going(store: Store, partition: Partition, rows: int) -> Going:
     return Going(partition, rows, tuple(entry.path for entry in entries), size)
 
 
-def _shares(partition: Partition, other: Partition) -> bool:
-    """Whether a partition has all the keys of another, with the same values."""
-    return other.keys.items() <= partition.keys.items()
-
-
 def _unpublished(store: Store) -> list[FileEntry]:
     return [e for e in store.entries(".tmp") if e.path.count("/") == 1 and e.path.endswith(".part")]
 
 
-def _of(why: str, entries: Sequence[FileEntry]) -> list[Waste]:
-    return [Waste(entry.path, why, entry.size_bytes) for entry in entries]
-
-
-def _is_old(entry: FileEntry, old: float) -> bool:
-    return entry.changed is None or entry.changed < old
-
-
 def _collected(store: Store, waste: Waste) -> Waste:
     """Deleted while nobody writes there, if it is still waste then."""
-    partition = _partition_of(waste.path)
+    partition = part_place(waste.path)
     if partition is None:
         store.delete(waste.path)
         return waste
     try:
         with lock_to_delete(store, partition.guard, wait=False):
             if _needed(store, partition, waste.path):
-                return Waste(waste.path, waste.why, waste.size_bytes, "it is in use by now")
+                return replace(waste, kept="it is in use by now")
             store.delete(waste.path)
     except BusyError as error:
-        return Waste(waste.path, waste.why, waste.size_bytes, str(error))
+        return replace(waste, kept=str(error))
     return waste
 
 
@@ -160,14 +154,6 @@ def _needed(store: Store, partition: Partition, path: str) -> bool:
     return name in named or any(r.part.name == name for r in cache.read_receipts(store, partition))
 
 
-def _partition_of(path: str) -> Partition | None:
-    folder = path.removeprefix(f"{cache.RECEIPTS}/").rpartition("/")[0]
-    try:
-        return Partition.parse(folder)
-    except ValueError:
-        return None
-
-
 def _locks(store: Store) -> list[Waste]:
     """Files of locks and claims whose holders are gone: taking such a lock removes them."""
     found = []
@@ -178,19 +164,15 @@ def _locks(store: Store) -> list[Waste]:
             held.setdefault(name if dot else "", []).append(entry)
         held.pop("", None)
         found += [e for name, es in held.items() if _is_free(store, name, hold) for e in es]
-    return _of("its holder is gone", found)
+    return [Waste(entry.path, "its holder is gone", entry.size_bytes) for entry in found]
 
 
 def _is_free(store: Store, name: str, hold: _Hold) -> bool:
     try:
-        with hold(store, name, False, False, _silent):
+        with hold(store, name, False, False, lambda line: None):
             return True
     except BusyError:
         return False
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 _Hold = Callable[[Store, str, bool, bool, Callable[[str], None]], AbstractContextManager[None]]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache import (
+    BadPartError,
     Manifest,
     Part,
     Partition,
@@ -19,15 +20,15 @@ from cache import (
     fits,
     load,
     manifest_path,
+    part_bytes,
     part_index,
     part_intact,
-    sha256,
 )
 from cache.storage import InputError, Store
 from cache.upkeep.overview import Selection, Survey, survey
 
-# Tables with one row per image of their split.
-PER_IMAGE = ("samples", "logits", "scores", "extra_scores", "top10", "hashes")
+# Tables whose rows are about the samples of their split.
+_OF_SAMPLES = ("logits", "timings", "scores", "extra_scores", "top10", "hashes")
 
 Progress = Callable[[int, int], None]
 
@@ -45,19 +46,15 @@ class Damage:
     said: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(frozen=True)
 class VerifyReport:
     """What was read, and what of it is damaged; `survey` has the rest."""
 
     survey: Survey
-    parts: int = 0
-    rows: int = 0
-    size_bytes: int = 0
-    damage: list[Damage] = field(default_factory=list)
-
-
-class _BadPartError(Exception):
-    """What is wrong with one part."""
+    damage: list[Damage]
+    parts: int
+    rows: int
+    size_bytes: int
 
 
 def verify(
@@ -69,91 +66,14 @@ def verify(
     and keys; batches of timings join without gaps; scores are those of the logits that are there.
     `progress` counts bytes.
     """
-    report = VerifyReport(survey(store, selection))
-    total = sum(part.size_bytes for m in report.survey.complete for part in m.parts)
-    samples: dict[tuple[str, ...], _Samples | None] = {}
-    for manifest in report.survey.complete:
-        for path, what in _partition(store, manifest, samples, report, progress, total):
-            said = manifest.identity | manifest.provenance
-            report.damage.append(Damage(path, manifest.partition, what, said))
-        report.rows += manifest.rows
-    for partition, what in report.survey.damaged:
-        report.damage.append(Damage(manifest_path(partition), partition, what))
-    report.damage += _unfinished(store, report.survey)
-    return report
-
-
-def _unfinished(store: Store, seen: Survey) -> Iterator[Damage]:
-    """Parts that the next run would not go on from, though they or their receipts are there."""
-    for each in seen.unfinished:
-        for receipt in each.receipts:
-            if not part_intact(store, each.partition, receipt.part):
-                path = f"{each.partition.path}/{receipt.part.name}"
-                yield Damage(path, each.partition, "is not what its receipt says")
-    complete = {manifest.partition for manifest in seen.complete}
-    for partition, entry in seen.idle_receipts:
-        if partition not in complete:
-            yield Damage(entry.path, partition, "is no receipt as it was written")
-
-
-def _partition(
-    store: Store,
-    manifest: Manifest,
-    samples: dict[tuple[str, ...], _Samples | None],
-    report: VerifyReport,
-    progress: Progress,
-    total: int,
-) -> Iterator[tuple[str, str]]:
-    """(path, what is wrong with it) of a partition's parts, or of all of them together."""
-    tables = []
-    for part in manifest.parts:
-        path = f"{manifest.partition.path}/{part.name}"
-        try:
-            tables.append(_part(store, manifest, part, path))
-        except _BadPartError as bad:
-            yield path, str(bad)
-        report.parts += 1
-        report.size_bytes += part.size_bytes
-        progress(report.size_bytes, total)
-    if len(tables) == len(manifest.parts):
-        for what in _content(store, manifest, tables, samples):
-            yield manifest.partition.path, what
-
-
-def _part(store: Store, manifest: Manifest, part: Part, path: str) -> pa.Table:
-    """The columns of one part that its neighbours are held against; raises _BadPartError."""
-    try:
-        data = store.read(path)
-    except FileNotFoundError:
-        raise _BadPartError("is missing") from None
-    except InputError as error:
-        raise _BadPartError(f"cannot be read ({error})") from error
-    if data.size != part.size_bytes:
-        raise _BadPartError(f"has {data.size} bytes instead of {part.size_bytes}")
-    if sha256(data) != part.sha256:
-        raise _BadPartError("does not have its recorded SHA-256")
-    try:
-        table = pq.read_table(pa.BufferReader(data), partitioning=None)
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise _BadPartError(f"is no Parquet file ({type(error).__name__})") from error
-    _check_about(manifest, part, table)
-    return table.select([name for name in table.column_names if name not in ("logits", "hash")])
-
-
-def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:
-    if table.num_rows != part.rows:
-        raise _BadPartError(f"has {table.num_rows} rows instead of {part.rows}")
-    metadata = table.schema.metadata or {}
-    if not fits(manifest.partition.table, table.schema.remove_metadata(), manifest.schema_version):
-        raise _BadPartError(f"does not have the columns of {manifest.partition.table}")
-    try:
-        about = json.loads(metadata.get(b"cascade", b""))
-        found = about["identity"], about["part"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _BadPartError("does not say what it was made from") from error
-    if found != (manifest.identity, part_index(part.name)):
-        raise _BadPartError("was made from something else than its manifest says")
+    seen = survey(store, selection)
+    return VerifyReport(
+        seen,
+        list(_Verifier(store, seen, progress).damage()),
+        parts=sum(len(manifest.parts) for manifest in seen.complete),
+        rows=sum(manifest.rows for manifest in seen.complete),
+        size_bytes=sum(manifest.size_bytes for manifest in seen.complete),
+    )
 
 
 @dataclass(frozen=True)
@@ -167,46 +87,105 @@ _NONE = np.empty(0, np.int64)
 _DAMAGED = _Samples(_NONE, _NONE, None)
 
 
-def _content(
-    store: Store,
-    manifest: Manifest,
-    tables: list[pa.Table],
-    samples: dict[tuple[str, ...], _Samples | None],
-) -> Iterator[str]:
-    """What is wrong with the rows of a partition whose files are sound."""
-    partition, table = manifest.partition, pa.concat_tables(tables) if tables else None
-    if table is None or partition.table not in (*PER_IMAGE, "timings"):
-        return
-    keys = partition.keys["dataset"], partition.keys["split"]
-    if partition.table == "samples":
-        yield from _samples_content(manifest, table)
-        return
-    if keys not in samples:
-        samples[keys] = _samples(store, *keys)
-    known = samples[keys]
-    if known is _DAMAGED:
-        return
-    if known is None and partition.table != "hashes":
-        yield f"has no samples of {'/'.join(keys)} beside it"
-        return
-    if known is None:  # pictures may be hashed before anything else is known of them
-        known = _Samples(np.arange(manifest.rows), _NONE, manifest.fingerprint)
-    if known.fingerprint != manifest.fingerprint:
-        yield "was made from other images than the samples beside it"
-    elif partition.table == "timings":
-        yield from _batches(table, len(known.ids))
-    else:
-        yield from _ids(table, known)
-    if partition.table in ("scores", "extra_scores"):
-        yield from _scores(store, manifest)
+class _Verifier:
+    """Reads a cache once; the samples of each split, too."""
+
+    def __init__(self, store: Store, seen: Survey, progress: Progress) -> None:
+        self._store, self._seen, self._progress = store, seen, progress
+        self._total, self._done = sum(manifest.size_bytes for manifest in seen.complete), 0
+        self._known: dict[tuple[str, str], _Samples | None] = {}
+
+    def damage(self) -> Iterator[Damage]:
+        for manifest in self._seen.complete:
+            said = manifest.identity | manifest.provenance
+            for path, what in self._partition(manifest):
+                yield Damage(path, manifest.partition, what, said)
+        for partition, what in self._seen.damaged:
+            yield Damage(manifest_path(partition), partition, what)
+        yield from self._unfinished()
+
+    def _unfinished(self) -> Iterator[Damage]:
+        """Parts that the next run would not go on from, though they or their receipts are there."""
+        for each in self._seen.unfinished:
+            for receipt in each.receipts:
+                if not part_intact(self._store, each.partition, receipt.part):
+                    path = f"{each.partition.path}/{receipt.part.name}"
+                    yield Damage(path, each.partition, "is not what its receipt says")
+        complete = {manifest.partition for manifest in self._seen.complete}
+        for partition, entry in self._seen.idle_receipts:
+            if partition not in complete:
+                yield Damage(entry.path, partition, "is no receipt as it was written")
+
+    def _partition(self, manifest: Manifest) -> Iterator[tuple[str, str]]:
+        """(path, what is wrong with it) of a partition's parts, or of all of them together."""
+        tables = []
+        for part in manifest.parts:
+            try:
+                tables.append(_part(self._store, manifest, part))
+            except BadPartError as bad:
+                yield f"{manifest.partition.path}/{part.name}", str(bad)
+            self._done += part.size_bytes
+            self._progress(self._done, self._total)
+        if tables and len(tables) == len(manifest.parts):
+            for what in self._content(manifest, pa.concat_tables(tables)):
+                yield manifest.partition.path, what
+
+    def _content(self, manifest: Manifest, rows: pa.Table) -> Iterator[str]:
+        """What is wrong with the rows of a partition whose files are sound."""
+        table, keys = manifest.partition.table, manifest.partition.keys
+        if table == "samples":
+            yield from _samples_content(manifest, rows)
+        if table not in _OF_SAMPLES:
+            return
+        split = keys["dataset"], keys["split"]
+        if split not in self._known:
+            self._known[split] = _samples(self._store, *split)
+        known = self._known[split]
+        if known is None and table == "hashes":
+            # Pictures may be hashed before anything else is known of them.
+            known = _Samples(np.arange(manifest.rows), _NONE, manifest.fingerprint)
+        if known is None:
+            yield f"has no samples of {'/'.join(split)} beside it"
+        if known is None or known is _DAMAGED:
+            return
+        if known.fingerprint != manifest.fingerprint:
+            yield "was made from other images than the samples beside it"
+        elif table == "timings":
+            yield from _batches(rows, len(known.ids))
+        else:
+            yield from _ids(rows, known)
+        if table in ("scores", "extra_scores"):
+            yield from _scores(self._store, manifest)
 
 
-def _samples_content(manifest: Manifest, table: pa.Table) -> Iterator[str]:
-    if not np.array_equal(_column(table, "sample_id"), np.arange(table.num_rows)):
-        yield "does not number its samples from 0"
-    keys = table.column("key").to_pylist()
-    if fingerprint_of(_column(table, "label"), keys) != manifest.fingerprint:
-        yield "has other ids, labels or keys than its fingerprint says"
+def _part(store: Store, manifest: Manifest, part: Part) -> pa.Table:
+    """The columns of one part that its neighbours are held against; raises BadPartError."""
+    try:
+        data = part_bytes(store, manifest.partition, part)
+    except InputError as error:
+        raise BadPartError(f"cannot be read ({error})") from error
+    try:
+        table = pq.read_table(pa.BufferReader(data), partitioning=None)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise BadPartError(f"is no Parquet file ({type(error).__name__})") from error
+    _check_about(manifest, part, table)
+    return table.select([name for name in table.column_names if name not in ("logits", "hash")])
+
+
+def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:
+    if table.num_rows != part.rows:
+        raise BadPartError(f"has {table.num_rows} rows instead of {part.rows}")
+    metadata = table.schema.metadata or {}
+    if not fits(manifest.partition.table, table.schema.remove_metadata(), manifest.schema_version):
+        raise BadPartError(f"does not have the columns of {manifest.partition.table}")
+    try:
+        about = json.loads(metadata.get(b"cascade", b""))
+        found = about["identity"], about["part"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadPartError("does not say what it was made from") from error
+    if found != (manifest.identity, part_index(part.name)):
+        raise BadPartError("was made from something else than its manifest says")
 
 
 def _samples(store: Store, dataset: str, split: str) -> _Samples | None:
@@ -216,12 +195,19 @@ def _samples(store: Store, dataset: str, split: str) -> _Samples | None:
         manifest = load(store, partition)
         if manifest is None:
             return None
-        parts = [_part(store, manifest, p, f"{partition.path}/{p.name}") for p in manifest.parts]
-    except (InputError, _BadPartError):
+        table = pa.concat_tables([_part(store, manifest, part) for part in manifest.parts])
+    except (InputError, BadPartError):
         return _DAMAGED
-    table = pa.concat_tables(parts)
     ids, labels = _column(table, "sample_id"), _column(table, "label")
     return _Samples(ids, labels, manifest.fingerprint)
+
+
+def _samples_content(manifest: Manifest, table: pa.Table) -> Iterator[str]:
+    if not np.array_equal(_column(table, "sample_id"), np.arange(table.num_rows)):
+        yield "does not number its samples from 0"
+    keys = table.column("key").to_pylist()
+    if fingerprint_of(_column(table, "label"), keys) != manifest.fingerprint:
+        yield "has other ids, labels or keys than its fingerprint says"
 
 
 def _ids(table: pa.Table, known: _Samples) -> Iterator[str]:

@@ -43,14 +43,10 @@ def seen(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded)
             f"{chosen.name} cannot take images of shape {pixels.shape[1:]}: {reason}"
         ) from error
     after = free_bytes(_CPU)
-    if before is None or after is None or after > _plenty(before - after):
+    # Free memory above which another loaded model is kept.
+    if before is None or after is None or after > max(8 * (before - after), 1 << 32):
         loaded.modules[chosen.name] = module
     return classes
-
-
-def _plenty(took: int) -> int:
-    """Free memory above which another loaded model is kept."""
-    return max(8 * took, 1 << 32)
 
 
 def check(source: Source, name: str, classes: int) -> None:

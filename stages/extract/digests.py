@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from cache import digest
 from stages.datasets import Source
 from stages.extract.options import Options
 from stages.parallel import default_workers, prefetch
@@ -28,7 +27,9 @@ class Digests:
 
     def __init__(self, source: Source, options: Options) -> None:
         self.source = source
-        self._own = _own(len(source), options)
+        # The samples of this run's parts.
+        (index, count), rows = options.shard, options.part_rows
+        self._own = [i for i in range(len(source)) if i // rows % count == index]
         self._workers = options.workers or default_workers()
         self._found: dict[int, str] = {}
 
@@ -55,17 +56,6 @@ class Digests:
         return {i: hashlib.sha256(self.source.stored(i)).hexdigest() for i in rows}
 
 
-def _own(n: int, options: Options) -> list[int]:
-    """The samples of this run's parts."""
-    (index, count), rows = options.shard, options.part_rows
-    return [i for i in range(n) if i // rows % count == index]
-
-
 def changed(now: Sequence[str], recorded: Recorded) -> list[int]:
     """The samples whose pictures are not those that were recorded."""
     return [i for i, (new, old) in enumerate(zip(now, recorded, strict=True)) if new != old]
-
-
-def over(digests: Sequence[str]) -> str:
-    """One digest over those of all pictures."""
-    return digest(list(digests))

@@ -12,10 +12,6 @@ from stages.parallel import default_workers
 from stages.runtimes import DEFAULT_BATCH, runtime_name
 
 
-def _silent(message: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Options:
     """None of it changes which rows come out, only float noise and speed.
@@ -38,7 +34,7 @@ class Options:
     engine: str = "local"
     ray_workers: int | None = None
     device_name: str | None = None
-    note: Callable[[str], None] = _silent
+    note: Callable[[str], None] = lambda message: None
 
     def __post_init__(self) -> None:
         if self.engine == "ray" and self.devices:

@@ -11,16 +11,19 @@ from stages.datasets import Opening, fingerprint, reopened
 from stages.extract.work import Task, Work
 from stages.models import Chosen, find
 
+Parcel = tuple[Work, tuple[Opening, ...]]
+"""Work without its sources, its paths absolute, and how another process opens them."""
 
-def portable(work: Work) -> tuple[Work, tuple[Opening, ...]]:
-    """The work without its sources, its paths absolute, and how another process opens them."""
+
+def portable(work: Work) -> Parcel:
     openings = []
     for source in work.sources:
         if source.opening is None:
             raise ValueError(f"{source.dataset}/{source.split} was not opened from files")
         openings.append(source.opening)
     root = work.root if "://" in work.root else os.path.abspath(work.root)
-    tasks = tuple(_with_path(task, Path(os.path.abspath(_path(task)))) for task in work.tasks)
+    paths = [Path(os.path.abspath(task.chosen.weights.path)) for task in work.tasks]
+    tasks = tuple(map(_with_path, work.tasks, paths))
     return replace(work, root=root, sources=(), tasks=tasks), tuple(openings)
 
 
@@ -37,14 +40,10 @@ def arrived(work: Work, openings: tuple[Opening, ...]) -> Work:
                 f"{source.dataset}/{source.split} has other images on this worker than on the "
                 "driver: give all of them the same --data"
             )
-    paths = {task.chosen.name: task.chosen for task in work.tasks}
-    here = {name: _weights_here(chosen) for name, chosen in paths.items()}
+    chosen = {task.chosen.name: task.chosen for task in work.tasks}
+    here = {name: _weights_here(one) for name, one in chosen.items()}
     tasks = tuple(_with_path(task, here[task.chosen.name]) for task in work.tasks)
     return replace(work, sources=sources, tasks=tasks)
-
-
-def _path(task: Task) -> Path:
-    return task.chosen.weights.path
 
 
 def _with_path(task: Task, path: Path) -> Task:

@@ -7,8 +7,8 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from queue import Empty
 from typing import Any
@@ -16,10 +16,9 @@ from typing import Any
 import torch
 
 from cache import InputError
-from stages.datasets import Opening
 from stages.extract.options import Options
-from stages.extract.portable import arrived, portable
-from stages.extract.work import Item, Made, Work
+from stages.extract.portable import Parcel, arrived, portable
+from stages.extract.work import Made, Work
 from stages.extract.worker import Worker
 from stages.runtimes import open_device
 
@@ -37,80 +36,57 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
     for item in work.items() + [None] * len(options.devices):  # type: ignore[list-item]
         items.put(item)
     threads = max(1, torch.get_num_threads() // len(options.devices))
-    processes = [
-        context.Process(
-            target=_serve,
-            args=(*portable(work), str(device), threads, items, reports),
-            daemon=True,
-        )
-        for device in options.devices
-    ]
+    given = [(portable(work), str(device), threads, items, reports) for device in options.devices]
+    processes = [context.Process(target=_serve, args=each, daemon=True) for each in given]
     with _deaf():
         for process in processes:
             process.start()
-    with closing(_Reports(reports, processes)) as incoming:
-        for kind, value in incoming:
+    told: dict[str, Callable[..., None]] = {"images": tell, "note": options.note}
+    at_work = len(processes)
+    try:
+        while at_work:
+            try:
+                kind, value = reports.get(timeout=_POLL_S)
+            except Empty:
+                _check(processes)
+                continue
+            if kind == "error":
+                raise value
             if kind == "made":
                 yield value
-            elif kind == "images":
-                tell(value)
-            elif kind == "note":
-                options.note(value)
-            elif kind == "error":
-                raise value
-
-
-class _Reports:
-    """What the processes say, until all have said that they are done."""
-
-    def __init__(self, queue: Any, processes: list[SpawnProcess]) -> None:
-        self._queue, self._processes, self._done = queue, processes, 0
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        while self._done < len(self._processes):
-            try:
-                kind, value = self._queue.get(timeout=_POLL_S)
-            except Empty:
-                self._check()
-                continue
-            self._done += kind == "done"
-            yield kind, value
-
-    def _check(self) -> None:
-        for process in self._processes:
-            if process.exitcode not in (None, 0):
-                raise InputError(
-                    f"a worker process {_ended(process.exitcode)}: run the same command again, it "
-                    "resumes"
-                )
-
-    def close(self) -> None:
-        for process in self._processes:
-            if self._done < len(self._processes):
+            elif kind == "done":
+                at_work -= 1
+            else:
+                told[kind](value)
+    finally:
+        for process in processes:
+            if at_work:
                 process.terminate()
             process.join()
 
 
-def _serve(
-    work: Work,
-    openings: tuple[Opening, ...],
-    device: str,
-    threads: int,
-    items: Any,
-    reports: Any,
-) -> None:
+def _check(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        if process.exitcode not in (None, 0):
+            raise InputError(
+                f"a worker process {_ended(process.exitcode)}: run the same command again, it "
+                "resumes"
+            )
+
+
+def _serve(parcel: Parcel, device: str, threads: int, items: Any, reports: Any) -> None:
     """The body of a worker process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
+        work = arrived(*parcel)
         worker = Worker(
-            arrived(work, openings),
+            work,
             open_device(device, work.precision),
             note=lambda message: reports.put(("note", message)),
             progress=lambda images: reports.put(("images", images)),
         )
-        queue: Iterator[Item] = iter(items.get, None)
-        for made in worker.make(queue):
+        for made in worker.make(iter(items.get, None)):
             reports.put(("made", made))
         reports.put(("done", None))
     except BaseException as error:

@@ -19,10 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cache import InputError, Store, part_intact, versions
-from stages.datasets import Opening
 from stages.extract.options import Options
-from stages.extract.portable import arrived, portable
-from stages.extract.ray_cluster import Share, connected, share, worker_device
+from stages.extract.portable import Parcel, arrived, portable
+from stages.extract.ray_cluster import Share, share, worker_device
 from stages.extract.work import Item, Made, Work
 from stages.extract.worker import Worker
 
@@ -32,14 +31,12 @@ _SAME = ("cascade-cli", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Order:
-    """What an actor is given. `probe` is a file that the driver has written to the cache."""
+    """What an actor is given: work of its own number of decoding threads, the kind of device, and
+    its share. `probe` is a file that the driver has written to the cache."""
 
-    work: Work
-    openings: tuple[Opening, ...]
+    parcel: Parcel
     kind: str
-    precision: str
-    threads: int
-    workers: int | None
+    share: Share
     probe: str
 
 
@@ -60,29 +57,23 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
 
     InputError for what a worker refuses, and where a part ends its worker again and again.
     """
-    with connected(options.note):
-        each = share(options.device, options.ray_workers)
-        left = work.items()
-        if len(left) < each.workers:
-            options.note(
-                f"{len(left)} parts for {each.workers} Ray workers: a smaller --part-rows would "
-                "use them all"
-            )
-        with _probe(Store(work.root)) as probe:
-            order = _order(work, options, each, probe)
-            for _ in range(_ROUNDS):
-                left = yield from _round(work, left, order, each, options, tell)
-                if not left:
-                    return
+    each = share(options.device, options.ray_workers)
+    left = work.items()
+    if len(left) < each.workers:
+        options.note(
+            f"{len(left)} parts for {each.workers} Ray workers: a smaller --part-rows would "
+            "use them all"
+        )
+    parcel = portable(replace(work, workers=options.workers or max(1, each.cpus)))
+    with _probe(Store(work.root)) as probe:
+        order = Order(parcel, options.device.type, each, probe)
+        for _ in range(_ROUNDS):
+            left = yield from _round(work, left, order, options, tell)
+            if not left:
+                return
     raise InputError(
         f"{_named(work, left[0])} is not in {work.root} as its worker wrote it: check that nobody "
         "else writes there, and run the same command again"
-    )
-
-
-def _order(work: Work, options: Options, each: Share, probe: str) -> Order:
-    return Order(
-        *portable(work), options.device.type, options.precision, each.cpus, options.workers, probe
     )
 
 
@@ -98,18 +89,13 @@ def _probe(store: Store) -> Iterator[str]:
 
 
 def _round(
-    work: Work,
-    items: list[Item],
-    order: Order,
-    each: Share,
-    options: Options,
-    tell: Callable[[int], None],
+    work: Work, items: list[Item], order: Order, options: Options, tell: Callable[[int], None]
 ) -> Generator[Made, None, list[Item]]:
     """Have the items made once; returns those whose files are not what their records say."""
     again = []
     devices: set[str] = set()
     store = Store(work.root)
-    with closing(_reports(items, order, each)) as reports:
+    with closing(_reports(items, order)) as reports:
         for report in reports:
             _pass_on(work, report, devices, options.note)
             if all(_lies_there(store, work, made) for made in report.made):
@@ -141,12 +127,12 @@ def _lies_there(store: Store, work: Work, made: Made) -> bool:
     return all(part_intact(store, task.partition(table), part) for table, part in parts.items())
 
 
-def _reports(items: list[Item], order: Order, each: Share) -> Generator[ActorReport, None, None]:
+def _reports(items: list[Item], order: Order) -> Generator[ActorReport, None, None]:
     import ray
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    workers = min(each.workers, len(items))
+    workers = min(order.share.workers, len(items))
     rows = [{"split": split, "part": part} for split, part in items]
     tries = ray.remote(num_cpus=0, max_restarts=-1)(Tries).remote()
     maker: Any = Maker
@@ -154,8 +140,8 @@ def _reports(items: list[Item], order: Order, each: Share) -> Generator[ActorRep
         maker,
         fn_constructor_args=(order, tries),
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-        num_cpus=each.cpus,
-        num_gpus=each.gpus or None,
+        num_cpus=order.share.cpus,
+        num_gpus=order.share.gpus or None,
     )
     found.context.enable_progress_bars = False
     found.context.print_on_execution_start = False
@@ -186,8 +172,10 @@ class Maker:
         self._notes: list[str] = []
 
     def __call__(self, row: dict[str, int]) -> dict[str, bytes]:
+        import ray
+
         item = (int(row["split"]), int(row["part"]))
-        report = ActorReport(item, tries=self._begin(item))
+        report = ActorReport(item, tries=int(ray.get(self._begun.begin.remote(item))))
         try:
             report.made = self.make(item, report.tries)
         except InputError as error:
@@ -206,22 +194,14 @@ class Maker:
             self._worker = self._start()
         return list(self._worker.make([item]))
 
-    def _begin(self, item: Item) -> int:
-        import ray
-
-        return int(ray.get(self._begun.begin.remote(item)))
-
     def _start(self) -> Worker:
-        order = self._order
-        _check_versions(order.work)
-        _check_cache(order.work, order.probe)
-        device, self._device = worker_device(order.kind, order.precision, order.threads)
-        work = replace(
-            arrived(order.work, order.openings), workers=order.workers or max(1, order.threads)
-        )
-        return Worker(work, device, note=self._notes_add)
+        order, (work, openings) = self._order, self._order.parcel
+        _check_versions(work)
+        _check_cache(work, order.probe)
+        device, self._device = worker_device(order.kind, work.precision, order.share.cpus)
+        return Worker(arrived(work, openings), device, note=self._note)
 
-    def _notes_add(self, line: str) -> None:
+    def _note(self, line: str) -> None:
         self._notes.append(f"{platform.node()}: {line}")
 
 
@@ -238,8 +218,7 @@ def _check_versions(work: Work) -> None:
 
 
 def _check_cache(work: Work, probe: str) -> None:
-    store = Store(work.root)
-    if not store.exists(probe):
+    if not Store(work.root).exists(probe):
         raise InputError(
             f"the cache {work.root} on {platform.node()} is not the driver's: give --cache a "
             "folder that all nodes share, or a URI such as s3://…"

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, Store, now, samples_table, versions
+from cache import InputError, Partition, Store, digest, now, samples_table, versions
 from stages.datasets import Source, fingerprint
 from stages.extract import unusable_parts
-from stages.extract.digests import PICTURES, Digests, Recorded, changed, over
+from stages.extract.digests import PICTURES, Digests, Recorded, changed
 from stages.extract.options import Options
 
 
@@ -27,6 +27,7 @@ class SplitDigest:
     """A split's pictures as a run finds them. `digest` is one over all of them, `replaced` says
     whether the cache's samples still stand for others of the same names."""
 
+    source: Source
     digest: str
     replaced: bool
 
@@ -51,9 +52,9 @@ def kept(store: Store, sources: Sequence[Source], options: Options) -> Iterator[
                 return
 
 
-def tell_stale(store: Store, source: Source, seen: SplitDigest, options: Options) -> None:
+def tell_stale(store: Store, seen: SplitDigest, options: Options) -> None:
     """Of which models the logits are of other pictures than those that are there."""
-    models = _stale(store, source, seen.digest)
+    source, models = seen.source, _stale(store, seen)
     if models and not seen.replaced:  # else it was told when the run began
         options.note(
             f"logits of {', '.join(models)} on {source.dataset}/{source.split} are of pictures "
@@ -65,9 +66,9 @@ def _seen(store: Store, split: Digests, recorded: Recorded, options: Options) ->
     """Tells of the pictures that have been replaced."""
     source, current = split.source, split.beside(recorded)
     new = changed(current, recorded)
-    seen = SplitDigest(over(current), bool(new))
+    seen = SplitDigest(source, digest(current), bool(new))
     if new:
-        models = ", ".join(_stale(store, source, seen.digest))
+        models = ", ".join(_stale(store, seen))
         options.note(
             f"{len(new):,} of {len(source):,} pictures of {source.dataset}/{source.split} have "
             f"been replaced under their names, first {source.keys[new[0]]}: logits of "
@@ -77,10 +78,10 @@ def _seen(store: Store, split: Digests, recorded: Recorded, options: Options) ->
     return seen
 
 
-def _stale(store: Store, source: Source, digest: str) -> list[str]:
+def _stale(store: Store, seen: SplitDigest) -> list[str]:
     """The models with logits that are known to be of other pictures."""
-    found = cache.find(store, "logits", source.dataset, source.split)
-    stale = (each for each in found if each.provenance.get(PICTURES, digest) != digest)
+    found = cache.find(store, "logits", seen.source.dataset, seen.source.split)
+    stale = (each for each in found if each.provenance.get(PICTURES, seen.digest) != seen.digest)
     return list(dict.fromkeys(each.partition.keys["model"] for each in stale))
 
 
@@ -140,7 +141,7 @@ def _bring(store: Store, split: Digests, options: Options) -> None:
         _write(store, source, current, options.overwrite or _is_free(store, source))
 
 
-def _write(store: Store, source: Source, digests: Sequence[str], overwrite: bool) -> None:
+def _write(store: Store, source: Source, digests: list[str], overwrite: bool) -> None:
     """InputError where logits are about other samples, unless `overwrite`."""
     there = cache.sound(store, _partition(source), _identity(source))
     provenance = {
@@ -150,7 +151,7 @@ def _write(store: Store, source: Source, digests: Sequence[str], overwrite: bool
         **(there.provenance if there else {}),
         "made": now(),
         "versions": versions(),
-        PICTURES: over(digests),
+        PICTURES: digest(digests),
     }
     ids = np.arange(len(source))
     table = samples_table(ids, source.labels, source.keys, pa.array(digests, pa.string()))

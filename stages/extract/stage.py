@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ from stages.models import Chosen, code_of, sizes
 from stages.runtimes import View
 
 Progress = Callable[[int, int], None]
+_TABLES = ("logits", "timings")
 
 
 @dataclass
@@ -94,39 +95,22 @@ def run(
     _tell_idle_shard(sources, options)
     loaded = Loaded()
     with ExitStack() as held:
-        seen = held.enter_context(samples.kept(store, sources, options))
+        splits = held.enter_context(samples.kept(store, sources, options))
         held.enter_context(runs_on.ready(options.note))
         name = options.device_name or runs_on.device_name(options)
         options = replace(options, device_name=name)
-        entries = list(_entries(store, sources, seen, chosen, options, loaded, held))
+        entries = list(_entries(store, splits, chosen, options, loaded, held))
         open_entries = [entry for entry in entries if entry.task.parts]
-        work = Work(
-            root=store.root,
-            sources=tuple(sources),
-            tasks=tuple(entry.task for entry in open_entries),
-            precision=options.precision,
-            batch=options.batch,
-            part_rows=options.part_rows,
-            workers=options.decoders,
-        )
         if open_entries:
-            _make(work, open_entries, options, loaded, progress)
+            _make(store, sources, open_entries, options, loaded, progress)
         rows = [_finish(store, entry, options) for entry in entries]
-        for source, each in zip(sources, seen, strict=True):
-            samples.tell_stale(store, source, each, options)
-    if options.overwrite:
-        _drop_costs(store, sources, chosen, options)
+        for split in splits:
+            samples.tell_stale(store, split, options)
+    if options.overwrite:  # the costs known so far are those of the weights before
+        for dataset in {source.dataset for source in sources}:
+            if dropped := costs.drop(store, dataset, [one.name for one in chosen]):
+                options.note(dropped)
     return rows
-
-
-def _drop_costs(
-    store: Store, sources: Sequence[Source], chosen: Sequence[Chosen], options: Options
-) -> None:
-    """Those of the weights that were overwritten."""
-    for dataset in {source.dataset for source in sources}:
-        dropped = costs.drop(store, dataset, [one.name for one in chosen])
-        if dropped is not None:
-            options.note(dropped)
 
 
 def _tell_idle_shard(sources: Sequence[Source], options: Options) -> None:
@@ -142,13 +126,23 @@ def _tell_idle_shard(sources: Sequence[Source], options: Options) -> None:
 
 
 def _make(
-    work: Work,
+    store: Store,
+    sources: Sequence[Source],
     entries: Sequence[ExtractEntry],
     options: Options,
     loaded: Loaded,
     progress: Progress,
 ) -> None:
     """Let the engine make what is lacking; a split is published as soon as it is whole."""
+    work = Work(
+        root=store.root,
+        sources=tuple(sources),
+        tasks=tuple(entry.task for entry in entries),
+        precision=options.precision,
+        batch=options.batch,
+        part_rows=options.part_rows,
+        workers=options.decoders,
+    )
     total, done = work.images(work.items()), 0
 
     def tell(images: int) -> None:
@@ -168,8 +162,7 @@ def _make(
 
 def _entries(
     store: Store,
-    sources: Sequence[Source],
-    seen: Sequence[SplitDigest],
+    splits: Sequence[SplitDigest],
     chosen: Sequence[Chosen],
     options: Options,
     loaded: Loaded,
@@ -177,34 +170,32 @@ def _entries(
 ) -> Iterator[ExtractEntry]:
     """Every model on every variant of every split, its partition locked until `held` closes."""
     wanted = [
-        (split, one, View(variant, one.spec.preprocessing))
-        for split in range(len(sources))
+        (i, seen, one, _partition(seen.source, variant, one, options))
+        for i, seen in enumerate(splits)
         for one in chosen
         for variant in options.variants
     ]
-    keys = [_keys(sources[split], one, view, options) for split, one, view in wanted]
-    names = [Partition.of("logits", **each).path for each in keys]
+    names = [partition.path for *_, partition in wanted]
     held.enter_context(lock_all(store, names, shared=options.shard[1] > 1, told=options.note))
-    for (split, one, view), each in zip(wanted, keys, strict=True):
-        yield _entry(store, sources[split], seen[split], split, one, view, each, options, loaded)
+    for each in wanted:
+        yield _entry(store, *each, options, loaded)
 
 
-def _keys(source: Source, chosen: Chosen, view: View, options: Options) -> dict[str, str]:
-    keys = {"dataset": source.dataset, "split": source.split, "variant": view.variant}
-    return keys | {"runtime": options.runtime, "model": chosen.name}
+def _partition(source: Source, variant: str, chosen: Chosen, options: Options) -> Partition:
+    keys = {"dataset": source.dataset, "split": source.split, "variant": variant}
+    return Partition.of("logits", runtime=options.runtime, model=chosen.name, **keys)
 
 
 def _entry(
     store: Store,
-    source: Source,
-    seen: SplitDigest,
     split: int,
+    seen: SplitDigest,
     chosen: Chosen,
-    view: View,
-    keys: Mapping[str, str],
+    partition: Partition,
     options: Options,
     loaded: Loaded,
 ) -> ExtractEntry:
+    source, view = seen.source, View(partition.keys["variant"], chosen.spec.preprocessing)
     identity: Provenance = {
         "dataset_fingerprint": fingerprint(source),
         "architecture": chosen.spec.name,
@@ -212,7 +203,6 @@ def _entry(
         "preprocessing": chosen.spec.preprocessing.describe(),
         "decoder": source.decoder,
     }
-    partition = Partition.of("logits", **keys)
     before = cache.load(store, partition)
     identity |= _code(store, partition, chosen, options)
     count = classes.known(before, identity)
@@ -225,12 +215,13 @@ def _entry(
     provenance = _provenance(source, chosen, count, options) | made_with
     provenance[PICTURES] = seen.digest
     if _is_of_other_pictures(store, before, seen, options.overwrite):
-        _withdraw(store, partition)
+        for table in _TABLES:  # all rows are made again
+            withdraw(store, Partition(table, partition.values))
         before = None
     task = Task(
         split, chosen, view, count, partition.values, identity, provenance, made_with, frozenset()
     )
-    logits, timings = (_writer(store, task, table, options) for table in ("logits", "timings"))
+    logits, timings = (_writer(store, task, table, options) for table in _TABLES)
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
         logits.reopen()
         timings.reopen()
@@ -250,14 +241,8 @@ def _is_of_other_pictures(
     unknown = None if overwrite else seen.digest
     if before is None or before.provenance.get(PICTURES, unknown) == seen.digest:
         return False
-    places = (Partition(table, before.partition.values) for table in ("logits", "timings"))
+    places = (Partition(table, before.partition.values) for table in _TABLES)
     return overwrite or not all(cache.sound(store, place) for place in places)
-
-
-def _withdraw(store: Store, partition: Partition) -> None:
-    """Have all its rows made again."""
-    for table in ("logits", "timings"):
-        withdraw(store, Partition(table, partition.values))
 
 
 def _code(store: Store, partition: Partition, chosen: Chosen, options: Options) -> dict[str, str]:
@@ -269,15 +254,7 @@ def _code(store: Store, partition: Partition, chosen: Chosen, options: Options) 
 
 def _writer(store: Store, task: Task, table: str, options: Options) -> PartitionWriter:
     overwrite = options.overwrite if table == "logits" else True
-    return PartitionWriter(
-        store,
-        task.partition(table),
-        task.schema(table),
-        dict(task.identity),
-        dict(task.provenance),
-        dict(task.made_with),
-        overwrite,
-    )
+    return PartitionWriter.of(task.writer(store, table), overwrite)
 
 
 def _both(logits: PartitionWriter, timings: PartitionWriter) -> list[Part]:

@@ -81,9 +81,7 @@ def _parts(store: Store, table: str, source: Source) -> Iterator[tuple[Partition
     """Those that have a receipt."""
     place = "/".join([table, *path_segments(table, (source.dataset, source.split))])
     paths = store.files(f"{cache.RECEIPTS}/{place}")
-    folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
-    for folder in folders:
-        partition = Partition.parse(folder.removeprefix(f"{cache.RECEIPTS}/"))
+    for partition in filter(None, dict.fromkeys(map(cache.part_place, paths))):
         yield from ((partition, each.part) for each in cache.read_receipts(store, partition))
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from cache import TIMINGS, Part, Partition, PartWriter, Store, logits_schema
 from stages.datasets import Source
 from stages.models import Chosen
@@ -37,15 +35,12 @@ class Task:
     def partition(self, table: str) -> Partition:
         return Partition(table, self.values)
 
-    def schema(self, table: str) -> pa.Schema:
-        return logits_schema(self.classes) if table == "logits" else TIMINGS
-
     def writer(self, store: Store, table: str) -> PartWriter:
         """For single parts; the driver publishes the partition."""
         return PartWriter(
             store,
             self.partition(table),
-            self.schema(table),
+            logits_schema(self.classes) if table == "logits" else TIMINGS,
             dict(self.identity),
             dict(self.provenance),
             dict(self.made_with),

@@ -129,17 +129,12 @@ class Worker:
                 raise RuntimeError(f"{lane.name} did not run on part {item}")
             laps = lane.watch.read()
             logits = lane.buffer.cpu().numpy()
-            batches, lane.buffer, lane.batches = lane.batches, None, []
-            yield partial(self._write, i, item, logits, batches, laps)
+            timings = timings_table(lane.batches, laps)
+            lane.buffer, lane.batches = None, []
+            yield partial(self._write, i, item, logits, timings, sum(laps))
 
-    def _write(
-        self,
-        i: int,
-        item: Item,
-        logits: np.ndarray,
-        batches: list[tuple[int, int, bool]],
-        laps: list[float],
-    ) -> Made:
+    def _write(self, i: int, item: Item, logits: np.ndarray, rows: pa.Table, ms: float) -> Made:
+        """The part's logits, its rows of timings, and the milliseconds that these add up to."""
         lane, (split, part) = self._lanes[i], item
         first, end = self._work.span(item)
         source = self._work.sources[split]
@@ -150,10 +145,10 @@ class Worker:
                 f"{source.split} sample {first + int(bad.argmax())}: check its weights, or use "
                 "--precision fp32"
             )
-        timings = lane.timings.write(part, timings_table(batches, laps))
+        timings = lane.timings.write(part, rows)
         written = lane.logits.write(part, logits_table(logits, first))
         right = int((logits.argmax(axis=1) == source.labels[first:end]).sum())
-        return Made(i, part, written, timings, right, sum(laps))
+        return Made(i, part, written, timings, right, ms)
 
 
 def logits_table(logits: np.ndarray, first: int) -> pa.Table:

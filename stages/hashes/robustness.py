@@ -67,37 +67,32 @@ def _eight_bit(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _kind(kind: str, changes: Mapping[str, Change]) -> dict[str, Perturbation]:
-    return {name: Perturbation(kind, change) for name, change in changes.items()}
-
-
-# The first is the picture itself.
+_KINDS: Mapping[str, Mapping[str, Change]] = {
+    "symmetry": {
+        "identity": partial(_turned, 0, False),
+        "rot90": partial(_turned, 1, False),
+        "rot180": partial(_turned, 2, False),
+        "rot270": partial(_turned, 3, False),
+        "flip": partial(_turned, 2, True),
+        "mirror": partial(_turned, 0, True),
+        "transpose": partial(_turned, 1, True),
+        "antitranspose": partial(_turned, 3, True),
+    },
+    "JPEG": {f"quality {q}": partial(_jpeg, q) for q in (95, 90, 75, 50)},
+    "noise": {f"σ = {sd}": partial(_noisy, sd) for sd in (1, 2, 5, 10)},
+    "shift": {
+        "1 px down": partial(_shifted, 1, 0),
+        "1 px up": partial(_shifted, -1, 0),
+        "1 px right": partial(_shifted, 0, 1),
+        "1 px left": partial(_shifted, 0, -1),
+    },
+    "brightness": {f"× {f:g}": partial(_brighter, f) for f in (0.8, 0.95, 1.05, 1.2)},
+}
+# By name; the first is the picture itself.
 PERTURBATIONS: Mapping[str, Perturbation] = {
-    **_kind(
-        "symmetry",
-        {
-            "identity": partial(_turned, 0, False),
-            "rot90": partial(_turned, 1, False),
-            "rot180": partial(_turned, 2, False),
-            "rot270": partial(_turned, 3, False),
-            "flip": partial(_turned, 2, True),
-            "mirror": partial(_turned, 0, True),
-            "transpose": partial(_turned, 1, True),
-            "antitranspose": partial(_turned, 3, True),
-        },
-    ),
-    **_kind("JPEG", {f"quality {q}": partial(_jpeg, q) for q in (95, 90, 75, 50)}),
-    **_kind("noise", {f"σ = {sd}": partial(_noisy, sd) for sd in (1, 2, 5, 10)}),
-    **_kind(
-        "shift",
-        {
-            "1 px down": partial(_shifted, 1, 0),
-            "1 px up": partial(_shifted, -1, 0),
-            "1 px right": partial(_shifted, 0, 1),
-            "1 px left": partial(_shifted, 0, -1),
-        },
-    ),
-    **_kind("brightness", {f"× {f:g}": partial(_brighter, f) for f in (0.8, 0.95, 1.05, 1.2)}),
+    name: Perturbation(kind, change)
+    for kind, changes in _KINDS.items()
+    for name, change in changes.items()
 }
 
 

@@ -44,7 +44,7 @@ class Job:
     hash: Hash
     variant: str
     writer: PartitionWriter
-    resumed_rows: int = 0
+    resumed_rows: int
 
     def lacks(self, part: int) -> bool:
         return self.writer.complete is None and part not in self.writer.done
@@ -82,12 +82,13 @@ def run(
     for each in hashes:
         each.require()
     _same_split(store, source)
-    wanted = [(each, variant) for variant in checked_variants(list(variants)) for each in hashes]
-    places = [_partition(source, each, variant) for each, variant in wanted]
-    with cache.lock_all(store, [place.guard for place in places]):
-        jobs = [
-            _job(store, source, each, variant, part_rows, overwrite) for each, variant in wanted
-        ]
+    wanted = [
+        (each, _partition(source, each, variant))
+        for variant in checked_variants(list(variants))
+        for each in hashes
+    ]
+    with cache.lock_all(store, [place.guard for _, place in wanted]):
+        jobs = [_job(store, source, *each, part_rows, overwrite) for each in wanted]
         _hash_split(source, jobs, workers or default_workers(), part_rows, progress)
         return [_finish(store, source, job, part_rows) for job in jobs]
 
@@ -111,9 +112,8 @@ def _same_split(store: Store, source: Source) -> None:
 
 
 def _job(
-    store: Store, source: Source, by: Hash, variant: str, part_rows: int, overwrite: bool
+    store: Store, source: Source, by: Hash, place: Partition, part_rows: int, overwrite: bool
 ) -> Job:
-    place = _partition(source, by, variant)
     identity = {
         "dataset_fingerprint": fingerprint(source),
         "hash": by.name,
@@ -132,19 +132,11 @@ def _job(
         "hamming_bits": by.bits,
         "part_rows": part_rows,
     }
-    writer = PartitionWriter(
-        store,
-        place,
-        hashes_schema(by.length),
-        identity,
-        provenance,
-        {"part_rows": part_rows, "packages": by.versions},
-        overwrite,
-    )
-    job = Job(by, variant, writer)
+    made_with = {"part_rows": part_rows, "packages": by.versions}
+    schema = hashes_schema(by.length)
+    writer = PartitionWriter(store, place, schema, identity, provenance, made_with, overwrite)
     parts = writer.complete.parts if writer.complete else writer.done.values()
-    job.resumed_rows = sum(part.rows for part in parts)
-    return job
+    return Job(by, place.keys["variant"], writer, sum(part.rows for part in parts))
 
 
 def _hash_split(

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import yaml
@@ -18,7 +19,7 @@ _BARRED = str.maketrans({char: f"%{ord(char):02X}" for char in r"%<>:/\|?*"})
 _HYPHENS = _BARRED | {ord("-"): "%2D"}
 _BAR = r"\|"  # in a table a bare one ends the cell
 
-_TIERS = {
+TIERS = {
     "scores": "samples, scores and costs; no logits",
     "top10": "samples, scores, costs and the ten most probable classes of each image; no logits",
     "full": "samples, scores, costs and logits",
@@ -45,19 +46,17 @@ class PublishedModel:
 def card(dataset: str, tier: str, rows: Sequence[PublishedModel]) -> str:
     """Markdown with the front matter that Hugging Face reads."""
     extra = sorted({name for row in rows for name in row.extra})
-    splits = dict.fromkeys(row.split for row in rows)
+    images = {row.split: row.images for row in rows}
     first = rows[0].split
-    return _TEXT.format(
+    text = resources.files("stages.publish").joinpath("data_card.md").read_text("utf-8")
+    return text.format(
         head=_head(dataset, rows),
         dataset=dataset,
         dataset_in_shell=shlex.quote(dataset),
         tier=tier,
-        holds=_TIERS[tier],
+        holds=TIERS[tier],
         extra=_EXTRA.format(names=", ".join(f"`{name}`" for name in extra)) if extra else "",
-        splits=", ".join(
-            f"{split} ({next(row.images for row in rows if row.split == split)} images)"
-            for split in splits
-        ),
+        splits=", ".join(f"{split} ({n} images)" for split, n in images.items()),
         models="\n".join(map(_row, rows)),
         first=json.dumps(first, ensure_ascii=False),
         first_in_sql=first.replace("'", "''").replace('"', '\\"'),
@@ -104,74 +103,4 @@ def _row(row: PublishedModel) -> str:
 _EXTRA = """
 `extra_scores` has more, by its key `score`: {names}, a row (`sample_id`, `value`) per image. What
 made one, and whether large (`sign` 1) or small (−1) is sure, stands in its manifest.
-"""
-
-_TEXT = """---
-{head}---
-
-# Model scores on {dataset}
-
-Tier `{tier}`: {holds}. One row per image and model, as [Parquet](https://parquet.apache.org/),
-partitioned by folder names. Neither images nor their names are in it: images are numbered as in the
-data set's own order (`sample_id`, from 0), and the `key` of number 17 is `row/17`.
-
-- Splits: {splits}
-- Licence: FILL IN (of these scores; images and weights have their own)
-- Contact: FILL IN
-- Made {made} by cascade-cli {version}
-
-## Models
-
-| model | split | variant | runtime | top-1 | weights, SHA-256 | trained on |
-|---|---|---|---|---|---|---|
-{models}
-
-`variant` is how images were turned before preprocessing, `runtime` what computed the rows. A split
-that a model was trained on makes it look surer than it is. More, such as versions, stands in
-`_manifests/` and in each file's Parquet metadata under the key `cascade`.
-
-## Columns of `scores`
-
-| column | meaning |
-|---|---|
-| `sample_id` | the image's position in its split |
-| `label` | class, from 0 |
-| `prediction`, `correct` | class of the largest logit, and whether that is the label |
-| `maxp` | largest probability |
-| `difference` | largest minus second largest probability |
-| `entropy` | entropy over ln K, in [0, 1]; small is sure |
-{extra}
-## Reading it
-
-```sh
-sha256sum --check --quiet SHA256SUMS
-cascade search --cache . --dataset {dataset_in_shell}
-```
-
-```python
-import duckdb
-
-accuracy = duckdb.sql(\"\"\"
-    SELECT model, avg(correct::INT) AS accuracy
-    FROM read_parquet('scores/**/*.parquet', hive_partitioning = true)
-    WHERE split = '{first_in_sql}' AND variant = 'identity'
-    GROUP BY model
-\"\"\").fetchall()
-```
-
-```python
-import polars as pl
-
-scores = pl.scan_parquet("scores", hive_partitioning=True)
-scores = scores.filter(split={first}, variant="identity")
-accuracy = scores.group_by("model").agg(pl.col("correct").mean()).collect().rows()
-```
-
-```python
-import pandas as pd
-
-scores = pd.read_parquet("scores", filters=[("split", "==", {first})])
-scores = scores[scores.variant == "identity"]
-accuracy = list(scores.groupby("model", observed=True).correct.mean().items())
-```
 """

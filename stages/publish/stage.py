@@ -46,11 +46,10 @@ from cache import (
 )
 from stages import costs
 from stages.hashes import REPEATS, repeats
-from stages.publish.data_card import PublishedModel, card
+from stages.publish.data_card import TIERS, PublishedModel, card
 from stages.runtimes import VARIANTS
 from stages.scores import TABLE, models_of, scored, splits_of, stored
 
-TIERS = ("scores", "top10", "full")
 CARD, SUMS = "README.md", "SHA256SUMS"
 _MADE = (*KEYS, MANIFESTS, ".tmp", CARD, SUMS)
 _LOCK = "publish"
@@ -287,9 +286,9 @@ def _model(copy: _Copy, manifest: Manifest) -> PublishedModel:
     scores, table = scored(copy.store, manifest)
     identity = copy.identity(scores)
     if copy.wanted.tier == "full":
-        identity["logits"] = _logits(copy, manifest).content
+        identity["logits"] = _by_parts(copy, manifest, "logits", lambda logits: logits).content
     if copy.wanted.tier == "top10":
-        _top10(copy, manifest)
+        _by_parts(copy, manifest, "top10", top10)
     copy.write(scores.partition, table, identity, _told(scores))
     keys, told = scores.partition.keys, scores.provenance
     which = (keys["model"], keys["split"], keys["variant"], keys["runtime"])
@@ -308,30 +307,19 @@ def _extra(copy: _Copy, one: Manifest, scores: Provenance) -> str:
     return one.partition.keys["score"]
 
 
-def _logits(copy: _Copy, manifest: Manifest) -> Manifest:
-    return _by_parts(copy, manifest, manifest.partition, lambda table: table)
-
-
-def _top10(copy: _Copy, manifest: Manifest) -> None:
-    _by_parts(copy, manifest, Partition("top10", manifest.partition.values), top10)
-
-
-def _check_logits(copy: _Copy, manifest: Manifest) -> None:
+def _by_parts(
+    copy: _Copy, manifest: Manifest, table: str, change: Callable[[pa.Table], pa.Table]
+) -> Manifest:
+    """The logits after `change` as parts of `table`; parts that are there already are kept."""
     if manifest.partition.table != "logits":
         raise InputError(
             f"the cache has no logits of {manifest.partition.keys['model']}: choose --tier scores, "
             "or extract them"
         )
 
-
-def _by_parts(
-    copy: _Copy, manifest: Manifest, place: Partition, change: Callable[[pa.Table], pa.Table]
-) -> Manifest:
-    """The logits after `change` as parts of a partition; parts that are there already are kept."""
-    _check_logits(copy, manifest)
     if not manifest.parts:
         raise InputError(f"{manifest.partition} has no rows: extract it again")
-    count = len(manifest.parts)
+    place, count = Partition(table, manifest.partition.values), len(manifest.parts)
     first = change(read_part(copy.store, manifest, manifest.parts[0]))
     about = (first.schema.remove_metadata(), copy.identity(manifest), _told(manifest))
     with cache.lock(copy.target, place.guard):
@@ -399,14 +387,10 @@ def _finished(copy: _Copy, rows: Sequence[PublishedModel]) -> PublishedCopy:
         sums.append(f"{hashlib.sha256(content).hexdigest()}  {path}\n")
         size += content.size
     target.write(SUMS, "".join(sums).encode())
-    _sweep(target)
+    # What killed runs had not finished writing, and this one's lock; a claim goes by itself.
+    left = [path for path in target.files(".tmp") if not path.startswith(CLAIMS)]
+    target.each(target.delete, left)
     remove_marker(target)
     if target.local:
         shutil.rmtree(target.local_path(".tmp"), ignore_errors=True)
     return PublishedCopy(target.root, wanted.dataset, wanted.tier, len(sums) + 1, size, rows)
-
-
-def _sweep(target: Store) -> None:
-    """What killed runs had not finished writing, and this one's lock; a claim goes by itself."""
-    left = [path for path in target.files(".tmp") if not path.startswith(CLAIMS)]
-    target.each(target.delete, left)
