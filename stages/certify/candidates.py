@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import Ordering
+from stages.cascade import Ordering, sums
 from stages.costs import pareto, records
 
 # Candidates this many standard errors beyond ε are not worth testing.
@@ -139,11 +139,7 @@ class ImageSubset:
         """int64 [n + 1]: the summed loss when the k least sure of these images go to B."""
         order = self.ordering(sweep).order
         before, after = loss(sweep.trusted[order]), loss(sweep.escalated[order])
-        total = np.empty(len(order) + 1, np.int64)
-        total[0] = before.sum()
-        np.cumsum(after - before, dtype=np.int64, out=total[1:])
-        total[1:] += total[0]
-        return total
+        return before.sum() + sums(after - before)
 
 
 def propose(

@@ -327,7 +327,7 @@ class Search:
         again = Resampling(scores, costs, self.space.table, self.question)
         if baseline not in scores.models:
             baseline = scores.models[int(scores.accuracy.argmax())]
-        found = procedure(again.chooser(), scores.correct[scores.index(baseline)], resamples)
+        found = procedure(again.choose, scores.correct[scores.index(baseline)], resamples)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
         return Optimism(
             resamples,

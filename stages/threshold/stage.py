@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, decide, fit, pair_gains, prefix
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
@@ -324,7 +324,6 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     edges = np.append(ordering.values, np.nan)[ends]
     out = {"threshold": edges, "usage": ends / n}
     for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
-        gain = pair_gains(reported, name, a, b, postcheck)
-        total = np.concatenate(([0], np.cumsum(gain[ordering.order], dtype=np.int64)))
+        total = prefix(ordering, pair_gains(reported, name, a, b, postcheck))
         out[column] = (reported.correct[a].sum() + total[ends]) / n
     return out
