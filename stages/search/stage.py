@@ -391,7 +391,7 @@ def run(
         hull=[row for row in frontier if row.kind == "hull"],
         most_accurate=frontier[-1],
         mixture=None if certified else search.mixture(),
-        certificate=None if certified is None else certified.about(),
+        certificate=None if certified is None else certified.facts,
         optimism=search.optimism(optimism, str(answer.against.baseline))
         if answer and optimism
         else None,
@@ -431,26 +431,25 @@ def _certified(store: Store, search: Search, promise: Promise) -> Certified:
 
 def _promised(search: Search, certified: Certified) -> Answer:
     """What is certified, held against the reference; where nothing is, the reference itself."""
-    point, reference = certified.point, certified.reference
-    if point is None or certified.deployment is None:
+    point, reference, cost = certified.point, certified.facts.reference, certified.facts.cost
+    if point is None or cost is None:
         point = Cascade.of((reference,))
         return Answer(point, search.did(point), CANNOT_TELL, reference)
-    found = decide(search.plan.scores, point)
-    fitted = FitFigures(found.accuracy, certified.deployment.cost)
+    fitted = FitFigures(decide(search.plan.scores, point).accuracy, cost)
     selected = search.plan.method == "hold-out"
     return Answer(point, fitted, MEETS, reference, selected=selected)
 
 
 def _risk(certified: Certified, answer: SearchRow) -> str:
     """What is promised; of the reference itself, why nothing cheaper is."""
-    limits, why = certified.promise.limits, certified.certificate.why
-    if answer.models == (certified.reference,):
-        if why is None or certified.safest is None:
+    facts = certified.facts
+    if answer.models == (facts.reference,):
+        if facts.why is None or certified.safest is None:
             return "It loses nothing against itself, and nothing cheaper was left to test."
         return f"Nothing cheaper is certified: the safest, {_safest(certified)}."
     return (
-        f"With probability {1 - limits.delta:g} over the calibration images it loses at most "
-        f"{limits.epsilon:.2%} accuracy against {certified.reference} alone. That holds of one "
+        f"With probability {1 - facts.delta:g} over the calibration images it loses at most "
+        f"{facts.epsilon:.2%} accuracy against {facts.reference} alone. That holds of one "
         "certificate, not of the first that passes of several tries."
     )
 
@@ -459,20 +458,19 @@ def _safest(certified: Certified) -> str:
     """The first that was tested, and why it did not pass."""
     from stages.certify import SAFEST  # and with it scipy
 
-    return f"{certified.safest},{str(certified.certificate.why).removeprefix(SAFEST)}"
+    return f"{certified.safest},{str(certified.facts.why).removeprefix(SAFEST)}"
 
 
 def _refused(search: Search, certified: Certified) -> str:
     """What could not be promised, on which images that was tested, and what would help."""
-    limits, made = certified.promise.limits, certified.certificate
-    scores = search.calibration or search.plan.scores
-    n, proposing = len(scores.labels), certified.proposing
-    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {made.n_test}"
-    split = f" {cut} tested them." if proposing + made.n_test == n else ""
-    why = f"The safest, {_safest(certified)}" if certified.safest else str(made.why).capitalize()
+    facts, scores = certified.facts, search.calibration or search.plan.scores
+    n, proposing, testing = len(scores.labels), facts.proposing, facts.testing
+    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {testing}"
+    split = f" {cut} tested them." if proposing + testing == n else ""
+    why = f"The safest, {_safest(certified)}" if certified.safest else str(facts.why).capitalize()
     return (
-        f"Infeasible: nothing is certified to lose at most {limits.epsilon:.2%} accuracy against "
-        f"{certified.reference} alone with probability {1 - limits.delta:g}.{split} {why}."
+        f"Infeasible: nothing is certified to lose at most {facts.epsilon:.2%} accuracy against "
+        f"{facts.reference} alone with probability {1 - facts.delta:g}.{split} {why}."
     )
 
 
