@@ -16,7 +16,7 @@ from stages.scores import LABEL_FREE, ScoreSet, named
 from stages.search.chains import Chain, chain_candidates
 from stages.search.frontier import Points
 from stages.search.pairs import SearchRule, frontier, rules
-from stages.search.question import MATCH, Choices, Question, answer, most_accurate, nearest
+from stages.search.question import MATCH, Choices, Question, answer, most_accurate
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,6 @@ class Found:
 
     def answer(self, question: Question) -> int | None:
         return answer(question, self.choices(question))
-
-    def nearest(self, question: Question) -> int:
-        return nearest(question, self.choices(question))
 
 
 def find(scores: ScoreSet, costs: ExpectedCosts, space: Space, threads: int | None = None) -> Found:

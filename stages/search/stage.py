@@ -14,7 +14,7 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import Cascade, decide
-from stages.costs import Pricer, amount, asked, budget, costs_of
+from stages.costs import ExpectedCosts, Pricer, amount, asked, budget, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
@@ -146,8 +146,10 @@ class Search:
         return self._find(self.plan.scores)
 
     def _find(self, scores: ScoreSet) -> Found:
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
-        return find(scores, costs, self.space, self.threads)
+        return find(scores, self._costs(scores), self.space, self.threads)
+
+    def _costs(self, scores: ScoreSet) -> ExpectedCosts:
+        return costs_of(self.pricer, scores.models, len(scores.labels))
 
     @property
     def point(self) -> Cascade:
@@ -207,7 +209,8 @@ class Search:
         if selected:
             point = test.path[test.passed - 1]
             # Models alone are tested by themselves: one may pass that is no dearer than the path's.
-            if reached and self.question.kind != COST and self._no_dearer(alone, point):
+            does = reached and self.question.kind != COST
+            if does and self.found.prices[alone] <= self.did(point).cost:
                 point = Cascade.of((self.reported.models[alone],))
             word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
         else:
@@ -217,18 +220,13 @@ class Search:
         about = (matched, reached, selected, needed, chose, near)
         return Answer(point, fitted, word, baseline, *about)
 
-    def _no_dearer(self, model: int, point: Cascade) -> bool:
-        """On the fitting images."""
-        return float(self.found.prices[model]) <= self.did(point).cost
-
     @cached_property
     def test(self) -> Test:
         scores = self.plan.scores
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
         chains = tuple(point for point in self.found.points if len(point.models) == 3)
         matched = self.found.choices(self.question).matched
         how = (self.space.table, self.question, matched, chains, self.threads)
-        return Test(scores, self.reported, self.pricer, costs, *how)
+        return Test(scores, self.reported, self.pricer, self._costs(scores), *how)
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -243,14 +241,10 @@ class Search:
         return [self.frontier_row(i) for i in range(len(self.found.points))]
 
     def frontier_row(self, i: int) -> SearchRow:
-        kind = "hull" if i in self._corners else "point"
-        fitted = self.crossfitted and len(self.found.points[i].models) > 1
-        honest = self.crossfitted.frontier[i] if self.crossfitted and fitted else None
-        return self.judge.row(kind, self.found.points[i], self.fitted(i), honest=honest)
-
-    @cached_property
-    def _corners(self) -> frozenset[int]:
-        return frozenset(self.found.hull.tolist())
+        kind, point = "hull" if i in self.found.hull else "point", self.found.points[i]
+        crossfitted = self.crossfitted if len(point.models) > 1 else None
+        honest = None if crossfitted is None else crossfitted.frontier[i]
+        return self.judge.row(kind, point, self.fitted(i), honest=honest)
 
     def fitted(self, row: int) -> FitFigures:
         right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
@@ -273,11 +267,11 @@ class Search:
     def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
-        cascade = len(decided.point.models) > 1  # a model alone has no λ that was fitted
-        honest = self.crossfitted.answer if self.crossfitted and cascade else None
+        alone = len(decided.point.models) == 1
+        # A model alone has no λ that was fitted.
+        honest = self.crossfitted.answer if self.crossfitted and not alone else None
         found = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
         row = AnswerRow(**vars(found), selected=decided.selected)
-        alone = len(decided.point.models) == 1
         target, chose = decided.target or target_of(self.question, row, alone), decided.chose
         if self.plan.method == "same-split" and target == MEETS and not alone:
             target, chose = CANNOT_TELL, True
@@ -300,12 +294,11 @@ class Search:
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
         corners = self.found.hull
-        cost, right = (
-            self.found.cost[corners],
-            self.found.right[corners] / len(self.plan.scores.labels),
-        )
-        values, goal = (cost, self.question.value) if self.question.kind == COST else (right, None)
-        goal = self._target() if goal is None else goal
+        values, goal = self.found.cost[corners], self.question.value or 0.0
+        if self.question.kind != COST:
+            values = self.found.right[corners] / len(self.plan.scores.labels)
+        if self.question.kind not in (COST, ACCURACY):
+            goal = self.decided.fitted.accuracy
         j = int(np.searchsorted(values, goal))
         if j == 0 or j == len(corners) or values[j] == goal:
             return None
@@ -314,17 +307,10 @@ class Search:
         low, high = (_figures(self.frontier[i]) for i in corners[j - 1 : j + 1])
         return Mixture(first, second, share, *((1 - share) * low + share * high).tolist())
 
-    def _target(self) -> float:
-        """The accuracy on the fitting images that a mixture must have."""
-        if self.question.kind == ACCURACY:
-            return self.question.value or 0.0
-        return self.decided.fitted.accuracy
-
     def optimism(self, resamples: int, baseline: str) -> Optimism:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
-        again = Resampling(scores, costs, self.space.table, self.question)
+        again = Resampling(scores, self._costs(scores), self.space.table, self.question)
         if baseline not in scores.models:
             baseline = scores.models[int(scores.accuracy.argmax())]
         found = procedure(again.choose, scores.correct[scores.index(baseline)], resamples)

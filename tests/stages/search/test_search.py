@@ -15,7 +15,7 @@ from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.search import ACCURACY, BEST, COST, MATCH, Question, Space, rules
 from stages.search.fitted_frontier import Found, find
 from stages.search.pairs import frontier
-from stages.search.question import single
+from stages.search.question import nearest, single
 from stages.search.resampling import Resampling
 
 TABLE = tuple(rules(naive.SCORES))
@@ -204,7 +204,7 @@ def test_a_resample_is_searched_as_if_its_images_were_repeated(seed):
         for weight, choice in zip(weights, search.choose(weights), strict=True):
             bag = scores.of_images(np.repeat(np.arange(16), weight))
             found = _found(bag, costs)
-            row = found.nearest(question)
+            row = nearest(question, found.choices(question))
             models = search.models(choice.candidate)
             a, *b = (scores.index(model) for model in models)
             spent = costs[a] + sum(costs[b]) * (weight @ choice.escalated) / 16
