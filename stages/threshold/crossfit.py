@@ -46,18 +46,12 @@ class FoldCounts:
 def best_of(several: Sequence[FoldCounts]) -> FoldCounts:
     """Each fitting chooses among cascades too: the most accurate there, then the least use of B,
     the first of equals."""
-    keys = [
-        np.stack([getattr(each, name) for each in several]) for name in ("fit_right", "fit_sent")
-    ]
-    chosen = np.lexsort((keys[1], -keys[0]), axis=0)[0]
-    columns = {
-        column.name: np.stack([getattr(each, column.name) for each in several])[
-            chosen, np.arange(len(chosen))
-        ]
-        for column in fields(FoldCounts)
-        if column.name != "n"
-    }
-    return FoldCounts(several[0].n, **columns)
+    names = [column.name for column in fields(FoldCounts) if column.name != "n"]
+    columns = {name: np.stack([getattr(each, name) for each in several]) for name in names}
+    best = np.lexsort((columns["fit_sent"], -columns["fit_right"]), axis=0)[0]
+    fittings = np.arange(len(best))
+    chosen = {name: column[best, fittings] for name, column in columns.items()}
+    return FoldCounts(several[0].n, **chosen)
 
 
 def _by_repeat(counts: np.ndarray) -> list[int]:
