@@ -46,12 +46,10 @@ class Found:
 
     def choices(self, question: Question) -> Choices:
         matched = None
-        if question.kind == MATCH:
-            matched = (
-                most_accurate(self.alone, self.prices)
-                if question.model is None
-                else self.scores.index(question.model)
-            )
+        if question.kind == MATCH and question.model is not None:
+            matched = self.scores.index(question.model)
+        elif question.kind == MATCH:
+            matched = most_accurate(self.alone, self.prices)
         n = len(self.scores.labels)
         return Choices(n, self.cost, self.right, self.alone, self.prices, matched)
 
@@ -100,11 +98,9 @@ def _with_chains(
     pairs = {point.models for point in found.points if len(point.models) == 2}
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
-    def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
-        return _hull(scores, *task, alone)
-
     with ThreadPoolExecutor(threads or default_workers()) as pool:
-        added = [row for rows in pool.map(hull, tasks) for row in rows]
+        hulls = pool.map(lambda task: _hull(scores, *task, alone), tasks)
+        added = [row for rows in hulls for row in rows]
     points = (*found.points, *(point for point, _, _ in added))
     cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
     right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
