@@ -51,10 +51,10 @@ class Limits:
 class Certificate:
     """What passed.
 
-    Of `candidates` in their order `p_values` float64 [T], of the first T of them, the last of which
-    failed unless all passed; `passed` of them; `chosen`, the cheapest of these, None where none
-    passed; then `why`, and `images`, about how many testing images would do (None where no number
-    would); `safest`, the first that was tested: its sweep and λ.
+    `candidates`, how many there are; `p_values` float64 [T], of the first T of them, the last of
+    which failed unless all passed; `passed`, how many did; `chosen`, the cheapest of these, None
+    where none passed; then `why`, and `images`, about how many testing images would do (None where
+    no number would); `safest`, the first that was tested: its sweep and λ.
     """
 
     candidates: int
