@@ -97,7 +97,7 @@ def cold_start(models: int, images: int) -> None:
 def optimism(models: int, images: int) -> None:
     scores = models_of(models, images)
     search = Resampling(scores, costs_of(scores), TABLE, Question(BEST))
-    took = seconds(lambda: procedure(search.chooser(), scores.correct[-1], 200))
+    took = seconds(lambda: procedure(search.choose, scores.correct[-1], 200))
     print(f"searched again in 200 resamples of {models} models × {images} images: {took:.1f} s")
 
 

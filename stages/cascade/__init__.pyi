@@ -16,6 +16,7 @@ from .sweep import (
     gains as gains,
     pair_gains as pair_gains,
     prefix as prefix,
+    sums as sums,
 )
 from .values import (
     ALWAYS as ALWAYS,

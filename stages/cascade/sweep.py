@@ -42,25 +42,23 @@ def pair_gains(scores: Scored, name: str, a: int, b: int, postcheck: bool) -> np
     return gains(named(name), right[a], right[b], s_a, s_b, postcheck)
 
 
+def sums(values: np.ndarray) -> np.ndarray:
+    """int32 [..., n + 1]: the sums of the first 0 to n along the last axis."""
+    out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
+    np.cumsum(values, axis=-1, dtype=np.int32, out=out[..., 1:])
+    return out
+
+
 def prefix(ordering: Ordering, gain: np.ndarray) -> np.ndarray:
     """int32 [N + 1]: change in the number of right answers when the k least sure go to B."""
-    total = np.empty(len(ordering.order) + 1, np.int32)
-    total[0] = 0
-    np.cumsum(gain[ordering.order], dtype=np.int32, out=total[1:])
-    return total
-
-
-def best_end(at_ends: np.ndarray) -> int:
-    """Index of the highest gain, then the least use of B."""
-    return int(at_ends.argmax())
+    return sums(gain[ordering.order])
 
 
 def one_se_end(ordering: Ordering, gain: np.ndarray, at_ends: np.ndarray, best: int) -> int:
     """Index of the least use of B within one paired standard error of the best point; points that
     use B more than that cannot be chosen."""
     k_best = ordering.ends[best]
-    touched = np.zeros(k_best + 1, np.int64)
-    np.cumsum(gain[ordering.order[:k_best]] != 0, out=touched[1:])
+    touched = sums(gain[ordering.order[:k_best]] != 0)
     ends = ordering.ends[: best + 1]
     short = at_ends[best] - at_ends[: best + 1].astype(np.int64)
     return int(within_one_se(short, touched[k_best] - touched[ends]).argmax())
@@ -77,7 +75,7 @@ class Fit:
 def fit(ordering: Ordering, gain: np.ndarray, objectives: tuple[str, ...]) -> dict[str, Fit]:
     """The chosen points of the exact sweep, by objective."""
     at_ends = prefix(ordering, gain)[ordering.ends]
-    best = best_end(at_ends)
+    best = int(at_ends.argmax())  # the highest gain, then the least use of B
     chosen = {"best": best}
     if "1se" in objectives:
         chosen["1se"] = one_se_end(ordering, gain, at_ends, best)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from stages.cascade import Ordering
+from stages.cascade import Ordering, sums
 from stages.costs import pareto, records
 
 # Candidates this many standard errors beyond ε are not worth testing.
@@ -32,26 +32,10 @@ class Sweep:
     ordering: Ordering
     trusted: np.ndarray
     escalated: np.ndarray
-    cost_1: float = 0.0
-    cost_2: float = 1.0
+    cost_1: float
+    cost_2: float
     to_reference: bool = False
     is_reference: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        ordering: Ordering,
-        correct_1: np.ndarray,
-        correct_final: np.ndarray,
-        reference: np.ndarray,
-        costs: tuple[float, float] = (0.0, 1.0),
-        to_reference: bool = False,
-        is_reference: bool = False,
-    ) -> Sweep:
-        """From bool [N] each; `correct_final` is that of the answer once B has run."""
-        wanted = reference.astype(np.int8)
-        differences = (wanted - correct_1, wanted - correct_final)
-        return cls(ordering, *differences, *costs, to_reference, is_reference)
 
     def cost(self, usage: np.ndarray) -> np.ndarray:
         """Per request, at these shares of images that B runs on."""
@@ -119,15 +103,10 @@ def won(difference: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ImageSubset:
-    """Some of the images: orderings that sweeps share are cut once."""
+    """Some of the images, `keep` bool [N]: orderings that sweeps share are cut once."""
 
     keep: np.ndarray
-    _cut: dict[int, Ordering]
-
-    @classmethod
-    def of(cls, keep: np.ndarray) -> ImageSubset:
-        """`keep` bool [N]."""
-        return cls(keep, {})
+    _cut: dict[int, Ordering] = field(default_factory=dict)
 
     def ordering(self, sweep: Sweep) -> Ordering:
         key = id(sweep.ordering)
@@ -139,11 +118,7 @@ class ImageSubset:
         """int64 [n + 1]: the summed loss when the k least sure of these images go to B."""
         order = self.ordering(sweep).order
         before, after = loss(sweep.trusted[order]), loss(sweep.escalated[order])
-        total = np.empty(len(order) + 1, np.int64)
-        total[0] = before.sum()
-        np.cumsum(after - before, dtype=np.int64, out=total[1:])
-        total[1:] += total[0]
-        return total
+        return before.sum() + sums(after - before)
 
 
 def propose(

@@ -51,16 +51,15 @@ class Limits:
 class Certificate:
     """What passed.
 
-    `order` intp [C], the candidates as tested; `p_values` float64 [T], of the first T of them, the
-    last of which failed unless all passed; `passed` of them at `level`; `chosen`, the cheapest of
-    these, None where none passed; then `why`, and `images`, about how many testing images would do
-    (None where no number would); `safest`, the first that was tested: its sweep and λ.
+    `candidates`, how many there are; `p_values` float64 [T], of the first T of them, the last of
+    which failed unless all passed; `passed`, how many did; `chosen`, the cheapest of these, None
+    where none passed; then `why`, and `images`, about how many testing images would do (None where
+    no number would); `safest`, the first that was tested: its sweep and λ.
     """
 
-    order: np.ndarray
+    candidates: int
     p_values: np.ndarray
     passed: int
-    level: float
     n_test: int
     chosen: int | None
     why: str | None = None
@@ -97,38 +96,30 @@ def check_calibration(
 def in_sequence(
     p_of: Callable[[np.ndarray], np.ndarray],
     costs: np.ndarray,
-    order: np.ndarray,
     limits: Limits,
     differences: Callable[[np.ndarray], np.ndarray],
 ) -> Certificate:
-    """Test at level δ in this order up to the first failure (each null hypothesis is reached only
+    """Test C candidates at level δ up to the first failure (each null hypothesis is reached only
     past all before it, so δ is not divided); the cheapest that passed is chosen.
 
-    `p_of` and `differences` are functions from rows intp [c] to p-values [c] and int8 [c, N].
+    `costs` float64 [C]; `p_of` and `differences` are functions from rows intp [c] to p-values [c]
+    and int8 [c, N].
     """
-    p_values = _until_failure(p_of, order, limits.delta)
-    passed = int((p_values <= limits.delta).sum())
-    first = differences(order[:1])
-    chosen = int(order[np.argmin(costs[order[:passed]])]) if passed else None
-    made = Certificate(order, p_values, passed, limits.delta, first.shape[1], chosen)
-    if passed or not len(order):
+    rows, seen, passed = np.arange(len(costs)), [np.zeros(0)], 0
+    while passed < len(rows):
+        p = p_of(rows[passed : passed + _BLOCK])
+        good = np.logical_and.accumulate(p <= limits.delta)
+        passed += int(good.sum())
+        seen.append(p[: good.sum() + 1])
+        if not good[-1]:
+            break
+    p_values, first = np.concatenate(seen), differences(rows[:1])
+    chosen = int(costs[:passed].argmin()) if passed else None
+    made = Certificate(len(rows), p_values, passed, first.shape[1], chosen)
+    if passed or not len(rows):
         return made
     images = BOUNDS[limits.bound](first[0], limits.epsilon, limits.delta)
     return replace(made, why=_why(first[0], float(p_values[0]), images, limits), images=images)
-
-
-def _until_failure(
-    p_of: Callable[[np.ndarray], np.ndarray], order: np.ndarray, delta: float
-) -> np.ndarray:
-    """The p-values up to the first that fails."""
-    seen = [np.zeros(0)]
-    for start in range(0, len(order), _BLOCK):
-        p = p_of(order[start : start + _BLOCK])
-        failed = np.flatnonzero(p > delta)
-        if len(failed):
-            return np.concatenate([*seen, p[: failed[0] + 1]])
-        seen.append(p)
-    return np.concatenate(seen)
 
 
 def _why(safest: np.ndarray, p: float, images: int | None, limits: Limits) -> str:

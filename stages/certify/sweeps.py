@@ -17,7 +17,7 @@ from stages.cascade import NEVER, Limit
 from stages.certify.bounds import betting, binomial
 from stages.certify.candidates import Candidates, ImageSubset, Sweep, lost, propose
 from stages.certify.sequence import SAFEST, Certificate, Limits, in_sequence
-from stages.threshold import PART_SEED, SHARE, parts
+from stages.threshold import PART_SEED, parts
 
 # The most candidates that are proposed; see docs/methods.md.
 MOST = 200
@@ -40,31 +40,27 @@ class CertifiedLimit:
 
 
 def certify_sweeps(
-    sweeps: Sequence[Sweep],
-    limits: Limits,
-    share: float = SHARE,
-    most: int = MOST,
-    seed: int = PART_SEED,
+    sweeps: Sequence[Sweep], limits: Limits, seed: int = PART_SEED
 ) -> tuple[Certificate, CertifiedLimit | None]:
     """Test the λ of all sweeps, which must be over the same images; (certificate, what to deploy).
 
-    `share` of the images, drawn by `seed`, propose at most `most` candidates; the others test. Of
-    what passed and the reference alone the cheapest is deployed, None where there is neither.
+    A part of the images, drawn by `seed`, proposes candidates; the others test. Of what passed and
+    the reference alone the cheapest is deployed, None where there is neither.
     """
     n = len(sweeps[0].trusted)
-    proposing, testing = parts(n, share, seed)
-    part = ImageSubset.of(np.isin(np.arange(n), proposing))
+    proposing, testing = parts(n, seed)
+    part = ImageSubset(np.isin(np.arange(n), proposing))
     caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
     untested = [s for s, sweep in enumerate(sweeps) if sweep.is_reference and caps[s] >= 0]
     below = min((sweeps[s].cost_1 for s in untested), default=math.inf)
-    found = propose(sweeps, part, _slack(limits, caps, len(proposing)), most, below)
+    found = propose(sweeps, part, _slack(limits, caps, len(proposing)), MOST, below)
     test = _Test(sweeps, found, limits, caps, proposing, testing)
-    made = in_sequence(test.p_values, test.costs, np.arange(len(found)), limits, test.differences)
+    made = in_sequence(test.p_values, test.costs, limits, test.differences)
     if not made.passed:
         made = test.explained(made, part)
     if made.chosen is not None and test.costs[made.chosen] < below:
         return made, test.deployed(made.chosen, part)
-    return made, _deployed(sweeps[untested[0]], untested[0], part, -math.inf) if untested else None
+    return made, _deployed(sweeps, untested[0], part, -math.inf) if untested else None
 
 
 def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[[Candidates], np.ndarray]:
@@ -120,13 +116,13 @@ class _Test:
 
     def _risk(self, rows: np.ndarray) -> np.ndarray:
         if self.limits.bound == "binomial":
-            return binomial(self._errors[rows], len(self.testing), self.limits.epsilon)
+            return binomial(self._counts[0, rows], len(self.testing), self.limits.epsilon)
         before = self._differences(rows, self.proposing)
         return betting(self.differences(rows), self.limits.epsilon, self.limits.delta, before)
 
     def _usage(self, rows: np.ndarray) -> np.ndarray:
         n, cap = len(self.testing), self.caps[self.found.sweep[rows]]
-        p = binomial(self._sent[rows], n, np.clip(cap, 0, 1))
+        p = binomial(self._counts[1, rows], n, np.clip(cap, 0, 1))
         return np.where(cap >= 1, 0.0, p)
 
     def differences(self, rows: np.ndarray) -> np.ndarray:
@@ -141,23 +137,16 @@ class _Test:
         return out
 
     @cached_property
-    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(errors, images sent to B) of each candidate, from one prefix sum per sweep."""
-        errors, used = (np.empty(len(self.found), np.int64) for _ in range(2))
-        part = ImageSubset.of(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
+    def _counts(self) -> np.ndarray:
+        """int64 [2, C]: of each candidate the images that are lost, and those sent to B, from one
+        prefix sum per sweep."""
+        errors, used = counts = np.empty((2, len(self.found)), np.int64)
+        part = ImageSubset(np.isin(np.arange(len(self.sweeps[0].trusted)), self.testing))
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
             used[mine] = part.ordering(self.sweeps[s]).escalated_by(self.found.cuts[mine])
             errors[mine] = part.totals(self.sweeps[s], lost)[used[mine]]
-        return errors, used
-
-    @property
-    def _errors(self) -> np.ndarray:
-        return self._counts[0]
-
-    @property
-    def _sent(self) -> np.ndarray:
-        return self._counts[1]
+        return counts
 
     @cached_property
     def costs(self) -> np.ndarray:
@@ -169,8 +158,7 @@ class _Test:
         return out
 
     def deployed(self, row: int, part: ImageSubset) -> CertifiedLimit:
-        s = int(self.found.sweep[row])
-        return _deployed(self.sweeps[s], s, part, self.found.cuts[row])
+        return _deployed(self.sweeps, int(self.found.sweep[row]), part, self.found.cuts[row])
 
     def explained(self, made: Certificate, part: ImageSubset) -> Certificate:
         """The same where nothing passed, with what was tested first; without a candidate only the
@@ -184,17 +172,17 @@ class _Test:
 
     def _blaming_the_cap(self, made: Certificate) -> Certificate:
         """With a reason that names the cap where it is what was not kept."""
-        first = made.order[:1]
-        used, cap = self._sent[first[0]] / len(self.testing), self.caps[self.found.sweep[first[0]]]
+        first, level = np.zeros(1, np.intp), self.limits.delta
+        used, cap = self._counts[1, 0] / len(self.testing), self.caps[self.found.sweep[0]]
         p_risk, p_cap = float(self._risk(first)[0]), float(self._usage(first)[0])
-        if not self.limits.capped or p_cap <= made.level:
+        if not self.limits.capped or p_cap <= level:
             return made
         kept, more = "keeps its loss", "a larger cap helps"
-        if p_risk > made.level:
+        if p_risk > level:
             kept, more = "is not sure to keep its loss", "a larger cap and a larger epsilon help"
         over = (
             f"runs B on {used:.2%} of the {len(self.testing)} testing images against a cap of "
-            f"{cap:.2%} (p = {p_cap:.3g}, at most {made.level:g} is needed)"
+            f"{cap:.2%} (p = {p_cap:.3g}, at most {level:g} is needed)"
             if cap >= 0
             else "costs more than the cap before B runs"
         )
@@ -202,10 +190,11 @@ class _Test:
         return replace(made, why=why, images=None)
 
 
-def _deployed(sweep: Sweep, index: int, part: ImageSubset, cut: float) -> CertifiedLimit:
+def _deployed(sweeps: Sequence[Sweep], s: int, part: ImageSubset, cut: float) -> CertifiedLimit:
+    sweep = sweeps[s]
     ordering = part.ordering(sweep)
     limit = ordering.limit(int(ordering.escalated_by(np.array(cut))))
     d = sweep.differences(cut)
     usage = sweep.usage(np.array([cut]))
     estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())
-    return CertifiedLimit(index, limit, *map(float, estimates))
+    return CertifiedLimit(s, limit, *map(float, estimates))

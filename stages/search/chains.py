@@ -14,54 +14,12 @@ from itertools import permutations
 
 import numpy as np
 
-from stages.cascade import ALWAYS, Limit, Ordering, run_stages
+from stages.cascade import ALWAYS, Limit, Ordering, run_stages, sums
 from stages.scores import Score
 from stages.search.prefix_tree import PrefixTree
 
 # A point that stands out from the hull by less than this many right answers is rounding.
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Three models on the same images, as arrays.
-
-    `score`; `s_a`, `s_b` float64 [N]; `correct` bool [3, N], whether the answer is right when the
-    chain stops at stage j, whatever the thresholds; `costs`, per run of A, B and C, above 0.
-    """
-
-    score: Score
-    s_a: np.ndarray
-    s_b: np.ndarray
-    correct: np.ndarray
-    costs: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        if min(self.costs) <= 0:
-            raise ValueError(f"costs must be above 0, found {self.costs}")
-
-    @classmethod
-    def of(
-        cls,
-        score: Score,
-        scores: np.ndarray,
-        correct: np.ndarray,
-        costs: tuple[float, float, float],
-        postcheck: bool = False,
-    ) -> Chain:
-        """From float64 [3, N] and bool [3, N] of the three models.
-
-        With post-check a stage's answer replaces the one at hand only if it is strictly surer than
-        that. It depends on no λ, so the search stays exact; B is still trusted by s_B.
-        """
-
-        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return correct[j], scores[j]
-
-        onward = [[(score, Limit(ALWAYS))] * stage for stage in range(len(correct))]
-        stops = [run_stages(correct.shape[1], answers, rules, postcheck) for rules in onward]
-        right = np.stack([prediction for _, _, prediction in stops])
-        return cls(score, scores[0], scores[1], right, costs)
 
 
 @dataclass(frozen=True)
@@ -88,16 +46,37 @@ class _Point:
     k_c: int
 
 
-class ChainSolver:
-    """All prices of one chain. Building it and each price take O(n log n)."""
+class Chain:
+    """Three models on the same images at all prices. Building it and each price take O(n log n)."""
 
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
-        self._first = Ordering.of(chain.score, chain.s_a)
-        self._second = Ordering.of(chain.score, chain.s_b)
-        right = chain.correct.astype(np.int64)[:, self._first.order]
+    def __init__(
+        self,
+        score: Score,
+        scores: np.ndarray,
+        correct: np.ndarray,
+        costs: tuple[float, float, float],
+        postcheck: bool = False,
+    ) -> None:
+        """From float64 [3, N] and bool [3, N] of the three models; `costs`, per run, are above 0.
+
+        With post-check a stage's answer replaces the one at hand only if it is strictly surer than
+        that. It depends on no λ, so the search stays exact; B is still trusted by its own score.
+        """
+        if min(costs) <= 0:
+            raise ValueError(f"costs must be above 0, found {costs}")
+
+        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return correct[j], scores[j]
+
+        self._n, self._costs = correct.shape[1], costs
+        onward = [[(score, Limit(ALWAYS))] * stage for stage in range(3)]
+        stops = [run_stages(self._n, answers, rules, postcheck) for rules in onward]
+        self._first, self._second = (Ordering.of(score, scores[j]) for j in (0, 1))
+        # [3, N]: the answer is right when the chain stops at stage j, whatever the thresholds.
+        right = np.stack([prediction for _, _, prediction in stops])
+        right = right.astype(np.int64)[:, self._first.order]
         self._right_a = int(right[0].sum())
-        self._to_b = np.concatenate(([0], np.cumsum(right[1] - right[0])))
+        self._to_b = sums(right[1] - right[0])
         ranks = _ranks(self._second)[self._first.order]
         self._tree = PrefixTree(ranks, right[2] - right[1])
 
@@ -109,7 +88,7 @@ class ChainSolver:
     def _best(self, price: float) -> _Point:
         """The highest right answers − price · cost; the point is exact whatever the price rounds
         to, for it is made from the integers at the optimum."""
-        _, cost_b, cost_c = self.chain.costs
+        _, cost_b, cost_c = self._costs
         onward = np.concatenate(([0.0], self._tree.best(price * cost_c)))
         ends = self._first.ends
         value = self._to_b[ends] - price * cost_b * ends + onward[ends]
@@ -121,10 +100,10 @@ class ChainSolver:
     def _hull(self) -> list[_Point]:
         """Between two vertices lies another exactly if the price at which both are worth the same
         has a better point."""
-        n, (_, cost_b, cost_c) = len(self.chain.s_a), self.chain.costs
+        _, cost_b, cost_c = self._costs
         cheapest = _Point(0.0, self._right_a, 0, 0)
         # So small a price decides only between equal numbers of right answers.
-        richest = self._best(0.5 / (n * (cost_b + cost_c)))
+        richest = self._best(0.5 / (self._n * (cost_b + cost_c)))
         found, open_ = [cheapest], [(cheapest, richest)]
         while open_:
             low, high = open_.pop()
@@ -143,13 +122,13 @@ class ChainSolver:
         return point if _excess(point, low, high) > _ROUNDING else None
 
     def _described(self, point: _Point) -> ChainPoint:
-        n = len(self.chain.s_a)
+        n = self._n
         to_b = np.zeros(n, bool)
         to_b[self._first.order[: point.k_b]] = True
         return ChainPoint(
             (self._first.limit(point.k_b), self._second.subset(to_b).limit(point.k_c)),
             accuracy=point.right / n,
-            cost=self.chain.costs[0] + point.cost / n,
+            cost=self._costs[0] + point.cost / n,
             usage_b=point.k_b / n,
             usage_c=point.k_c / n,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import product
 
 import numpy as np
 
@@ -18,16 +18,14 @@ from cache import InputError
 from stages.cascade import Cascade, Ordering, decide, pair_gains, prefix
 from stages.costs import Pricer, Prices, costs_of
 from stages.results import Row
-from stages.scores import LABEL_FREE, ScoreSet
+from stages.scores import ScoreSet
 from stages.search.crossfit import cross_fitted
 from stages.search.fitted_frontier import Found, Space, find
-from stages.search.pairs import rules
+from stages.search.pairs import by_score
 from stages.search.question import ACCURACY, MATCH, Question
 from stages.simulate import share_of
 from stages.statistics import Interval
 from stages.threshold import FitPlan, all_pairs
-
-EVERY_RULE = Space(tuple(rules(LABEL_FREE)))
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def compare_devices(
     prices: dict[str, Prices],
     min_accuracy: float | None = None,
     batch_size: int = 1,
-    space: Space = EVERY_RULE,
+    space: Space = Space(),
 ) -> list[DeviceChoice]:
     """One row per device: its cheapest cascade, a pair of the space, with at least `min_accuracy`
     on the fitting images.
@@ -81,19 +79,17 @@ def compare_devices(
             f"--min-accuracy for the {best:.2%} of the best model"
         )
     expected = _costs(rows, plan.scores, prices, batch_size)
-    chosen = {
-        device: min(
+    chosen = [
+        min(
             zip(rows, expected, strict=True),
             key=lambda each: (each[1][device], -each[0].fit_accuracy),
         )[0]
         for device in prices
-    }
-    costs = dict(
-        zip(chosen, _costs(list(chosen.values()), reported, prices, batch_size), strict=True)
-    )
+    ]
+    costs = dict(zip(prices, _costs(chosen, reported, prices, batch_size), strict=True))
     own = {device: costs[device][device] for device in prices}
     found = []
-    for device, each in chosen.items():
+    for device, each in zip(prices, chosen, strict=True):
         outcome = decide(reported, each.cascade)
         told = share_of(outcome.correct, reported.sample_ids)
         if plan.method == "cross-fit":
@@ -127,35 +123,21 @@ def priced_everywhere(rows: Sequence[DeviceChoice]) -> Iterator[dict[str, object
             yield own | {"priced_on": device, "cost": cost, "excess": row.excess[device]}
 
 
-def candidates(scores: ScoreSet, target: float, space: Space = EVERY_RULE) -> list[DeviceCandidate]:
+def candidates(scores: ScoreSet, target: float, space: Space = Space()) -> list[DeviceCandidate]:
     """For each pair, score and rule the λ with the least use of B that reaches the target."""
-    rows = []
-    needed = int(np.ceil(target * len(scores.labels) - 1e-9))
-    for name, table in groupby(space.table, lambda rule: rule.score):
-        checks = [rule.postcheck for rule in table]
+    found, n = [], len(scores.labels)
+    needed = int(np.ceil(target * n - 1e-9))
+    for name, rows in by_score(space.table).items():
         orderings = [Ordering.by(scores, name, m) for m in range(len(scores.models))]
-        for a, b in all_pairs(scores.models):
-            for postcheck in checks:
-                row = _first_reaching(scores, orderings[a], (a, b), postcheck, needed)
-                rows += [row] if row else []
-    return rows
-
-
-def _first_reaching(
-    scores: ScoreSet, ordering: Ordering, pair: tuple[int, int], postcheck: bool, needed: int
-) -> DeviceCandidate | None:
-    a, b = pair
-    name = ordering.score.name
-    gain = pair_gains(scores, name, a, b, postcheck)
-    right = int(scores.correct[a].sum()) + prefix(ordering, gain)[ordering.ends]
-    enough = right >= needed
-    if not enough.any():
-        return None
-    first = int(enough.argmax())
-    k = int(ordering.ends[first])
-    models, limit = (scores.models[a], scores.models[b]), ordering.limit(k)
-    cascade, n = Cascade.of(models, name, limit, postcheck=postcheck), len(scores.labels)
-    return DeviceCandidate(cascade, int(right[first]) / n, k / n)
+        for (a, b), row in product(all_pairs(scores.models), rows):
+            ordering, rule = orderings[a], space.table[row]
+            gained = prefix(ordering, pair_gains(scores, name, a, b, rule.postcheck))
+            right = int(scores.correct[a].sum()) + gained[ordering.ends]
+            for end in np.flatnonzero(right >= needed)[:1]:
+                k = int(ordering.ends[end])
+                cascade = rule.cascade((scores.models[a], scores.models[b]), ordering.limit(k))
+                found.append(DeviceCandidate(cascade, int(right[end]) / n, k / n))
+    return found
 
 
 def _honest(

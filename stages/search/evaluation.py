@@ -105,10 +105,11 @@ class Judge:
         """The reported images with every model that may be compared with."""
         return self.pricer.scores
 
-    def change(self, correct: np.ndarray, model: str | None = None) -> Interval:
-        """Of accuracy, against a model alone: by default the one to match, else the baseline."""
-        name = model or self.matched or self.baseline
-        return change(paired(correct, self.known.correct[self.known.index(name)]))
+    @property
+    def _other(self) -> np.ndarray:
+        """bool [N]: the model that accuracy is held against is right, the one to match, else the
+        baseline."""
+        return self.known.correct[self.known.index(self.matched or self.baseline)]
 
     def row(
         self,
@@ -124,7 +125,9 @@ class Judge:
         bill = self.pricer.bill(point.models, found.stage)
         n, (model_2, model_3, *_) = len(found.correct), (*point.models[1:], None, None)
         first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
-        told = honest or Honest(share(int(found.correct.sum()), n), self.change(found.correct))
+        told = honest or Honest(
+            share(int(found.correct.sum()), n), change(paired(found.correct, self._other))
+        )
         return SearchRow(
             kind=kind,
             model_1=point.models[0],
@@ -173,7 +176,6 @@ class Judge:
         stage = decide(self.reported, point).stage
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
         expected = shares @ correct
-        held = self.known.correct[self.known.index(self.matched or self.baseline)]
         return replace(
             answer,
             kind="random",
@@ -185,7 +187,7 @@ class Judge:
             threshold_2_high=None,
             mode_2=None,
             accuracy=mean_of(expected),
-            against=replace(answer.against, accuracy_change=mean_of(expected - held)),
+            against=replace(answer.against, accuracy_change=mean_of(expected - self._other)),
             fit_accuracy=None,
             fit_cost=None,
         )

@@ -13,10 +13,10 @@ from stages.cascade import Cascade, Ordering
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.parallel import default_workers
 from stages.scores import LABEL_FREE, ScoreSet, named
-from stages.search.chains import Chain, ChainSolver, chain_candidates
+from stages.search.chains import Chain, chain_candidates
 from stages.search.frontier import Points
 from stages.search.pairs import SearchRule, frontier, rules
-from stages.search.question import MATCH, Choices, Question, answer, most_accurate, nearest
+from stages.search.question import MATCH, Choices, Question, answer, most_accurate
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,10 @@ class Found:
 
     def choices(self, question: Question) -> Choices:
         matched = None
-        if question.kind == MATCH:
-            matched = (
-                most_accurate(self.alone, self.prices)
-                if question.model is None
-                else self.scores.index(question.model)
-            )
+        if question.kind == MATCH and question.model is not None:
+            matched = self.scores.index(question.model)
+        elif question.kind == MATCH:
+            matched = most_accurate(self.alone, self.prices)
         n = len(self.scores.labels)
         return Choices(n, self.cost, self.right, self.alone, self.prices, matched)
 
@@ -62,9 +60,6 @@ class Found:
 
     def answer(self, question: Question) -> int | None:
         return answer(question, self.choices(question))
-
-    def nearest(self, question: Question) -> int:
-        return nearest(question, self.choices(question))
 
 
 def find(scores: ScoreSet, costs: ExpectedCosts, space: Space, threads: int | None = None) -> Found:
@@ -90,8 +85,7 @@ def _deployable(
         ordering = Ordering.by(scores, score, a)
         for i in rows:
             models = (scores.models[a], scores.models[points.second[i]])
-            limit, check = ordering.limit(int(points.k[i])), table[points.rule[i]].postcheck
-            out[i] = Cascade.of(models, score, limit, postcheck=check)
+            out[i] = table[points.rule[i]].cascade(models, ordering.limit(int(points.k[i])))
     return tuple(point for point in out if point is not None)
 
 
@@ -104,11 +98,9 @@ def _with_chains(
     pairs = {point.models for point in found.points if len(point.models) == 2}
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
-    def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
-        return list(_hull(scores, *task, alone))
-
     with ThreadPoolExecutor(threads or default_workers()) as pool:
-        added = [row for rows in pool.map(hull, tasks) for row in rows]
+        hulls = pool.map(lambda task: _hull(scores, *task, alone), tasks)
+        added = [row for rows in hulls for row in rows]
     points = (*found.points, *(point for point, _, _ in added))
     cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
     right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
@@ -123,14 +115,9 @@ def _hull(
     rows = [scores.index(model) for model in models]
     prices = (alone[models[0]], alone[models[1]], alone[models[2]])
     sure = np.stack([scores.score(rule.score, row) for row in rows])
-    score = named(rule.score)
-    chain = Chain.of(score, sure, scores.correct[rows], prices, rule.postcheck)
+    chain = Chain(named(rule.score), sure, scores.correct[rows], prices, rule.postcheck)
     return [
-        (
-            Cascade.of(models, rule.score, *p.limits, postcheck=rule.postcheck),
-            p.cost,
-            round(p.accuracy * len(scores.labels)),
-        )
-        for p in ChainSolver(chain).hull()
+        (rule.cascade(models, *p.limits), p.cost, round(p.accuracy * len(scores.labels)))
+        for p in chain.hull()
         if p.usage_c > 0
     ]

@@ -14,7 +14,6 @@ from cache import Store, one_of
 from stages.cascade import Cascade, Limit, Ordering, pair_gains
 from stages.certify import (
     Certificate,
-    CertifiedLimit,
     Limits,
     Sweep,
     certify_sweeps,
@@ -65,38 +64,12 @@ class CertificateFacts:
 @dataclass(frozen=True)
 class Certified:
     """What came of it. Where nothing passed, `safest` is what was tested first, and `point` is the
-    reference alone, or None, as is `deployment`, where a cap excludes that too."""
+    reference alone, or None where a cap excludes that too."""
 
-    promise: Promise
-    reference: str
-    proposing: int
+    facts: CertificateFacts
     certificate: Certificate
     point: Cascade | None
-    deployment: CertifiedLimit | None
-    safest: Cascade | None = None
-
-    def about(self) -> CertificateFacts:
-        limits, made, found = self.promise.limits, self.certificate, self.deployment
-        return CertificateFacts(
-            feasible=found is not None,
-            epsilon=limits.epsilon,
-            delta=limits.delta,
-            bound=limits.bound,
-            reference=self.reference,
-            max_usage=limits.usage,
-            max_cost=limits.cost,
-            proposing=self.proposing,
-            testing=made.n_test,
-            candidates=len(made.order),
-            tested=len(made.p_values),
-            passed=made.passed,
-            why=made.why,
-            images_needed=made.images,
-            usage=None if found is None else found.usage,
-            cost=None if found is None else found.cost,
-            lost=None if found is None else found.lost,
-            difference=None if found is None else found.difference,
-        )
+    safest: Cascade | None
 
 
 def guarantee(
@@ -134,22 +107,35 @@ class Shortlist:
         return cls(reference, len(proposing), tried, _sweeps(scores, alone, tried, reference))
 
     def certified(self, promise: Promise) -> Certified:
-        certificate, deployment = certify_sweeps(self.sweeps, promise.limits)
-        point = safest = None
-        if deployment is not None:
-            point = _point(self.tried[deployment.sweep], deployment.limit)
-        if certificate.safest is not None:
-            sweep, limit = certificate.safest
-            safest = _point(self.tried[sweep], limit)
-        about = (promise, self.reference, self.proposing, certificate)
-        return Certified(*about, point, deployment, safest)
+        limits = promise.limits
+        made, found = certify_sweeps(self.sweeps, limits)
+        facts = CertificateFacts(
+            feasible=found is not None,
+            epsilon=limits.epsilon,
+            delta=limits.delta,
+            bound=limits.bound,
+            reference=self.reference,
+            max_usage=limits.usage,
+            max_cost=limits.cost,
+            proposing=self.proposing,
+            testing=made.n_test,
+            candidates=made.candidates,
+            tested=len(made.p_values),
+            passed=made.passed,
+            why=made.why,
+            images_needed=made.images,
+            usage=None if found is None else found.usage,
+            cost=None if found is None else found.cost,
+            lost=None if found is None else found.lost,
+            difference=None if found is None else found.difference,
+        )
+        point = None if found is None else self._point(found.sweep, found.limit)
+        safest = None if made.safest is None else self._point(*made.safest)
+        return Certified(facts, made, point, safest)
 
-
-def _point(tried: Tried, limit: Limit) -> Cascade:
-    models, rule = tried
-    if rule is None:
-        return Cascade.of(models)
-    return Cascade.of(models, rule.score, limit, postcheck=rule.postcheck)
+    def _point(self, sweep: int, limit: Limit) -> Cascade:
+        models, rule = self.tried[sweep]
+        return Cascade.of(models) if rule is None else rule.cascade(models, limit)
 
 
 def _tried(found: Found, reference: str) -> list[Tried]:
@@ -168,27 +154,22 @@ def _sweeps(
     scores: ScoreSet, alone: np.ndarray, tried: Sequence[Tried], reference: str
 ) -> list[Sweep]:
     """Every λ of each; sweeps of one first model and score share its ordering."""
-    wanted = scores.correct[scores.index(reference)]
-    orderings: dict[tuple[int, str | None], Ordering] = {}
+    wanted = scores.correct[scores.index(reference)].view(np.int8)
+    orderings: dict[tuple[int, str], Ordering] = {}
+    costs: list[float] = alone.tolist()
     out = []
     for models, rule in tried:
         a, b = scores.index(models[0]), scores.index(models[-1])
-        key = (a, rule.score if rule else None)
-        if key not in orderings:
-            # One model has no λ: its images stay together.
-            sure = scores.score(rule.score, a) if rule else np.zeros(len(wanted))
-            orderings[key] = Ordering.of(named(rule.score if rule else "maxp"), sure)
-        final = _final(scores, a, b, rule)
-        prices = (float(alone[a]), float(alone[b]) if rule else 0.0)
-        last = rule is not None and models[-1] == reference and not rule.postcheck
-        kind = (last, models == (reference,))
-        out.append(Sweep.of(orderings[key], scores.correct[a], final, wanted, prices, *kind))
+        trusted = wanted - scores.correct[a]
+        if rule is None:  # one model has no λ: its images stay together
+            together = Ordering.of(named("maxp"), np.zeros(len(wanted)))
+            known = models == (reference,)
+            out.append(Sweep(together, trusted, trusted, costs[a], 0.0, is_reference=known))
+            continue
+        if (a, rule.score) not in orderings:
+            orderings[a, rule.score] = Ordering.by(scores, rule.score, a)
+        escalated = trusted - pair_gains(scores, rule.score, a, b, rule.postcheck)
+        last = models[-1] == reference and not rule.postcheck
+        ordering = orderings[a, rule.score]
+        out.append(Sweep(ordering, trusted, escalated, costs[a], costs[b], to_reference=last))
     return out
-
-
-def _final(scores: ScoreSet, a: int, b: int, rule: SearchRule | None) -> np.ndarray:
-    """bool [N]: the answer is right once B has run."""
-    if rule is None:
-        return scores.correct[a]
-    gain = pair_gains(scores, rule.score, a, b, rule.postcheck)
-    return (scores.correct[a].view(np.int8) + gain).astype(bool)

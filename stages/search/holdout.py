@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,9 +13,9 @@ from stages.costs import ExpectedCosts, Pricer
 from stages.scores import ScoreSet
 from stages.search import testing_order
 from stages.search.pairs import SearchRule
-from stages.search.question import ACCURACY, COST, MATCH, Question
+from stages.search.question import ACCURACY, COST, MATCH, Question, best_alone
 from stages.search.verdict import CANNOT_TELL, MISSES
-from stages.statistics import Paired, change, images_needed, least, most, paired
+from stages.statistics import Interval, Paired, change, images_needed, least, most, paired
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,20 @@ class Test:
     threads: int | None = None
 
     @property
-    def _value(self) -> float:
-        return self.question.value or 0.0
+    def _goal(self) -> float:
+        """Of a cost the most; of accuracy, or its change against the model to match, the least."""
+        matching = self.question.kind == MATCH
+        return -self.question.within if matching else self.question.value or 0.0
 
     @cached_property
     def path(self) -> list[Cascade]:
-        m, n = self.matched or 0, len(self.naming.labels)
-        right, below = self.naming.correct[m], float(self.costs.alone[m])
-        aims: dict[str, Callable[[], testing_order.Aim]] = {
-            MATCH: lambda: testing_order.matching(right, self.question.within, below),
-            ACCURACY: lambda: testing_order.reaching(self._value, n),
-            COST: lambda: testing_order.within(self._value, n),
-        }
-        aim = aims[self.question.kind]()
+        if self.question.kind == MATCH:
+            m = self.matched or 0
+            right, below = self.naming.correct[m], float(self.costs.alone[m])
+            aim = testing_order.matching(right, self.question.within, below)
+        else:
+            named = {ACCURACY: testing_order.reaching, COST: testing_order.within}
+            aim = named[self.question.kind](self._goal, len(self.naming.labels))
         return testing_order.path(
             self.naming, self.costs, self.table, aim, self.chains, self.threads
         )
@@ -60,21 +61,24 @@ class Test:
         return len(self.path)
 
     def _passes(self, point: Cascade) -> bool:
-        found, sure = decide(self.testing, point), self.question.sure
-        if self.question.kind == MATCH:
-            return self._no_worse(found.correct)
-        if self.question.kind == ACCURACY:
-            return least(int(found.correct.sum()), len(found.correct), 1 - sure) >= self._value
-        return self._most_cost(point, found) <= self._value
+        found = decide(self.testing, point)
+        if self.question.kind == COST:
+            return self._most_cost(point, found) <= self._goal
+        low = self._accuracy(found.correct).low
+        return low > self._goal if self.question.kind == MATCH else low >= self._goal
 
-    def against(self, correct: np.ndarray) -> Paired:
+    def _against(self, correct: np.ndarray) -> Paired:
         """The model to match."""
         return paired(correct, self.testing.correct[self.matched or 0])
 
-    def _no_worse(self, correct: np.ndarray) -> bool:
-        """The one-sided limit of the difference lies above −margin."""
-        limit = change(self.against(correct), 2 * self.question.sure - 1).low
-        return limit > -self.question.within
+    def _accuracy(self, correct: np.ndarray) -> Interval:
+        """What is asked of accuracy, with its one-sided limits: the change against the model to
+        match, or itself."""
+        sure = self.question.sure
+        if self.question.kind == MATCH:
+            return change(self._against(correct), 2 * sure - 1)
+        right, n = int(correct.sum()), len(correct)
+        return Interval(right / n, least(right, n, 1 - sure), most(right, n, 1 - sure))
 
     def _most_cost(self, point: Cascade, found: Outcome) -> float:
         """The upper limit of its cost: of how often B runs, exactly, and of measuring."""
@@ -88,18 +92,16 @@ class Test:
 
     def short(self, point: Cascade) -> tuple[str, int | None]:
         """Whether what passed no test surely misses, else about how many images would tell."""
-        found, sure = decide(self.testing, point), self.question.sure
-        if self.question.kind == MATCH:
-            against, within = self.against(found.correct), self.question.within
-            if change(against, 2 * sure - 1).high <= -within:
-                return MISSES, None
-            return CANNOT_TELL, images_needed(against.differing, within, 1 - sure)
-        if self.question.kind == ACCURACY:
-            right, n = int(found.correct.sum()), len(found.correct)
-            misses = most(right, n, 1 - sure) < self._value
+        found, question = decide(self.testing, point), self.question
+        if question.kind == COST:
+            misses = self.pricer.bill(point.models, found.stage).total.low > self._goal
         else:
-            misses = self.pricer.bill(point.models, found.stage).total.low > self._value
-        return (MISSES if misses else CANNOT_TELL), None
+            high = self._accuracy(found.correct).high
+            misses = high <= self._goal if question.kind == MATCH else high < self._goal
+        if misses or question.kind != MATCH:
+            return (MISSES if misses else CANNOT_TELL), None
+        differing = self._against(found.correct).differing
+        return CANNOT_TELL, images_needed(differing, question.within, 1 - question.sure)
 
     def single(self) -> tuple[int, bool]:
         """The model that one would deploy alone, by its row, and whether it passes the test: the
@@ -108,25 +110,19 @@ class Test:
         prices, right = self.costs.alone, self.testing.correct.sum(axis=1)
         models = [Cascade.of((name,)) for name in self.testing.models]
         passing = np.array([m == self.matched or self._passes(p) for m, p in enumerate(models)])
-        rows = np.flatnonzero(passing) if passing.any() else np.arange(len(models))
-        most = self.question.kind == COST or not passing.any()
-        keys = (prices, -right) if most else (-right, prices)
-        return int(rows[np.lexsort([key[rows] for key in keys])[0]]), bool(passing.any())
+        return best_alone(passing, right, prices, cheapest=self.question.kind != COST)
 
-    def near(self, single: int, most: float) -> str | None:
+    def near(self, single: int, within: float) -> str | None:
         """Of the most accurate model that is cheaper than this one, why it does not do, where it
         misses by little or not at all by its estimate."""
         under = np.flatnonzero(self.costs.alone < self.costs.alone[single])
         if not len(under) or self.question.kind == COST:
             return None
         after = under[self.testing.correct[under].sum(axis=1).argmax()]
-        right, sure = self.testing.correct[after], self.question.sure
-        name, n = self.testing.models[after], len(right)
+        found = self._accuracy(self.testing.correct[after])
+        if found.value < self._goal - within:
+            return None
+        why = f"right on {found.low:.1%} only"
         if self.question.kind == MATCH:
-            found = change(self.against(right), 2 * sure - 1)
-            close = found.value >= -self.question.within - most
-            less = f"it may be {-100 * found.low:.1f} points less accurate"
-            return f"{name} alone does not pass: {less}." if close else None
-        low = least(int(right.sum()), n, 1 - sure)
-        close = float(right.mean()) >= self._value - most
-        return f"{name} alone does not pass: it may be right on {low:.1%} only." if close else None
+            why = f"{-100 * found.low:.1f} points less accurate"
+        return f"{self.testing.models[after]} alone does not pass: it may be {why}."

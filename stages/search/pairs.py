@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from stages.cascade import pair_gains
+from stages.cascade import Cascade, Limit, pair_gains
 from stages.costs import ExpectedCosts, records
 from stages.parallel import default_workers
 from stages.scores import ScoreSet, named
@@ -31,9 +32,25 @@ class SearchRule:
     score: str
     postcheck: bool = False
 
+    def cascade(self, models: Sequence[str], *limits: Limit) -> Cascade:
+        return Cascade.of(models, self.score, *limits, postcheck=self.postcheck)
+
 
 def rules(scores: Sequence[str], postchecks: Sequence[bool] = (False, True)) -> list[SearchRule]:
     return [SearchRule(score, post) for score in scores for post in postchecks]
+
+
+def by_score(table: Sequence[SearchRule]) -> dict[str, list[int]]:
+    """The rows of each score: its images are sorted once for all of them."""
+    found: dict[str, list[int]] = {}
+    for row, rule in enumerate(table):
+        found.setdefault(rule.score, []).append(row)
+    return found
+
+
+def usual_threads(scores: ScoreSet) -> int:
+    """Threads gain more than they cost from many images on only."""
+    return default_workers() if len(scores.labels) >= _MANY else 1
 
 
 def frontier(
@@ -46,20 +63,16 @@ def frontier(
     """
     found = Frontier(Points.alone(costs.alone, scores.correct.sum(axis=1)))
     lock = threading.Lock()
-    by_score: dict[str, list[int]] = {}
-    for index, rule in enumerate(table):
-        by_score.setdefault(rule.score, []).append(index)
 
-    def search(task: tuple[int, str]) -> None:
-        a, score = task
-        for points in _better(scores, costs, found, a, score, table, by_score[score]):
+    def search(task: tuple[int, tuple[str, list[int]]]) -> None:
+        a, (score, rows) = task
+        for points in _better(scores, costs, found, a, score, table, rows):
             with lock:
                 found.add(points)
 
     # The cheapest first models lead: what they reach dismisses most of the rest.
-    tasks = [(int(a), score) for a in np.argsort(costs.alone) for score in by_score]
-    usual = default_workers() if len(scores.labels) >= _MANY else 1
-    with ThreadPoolExecutor(threads or usual) as pool:
+    tasks = product(np.argsort(costs.alone).tolist(), by_score(table).items())
+    with ThreadPoolExecutor(threads or usual_threads(scores)) as pool:
         for done in [pool.submit(search, task) for task in tasks]:
             done.result()
     return found

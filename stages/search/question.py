@@ -3,7 +3,6 @@ estimate, and which single model one would deploy instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +68,17 @@ def answer(question: Question, choices: Choices) -> int | None:
     >>> [answer(Question("min-accuracy", goal), found) for goal in (0.6, 0.8, 1.0)]
     [0, 1, None]
     """
-    return _ANSWERS[question.kind](question, choices)
+    right = choices.right
+    if question.kind == BEST:
+        return len(right) - 1
+    if question.kind == COST:
+        row = int(affordable(choices.cost, _number(question)))
+        return None if row < 0 else row
+    if question.kind == MATCH:
+        enough = right >= choices.alone[choices.matched or 0]
+    else:
+        enough = right / choices.n >= _number(question)
+    return int(enough.argmax()) if enough.any() else None
 
 
 def nearest(question: Question, choices: Choices) -> int:
@@ -100,9 +109,17 @@ def single(question: Question, choices: Choices) -> tuple[int, bool]:
         fit = right / choices.n >= _number(question)
     elif question.kind == COST:
         fit = prices <= _number(question)
-    rows = np.flatnonzero(fit) if fit.any() else np.arange(len(right))
-    # The cheapest that reaches an accuracy, else the most accurate.
-    keys = (-right, prices) if question.kind == ACCURACY and fit.any() else (prices, -right)
+    return best_alone(fit, right, prices, cheapest=question.kind == ACCURACY)
+
+
+def best_alone(
+    fit: np.ndarray, right: np.ndarray, prices: np.ndarray, cheapest: bool
+) -> tuple[int, bool]:
+    """(the row of the best of the models that do what is asked, bool [M]; whether any does): the
+    `cheapest`, else the most accurate, as where none does. Of equals the cheaper or more accurate
+    one."""
+    rows = np.flatnonzero(fit) if fit.any() else np.arange(len(fit))
+    keys = (-right, prices) if cheapest and fit.any() else (prices, -right)
     return int(rows[np.lexsort([key[rows] for key in keys])[0]]), bool(fit.any())
 
 
@@ -111,37 +128,7 @@ def most_accurate(alone: np.ndarray, prices: np.ndarray) -> int:
     return int(np.lexsort((prices, -alone))[0])
 
 
-def _best(question: Question, choices: Choices) -> int:
-    return len(choices.right) - 1
-
-
-def _reaching(choices: Choices, enough: np.ndarray) -> int | None:
-    return int(enough.argmax()) if enough.any() else None
-
-
-def _accurate(question: Question, choices: Choices) -> int | None:
-    return _reaching(choices, choices.right / choices.n >= _number(question))
-
-
-def _matching(question: Question, choices: Choices) -> int | None:
-    matched = choices.matched
-    return _reaching(choices, choices.right >= choices.alone[0 if matched is None else matched])
-
-
-def _affordable(question: Question, choices: Choices) -> int | None:
-    row = int(affordable(choices.cost, _number(question)))
-    return None if row < 0 else row
-
-
 def _number(question: Question) -> float:
     if question.value is None:
         raise ValueError(f"{question.kind} needs a number")
     return question.value
-
-
-_ANSWERS: dict[str, Callable[[Question, Choices], int | None]] = {
-    BEST: _best,
-    ACCURACY: _accurate,
-    COST: _affordable,
-    MATCH: _matching,
-}

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from stages.cascade import Ordering, cut, pair_gains, trusted
+from stages.cascade import Ordering, cut, pair_gains, sums, trusted
 from stages.costs import ExpectedCosts
 from stages.scores import ScoreSet
 from stages.search.frontier import Frontier, Points
-from stages.search.pairs import SearchRule
+from stages.search.pairs import SearchRule, by_score
 from stages.search.question import Choices, Question, nearest
-from stages.statistics import Choice, Chooser
+from stages.statistics import Choice
 
 # Ends that are dismissed together.
 _BLOCK = 32
@@ -59,10 +60,6 @@ class Resampling:
     table: Sequence[SearchRule]
     question: Question
 
-    def chooser(self) -> Chooser:
-        """Weights int32 [R, N] → what the search chooses under each."""
-        return self._choose
-
     def models(self, candidate: int) -> tuple[str, ...]:
         """The models of a candidate, by its number."""
         names, size = self.scores.models, len(self.scores.models)
@@ -71,7 +68,8 @@ class Resampling:
         a, b = divmod(candidate // len(self.table), size)
         return names[a], names[b]
 
-    def _choose(self, weights: np.ndarray) -> list[Choice]:
+    def choose(self, weights: np.ndarray) -> list[Choice]:
+        """What the search chooses under each of weights int32 [R, N]."""
         alone = weights @ self.scores.correct.T.astype(np.int32)
         found = [Frontier(Points.alone(self.costs.alone, right)) for right in alone]
         for sweeps in self._sweeps():
@@ -84,12 +82,10 @@ class Resampling:
 
     def _sweeps(self) -> Iterator[_Sweeps]:
         """Those of the cheapest first models lead: what they reach dismisses most of the rest."""
-        by_score: dict[str, list[int]] = {}
-        for row, rule in enumerate(self.table):
-            by_score.setdefault(rule.score, []).append(row)
-        for a in np.argsort(self.costs.alone).tolist():
-            for score, rows in by_score.items():
-                yield _Sweeps.of(self, a, score, rows)
+        for a, rows in product(
+            np.argsort(self.costs.alone).tolist(), by_score(self.table).values()
+        ):
+            yield _Sweeps.of(self, a, rows)
 
     def _choice(self, points: Points, weight: np.ndarray, alone: np.ndarray) -> Choice:
         """The question, put to the frontier of one resample."""
@@ -134,7 +130,7 @@ class _Sweeps:
     rule: np.ndarray
 
     @classmethod
-    def of(cls, search: Resampling, a: int, score: str, rows: Sequence[int]) -> _Sweeps:
+    def of(cls, search: Resampling, a: int, rows: Sequence[int]) -> _Sweeps:
         ordering = search.ordering(a, rows[0])
         end = np.repeat(ordering.ends[1:], np.diff(ordering.ends))
         found = []
@@ -156,7 +152,7 @@ class _Sweeps:
         self, found: Frontier, weight: np.ndarray, right: int, costs: ExpectedCosts
     ) -> Points:
         """What beats the frontier of a resample: its weights int [N], right answers of A."""
-        total, ran = _sums(weight[self.image] * self.sign), _sums(weight[self.order])
+        total, ran = sums(weight[self.image] * self.sign), sums(weight[self.order])
         alone, more = costs.alone[self.a], costs.more
         reached = total[self.last]
         most = right - total[self.base]
@@ -177,13 +173,6 @@ class _Sweeps:
         return Points(
             cost[kept], gained[kept].astype(np.int64), a, second, rule, self.k[rows[kept]]
         )
-
-
-def _sums(values: np.ndarray) -> np.ndarray:
-    """int32 [n + 1]: the sums of the first 0 to n."""
-    out = np.zeros(len(values) + 1, np.int32)
-    np.cumsum(values, out=out[1:])
-    return out
 
 
 def _rising(end: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

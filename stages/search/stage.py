@@ -14,7 +14,7 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import Cascade, decide
-from stages.costs import Pricer, amount, asked, budget, costs_of
+from stages.costs import ExpectedCosts, Pricer, amount, asked, budget, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
@@ -146,8 +146,10 @@ class Search:
         return self._find(self.plan.scores)
 
     def _find(self, scores: ScoreSet) -> Found:
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
-        return find(scores, costs, self.space, self.threads)
+        return find(scores, self._costs(scores), self.space, self.threads)
+
+    def _costs(self, scores: ScoreSet) -> ExpectedCosts:
+        return costs_of(self.pricer, scores.models, len(scores.labels))
 
     @property
     def point(self) -> Cascade:
@@ -207,7 +209,8 @@ class Search:
         if selected:
             point = test.path[test.passed - 1]
             # Models alone are tested by themselves: one may pass that is no dearer than the path's.
-            if reached and self.question.kind != COST and self._no_dearer(alone, point):
+            does = reached and self.question.kind != COST
+            if does and self.found.prices[alone] <= self.did(point).cost:
                 point = Cascade.of((self.reported.models[alone],))
             word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
         else:
@@ -217,18 +220,13 @@ class Search:
         about = (matched, reached, selected, needed, chose, near)
         return Answer(point, fitted, word, baseline, *about)
 
-    def _no_dearer(self, model: int, point: Cascade) -> bool:
-        """On the fitting images."""
-        return float(self.found.prices[model]) <= self.did(point).cost
-
     @cached_property
     def test(self) -> Test:
         scores = self.plan.scores
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
         chains = tuple(point for point in self.found.points if len(point.models) == 3)
         matched = self.found.choices(self.question).matched
         how = (self.space.table, self.question, matched, chains, self.threads)
-        return Test(scores, self.reported, self.pricer, costs, *how)
+        return Test(scores, self.reported, self.pricer, self._costs(scores), *how)
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -243,14 +241,10 @@ class Search:
         return [self.frontier_row(i) for i in range(len(self.found.points))]
 
     def frontier_row(self, i: int) -> SearchRow:
-        kind = "hull" if i in self._corners else "point"
-        fitted = self.crossfitted and len(self.found.points[i].models) > 1
-        honest = self.crossfitted.frontier[i] if self.crossfitted and fitted else None
-        return self.judge.row(kind, self.found.points[i], self.fitted(i), honest=honest)
-
-    @cached_property
-    def _corners(self) -> frozenset[int]:
-        return frozenset(self.found.hull.tolist())
+        kind, point = "hull" if i in self.found.hull else "point", self.found.points[i]
+        crossfitted = self.crossfitted if len(point.models) > 1 else None
+        honest = None if crossfitted is None else crossfitted.frontier[i]
+        return self.judge.row(kind, point, self.fitted(i), honest=honest)
 
     def fitted(self, row: int) -> FitFigures:
         right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
@@ -273,11 +267,11 @@ class Search:
     def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
-        cascade = len(decided.point.models) > 1  # a model alone has no λ that was fitted
-        honest = self.crossfitted.answer if self.crossfitted and cascade else None
+        alone = len(decided.point.models) == 1
+        # A model alone has no λ that was fitted.
+        honest = self.crossfitted.answer if self.crossfitted and not alone else None
         found = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
         row = AnswerRow(**vars(found), selected=decided.selected)
-        alone = len(decided.point.models) == 1
         target, chose = decided.target or target_of(self.question, row, alone), decided.chose
         if self.plan.method == "same-split" and target == MEETS and not alone:
             target, chose = CANNOT_TELL, True
@@ -300,12 +294,11 @@ class Search:
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
         corners = self.found.hull
-        cost, right = (
-            self.found.cost[corners],
-            self.found.right[corners] / len(self.plan.scores.labels),
-        )
-        values, goal = (cost, self.question.value) if self.question.kind == COST else (right, None)
-        goal = self._target() if goal is None else goal
+        values, goal = self.found.cost[corners], self.question.value or 0.0
+        if self.question.kind != COST:
+            values = self.found.right[corners] / len(self.plan.scores.labels)
+        if self.question.kind not in (COST, ACCURACY):
+            goal = self.decided.fitted.accuracy
         j = int(np.searchsorted(values, goal))
         if j == 0 or j == len(corners) or values[j] == goal:
             return None
@@ -314,20 +307,13 @@ class Search:
         low, high = (_figures(self.frontier[i]) for i in corners[j - 1 : j + 1])
         return Mixture(first, second, share, *((1 - share) * low + share * high).tolist())
 
-    def _target(self) -> float:
-        """The accuracy on the fitting images that a mixture must have."""
-        if self.question.kind == ACCURACY:
-            return self.question.value or 0.0
-        return self.decided.fitted.accuracy
-
     def optimism(self, resamples: int, baseline: str) -> Optimism:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
-        costs = costs_of(self.pricer, scores.models, len(scores.labels))
-        again = Resampling(scores, costs, self.space.table, self.question)
+        again = Resampling(scores, self._costs(scores), self.space.table, self.question)
         if baseline not in scores.models:
             baseline = scores.models[int(scores.accuracy.argmax())]
-        found = procedure(again.chooser(), scores.correct[scores.index(baseline)], resamples)
+        found = procedure(again.choose, scores.correct[scores.index(baseline)], resamples)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
         return Optimism(
             resamples,
@@ -391,7 +377,7 @@ def run(
         hull=[row for row in frontier if row.kind == "hull"],
         most_accurate=frontier[-1],
         mixture=None if certified else search.mixture(),
-        certificate=None if certified is None else certified.about(),
+        certificate=None if certified is None else certified.facts,
         optimism=search.optimism(optimism, str(answer.against.baseline))
         if answer and optimism
         else None,
@@ -431,26 +417,25 @@ def _certified(store: Store, search: Search, promise: Promise) -> Certified:
 
 def _promised(search: Search, certified: Certified) -> Answer:
     """What is certified, held against the reference; where nothing is, the reference itself."""
-    point, reference = certified.point, certified.reference
-    if point is None or certified.deployment is None:
+    point, reference, cost = certified.point, certified.facts.reference, certified.facts.cost
+    if point is None or cost is None:
         point = Cascade.of((reference,))
         return Answer(point, search.did(point), CANNOT_TELL, reference)
-    found = decide(search.plan.scores, point)
-    fitted = FitFigures(found.accuracy, certified.deployment.cost)
+    fitted = FitFigures(decide(search.plan.scores, point).accuracy, cost)
     selected = search.plan.method == "hold-out"
     return Answer(point, fitted, MEETS, reference, selected=selected)
 
 
 def _risk(certified: Certified, answer: SearchRow) -> str:
     """What is promised; of the reference itself, why nothing cheaper is."""
-    limits, why = certified.promise.limits, certified.certificate.why
-    if answer.models == (certified.reference,):
-        if why is None or certified.safest is None:
+    facts = certified.facts
+    if answer.models == (facts.reference,):
+        if facts.why is None or certified.safest is None:
             return "It loses nothing against itself, and nothing cheaper was left to test."
         return f"Nothing cheaper is certified: the safest, {_safest(certified)}."
     return (
-        f"With probability {1 - limits.delta:g} over the calibration images it loses at most "
-        f"{limits.epsilon:.2%} accuracy against {certified.reference} alone. That holds of one "
+        f"With probability {1 - facts.delta:g} over the calibration images it loses at most "
+        f"{facts.epsilon:.2%} accuracy against {facts.reference} alone. That holds of one "
         "certificate, not of the first that passes of several tries."
     )
 
@@ -459,20 +444,19 @@ def _safest(certified: Certified) -> str:
     """The first that was tested, and why it did not pass."""
     from stages.certify import SAFEST  # and with it scipy
 
-    return f"{certified.safest},{str(certified.certificate.why).removeprefix(SAFEST)}"
+    return f"{certified.safest},{str(certified.facts.why).removeprefix(SAFEST)}"
 
 
 def _refused(search: Search, certified: Certified) -> str:
     """What could not be promised, on which images that was tested, and what would help."""
-    limits, made = certified.promise.limits, certified.certificate
-    scores = search.calibration or search.plan.scores
-    n, proposing = len(scores.labels), certified.proposing
-    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {made.n_test}"
-    split = f" {cut} tested them." if proposing + made.n_test == n else ""
-    why = f"The safest, {_safest(certified)}" if certified.safest else str(made.why).capitalize()
+    facts, scores = certified.facts, search.calibration or search.plan.scores
+    n, proposing, testing = len(scores.labels), facts.proposing, facts.testing
+    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {testing}"
+    split = f" {cut} tested them." if proposing + testing == n else ""
+    why = f"The safest, {_safest(certified)}" if certified.safest else str(facts.why).capitalize()
     return (
-        f"Infeasible: nothing is certified to lose at most {limits.epsilon:.2%} accuracy against "
-        f"{certified.reference} alone with probability {1 - limits.delta:g}.{split} {why}."
+        f"Infeasible: nothing is certified to lose at most {facts.epsilon:.2%} accuracy against "
+        f"{facts.reference} alone with probability {1 - facts.delta:g}.{split} {why}."
     )
 
 

@@ -12,18 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 
-from stages.cascade import Cascade, Ordering, Outcome, decide, pair_gains
+from stages.cascade import Cascade, Ordering, decide, pair_gains, sums
 from stages.costs import ExpectedCosts, pareto, records
-from stages.parallel import default_workers
 from stages.scores import ScoreSet
-from stages.search.pairs import SearchRule
+from stages.search.pairs import SearchRule, by_score, usual_threads
 
-# Standard errors from which on a cascade counts as safe; the longest path; images from which on
-# threads gain more than they cost.
-_SAFE, _MOST, _MANY = 7.0, 100, 20_000
+# Standard errors from which on a cascade counts as safe; the longest path.
+_SAFE, _MOST = 7.0, 100
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,17 @@ def path(
     """At most 100 operating points of all models, pairs, rules and λ (and the chains given), the
     safest first, each of more value than all before: what no other beats in both, from the first
     that is safe by seven standard errors to the last that only looks so."""
-    by_score: dict[str, list[SearchRule]] = {}
-    for rule in table:
-        by_score.setdefault(rule.score, []).append(rule)
-    tasks = [(a, name) for a in range(len(scores.models)) for name in by_score]
-    usual = default_workers() if len(scores.labels) >= _MANY else 1
 
-    def search(task: tuple[int, str]) -> list[_Found]:
-        a, name = task
-        return list(_pairs(scores, costs, aim, a, name, by_score[name]))
+    def search(task: tuple[int, tuple[str, list[int]]]) -> list[_Found]:
+        a, (name, rows) = task
+        return list(_pairs(scores, costs, aim, a, name, [table[row] for row in rows]))
 
     # First, so that a model alone is told as such, not as a cascade whose B never runs.
-    found = [_alone(scores, costs, aim, m) for m in range(len(scores.models))]
-    with ThreadPoolExecutor(threads or usual) as pool:
+    found = [_one(scores, costs, aim, Cascade.of((model,))) for model in scores.models]
+    tasks = product(range(len(scores.models)), by_score(table).items())
+    with ThreadPoolExecutor(threads or usual_threads(scores)) as pool:
         found += [each for several in pool.map(search, tasks) for each in several]
-    found += [_chain(scores, costs, aim, point) for point in chains]
+    found += [_one(scores, costs, aim, point) for point in chains]
     return _ordered(found)
 
 
@@ -164,8 +160,8 @@ def _pairs(
         order = ordering.order[: ends[-1]]
         for rule in rules:
             gain = pair_gains(scores, name, a, b, rule.postcheck)
-            gained = _sums(gain[order])[ends]
-            differing = _sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
+            gained = sums(gain[order])[ends]
+            differing = sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
             shares = ends / n
             found = PointCounts(
                 n,
@@ -175,51 +171,25 @@ def _pairs(
                 int(trusted.sum()) + gained,
                 int(np.abs(trusted).sum()) + differing,
             )
-            yield _kept(found, aim, _Deployed(scores, ordering, (a, b), rule, ends))
+            models = (scores.models[a], scores.models[b])
+            yield _kept(found, aim, partial(_deployed, rule, models, ordering, ends))
 
 
-@dataclass(frozen=True)
-class _Deployed:
+def _deployed(
+    rule: SearchRule, models: tuple[str, str], ordering: Ordering, ends: np.ndarray, row: int
+) -> Cascade:
     """The operating point at an end of a pair's sweep."""
-
-    scores: ScoreSet
-    ordering: Ordering
-    pair: tuple[int, int]
-    rule: SearchRule
-    ends: np.ndarray
-
-    def __call__(self, row: int) -> Cascade:
-        a, b = (self.scores.models[m] for m in self.pair)
-        limit = self.ordering.limit(int(self.ends[row]))
-        return Cascade.of((a, b), self.rule.score, limit, postcheck=self.rule.postcheck)
+    return rule.cascade(models, ordering.limit(int(ends[row])))
 
 
-def _sums(values: np.ndarray) -> np.ndarray:
-    """int64 [n + 1]: the sums of the first 0 to n."""
-    out = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, dtype=np.int64, out=out[1:])
-    return out
-
-
-def _alone(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, m: int) -> _Found:
-    point = Cascade.of((scores.models[m],))
-    return _one(aim, point, decide(scores, point), float(costs.alone[m]), 0.0)
-
-
-def _chain(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, point: Cascade) -> _Found:
-    found = decide(scores, point)
+def _one(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, point: Cascade) -> _Found:
+    """A model alone, or a chain at its λ."""
+    found, reference = decide(scores, point), aim.reference
     alone = np.array([costs.alone[scores.index(model)] for model in point.models])
-    spent = np.cumsum(alone)[found.stage]
-    error = float(spent.std()) / len(spent) ** 0.5
-    return _one(aim, point, found, float(spent.mean()), error)
-
-
-def _one(aim: Aim, point: Cascade, found: Outcome, cost: float, error: float) -> _Found:
-    right, reference = found.correct, aim.reference
-    counts = (
-        right.sum(),
-        int(right.sum()) - int(reference.sum()),
-        (right != reference).sum(),
-    )
-    columns = (np.array([each]) for each in (cost, error, *counts))
+    spent, right = np.cumsum(alone)[found.stage], found.correct
+    cost = (spent.mean(), spent.std() / len(spent) ** 0.5)
+    if len(alone) == 1:  # a mean would round
+        cost = (alone[0], 0.0)
+    counts = (right.sum(), right.sum() - reference.sum(), (right != reference).sum())
+    columns = (np.array([each]) for each in (*cost, *counts))
     return _kept(PointCounts(len(right), *columns), aim, lambda row: point)

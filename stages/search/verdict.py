@@ -91,8 +91,7 @@ def target_of(question: Question, row: SearchRow, alone: bool) -> str:
 
 def sentences(found: Verdict) -> list[str]:
     """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
-    told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found)]
-    told.append(found.near or "")
+    told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found), found.near]
     return [each for each in told if each]
 
 
@@ -122,24 +121,31 @@ def _match(found: Verdict) -> str:
 
 
 def _accuracy(found: Verdict) -> str:
-    goal = f"{100 * (found.question.value or 0):.6g}%"
-    sure = "" if found.question.confidence is None else f" ({_sure(found.question)} sure)"
-    if found.target == MEETS:
-        single = "" if found.reached else ", which no single model does"
-        return _met(found, f"{_names(found)} reaches {goal}{sure}{single}")
-    return _short(found, f"reaches {goal}", f"misses {goal}", _share_of(found.row))
+    goal, told = f"{100 * (found.question.value or 0):.6g}%", found.row.accuracy
+    single = "" if found.reached else ", which no single model does"
+    reached = f"{told.value:.1%} of {_images(found.row)} ({told.low:.1%} to {told.high:.1%})"
+    return _reaching(found, f"reaches {goal}", f"misses {goal}", reached, single)
 
 
 def _cost(found: Verdict) -> str:
-    row = found.row
-    goal = budget(found.question.value or 0.0, str(row.price.cost_unit))
+    unit, cost = str(found.row.price.cost_unit), found.row.price.known
+    goal = budget(found.question.value or 0.0, unit)
+    spent = f"{interval(cost.value, cost.low, cost.high, unit)} on {found.row.split}"
+    return _reaching(found, f"costs at most {goal}", f"costs more than {goal}", spent)
+
+
+def _reaching(found: Verdict, does: str, misses: str, reached: str, single: str = "") -> str:
+    """Of a number that is to be reached, on the reported images."""
+    tested = found.question.confidence is not None
     if found.target == MEETS:
-        sure = "" if found.question.confidence is None else f" ({_sure(found.question)} sure)"
-        return _met(found, f"{_names(found)} costs at most {goal}{sure}")
-    cost = row.price.known
-    told = interval(cost.value, cost.low, cost.high, str(row.price.cost_unit))
-    spent = f"{told} on {row.split}"
-    return _short(found, f"costs at most {goal}", f"costs more than {goal}", spent)
+        sure = f" ({_sure(found.question)} sure)" if tested else ""
+        return _met(found, f"{_names(found)} {does}{sure}{single}")
+    if found.chose:
+        return _unknown(found, f"whether {_names(found)} {does}: {CHOSE}")
+    more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
+    if found.target == MISSES:
+        return f"MISSES, NOT WORTH IT: {_names(found)} {misses}: {reached}.{more}"
+    return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
 
 
 def _best(found: Verdict) -> str:
@@ -154,16 +160,12 @@ def _best(found: Verdict) -> str:
     return _unknown(found, f"whether {_names(found)} is more accurate than {best}{chose}")
 
 
-def _certified(found: Verdict) -> str:
-    return _met(found, f"{_names(found)} keeps its promise")
-
-
 _VERDICTS: dict[str, Callable[[Verdict], str]] = {
     MATCH: _match,
     ACCURACY: _accuracy,
     COST: _cost,
     BEST: _best,
-    CERTIFY: _certified,
+    CERTIFY: lambda found: _met(found, f"{_names(found)} keeps its promise"),
 }
 
 
@@ -171,26 +173,23 @@ def _names(found: Verdict) -> str:
     return " → ".join(found.point.models) + (" alone" if found.alone else "")
 
 
-def _dearer(found: Verdict) -> bool:
-    """Whether that is to be said before anything else; who gave a budget knows."""
-    return found.saved.value < -UNSEEN and found.question.kind != COST
+def _dearer(found: Verdict, then: str = ". ") -> str:
+    """That is said before anything else; who gave a budget knows."""
+    if found.saved.value >= -UNSEEN or found.question.kind == COST:
+        return ""
+    return f"COSTS MORE than {found.row.against.baseline}{then}"
 
 
 def _met(found: Verdict, what: str) -> str:
     """A target that is met, and whether that is worth it."""
-    baseline = found.row.against.baseline
-    if found.worth == WORTH and _dearer(found):
-        return f"COSTS MORE than {baseline}, and yet MEETS, WORTH IT: {what}."
-    first = f"COSTS MORE than {baseline}. " if _dearer(found) else ""
     if found.worth == WORTH:
-        return f"{first}MEETS, WORTH IT: {what}."
-    return f"{first}MEETS: {what}. {_not_worth(found)}"
+        return f"{_dearer(found, ', and yet ')}MEETS, WORTH IT: {what}."
+    return f"{_dearer(found)}MEETS: {what}. {_not_worth(found)}"
 
 
 def _unknown(found: Verdict, what: str) -> str:
-    first = f"COSTS MORE than {found.row.against.baseline}. " if _dearer(found) else ""
     more = "" if found.worth == CANNOT_TELL else f" {_not_worth(found)}"
-    return f"{first}CANNOT TELL {what}.{more}"
+    return f"{_dearer(found)}CANNOT TELL {what}.{more}"
 
 
 def _not_worth(found: Verdict) -> str:
@@ -205,26 +204,10 @@ def _not_worth(found: Verdict) -> str:
     return f"NOT WORTH IT: neither cheaper nor more accurate than {found.row.against.baseline}."
 
 
-def _short(found: Verdict, does: str, misses: str, reached: str) -> str:
-    """A target that is not met, or not surely, on the reported images."""
-    if found.chose:
-        return _unknown(found, f"whether {_names(found)} {does}: {CHOSE}")
-    tested = found.question.confidence is not None
-    more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
-    if found.target == MISSES:
-        return f"MISSES, NOT WORTH IT: {_names(found)} {misses}: {reached}.{more}"
-    return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
-
-
-def _share_of(row: AnswerRow) -> str:
-    found = row.accuracy
-    return f"{found.value:.1%} of {_images(row)} ({found.low:.1%} to {found.high:.1%})"
-
-
 def _images(row: AnswerRow) -> str:
     """Which images say so."""
     n = f"{row.n:,}"
-    if row.fit_method == "hold-out" or (row.selected):
+    if row.fit_method == "hold-out" or row.selected:
         return f"the {n} {row.split} images that tested it"
     if row.fit_method == "cross-fit":
         return f"{n} {row.split} images, cross-fitted"
@@ -313,10 +296,8 @@ def _how(found: Verdict) -> str:
     if found.alone:
         return ""
     first, second, *third = found.point.models
-    told = (
-        f"{first} answers every image, {second} the {_percent(found.row.usage.value)} where it is "
-    )
-    told += "unsure"
+    usage = _percent(found.row.usage.value)
+    told = f"{first} answers every image, {second} the {usage} where it is unsure"
     if third:
         told += f", {third[0]} the {_percent(found.row.usage_2 or 0.0)} where that is unsure too"
     return told + (", and the surer answer counts." if found.point.postcheck else ".")

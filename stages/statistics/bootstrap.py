@@ -8,7 +8,7 @@ optimistic twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +74,9 @@ def procedure(
     n = len(baseline)
     rng = np.random.default_rng(seed)
     rows: list[dict[str, float]] = []
-    for count in _counts(resamples, max(1, _CHUNK_BYTES // (8 * n))):
-        weights = _resampled(rng, n, count)
+    step = max(1, _CHUNK_BYTES // (8 * n))
+    for done in range(0, resamples, step):
+        weights = _resampled(rng, n, min(step, resamples - done))
         choices = choose(weights)
         rows += [_judged(*both, baseline) for both in zip(choices, weights, strict=True)]
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -91,11 +92,6 @@ def procedure(
         chosen=found["chosen"].astype(np.intp),
         thresholds=found["threshold"],
     )
-
-
-def _counts(total: int, step: int) -> Iterator[int]:
-    for start in range(0, total, step):
-        yield min(step, total - start)
 
 
 def _resampled(rng: np.random.Generator, n: int, count: int) -> np.ndarray:

@@ -3,7 +3,6 @@ from .fit_images import (
     FOLDS as FOLDS,
     PART_SEED as PART_SEED,
     REPEATS as REPEATS,
-    SHARE as SHARE,
     FitPlan as FitPlan,
     cross_fits as cross_fits,
     folds as folds,

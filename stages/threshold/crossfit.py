@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.cascade import Ordering
+from stages.cascade import Ordering, sums
 from stages.statistics import Interval, Paired, repeated_change, repeated_share, within_one_se
 from stages.threshold.fit_images import FOLDS, REPEATS, cross_fits
 
@@ -46,18 +46,12 @@ class FoldCounts:
 def best_of(several: Sequence[FoldCounts]) -> FoldCounts:
     """Each fitting chooses among cascades too: the most accurate there, then the least use of B,
     the first of equals."""
-    keys = [
-        np.stack([getattr(each, name) for each in several]) for name in ("fit_right", "fit_sent")
-    ]
-    chosen = np.lexsort((keys[1], -keys[0]), axis=0)[0]
-    columns = {
-        column.name: np.stack([getattr(each, column.name) for each in several])[
-            chosen, np.arange(len(chosen))
-        ]
-        for column in fields(FoldCounts)
-        if column.name != "n"
-    }
-    return FoldCounts(several[0].n, **columns)
+    names = [column.name for column in fields(FoldCounts) if column.name != "n"]
+    columns = {name: np.stack([getattr(each, name) for each in several]) for name in names}
+    best = np.lexsort((columns["fit_sent"], -columns["fit_right"]), axis=0)[0]
+    fittings = np.arange(len(best))
+    chosen = {name: column[best, fittings] for name, column in columns.items()}
+    return FoldCounts(several[0].n, **chosen)
 
 
 def _by_repeat(counts: np.ndarray) -> list[int]:
@@ -96,7 +90,7 @@ class Folds:
         np.copyto(where[:, :n], np.arange(n, dtype=np.int32), where=fits)
         after = np.minimum.accumulate(where[:, ::-1], axis=1)[:, ::-1]
         most = None if grid is None else len(grid)
-        return cls(ordering.order, np.append(keys, np.inf), fits, _sums(fits), after, most)
+        return cls(ordering.order, np.append(keys, np.inf), fits, sums(fits), after, most)
 
     def decide(
         self,
@@ -167,12 +161,12 @@ class _Events:
     @cached_property
     def all(self) -> np.ndarray:
         """int32 [E + 1]: right answers gained by the first events."""
-        return _sums(self.gain)
+        return sums(self.gain)
 
     @cached_property
     def total(self) -> np.ndarray:
         """int32 [F, E + 1]: the same of those that fit."""
-        return _sums(self.fits * self.gain)
+        return sums(self.fits * self.gain)
 
     def fitted(self, objective: str) -> tuple[np.ndarray, np.ndarray]:
         """(right answers gained where it was fitted, how many of all images that is) int64 [F]."""
@@ -180,7 +174,7 @@ class _Events:
         best = total.argmax(axis=1)[:, None]
         chosen = best
         if objective == "1se":
-            touched = _sums(self.fits * np.abs(self.gain)).take(self.counts, axis=1)
+            touched = sums(self.fits * np.abs(self.gain)).take(self.counts, axis=1)
             short, more = (np.take_along_axis(x, best, axis=1) - x for x in (total, touched))
             short = np.minimum(short, _ROOT)  # its square stays an int32
             chosen = within_one_se(short, more).argmax(axis=1)[:, None]
@@ -191,10 +185,3 @@ class _Events:
         that do not fit; B runs on the first `before` int64 [F] events."""
         sent = np.arange(len(self.at)) < before[:, None]
         return (self.trusted[base] + sent * self.gain) * ~self.fits
-
-
-def _sums(values: np.ndarray) -> np.ndarray:
-    """int32 [..., n + 1]: the sums of the first 0 to n along the last axis."""
-    out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
-    np.cumsum(values, axis=-1, dtype=np.int32, out=out[..., 1:])
-    return out

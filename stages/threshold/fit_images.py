@@ -16,7 +16,7 @@ from stages.scores import ScoreSet, load, models_of, splits_of
 FOLDS, REPEATS = 5, 10
 _SEED = 20240901
 # The part of the images that proposes what the others test; see docs/methods.md.
-SHARE, PART_SEED = 0.3, 20240902
+_SHARE, PART_SEED = 0.3, 20240902
 
 # Model → (splits its weights have seen, how that is known).
 Trained = dict[str, tuple[tuple[str, ...], str]]
@@ -145,11 +145,11 @@ def cross_fits(n: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
             yield repeat, np.flatnonzero(fold != f), np.flatnonzero(fold == f)
 
 
-def parts(n: int, share: float = SHARE, seed: int = PART_SEED) -> tuple[np.ndarray, np.ndarray]:
+def parts(n: int, seed: int = PART_SEED) -> tuple[np.ndarray, np.ndarray]:
     """(proposing, testing) rows of n images, both in random order. Whoever narrows down the sweeps
     beforehand may look at the proposing ones only. InputError where n is too small for both."""
     shuffled = np.random.default_rng(seed).permutation(n)
-    count = max(1, round(share * n))
+    count = max(1, round(_SHARE * n))
     if count >= n:
         raise InputError(f"{n} images cannot both propose and test: give more")
     return shuffled[:count], shuffled[count:]

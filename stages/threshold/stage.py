@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, Cascade, Fit, Limit, Ordering, fit, pair_gains, trusted
+from stages.cascade import AT, Cascade, Fit, Limit, Ordering, fit, pair_gains, prefix, trusted
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
@@ -209,7 +209,8 @@ class _First:
         alone = self._alone(b) if baseline is None else (named_one, baseline)
         if self.score.needs_label:
             k = int((~self.reported.correct[self.a]).sum())
-            oracle = self._row(b, False, Limit.of(None), reported_gain, k, *alone)
+            fitted = self._fit("best")
+            oracle = self._row(b, False, Limit.of(None), reported_gain, k, *alone, fitted)
             yield replace(oracle, points=1), None
             return
         pair = [self.reported.correct[m] for m in (self.a, b)]
@@ -220,9 +221,9 @@ class _First:
         for objective, point in fit(self.fitting, gain, question.objectives).items():
             limit = self._limit(point)
             k = self.reporting.escalated(limit)
-            row = self._row(b, postcheck, limit, reported_gain, k, *alone)
-            fitted = replace(row, fit=self._fit(objective, point))
-            yield fitted.told(decided.get(objective)), decided.get(objective)
+            fitted = self._fit(objective, point)
+            row = self._row(b, postcheck, limit, reported_gain, k, *alone, fitted)
+            yield row.told(decided.get(objective)), decided.get(objective)
 
     def _alone(self, b: int) -> tuple[str, np.ndarray]:
         """The more accurate of the two on the fitting images, A of equals."""
@@ -248,6 +249,7 @@ class _First:
         k: int,
         baseline: str | None,
         alone: np.ndarray,
+        fitted: FitFacts,
     ) -> OperatingPoint:
         """B runs on the k least sure of the reported images."""
         accuracy, n = self.reported.accuracy, len(self.reported.labels)
@@ -267,7 +269,7 @@ class _First:
             points=len(self.fitting.ends),
             n=n,
             split=self.reported.split,
-            fit=self._fit("best"),
+            fit=fitted,
             price=self._price(b, k, baseline),
         )
 
@@ -324,7 +326,6 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     edges = np.append(ordering.values, np.nan)[ends]
     out = {"threshold": edges, "usage": ends / n}
     for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
-        gain = pair_gains(reported, name, a, b, postcheck)
-        total = np.concatenate(([0], np.cumsum(gain[ordering.order], dtype=np.int64)))
+        total = prefix(ordering, pair_gains(reported, name, a, b, postcheck))
         out[column] = (reported.correct[a].sum() + total[ends]) / n
     return out

@@ -40,10 +40,16 @@ ROWS = st.lists(
 )
 
 
+def _against(ordering, right_a, right_final, reference, costs, to_it=False, is_it=False):
+    """From where each is right: A, the answer once B has run, and the reference."""
+    wanted = reference.astype(np.int8)
+    return Sweep(ordering, wanted - right_a, wanted - right_final, *costs, to_it, is_it)
+
+
 def _sweep(name, rows, costs=(0.0, 1.0)):
     """(sweep against a third model, s_A, correct_A, correct_B, correct_reference)."""
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Sweep.of(Ordering.of(SCORES[name], columns[0]), *columns[1:], costs), *columns
+    return _against(Ordering.of(SCORES[name], columns[0]), *columns[1:], costs), *columns
 
 
 # --- p-values -------------------------------------------------------------------------------------
@@ -139,16 +145,15 @@ def test_the_sequence_stops_at_the_first_failure(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     rates = rng.choice([0.0, 0.02, 0.3], size=(candidates, 1), p=[0.6, 0.3, 0.1])
     losses = (rng.random((candidates, n)) < rates).astype(np.int8)
-    order, costs = rng.permutation(candidates), rng.random(candidates)
+    costs = rng.random(candidates)
     found = in_sequence(
         lambda rows: binomial(losses[rows].sum(axis=1), n, 0.1),
         costs,
-        order,
         Limits(0.1, 0.2),
         losses.__getitem__,
     )
     passed = []
-    for c in order:
+    for c in range(candidates):
         if binom.cdf(losses[c].sum(), n, 0.1) > 0.2:
             break
         passed.append(c)
@@ -168,7 +173,7 @@ def test_the_sequence_stops_at_the_first_failure(data):
 def test_a_sweep_decides_by_the_rule(name, rows):
     sweep, s_a, right_a, right_b, right_c = _sweep(name, rows)
     ends = sweep.ordering.ends
-    totals = ImageSubset.of(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
+    totals = ImageSubset(np.ones(len(rows), bool)).totals(sweep, lambda d: d)[ends]
     for end, total, cut in zip(ends, totals, sweep.ordering.cuts(ends), strict=True):
         limit = (
             ALWAYS
@@ -222,7 +227,7 @@ def test_proposals_are_the_front_and_its_stones_from_safe_to_risky(many, seed, b
     sweeps = [_sweep("maxp", r[:n], tuple(rng.random(2) + 0.1))[0] for r in many]
     sweeps.append(replace(sweeps[0], cost_1=0.01, cost_2=0.0, is_reference=True))
     sweeps[-2] = replace(sweeps[-2], to_reference=True)
-    found = propose(sweeps, ImageSubset.of(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
+    found = propose(sweeps, ImageSubset(np.ones(n, bool)), lambda c: -c.lost, 10**6, below)
     ends = [
         int(sweeps[s].ordering.escalated_by(found.cuts[[i]])[0]) for i, s in enumerate(found.sweep)
     ]
@@ -262,9 +267,9 @@ def _led_to_the_reference(columns, known):
     ordering = Ordering.of(SCORES["maxp"], s_a)
     alone = Ordering.of(SCORES["maxp"], 0 * s_a)
     return [
-        Sweep.of(ordering, right_a, right_weak, right, (0.1, 0.2)),
-        Sweep.of(ordering, right_a, right, right, (0.1, 1.0), known),
-        Sweep.of(alone, right, right, right, (1.0, 0.0), False, known),
+        _against(ordering, right_a, right_weak, right, (0.1, 0.2)),
+        _against(ordering, right_a, right, right, (0.1, 1.0), known),
+        _against(alone, right, right, right, (1.0, 0.0), False, known),
     ]
 
 
@@ -272,7 +277,7 @@ def _led_to_the_reference(columns, known):
 @settings(max_examples=80)
 def test_beyond_the_front_lies_what_leads_to_the_reference(rows):
     sweeps = _led_to_the_reference([np.array(column) for column in zip(*rows, strict=True)], True)
-    everything = ImageSubset.of(np.ones(len(rows), bool))
+    everything = ImageSubset(np.ones(len(rows), bool))
     found = propose(sweeps, everything, lambda c: -c.lost, 10**6, 1.0)
     assert found.cost.max() == found.cost[found.lost == found.lost[0]][0] < 1.0
     safe = [
@@ -296,7 +301,7 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
     assert found.p_values.tolist() == again.p_values.tolist()
     shuffled = np.random.default_rng(3).permutation(900)
     count = 900 - found.n_test
-    part = ImageSubset.of(np.isin(np.arange(900), shuffled[:count]))
+    part = ImageSubset(np.isin(np.arange(900), shuffled[:count]))
     candidates = propose(sweeps, part, lambda c: -c.lost, 10**6)
     chosen = candidates.cuts[
         (candidates.sweep == deployment.sweep)
@@ -309,8 +314,7 @@ def test_sweeps_are_tested_as_their_matrix_is(bound):
         lone = binomial((tested > 0).sum(keepdims=True), found.n_test, limits.epsilon)
     else:
         lone = betting(tested[None], limits.epsilon, limits.delta, before[None])
-    at = found.order.tolist().index(found.chosen)
-    assert lone[0] == pytest.approx(found.p_values[at], rel=1e-12)
+    assert lone[0] == pytest.approx(found.p_values[found.chosen], rel=1e-12)
     assert deployment.lost == (differences > 0).mean()
 
 
@@ -342,10 +346,10 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     limits, n = Limits(epsilon, 0.4, bound), len(rows)
     made, deployment = certify_sweeps(sweeps, limits)
     images = parts(n)
-    part = ImageSubset.of(np.isin(np.arange(n), images[0]))
+    part = ImageSubset(np.isin(np.arange(n), images[0]))
     found = propose(sweeps, part, _slack(limits, np.ones(3), len(images[0])), 200, 1.0)
     assert 2 not in found.sweep
-    assert len(made.order) == len(found)
+    assert made.candidates == len(found)
 
     def costs(s, cut):
         return float(sweeps[s].cost(sweeps[s].usage(np.array([cut])))[0])
@@ -394,7 +398,7 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
     for caps in ({}, {"usage": 0.0}, {"cost": 10.0}, {"usage": 0.3, "cost": 10.0}):
         found = certified(**caps)
         assert found.point == Cascade.of(("m2",))
-        about = asdict(found.about())
+        about = asdict(found.facts)
         assert list(about) == KEYS
         assert about["feasible"]
         assert [about[key] for key in KEYS[-4:]] == [0.0, 10.0, 0.0, 0.0]
@@ -402,8 +406,8 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
         assert found.safest is not None
         assert "the safest candidate" in about["why"]
     none = certified(cost=9.99)
-    assert (none.point, none.deployment) == (None, None)
-    about = asdict(none.about())
+    assert (none.point, none.facts.cost) == (None, None)
+    about = asdict(none.facts)
     assert not about["feasible"]
     assert [about[key] for key in KEYS[-4:]] == [None] * 4
     assert none.safest is not None
@@ -413,12 +417,12 @@ def test_what_is_promised_is_deployed():
     population = certificates.synthetic(2000)
     shortlist = Shortlist.of(population.scores, population.costs, Space(tuple(rules(["maxp"]))))
     found = shortlist.certified(Promise(Limits(0.03, 0.1, "betting")))
-    assert (found.safest, found.certificate.why) == (None, None)
-    assert found.deployment.cost < 10.0
+    assert (found.safest, found.facts.why) == (None, None)
+    assert found.facts.cost < 10.0
     here, wanted = decide(population.scores, found.point), population.scores.correct[2]
-    assert found.deployment.usage == here.usage()
-    assert found.deployment.lost == (wanted & ~here.correct).mean()
-    assert found.deployment.difference == pytest.approx(wanted.mean() - here.accuracy)
+    assert found.facts.usage == here.usage()
+    assert found.facts.lost == (wanted & ~here.correct).mean()
+    assert found.facts.difference == pytest.approx(wanted.mean() - here.accuracy)
 
 
 # --- The promise ----------------------------------------------------------------------------------
@@ -443,7 +447,7 @@ class _Population:
 
     def drawn(self, images):
         return [
-            Sweep.of(
+            _against(
                 Ordering.of(SCORES["maxp"], s_a[images]),
                 right[images],
                 self.right_b[images],
@@ -455,7 +459,7 @@ class _Population:
 
     def curves(self, loss):
         """Per pair: (cuts, true risk, true cost) of every λ."""
-        part = ImageSubset.of(np.ones(self.size, bool))
+        part = ImageSubset(np.ones(self.size, bool))
         for sweep in self.sweeps:
             ends = part.ordering(sweep).ends
             risk = part.totals(sweep, loss)[ends] / self.size
@@ -479,7 +483,7 @@ def _true(population, curves, deployment):
 
 def _plug_in(sweeps, epsilon, n):
     """(sweep, images sent) of the cheapest λ whose empirical loss is at most ε."""
-    part = ImageSubset.of(np.ones(n, bool))
+    part = ImageSubset(np.ones(n, bool))
     best = (np.inf, 0, 0.0)
     for s, sweep in enumerate(sweeps):
         ends = part.ordering(sweep).ends
@@ -647,7 +651,7 @@ def test_one_model_keeps_every_cap_on_the_use_of_b():
     """It has no B; its cost is known, not estimated."""
     right = np.ones(300, bool)
     ordering = Ordering.of(SCORES["maxp"], np.zeros(300))
-    alone = Sweep.of(ordering, *[right] * 3, (2.0, 0.0), is_reference=True)
+    alone = _against(ordering, *[right] * 3, (2.0, 0.0), is_it=True)
     for cap in ({"usage": 0.0}, {"cost": 2.0}):
         _, deployment = certify_sweeps([alone], Limits(0.05, 0.1, **cap))
         assert (deployment.usage, deployment.cost) == (0.0, 2.0)

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from stages.cascade import ALWAYS, NEVER
 from stages.scores import SCORES
-from stages.search.chains import Chain, ChainSolver, chain_candidates
+from stages.search.chains import Chain, chain_candidates
 from stages.search.prefix_tree import PrefixTree
 
 A_SCORE = st.sampled_from([0.0, 0.25, math.nextafter(0.25, 1), 0.5, 0.75, 1.0])
@@ -28,7 +28,7 @@ CASES = [(name, postcheck) for name in ("maxp", "entropy") for postcheck in (Fal
 
 def _chain(name, images, costs, postcheck):
     scores, correct = (np.array(column).T for column in zip(*images, strict=True))
-    return Chain.of(SCORES[name], scores, correct, costs, postcheck)
+    return Chain(SCORES[name], scores, correct, costs, postcheck)
 
 
 def _surer(name, s, other):
@@ -95,7 +95,7 @@ def test_the_hull_is_that_of_all_thresholds(name, postcheck, images, costs):
     chain = _chain(name, images, costs, postcheck)
     n = len(images)
     expected = _naive_hull(_all_outcomes(name, images, costs, postcheck))
-    found = ChainSolver(chain).hull()
+    found = chain.hull()
     assert [(round(p.cost * n), round(p.accuracy * n)) for p in found] == expected
 
 
@@ -105,7 +105,7 @@ def test_the_hull_is_that_of_all_thresholds(name, postcheck, images, costs):
 def test_thresholds_decide_as_their_point_says(name, postcheck, images, costs):
     """From the middle of their intervals, and from the included ends."""
     chain, n = _chain(name, images, costs, postcheck), len(images)
-    for point in ChainSolver(chain).hull():
+    for point in chain.hull():
         included = [each.low if name == "entropy" else each.high for each in point.limits]
         middle = [each.threshold for each in point.limits]
         ends = tuple(m if e is None else e for m, e in zip(middle, included, strict=True))
@@ -142,7 +142,7 @@ def test_points_on_an_edge_are_no_vertices():
         scores = rng.random((n, 3)).round(2)
         correct = rng.random((n, 3)) < (0.2, 0.5, 0.8)
         images = list(zip(scores.tolist(), correct.tolist(), strict=True))
-        hull = ChainSolver(_chain("maxp", images, costs, False)).hull()
+        hull = _chain("maxp", images, costs, False).hull()
         found = [(round(p.cost * n), round(p.accuracy * n)) for p in hull]
         assert found == _naive_hull(_all_outcomes("maxp", images, costs, False))
 
@@ -152,7 +152,7 @@ def test_many_images_against_a_table_of_all_pairs():
     rng, n, costs = np.random.default_rng(3), 2000, (0.07, 0.31, 1.13)
     scores = np.round(rng.random((3, n)), 2)
     correct = rng.random((3, n)) < np.clip(scores + np.array([[0.0], [0.1], [0.3]]), 0, 1)
-    chain = Chain.of(SCORES["maxp"], scores, correct, costs)
+    chain = Chain(SCORES["maxp"], scores, correct, costs)
     levels = np.round(np.arange(102) / 100, 2)
     to_b = scores[0] < levels[:, None]
     to_c = scores[1] < levels[:, None]
@@ -164,7 +164,7 @@ def test_many_images_against_a_table_of_all_pairs():
         + (to_b * (gain[2] - gain[1])) @ to_c.T
     )
     cost = n * costs[0] + k_b * costs[1] + k_c * costs[2]
-    hull = ChainSolver(chain).hull()
+    hull = chain.hull()
     assert len(hull) > 10
     for low, high in pairwise(hull):
         slope = (high.accuracy - low.accuracy) / (high.cost - low.cost)
@@ -180,7 +180,7 @@ def test_a_chain_that_never_needs_c_is_its_pair():
     rng, n = np.random.default_rng(4), 400
     scores = np.round(rng.random((3, n)), 2)
     correct = np.stack([rng.random(n) < scores[0], rng.random(n) < 0.9, np.zeros(n, bool)])
-    hull = ChainSolver(Chain.of(SCORES["maxp"], scores, correct, (1, 2, 3))).hull()
+    hull = Chain(SCORES["maxp"], scores, correct, (1, 2, 3)).hull()
     assert {point.usage_c for point in hull} == {0.0}
     assert {point.limits[1].threshold for point in hull} == {NEVER}
     swept = {
@@ -193,7 +193,7 @@ def test_a_chain_that_never_needs_c_is_its_pair():
 
 def test_costs_must_be_known():
     with pytest.raises(ValueError, match="costs must be above 0"):
-        Chain.of(SCORES["maxp"], np.zeros((3, 1)), np.zeros((3, 1), bool), (1.0, 0.0, 2.0))
+        Chain(SCORES["maxp"], np.zeros((3, 1)), np.zeros((3, 1), bool), (1.0, 0.0, 2.0))
 
 
 def test_chains_come_from_pairs_on_the_frontier():

@@ -15,7 +15,7 @@ from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.search import ACCURACY, BEST, COST, MATCH, Question, Space, rules
 from stages.search.fitted_frontier import Found, find
 from stages.search.pairs import frontier
-from stages.search.question import single
+from stages.search.question import nearest, single
 from stages.search.resampling import Resampling
 
 TABLE = tuple(rules(naive.SCORES))
@@ -201,10 +201,10 @@ def test_a_resample_is_searched_as_if_its_images_were_repeated(seed):
     budget = float(rng.uniform(1, 8))
     for question in (Question(BEST), Question(COST, budget), Question(ACCURACY, 0.7)):
         search = Resampling(scores, ExpectedCosts.linear(alone, 16), TABLE, question)
-        for weight, choice in zip(weights, search.chooser()(weights), strict=True):
+        for weight, choice in zip(weights, search.choose(weights), strict=True):
             bag = scores.of_images(np.repeat(np.arange(16), weight))
             found = _found(bag, costs)
-            row = found.nearest(question)
+            row = nearest(question, found.choices(question))
             models = search.models(choice.candidate)
             a, *b = (scores.index(model) for model in models)
             spent = costs[a] + sum(costs[b]) * (weight @ choice.escalated) / 16
@@ -219,7 +219,7 @@ def test_a_resample_of_every_image_once_answers_as_the_search():
         found = _found(scores, costs)
         row = found.answer(Question(BEST))
         search = Resampling(scores, linear, TABLE, Question(BEST))
-        [choice] = search.chooser()(np.ones((1, 200), np.int32))
+        [choice] = search.choose(np.ones((1, 200), np.int32))
         assert choice.correct.sum() == found.right[row]
         here = decide(scores, found.points[row])
         if search.models(choice.candidate) == found.points[row].models:
