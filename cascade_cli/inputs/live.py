@@ -17,7 +17,7 @@ from cascade_cli.inputs.simulation import RequestSet, pricer_of_requests, reques
 from cascade_cli.inputs.stream import memory_policy
 from stages import simulate as stage
 from stages.cascade import Cascade, decide
-from stages.live import Agreement, LiveRow, agreement, first, latency_summary, record
+from stages.live import Agreement, LiveRow, agreement, latency_summary, record
 from stages.simulate import SimulatedCascade, recalled, summary
 
 
@@ -67,7 +67,7 @@ def _cascade(
         **expected.columns(),
         "stream": asked.name,
         **stream.described(),
-        **summary(first(asked.scores, found.n), cascade, outcome).columns(),
+        **summary(asked.scores.of_images(slice(found.n)), cascade, outcome).columns(),
         "hits": int((outcome.stage < 0).sum()),
         "hit_rate": row.hit_rate,
         **live.described(),
@@ -124,7 +124,7 @@ def _compared(
 ) -> tuple[Agreement, dict[str, Any]]:
     """(how it agrees with the simulation, what the costs had said beside what was measured)."""
     n = len(live.cascade.labels)
-    shown, recall = first(asked.scores, n), asked.recall and asked.recall.first(n)
+    shown, recall = asked.scores.of_images(slice(n)), asked.recall and asked.recall.first(n)
     outcome = decide(shown, cascade)
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)
