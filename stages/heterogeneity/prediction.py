@@ -11,19 +11,12 @@ from dataclasses import dataclass, make_dataclass
 import numpy as np
 
 from cache import Store
+from stages import threshold
 from stages.heterogeneity.pairwise import METRICS, measures, or_none
 from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.statistics import Interval
-from stages.threshold import (
-    FitPlan,
-    FoldCounts,
-    OperatingPoint,
-    ThresholdQuestion,
-    all_pairs,
-    best_of,
-    cross_fitted_points,
-)
+from stages.threshold import FitPlan, FoldCounts, OperatingPoint, ThresholdQuestion
 
 Point = tuple[OperatingPoint, FoldCounts | None]  # and what its folds decided
 
@@ -56,11 +49,6 @@ class GainPredictor(Row):
         return self.picked_1 and f"{self.picked_1} → {self.picked_2}"
 
 
-def _column(metric: str) -> str:
-    """The measure `gain` is of the models, the column `gain` of their cascade."""
-    return "gain_of_b" if metric == "gain" else metric
-
-
 # A row of results/gains: an ordered pair, what its best cascade gains, each measure, None where not
 # defined, and what fitted.
 MeasuredGain = make_dataclass(
@@ -68,7 +56,8 @@ MeasuredGain = make_dataclass(
     [
         *((name, str) for name in ("model_1", "model_2")),
         *((name, Interval) for name in ("gain", "accuracy")),
-        *((_column(name), float | None) for name in METRICS),
+        # The measure `gain` is of the models, the column `gain` of their cascade.
+        *(("gain_of_b" if name == "gain" else name, float | None) for name in METRICS),
         *((name, str) for name in ("split", "fit_split", "fit_method")),
     ],
     bases=(Row,),
@@ -83,8 +72,9 @@ def predict_gains(
 
     Also written to results/predictors and results/gains.
     """
-    pairs, names = all_pairs(reported.models), reported.models
-    points = cross_fitted_points(reported, plan, pairs, ThresholdQuestion(objectives=("best",)))
+    pairs, names = threshold.all_pairs(reported.models), reported.models
+    question = ThresholdQuestion(objectives=("best",))
+    points = threshold.cross_fitted_points(reported, plan, pairs, question)
     best = best_cascades(points)
     values = measures(plan.scores.correct, plan.scores.predictions)
     where = (reported.split, plan.split, plan.method)
@@ -117,7 +107,7 @@ def best_cascades(points: Iterable[Point]) -> dict[tuple[str, str], OperatingPoi
 def _best(points: Sequence[Point]) -> OperatingPoint:
     folds = [decided for _, decided in points if decided is not None]
     best = min((row for row, _ in points), key=lambda row: row.rank)
-    return best.told(best_of(folds) if folds else None)
+    return best.told(threshold.best_of(folds) if folds else None)
 
 
 def gains_of(found: Mapping[tuple[str, str], OperatingPoint], models: Sequence[str]) -> np.ndarray:
@@ -125,8 +115,7 @@ def gains_of(found: Mapping[tuple[str, str], OperatingPoint], models: Sequence[s
     that fit λ; NaN without one."""
     out = np.full((len(models), len(models)), np.nan)
     for (first, second), row in found.items():
-        gain = row.against.accuracy_change.value
-        out[models.index(first), models.index(second)] = gain
+        out[models.index(first), models.index(second)] = row.against.accuracy_change.value
     return out
 
 
