@@ -14,7 +14,7 @@ from stages.scores import ScoreSet
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Over N images, for every ordered pair float64 [M, M]: how many are right in A, B and both.
+    """Over N images, float64: how many are right in A [M, 1], in B [M] and in both [M, M].
 
     `alike` counts the images where both give the same answer, `chance` how many would if their
     answers had nothing to do with each other; None where only correctness is known.
@@ -32,11 +32,8 @@ class PairCounts:
         """correct bool [M, N], predictions int [M, N] → counts; float64 is exact to 2⁵³."""
         right = correct.astype(np.float64)
         each = right.sum(axis=1)
-        shape = (len(each), len(each))
-        a, b = np.broadcast_to(each[:, None], shape), np.broadcast_to(each, shape)
-        n = correct.shape[1]
         answers = () if predictions is None else _answers(predictions)
-        return cls(n, a, b, right @ right.T, *answers)
+        return cls(correct.shape[1], each[:, None], each, right @ right.T, *answers)
 
     @property
     def one(self) -> np.ndarray:
