@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, fields
 from functools import cache as cached
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -116,15 +116,6 @@ class Row:
         """Each field's type, without the None that it may be."""
         hints = get_type_hints(cls)
         return {name: _without_none(hint) for name, hint in hints.items()}
-
-
-@dataclass(frozen=True)
-class Splits(Row):
-    """Which images a row is about, which ones fitted what it holds, and how."""
-
-    split: str
-    fit_split: str
-    fit_method: str
 
 
 _ARROW = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cache import InputError, Store
 from stages.calibration.metrics import Calibration, Reliability, calibrate, crossfit
 from stages.heterogeneity import or_none
-from stages.results import Row, Splits, save
+from stages.results import Row, save
 from stages.scores import ScoreSet, parts_of
 from stages.threshold import FitPlan, folds
 
@@ -36,7 +36,9 @@ class ModelCalibration(Row):
     fit_n: int
     fit_nll_before: float
     fit_nll_after: float
-    where: Splits
+    split: str
+    fit_split: str
+    fit_method: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class ReliabilityBin(Row):
     count: int
     confidence: float | None
     accuracy: float | None
-    where: Splits
+    split: str
+    fit_split: str
+    fit_method: str
 
 
 def calibrate_models(
@@ -64,7 +68,7 @@ def calibrate_models(
     logits of a model.
     """
     found = {name: _calibrated(store, reported, plan, m) for m, name in enumerate(reported.models)}
-    where = Splits(reported.split, plan.split, plan.method)
+    where = (reported.split, plan.split, plan.method)
     models = [_model(name, each, where) for name, each in found.items()]
     bins = [
         each
@@ -90,17 +94,19 @@ def _calibrated(store: Store, reported: ScoreSet, plan: FitPlan, m: int) -> Cali
     return calibrate(fitting, plan.scores.labels, reporting, reported.labels)
 
 
-def _model(model: str, found: Calibration, where: Splits) -> ModelCalibration:
+def _model(model: str, found: Calibration, where: tuple[str, str, str]) -> ModelCalibration:
     before, after, t = found.before, found.after, found.temperature
     errors = (before.nll, after.nll, before.ece, after.ece)
     areas = (before.aurc, after.aurc, before.augrc, after.augrc)
     fit = (t.n, t.nll_before, t.nll_after)
     known = (model, before.n, before.accuracy, t.value, t.bounded)
-    return ModelCalibration(*known, *errors, *areas, *fit, where)
+    return ModelCalibration(*known, *errors, *areas, *fit, *where)
 
 
-def _bins(model: str, when: str, bins: Reliability, where: Splits) -> Iterator[ReliabilityBin]:
+def _bins(
+    model: str, when: str, bins: Reliability, where: tuple[str, str, str]
+) -> Iterator[ReliabilityBin]:
     for i, count in enumerate(bins.count):
         low, high = map(float, bins.edges[i : i + 2])
         means = or_none(bins.confidence[i]), or_none(bins.accuracy[i])
-        yield ReliabilityBin(model, when, i, low, high, int(count), *means, where)
+        yield ReliabilityBin(model, when, i, low, high, int(count), *means, *where)

@@ -23,7 +23,7 @@ from stages.deferral.fitted_cascade import Best, DeferralResult, RuleFigures, fi
 from stages.deferral.from_cache import Sides
 from stages.deferral.rules import RULES, rule_of, scores_among
 from stages.deferral.spec import FINALS, SCORES_ONLY
-from stages.results import Splits, save
+from stages.results import save
 from stages.scores import ScoreSet
 from stages.statistics import Interval
 from stages.threshold import FitPlan
@@ -68,7 +68,9 @@ class RuleRow(RuleFigures):
     model_2: str
     gain: Interval
     candidates: int
-    where: Splits
+    split: str
+    fit_split: str
+    fit_method: str
     against: HeldAgainst
     price: PairPrice
 
@@ -205,7 +207,9 @@ def _row(
         model_2=last,
         gain=_gain(decided, plain[decided.about.objective or BEST]),
         candidates=decided.candidates,
-        where=Splits(sides.reported.split, sides.plan.split, sides.plan.method),
+        split=sides.reported.split,
+        fit_split=sides.plan.split,
+        fit_method=sides.plan.method,
         against=against,
         price=price,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from cache import Store
 from stages import threshold
 from stages.heterogeneity.pairwise import METRICS, measures, or_none
-from stages.results import Row, Splits, save
+from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.statistics import Interval
 from stages.threshold import FitPlan, FoldCounts, OperatingPoint, ThresholdQuestion
@@ -39,7 +39,9 @@ class GainPredictor(Row):
     picked_2: str | None
     picked_gain: float | None
     best_gain: float
-    where: Splits
+    split: str
+    fit_split: str
+    fit_method: str
 
     @property
     def picked(self) -> str | None:
@@ -56,7 +58,7 @@ MeasuredGain = make_dataclass(
         *((name, Interval) for name in ("gain", "accuracy")),
         # The measure `gain` is of the models, the column `gain` of their cascade.
         *(("gain_of_b" if name == "gain" else name, float | None) for name in METRICS),
-        ("where", Splits),
+        *((name, str) for name in ("split", "fit_split", "fit_method")),
     ],
     bases=(Row,),
     frozen=True,
@@ -75,14 +77,14 @@ def predict_gains(
     points = threshold.cross_fitted_points(reported, plan, pairs, question)
     best = best_cascades(points)
     values = measures(plan.scores.correct, plan.scores.predictions)
-    where = Splits(reported.split, plan.split, plan.method)
+    where = (reported.split, plan.split, plan.method)
     rows = summary(values, gains_of(best, names), names, where)
     found = []
     for a, b in pairs:
         row = best[names[a], names[b]]
         known = (or_none(values[name][a, b]) for name in METRICS)
         gained = (row.against.accuracy_change, row.accuracy)
-        found.append(MeasuredGain(names[a], names[b], *gained, *known, where))
+        found.append(MeasuredGain(names[a], names[b], *gained, *known, *where))
     for stage, table in (("predictors", rows), ("gains", found)):
         save(store, stage, reported, {"fit": [plan.method, plan.split]}, table)
     return rows, found
@@ -161,12 +163,13 @@ def summary(
     metrics: Mapping[str, np.ndarray],
     gains: np.ndarray,
     models: Sequence[str],
-    where: Splits,
+    where: tuple[str, str, str],
 ) -> list[GainPredictor]:
     """One per measure: rank correlations, and the pair that the measure would pick.
 
-    metrics: float64 [M, M] by name; gains float64 [M, M], NaN on the diagonal. Picked is the pair
-    that differs most, in the better of its two directions.
+    metrics: float64 [M, M] by name; gains float64 [M, M], NaN on the diagonal; where: split,
+    fit_split and fit_method. Picked is the pair that differs most, in the better of its two
+    directions.
     """
     ranked, best = predictors(metrics, gains), float(np.nanmax(gains))
     found = []
@@ -174,7 +177,7 @@ def summary(
         ordered, unordered = ranked[name, "ordered"], ranked[name, "unordered"]
         ranks = (ordered.spearman, ordered.kendall, unordered.spearman, unordered.kendall)
         picked = _picked(-values if name in ALIKE else values, gains, models)
-        found.append(GainPredictor(name, *ranks, ordered.n, *picked, best, where))
+        found.append(GainPredictor(name, *ranks, ordered.n, *picked, best, *where))
     return found
 
 

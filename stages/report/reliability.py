@@ -45,4 +45,4 @@ def diagram(bins: Sequence[ReliabilityBin]) -> Drawing:
     diagonal = line.encode(x="confidence:Q", y="accuracy:Q")
     chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.5), dots).properties(height=360)
     ends: list[Datum] = [{"confidence": end, "accuracy": end} for end in (0, 1)]
-    return Drawing(chart, {"bins": [each.columns() for each in bins], "diagonal": ends})
+    return Drawing(chart, {"bins": list(map(vars, bins)), "diagonal": ends})

@@ -13,7 +13,6 @@ from three_models import MODELS, make
 
 from stages.heterogeneity import METRICS
 from stages.heterogeneity.prediction import summary
-from stages.results import Splits
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +90,7 @@ def test_the_pair_picked_is_the_one_that_differs_most():
     gains = np.array([[np.nan, 0.1, 0.2], [0.3, np.nan, 0.4], [0.5, 0.6, np.nan]])
     values = np.array([[9, 1, 5], [1, 9, 2], [5, 2, 9.0]])
     measures = {"heterogeneity": values, "kappa": values, "q_statistic": nothing}
-    rows = summary(measures, gains, "abc", Splits("test", "val", "other-split"))
+    rows = summary(measures, gains, "abc", ("test", "val", "other-split"))
     picked = [(row.picked_1, row.picked_2, row.picked_gain) for row in rows]
     assert picked == [("c", "a", 0.5), ("b", "a", 0.3), (None, None, None)]
     assert rows[2].spearman_ordered is None
