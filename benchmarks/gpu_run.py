@@ -21,7 +21,7 @@ from stages.cascade import Cascade
 from stages.costs import profiling
 from stages.datasets import Source, open_split
 from stages.energy import Idle, Meter, idle_of
-from stages.live import LiveCascade, Served, first, serve_all
+from stages.live import LiveCascade, Served, serve_all
 from stages.models import Chosen, find, get, load
 from stages.models.weights import locate
 from stages.runtimes import Pictures, Runner, device_name, runtime_name, synchroniser
@@ -108,7 +108,7 @@ def run(device: torch.device, plan: Plan, meters: Sequence[Meter], root: Path) -
         served = serve_all(
             sources[0], contenders, size, n, sighted, seconds, blocks=plan.blocks, idle=idle
         )
-        compared += gpu_compare.rows(prices, first(scores, n), cascades, served, size)
+        compared += gpu_compare.rows(prices, scores.of_images(slice(n)), cascades, served, size)
         alone += [_alone(name, served[name], size) for name in runners]
     after = idle_of(sighted, plan.idle_s, sync)
     _say("extraction")

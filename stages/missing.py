@@ -10,18 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cache import (
-    InputError,
-    Manifest,
-    Partition,
-    Store,
-    datasets,
-    default_root,
-    exists,
-    find,
-    nearest,
-    splits,
-)
+import cache
+from cache import InputError, Manifest, Partition, Store
 
 Words = list[str]
 
@@ -31,7 +21,7 @@ _TORCH = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)")
 
 def command_line(store: Store, words: Sequence[str]) -> str:
     """`cascade WORDS`, on this cache."""
-    where = [] if store.root == default_root() else ["--cache", store.root]
+    where = [] if store.root == cache.default_root() else ["--cache", store.root]
     return shlex.join(["cascade", *words, *where])
 
 
@@ -131,7 +121,7 @@ def missing_samples(store: Store, logits: Partition) -> MissingError:
 def another_model(store: Store, where: Where, model: str) -> InputError:
     """For a cascade of one model: what else there is to ask for, else what brings it in."""
     place, tables = "/".join(where), ("logits", "scores")
-    found = [one for table in tables for one in find(store, table, *where, "identity")]
+    found = [one for table in tables for one in cache.find(store, table, *where, "identity")]
     others = sorted({one.partition.keys["model"] for one in found} - {model})
     if others:
         also = ", ".join(others)
@@ -153,7 +143,7 @@ def _command(
         return command_line(store, [*words, *folder])
     if runtime != IMPORTED or variant != "identity":  # which import does not turn
         return ""
-    labels = not exists(store, Partition("samples", where))
+    labels = not cache.exists(store, Partition("samples", where))
     each = [import_words(*where, model, labels) for model in models or ("NAME",)]
     return " && ".join(command_line(store, words) for words in each)
 
@@ -161,7 +151,7 @@ def _command(
 def _only_imported(store: Store, dataset: str, models: Sequence[str]) -> bool:
     """Whether all logits of these models were imported; of one without any, all of the dataset."""
     of: dict[str, set[str]] = {}
-    for one in find(store, "logits", dataset):
+    for one in cache.find(store, "logits", dataset):
         of.setdefault(one.partition.keys["model"], set()).add(one.partition.keys["runtime"])
     every = set().union(*of.values())
     return all(of.get(model, every) == {IMPORTED} for model in models or [""])
@@ -169,7 +159,8 @@ def _only_imported(store: Store, dataset: str, models: Sequence[str]) -> bool:
 
 def _of_folder(store: Store, dataset: str, models: Sequence[str]) -> bool:
     """Whether other logits of these models came from weights that the user named."""
-    mine = [one for one in find(store, "logits", dataset) if one.partition.keys["model"] in models]
+    every = cache.find(store, "logits", dataset)
+    mine = [one for one in every if one.partition.keys["model"] in models]
     return any(one.provenance.get("weights_origin") in ("file", "directory") for one in mine)
 
 
@@ -177,7 +168,8 @@ def _instead(
     store: Store, where: Where, models: Sequence[str], held: Held, by_runtime: bool
 ) -> str:
     """What the cache has in place of the models that it lacks."""
-    for name, there in zip(where, (datasets(store), splits(store, where[0])), strict=True):
+    present = (cache.datasets(store), cache.splits(store, where[0]))
+    for name, there in zip(where, present, strict=True):
         if not held and there and name not in there:
             return f"the cache holds {', '.join(there)}{_near([name], there)}"
     has = _by_runtime(held) if by_runtime else ", ".join(held)
@@ -194,5 +186,5 @@ def _by_runtime(held: Held) -> str:
 
 def _near(wanted: Sequence[str], names: Sequence[str]) -> str:
     unknown = [name for name in wanted if name not in names]
-    near = [match for match in (nearest(name, names) for name in unknown) if match]
+    near = [match for match in (cache.nearest(name, names) for name in unknown) if match]
     return f"; did you mean {', '.join(dict.fromkeys(near))}?" if near else ""

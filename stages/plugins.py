@@ -214,10 +214,10 @@ def _is(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(_is(value, each) for each in inner)
     if origin is tuple:
-        each = (
-            [inner[0]] * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
-        )
-        return isinstance(value, tuple) and len(value) == len(each) and all(map(_is, value, each))
+        if not isinstance(value, tuple):
+            return False
+        each = [inner[0]] * len(value) if inner[1:] == (...,) else inner
+        return len(value) == len(each) and all(map(_is, value, each))
     if origin is Callable:
         return callable(value)
     kind = _NUMBERS.get(hint, origin or hint)

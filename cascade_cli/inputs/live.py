@@ -18,7 +18,7 @@ from cascade_cli.inputs.simulation import RequestSet, memory_policy, request_set
 from stages import simulate as stage
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
-from stages.live import Agreement, LiveRow, agreement, first, latency_summary, record
+from stages.live import Agreement, LiveRow, agreement, latency_summary, record
 from stages.scores import ScoreSet
 from stages.simulate import SimulatedCascade, recalled, summary
 
@@ -73,7 +73,7 @@ def _cascade(
         **expected.columns(),
         "stream": asked.name,
         **stream.described(),
-        **summary(first(asked.scores, found.n), cascade, outcome).columns(),
+        **summary(asked.scores.of_images(slice(found.n)), cascade, outcome).columns(),
         "hits": int((outcome.stage < 0).sum()),
         "hit_rate": row.hit_rate,
         **live.described(),
@@ -130,7 +130,7 @@ def _compared(
 ) -> tuple[Agreement, dict[str, Any]]:
     """(how it agrees with the simulation, what the costs had said beside what was measured)."""
     n = len(live.cascade.labels)
-    shown, recall = first(asked.scores, n), asked.recall and asked.recall.first(n)
+    shown, recall = asked.scores.of_images(slice(n)), asked.recall and asked.recall.first(n)
     outcome = decide(shown, cascade)
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)

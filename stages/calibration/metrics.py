@@ -96,11 +96,7 @@ def _nll(parts: Parts, labels: np.ndarray, beta: float) -> tuple[float, float, f
         p /= z[:, None]
         mean = (p * x).sum(axis=1)
         variance = (p * (x - mean[:, None]) ** 2).sum(axis=1)
-        total += [
-            (np.log(z) - beta * right).sum(),
-            (mean - right).sum(),
-            variance.sum(),
-        ]
+        total += (np.log(z) - beta * right).sum(), (mean - right).sum(), variance.sum()
     nll, slope, curvature = (total / len(labels)).tolist()
     return nll, slope, curvature
 
@@ -135,12 +131,9 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     edges = np.linspace(0, 1, bins + 1)
     bin_of = np.searchsorted(edges[1:-1], confidence, side="left")
     count = np.bincount(bin_of, minlength=bins)
+    sums = [np.bincount(bin_of, each, minlength=bins) for each in (confidence, correct)]
     with np.errstate(invalid="ignore"):
-        means = [
-            np.bincount(bin_of, weights=values, minlength=bins) / count
-            for values in (confidence, correct)
-        ]
-    return Reliability(edges, means[0], means[1], count)
+        return Reliability(edges, sums[0] / count, sums[1] / count, count)
 
 
 def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:
@@ -199,11 +192,15 @@ class Likelihoods:
     correct: np.ndarray
 
     @classmethod
+    def empty(cls, n: int) -> Likelihoods:
+        """To be filled in."""
+        return cls(np.empty(n), np.empty(n), np.empty(n, bool))
+
+    @classmethod
     def of(cls, parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Likelihoods:
         """One pass. As maxp = 1/Z with the largest logit z₁ taken out, −ln p_y = z₁ − z_y − ln
         maxp. NonFiniteError on a NaN or infinite logit."""
-        n = len(labels)
-        out = cls(np.empty(n), np.empty(n), np.empty(n, bool))
+        out = cls.empty(len(labels))
         for rows, logits in blocks(parts):
             z = scaled(logits, temperature)
             found = scored_block(rows, z)
@@ -214,25 +211,23 @@ class Likelihoods:
             out.correct[rows] = found["prediction"] == labels[rows]
         return out
 
-    def quality(self, temperature: float = 1.0, bins: int = BINS) -> Quality:
-        bins_ = reliability(self.confidence, self.correct, bins)
+    def quality(self, temperature: float = 1.0) -> Quality:
+        bins = reliability(self.confidence, self.correct)
         return Quality(
             temperature=temperature,
             n=len(self.nll),
             accuracy=float(self.correct.mean()),
             nll=float(self.nll.mean()),
-            ece=bins_.ece,
+            ece=bins.ece,
             aurc=aurc(self.confidence, self.correct),
             augrc=augrc(self.confidence, self.correct),
-            reliability=bins_,
+            reliability=bins,
         )
 
 
-def quality(
-    parts: Parts, labels: np.ndarray, temperature: float = 1.0, bins: int = BINS
-) -> Quality:
+def quality(parts: Parts, labels: np.ndarray, temperature: float = 1.0) -> Quality:
     """One pass over the logits; labels int [N]. NonFiniteError on a NaN or infinite logit."""
-    return Likelihoods.of(parts, labels, temperature).quality(temperature, bins)
+    return Likelihoods.of(parts, labels, temperature).quality(temperature)
 
 
 @dataclass(frozen=True)
@@ -245,24 +240,20 @@ class Calibration:
 
 
 def calibrate(
-    fitting: Parts,
-    fit_labels: np.ndarray,
-    reporting: Parts,
-    labels: np.ndarray,
-    bins: int = BINS,
+    fitting: Parts, fit_labels: np.ndarray, reporting: Parts, labels: np.ndarray
 ) -> Calibration:
     """Fit on one split, judge on another."""
     temperature = fit_temperature(fitting, fit_labels)
-    before, after = (quality(reporting, labels, t, bins) for t in (1.0, temperature.value))
+    before, after = (quality(reporting, labels, t) for t in (1.0, temperature.value))
     return Calibration(temperature, before, after)
 
 
-def crossfit(parts: Parts, labels: np.ndarray, fold: np.ndarray, bins: int = BINS) -> Calibration:
+def crossfit(parts: Parts, labels: np.ndarray, fold: np.ndarray) -> Calibration:
     """Fit and judge on the same N images: each `fold` (int [N]) at the temperature of the others.
 
     The temperature that is given is fitted on all of them.
     """
-    after = Likelihoods(np.empty(len(labels)), np.empty(len(labels)), np.empty(len(labels), bool))
+    after = Likelihoods.empty(len(labels))
     for f in np.unique(fold):
         own = fold == f
         others = fit_temperature(subset(parts, ~own), labels[~own])
@@ -270,5 +261,4 @@ def crossfit(parts: Parts, labels: np.ndarray, fold: np.ndarray, bins: int = BIN
         for name in ("nll", "confidence", "correct"):
             getattr(after, name)[own] = getattr(judged, name)
     temperature = fit_temperature(parts, labels)
-    before = quality(parts, labels, 1.0, bins)
-    return Calibration(temperature, before, after.quality(temperature.value, bins))
+    return Calibration(temperature, quality(parts, labels), after.quality(temperature.value))

@@ -82,8 +82,7 @@ def calibrate_models(
 
 
 def _calibrated(store: Store, reported: ScoreSet, plan: FitPlan, m: int) -> Calibration:
-    sets = (plan.scores, reported)
-    fitting, reporting = (parts_of(store, scores, m) for scores in sets)
+    fitting, reporting = (parts_of(store, scores, m) for scores in (plan.scores, reported))
     if fitting is None or reporting is None:
         split = plan.split if fitting is None else reported.split
         raise InputError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.costs.pricing import Pricer
-from stages.costs.table import Curve, Prices
+from stages.costs.table import Prices, flat
 
 RUNS = "runs"
 # The expectation is smooth in p: between so many values of p it is linear to 1e-6.
@@ -35,10 +35,8 @@ class ExpectedCosts:
 
 def counted_runs(models: Sequence[str]) -> Prices:
     """Where nothing is known about costs: a run of any model costs 1."""
-    one = np.ones(1)
-    flat = Curve(np.array([1]), one, one, one)
     why = "no cost of all these models is known, so the runs of any model count alike"
-    return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat), {})
+    return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat(1.0)), {})
 
 
 def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:

@@ -8,7 +8,7 @@ from the curves over the batch size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -126,6 +126,8 @@ class Pricer:
     hash_cost: float | None = None
     hash_reason: str | None = None
     hash_ms: float | None = None
+    _tables: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _bills: dict[str, Bill] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         prices = self.prices
@@ -195,11 +197,11 @@ class Pricer:
         baseline: str,
         remembered: bool = False,
     ) -> PairPrice:
-        """Of a cascade of two: as `against`, and what each model costs alone."""
+        """Of a cascade: as `against`, and what those that always run, and the last, cost alone."""
         unknown = remembered and self.hash_cost is None and self.prices.kind != "macs"
         bill = None if unknown else self.bill(models, stage, remembered)
-        cost_1, cost_2 = (self.model(name).value for name in models)
-        return PairPrice(**vars(self.against(bill, baseline)), cost_1=cost_1, cost_2=cost_2)
+        *first, last = (self.model(name).value for name in models)
+        return PairPrice(**vars(self.against(bill, baseline)), cost_1=sum(first), cost_2=last)
 
     def against(self, bill: Bill | None, baseline: str) -> Price:
         """Its cost, None where unknown, the baseline's, and what is saved."""
@@ -232,10 +234,6 @@ class Pricer:
         return _summed(self._tables[key], batches(chosen, key[1]))
 
     @cached_property
-    def _tables(self) -> dict[tuple[str, int], np.ndarray]:
-        return {}
-
-    @cached_property
     def _priced(self) -> list[str]:
         """The models all of whose costs that are asked for are known."""
         prices = self.prices
@@ -245,10 +243,6 @@ class Pricer:
         if self.arrival_rate is not None and prices.busy is not None:
             known &= prices.busy.forward.keys()
         return [model for model in self.scores.models if model in known]
-
-    @cached_property
-    def _bills(self) -> dict[str, Bill]:
-        return {}
 
     def _alone(self, name: str) -> Bill:
         if name not in self._bills:

@@ -52,14 +52,13 @@ class Subject:
 
 @dataclass
 class UnitOfWork:
-    """One unit of work: its laps in ms and its windows' readings, a list per meter."""
+    """One unit of work, and of each of its windows the laps in ms and a reading per meter."""
 
-    label: tuple[str, str, int]
-    run: Callable[[], object]
+    subject: Subject
+    component: str
     images: int
-    laps_ms: list[float] = field(default_factory=list)
-    window_laps: list[int] = field(default_factory=list)
-    readings: list[list[Reading]] = field(default_factory=list)
+    run: Callable[[], object]
+    windows: list[tuple[list[float], list[Reading]]] = field(default_factory=list)
     peak_memory_bytes: int | None = None
 
 
@@ -83,11 +82,10 @@ def profile_models(
     sighted = any(meter.sensor.source != "none" for meter in meters)
     by_name = {subject.name: subject for subject in subjects}
     work = [_forward(subject, size) for subject in subjects for size in batch_sizes]
-    work += [
-        UnitOfWork((name, "preprocess", 1), call, 1) for name, call in (preprocess or {}).items()
-    ]
+    for name, call in (preprocess or {}).items():
+        work.append(UnitOfWork(by_name[name], "preprocess", 1, call))
     for each in work:
-        _prepare(each, by_name[each.label[0]], WARM_UP_S if sighted else BLIND_WARM_UP_S)
+        _prepare(each, WARM_UP_S if sighted else BLIND_WARM_UP_S)
     windows, seconds = plan or _plan(meters, quick, len(batch_sizes) + bool(preprocess))
     if idle is None:
         idle = idle_of(meters, seconds, sync) if sighted else []
@@ -99,28 +97,26 @@ def profile_models(
             progress(done, windows * len(work))
     rows: dict[str, list[CostRow]] = {subject.name: [] for subject in subjects}
     for each in work:
-        subject = by_name[each.label[0]]
-        found = [_row(each, subject, i, quick) for i in range(len(meters))]
-        rows[subject.name] += _cross_checked(found, meters)
+        found = [_row(each, i, quick) for i in range(len(meters))]
+        rows[each.subject.name] += _cross_checked(found, meters)
     return rows
 
 
 def _forward(subject: Subject, size: int) -> UnitOfWork:
     pixels = np.random.default_rng(_SEED).integers(0, 256, (size, *subject.shape), np.uint8)
     batch = subject.runner.upload(pixels)
-    return UnitOfWork((subject.name, "forward", size), lambda: subject.runner.answers(batch), size)
+    return UnitOfWork(subject, "forward", size, lambda: subject.runner.answers(batch))
 
 
-def _prepare(each: UnitOfWork, subject: Subject, most_s: float) -> None:
+def _prepare(each: UnitOfWork, most_s: float) -> None:
     """Warm up and take the peak of memory; InputError where the batch does not fit."""
     try:
         _warm_up(each.run, most_s)
-        each.peak_memory_bytes = _peak_memory(each.run, subject)
+        each.peak_memory_bytes = _peak_memory(each.run, each.subject.runner)
     except torch.OutOfMemoryError as error:
-        name, _, size = each.label
         raise InputError(
-            f"a batch of {size} of {name} does not fit into the device's memory: give smaller "
-            "--batch-sizes, or fewer --models"
+            f"a batch of {each.images} of {each.subject.name} does not fit into the device's "
+            "memory: give smaller --batch-sizes, or fewer --models"
         ) from error
 
 
@@ -143,16 +139,15 @@ def _lap_ms(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - begun) / 1e6
 
 
-def _peak_memory(call: Callable[[], object], subject: Subject) -> int | None:
+def _peak_memory(call: Callable[[], object], runner: Runner) -> int | None:
     """Bytes on a CUDA device of the model and its largest activations; unknown elsewhere.
 
     What else is resident, other models and their batches, is left out.
     """
-    device = subject.runner.device
+    device = runner.device
     if device.type != "cuda":
         return None
-    module = subject.runner.module
-    own = sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+    own = sum(each.nbytes for each in (*runner.module.parameters(), *runner.module.buffers()))
     resident = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     call()
@@ -193,28 +188,27 @@ def _window(
         ends = time.perf_counter() + seconds
         while not laps or time.perf_counter() < ends:
             laps.append(_lap_ms(each.run))
-    each.laps_ms += laps
-    each.window_laps.append(len(laps))
-    each.readings.append([window.reading for window in windows])
+    each.windows.append((laps, [window.reading for window in windows]))
 
 
-def _row(each: UnitOfWork, subject: Subject, meter: int, quick: bool) -> CostRow:
+def _row(each: UnitOfWork, meter: int, quick: bool) -> CostRow:
     """With joules per image over the windows, gross and above idle, and their 95 % intervals."""
-    name, component, size = each.label
-    laps = np.array(each.laps_ms)
+    subject, laps = each.subject, np.concatenate([laps for laps, _ in each.windows])
+    forward = each.component == "forward"
     p50, p95, p99 = map(float, np.percentile(laps, [50, 95, 99]))
-    readings = [window[meter] for window in each.readings]
-    images = [count * each.images for count in each.window_laps]
+    readings = [found[meter] for _, found in each.windows]
+    images = [len(laps) * each.images for laps, _ in each.windows]
     gross, above = per_image(readings, images).values()
+    ticks = [reading.ticks for reading in readings if reading.ticks is not None]
     warnings = sorted({warning for reading in readings for warning in reading.warnings})
     if quick:
         warnings.append(f"{QUICK} {len(readings)} windows")
     return CostRow(
-        model=name,
+        model=subject.name,
         runtime=subject.runtime,
         device=device_name(subject.runner.device),
-        component=component,
-        batch_size=size,
+        component=each.component,
+        batch_size=each.images,
         meter=readings[0].sensor.source,
         latency_ms=float(laps.mean()),
         latency_sd_ms=float(laps.std(ddof=1)) if len(laps) > 1 else None,
@@ -231,13 +225,13 @@ def _row(each: UnitOfWork, subject: Subject, meter: int, quick: bool) -> CostRow
         idle_w=readings[0].idle_w,
         windows=len(readings),
         window_s=float(np.mean([reading.duration_s for reading in readings])),
-        ticks=_total([reading.ticks for reading in readings]),
+        ticks=sum(ticks) if ticks else None,
         tick_s=readings[0].sensor.tick_s,
         scope=readings[0].sensor.scope,
         reason=next((r.reason for r in readings if r.energy_j is None), None),
         warnings="; ".join(warnings) or None,
-        macs=subject.macs if component == "forward" else None,
-        parameters=subject.parameters if component == "forward" else None,
+        macs=subject.macs if forward else None,
+        parameters=subject.parameters if forward else None,
         peak_memory_bytes=each.peak_memory_bytes,
         source="profile",
         measured=now(),
@@ -253,8 +247,3 @@ def _cross_checked(rows: Sequence[CostRow], meters: Sequence[Meter]) -> list[Cos
         if i != j and meter.sensor.uuid and meter.sensor.uuid == meters[j].sensor.uuid
     }
     return [replace(row, energy_check_j=checks.get(i)) for i, row in enumerate(rows)]
-
-
-def _total(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

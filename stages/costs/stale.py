@@ -83,8 +83,11 @@ def _tell(line: str, *about: str) -> None:
 
 def drop(store: Store, dataset: str, models: Collection[str]) -> str | None:
     """Drop the rows of weights that no logits of the model come from any more, and say which."""
+    # The dataset's logits, and the scores that came without.
+    tables = (cache.find(store, table, dataset) for table in ("scores", "logits"))
+    answers = {manifest.partition.values: manifest for found in tables for manifest in found}
     held: dict[str, set[str | None]] = {}
-    for manifest in _answers(store, dataset):
+    for manifest in answers.values():
         weights = manifest.provenance.get("weights_sha256")
         held.setdefault(manifest.partition.keys["model"], set()).add(weights)
     dropped = dict.fromkeys(models, 0)
@@ -99,12 +102,3 @@ def drop(store: Store, dataset: str, models: Collection[str]) -> str | None:
         f"costs of {_counted(dropped)} were measured with other weights than any logits come from "
         "now, and are dropped"
     )
-
-
-def _answers(store: Store, dataset: str) -> list[cache.Manifest]:
-    """The dataset's logits, and the scores that came without."""
-    found = {}
-    for table in ("scores", "logits"):
-        for manifest in cache.find(store, table, dataset):
-            found[manifest.partition.values] = manifest
-    return list(found.values())

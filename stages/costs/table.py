@@ -88,8 +88,7 @@ def merge_from(store: Store, source: Store, manifest: Manifest) -> None:
     place = manifest.partition
     found = _stored(source, manifest)
     with cache.lock(store, place.guard):
-        newest = {_key(row): row for row in sorted([*_rows(store, place), *found], key=_age)}
-        _write(store, place, [*newest.values()])
+        _write(store, place, sorted([*_rows(store, place), *found], key=_age))
 
 
 def read(store: Store, dataset: str, models: Sequence[str]) -> dict[str, list[CostRow]]:
@@ -186,9 +185,9 @@ def known(
     of each model in a runtime of its own; within these, joules of one meter.
     """
     for kind in kinds:
-        places = [None] if kind == "macs" else _places(kind, rows, required, device, runtime)
-        for place in places:
-            found = _prices(kind, place, rows, macs)
+        places = _places(kind, rows, required, device, runtime)
+        some = [some_macs(macs)] if kind == "macs" else (_prices(kind, p, rows) for p in places)
+        for found in some:
             if set(required) <= found.forward.keys():
                 yield found
 
@@ -233,7 +232,8 @@ def _preferred(found: Iterator[Prices]) -> Prices | None:
 
 def some_macs(macs: Macs) -> Prices:
     """Multiply-adds of the models that tell them."""
-    return _prices("macs", None, {}, macs)
+    each = {model: flat(count) for model, count in macs.items() if count}
+    return Prices("macs", UNITS["macs"], None, UNITS["macs"], each, {})
 
 
 def devices_of(rows: dict[str, list[CostRow]], models: Sequence[str]) -> list[str]:
@@ -266,11 +266,10 @@ def _places(
     required: Sequence[str],
     device: str | None,
     runtime: str | None,
-) -> Iterator[Place | None]:
+) -> Iterator[Place]:
     """Where to look for costs: one runtime of a device for all models, else any of each; and there
     joules of one meter, the most trusted first, else any of each."""
-    all_rows = [row for model in required for row in rows[model]]
-    here = [row for row in all_rows if device in (None, row.device)]
+    here = [row for model in required for row in rows[model] if device in (None, row.device)]
     found = {(row.device, row.runtime) for row in here}
     one = sorted(found, key=lambda place: (place[1] != runtime, *place))
     for name, ran in [*one, *((name, None) for name in sorted({name for name, _ in found}))]:
@@ -280,10 +279,7 @@ def _places(
         yield name, ran, None
 
 
-def _prices(kind: str, place: Place | None, rows: dict[str, list[CostRow]], macs: Macs) -> Prices:
-    if place is None:
-        flat = {model: _flat(count) for model, count in macs.items() if count}
-        return Prices("macs", UNITS["macs"], None, UNITS["macs"], flat, {})
+def _prices(kind: str, place: Place, rows: dict[str, list[CostRow]]) -> Prices:
     here = {model: _at(place, found) for model, found in rows.items()}
     preprocess = {model: _chosen(found, kind, "preprocess") for model, found in here.items()}
     forward = {model: _chosen(rows, kind, "forward", place[2]) for model, rows in here.items()}
@@ -296,7 +292,7 @@ def _prices(kind: str, place: Place | None, rows: dict[str, list[CostRow]], macs
         f"{kind} of all models on {place[0]}{_how(kind, used)}",
         {model: _curve(chosen, kind) for model, chosen in forward.items() if chosen},
         {model: _curve(chosen, kind) for model, chosen in preprocess.items() if chosen},
-        _prices("latency", (*place[:2], None), rows, macs) if kind == "joules" else None,
+        _prices("latency", (*place[:2], None), rows) if kind == "joules" else None,
         float(np.median(idle)) if idle and kind == "joules" else None,
         any(QUICK in str(row.warnings) for row in used),
         tuple(m for m, rows in forward.items() if any(not row.weights_sha256 for row in rows)),
@@ -378,7 +374,7 @@ def _trust(meter: str) -> tuple[int, str]:
     return (_METERS.index(meter) if meter in _METERS else len(_METERS)), meter
 
 
-def _flat(per_image: float) -> Curve:
+def flat(per_image: float) -> Curve:
     """A cost that does not depend on the batch."""
     one = np.array([per_image], np.float64)
     return Curve(np.array([1]), one, one, one)

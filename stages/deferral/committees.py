@@ -8,21 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 
 from stages.cascade import AT, OBJECTIVES, Limit, Ordering
-from stages.deferral.fitted_cascade import (
-    DeferralResult,
-    Fitted,
-    FittedRule,
-    Swept,
-    cross_fitted,
-    most_accurate,
-)
-from stages.scores import Score
+from stages.deferral.fitted_cascade import DeferralResult, Fitted, Side, Swept, cross_fitted
+from stages.scores import Score, ScoreSet
 
 VOTE_SHARE = Score("vote_share", +1)
 NAMES = ("agreement", VOTE_SHARE.name)  # in the tables of rules
@@ -49,6 +42,11 @@ class Ballot:
     last: np.ndarray
     labels: np.ndarray
 
+    @classmethod
+    def of(cls, scores: ScoreSet, members: Sequence[int], last: int) -> Ballot:
+        found = scores.predictions
+        return cls(found[np.asarray(members)], found[last], scores.labels)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -72,8 +70,8 @@ class Ballot:
         return self.correct[-1].view(np.int8) - self.right.view(np.int8)
 
     @cached_property
-    def ordering(self) -> Ordering:
-        return Ordering.of(VOTE_SHARE, self.counted[1])
+    def side(self) -> Side:
+        return Side(Ordering.of(VOTE_SHARE, self.counted[1]), self.right, self.correct)
 
     def subset(self, keep: np.ndarray) -> Ballot:
         return Ballot(self.predictions[:, keep], self.last[keep], self.labels[keep])
@@ -85,12 +83,12 @@ def agreement(fitting: Ballot, reporting: Ballot) -> DeferralResult:
     `usage` is the share of images that the last model runs on; every member runs on all of them.
     Give the same Ballot twice to cross-fit what chooses among such committees.
     """
-    return next(cross_fitted(_agreement, fitting, reporting))
 
+    def fitted(fitting: Ballot, reporting: Ballot) -> Iterator[Fitted]:
+        swept = Swept(fitting.side, reporting.side)
+        yield swept.at(swept.about(NAMES[0], "b", AGREEMENT), fitting.gain, reporting.gain)
 
-def _agreement(fitting: Ballot, reporting: Ballot) -> Iterator[Fitted]:
-    about = _about(NAMES[0], fitting, reporting)
-    yield _swept(fitting, reporting).at(about, fitting.gain, reporting.gain)
+    return next(cross_fitted(fitted, fitting, reporting))
 
 
 def committee(
@@ -101,31 +99,13 @@ def committee(
     λ is swept exactly over the shares that occur on the fitting images, and cross-fitted where both
     splits are the same Ballot.
     """
-    return cross_fitted(partial(_committee, objectives=objectives), fitting, reporting)
 
+    def fitted(fitting: Ballot, reporting: Ballot) -> Iterator[Fitted]:
+        swept = Swept(fitting.side, reporting.side)
+        about = swept.about(VOTE_SHARE.name, "b")
+        yield from swept.fitted(about, fitting.gain, reporting.gain, objectives)
 
-def _committee(fitting: Ballot, reporting: Ballot, objectives: Sequence[str]) -> Iterator[Fitted]:
-    about = _about(VOTE_SHARE.name, fitting, reporting)
-    swept = _swept(fitting, reporting)
-    yield from swept.fitted(about, fitting.gain, reporting.gain, objectives)
-
-
-def _swept(fitting: Ballot, reporting: Ballot) -> Swept:
-    alone = most_accurate(fitting.correct, reporting.correct)
-    right = (fitting.right, reporting.right)
-    return Swept(fitting.ordering, reporting.ordering, right, alone)
-
-
-def _about(rule: str, fitting: Ballot, reporting: Ballot) -> FittedRule:
-    return FittedRule(
-        rule=rule,
-        final="b",
-        threshold=AGREEMENT,
-        n=len(reporting),
-        fit_n=len(fitting),
-        accuracy_1=float(reporting.right.mean()),
-        accuracy_2=float(reporting.correct[-1].mean()),
-    )
+    return cross_fitted(fitted, fitting, reporting)
 
 
 def best_agreements(

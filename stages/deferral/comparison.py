@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 
-from stages.cascade import NEVER, OBJECTIVES, Limit, Ordering
+from stages.cascade import OBJECTIVES, Ordering
 from stages.deferral.fitted_cascade import (
     DeferralResult,
     Fitted,
-    FittedRule,
     Progress,
     RuleFigures,
+    Side,
     Swept,
     cross_fitted,
-    most_accurate,
 )
 from stages.deferral.model_outputs import Pair
 from stages.deferral.rules import RULES, rule_of
-from stages.deferral.spec import FINALS
+from stages.deferral.spec import FINALS, Rule, RuleView
 
 
 def compare(
@@ -48,48 +47,22 @@ def decide(
     progress: Progress = lambda done, total: None,
 ) -> Iterator[DeferralResult]:
     """The same, image by image; `rules` maps each to its final answers."""
-    fitted = partial(_fitted, rules=rules, objectives=objectives)
+
+    def fitted(fitting: Pair, reporting: Pair) -> Iterator[Fitted]:
+        for name, finals in rules.items():
+            rule = rule_of(name)
+            for group in [[final] for final in finals] if rule.per_final else [finals]:
+                judged = rule.judge(fitting, reporting, FINALS[group[0]])
+                views = (judged.fitting, judged.reporting)
+                swept = Swept(_side(rule, views[0], fitting), _side(rule, views[1], reporting))
+                t_a, t_b = judged.temperatures
+                for final in group:
+                    about = replace(swept.about(name, final), temperature_1=t_a, temperature_2=t_b)
+                    fit_gain, gain = (FINALS[final].gain(view, rule.score) for view in views)
+                    yield from swept.fitted(about, fit_gain, gain, objectives)
+
     return cross_fitted(fitted, fitting, reporting, progress)
 
 
-def _fitted(
-    fitting: Pair,
-    reporting: Pair,
-    rules: Mapping[str, Sequence[str]],
-    objectives: Sequence[str],
-) -> Iterator[Fitted]:
-    """Fitted on one set of images and applied to another."""
-    for name, finals in rules.items():
-        yield from _of_rule(name, fitting, reporting, finals, objectives)
-
-
-def _of_rule(
-    name: str, fitting: Pair, reporting: Pair, finals: Sequence[str], objectives: Sequence[str]
-) -> Iterator[Fitted]:
-    rule = rule_of(name)
-    accuracy_1, accuracy_2 = (float(correct.mean()) for correct in reporting.correct)
-    groups = [[final] for final in finals] if rule.per_final else [list(finals)]
-    for group in groups:
-        judged = rule.judge(fitting, reporting, FINALS[group[0]])
-        temperature_1, temperature_2 = judged.temperatures
-        swept = Swept(
-            Ordering.of(rule.score, judged.fitting.score),
-            Ordering.of(rule.score, judged.reporting.score),
-            (fitting.a.correct, reporting.a.correct),
-            most_accurate(fitting.correct, reporting.correct),
-        )
-        for final in group:
-            about = FittedRule(
-                rule=name,
-                final=final,
-                threshold=Limit(NEVER),
-                n=len(reporting),
-                fit_n=len(fitting),
-                accuracy_1=accuracy_1,
-                accuracy_2=accuracy_2,
-                temperature_1=temperature_1,
-                temperature_2=temperature_2,
-            )
-            views = (judged.fitting, judged.reporting)
-            fit_gain, gain = (FINALS[final].gain(view, rule.score) for view in views)
-            yield from swept.fitted(about, fit_gain, gain, objectives)
+def _side(rule: Rule, view: RuleView, pair: Pair) -> Side:
+    return Side(Ordering.of(rule.score, view.score), pair.a.correct, pair.correct)

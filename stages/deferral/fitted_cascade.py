@@ -7,25 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from stages.cascade import Limit, Ordering, fit
+from stages import statistics
+from stages.cascade import NEVER, Limit, Ordering, fit
 from stages.results import Row
-from stages.statistics import (
-    Interval,
-    Paired,
-    change,
-    paired,
-    repeated_change,
-    repeated_share,
-    share,
-)
+from stages.statistics import Interval, Paired
 from stages.threshold import FOLDS, cross_fits
 
-Objective = str | None
-Alone = tuple[int, np.ndarray]
 Correct = Sequence[np.ndarray] | np.ndarray
 
 
@@ -36,7 +28,7 @@ class FittedRule(Row):
 
     rule: str
     final: str
-    objective: Objective = None
+    objective: str | None = None
     threshold: Limit
     points: int = 1
     n: int
@@ -65,7 +57,7 @@ class FittedPart:
     """One fitting, applied to n images.
 
     bool [n]: `escalated`, the last model ran; `correct`; `alone`, the model that one would deploy
-    instead is right. That is the `baseline`-th of the cascade's models, as `most_accurate` says.
+    instead is right. That is the `baseline`-th of the cascade's models, as `Swept.alone` says.
     """
 
     fit_accuracy: float
@@ -81,25 +73,18 @@ class FittedPart:
         return self.fit_accuracy, -self.fit_usage
 
 
-def most_accurate(fitting: Correct, reporting: Correct) -> Alone:
-    """(which model is the most accurate on the fitting images, the first of equals; where it is
-    right on the reported ones), from the models' correctness on both, bool [N] each."""
-    right = [int(np.count_nonzero(correct)) for correct in fitting]
-    best = right.index(max(right))
-    return best, reporting[best]
-
-
 @dataclass(frozen=True)
 class DeferralResult:
     """`whole` is fitted on all fitting images; `folds`, where cross-fitted, each on the others, of
     every repeat in the order of `stages.threshold.cross_fits`, and applied to images that had no
-    part in its fitting. `models` all run, but for the last one.
+    part in its fitting. `models` all run, but for the last one. It is the best of `candidates`.
     """
 
     about: FittedRule
     whole: FittedPart
     folds: tuple[FittedPart, ...] = ()
     models: tuple[str, ...] = ()
+    candidates: int = 1
 
     @property
     def parts(self) -> tuple[FittedPart, ...]:
@@ -112,24 +97,26 @@ class DeferralResult:
 
     @property
     def accuracy(self) -> Interval:
-        n, right = len(self.whole.correct), [part.correct.sum() for part in self.judged]
+        n, right = len(self.whole.correct), [int(part.correct.sum()) for part in self.judged]
         if not self.folds:
-            return share(int(right[0]), n)
-        return repeated_share([int(sum(each)) for each in _by_repeat(right)], n)
+            return statistics.share(right[0], n)
+        return statistics.repeated_share(_by_repeat(right), n)
 
     @property
     def usage(self) -> Interval:
         """Of the last model, at the λ that is deployed."""
-        return share(int(self.whole.escalated.sum()), len(self.whole.escalated))
+        sent = self.whole.escalated
+        return statistics.share(int(sent.sum()), len(sent))
 
     def change(self, others: Sequence[np.ndarray]) -> Interval:
         """Of accuracy, against other answers: bool [n], right, for each of `judged`."""
-        pairs = [
-            paired(part.correct, other) for part, other in zip(self.judged, others, strict=True)
-        ]
+        right, n = [part.correct for part in self.judged], len(self.whole.correct)
+        pairs = [statistics.paired(*both) for both in zip(right, others, strict=True)]
         if not self.folds:
-            return change(pairs[0])
-        return repeated_change([_together(each) for each in _by_repeat(pairs)])
+            return statistics.change(pairs[0])
+        sides = ([getattr(each, side) for each in pairs] for side in ("won", "lost"))
+        repeats = zip(*map(_by_repeat, sides), strict=True)
+        return statistics.repeated_change([Paired(won, lost, n) for won, lost in repeats])
 
     @property
     def row(self) -> RuleFigures:
@@ -142,15 +129,12 @@ class DeferralResult:
         )
 
 
+def _by_repeat(counts: Sequence[int]) -> list[int]:
+    """Of the folds, those of each repeat together."""
+    return [sum(counts[i : i + FOLDS]) for i in range(0, len(counts), FOLDS)]
+
+
 T = TypeVar("T")
-
-
-def _by_repeat(folds: Sequence[T]) -> list[Sequence[T]]:
-    return [folds[i : i + FOLDS] for i in range(0, len(folds), FOLDS)]
-
-
-def _together(pairs: Sequence[Paired]) -> Paired:
-    return Paired(*(sum(getattr(each, name) for each in pairs) for name in ("won", "lost", "n")))
 
 
 class ImageSet(Protocol):
@@ -193,40 +177,63 @@ def cross_fitted(
 
 
 @dataclass(frozen=True)
-class Swept:
-    """Fitting and reported images by how sure the first answer is; `right` bool [N] of each, and
-    the model that one would deploy instead."""
+class Side:
+    """N images by how sure the first answer is; bool [N], where this is `right`, and where each of
+    the `models` is, the one that gives the second answer last."""
 
-    fitting: Ordering
-    reporting: Ordering
-    right: tuple[np.ndarray, np.ndarray]
-    alone: Alone
+    ordering: Ordering
+    right: np.ndarray
+    models: Correct
+
+    def decided(self, limit: Limit, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(the second answer was asked for, the final one is right), bool [N]."""
+        escalated = np.zeros(len(self.right), bool)
+        escalated[self.ordering.order[: self.ordering.escalated(limit)]] = True
+        return escalated, (self.right + gain * escalated).astype(bool)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The images that fit λ, and those that are reported."""
+
+    fitting: Side
+    reporting: Side
+
+    @cached_property
+    def alone(self) -> tuple[int, np.ndarray]:
+        """(which model is the most accurate on the fitting images, the first of equals; where it is
+        right on the reported ones)."""
+        right = [int(np.count_nonzero(correct)) for correct in self.fitting.models]
+        best = right.index(max(right))
+        return best, self.reporting.models[best]
+
+    def about(self, rule: str, final: str, limit: Limit = Limit(NEVER)) -> FittedRule:
+        """A row of this rule, whose λ may still be to fit."""
+        return FittedRule(
+            rule=rule,
+            final=final,
+            threshold=limit,
+            n=len(self.reporting.right),
+            fit_n=len(self.fitting.right),
+            accuracy_1=float(self.reporting.right.mean()),
+            accuracy_2=float(self.reporting.models[-1].mean()),
+        )
 
     def fitted(
         self, about: FittedRule, fit_gain: np.ndarray, gain: np.ndarray, objectives: Sequence[str]
     ) -> Iterator[Fitted]:
         """λ by objective. The gains are those of `stages.cascade`, int8 [N] of each split."""
-        for objective, point in fit(self.fitting, fit_gain, tuple(objectives)).items():
-            limit = self.fitting.limit(point.k)
-            one = replace(
-                about, objective=objective, threshold=limit, points=len(self.fitting.ends)
-            )
+        ordering = self.fitting.ordering
+        for objective, point in fit(ordering, fit_gain, tuple(objectives)).items():
+            limit, points = ordering.limit(point.k), len(ordering.ends)
+            one = replace(about, objective=objective, threshold=limit, points=points)
             yield self.at(one, fit_gain, gain)
 
     def at(self, about: FittedRule, fit_gain: np.ndarray, gain: np.ndarray) -> Fitted:
         """At a given λ."""
-        sides = (self.fitting, fit_gain, self.right[0]), (self.reporting, gain, self.right[1])
-        (fit_to, fit_right), (escalated, right) = (_sent(about.threshold, *side) for side in sides)
+        fit_to, fit_right = self.fitting.decided(about.threshold, fit_gain)
+        escalated, right = self.reporting.decided(about.threshold, gain)
         return about, FittedPart(_mean(fit_right), _mean(fit_to), escalated, right, *self.alone)
-
-
-def _sent(
-    limit: Limit, ordering: Ordering, gain: np.ndarray, right: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(the second answer was asked for, the final one is right), bool [N]."""
-    escalated = np.zeros(len(right), bool)
-    escalated[ordering.order[: ordering.escalated(limit)]] = True
-    return escalated, (right + gain * escalated).astype(bool)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -240,13 +247,13 @@ class Best:
     first of equals. Candidates may be many: only the best are kept.
     """
 
-    def __init__(self, by: Objective = "best") -> None:
+    def __init__(self, by: str | None = "best") -> None:
         self.by = by
         self.candidates = 0
-        self._whole: Mapping[Objective, DeferralResult] = {}
-        self._parts: list[dict[Objective, FittedPart]] = []
+        self._whole: Mapping[str | None, DeferralResult] = {}
+        self._parts: list[dict[str | None, FittedPart]] = []
 
-    def offer(self, candidate: Mapping[Objective, DeferralResult]) -> None:
+    def offer(self, candidate: Mapping[str | None, DeferralResult]) -> None:
         self.candidates += 1
         for i, part in enumerate(candidate[self.by].parts):
             if i < len(self._parts) and part.rank <= self._parts[i][self.by].rank:
@@ -257,10 +264,10 @@ class Best:
             self._parts[i : i + 1] = [mine]
 
     @property
-    def decided(self) -> dict[Objective, DeferralResult]:
+    def decided(self) -> dict[str | None, DeferralResult]:
         """By objective; empty without candidates."""
-        folds = self._parts[1:]
+        folds = {name: tuple(fold[name] for fold in self._parts[1:]) for name in self._whole}
         return {
-            objective: replace(each, folds=tuple(fold[objective] for fold in folds))
-            for objective, each in self._whole.items()
+            name: replace(each, folds=folds[name], candidates=self.candidates)
+            for name, each in self._whole.items()
         }

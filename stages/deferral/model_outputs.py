@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from stages.calibration import Likelihoods, fit_temperature
-from stages.deferral.temperature import least
 from stages.scores import Parts, blocks, scaled, scored_block, subset, together
 
 TOP = 10
+# A model's temperatures in three digits, from 0.01 to 100: NLL is so flat around its least value
+# that a further digit changes nothing, and folds of the same images ask for the same few.
+GRID = np.array([float(f"{m}e{e}") for e in range(-4, 0) for m in range(100, 1000)] + [100.0])
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,12 @@ class Outputs:
     labels: np.ndarray
     prediction: np.ndarray
     scalars: dict[str, np.ndarray]
-    top: np.ndarray | None
-    classes: int
-    parts: Parts | None = field(repr=False)
+    top: np.ndarray | None = None
+    classes: int = 0
+    parts: Parts | None = field(default=None, repr=False)
     temperature: float = 1.0
     part_of: tuple[Outputs, np.ndarray] | None = field(default=None, repr=False)
+    _nll: dict[float, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,13 +56,6 @@ class Outputs:
             for name, value in values.items():
                 scalars.setdefault(name, np.empty(n))[rows] = value
         return cls(labels, prediction, scalars, top, classes, parts, temperature)
-
-    @classmethod
-    def from_scores(
-        cls, labels: np.ndarray, prediction: np.ndarray, scores: dict[str, np.ndarray]
-    ) -> Outputs:
-        """Where the cache has maxp, difference and entropy but no logits."""
-        return cls(labels, prediction, dict(scores), None, 0, None)
 
     def scalar(self, name: str) -> np.ndarray:
         """float64 [N]; ValueError where only scores are known and this is none of them."""
@@ -88,10 +85,6 @@ class Outputs:
         if temperature not in self._nll:
             self._nll[temperature] = Likelihoods.of(self.logits, self.labels, temperature).nll
         return self._nll[temperature]
-
-    @cached_property
-    def _nll(self) -> dict[float, np.ndarray]:
-        return {}
 
     def at(self, temperature: float) -> Outputs:
         """The same images with logits z/T, without `top`; a pass over the logits, once a T."""
@@ -190,6 +183,19 @@ class Pair:
             p += softmax(scaled(z_b, self.b.temperature))
             answer[rows] = p.argmax(axis=1)
         return answer
+
+
+def least(nll: Callable[[float], float], start: float) -> float:
+    """The T of the grid with the least NLL: convex in 1/T, so downhill from anywhere ends there.
+
+    >>> least(lambda t: (1 / t - 0.75) ** 2, start=1.0)
+    1.33
+    """
+    i = int(np.abs(np.log(GRID / start)).argmin())
+    for step in (1, -1):
+        while 0 <= i + step < len(GRID) and nll(GRID[i + step]) < nll(GRID[i]):
+            i += step
+    return float(GRID[i])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,13 +6,15 @@ exactly (`stages.cascade`), so that all rules compare fairly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from cache import one_of
-from stages import plugins
+from stages import plugins, scores
 from stages.deferral.committees import NAMES as COMMITTEES
 from stages.deferral.model_outputs import Pair
-from stages.deferral.plugged import added, guarded
 from stages.deferral.spec import (
     LABELS,
     LOGITS,
@@ -23,16 +25,8 @@ from stages.deferral.spec import (
     RuleScores,
     RuleView,
 )
-from stages.plugins import of_this_project
-from stages.scores import (
-    LABEL_FREE,
-    SCORES,
-    Score,
-    UnknownScoreError,
-    check_packages,
-    functions,
-    named,
-)
+from stages.plugins import Added, Extras, extras, misfit, misnamed, of_this_project
+from stages.scores import LABEL_FREE, SCORES, Score
 
 
 def _plain(name: str) -> Judge:
@@ -66,6 +60,7 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in _OF_SCORES} | {
     name: one.item for name, one in of_this_project(plugins.RULES, MODULES).items()
 }
 _TAKEN = (*RULES, *COMMITTEES)
+_NEEDS = {SCORES_ONLY, *LOGITS, LABELS}
 
 
 def rule_of(name: str) -> Rule:
@@ -73,19 +68,55 @@ def rule_of(name: str) -> Rule:
     last."""
     if name in RULES:
         return RULES[name]
-    others = functions(_TAKEN)
+    others = scores.functions(_TAKEN)
     if name in others:
-        return Rule(name, named(name), (SCORES_ONLY,), _plain(name))
-    extra = added({*_TAKEN, *SCORES, *others})
+        return Rule(name, scores.named(name), (SCORES_ONLY,), _plain(name))
+    extra = _added({*_TAKEN, *SCORES, *others})
     if name in extra.items:
-        return guarded(extra.items[name])
-    check_packages(_TAKEN)
+        return _guarded(extra.items[name])
+    scores.check_packages(_TAKEN)
     extra.check()
-    raise UnknownScoreError(str(one_of("rule", name, [*RULES, *others, *extra.items])))
+    raise scores.UnknownScoreError(str(one_of("rule", name, [*RULES, *others, *extra.items])))
 
 
 def scores_among(names: Sequence[str]) -> list[str]:
     """Those of the rules' names that are scores without a column of the scores' table."""
     asked = [name for name in names if name not in RULES]
-    there = functions(_TAKEN) if asked else {}
+    there = scores.functions(_TAKEN) if asked else {}
     return [name for name in asked if name in there]
+
+
+def _added(taken: Collection[str]) -> Extras:
+    """By name; left out is what has a name that is taken or none, or needs what nothing gives."""
+    return extras(plugins.RULES, Rule, "rule", taken, _unusable)
+
+
+def _unusable(rule: Rule) -> str | None:
+    if wrong := misnamed(rule.name, "rule") or misfit(rule):
+        return wrong
+    unknown = ", ".join({*rule.needs} - _NEEDS)
+    return f"its rule {rule.name} needs {unknown}, which is not known" if unknown else None
+
+
+def _guarded(one: Added) -> Rule:
+    """The rule; InputError, naming the package, where its function does not keep its word."""
+    what = f"its rule {one.item.name}"
+
+    def judge(fitting: Pair, reporting: Pair, final: Final) -> RuleScores:
+        with one.blamed(what):
+            found = one.item.judge(fitting, reporting, final)
+            wrong = _wrong(found.fitting, len(fitting)) or _wrong(found.reporting, len(reporting))
+        if wrong:
+            raise one.fault(f"{what} gives {wrong}")
+        return found
+
+    return replace(one.item, judge=judge)
+
+
+def _wrong(view: RuleView, n: int) -> str:
+    for numbers in (view.score, view.check_a, view.check_b):
+        if numbers.shape != (n,) or numbers.dtype != np.float64:
+            return f"{numbers.dtype} {list(numbers.shape)} for {n} images, not float64 [{n}]"
+        if not np.isfinite(numbers).all():
+            return f"{numbers[~np.isfinite(numbers)][0]}, which is no finite number"
+    return ""

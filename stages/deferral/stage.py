@@ -19,13 +19,7 @@ from stages.cascade import OBJECTIVES
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.deferral.committees import agreement, best_agreements, committee
 from stages.deferral.comparison import decide
-from stages.deferral.fitted_cascade import (
-    Best,
-    DeferralResult,
-    Objective,
-    RuleFigures,
-    fitting_images,
-)
+from stages.deferral.fitted_cascade import Best, DeferralResult, RuleFigures, fitting_images
 from stages.deferral.from_cache import Sides
 from stages.deferral.rules import RULES, rule_of, scores_among
 from stages.deferral.spec import FINALS, SCORES_ONLY
@@ -64,11 +58,6 @@ class RulesQuestion:
     def needs(self) -> frozenset[str]:
         return frozenset(need for name in (*self.rules, *self.finals) for need in needs(name))
 
-    @property
-    def extra(self) -> list[str]:
-        """Rules that are scores of packages."""
-        return scores_among(self.rules)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RuleRow(RuleFigures):
@@ -86,14 +75,6 @@ class RuleRow(RuleFigures):
     price: PairPrice
 
 
-@dataclass(frozen=True)
-class RuleEntry:
-    """One cascade of the table, the best of `candidates`."""
-
-    decided: DeferralResult
-    candidates: int
-
-
 def run(
     store: Store,
     reported: ScoreSet,
@@ -107,12 +88,12 @@ def run(
     InputError where that leaves nothing.
     """
     logits = question.needs != {SCORES_ONLY}
-    sides = Sides.of(store, reported, plan, logits, question.extra)
+    sides = Sides.of(store, reported, plan, logits, scores_among(question.rules))
     entries, plain = table(sides, question, progress)
     notes = left_out(sides, question)
     if not entries:
         raise InputError(f"{notes[0]}, which leaves none: extract or import logits")
-    rows = [_row(entry, plain, sides, pricer) for entry in entries]
+    rows = [_row(decided, plain, sides, pricer) for decided in entries]
     request = {
         "pairs": [[reported.models[m] for m in pair] for pair in question.pairs],
         "committees": [[reported.models[m] for m in team] for team in question.committees],
@@ -127,15 +108,18 @@ def run(
 
 def table(
     sides: Sides, question: RulesQuestion, progress: Progress = lambda done, total: None
-) -> tuple[list[RuleEntry], Mapping[Objective, DeferralResult]]:
+) -> tuple[list[DeferralResult], Mapping[str | None, DeferralResult]]:
     """The cascades in the order of the question, and plain maxp by objective."""
     wanted = {(rule, final): Best() for rule in question.rules for final in question.finals}
     plain = wanted.get(PLAIN, Best())
-    for pair, tell in zip(question.pairs, _each(len(question.pairs), progress), strict=True):
+    count = len(question.pairs)
+    for i, pair in enumerate(question.pairs):
+        progress(i, count)
+        tell = partial(_part_of, progress, i, count)
         for key, candidate in _answers(sides, pair, question, tell).items():
             wanted.get(key, plain).offer(candidate)
     entries = [
-        RuleEntry(decided, best.candidates)
+        decided
         for best in wanted.values()
         for objective, decided in best.decided.items()
         if objective in question.objectives
@@ -143,25 +127,19 @@ def table(
     return [*entries, *_teams(sides, question)], plain.decided
 
 
-def _each(count: int, progress: Progress) -> Iterator[Progress]:
-    """For each of several tasks, what tells of its parts as parts of all."""
-
-    def part_of(task: int, part: int, parts: int) -> None:
-        progress(task * parts + part, count * parts)
-
-    for task in range(count):
-        progress(task, count)
-        yield partial(part_of, task)
+def _part_of(progress: Progress, task: int, tasks: int, part: int, parts: int) -> None:
+    """Tell of a task's part as one of all tasks'."""
+    progress(task * parts + part, tasks * parts)
 
 
 def _answers(
     sides: Sides, pair: tuple[int, int], question: RulesQuestion, progress: Progress
-) -> dict[Key, dict[Objective, DeferralResult]]:
+) -> dict[Key, dict[str | None, DeferralResult]]:
     """The cascades of one pair by objective, plain maxp among them."""
     models = tuple(sides.reported.models[m] for m in pair)
     objectives = tuple(dict.fromkeys((BEST, *question.objectives)))
     rules = _possible(sides.known(*pair), question)
-    out: dict[Key, dict[Objective, DeferralResult]] = {}
+    out: dict[Key, dict[str | None, DeferralResult]] = {}
     for one in decide(*sides.pair(*pair), rules, objectives, progress):
         by_objective = out.setdefault((one.about.rule, one.about.final), {})
         by_objective[one.about.objective] = replace(one, models=models)
@@ -169,9 +147,9 @@ def _answers(
 
 
 def _possible(known: frozenset[str], question: RulesQuestion) -> dict[str, list[str]]:
-    """Rule → the final answers that can be told of a pair; plain maxp always."""
+    """Rule → the final answers that can be told of a pair, if any; plain maxp always."""
     finals = [name for name in question.finals if known.issuperset(FINALS[name].needs)]
-    out = {name: finals for name in question.rules if known.issuperset(needs(name))}
+    out = {name: finals for name in question.rules if finals and known.issuperset(needs(name))}
     rule, final = PLAIN
     out[rule] = list(dict.fromkeys((final, *out.get(rule, ()))))
     return out
@@ -191,18 +169,18 @@ def left_out(sides: Sides, question: RulesQuestion) -> list[str]:
     ]
 
 
-def _teams(sides: Sides, question: RulesQuestion) -> Iterator[RuleEntry]:
+def _teams(sides: Sides, question: RulesQuestion) -> Iterator[DeferralResult]:
     """Committees: agreement and vote share of those asked for, and the best trio."""
     for team in question.committees:
         models = tuple(sides.reported.models[m] for m in team)
         ballots = sides.ballot(team[:-1], team[-1])
         for decided in (agreement(*ballots), *committee(*ballots, question.objectives)):
-            yield RuleEntry(replace(decided, models=models), 1)
+            yield replace(decided, models=models)
     if question.trios and len(sides.reported.models) > 2:
         yield _best_trio(sides)
 
 
-def _best_trio(sides: Sides) -> RuleEntry:
+def _best_trio(sides: Sides) -> DeferralResult:
     """The trio with the best fit; where cross-fitted, chosen anew in each fold."""
     fit, m = sides.plan.scores, len(sides.reported.models)
     kept = [np.ones(len(fit.labels), bool)]
@@ -211,14 +189,16 @@ def _best_trio(sides: Sides) -> RuleEntry:
     of = {trio: agreement(*sides.ballot(trio[:2], trio[2])) for trio in set(trios)}
     whole, *folds = (of[trio].parts[i] for i, trio in enumerate(trios))
     models = tuple(sides.reported.models[i] for i in trios[0])
-    decided = DeferralResult(of[trios[0]].about, whole, tuple(folds), models)
-    return RuleEntry(decided, m * (m - 1) * (m - 2) // 2)
+    candidates = m * (m - 1) * (m - 2) // 2
+    return DeferralResult(of[trios[0]].about, whole, tuple(folds), models, candidates)
 
 
 def _row(
-    entry: RuleEntry, plain: Mapping[Objective, DeferralResult], sides: Sides, pricer: Pricer | None
+    decided: DeferralResult,
+    plain: Mapping[str | None, DeferralResult],
+    sides: Sides,
+    pricer: Pricer | None,
 ) -> RuleRow:
-    decided = entry.decided
     *first, last = decided.models
     against, price = _compared(decided, sides.reported, pricer)
     return RuleRow(
@@ -226,7 +206,7 @@ def _row(
         model_1=",".join(first),
         model_2=last,
         gain=_gain(decided, plain[decided.about.objective or BEST]),
-        candidates=entry.candidates,
+        candidates=decided.candidates,
         split=sides.reported.split,
         fit_split=sides.plan.split,
         fit_method=sides.plan.method,
@@ -249,18 +229,12 @@ def _compared(
     The cost is that of the λ in the row: in other folds other models may have been chosen.
     """
     baseline = decided.models[decided.whole.baseline]
+    changed = decided.change(_alone(decided, None if pricer is None else pricer.compared_with))
     if pricer is None:
-        changed = decided.change(_alone(decided, None))
         return held_against(reported, baseline, changed), UNPRICED
     baseline = pricer.baseline or baseline
-    *first, last = decided.models
-    stage = len(first) - 1 + decided.whole.escalated.astype(np.int8)
-    price = PairPrice(
-        **vars(pricer.against(pricer.bill(decided.models, stage), baseline)),
-        cost_1=sum(pricer.model(name).value for name in first),
-        cost_2=pricer.model(last).value,
-    )
-    changed = decided.change(_alone(decided, pricer.compared_with))
+    stage = len(decided.models) - 2 + decided.whole.escalated.astype(np.int8)
+    price = pricer.compared(decided.models, stage, baseline)
     return held_against(pricer.scores, baseline, changed), price
 
 

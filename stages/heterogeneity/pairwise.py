@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
 
 import numpy as np
@@ -10,13 +10,11 @@ import numpy as np
 from cache import Store
 from stages.results import Row, save
 from stages.scores import ScoreSet
-from stages.statistics import Interval
-from stages.threshold import FoldCounts, OperatingPoint, best_of
 
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Over N images, for every ordered pair float64 [M, M]: how many are right in A, B and both.
+    """Over N images, float64: how many are right in A [M, 1], in B [M] and in both [M, M].
 
     `alike` counts the images where both give the same answer, `chance` how many would if their
     answers had nothing to do with each other; None where only correctness is known.
@@ -34,11 +32,8 @@ class PairCounts:
         """correct bool [M, N], predictions int [M, N] → counts; float64 is exact to 2⁵³."""
         right = correct.astype(np.float64)
         each = right.sum(axis=1)
-        shape = (len(each), len(each))
-        a, b = np.broadcast_to(each[:, None], shape), np.broadcast_to(each, shape)
-        n = correct.shape[1]
         answers = () if predictions is None else _answers(predictions)
-        return cls(n, a, b, right @ right.T, *answers)
+        return cls(correct.shape[1], each[:, None], each, right @ right.T, *answers)
 
     @property
     def one(self) -> np.ndarray:
@@ -130,88 +125,6 @@ def measures(correct: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarr
     """Every metric's matrix, float64 [M, M] each."""
     counts = PairCounts.of(correct, predictions)
     return {name: formula(counts) for name, formula in METRICS.items()}
-
-
-@dataclass(frozen=True)
-class Gained:
-    """What a pair's best cascade does: its accuracy, and what it gains over the more accurate of
-    the two, by the images that fit λ."""
-
-    accuracy: Interval
-    change: Interval
-
-
-def best_cascades(
-    points: Iterable[tuple[OperatingPoint, FoldCounts | None]],
-) -> dict[tuple[str, str], Gained]:
-    """By (A, B). `points` are operating points with what folds decided of them, as
-    `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
-
-    Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
-    first; where folds decided, each by the best of the others.
-    """
-    several: dict[tuple[str, str], list[tuple[OperatingPoint, FoldCounts | None]]] = {}
-    for row, decided in points:
-        if row.fit.fit_accuracy is not None:
-            several.setdefault((row.model_1, row.model_2), []).append((row, decided))
-    return {pair: _best(found) for pair, found in several.items()}
-
-
-def _best(points: Sequence[tuple[OperatingPoint, FoldCounts | None]]) -> Gained:
-    folds = [decided for _, decided in points if decided is not None]
-    if folds:
-        found = best_of(folds)
-        return Gained(found.accuracy, found.change)
-    row = min((row for row, _ in points), key=lambda row: row.rank)
-    return Gained(row.accuracy, row.against.accuracy_change)
-
-
-def gains_of(found: Mapping[tuple[str, str], Gained], models: Sequence[str]) -> np.ndarray:
-    """float64 [M, M]: what the cascade A → B gains, NaN without one."""
-    out = np.full((len(models), len(models)), np.nan)
-    for (first, second), each in found.items():
-        out[models.index(first), models.index(second)] = each.change.value
-    return out
-
-
-@dataclass(frozen=True)
-class RankCorrelation:
-    """Spearman's ρ and Kendall's τ-b over `n` pairs, None where either side is constant."""
-
-    n: int
-    spearman: float | None = None
-    kendall: float | None = None
-
-
-def predictors(
-    metrics: Mapping[str, np.ndarray], gains: np.ndarray
-) -> dict[tuple[str, str], RankCorrelation]:
-    """How well each metric ranks the pairs by what their cascade gains.
-
-    metrics: float64 [M, M] by name; gains as `gains_of` gives them, NaN leaves a pair out.
-    By (metric, "ordered") over the ordered pairs, by (metric, "unordered") over the unordered ones
-    in the better of their two directions.
-    """
-    ordered = ~np.isnan(gains) & ~np.eye(len(gains), dtype=bool)
-    filled = np.where(ordered, gains, -np.inf)
-    better = (filled > filled.T) | ((filled == filled.T) & np.triu(np.ones_like(ordered), 1))
-    chosen = {"ordered": ordered, "unordered": ordered & better}
-    return {
-        (name, pairs): _rank(values[mask], gains[mask])
-        for name, values in metrics.items()
-        for pairs, mask in chosen.items()
-    }
-
-
-def _rank(values: np.ndarray, gains: np.ndarray) -> RankCorrelation:
-    from scipy.stats import kendalltau, spearmanr
-
-    known = ~np.isnan(values)
-    values, gains = values[known], gains[known]
-    if len(np.unique(values)) < 2 or len(np.unique(gains)) < 2:
-        return RankCorrelation(len(values))
-    found = (rank(values, gains).statistic for rank in (spearmanr, kendalltau))
-    return RankCorrelation(len(values), *map(float, found))
 
 
 def or_none(value: float) -> float | None:

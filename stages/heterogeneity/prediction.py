@@ -5,23 +5,20 @@ Measured on the fitting images, as by whoever picks a pair; the gain is that on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, make_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
 
 import numpy as np
 
 from cache import Store
-from stages.heterogeneity.pairwise import (
-    METRICS,
-    best_cascades,
-    gains_of,
-    measures,
-    or_none,
-    predictors,
-)
+from stages import threshold
+from stages.heterogeneity.pairwise import METRICS, measures, or_none
 from stages.results import Row, save
 from stages.scores import ScoreSet
-from stages.threshold import FitPlan, ThresholdQuestion, all_pairs, cross_fitted_points
+from stages.statistics import Interval
+from stages.threshold import FitPlan, FoldCounts, OperatingPoint, ThresholdQuestion
+
+Point = tuple[OperatingPoint, FoldCounts | None]  # and what its folds decided
 
 # Whose small values mean that two models differ.
 ALIKE = ("double_fault", "q_statistic", "error_correlation", "kappa")
@@ -52,63 +49,114 @@ class GainPredictor(Row):
         return self.picked_1 and f"{self.picked_1} → {self.picked_2}"
 
 
-@dataclass(frozen=True)
-class PairGain(Row):
-    """An ordered pair, and what its best cascade gains: a row of results/gains, which also says of
-    each measure what it is, None where not defined, and what fitted."""
-
-    model_1: str
-    model_2: str
-    gain: float
-    gain_low: float
-    gain_high: float
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-
-
-def _column(metric: str) -> str:
-    """The measure `gain` is of the models, the column `gain` of their cascade."""
-    return "gain_of_b" if metric == "gain" else metric
-
-
+# A row of results/gains: an ordered pair, what its best cascade gains, each measure, None where not
+# defined, and what fitted.
 MeasuredGain = make_dataclass(
     "MeasuredGain",
     [
-        *((_column(name), float | None) for name in METRICS),
+        *((name, str) for name in ("model_1", "model_2")),
+        *((name, Interval) for name in ("gain", "accuracy")),
+        # The measure `gain` is of the models, the column `gain` of their cascade.
+        *(("gain_of_b" if name == "gain" else name, float | None) for name in METRICS),
         *((name, str) for name in ("split", "fit_split", "fit_method")),
     ],
-    bases=(PairGain,),
+    bases=(Row,),
     frozen=True,
 )
 
 
 def predict_gains(
     store: Store, reported: ScoreSet, plan: FitPlan
-) -> tuple[list[GainPredictor], list[PairGain]]:
+) -> tuple[list[GainPredictor], list[Row]]:
     """(one per measure, one per ordered pair).
 
     Also written to results/predictors and results/gains.
     """
-    pairs, names = all_pairs(reported.models), reported.models
-    points = cross_fitted_points(reported, plan, pairs, ThresholdQuestion(objectives=("best",)))
+    pairs, names = threshold.all_pairs(reported.models), reported.models
+    question = ThresholdQuestion(objectives=("best",))
+    points = threshold.cross_fitted_points(reported, plan, pairs, question)
     best = best_cascades(points)
     values = measures(plan.scores.correct, plan.scores.predictions)
     where = (reported.split, plan.split, plan.method)
     rows = summary(values, gains_of(best, names), names, where)
-    found = [
-        MeasuredGain(
-            *(names[a], names[b]),
-            *astuple(best[names[a], names[b]].change),
-            *astuple(best[names[a], names[b]].accuracy),
-            *(or_none(values[name][a, b]) for name in METRICS),
-            *where,
-        )
-        for a, b in pairs
-    ]
+    found = []
+    for a, b in pairs:
+        row = best[names[a], names[b]]
+        known = (or_none(values[name][a, b]) for name in METRICS)
+        gained = (row.against.accuracy_change, row.accuracy)
+        found.append(MeasuredGain(names[a], names[b], *gained, *known, *where))
     for stage, table in (("predictors", rows), ("gains", found)):
         save(store, stage, reported, {"fit": [plan.method, plan.split]}, table)
     return rows, found
+
+
+def best_cascades(points: Iterable[Point]) -> dict[tuple[str, str], OperatingPoint]:
+    """By (A, B). `points` are operating points with what folds decided of them, as
+    `threshold.cross_fitted_points` gives them; one of an oracle counts nothing.
+
+    Of a pair's points the best fit counts: the most accurate, then the least use of B, then the
+    first; where folds decided, each by the best of the others, and the row tells what these say.
+    """
+    several: dict[tuple[str, str], list[Point]] = {}
+    for row, decided in points:
+        if row.fit.fit_accuracy is not None:
+            several.setdefault((row.model_1, row.model_2), []).append((row, decided))
+    return {pair: _best(found) for pair, found in several.items()}
+
+
+def _best(points: Sequence[Point]) -> OperatingPoint:
+    folds = [decided for _, decided in points if decided is not None]
+    best = min((row for row, _ in points), key=lambda row: row.rank)
+    return best.told(threshold.best_of(folds) if folds else None)
+
+
+def gains_of(found: Mapping[tuple[str, str], OperatingPoint], models: Sequence[str]) -> np.ndarray:
+    """float64 [M, M]: what the cascade A → B gains over the more accurate of the two, by the images
+    that fit λ; NaN without one."""
+    out = np.full((len(models), len(models)), np.nan)
+    for (first, second), row in found.items():
+        out[models.index(first), models.index(second)] = row.against.accuracy_change.value
+    return out
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's ρ and Kendall's τ-b over `n` pairs, None where either side is constant."""
+
+    n: int
+    spearman: float | None = None
+    kendall: float | None = None
+
+
+def predictors(
+    metrics: Mapping[str, np.ndarray], gains: np.ndarray
+) -> dict[tuple[str, str], RankCorrelation]:
+    """How well each metric ranks the pairs by what their cascade gains.
+
+    metrics: float64 [M, M] by name; gains as `gains_of` gives them, NaN leaves a pair out.
+    By (metric, "ordered") over the ordered pairs, by (metric, "unordered") over the unordered ones
+    in the better of their two directions.
+    """
+    ordered = ~np.isnan(gains) & ~np.eye(len(gains), dtype=bool)
+    filled = np.where(ordered, gains, -np.inf)
+    better = (filled > filled.T) | ((filled == filled.T) & np.triu(np.ones_like(ordered), 1))
+    chosen = {"ordered": ordered, "unordered": ordered & better}
+    return {
+        (name, pairs): _rank(values[mask], gains[mask])
+        for name, values in metrics.items()
+        for pairs, mask in chosen.items()
+    }
+
+
+def _rank(values: np.ndarray, gains: np.ndarray) -> RankCorrelation:
+    from scipy.stats import kendalltau, spearmanr
+
+    known = ~np.isnan(values)
+    values, gains = values[known], gains[known]
+    if len(np.unique(values)) < 2 or len(np.unique(gains)) < 2:
+        return RankCorrelation(len(values))
+    found = (rank(values, gains).statistic for rank in (spearmanr, kendalltau))
+    return RankCorrelation(len(values), *map(float, found))
 
 
 def summary(
@@ -123,13 +171,12 @@ def summary(
     fit_split and fit_method. Picked is the pair that differs most, in the better of its two
     directions.
     """
-    ranked = predictors(metrics, gains)
+    ranked, best = predictors(metrics, gains), float(np.nanmax(gains))
     found = []
     for name, values in metrics.items():
         ordered, unordered = ranked[name, "ordered"], ranked[name, "unordered"]
         ranks = (ordered.spearman, ordered.kendall, unordered.spearman, unordered.kendall)
         picked = _picked(-values if name in ALIKE else values, gains, models)
-        best = float(np.nanmax(gains))
         found.append(GainPredictor(name, *ranks, ordered.n, *picked, best, *where))
     return found
 

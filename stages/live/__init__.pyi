@@ -12,7 +12,6 @@ from .summary import (
     agreement as agreement,
     classification as classification,
     energy_summary as energy_summary,
-    first as first,
     latency_summary as latency_summary,
     record as record,
     usual_ms as usual_ms,

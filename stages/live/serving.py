@@ -79,8 +79,8 @@ class LiveCascade(CascadeRuntime):
 class Served:
     """Per request [N], in their order, the label and what was answered; per batch [B]:
     `latency_ms` (input resident on the device → answers on the host, hashing included) of every
-    time it ran, `weight` one over how often that was, `started` the batch's first request (None: in
-    order), and `preprocess_ms` (decode, resize, upload).
+    time it ran, `weight` one over how often that was, `started` the batch's first request, and
+    `preprocess_ms` (decode, resize, upload).
     `windows` holds the meters' readings, one list per block, and how many requests each covers."""
 
     labels: np.ndarray
@@ -88,9 +88,9 @@ class Served:
     latency_ms: np.ndarray
     preprocess_ms: np.ndarray
     batch_size: int
+    weight: np.ndarray
+    started: np.ndarray
     windows: tuple[tuple[int, list[Reading]], ...] = ()
-    weight: np.ndarray | float = 1.0
-    started: np.ndarray | None = None
 
     @property
     def ms_per_request(self) -> float:

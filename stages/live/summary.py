@@ -25,20 +25,16 @@ Classes = dict[str, dict[str, float] | float]  # figures by class, and averages
 def latency_summary(served: Served) -> dict[str, float]:
     """Milliseconds per batch of `batch_size` requests."""
     p50, p95, p99 = np.percentile(served.latency_ms, [50, 95, 99])
-    mean = np.average(
-        served.latency_ms, weights=np.broadcast_to(served.weight, served.latency_ms.shape)
-    )
+    mean = np.average(served.latency_ms, weights=served.weight)
     return {"mean": float(mean), "p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
 def usual_ms(served: Served) -> float:
     """What the mean latency of a batch would be if each took the median of those alike: batches
     that B ran on, that only A ran on, and that the memory answered."""
-    size, laps = served.batch_size, served.latency_ms
+    size, laps, weight = served.batch_size, served.latency_ms, served.weight
     kinds = np.minimum(served.outcome.stage, 1)
-    kind = np.maximum.reduceat(kinds, np.arange(0, len(kinds), size))
-    kind = kind if served.started is None else kind[served.started // size]
-    weight = np.broadcast_to(served.weight, laps.shape)
+    kind = np.maximum.reduceat(kinds, np.arange(0, len(kinds), size))[served.started // size]
     shares = {k: weight[kind == k].sum() / weight.sum() for k in np.unique(kind).tolist()}
     return float(sum(share * np.median(laps[kind == k]) for k, share in shares.items()))
 
@@ -161,7 +157,7 @@ def agreement(
 ) -> Agreement:
     """Where the live run differs from the simulation (by default of the cascade without a memory),
     and how close to a boundary that was; `scores` are by request."""
-    scores, ours = first(scores, len(served.labels)), served.outcome
+    scores, ours = scores.of_images(slice(len(served.labels))), served.outcome
     theirs = decide(scores, cascade) if simulated is None else simulated
     hits = ours.stage < 0, theirs.stage < 0
     pairs = {
@@ -186,11 +182,6 @@ def agreement(
         differences=rows,
         simulated=SimulatedRequests.of(theirs),
     )
-
-
-def first(scores: ScoreSet, n: int) -> ScoreSet:
-    """The first n images of a split."""
-    return scores.of_images(slice(n))
 
 
 def _difference(

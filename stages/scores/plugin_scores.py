@@ -77,9 +77,12 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     partition = Partition(TABLE, (*scores.partition.values, name))
     about = identity(scores)
     made_by = about | {"score": maker(name)}
-    found = _belonging(store, partition, about)
-    logits = cache.load(store, partition.logits)
-    if found is not None and (logits is None or _current(store, found, made_by)):
+    found, logits = (cache.load(store, place) for place in (partition, partition.logits))
+    if (
+        found is not None
+        and about.items() <= found.identity.items()
+        and (logits is None or (found.identity == made_by and sound_or_told(store, found)))
+    ):
         return _values(found, cache.read_table(store, found), sample_ids)
     if logits is None:
         raise _missing(partition)
@@ -93,10 +96,7 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
 
 def identity(scores: Manifest) -> Provenance:
     """What values must agree with to belong to these scores: the images and the logits."""
-    return {
-        "dataset_fingerprint": scores.fingerprint,
-        "logits": scores.identity.get("logits"),
-    }
+    return {"dataset_fingerprint": scores.fingerprint, "logits": scores.identity.get("logits")}
 
 
 def stored(store: Store, scores: Manifest) -> list[Manifest]:
@@ -104,15 +104,6 @@ def stored(store: Store, scores: Manifest) -> list[Manifest]:
     about = identity(scores)
     found = cache.find(store, TABLE, *scores.partition.values)
     return [each for each in found if about.items() <= each.identity.items()]
-
-
-def _belonging(store: Store, partition: Partition, about: Provenance) -> Manifest | None:
-    found = cache.load(store, partition)
-    return found if found is not None and about.items() <= found.identity.items() else None
-
-
-def _current(store: Store, found: Manifest, made_by: Provenance) -> bool:
-    return found.identity == made_by and sound_or_told(store, found)
 
 
 def score_table(store: Store, logits: Manifest, name: str) -> pa.Table:

@@ -14,19 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import (
-    SCORES as SCHEMA,
-    InputError,
-    Manifest,
-    Part,
-    Partition,
-    Store,
-    now,
-    one_of,
-    part_name,
-    versions,
-    withdraw,
-)
+from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, one_of
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
@@ -164,11 +152,9 @@ def load(
     unfinished_copy(store)
     chosen = _choose(store, dataset, split, models, variant, runtime)
     cache.same_images(list(chosen.values()))
-    found = {name: scored(store, manifest) for name, manifest in chosen.items()}
-    manifests = {name: manifest for name, (manifest, _) in found.items()}
-    tables = [table for _, table in found.values()]
+    manifests, tables = zip(*(scored(store, each) for each in chosen.values()), strict=True)
     ids, labels = _column(tables[0], "sample_id"), _column(tables[0], "label")
-    for table, manifest in zip(tables, manifests.values(), strict=True):
+    for table, manifest in zip(tables, manifests, strict=True):
         if not np.array_equal(_column(table, "sample_id"), ids):
             raise InputError(f"{manifest.partition} holds other samples than its siblings")
 
@@ -178,21 +164,21 @@ def load(
         return np.stack([_column(table, name) for table in tables])
 
     def make(name: str) -> np.ndarray:
-        for table, manifest in zip(tables, manifests.values(), strict=True):
+        for table, manifest in zip(tables, manifests, strict=True):
             if name in LABEL_FREE and name not in table.column_names:
                 raise _of_another_version(store, manifest, name, there)
-        return np.stack([column(store, manifest, name, ids) for manifest in manifests.values()])
+        return np.stack([column(store, manifest, name, ids) for manifest in manifests])
 
     return ScoreSet(
         dataset=dataset,
         split=split,
-        models=tuple(manifests),
+        models=tuple(chosen),
         sample_ids=ids,
         labels=labels,
         predictions=stack("prediction"),
         correct=stack("correct"),
         scores=Columns({name: stack(name) for name in LABEL_FREE if name in there}, make),
-        manifests=tuple(manifests.values()),
+        manifests=manifests,
     )
 
 
@@ -275,16 +261,16 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
         whole = set(SCHEMA.names) <= set(table.column_names)
         if whole:
             return found, table
-    provenance = manifest.provenance | {"made": now(), "versions": versions()}
+    provenance = manifest.provenance | {"made": cache.now(), "versions": cache.versions()}
     table = score_table(store, manifest)
 
     def write() -> Manifest:
         with cache.lock(store, partition.guard):
             if not whole:  # of this very identity, so it would be kept
-                withdraw(store, partition)
+                cache.withdraw(store, partition)
             return cache.write_partition(store, partition, table, identity, provenance)
 
-    unkept = Part(part_name(0), table.num_rows, 0, manifest.content)
+    unkept = cache.Part(cache.part_name(0), table.num_rows, 0, manifest.content)
     return kept_if_writable(store, write) or Manifest(
         partition, (unkept,), identity, provenance
     ), table
@@ -331,12 +317,8 @@ def _column(table: pa.Table, name: str) -> np.ndarray:
     return table.column(name).to_numpy()
 
 
-def logits_manifest(store: Store, scores: ScoreSet, model: int) -> Manifest | None:
-    """The logits that the model's scores were made from, None where only scores were kept."""
-    return cache.load(store, Partition("logits", scores.manifests[model].partition.values))
-
-
 def parts_of(store: Store, scores: ScoreSet, model: int) -> Parts | None:
-    """The same, to be read part by part; row i is the image `scores.sample_ids[i]`."""
-    manifest = logits_manifest(store, scores, model)
+    """The logits that the model's scores were made from, None where only scores were kept; to be
+    read part by part, row i is the image `scores.sample_ids[i]`."""
+    manifest = cache.load(store, scores.manifests[model].partition.logits)
     return None if manifest is None else cached(store, manifest, scores.sample_ids)

@@ -370,7 +370,7 @@ def test_a_b_that_never_differs_is_never_asked():
 
 def _without_logits(side):
     scores = {name: side.scalars[name] for name in ("maxp", "difference", "entropy")}
-    return Outputs.from_scores(side.labels, side.prediction, scores)
+    return Outputs(side.labels, side.prediction, scores)
 
 
 def test_what_needs_logits_says_so():

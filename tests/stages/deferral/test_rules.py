@@ -354,6 +354,8 @@ def test_scores_alone_leave_out_what_needs_logits(toy, without_logits):
     assert all(row in whole_rows for row in rows)
     refusal = ask(without_logits, *args, "--rules", "energy").refusal
     assert "which leaves none: extract or import logits" in refusal
+    refusal = ask(without_logits, *args, "--rules", "entropy", "--finals", "ensemble").refusal
+    assert "ensemble are left out where they need them, which leaves none" in refusal
     # The best of all pairs is then that of the pairs that can be told.
     rows = ask(without_logits, "--all-pairs", "--rules", "maxp,energy").json["rows"]
     candidates = {(row["rule"], row["final"]): row["candidates"] for row in rows}

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from cache import Store, find, read_table
-from stages.heterogeneity import METRICS, matrix, pairwise as stage
+from stages.heterogeneity import METRICS, matrix, pairwise as stage, prediction
 from stages.scores import load
 from stages.statistics import Interval
 from stages.threshold import (
@@ -193,7 +193,7 @@ def test_predictors_against_scipy_over_lists_of_pairs():
     scores = random_scores(np.random.default_rng(3), 60, models=models)
     plan = FitPlan("same-split", "test", scores, ())
     points = cross_fitted_points(scores, plan, all_pairs(models), BEST)
-    gains = stage.gains_of(stage.best_cascades(points), models)
+    gains = prediction.gains_of(prediction.best_cascades(points), models)
     ordered = [(a, b) for a in range(4) for b in range(4) if a != b]
     for a, b in ordered:
         assert gains[a, b] == pytest.approx(_brute_gain(scores, a, b), abs=1e-12)
@@ -202,7 +202,7 @@ def test_predictors_against_scipy_over_lists_of_pairs():
         max(((a, b), (b, a)), key=lambda p: gains[p]) for a, b in combinations(range(4), 2)
     ]
     metrics = stage.measures(scores.correct, scores.predictions)
-    found = stage.predictors(metrics, gains)
+    found = prediction.predictors(metrics, gains)
     assert set(found) == {(m, kind) for m in METRICS for kind in ("ordered", "unordered")}
     for metric, values in metrics.items():
         for kind, pairs in (("ordered", ordered), ("unordered", unordered)):
@@ -225,7 +225,7 @@ def test_where_folds_decide_each_is_by_the_best_rule_of_the_others():
     scores = random_scores(np.random.default_rng(2), 30, levels=4, models=("p", "q", "r"))
     plan = FitPlan("cross-fit", "test", scores, ())
     points = cross_fitted_points(scores, plan, [(0, 1), (2, 1)], BEST)
-    found = stage.best_cascades(points)
+    found = prediction.best_cascades(points)
     assert set(found) == {("p", "q"), ("r", "q")}
     repeats = [folds(30, repeat=r).tolist() for r in range(REPEATS)]
     for a, b in ((0, 1), (2, 1)):
@@ -241,7 +241,10 @@ def test_where_folds_decide_each_is_by_the_best_rule_of_the_others():
             for each in zip(*by_rule, strict=True)
         ]
         got = found[scores.models[a], scores.models[b]]
-        told = [(each.value, each.low, each.high) for each in (got.accuracy, got.change)]
+        told = [
+            (each.value, each.low, each.high)
+            for each in (got.accuracy, got.against.accuracy_change)
+        ]
         assert told == [pytest.approx(each) for each in naive.honest(chosen, 30)]
 
 
@@ -259,7 +262,7 @@ def test_of_equal_fits_the_least_use_of_b_counts_then_the_first():
         *(point(0.7, 0.1, 0.3), point(0.8, 0.5, 0.1), point(0.8, 0.2, -0.1)),
         *(point(0.8, 0.2, 0.2), point(None, None, 1.0)),  # the oracle counts nothing
     ]
-    gains = stage.gains_of(stage.best_cascades(points), ("p", "q"))
+    gains = prediction.gains_of(prediction.best_cascades(points), ("p", "q"))
     assert gains[0, 1] == -0.1
     assert np.isnan(gains[[0, 1, 1], [0, 0, 1]]).all()
 
@@ -268,7 +271,7 @@ def test_constant_or_unknown_measures_predict_nothing():
     gains = np.array([[np.nan, 0.1, 0.2], [0.3, np.nan, np.nan], [0.2, 0.4, np.nan]])
     flat, some = np.zeros((3, 3)), np.arange(9.0).reshape(3, 3)
     some[0, 1] = np.nan
-    found = stage.predictors({"f": flat, "s": some}, gains)
+    found = prediction.predictors({"f": flat, "s": some}, gains)
     assert (found["f", "ordered"].spearman, found["f", "ordered"].kendall) == (None, None)
     assert (found["f", "ordered"].n, found["s", "ordered"].n) == (5, 4)
     assert found["f", "unordered"].n == 3

@@ -187,6 +187,8 @@ def served_by(scores, one):
         latency_ms=times,
         preprocess_ms=times,
         batch_size=1,
+        weight=times,
+        started=np.arange(len(times)),
     )
 
 
@@ -420,7 +422,8 @@ def test_what_is_usual_is_the_median_of_batches_alike(case):
     kinds = [(sent[i : i + 3].any(), hit[i : i + 3].all()) for i in range(0, n, 3)]
     alike = [[lap for lap, other in zip(laps, kinds, strict=True) if other == k] for k in kinds]
     expected = np.mean([np.median(each) for each in alike])
-    assert usual_ms(replace(quiet, batch_size=3, latency_ms=laps)) == pytest.approx(expected)
+    slow = replace(quiet, batch_size=3, latency_ms=laps, weight=laps**0)
+    assert usual_ms(replace(slow, started=3 * np.arange(len(laps)))) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("usual", "said"), [(1e-6, True), (1e6, False)])
