@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Protocol
 
-from stages.energy.errors import CounterResetError
+from stages.energy.errors import SensorError
 from stages.energy.meter import Measured, Meter, Sensor
 from stages.energy.timing import REAL, Timing
 from stages.energy.uncertainty import sum_of_uniforms, truncation
@@ -89,11 +89,11 @@ def between(
     """Joules of a window from the counter and the power at its ends.
 
     E = (E₁ − E₀) + (P₁ − P₀)·tick/2, with SD tick·√(P₀² + P₁²)/√12 and the exact 95 % interval of
-    P₁·tick·U₁ − P₀·tick·U₀; truncation to `unit_j` is added. Raises CounterResetError.
+    P₁·tick·U₁ − P₀·tick·U₀; truncation to `unit_j` is added. Raises SensorError.
     """
     counted = last_j - first_j
     if counted < 0:
-        raise CounterResetError(
+        raise SensorError(
             f"the energy counter went back by {-counted:.6g} J: the driver or device was reset; "
             "measure again"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,18 +68,19 @@ def cross_check(
 def _compared(
     meter: Meter, monitor: Any, gpus: list[int], device: str, seconds: float
 ) -> SensorComparison:
-    with _load(device) as (work, sync):
-        work()
-        sync()
-        monitor.begin_window("cross-check", sync_execution=False)
-        with meter.window(sync) as window:
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                work()
-                sync()
-        theirs = monitor.end_window("cross-check", sync_execution=False)
-    per_part = theirs.gpu_energy if gpus else (theirs.cpu_energy or {}) | _dram(theirs)
-    zeus = float(sum(per_part.values())) if per_part else None
+    work, sync = _load(device)
+    work()
+    sync()
+    monitor.begin_window("cross-check", sync_execution=False)
+    with meter.window(sync) as window:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            work()
+            sync()
+    theirs = monitor.end_window("cross-check", sync_execution=False)
+    kinds = [theirs.gpu_energy] if gpus else [theirs.cpu_energy, theirs.dram_energy]
+    per_part = [joules for kind in kinds for joules in (kind or {}).values()]
+    zeus = float(sum(per_part)) if per_part else None
     ours = window.reading
     difference = ours.energy_j / zeus - 1 if ours.energy_j and zeus else None
     joules = (ours.energy_j, ours.interval_j, zeus)
@@ -87,20 +88,14 @@ def _compared(
     return SensorComparison(*about, *joules, difference, ours.reason)
 
 
-def _dram(theirs: Any) -> dict[Any, float]:
-    return {("dram", part): joules for part, joules in (theirs.dram_energy or {}).items()}
-
-
-@contextlib.contextmanager
-def _load(device: str) -> Iterator[tuple[Callable[[], object], Callable[[], None]]]:
+def _load(device: str) -> tuple[Callable[[], object], Callable[[], None]]:
     """Work that keeps the device busy for milliseconds, and its synchronisation."""
     if device == "cpu":
         import numpy as np
 
         matrix = np.ones((512, 512), np.float32)
-        yield (lambda: matrix @ matrix), nothing
-        return
+        return (lambda: matrix @ matrix), nothing
     import torch
 
     batch = torch.ones(4096, 4096, device=device)
-    yield (lambda: batch @ batch), lambda: torch.cuda.synchronize(device)
+    return (lambda: batch @ batch), lambda: torch.cuda.synchronize(device)

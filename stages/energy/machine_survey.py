@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cache import InputError
 from stages.energy import nvml_library
 from stages.energy.errors import SensorError
 from stages.energy.jetson import board, chosen, power_mode, rails, release
 from stages.energy.machine import Machine
 from stages.energy.meter import Idle, Meter, NoMeter, Sensor
 from stages.energy.opening import HOST, NAMES, open_meters
-from stages.energy.plugged import added, opened
+from stages.energy.plugged import added, on_any
 from stages.energy.rapl import REMEDY, ZoneFound, cpu_name, survey_rapl
-from stages.plugins import Added
+from stages.energy.sysfs import if_there
 
 IDLE_S = 2.0
 NVIDIA = "0x10de"
@@ -144,15 +143,14 @@ def survey(machine: Machine | None = None, idle_s: float = IDLE_S) -> MachineSur
 SEEN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
 
-def pci_gpus(root: Path = Path("/")) -> list[str]:
+def pci_gpus(root: Path) -> list[str]:
     """Bus addresses of the NVIDIA display devices, whether or not a driver is loaded."""
-    found = []
-    for device in sorted((root / "sys/bus/pci/devices").glob("*")):
-        with suppress(OSError):
-            vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
-            if vendor == NVIDIA and kind.startswith(DISPLAY_CLASS):
-                found.append(device.name)
-    return found
+    return [
+        device.name
+        for device in sorted((root / "sys/bus/pci/devices").glob("*"))
+        if if_there(device / "vendor").strip() == NVIDIA
+        and if_there(device / "class").startswith(DISPLAY_CLASS)
+    ]
 
 
 def _nvml(machine: Machine) -> NvmlFound:
@@ -194,12 +192,10 @@ def _rapl(machine: Machine) -> RaplFound:
 
 def _jetson(root: Path) -> JetsonFound | None:
     with suppress(SensorError):
-        there = rails(root)
-        if there:
+        if there := rails(root):
             used, scope = chosen(there)
-            about = (board(root), release(root), power_mode(root))
             names, in_use = (tuple(rail.name for rail in group) for group in (there, used))
-            return JetsonFound(*about, names, in_use, scope)
+            return JetsonFound(board(root), release(root), power_mode(root), names, in_use, scope)
     return None
 
 
@@ -218,30 +214,16 @@ def _added(torch: TorchFound, machine: Machine) -> tuple[list[Meter], list[Added
     devices = ["cpu", *(f"cuda:{i}" for i in range(len(torch.devices)))]
     meters = []
     for name, one in known.items.items():
-        meter, reason = _on_any(one, devices, machine)
+        meter = on_any(one, devices, machine)
+        reason = meter if isinstance(meter, str) else None
         found.append(AddedFound(name, one.package, reason))
-        meters += [meter] if meter is not None else []
+        meters += [meter] if isinstance(meter, Meter) else []
     return meters, found
-
-
-def _on_any(
-    one: Added, devices: Sequence[str], machine: Machine
-) -> tuple[Meter | None, str | None]:
-    """The meter, else the first device's reason."""
-    reasons = []
-    for device in devices:
-        try:
-            return opened(one, device, machine), None
-        except (SensorError, InputError) as error:
-            reasons.append(" ".join(str(error).split()))
-    return None, reasons[0]
 
 
 def _metered(meter: Meter, idle_s: float) -> MeterFound:
     blind = isinstance(meter, NoMeter)
-    idle = Idle(None, None, 0.0, None)
-    if idle_s and not blind:
-        idle = meter.measure_idle(idle_s)
+    idle = meter.measure_idle(idle_s) if idle_s and not blind else Idle()
     sensor = meter.sensor
     meter.close()
     reason = sensor.detail if blind else idle.reason
@@ -250,58 +232,46 @@ def _metered(meter: Meter, idle_s: float) -> MeterFound:
 
 def problems(found: MachineSurvey) -> list[Problem]:
     """What is missing, each with the line that mends it."""
-    return [Problem(*each) for check in CHECKS for each in check(found)]
+    return [Problem(*each) for each in (*_nvml_driver(found), *_torch(found), *_sensors(found))]
 
 
 Problems = Iterator[tuple[str, str]]
 
 
-def _gpu_driver(found: MachineSurvey) -> Problems:
+def _nvml_driver(found: MachineSurvey) -> Problems:
     known, library = len(found.pci_gpus), found.nvml
-    there = bool(known or found.nvidia_driver)
-    if there and not found.nvidia_driver and not library.available:
-        yield f"{known} NVIDIA GPU on the PCI bus, no driver", DRIVER
-    elif there and not library.available:
+    if library.available and library.reason:
+        yield f"NVML: {library.reason}", "see `nvidia-smi` and `dmesg | grep -i nvrm`"
+    elif not library.available and found.nvidia_driver:
         package = "nvidia-ml-py" in (library.reason or "")
         yield f"NVML: {library.reason}", nvml_library.INSTALL if package else UTILITY
-    elif library.available and library.reason:
-        yield f"NVML: {library.reason}", "see `nvidia-smi` and `dmesg | grep -i nvrm`"
+    elif not library.available and known:
+        yield f"{known} NVIDIA GPU on the PCI bus, no driver", DRIVER
 
 
 def _torch(found: MachineSurvey) -> Problems:
-    torch, gpus = found.torch, found.nvml.gpus
-    present = len(gpus) or len(found.pci_gpus)
+    torch, gpus = found.torch, len(found.nvml.gpus)
+    present = gpus or len(found.pci_gpus)
+    visible = found.environment["CUDA_VISIBLE_DEVICES"]
+    hidden = f"CUDA_VISIBLE_DEVICES is {visible!r}"
     if not torch.installed:
         yield "torch is not installed: extract, profile and live need it", TORCH
     elif present and torch.cuda is None:
         yield f"torch {torch.version} is a CPU build, {present} GPU unused", CUDA_TORCH
+    elif present and not torch.devices and visible is not None:
+        yield f"torch sees none of {present} GPUs: {hidden}", "unset CUDA_VISIBLE_DEVICES"
     elif present and not torch.devices:
-        yield from _blind(found, present)
-    elif len(torch.devices) < len(gpus):
-        visible = found.environment["CUDA_VISIBLE_DEVICES"]
+        needs, driver = f"CUDA {torch.cuda}", found.nvml.driver or "none"
         yield (
-            f"torch sees {len(torch.devices)} of {len(gpus)} GPUs",
-            f"CUDA_VISIBLE_DEVICES is {visible!r}: widen it if the others are wanted",
+            f"torch sees none of {present} GPUs: it is built for {needs}, the driver is {driver}",
+            f"update the driver to one that supports {needs}, or install torch for an older CUDA",
         )
+    elif len(torch.devices) < gpus:
+        seen = f"torch sees {len(torch.devices)} of {gpus} GPUs"
+        yield seen, f"{hidden}: widen it if the others are wanted"
 
 
-def _blind(found: MachineSurvey, present: int) -> Problems:
-    visible = found.environment["CUDA_VISIBLE_DEVICES"]
-    if visible is not None:
-        yield (
-            f"torch sees none of {present} GPUs: CUDA_VISIBLE_DEVICES is {visible!r}",
-            "unset CUDA_VISIBLE_DEVICES",
-        )
-        return
-    needs = f"CUDA {found.torch.cuda}"
-    driver = found.nvml.driver or "none"
-    yield (
-        f"torch sees none of {present} GPUs: it is built for {needs}, the driver is {driver}",
-        f"update the driver to one that supports {needs}, or install torch for an older CUDA",
-    )
-
-
-def _host(found: MachineSurvey) -> Problems:
+def _sensors(found: MachineSurvey) -> Problems:
     closed = [zone for zone in found.rapl.zones if zone.counted and not zone.readable]
     if closed:
         names = ", ".join(zone.zone for zone in closed)
@@ -309,22 +279,13 @@ def _host(found: MachineSurvey) -> Problems:
         yield f"RAPL of {names} cannot be read", REMEDY if denied else KERNEL
     elif found.rapl.reason:
         yield f"RAPL: {found.rapl.reason}", KERNEL
-
-
-def _packages(found: MachineSurvey) -> Problems:
     for sensor in found.sensors:
         if sensor.reason is not None:
-            name = sensor.name
-            what = sensor.reason if name is None else f"sensor {name}: {sensor.reason}"
-            yield what, f"see what {sensor.package or 'the package'} needs, or uninstall it"
-
-
-def _nothing(found: MachineSurvey) -> Problems:
-    blind = [meter for meter in found.meters if meter.source == "none"]
-    for meter in blind:
-        yield f"no joules for {meter.device}: {meter.reason}", WATTMETER
+            named = "" if sensor.name is None else f"sensor {sensor.name}: "
+            needs = f"see what {sensor.package or 'the package'} needs, or uninstall it"
+            yield named + sensor.reason, needs
+    for meter in found.meters:
+        if meter.source == "none":
+            yield f"no joules for {meter.device}: {meter.reason}", WATTMETER
     if not found.meters:
         yield "no energy sensor answers here: joules will be null", WATTMETER
-
-
-CHECKS = (_gpu_driver, _torch, _host, _packages, _nothing)

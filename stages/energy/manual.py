@@ -92,14 +92,9 @@ class ManualMeter(Meter):
         sd, half = truncation(after.step if reset else max(before.step, after.step))
         interval = max(0.0, joules - half), joules + half
         excess = ((now - then) - (end_ns - start_ns)) / 1e9
-        return Measured(joules, sd, interval, warnings=_excess(excess))
+        told = f"the wattmeter ran {excess:.3g} s longer than the window: idle energy is included"
+        return Measured(joules, sd, interval, warnings=(told,) if excess >= 1.0 else ())
 
     def _read(self, when: str) -> tuple[Display, int]:
         display = parse(self._ask(ASK.format(when=when)))
         return display, self.timing.clock()
-
-
-def _excess(seconds: float) -> tuple[str, ...]:
-    if seconds < 1.0:
-        return ()
-    return (f"the wattmeter ran {seconds:.3g} s longer than the window: idle energy is included",)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from stages.energy.errors import SensorError
@@ -48,33 +48,42 @@ class Sensor:
 class Idle:
     """Mean power of the waiting device; `power_w` is None with a `reason` where unknown."""
 
-    power_w: float | None
-    sd_w: float | None
-    duration_s: float
-    ticks: int | None
+    power_w: float | None = None
+    sd_w: float | None = None
+    duration_s: float = 0.0
+    ticks: int | None = None
     reason: str | None = None
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Joules of one window.
+class Measured:
+    """What a sensor made of one window: joules, SD, 95 % interval, ticks, warnings.
 
-    `energy_j` is gross, None with a `reason` where unknown; `idle_j` = `idle_w` × `duration_s`, the
-    part the waiting device would have drawn; `sd_j` and `interval_j` (95 %) state how well the
-    sensor's ticks pin the window down, not how well the sensor is calibrated.
+    `energy_j` is gross, None with a `reason` where unknown; `sd_j` and `interval_j` state how well
+    the sensor's ticks pin the window down, not how well the sensor is calibrated.
     """
 
     energy_j: float | None
-    duration_s: float
-    idle_w: float | None
-    idle_j: float | None
-    sd_j: float | None
-    interval_j: tuple[float, float] | None
-    ticks: int | None
-    sensor: Sensor
+    sd_j: float | None = None
+    interval_j: tuple[float, float] | None = None
+    ticks: int | None = None
     warnings: tuple[str, ...] = ()
     reason: str | None = None
-    idle_sd_w: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Measured):
+    """Joules of one window, and the idle power of its device."""
+
+    duration_s: float
+    sensor: Sensor
+    idle_w: float | None
+    idle_sd_w: float | None
+
+    @property
+    def idle_j(self) -> float | None:
+        """The part that the waiting device would have drawn."""
+        return None if self.idle_w is None else self.idle_w * self.duration_s
 
     @property
     def above_idle_j(self) -> float | None:
@@ -87,18 +96,6 @@ class Reading:
     def short(self) -> bool:
         """Whether the window is too short to be shown as precise."""
         return any(each.startswith(SHORT_WINDOW) for each in self.warnings)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a sensor made of one window: joules, SD, 95 % interval, ticks, warnings."""
-
-    energy_j: float | None
-    sd_j: float | None = None
-    interval_j: tuple[float, float] | None = None
-    ticks: int | None = None
-    warnings: tuple[str, ...] = ()
-    reason: str | None = None
 
 
 class Meter(ABC):
@@ -153,9 +150,9 @@ class Window:
     def __init__(self, meter: Meter, sync: Callable[[], None], idle: Idle | None) -> None:
         self._meter = meter
         self._sync = sync
-        self._idle = idle
+        self._idle = idle or Idle()
         self._state: Any = None
-        self._failure: str | None = None
+        self._failure: SensorError | None = None
         self._reading: Reading | None = None
 
     @property
@@ -172,66 +169,44 @@ class Window:
             self._sync()
             self._state = self._meter.begin()
         except SensorError as error:
-            self._failure = str(error)
+            self._failure = error
         self._start = self._meter.timing.clock()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        finished = False
         try:
             if kind is None:
                 self._sync()
-                end = self._meter.timing.clock()
-                self._reading = self._read(end)
-                finished = True
+                self._reading = self._read(self._meter.timing.clock())
         finally:
-            if not finished and self._failure is None:
+            if self._reading is None and self._failure is None:
                 with suppress(SensorError):  # what is being raised matters more
                     self._meter.abandon(self._state)
 
     def _read(self, end: int) -> Reading:
         duration = (end - self._start) / 1e9
+        extra: tuple[str, ...] = ()
         try:
             if self._failure is not None:
-                raise SensorError(self._failure)
+                raise self._failure
             got = self._meter.finish(self._state, self._start, end)
             extra = self._meter.conditions(self._before)
         except SensorError as failure:
-            return unknown(self._meter.sensor, duration, str(failure), self._idle)
-        return _reading(self._meter.sensor, duration, got, extra, self._idle)
+            got = Measured(None, reason=" ".join(str(failure).split()))
+        warnings = _too_short(got.ticks, duration) + got.warnings + extra
+        return Reading(
+            **vars(got) | {"warnings": warnings},
+            duration_s=duration,
+            sensor=self._meter.sensor,
+            idle_w=self._idle.power_w,
+            idle_sd_w=self._idle.sd_w,
+        )
 
 
-def unknown(sensor: Sensor, duration_s: float, reason: str, idle: Idle | None = None) -> Reading:
-    """The reading of a window whose joules are not known."""
-    got = Measured(None, reason=" ".join(reason.split()))
-    return _reading(sensor, duration_s, got, (), idle)
-
-
-def _reading(
-    sensor: Sensor, duration: float, got: Measured, extra: tuple[str, ...], idle: Idle | None
-) -> Reading:
-    watts = None if idle is None else idle.power_w
-    reading = Reading(
-        energy_j=got.energy_j,
-        duration_s=duration,
-        idle_w=watts,
-        idle_j=None if watts is None else watts * duration,
-        sd_j=got.sd_j,
-        interval_j=got.interval_j,
-        ticks=got.ticks,
-        sensor=sensor,
-        warnings=got.warnings + extra,
-        reason=got.reason,
-        idle_sd_w=None if idle is None else idle.sd_w,
-    )
-    return replace(reading, warnings=_too_short(reading) + reading.warnings)
-
-
-def _too_short(reading: Reading) -> tuple[str, ...]:
-    ticks = reading.ticks
-    if ticks is None or (ticks >= FEWEST_TICKS and reading.duration_s >= SHORTEST_S):
+def _too_short(ticks: int | None, seconds: float) -> tuple[str, ...]:
+    if ticks is None or (ticks >= FEWEST_TICKS and seconds >= SHORTEST_S):
         return ()
-    seen = f"{reading.duration_s:.3g} s and {ticks} ticks"
+    seen = f"{seconds:.3g} s and {ticks} ticks"
     return (f"{SHORT_WINDOW}: {seen}, below {SHORTEST_S:g} s or {FEWEST_TICKS} ticks",)
 
 
@@ -251,4 +226,4 @@ class NoMeter(Meter):
 
     def measure_idle(self, seconds: float, sync: Callable[[], None] = nothing) -> Idle:
         """Unknown, at once."""
-        return Idle(None, None, 0.0, None, self.reason)
+        return Idle(reason=self.reason)

@@ -110,13 +110,15 @@ def match(
     torch's UUID decides where torch tells it; else CUDA_VISIBLE_DEVICES, whose entries are indices,
     (prefixes of) UUIDs or MIG ids. Raises SensorMissingError.
     """
-    if torch_uuid is not None:
-        same = [gpu for gpu in found if gpu.uuid.removeprefix("GPU-") == torch_uuid]
-        if same:
-            return same[0], ()
+    for gpu in found:
+        if gpu.uuid.removeprefix("GPU-") == torch_uuid:
+            return gpu, ()
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     order = environment.get("CUDA_DEVICE_ORDER")
-    entries = [str(gpu.index) for gpu in found] if visible is None else _entries(visible)
+    if visible is None:
+        entries = [str(gpu.index) for gpu in found]
+    else:
+        entries = [each.strip() for each in visible.split(",") if each.strip()]
     matched = _until_invalid(nvml, entries, found)
     if index >= len(matched):
         raise SensorMissingError(
@@ -128,10 +130,6 @@ def match(
         unsure = "unlike GPUs are numbered by speed in CUDA and by bus in NVML"
         return matched[index], (f"{unsure}: set CUDA_DEVICE_ORDER=PCI_BUS_ID",)
     return matched[index], ()
-
-
-def _entries(visible: str) -> list[str]:
-    return [each.strip() for each in visible.split(",") if each.strip()]
 
 
 def _until_invalid(nvml: Nvml, entries: Sequence[str], found: Sequence[Gpu]) -> list[Gpu]:
@@ -174,10 +172,16 @@ def torch_uuid(index: int) -> str | None:
     return None if uuid is None else str(uuid)
 
 
-def fields(nvml: Nvml, handle: Any, asked: Sequence[tuple[int, int]]) -> list[float]:
-    """Values of (field, scope), read in one call, each in its field's unit. Raises SensorError."""
-    found = nvml.call("nvmlDeviceGetFieldValues", handle, list(asked))
-    return [_value(nvml, value, which) for value, which in zip(found, asked, strict=True)]
+def instant_power(nvml: Nvml, handle: Any, *scopes: str) -> list[float]:
+    """W of each scope, GPU or MODULE, read in one call. Raises SensorError."""
+    which = nvml.constant("NVML_FI_DEV_POWER_INSTANT")
+    asked = [(which, nvml.constant(f"NVML_POWER_SCOPE_{scope}")) for scope in scopes]
+    found = nvml.call("nvmlDeviceGetFieldValues", handle, asked)
+    return [_value(nvml, *each) / 1e3 for each in zip(found, asked, strict=True)]
+
+
+# By NVML_VALUE_TYPE_*.
+VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
 def _value(nvml: Nvml, value: Any, which: tuple[int, int]) -> float:
@@ -185,10 +189,6 @@ def _value(nvml: Nvml, value: Any, which: tuple[int, int]) -> float:
         error = nvml.module.NVMLError(value.nvmlReturn)
         raise from_nvml(error, f"nvmlDeviceGetFieldValues(field {which[0]}, scope {which[1]})")
     return float(getattr(value.value, VALUE_MEMBERS[value.valueType]))
-
-
-# By NVML_VALUE_TYPE_*.
-VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cache import InputError
 from stages import plugins
@@ -24,7 +24,8 @@ MODULES: Mapping[str, str] = {
 HOST: Mapping[str, SensorKind] = {
     name: one.item for name, one in of_this_project(plugins.SENSORS, MODULES).items()
 }
-NAMES = ("nvml", *SOURCES, *HOST, "manual", "none")
+EXPLICIT = (*HOST, "manual", "none")
+NAMES = ("nvml", *SOURCES, *EXPLICIT)
 DOCTOR = "`cascade doctor` says more"
 
 
@@ -44,41 +45,26 @@ def open_meters(
     kind, _, readings = (prefer or "").partition(":")
     if prefer is not None and kind not in NAMES:
         return [open_named(prefer, device, machine, NAMES) for device in wanted]
-    if kind in (*HOST, *EXPLICIT):
+    if kind in EXPLICIT:
         return [_asked(kind, readings, machine)]
     meters = [_for_device(device, kind, machine) for device in wanted]
-    _refuse_missing(prefer, meters)
-    if prefer is None:
-        meters = [
-            or_added(meter, device, machine, NAMES)
-            for meter, device in zip(meters, wanted, strict=True)
-        ]
+    for i, meter in enumerate(meters):
+        if isinstance(meter, NoMeter):
+            if prefer is not None:
+                raise InputError(f"no meter {prefer!r}: {meter.reason}")
+            meters[i] = or_added(meter, wanted[i], machine, NAMES)
     return meters + _beside(wanted, meters, machine)
 
 
 def _asked(kind: str, readings: str, machine: Machine) -> Meter:
+    if kind == "none":
+        return NoMeter("energy was not to be measured", timing=machine.timing)
+    if kind == "manual":
+        return ManualMeter(given(readings) if readings else from_terminal, machine.timing)
     try:
-        if kind in HOST:
-            return HOST[kind].open("cpu", machine)
-        return EXPLICIT[kind](readings, machine)
+        return HOST[kind].open("cpu", machine)
     except SensorError as error:
         raise InputError(f"no meter {kind!r}: {error}") from error
-
-
-def _manual(readings: str, machine: Machine) -> Meter:
-    return ManualMeter(given(readings) if readings else from_terminal, machine.timing)
-
-
-EXPLICIT: dict[str, Callable[[str, Machine], Meter]] = {
-    "manual": _manual,
-    "none": lambda _, machine: NoMeter("energy was not to be measured", timing=machine.timing),
-}
-
-
-def _refuse_missing(prefer: str | None, meters: Sequence[Meter]) -> None:
-    blind = [meter for meter in meters if isinstance(meter, NoMeter)]
-    if prefer is not None and blind:
-        raise InputError(f"no meter {prefer!r}: {blind[0].reason}")
 
 
 def _for_device(device: str, asked: str, machine: Machine) -> Meter:
@@ -93,24 +79,19 @@ def _for_device(device: str, asked: str, machine: Machine) -> Meter:
 
 
 def _nvml(device: str, asked: str, machine: Machine) -> Meter:
+    environment, index, uuid = {"CUDA_VISIBLE_DEVICES": device}, 0, None
     library = machine.load_nvml()
     try:
-        return _in_library(library, device, asked, machine)
+        found = nvml_library.gpus(library)
+        if not device.startswith(("GPU-", "MIG-")):
+            index = int(device.partition(":")[2] or 0)
+            environment, uuid = machine.environment, machine.torch_uuid(index)
+        gpu, warnings = nvml_library.match(library, index, found, environment, uuid)
+        source = asked if asked in SOURCES else None
+        return open_gpu(library, gpu, source, machine.timing, warnings)
     except SensorError:
         library.close()
         raise
-
-
-def _in_library(library: nvml_library.Nvml, device: str, asked: str, machine: Machine) -> Meter:
-    found = nvml_library.gpus(library)
-    if device.startswith(("GPU-", "MIG-")):
-        environment, index, uuid = {"CUDA_VISIBLE_DEVICES": device}, 0, None
-    else:
-        index = int(device.partition(":")[2] or 0)
-        environment, uuid = machine.environment, machine.torch_uuid(index)
-    gpu, warnings = nvml_library.match(library, index, found, environment, uuid)
-    source = asked if asked in SOURCES else None
-    return open_gpu(library, gpu, source, machine.timing, warnings)
 
 
 def _host(machine: Machine) -> Meter:

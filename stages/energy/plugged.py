@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -94,26 +94,27 @@ def opened(one: Added, device: str, machine: Machine) -> Meter:
     return Guarded(meter, f"package {one.package}, sensor {name}")
 
 
-def or_added(meter: Meter, device: str, machine: Machine, taken: Collection[str]) -> Meter:
-    """The meter itself, or where that is none the first added sensor that opens.
+def or_added(meter: NoMeter, device: str, machine: Machine, taken: Collection[str]) -> Meter:
+    """The first added sensor that opens, else no meter with all reasons.
 
     A package that fails is a reason why there are no joules, and stops nobody who did not ask.
     """
-    if not isinstance(meter, NoMeter):
-        return meter
-    reasons = [meter.reason]
-    for found in _tried(device, machine, taken):
+    known = added(taken)
+    reasons = [meter.reason, *map(str, known.faults)]
+    for name, one in known.items.items():
+        found = on_any(one, [device], machine)
         if isinstance(found, Meter):
             return found
-        reasons.append(found)
+        reasons.append(f"{name}: {found}")
     return NoMeter("; ".join(reasons), device, machine.timing)
 
 
-def _tried(device: str, machine: Machine, taken: Collection[str]) -> Iterator[Meter | str]:
-    known = added(taken)
-    yield from map(str, known.faults)
-    for name, one in known.items.items():
+def on_any(one: Added, devices: Sequence[str], machine: Machine) -> Meter | str:
+    """The meter of the first of the devices that it measures, else the first one's reason."""
+    reasons = []
+    for device in devices:
         try:
-            yield opened(one, device, machine)
+            return opened(one, device, machine)
         except (SensorError, InputError) as error:
-            yield f"{name}: {error}"
+            reasons.append(" ".join(str(error).split()))
+    return reasons[0]

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.energy.counter import CounterMeter
-from stages.energy.errors import (
-    CounterResetError,
-    NoPermissionError,
-    ReadFailedError,
-    SensorError,
-    SensorMissingError,
-    from_os,
-)
+from stages.energy.errors import NoPermissionError, SensorError, SensorMissingError
 from stages.energy.meter import Sensor
 from stages.energy.sensor_kind import SensorKind
-from stages.energy.timing import REAL, Timing, measure_tick
+from stages.energy.sysfs import if_there, number_of, text_of
+from stages.energy.timing import Timing, measure_tick
 
-TREE = Path("/sys/class/powercap")
 COUNTED = ("package", "dram")
 UNIT_J = 61e-6  # the finest energy unit of the MSR, 2⁻¹⁴ J
 HIGHEST_W = 2000.0  # more than any zone draws: tells a wrap from a reset
@@ -42,17 +35,17 @@ class Zone:
 
     def read(self) -> float:
         """The counter in J. Raises SensorError; without permission it names the remedy."""
-        return _number(self.path / "energy_uj") / 1e6
+        return number_of(self.path / "energy_uj", int, REMEDY) / 1e6
 
 
-def zones(tree: Path = TREE) -> list[Zone]:
+def zones(tree: Path) -> list[Zone]:
     """Every domain once, package by package. Empty where there is no RAPL."""
     found: dict[Path, Zone] = {}
     for path in sorted(tree.glob("*rapl*")):
         if not (path / "energy_uj").exists() or "mmio" in path.name:
             continue  # the memory-mapped tree shows package 0 a second time
-        span = _number(path / "max_energy_range_uj") / 1e6
-        found.setdefault(path.resolve(), Zone(path, _text(path / "name"), span))
+        span = number_of(path / "max_energy_range_uj", int, REMEDY) / 1e6
+        found.setdefault(path.resolve(), Zone(path, text_of(path / "name", REMEDY), span))
     return list(found.values())
 
 
@@ -64,7 +57,7 @@ def counted(found: Sequence[Zone]) -> list[Zone]:
 class Unwrapped:
     """J of several zones since it was made, polled so often that no wrap can pass unseen."""
 
-    def __init__(self, watched: Sequence[Zone], timing: Timing = REAL) -> None:
+    def __init__(self, watched: Sequence[Zone], timing: Timing) -> None:
         self._clock = timing.clock
         self._lock = threading.Lock()
         self._total = 0.0
@@ -87,9 +80,9 @@ class Unwrapped:
 
 
 def step(zone: Zone, before_j: float, after_j: float, seconds: float) -> float:
-    """Joules between two reads of a zone that wraps at most once. Raises CounterResetError."""
+    """Joules between two reads of a zone that wraps at most once. Raises SensorError."""
     if seconds * HIGHEST_W >= zone.range_j:
-        raise ReadFailedError(
+        raise SensorError(
             f"{zone.name} was not read for {seconds:.3g} s and may have wrapped twice: "
             "the machine is overloaded; measure again"
         )
@@ -97,7 +90,7 @@ def step(zone: Zone, before_j: float, after_j: float, seconds: float) -> float:
         return after_j - before_j
     wrapped = after_j + zone.range_j - before_j
     if wrapped > HIGHEST_W * max(seconds, 1e-3):
-        raise CounterResetError(
+        raise SensorError(
             f"{zone.name} went back from {before_j:.6g} J to {after_j:.6g} J, which is no wrap at "
             f"{zone.range_j:.6g} J: it was reset; measure again"
         )
@@ -109,7 +102,7 @@ def poll_period(watched: Sequence[Zone]) -> float:
     return min(LONGEST_POLL_S, min(zone.range_j for zone in watched) / HIGHEST_W / 4)
 
 
-def open_rapl(tree: Path = TREE, timing: Timing = REAL) -> CounterMeter:
+def open_rapl(tree: Path, timing: Timing) -> CounterMeter:
     """A meter of all packages and DRAM. Raises SensorError where there is none or it is closed."""
     found = zones(tree)
     watched = counted(found)
@@ -144,7 +137,7 @@ class ZoneFound:
     reason: str | None
 
 
-def survey_rapl(tree: Path = TREE) -> tuple[ZoneFound, ...]:
+def survey_rapl(tree: Path) -> tuple[ZoneFound, ...]:
     """Every zone."""
     found = zones(tree)
     return tuple(_tried(zone, zone in counted(found)) for zone in found)
@@ -161,30 +154,9 @@ def _tried(zone: Zone, is_counted: bool) -> ZoneFound:
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's model name, "cpu" where the kernel does not tell."""
-    try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return "cpu"
+    lines = if_there(cpuinfo).splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "cpu")
-
-
-def _number(path: Path) -> float:
-    text = _text(path)
-    try:
-        return float(int(text))
-    except ValueError as error:
-        raise ReadFailedError(f"{path} holds {text[:40]!r}, not a number") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        failure = from_os(error, f"cannot read {path}")
-        if isinstance(failure, NoPermissionError):
-            raise NoPermissionError(f"{failure}: {REMEDY}") from error
-        raise failure from error
 
 
 RAPL = SensorKind("rapl", lambda device, machine: open_rapl(machine.powercap, machine.timing))

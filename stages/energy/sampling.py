@@ -15,13 +15,9 @@ GAP_PERIODS = 5
 DEFAULT_PERIOD_S = 0.02
 
 
-def period_for(tick_s: float | None) -> float:
-    """Seconds between samples: a quarter of the tick, so that each tick is seen."""
-    return DEFAULT_PERIOD_S if tick_s is None else min(0.1, max(0.005, tick_s / 4))
-
-
 class SampledMeter(Meter):
-    """Windows of a power sensor; `power` gives W, read every `period_s`."""
+    """Windows of a power sensor; `power` gives W, read every `period_s`: unless told otherwise a
+    quarter of the tick, so that each tick is seen."""
 
     def __init__(
         self,
@@ -32,7 +28,8 @@ class SampledMeter(Meter):
     ) -> None:
         super().__init__(sensor, timing)
         self._power = power
-        self.period_s = period_for(sensor.tick_s) if period_s is None else period_s
+        quarter = DEFAULT_PERIOD_S if sensor.tick_s is None else sensor.tick_s / 4
+        self.period_s = min(0.1, max(0.005, quarter)) if period_s is None else period_s
 
     def begin(self) -> Poller:
         """A running poller."""

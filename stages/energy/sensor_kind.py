@@ -32,7 +32,10 @@ def counted(
 
     Its tick is measured first, up to 3 s. SensorMissingError where it does not advance.
     """
-    known = _ticking(joules, sensor, machine)
+    ticks = measure_tick(joules, machine.timing)
+    if ticks.steps == 0:
+        raise SensorMissingError(f"the counter of {sensor.source} answers but does not advance")
+    known = replace(sensor, tick_s=ticks.tick_s)
     return CounterMeter(known, lambda: PlainCounter(joules), unit_j=unit_j, timing=machine.timing)
 
 
@@ -40,10 +43,3 @@ def sampled(watts: Callable[[], float], sensor: Sensor, machine: Machine) -> Sam
     """The meter of a power sensor; its tick is measured first, where it moves within 3 s."""
     tick = measure_tick(watts, machine.timing, every_s=0.002).tick_s
     return SampledMeter(replace(sensor, tick_s=tick), watts, timing=machine.timing)
-
-
-def _ticking(read: Callable[[], float], sensor: Sensor, machine: Machine) -> Sensor:
-    ticks = measure_tick(read, machine.timing)
-    if ticks.steps == 0:
-        raise SensorMissingError(f"the counter of {sensor.source} answers but does not advance")
-    return replace(sensor, tick_s=ticks.tick_s)

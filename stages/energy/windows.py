@@ -41,22 +41,19 @@ def per_image(readings: Sequence[Reading], images: Sequence[int]) -> dict[str, E
 
     Idle power is measured once: its error is common to all windows.
     """
-    idle = [
-        (each.idle_sd_w or 0.0) * each.duration_s / count
-        for each, count in zip(readings, images, strict=True)
-    ]
-    gross, above = (
-        [
-            None if value is None else value / count
-            for value, count in zip(joules, images, strict=True)
-        ]
-        for joules in ([r.energy_j for r in readings], [r.above_idle_j for r in readings])
-    )
-    errors = [(each.sd_j or 0.0) / count for each, count in zip(readings, images, strict=True)]
+    each = list(zip(readings, images, strict=True))
+    idle = [(window.idle_sd_w or 0.0) * window.duration_s / count for window, count in each]
+    errors = [(window.sd_j or 0.0) / count for window, count in each]
+    gross = [_over(window.energy_j, count) for window, count in each]
+    above = [_over(window.above_idle_j, count) for window, count in each]
     return {
         "energy": mean_interval(gross, errors),
         "energy_above_idle": mean_interval(above, errors, float(np.mean(idle)) if idle else 0.0),
     }
+
+
+def _over(joules: float | None, count: int) -> float | None:
+    return None if joules is None else joules / count
 
 
 def mean_interval(

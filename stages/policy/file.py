@@ -26,6 +26,7 @@ from stages.policy.format import (
     POLICY_VERSIONS,
     Policy,
     checked_policy,
+    memory_of,
     parsed_policy,
     policy_digest,
     read_policy,
@@ -134,6 +135,7 @@ def document(
     found = _without_nulls(
         {
             "schema_version": max(POLICY_VERSIONS),
+            "sha256": "",  # its place
             "rule": rule,
             "models": models,
             "memory": None if kept is None else _memory(kept),
@@ -149,8 +151,7 @@ def document(
             },
         }
     )
-    version = {"schema_version": found.pop("schema_version")}
-    return version | {"sha256": policy_digest(version | found)} | found
+    return found | {"sha256": policy_digest(found)}
 
 
 def model_facts(store: Store, scores: ScoreSet, name: str) -> ModelFacts:
@@ -259,24 +260,19 @@ def write(folder: str | os.PathLike[str], policy: Policy) -> list[str]:
     """Write both files into the folder, made where it is missing; their paths."""
     import tomli_w
 
+    file, program = Path(folder, FILE), Path(folder, CODE)
     # policy.toml last: it is what a folder is known by.
-    texts = {CODE: code(policy), FILE: tomli_w.dumps(policy)}
-    where = str(Path(folder, FILE))
+    texts = {program: code(policy).encode(), file: tomli_w.dumps(policy).encode()}
     try:
-        checked_policy(parsed_policy(texts[FILE].encode(), where), where)
+        checked_policy(parsed_policy(texts[file], str(file)), str(file))
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_whole(
-            {
-                Path(folder, name): methodcaller("write", text.encode())
-                for name, text in texts.items()
-            }
-        )
+        write_whole({path: methodcaller("write", text) for path, text in texts.items()})
     except ValueError as error:  # of names that no policy can hold
         raise InputError(str(error)) from error
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {folder}: {reason}; check --policy") from error
-    return [str(Path(folder, name)) for name in (FILE, CODE)]
+    return [str(file), str(program)]
 
 
 def read(place: str | os.PathLike[str]) -> Deployment:
@@ -297,15 +293,14 @@ def read(place: str | os.PathLike[str]) -> Deployment:
 
 
 def _deployment(where: str, found: Policy) -> Deployment:
-    rule, kept = found["rule"], found.get("memory")
-    limits = {key: kept[key] for key in ("size", "radius", "trust") if key in kept} if kept else {}
+    rule = found["rule"]
     models, promise = tuple(map(ModelFacts.of, found["models"])), PolicyPromise.of(found["promise"])
     names = [model.name for model in models]
     return Deployment(
         where,
         promise.dataset,
         Cascade.of(names, rule["score"], rule["threshold"], postcheck=rule["postcheck"]),
-        MemoryPolicy(kept["hash"], **limits) if kept else None,
+        memory_of(found),
         models,
         promise,
         found.get("fit", {}).get("method"),

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 OURS = ("cache", "stages")
@@ -86,8 +88,7 @@ class _Module:
 
     def text(self, renamed: Mapping[str, str]) -> str:
         """The wanted definitions in their order, with the comments above them."""
-        out, last = "", None
-        lines = _renamed(self.tree, self.source, renamed)
+        out, last, lines = "", None, self.source.splitlines()
         for node in self.tree.body:
             if self.wanted.isdisjoint(_bound(node)):
                 continue
@@ -95,6 +96,8 @@ class _Module:
             out += "" if last is None else "\n\n\n" if apart else "\n"
             out += "\n".join(lines[_first_line(node, lines) : node.end_lineno])
             last = node
+        for name, other in renamed.items():  # a definition, which no attribute of anything is
+            out = re.sub(rf"(?<![\w.]){name}\b", other, out)
         return out
 
 
@@ -106,21 +109,16 @@ class _Definitions:
     outside: set[tuple[str, str | None, str]] = field(default_factory=set)
 
     def want(self, module: str, name: str) -> None:
-        """Add a definition and what it needs."""
+        """Add a definition and what it needs, wherever modules pass it on from."""
         here = self.modules.setdefault(module, _Module(module))
         if name in here.wanted:
             return
-        if name not in here.defined:  # passed on from another module
-            self._follow(here, name)
+        if name in here.defined:
+            here.wanted.add(name)
+            for each in here.used_by(name):
+                if each in here.defined or each in here.imported:
+                    self.want(module, each)
             return
-        here.wanted.add(name)
-        for each in here.used_by(name):
-            if each in here.defined:
-                self.want(module, each)
-            elif each in here.imported:
-                self._follow(here, each)
-
-    def _follow(self, here: _Module, name: str) -> None:
         source, original = here.imported[name]
         if _top(source) not in OURS:
             self.outside.add((source, original, name))
@@ -131,19 +129,12 @@ class _Definitions:
 
     def ordered(self) -> list[_Module]:
         """Each module after those it imports from."""
-        done: dict[str, _Module] = {}
-
-        def visit(module: _Module) -> None:
-            if module.name in done:
-                return
-            for source in sorted({source for source, _ in module.imported.values()}):
-                if source in self.modules:
-                    visit(self.modules[source])
-            done[module.name] = module
-
-        for module in self.modules.values():
-            visit(module)
-        return [module for module in done.values() if module.wanted]
+        sources = {
+            name: sorted({source for source, _ in module.imported.values()} & self.modules.keys())
+            for name, module in self.modules.items()
+        }
+        ordered = map(self.modules.__getitem__, TopologicalSorter(sources).static_order())
+        return [module for module in ordered if module.wanted]
 
     def imports(self) -> str:
         """Import statements, the standard library's first."""
@@ -161,8 +152,8 @@ def _statements(imported: set[tuple[str, str | None, str]]) -> str:
     whole: list[str] = []
     parts: dict[str, list[str]] = {}
     for source, original, name in sorted(imported, key=lambda each: (each[0], each[2])):
-        alias = f"{original or source} as {name}"
-        short = alias if name != (original or source) else name
+        known = original or source
+        short = name if name == known else f"{known} as {name}"
         if original is None:
             whole.append(f"import {short}")
         else:
@@ -189,19 +180,3 @@ def _first_line(node: ast.stmt, lines: list[str]) -> int:
     while first and lines[first - 1].startswith("#"):
         first -= 1
     return first
-
-
-def _renamed(tree: ast.Module, source: str, renamed: Mapping[str, str]) -> list[str]:
-    """The source's lines with names replaced wherever they are read, assigned or defined."""
-    lines = [line.encode() for line in source.splitlines()]  # offsets count bytes
-    places = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in renamed:
-            places.append((node.lineno - 1, node.col_offset, node.id))
-        elif isinstance(node, _NAMED) and node.name in renamed:
-            line = lines[node.lineno - 1]
-            places.append((node.lineno - 1, line.index(node.name.encode()), node.name))
-    for row, column, name in sorted(places, reverse=True):
-        line = lines[row]
-        lines[row] = line[:column] + renamed[name].encode() + line[column + len(name) :]
-    return [line.decode() for line in lines]

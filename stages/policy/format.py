@@ -8,21 +8,22 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from math import inf, isclose, isfinite
+from math import isclose, isfinite
 from typing import Any
 
 from cache import nearest, open_regular
-from stages.cascade import ALWAYS, NEVER, OBJECTIVES
+from stages.cascade import ALWAYS, NEVER, OBJECTIVES, MemoryPolicy
 from stages.costs import UNITS
 from stages.runtimes import INTERPOLATIONS
 from stages.scores import LABEL_FREE, SCORES
 from stages.search import QUESTIONS
-from stages.statistics import share
+from stages.statistics import share, with_ends
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
 POLICY_VERSIONS = (1, 2)
@@ -30,7 +31,8 @@ POLICY_FILE = "policy.toml"
 Policy = dict[str, Any]  # as TOML has it
 # Far more than any policy has. A parser of TOML takes the square of a dotted key's parts in time.
 _BYTES, _LINE_BYTES, _DOTS = 1 << 18, 1000, 10_000
-_LARGEST = 1 << 53  # a count that a float holds exactly
+_MOST = 1 << 53  # a count that a float holds exactly
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,8 @@ class Kind:
     holds: Callable[[Any], bool]
 
 
-def _floats(words: str, low: float = -inf, high: float = inf) -> Kind:
-    return Kind(
-        f"a finite float{words}",
-        lambda value: type(value) is float and isfinite(value) and low <= value <= high,
-    )
-
-
-def _integers(low: int) -> Kind:
-    return Kind(
-        f"an integer of {low} or more",
-        lambda value: type(value) is int and low <= value <= _LARGEST,
-    )
+def _number(kind: type[int] | type[float], words: str, low: float, high: float) -> Kind:
+    return Kind(words, lambda value: type(value) is kind and low <= value <= high)
 
 
 def _choice(*choices: str | int) -> Kind:
@@ -92,9 +84,7 @@ def _is_time(value: Any) -> bool:
 def _is_objective(value: Any) -> bool:
     """That of a fitted λ, or the question that a search was asked."""
     asked = tuple(f"search: {kind}" for kind in QUESTIONS)
-    return type(value) is str and (
-        value in OBJECTIVES or (_is_line(value) and value.startswith(asked))
-    )
+    return _is_line(value) and (value in OBJECTIVES or value.startswith(asked))
 
 
 def _is_plain(value: Any, depth: int = 4) -> bool:
@@ -112,29 +102,35 @@ def _table_of(words: str, holds: Callable[[Any], bool]) -> Kind:
     )
 
 
+def _array_of(words: str, holds: Callable[[Any], bool], *counts: int) -> Kind:
+    return Kind(
+        f"an array of {words}",
+        lambda value: (
+            type(value) is list and (not counts or len(value) in counts) and all(map(holds, value))
+        ),
+    )
+
+
 _LINE = Kind("one line of text", _is_line)
-_FLAG = Kind("true or false", lambda value: type(value) is bool)
 _DIGEST = Kind("a SHA-256 of 64 hex digits", _is_digest)
 _PLAIN = _table_of("text and numbers", _is_plain)
-_COUNT, _SOME = _integers(0), _integers(1)
-_NUMBER, _COST = _floats(""), _floats(" of 0 or more", 0)
-_SHARE, _CHANGE = _floats(" from 0 to 1", 0, 1), _floats(" from −1 to 1", -1, 1)
+_COUNT = _number(int, "an integer of 0 or more", 0, _MOST)
+_SOME = _number(int, "an integer of 1 or more", 1, _MOST)
+_FINITE = _number(float, "a finite float", -_LARGEST, _LARGEST)
+_COST = _number(float, "a finite float of 0 or more", 0, _LARGEST)
+_SHARE = _number(float, "a finite float from 0 to 1", 0, 1)
+_CHANGE = _number(float, "a finite float from −1 to 1", -1, 1)
 LIMIT_KIND = Kind(
     f'a float from 0 to 1, "{ALWAYS}" or "{NEVER}"',
     lambda value: _SHARE.holds(value) or (type(value) is str and value in (ALWAYS, NEVER)),
 )
-SCORE_KIND, FLAG_KIND, CLASSES_KIND = _choice(*LABEL_FREE), _FLAG, _integers(2)
-
-
-def _channels(words: str, holds: Callable[[Any], bool]) -> Kind:
-    return Kind(
-        f"an array of 1 or 3 numbers{words}",
-        lambda value: type(value) is list and len(value) in (1, 3) and all(map(holds, value)),
-    )
-
-
-_MEANS = _channels("", _is_number)
-_DEVIATIONS = _channels(" above 0", lambda value: _is_number(value) and value > 0)
+SCORE_KIND = _choice(*LABEL_FREE)
+FLAG_KIND = Kind("true or false", lambda value: type(value) is bool)
+CLASSES_KIND = _number(int, "an integer of 2 or more", 2, _MOST)
+_MEANS = _array_of("1 or 3 numbers", _is_number, 1, 3)
+_DEVIATIONS = _array_of(
+    "1 or 3 numbers above 0", lambda value: _is_number(value) and value > 0, 1, 3
+)
 _SIDES = Kind(
     "pixels, or an array of height and width",
     lambda value: all(
@@ -161,12 +157,7 @@ _MODEL = {
     },
     "decoder?": _LINE,
     "logits_sha256?": _DIGEST,
-    "trained_on?": {
-        "splits": Kind(
-            "an array of text", lambda value: type(value) is list and all(map(_is_line, value))
-        ),
-        "source": _LINE,
-    },
+    "trained_on?": {"splits": _array_of("text", _is_line), "source": _LINE},
 }
 # Key → what it must be; one that ends in `?` may be absent, as not known.
 FORMAT: dict[str, Any] = {
@@ -217,12 +208,12 @@ FORMAT: dict[str, Any] = {
         **dict.fromkeys(("usage?", "usage_low?", "usage_high?"), _SHARE),
         **dict.fromkeys(("accuracy_1?", "accuracy_2?", "baseline_accuracy?"), _SHARE),
         **dict.fromkeys(("cost?", "cost_1?", "cost_2?", "baseline_cost?"), _COST),
-        **dict.fromkeys(("cost_low?", "cost_high?"), _NUMBER),
+        **dict.fromkeys(("cost_low?", "cost_high?"), _FINITE),
         "cost_kind?": _choice(*UNITS),
         "cost_unit?": _choice(*UNITS.values()),
         "cost_batch_size?": _SOME,
         **dict.fromkeys(("cost_device?", "cost_why?", "baseline?", "hash_reason?"), _LINE),
-        **dict.fromkeys(("saved?", "saved_low?", "saved_high?"), _NUMBER),
+        **dict.fromkeys(("saved?", "saved_low?", "saved_high?"), _FINITE),
         **dict.fromkeys(
             ("accuracy_change?", "accuracy_change_low?", "accuracy_change_high?"), _CHANGE
         ),
@@ -262,162 +253,106 @@ _ASCENDING = (
     ("promise.memory_entries", "memory.size"),
 )
 
-Flat = Mapping[str, Any]
 
+class _Relations:
+    """What the values of a policy, each of them as it must be, make of one another."""
 
-def _accuracy(flat: Flat) -> float:
-    return float(flat["promise.right"] / flat["promise.images"])
+    def __init__(self, policy: Policy) -> None:
+        self.rule, self.models = policy["rule"], policy["models"]
+        self.promise, self.memory = policy["promise"], policy.get("memory")
+        self.scores = policy.get("provenance", {}).get("scores")
+        # Where folds were decided by a λ each, accuracy and cost are means over repeats.
+        self.whole = policy.get("fit", {}).get("method") != "cross-fit"
 
+    def implied(self) -> Iterator[tuple[str, Any]]:
+        """Keys, and what the others make them, None where these do not say; keys that stand
+        together are there."""
+        for row, model in enumerate(self.models):
+            # Of what this program ran: torch-PRECISION-DEVICE.
+            engine, *rest = model["runtime"].split("-")
+            if engine == "torch" and len(rest) == 2:
+                yield f"models[{row}].precision", rest[0]
+        yield from self._counts()
+        promise = self.promise
+        if "cost" in promise:
+            yield from self._costs()
+        if self.whole and {"accuracy", "baseline_accuracy"} <= promise.keys():
+            yield "promise.accuracy_change", promise["accuracy"] - promise["baseline_accuracy"]
 
-def _cost(flat: Flat) -> float | None:
-    """In larger batches B's images cost what their batches do, and hashing is not told apart."""
-    if flat["promise.cost_kind"] != "macs" and (
-        "promise.hits" in flat or flat["promise.cost_batch_size"] > 1
-    ):
-        return None
-    to_a = 1 - flat.get("promise.hits", 0) / flat["promise.images"]
-    to_b = flat["promise.escalated"] / flat["promise.images"]
-    return float(to_a * flat["promise.cost_1"] + to_b * flat["promise.cost_2"])
+    def _counts(self) -> Iterator[tuple[str, Any]]:
+        promise, threshold = self.promise, self.rule["threshold"]
+        images, hits = promise["images"], promise.get("hits") if self.memory else 0
+        if threshold == NEVER:
+            yield "promise.escalated", 0
+        elif threshold == ALWAYS and hits is not None:
+            yield "promise.escalated", images - hits
+        if "accuracy" in promise:
+            yield "promise.right", round(promise["accuracy"] * images)
+        if self.whole:
+            yield from with_ends("promise.accuracy", share(promise["right"], images)).items()
+        yield from with_ends("promise.usage", share(promise["escalated"], images)).items()
+        for key in ("accuracy_1", "accuracy_2"):
+            if key in promise:  # the nearest share of the images
+                yield f"promise.{key}", round(promise[key] * images) / images
+        if "hits" in promise:
+            yield "promise.hit_rate", promise["hits"] / images
+            if self.memory:
+                kept = promise["memory_entries"] * (self.memory["key_bytes"] + 4)
+                yield "promise.memory_bytes", kept
 
+    def _costs(self) -> Iterator[tuple[str, Any]]:
+        promise, kind = self.promise, self.promise["cost_kind"]
+        # In larger batches B's images cost what their batches do, and hashing is not told apart.
+        apart = "hits" not in promise and promise["cost_batch_size"] == 1
+        if self.whole and (kind == "macs" or apart):
+            to_a = 1 - promise.get("hits", 0) / promise["images"]
+            to_b = promise["escalated"] / promise["images"]
+            yield "promise.cost", to_a * promise["cost_1"] + to_b * promise["cost_2"]
+        if kind == "macs":
+            yield "promise.cost_1", self.models[0].get("macs")
+            yield "promise.cost_2", self.models[1].get("macs")
+        yield "promise.cost_unit", UNITS[kind]
+        rows = {model["name"]: row for row, model in enumerate(self.models, 1)}
+        if promise["baseline"] in rows:
+            row = rows[promise["baseline"]]
+            yield "promise.baseline_cost", promise[f"cost_{row}"]
+            yield "promise.baseline_accuracy", promise.get(f"accuracy_{row}")
+        if promise["baseline_cost"]:
+            yield "promise.saved", 1 - promise["cost"] / promise["baseline_cost"]
 
-def _once(expected: Callable[[Flat], Any]) -> Callable[[Flat], Any]:
-    """Not told of where folds were decided by a λ each: those are means over repeats."""
-    return lambda flat: None if flat.get("fit.method") == "cross-fit" else expected(flat)
+    def unmet(self) -> Iterator[str]:
+        """What else must hold and does not, in words."""
+        names = {model["name"] for model in self.models}
+        if len(names) < len(self.models):
+            yield "two models of different names"
+        if self.scores and not names <= self.scores.keys():
+            yield "the scores of both models among provenance.scores"
+        for shape in (each["preprocessing"] for each in self.models if "preprocessing" in each):
+            if len(shape["mean"]) != len(shape["std"]):
+                yield "as many numbers of preprocessing.std as of mean"
+        # Beyond always and never no score is, so there λ has no end.
+        threshold, surer = self.rule["threshold"], SCORES[self.rule["score"]].sign > 0
+        end = "threshold_low" if (threshold == NEVER) == surer else "threshold_high"
+        if threshold in (ALWAYS, NEVER) and end in self.rule:
+            yield f'rule.threshold "{ALWAYS}" and "{NEVER}" without the end that no score is beyond'
+        if self.memory is None and self.whole:
+            yield from self._too_far()
+        if (self.promise.get("cost_kind") in (None, "macs")) == ("cost_device" in self.promise):
+            yield "a promise.cost_device for joules and latency, and none for multiply-adds"
+        if "hits" in self.promise and self.memory is None:
+            yield "hits only of a policy with a memory"
 
-
-def _macs(row: int) -> Callable[[Flat], Any]:
-    return lambda flat: flat[f"models[{row}].macs"] if flat["promise.cost_kind"] == "macs" else None
-
-
-def _precision(row: int) -> Callable[[Flat], Any]:
-    """Of what this program ran: torch-PRECISION-DEVICE."""
-
-    def expected(flat: Flat) -> Any:
-        engine, *rest = flat[f"models[{row}].runtime"].split("-")
-        return rest[0] if engine == "torch" and len(rest) == 2 else None
-
-    return expected
-
-
-def _sent(flat: Flat) -> int | None:
-    """How many images B runs on where λ alone says it."""
-    if flat["rule.threshold"] != ALWAYS:
-        return 0 if flat["rule.threshold"] == NEVER else None
-    hits = flat["promise.hits"] if "memory.hash" in flat else 0
-    return int(flat["promise.images"] - hits)
-
-
-def _whole(accuracy: str) -> Callable[[Flat], Any]:
-    """The nearest share of the images."""
-    images = "promise.images"
-    return lambda flat: round(flat[accuracy] * flat[images]) / flat[images]
-
-
-def _wilson(count: str, end: str) -> Callable[[Flat], Any]:
-    """An end of the interval of a count."""
-    return lambda flat: getattr(share(flat[count], flat["promise.images"]), end)
-
-
-def _of_baseline(name: str) -> Callable[[Flat], Any]:
-    """What is said of the baseline where it is one of the models."""
-
-    def expected(flat: Flat) -> Any:
-        names = {flat[f"models[{row}].name"]: row + 1 for row in (0, 1)}
-        row = names.get(flat["promise.baseline"])
-        return None if row is None else flat[f"promise.{name}_{row}"]
-
-    return expected
-
-
-# Key → what the other keys make it; None and KeyError where they do not say.
-_IMPLIED: Mapping[str, Callable[[Flat], Any]] = {
-    **{f"models[{row}].precision": _precision(row) for row in (0, 1)},
-    "promise.escalated": _sent,
-    "promise.right": lambda flat: round(flat["promise.accuracy"] * flat["promise.images"]),
-    "promise.accuracy": _once(_accuracy),
-    "promise.usage": lambda flat: flat["promise.escalated"] / flat["promise.images"],
-    **{f"promise.accuracy_{end}": _once(_wilson("promise.right", end)) for end in ("low", "high")},
-    **{f"promise.usage_{end}": _wilson("promise.escalated", end) for end in ("low", "high")},
-    **{key: _whole(key) for key in ("promise.accuracy_1", "promise.accuracy_2")},
-    "promise.hit_rate": lambda flat: flat["promise.hits"] / flat["promise.images"],
-    "promise.memory_bytes": lambda flat: (
-        flat["promise.memory_entries"] * (flat["memory.key_bytes"] + 4)
-    ),
-    "promise.cost": _once(_cost),
-    "promise.cost_1": _macs(0),
-    "promise.cost_2": _macs(1),
-    "promise.cost_unit": lambda flat: UNITS[flat["promise.cost_kind"]],
-    "promise.baseline_cost": _of_baseline("cost"),
-    "promise.baseline_accuracy": _of_baseline("accuracy"),
-    "promise.saved": lambda flat: 1 - flat["promise.cost"] / flat["promise.baseline_cost"],
-    "promise.accuracy_change": _once(
-        lambda flat: flat["promise.accuracy"] - flat["promise.baseline_accuracy"]
-    ),
-}
-
-
-def _names(flat: Flat) -> set[str]:
-    return {flat["models[0].name"], flat["models[1].name"]}
-
-
-def _scored(flat: Flat) -> bool:
-    start = "provenance.scores."
-    there = {key.removeprefix(start) for key in flat if key.startswith(start)}
-    return not there or _names(flat) <= there
-
-
-def _unbounded(flat: Flat) -> bool:
-    """Beyond always and never no score is, so there λ has no end."""
-    threshold, surer = flat["rule.threshold"], SCORES[flat["rule.score"]].sign > 0
-    open_end = "threshold_low" if (threshold == NEVER) == surer else "threshold_high"
-    return threshold not in (ALWAYS, NEVER) or f"rule.{open_end}" not in flat
-
-
-def _within(row: int, flat: Flat) -> bool:
-    """Of A's answers only those of images that go on are others, of B's, without post-check, only
-    those of the rest; not told of a memory's answers and of means over folds."""
-    key, images, sent = f"promise.accuracy_{row}", flat["promise.images"], flat["promise.escalated"]
-    if key not in flat or "memory.hash" in flat or flat.get("fit.method") == "cross-fit":
-        return True
-    changed = sent if row == 1 else images if flat["rule.postcheck"] else images - sent
-    return bool(abs(flat["promise.right"] - round(flat[key] * images)) <= changed)
-
-
-# What else must hold, in words.
-_CONDITIONS: tuple[tuple[str, Callable[[Flat], bool]], ...] = (
-    ("two models of different names", lambda flat: len(_names(flat)) == 2),
-    ("the scores of both models among provenance.scores", _scored),
-    (
-        "as many numbers of preprocessing.std as of mean",
-        lambda flat: all(
-            (f"models[{row}].preprocessing.mean[1]" in flat)
-            == (f"models[{row}].preprocessing.std[1]" in flat)
-            for row in (0, 1)
-        ),
-    ),
-    (
-        f'rule.threshold "{ALWAYS}" and "{NEVER}" without the end that no score is beyond',
-        _unbounded,
-    ),
-    (
-        "promise.right no further from accuracy_1 than the escalated images make it",
-        lambda flat: _within(1, flat),
-    ),
-    (
-        "promise.right no further from accuracy_2 than the images that are not escalated make it",
-        lambda flat: _within(2, flat),
-    ),
-    (
-        "a promise.cost_device for joules and latency, and none for multiply-adds",
-        lambda flat: (
-            (flat.get("promise.cost_kind") in (None, "macs")) == ("promise.cost_device" not in flat)
-        ),
-    ),
-    (
-        "hits only of a policy with a memory",
-        lambda flat: "promise.hits" not in flat or "memory.hash" in flat,
-    ),
-)
+    def _too_far(self) -> Iterator[str]:
+        """Of A's answers only those of images that go on are others, of B's, without post-check,
+        only those of the rest."""
+        promise, images, sent = self.promise, self.promise["images"], self.promise["escalated"]
+        rest = images if self.rule["postcheck"] else images - sent
+        for key, changed, which in (
+            ("accuracy_1", sent, "the escalated images"),
+            ("accuracy_2", rest, "the images that are not escalated"),
+        ):
+            if key in promise and abs(promise["right"] - round(promise[key] * images)) > changed:
+                yield f"promise.right no further from {key} than {which} make it"
 
 
 def policy_digest(policy: Mapping[str, Any]) -> str:
@@ -443,6 +378,14 @@ def read_policy(folder: str | os.PathLike[str]) -> Policy:
 
 
 _AGAIN = "export it again (`cascade export --policy DIR`)"
+
+
+def memory_of(policy: Policy) -> MemoryPolicy | None:
+    """The memory in front of the models."""
+    kept = policy.get("memory")
+    if kept is None:
+        return None
+    return MemoryPolicy(kept["hash"], kept.get("size"), kept["radius"], kept.get("trust"))
 
 
 def parsed_policy(data: bytes, where: str) -> Policy:
@@ -485,9 +428,13 @@ def _faults(policy: Policy) -> Iterator[str]:
     for key, expected in _contradicted(flat):
         found = shown_value(flat[key]) if key in flat else "missing"
         yield f"{key} is {found}, expected {expected}"
-    for words, holds in _CONDITIONS:
-        if not holds(flat):
-            yield f"expected {words}"
+    relations = _Relations(policy)
+    for key, value in relations.implied():
+        if None not in (value, flat.get(key)) and not _same(flat[key], value):
+            found, expected = shown_value(flat[key]), shown_value(value)
+            yield f"{key} is {found}, expected {expected} by what else it says"
+    for words in relations.unmet():
+        yield f"expected {words}"
 
 
 def _misfits(kind: Any, value: Any, at: str) -> Iterator[str]:
@@ -532,8 +479,8 @@ def dotted(value: Any, at: str) -> Iterator[tuple[str, Any]]:
         yield at, value
 
 
-def _contradicted(flat: Flat) -> Iterator[tuple[str, str]]:
-    """Keys that the others contradict, and what these expect."""
+def _contradicted(flat: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that are missing or out of order, and what is expected of them."""
     for group in _TOGETHER:
         there = [key for key in group if key in flat]
         yield from ((key, f"it beside {there[0]}") for key in group if there and key not in flat)
@@ -542,17 +489,6 @@ def _contradicted(flat: Flat) -> Iterator[tuple[str, str]]:
         for low, high in pairwise(known):
             if flat[low] > flat[high]:
                 yield low, f"at most {high}, {shown_value(flat[high])}"
-    for key, implied in _IMPLIED.items():
-        expected = _implied(implied, flat) if key in flat else None
-        if expected is not None and not _same(flat[key], expected):
-            yield key, f"{shown_value(expected)} by what else it says"
-
-
-def _implied(implied: Callable[[Flat], Any], flat: Flat) -> Any:
-    try:
-        return implied(flat)
-    except (KeyError, ZeroDivisionError):
-        return None
 
 
 def _same(found: Any, expected: Any) -> bool:

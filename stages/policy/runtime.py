@@ -21,6 +21,7 @@ from stages.policy.format import (
     LIMIT_KIND,
     SCORE_KIND,
     Kind,
+    memory_of,
     read_policy,
     shown_value,
 )
@@ -153,16 +154,12 @@ class DeployedCascade(CascadeRuntime):
         needed where the policy has a memory whose hash is not in this file.
         """
         policy = read_policy(folder)
-        rule, memory = policy["rule"], policy.get("memory")
+        rule, memory = policy["rule"], memory_of(policy)
+        if digest is None and memory is not None and EMBEDDED is not None:
+            digest = EMBEDDED[1] if EMBEDDED[0] == memory.algorithm else None
         classes = [model.get("classes") for model in policy["models"]]
         decides = (rule["score"], rule["threshold"], rule["postcheck"])
-        if memory is None:
-            return cls(*decides, classes=classes)
-        if digest is None and EMBEDDED is not None and EMBEDDED[0] == memory["hash"]:
-            digest = EMBEDDED[1]
-        limits = {key: memory[key] for key in ("size", "radius", "trust") if key in memory}
-        table = MemoryPolicy(memory["hash"], **limits)
-        return cls(*decides, table, digest, classes, memory["key_bytes"])
+        return cls(*decides, memory, digest, classes, policy.get("memory", {}).get("key_bytes"))
 
     def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Outcome:
         """Answer n requests.
@@ -174,9 +171,8 @@ class DeployedCascade(CascadeRuntime):
         not finite, or not of these requests and classes, and for keys and pictures that are not;
         a warning, once, for probabilities.
         """
-        return self.run(
-            (first, second), batch, batch if pictures is None else pictures, self.memory
-        )
+        shown = batch if pictures is None else pictures
+        return self.run((first, second), batch, shown, self.memory)
 
     def scored(self, stage: int, model: Logits, batch: Any) -> dict[str, np.ndarray]:
         """The logits of A or B must be those of this batch and policy."""
@@ -261,7 +257,6 @@ def chosen(batch: Any, rows: np.ndarray) -> Any:
     if isinstance(batch, (list, tuple)):
         return [batch[i] for i in rows]
     try:
-        part = batch[rows]
+        return batch[rows]
     except (TypeError, KeyError, IndexError) as error:
         raise _no_batch(batch) from error
-    return part

@@ -354,6 +354,6 @@ def broken_nvml(root, clock):
 def test_no_monitor(tmp_path, clock):
     hwmon(tmp_path, 0, {1: ("NC", 0, 0)})
     with pytest.raises(SensorMissingError, match="not a Jetson"):
-        open_jetson(tmp_path, clock.timing)
+        open_jetson(Machine(tmp_path, timing=clock.timing))
     (meter,) = open_meters(["cuda:0"], machine=broken_nvml(tmp_path, clock))
     assert meter.reason.startswith("no NVML on this board")
