@@ -98,9 +98,11 @@ def _with_chains(
     pairs = {point.models for point in found.points if len(point.models) == 2}
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
+    def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
+        return _hull(scores, *task, alone)
+
     with ThreadPoolExecutor(threads or default_workers()) as pool:
-        hulls = pool.map(lambda task: _hull(scores, *task, alone), tasks)
-        added = [row for rows in hulls for row in rows]
+        added = [row for rows in pool.map(hull, tasks) for row in rows]
     points = (*found.points, *(point for point, _, _ in added))
     cost = np.concatenate((found.cost, [cost for _, cost, _ in added]))
     right = np.concatenate((found.right, np.array([right for *_, right in added], np.int64)))
