@@ -13,7 +13,7 @@ from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.scores import enough_models, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
@@ -22,7 +22,7 @@ from cascade_cli.show.text import print_json, progress, say
 from stages import deferral as stage
 from stages.cascade import OBJECTIVES
 from stages.deferral import FINALS, RULES, RulesQuestion, rule_of
-from stages.scores import ScoreSet, by_name_in
+from stages.scores import ScoreSet, by_name_in, with_references
 from stages.threshold import all_pairs
 
 

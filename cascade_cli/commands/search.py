@@ -15,7 +15,7 @@ from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
-from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.scores import enough_models, reported_scores
 from cascade_cli.inputs.words import deployable_scores, names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import decided_by_folds
@@ -25,7 +25,7 @@ from stages import search as stage
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, with_references
 from stages.search import (
     ACCURACY,
     CERTIFY,

@@ -12,7 +12,7 @@ from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import or_train, refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.scores import enough_models, reported_scores, with_references
+from cascade_cli.inputs.scores import enough_models, reported_scores
 from cascade_cli.inputs.words import checked_score, names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
@@ -20,6 +20,7 @@ from cascade_cli.show.points import show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
 from stages.cascade import OBJECTIVES
+from stages.scores import with_references
 from stages.threshold import ThresholdQuestion
 
 

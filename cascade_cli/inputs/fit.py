@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import score_set, with_references
+from cascade_cli.inputs.scores import score_set
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.scores import ScoreSet, named_in
+from stages.scores import ScoreSet, named_in, with_references
 from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 

@@ -14,13 +14,12 @@ from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import score_set
-from cascade_cli.inputs.simulation import RequestSet, memory_policy, request_set
-from stages import simulate as stage
+from cascade_cli.inputs.simulation import memory_policy, pricer_of_requests, request_set
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
 from stages.live import Agreement, LiveRow, agreement, latency_summary, record
 from stages.scores import ScoreSet
-from stages.simulate import SimulatedCascade, recalled, summary
+from stages.simulate import RequestSet, SimulatedCascade, recalled, summary
 
 
 def run_live(
@@ -56,11 +55,11 @@ def _cascade(
     asked = request_set(store, scores, pair, stream, wanted, options.batch_size)
     every = len(asked.scores.labels)
     n = min(every, options.limit or every)
-    some = {"stream": asked.name} | ({} if n == every else {"limit": n})
+    some = {} if n == every else {"limit": n}
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = asked.pricer(store, pair, costs)
-    expected = stage.run(store, asked.scores, cascade, fit, pricer, asked.recall, some)
+    pricer = pricer_of_requests(store, asked, pair, costs)
+    expected = asked.answered(store, cascade, fit, pricer, **some)
     rivals = [*pair, str(expected.against.baseline)] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}
     live = request.serve(contenders, scores, asked)

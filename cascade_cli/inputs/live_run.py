@@ -14,7 +14,6 @@ from cascade_cli.inputs.dataset import open_sources
 from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.profiling import closed
 from cascade_cli.inputs.provenance import same_images
-from cascade_cli.inputs.simulation import RequestSet
 from cascade_cli.show.text import progress, say
 from stages import live as stage
 from stages.cascade import Cascade
@@ -26,7 +25,7 @@ from stages.live import EnergySummary, LiveCascade, LiveMemory, Served
 from stages.models import load
 from stages.runtimes import Runner, device_name, open_device
 from stages.scores import ScoreSet
-from stages.simulate import Recall, share_of, shown
+from stages.simulate import Recall, RequestSet, share_of, shown
 from stages.statistics import Interval, with_ends
 
 CASCADE = "cascade"  # among the contenders, which are models else

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
-
-import numpy as np
+from typing import TypeVar
 
 from cache import Store
 from cascade_cli.inputs.cache_root import cache_exists
@@ -19,6 +18,7 @@ from stages.missing import IMPORTED, MissingError, another_model
 from stages.models import of_record
 from stages.scores import ScoreSet, load, splits_of
 
+Read = TypeVar("Read")
 _REPORT_ON = ("test", "val", "validation")
 
 
@@ -49,13 +49,13 @@ def score_set(
 
 
 def or_extracted(
-    cached: Callable[[], ScoreSet],
+    cached: Callable[[], Read],
     store: Store,
     where: tuple[str, str],
     models: Sequence[str] | None,
     wanted: LogitsOptions,
     alone: bool = False,
-) -> ScoreSet:
+) -> Read:
     """What the call reads from the cache, the logits it misses extracted first if they can be;
     the gap is raised where they cannot. `where` is (dataset, split).
     """
@@ -106,13 +106,3 @@ def reported_scores(store: Store, wanted: LogitsOptions, models: Sequence[str] |
     dataset = dataset_in(store, wanted.dataset, models or ())
     split = report_split(store, dataset, wanted.split)
     return score_set(store, dataset, split, models, wanted)
-
-
-def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
-    """The same images with all models of the same runtime, any of which could be the baseline."""
-    if scores.runtime is None:
-        return scores
-    found = load(store, scores.dataset, scores.split, runtime=scores.runtime)
-    if len(found.labels) == len(scores.labels):
-        return found
-    return found.of_images(np.isin(found.sample_ids, scores.sample_ids))

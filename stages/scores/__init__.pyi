@@ -40,4 +40,5 @@ from .table import (
     run as run,
     scored as scored,
     splits_of as splits_of,
+    with_references as with_references,
 )

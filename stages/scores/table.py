@@ -192,6 +192,16 @@ def _of_another_version(store: Store, manifest: Manifest, name: str, there: set[
     )
 
 
+def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
+    """The same images with all models of the same runtime, any of which could be the baseline."""
+    if scores.runtime is None:
+        return scores
+    found = load(store, scores.dataset, scores.split, runtime=scores.runtime)
+    if len(found.labels) == len(scores.labels):
+        return found
+    return found.of_images(np.isin(found.sample_ids, scores.sample_ids))
+
+
 def splits_of(store: Store, dataset: str) -> list[str]:
     """Splits of the dataset that the cache has samples of."""
     return [found.partition.keys["split"] for found in cache.find(store, "samples", dataset)]

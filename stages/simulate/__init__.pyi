@@ -4,7 +4,12 @@ from .margin import (
     RuntimeChange as RuntimeChange,
     between_runtimes as between_runtimes,
 )
-from .requests import MissingHashesError as MissingHashesError, recall as recall, scores as scores
+from .requests import (
+    MissingHashesError as MissingHashesError,
+    RequestSet as RequestSet,
+    by_request as by_request,
+    recall as recall,
+)
 from .stage import (
     FitFacts as FitFacts,
     FittedLimit as FittedLimit,

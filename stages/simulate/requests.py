@@ -1,19 +1,22 @@
-"""What a stream of requests needs from the cache: the scores and the hashes of its variants."""
+"""scores → the requests of a stream, and what a memory in front of the cascade recalls of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 import cache
 from cache import InputError, Manifest, Partition, Store
 from stages import missing
-from stages.cascade import MemoryPolicy, distinct
+from stages.cascade import Cascade, MemoryPolicy, distinct
+from stages.costs import Pricer
 from stages.hashes import hash_keys, hash_of
-from stages.scores import ScoreSet, load, models_of
-from stages.simulate.stage import Recall
-from stages.simulate.stream import Stream, requested
+from stages.scores import ScoreSet, load, models_of, with_references
+from stages.simulate.stage import FittedLimit, Recall, SimulatedCascade, run
+from stages.simulate.stream import Stream, requested, save
 
 
 class MissingHashesError(InputError):
@@ -24,7 +27,72 @@ class MissingHashesError(InputError):
         self.command = command
 
 
-def scores(
+@dataclass(frozen=True)
+class RequestSet:
+    """Requests for a cascade: its scores by request, those of all models that it may be compared
+    with, the stream and its name in the cache, and what a memory recalls, if there is one."""
+
+    scores: ScoreSet
+    everyone: ScoreSet
+    stream: Stream
+    name: str | None
+    recall: Recall | None
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        scores: ScoreSet,
+        models: Sequence[str],
+        stream: Stream,
+        policy: MemoryPolicy | None = None,
+        batch_size: int = 1,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> RequestSet:
+        """About the images of `scores`. `made_by` is what was asked to make the stream, kept with
+        it in the cache; None for each image once and in order, which is no stream worth a name.
+
+        MissingError and MissingHashesError name what makes what the cache lacks.
+        """
+        shown, name = scores, None
+        if made_by is not None:
+            hashed = None if policy is None else policy.algorithm
+            where = (scores.dataset, scores.split)
+            shown = by_request(store, *where, models, stream, scores.runtime, hashed)
+            name = save(store, scores, stream, dict(made_by))
+        everyone = shown
+        if stream.used == ["identity"]:
+            everyone = requested({"identity": with_references(store, scores)}, stream)
+        found = None if policy is None else recall(store, shown, stream, policy, batch_size)
+        return cls(shown, everyone, stream, name, found)
+
+    @property
+    def memory(self) -> str | None:
+        """The hash that a memory looks images up by."""
+        return None if self.recall is None else self.recall.policy.algorithm
+
+    def first(self, n: int) -> RequestSet:
+        """The first n requests."""
+        scores, everyone = (each.of_images(slice(n)) for each in (self.scores, self.everyone))
+        return replace(
+            self, scores=scores, everyone=everyone, recall=self.recall and self.recall.first(n)
+        )
+
+    def answered(
+        self,
+        store: Store,
+        cascade: Cascade,
+        fit: FittedLimit | None = None,
+        pricer: Pricer | None = None,
+        **asked: object,
+    ) -> SimulatedCascade:
+        """What the cascade answers and costs, also written to results/simulate; `asked` tells apart
+        what else was asked for."""
+        asked = {"stream": self.name, **asked}
+        return run(store, self.scores, cascade, fit, pricer, self.recall, asked)
+
+
+def by_request(
     store: Store,
     dataset: str,
     split: str,
