@@ -239,12 +239,14 @@ def _cost(subject: PageSubject, searched: Searched) -> Figure:
     from stages.report import charts
 
     dots = [*_single_dots(subject), *_cascade_dots(subject)]
-    ring = _ring(subject, searched)
+    # What the page is about: the search's answer, unless another cascade was asked for.
+    asked = any((*subject.pair, subject.score))
+    ring = _dot(subject.points.chosen if asked else searched.answer)
     shown = [(dot["cost"], dot["accuracy"]) for dot in (*dots, ring)]
     cost, accuracy = np.array(shown, np.float64).T
     rows = pareto(cost, accuracy)
     front = list(zip(cost[rows].tolist(), accuracy[rows].tolist(), strict=True))
-    name = "the answer" if _nothing_asked(subject) else "the chosen cascade"
+    name = "the chosen cascade" if asked else "the answer"
     caption = (
         "Each model alone, and each pair's best cascade at its two fitted λ; the line is what "
         f"nothing cheaper reaches, the ring {name}. {words.basis(subject)}"
@@ -276,15 +278,6 @@ def _cascade_dots(subject: PageSubject) -> list[Datum]:
         ):
             dots.append(_dot(row) | {"kind": f"cascade, {row.fit.objective}"})
     return dots
-
-
-def _ring(subject: PageSubject, searched: Searched) -> Datum:
-    """Around what the page is about: the search's answer, unless another cascade was asked for."""
-    return _dot(searched.answer if _nothing_asked(subject) else subject.points.chosen)
-
-
-def _nothing_asked(subject: PageSubject) -> bool:
-    return not any((*subject.pair, subject.score))
 
 
 def _dot(row: Chosen) -> Datum:

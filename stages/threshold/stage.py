@@ -76,7 +76,7 @@ class OperatingPoint(Row):
     def priced(self, pricer: Pricer) -> OperatingPoint:
         """With its cost on the pricer's images."""
         scores, baseline = pricer.scores, pricer.baseline or str(self.against.baseline)
-        values = scores.scores[self.score][scores.index(self.model_1)]
+        values = scores.score(self.score, scores.index(self.model_1))
         stage = (~trusted(named(self.score), values, self.threshold)).astype(np.int8)
         price = pricer.compared((self.model_1, self.model_2), stage, baseline)
         against = held_against(scores, baseline, self.against.accuracy_change)
@@ -97,7 +97,9 @@ def run(
     if pairs is not None:
         places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
-    rows = list(operating_points(reported, plan, places, question, baseline, pricer))
+    rows = list(operating_points(reported, plan, places, question, baseline))
+    if pricer is not None:
+        rows = [row.priced(pricer) for row in rows]
     request = {
         "pairs": [[reported.models[m] for m in place] for place in places],
         "fit": [plan.method, plan.split],
@@ -136,11 +138,10 @@ def operating_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
-    pricer: Pricer | None = None,
 ) -> Iterator[OperatingPoint]:
     """One per pair, score, post-check and objective. `baseline`, bool [N], is right where another
-    model to compare with is: the pricer's, where one was asked for."""
-    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline, pricer):
+    model to compare with is."""
+    for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
         yield row
 
 
@@ -150,7 +151,6 @@ def cross_fitted_points(
     pairs: Sequence[Pair],
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
-    pricer: Pricer | None = None,
 ) -> Iterator[tuple[OperatingPoint, FoldCounts | None]]:
     """The same, by first model, score and second model, each with what its folds decided, None
     unless cross-fitted."""
@@ -159,7 +159,7 @@ def cross_fitted_points(
         seconds.setdefault(a, []).append(b)
     for a, partners in seconds.items():
         for name in question.scores:
-            first = _First.of(named(name), a, reported, plan, question.grid, pricer)
+            first = _First.of(named(name), a, reported, plan, question.grid)
             for b in partners:
                 for postcheck in question.postchecks if name != "oracle" else (False,):
                     yield from first.rows(b, postcheck, question, baseline)
@@ -177,7 +177,6 @@ class _First:
     reporting: Ordering
     held_out: Folds | None
     grid: np.ndarray | None
-    pricer: Pricer | None
 
     @classmethod
     def of(
@@ -187,7 +186,6 @@ class _First:
         reported: ScoreSet,
         plan: FitPlan,
         grid: int | None,
-        pricer: Pricer | None,
     ) -> _First:
         # From never towards always, as the original: of λ that decide alike the first is told.
         values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
@@ -197,7 +195,7 @@ class _First:
         crossfit = plan.method == "cross-fit" and not score.needs_label
         held_out = Folds.of(exact, values) if crossfit else None
         fitting = _on_grid(exact, values)
-        return cls(score, a, reported, plan, fitting, reporting, held_out, values, pricer)
+        return cls(score, a, reported, plan, fitting, reporting, held_out, values)
 
     def rows(
         self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
@@ -205,12 +203,11 @@ class _First:
         gain = self._gain(self.plan.scores, b, postcheck)
         same = self.plan.scores is self.reported
         reported_gain = gain if same else self._gain(self.reported, b, postcheck)
-        named_one = None if self.pricer is None else self.pricer.baseline
-        alone = self._alone(b) if baseline is None else (named_one, baseline)
+        against, alone = self._alone(b) if baseline is None else (None, baseline)
         if self.score.needs_label:
             k = int((~self.reported.correct[self.a]).sum())
             fitted = self._fit("best")
-            oracle = self._row(b, False, Limit.of(None), reported_gain, k, *alone, fitted)
+            oracle = self._row(b, False, Limit.of(None), reported_gain, k, against, alone, fitted)
             yield replace(oracle, points=1), None
             return
         pair = [self.reported.correct[m] for m in (self.a, b)]
@@ -222,7 +219,7 @@ class _First:
             limit = self._limit(point)
             k = self.reporting.escalated(limit)
             fitted = self._fit(objective, point)
-            row = self._row(b, postcheck, limit, reported_gain, k, *alone, fitted)
+            row = self._row(b, postcheck, limit, reported_gain, k, against, alone, fitted)
             yield row.told(decided.get(objective)), decided.get(objective)
 
     def _alone(self, b: int) -> tuple[str, np.ndarray]:
@@ -270,16 +267,7 @@ class _First:
             n=n,
             split=self.reported.split,
             fit=fitted,
-            price=self._price(b, k, baseline),
         )
-
-    def _price(self, b: int, k: int, baseline: str | None) -> PairPrice:
-        if self.pricer is None or baseline is None:
-            return UNPRICED
-        stage = np.zeros(len(self.reported.labels), np.int8)
-        stage[self.reporting.order[:k]] = 1
-        models = (self.reported.models[self.a], self.reported.models[b])
-        return self.pricer.compared(models, stage, baseline)
 
     def _fit(self, objective: str, point: Fit | None = None) -> FitFacts:
         fitting = self.plan.scores
