@@ -103,7 +103,7 @@ from .storage.store import (
     Store as Store,
     default_root as default_root,
 )
-from .unfinished_parts import (
+from .unfinished_partition import (
     About as About,
     about_parts as about_parts,
     known_identity as known_identity,

@@ -16,13 +16,7 @@ from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import Pricer
 from stages.hashes import hash_of
 from stages.scores import ScoreSet
-from stages.simulate import (
-    FittedLimit,
-    MissingHashesError,
-    RequestSet,
-    SimulatedCascade,
-    Stream,
-)
+from stages.simulate import FittedLimit, MissingHashesError, RequestSet, SimulatedCascade, Stream
 
 Pair = tuple[str, str]
 

@@ -1,6 +1,7 @@
 """The decision: which models answer an image, in which order, and whose answer is taken.
 
-In: scores of models on the same images. Out: what a cascade does to each image, and every λ.
+In: scores of models on the same images. Out: what a cascade does to each image, and every λ. Of one
+image `rule` says whether A is trusted and whether B's answer counts (post-check).
 
 >>> import numpy as np
 >>> from stages.scores.registry import SCORES

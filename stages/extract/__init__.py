@@ -1,7 +1,7 @@
 """images → logits and timings: every model once over every image, each image decoded once.
 
 In: sources and models with their weights. Out: partitions of logits and timings in the cache. A
-killed run goes on after its last whole part: `stage` asks `cache.PartitionWriter` what is missing.
+killed run goes on after its last whole part: see `resume`.
 Running it takes torch:
 
     stages.extract.run(store, [open_split("digits", "test")], choose("digits", ["all"]), options)

@@ -1,8 +1,8 @@
 """Which cascade should be deployed? Every pair, rule and λ, exactly, and an answer to a question.
 
 In: scores, the images that fit λ, prices, a question. Out: the frontier, its hull, the answer with
-two verdicts: *target* and *worth*. From `pairs` and `chains` by `fitted_frontier` to `question`,
-`holdout` (a tested answer) and `verdict`.
+two verdicts: *target* and *worth*. From `pairs` and `chains` by `fitted_frontier` to `ranking` (the
+answer by its estimate) or `holdout` (a tested answer, in a `testing_order`), and `verdict`.
 
 >>> from stages.search import QUESTIONS
 >>> "match" in QUESTIONS

@@ -10,7 +10,8 @@ import numpy as np
 from stages.cascade import decide
 from stages.scores import ScoreSet
 from stages.search.fitted_frontier import Found
-from stages.search.question import Question, affordable, nearest, single
+from stages.search.question import Question
+from stages.search.ranking import affordable, nearest, single
 from stages.simulate import Honest
 from stages.statistics import Paired, paired, repeated_change, repeated_share
 from stages.threshold import FOLDS, REPEATS, cross_fits

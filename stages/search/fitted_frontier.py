@@ -16,7 +16,8 @@ from stages.scores import LABEL_FREE, ScoreSet, named
 from stages.search.chains import Chain, chain_candidates
 from stages.search.frontier import Points
 from stages.search.pairs import SearchRule, frontier, rules
-from stages.search.question import MATCH, Choices, Question, answer, most_accurate
+from stages.search.question import MATCH, Question
+from stages.search.ranking import Choices, answer, most_accurate
 
 
 @dataclass(frozen=True)

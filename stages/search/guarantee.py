@@ -12,13 +12,7 @@ import numpy as np
 
 from cache import Store, one_of
 from stages.cascade import Cascade, Limit, Ordering, pair_gains
-from stages.certify import (
-    Certificate,
-    Limits,
-    Sweep,
-    certify_sweeps,
-    check_calibration,
-)
+from stages.certify import Certificate, Limits, Sweep, certify_sweeps, check_calibration
 from stages.costs import ExpectedCosts
 from stages.hashes import image_keys
 from stages.scores import ScoreSet, named

@@ -13,7 +13,8 @@ from stages.costs import ExpectedCosts, Pricer
 from stages.scores import ScoreSet
 from stages.search import testing_order
 from stages.search.pairs import SearchRule
-from stages.search.question import ACCURACY, COST, MATCH, Question, best_alone
+from stages.search.question import ACCURACY, COST, MATCH, Question
+from stages.search.ranking import best_alone
 from stages.search.verdict import CANNOT_TELL, MISSES
 from stages.statistics import Interval, Paired, change, images_needed, least, most, paired
 

@@ -18,7 +18,8 @@ from stages.costs import ExpectedCosts
 from stages.scores import ScoreSet
 from stages.search.frontier import Frontier, Points
 from stages.search.pairs import SearchRule, by_score
-from stages.search.question import Choices, Question, nearest
+from stages.search.question import Question
+from stages.search.ranking import Choices, nearest
 from stages.statistics import Choice
 
 # Ends that are dismissed together.

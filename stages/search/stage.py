@@ -21,7 +21,8 @@ from stages.search.crossfit import CrossFitted, Progress, cross_fitted
 from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.holdout import Test
-from stages.search.question import ACCURACY, CERTIFY, COST, Question, single
+from stages.search.question import ACCURACY, CERTIFY, COST, Question
+from stages.search.ranking import single
 from stages.search.resampling import Resampling
 from stages.search.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
 from stages.statistics import Interval, procedure

@@ -1,7 +1,7 @@
 """scores → λ, and which images fit it: never silently those that are reported.
 
 In: scores, pairs of models, the plan. Out: the operating points *best* and *1se* of every pair,
-exactly (`stages.cascade` sweeps), as other images tell them.
+as other images tell them; `stages.cascade.fit` chooses each λ, exactly.
 
 >>> from stages.threshold import folds
 >>> folds(10).tolist() == folds(10).tolist(), sorted(set(folds(10).tolist()))

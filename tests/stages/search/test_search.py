@@ -15,7 +15,7 @@ from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.search import ACCURACY, BEST, COST, MATCH, Question, Space, rules
 from stages.search.fitted_frontier import Found, find
 from stages.search.pairs import frontier
-from stages.search.question import nearest, single
+from stages.search.ranking import nearest, single
 from stages.search.resampling import Resampling
 
 TABLE = tuple(rules(naive.SCORES))
