@@ -57,8 +57,11 @@ class Added:
         return {"package": self.package, "version": self.version, "code": code}
 
     def fault(self, what: str, hint: str = "update or uninstall it") -> InputError:
-        """One line that blames the package."""
-        return InputError(f"package {self.package}: {' '.join(what.split())}: {hint}")
+        """One line that blames the package, or the file of this project."""
+        who, mend = (self.entry.value, "mend it")
+        if self.entry.dist:
+            who, mend = f"package {self.package}", hint
+        return InputError(f"{who}: {what}: {mend}")
 
     @contextmanager
     def blamed(self, what: str, *passing: type[Exception], **hint: str) -> Iterator[None]:

@@ -47,6 +47,30 @@ def _tempered(name: str) -> Judge:
     return judge
 
 
+def _guarded(one: Added) -> Rule:
+    """The rule; InputError, naming whose it is, where its function does not keep its word."""
+    what = f"its rule {one.item.name}"
+
+    def judge(fitting: Pair, reporting: Pair, final: Final) -> RuleScores:
+        with one.blamed(what):
+            found = one.item.judge(fitting, reporting, final)
+            wrong = _wrong(found.fitting, len(fitting)) or _wrong(found.reporting, len(reporting))
+        if wrong:
+            raise one.fault(f"{what} gives {wrong}")
+        return found
+
+    return replace(one.item, judge=judge)
+
+
+def _wrong(view: RuleView, n: int) -> str:
+    for numbers in (view.score, view.check_a, view.check_b):
+        if numbers.shape != (n,) or numbers.dtype != np.float64:
+            return f"{numbers.dtype} {list(numbers.shape)} for {n} images, not float64 [{n}]"
+        if not np.isfinite(numbers).all():
+            return f"{numbers[~np.isfinite(numbers)][0]}, which is no finite number"
+    return ""
+
+
 # Rules of modules of their own, by name as `module:attribute`.
 MODULES: Mapping[str, str] = {
     "learned": "stages.deferral.learned:LEARNED",
@@ -57,7 +81,7 @@ _OF_SCORES = (
     *(Rule(f"{name}_t", SCORES[name], (*LOGITS, LABELS), _tempered(name)) for name in LABEL_FREE),
 )
 RULES: Mapping[str, Rule] = {rule.name: rule for rule in _OF_SCORES} | {
-    name: one.item for name, one in of_this_project(plugins.RULES, MODULES).items()
+    name: _guarded(one) for name, one in of_this_project(plugins.RULES, MODULES).items()
 }
 _TAKEN = (*RULES, *COMMITTEES)
 _NEEDS = {SCORES_ONLY, *LOGITS, LABELS}
@@ -96,27 +120,3 @@ def _unusable(rule: Rule) -> str | None:
         return wrong
     unknown = ", ".join({*rule.needs} - _NEEDS)
     return f"its rule {rule.name} needs {unknown}, which is not known" if unknown else None
-
-
-def _guarded(one: Added) -> Rule:
-    """The rule; InputError, naming the package, where its function does not keep its word."""
-    what = f"its rule {one.item.name}"
-
-    def judge(fitting: Pair, reporting: Pair, final: Final) -> RuleScores:
-        with one.blamed(what):
-            found = one.item.judge(fitting, reporting, final)
-            wrong = _wrong(found.fitting, len(fitting)) or _wrong(found.reporting, len(reporting))
-        if wrong:
-            raise one.fault(f"{what} gives {wrong}")
-        return found
-
-    return replace(one.item, judge=judge)
-
-
-def _wrong(view: RuleView, n: int) -> str:
-    for numbers in (view.score, view.check_a, view.check_b):
-        if numbers.shape != (n,) or numbers.dtype != np.float64:
-            return f"{numbers.dtype} {list(numbers.shape)} for {n} images, not float64 [{n}]"
-        if not np.isfinite(numbers).all():
-            return f"{numbers[~np.isfinite(numbers)][0]}, which is no finite number"
-    return ""
