@@ -37,6 +37,7 @@ from .manifest import (
 )
 from .partition import (
     KEYS as KEYS,
+    OUTPUTS as OUTPUTS,
     Partition as Partition,
     checked_name as checked_name,
     path_segments as path_segments,
@@ -56,7 +57,7 @@ from .provenance import (
     versions as versions,
 )
 from .reader import (
-    iter_logits as iter_logits,
+    iter_outputs as iter_outputs,
     iter_parts as iter_parts,
     logits_of as logits_of,
     read_part as read_part,
@@ -83,6 +84,7 @@ from .schema import (
     fits as fits,
     hashes_schema as hashes_schema,
     logits_schema as logits_schema,
+    probabilities_schema as probabilities_schema,
     samples_table as samples_table,
 )
 from .storage.errors import (

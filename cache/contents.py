@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache.manifest import MANIFESTS, manifest_place
-from cache.partition import Partition, path_segments
+from cache.partition import OUTPUTS, Partition, path_segments
 from cache.storage import Store
 
-_MODELS = ("logits", "scores")
+_MODELS = (*OUTPUTS, "scores")
 
 
 def complete(store: Store, table: str, *leading: str) -> list[Partition]:

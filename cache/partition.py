@@ -13,6 +13,7 @@ _MODEL_KEYS = ("dataset", "split", "variant", "runtime", "model")
 KEYS: dict[str, tuple[str, ...]] = {
     "samples": ("dataset", "split"),
     "logits": _MODEL_KEYS,
+    "probabilities": _MODEL_KEYS,
     "timings": _MODEL_KEYS,
     "scores": _MODEL_KEYS,
     "extra_scores": (*_MODEL_KEYS, "score"),
@@ -22,6 +23,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "streams": ("dataset", "split", "stream"),
     "results": ("stage", "dataset", "split", "run"),
 }
+# What a model says of an image: scores are made from one of these.
+OUTPUTS = ("logits", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Partition:
     def logits(self) -> Partition:
         """The logits of the same model and images; of a table that is made from them."""
         return Partition("logits", self.values[: len(_MODEL_KEYS)])
+
+    @property
+    def outputs(self) -> tuple[Partition, ...]:
+        """Where that may lie which scores of this model and these images are made from."""
+        return tuple(Partition(table, self.values[: len(_MODEL_KEYS)]) for table in OUTPUTS)
 
     @property
     def guard(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from cache.cost_row import COSTS
+from cache.partition import OUTPUTS
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)  # of 1 there are no columns of _SINCE: they are read as null
@@ -74,6 +75,12 @@ def logits_schema(classes: int) -> pa.Schema:
     return _known(sample_id=pa.int64(), logits=pa.list_(element, classes))
 
 
+def probabilities_schema(classes: int, kind: pa.DataType) -> pa.Schema:
+    """sample_id int64, probabilities fixed_size_list<float32 or float64>[classes]."""
+    element = pa.field("element", kind, nullable=False)
+    return _known(sample_id=pa.int64(), probabilities=pa.list_(element, classes))
+
+
 def hashes_schema(length: int) -> pa.Schema:
     """sample_id int64, hash binary of `length` bytes."""
     return _known(sample_id=pa.int64(), hash=pa.binary(length))
@@ -103,6 +110,11 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
     expected = of_version(table, version)
     if table == "logits":
         expected = logits_schema(getattr(kinds.get("logits"), "list_size", 1))
+    if table == "probabilities":
+        found = kinds.get("probabilities")
+        single = getattr(found, "value_type", None) == pa.float32()
+        kind = pa.float32() if single else pa.float64()
+        expected = probabilities_schema(getattr(found, "list_size", 1), kind)
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))
@@ -117,12 +129,13 @@ def _fits_scores(schema: pa.Schema) -> bool:
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:
-    """pyarrow.parquet.ParquetWriter's options: byte-stream split for logits, zstd for all."""
+    """pyarrow.parquet.ParquetWriter's options: byte-stream split for outputs, zstd for all."""
     common = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
-    if "logits" not in schema.names:
+    lists = [name for name in OUTPUTS if name in schema.names]
+    if not lists or not pa.types.is_fixed_size_list(schema.field(lists[0]).type):
         return common
     return common | {
         "use_dictionary": False,
-        "use_byte_stream_split": ["logits.list.element"],
+        "use_byte_stream_split": [f"{lists[0]}.list.element"],
         "write_statistics": ["sample_id"],
     }

@@ -70,7 +70,7 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         line = TABLE[name]
         # `import` can be no name in Python.
-        module = "import_logits" if name == "import" else name.replace("-", "_")
+        module = "import_outputs" if name == "import" else name.replace("-", "_")
         there = getattr(import_module(f"cascade_cli.commands.{module}"), module)
         if isinstance(there, typer.Typer):
             return typer.main.get_command(there)

@@ -120,7 +120,7 @@ def missing_samples(store: Store, logits: Partition) -> MissingError:
 
 def another_model(store: Store, where: Where, model: str) -> InputError:
     """For a cascade of one model: what else there is to ask for, else what brings it in."""
-    place, tables = "/".join(where), ("logits", "scores")
+    place, tables = "/".join(where), (*cache.OUTPUTS, "scores")
     found = [one for table in tables for one in cache.find(store, table, *where, "identity")]
     others = sorted({one.partition.keys["model"] for one in found} - {model})
     if others:

@@ -171,8 +171,8 @@ class _Pair:
         """Scores of other logits than the target has would be made again anyway."""
         if manifest.partition.table not in ("scores", "extra_scores"):
             return False
-        logits = load(self._target, manifest.partition.logits)
-        return logits is not None and logits.content != manifest.identity.get("logits")
+        there = (load(self._target, place) for place in manifest.partition.outputs)
+        return any(one and one.content != manifest.identity.get("logits") for one in there)
 
     def copied_parts(self, partition: Partition, about: About) -> Merged:
         """Parts that are damaged in the source are left out, and so remain missing."""

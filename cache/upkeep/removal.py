@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import cache
-from cache import KEYS, Partition, exists, load, locks, part_place, withdraw
+from cache import KEYS, OUTPUTS, Partition, exists, load, locks, part_place, withdraw
 from cache.locks import CLAIMS, BusyError, claimed, lock_to_delete
 from cache.storage import FileEntry, InputError, Store
 from cache.upkeep.overview import Selection, survey
@@ -16,8 +16,9 @@ from cache.upkeep.overview import Selection, survey
 HOUR_S = 3600.0
 # Tables that mean nothing without another, at the same keys.
 _DEPENDENTS = {
-    "samples": ("logits", "timings", "scores", "extra_scores", "top10", "hashes", "streams"),
+    "samples": (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "hashes", "streams"),
     "logits": ("timings", "scores", "extra_scores", "top10"),
+    "probabilities": ("scores", "extra_scores"),
     "scores": ("extra_scores",),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache import (
+    OUTPUTS,
     BadPartError,
     Manifest,
     Part,
@@ -28,7 +30,7 @@ from cache.storage import InputError, Store
 from cache.upkeep.overview import Selection, Survey, survey
 
 # Tables whose rows are about the samples of their split.
-_OF_SAMPLES = ("logits", "timings", "scores", "extra_scores", "top10", "hashes")
+_OF_SAMPLES = (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "hashes")
 
 Progress = Callable[[int, int], None]
 
@@ -170,7 +172,7 @@ def _part(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise BadPartError(f"is no Parquet file ({type(error).__name__})") from error
     _check_about(manifest, part, table)
-    return table.select([name for name in table.column_names if name not in ("logits", "hash")])
+    return table.select([name for name in table.column_names if name not in (*OUTPUTS, "hash")])
 
 
 def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:
@@ -233,12 +235,11 @@ def _batches(table: pa.Table, images: int) -> Iterator[str]:
 
 def _scores(store: Store, manifest: Manifest) -> Iterator[str]:
     """Scores whose logits are not there have nothing to be held against."""
-    try:
-        logits = load(store, manifest.partition.logits)
-    except InputError:
-        return
-    if logits is not None and logits.content != manifest.identity.get("logits"):
-        yield "was made from other logits than those beside it"
+    for place in manifest.partition.outputs:
+        with suppress(InputError):
+            made_of = load(store, place)
+            if made_of is not None and made_of.content != manifest.identity.get("logits"):
+                yield f"was made from other {place.table} than those beside it"
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:

@@ -84,7 +84,7 @@ def _tell(line: str, *about: str) -> None:
 def drop(store: Store, dataset: str, models: Collection[str]) -> str | None:
     """Drop the rows of weights that no logits of the model come from any more, and say which."""
     # The dataset's logits, and the scores that came without.
-    tables = (cache.find(store, table, dataset) for table in ("scores", "logits"))
+    tables = (cache.find(store, table, dataset) for table in ("scores", *cache.OUTPUTS))
     answers = {manifest.partition.values: manifest for found in tables for manifest in found}
     held: dict[str, set[str | None]] = {}
     for manifest in answers.values():

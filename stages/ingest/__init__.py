@@ -1,14 +1,14 @@
 """Outputs that something else computed → the cache, as if extracted.
 
-In: files of logits and labels (npy, npz, pt, csv, parquet). Out: the same partitions as `extract`
-writes, under the runtime `import`; what is odd about them is told.
+In: files of logits or probabilities, and labels (npy, npz, pt, csv, parquet). Out: partitions as
+`extract` writes them, under the runtime `import`; what is odd about them is told.
 
 >>> import numpy as np
 >>> from cache import Store
->>> from stages.ingest import ImportRequest, import_logits
+>>> from stages.ingest import ImportRequest, import_outputs
 >>> np.savez("two.npz", logits=np.array([[2.0, 0.1], [0.3, 1.1]]), labels=np.array([0, 1]))
 >>> wanted = ImportRequest("pets", "test", "mine", "two.npz")
->>> import_logits(Store("new"), wanted).accuracy
+>>> import_outputs(Store("new"), wanted).accuracy
 1.0
 """
 

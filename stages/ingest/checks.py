@@ -10,15 +10,14 @@ from math import sqrt
 import numpy as np
 
 import cache
-from cache import InputError, Manifest, Partition, Store, complete
+from cache import OUTPUTS, InputError, Manifest, Partition, Store, complete
 from stages.datasets import spec
 from stages.ingest.arrays import Array
+from stages.ingest.probabilities import sum_tolerance
 from stages.ingest.request import ImportRequest
 from stages.statistics import least, most
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
-_SINGLE = 1e-6  # of a value up to 1, in single precision
-_MOST_OFF = 0.5  # of a row's sum, however many values are rounded
 _FEWEST = 5  # rows in which a column that is the labels, or a constant sum, is no accident
 _FIRST = 64  # rows that show whether a column may be such
 _NEARLY_ALL, _MANY = 0.95, 0.9  # of answers that are one class; of labels that are
@@ -38,9 +37,9 @@ def same_classes(siblings: Sequence[Manifest], where: str, classes: int) -> None
 
 
 def siblings(store: Store, partition: Partition) -> list[Manifest]:
-    """The dataset's other logits in the cache, of those that can be read."""
-    found = []
-    for place in complete(store, "logits", partition.keys["dataset"]):
+    """The dataset's other models' outputs in the cache, of those that can be read."""
+    found, dataset = [], partition.keys["dataset"]
+    for place in (each for table in OUTPUTS for each in complete(store, table, dataset)):
         with suppress(InputError):  # damaged or of another version: what reads its rows tells
             found.append(None if place == partition else cache.load(store, place))
     return [each for each in found if each is not None]
@@ -52,9 +51,9 @@ def oddities(
     """Warnings about the splits that logits of this digest are said to belong to."""
     for each in others:
         keys = each.partition.keys
-        if keys["split"] != request.split and each.identity.get("logits_sha256") == sha256:
+        if keys["split"] != request.split and each.identity.get(request.digest) == sha256:
             yield (
-                f"{request.logits} holds the very same logits as {keys['model']} on split "
+                f"{request.file} holds the very same {request.kind} as {keys['model']} on split "
                 f"{keys['split']}: check --split"
             )
     if request.trained_on_source == "stated":
@@ -96,22 +95,12 @@ def no_probabilities(logits: np.ndarray, where: str) -> None:
     if logits.min() < 0:
         return
     off = float(np.abs(logits.sum(axis=1, dtype=np.float64) - 1).max())
-    if off <= _ROUNDING or (logits.max() <= 1 and off <= _off_by_decimals(logits)):
+    if off <= _ROUNDING or (logits.max() <= 1 and off <= sum_tolerance(logits)):
         rounded = ", but for rounding" if off > _ROUNDING else ""
         raise InputError(
             f"{where} holds probabilities (none below 0, each row sums to 1{rounded}), and a "
-            "softmax would be taken again: give the logits, or np.log(np.maximum(p, 1e-12)), of "
-            "the same softmax"
+            "softmax would be taken again: give them as --probabilities"
         )
-
-
-def _off_by_decimals(logits: np.ndarray) -> float:
-    """What a row's sum may be off by, where all values are rounded to few decimals."""
-    exact = logits.astype(np.float64)
-    for decimals in (1, 2, 3, 4):
-        if (np.abs(exact - exact.round(decimals)) < _SINGLE).all():
-            return min(_MOST_OFF, logits.shape[1] * 0.5 * 10**-decimals + _SINGLE)
-    return 0.0
 
 
 def shares(logits: np.ndarray, where: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is to be imported: one model's logits of one split, and what is said of them."""
+"""What is to be imported: one model's outputs on one split, and what is said of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ RUNTIME = "import"
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """`logits`, `labels` and `class_names` are files.
+    """`file`, `labels` and `class_names` are files; the first holds outputs of this `kind`, logits
+    or probabilities.
 
     `logits_column` and `label_column` say what they are called in a file that holds more: an array
     of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
@@ -21,7 +22,7 @@ class ImportRequest:
     dataset: str
     split: str
     model: str
-    logits: str
+    file: str
     labels: str | None = None
     trained_on: tuple[str, ...] = ("train",)
     trained_on_source: str = "assumed"
@@ -30,6 +31,12 @@ class ImportRequest:
     class_names: str | None = None
     logits_column: str | None = None
     label_column: str | None = None
+    kind: str = "logits"
+
+    @property
+    def digest(self) -> str:
+        """What the digest of the outputs is called in their manifest's identity."""
+        return f"{self.kind}_sha256"
 
     @property
     def samples(self) -> Partition:

@@ -22,7 +22,7 @@ def recorded(store: Store, dataset: str, name: str) -> list[Facts]:
     """
     found: list[Facts] = [
         {**manifest.provenance, **manifest.identity, **partition.keys}
-        for table in ("logits", "scores")
+        for table in (*cache.OUTPUTS, "scores")
         for partition in complete(store, table, dataset)
         if partition.keys["model"] == name and (manifest := cache.load(store, partition))
     ]

@@ -80,3 +80,25 @@ def _exponentials(
     x.sum(axis=1, out=weighted)
     e[each, best] = 0.0
     e.max(axis=1, out=second)
+
+
+def scores_of_probabilities(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of probabilities [N, K] in [0, 1] themselves, as float64: no softmax, no logarithm
+    of 0.
+
+    >>> scores_of_probabilities(np.array([[0.75, 0.25, 0.0]]))["difference"]
+    array([0.5])
+    """
+    n, classes = rows.shape
+    p = rows.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(p > 0, p * np.log(p), 0).sum(axis=1) / math.log(classes)
+    prediction = p.argmax(axis=1)
+    best = p[np.arange(n), prediction]
+    p[np.arange(n), prediction] = 0.0
+    return {
+        "prediction": prediction.astype(np.int32),
+        "maxp": best,
+        "difference": best - p.max(axis=1),
+        "entropy": np.clip(entropy, 0, 1),
+    }

@@ -19,10 +19,11 @@ from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
-from stages.scores.softmax import NonFiniteError, scores_of
+from stages.scores.softmax import NonFiniteError, scores_of, scores_of_probabilities
 from stages.scores.spec import LABEL_FREE
 
-_FORMULAS = 1  # raised when scores_of changes, so that older scores are made again
+_FORMULAS = 1  # raised when these change, so that older scores are made again
+_OF = {"logits": scores_of, "probabilities": scores_of_probabilities}
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def models_of(
 ) -> dict[str, list[Manifest]]:
     """Model name → its partitions, one per runtime: logits, else scores."""
     found: dict[tuple[str, str], Manifest] = {}
-    for table in ("scores", "logits"):
+    for table in ("scores", *cache.OUTPUTS):
         for manifest in cache.find(store, table, dataset, split, variant):
             keys = manifest.partition.keys
             if runtime in (None, keys["runtime"]):
@@ -287,12 +288,13 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
 
 
 def score_table(store: Store, manifest: Manifest) -> pa.Table:
-    """The scores table of a logits partition, rows ordered by sample id."""
+    """The scores table of a model's outputs, rows ordered by sample id."""
     labels = labels_of(store, manifest)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in SCHEMA.names}
-    for ids, logits in cache.iter_logits(store, manifest):
+    of = _OF[manifest.partition.table]
+    for ids, rows in cache.iter_outputs(store, manifest):
         try:
-            out = scores_of(logits)
+            out = of(rows)
         except NonFiniteError as error:
             raise InputError(
                 f"{manifest.partition}: sample {ids[error.row]} has a NaN or infinite logit: "

@@ -86,7 +86,7 @@ def trained_splits(store: Store, scores: ScoreSet) -> Trained:
 def _told(store: Store, scores: ScoreSet) -> dict[str, list[_Told]]:
     """Model → what each partition of the same weights in the same runtime tells."""
     found = {manifest.partition.values: manifest for manifest in scores.manifests}
-    for table in ("scores", "logits"):
+    for table in ("scores", *cache.OUTPUTS):
         for manifest in cache.find(store, table, scores.dataset):
             found[manifest.partition.values] = manifest
     out: dict[str, list[_Told]] = {model: [] for model in scores.models}

@@ -1,10 +1,10 @@
-"""`import`: logits that something else computed."""
+"""`import`: outputs of a model that something else computed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from cache import Store
+from cache import OUTPUTS, InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.words import names_in, parse_macs
 from cascade_cli.show.logits import LOGITS_COLUMNS
@@ -20,7 +20,8 @@ class ImportOptions:
     dataset: str = opt.option(..., "Dataset name.", "-d")
     split: str = opt.option(..., "Split name.")
     model: str = opt.option(..., "Name the model gets in the cache.")
-    logits: str = opt.option(..., "N×K array: npy, npz, pt, csv, parquet.")
+    logits: str | None = opt.option(None, "N×K array: npy, npz, pt, csv, parquet.")
+    probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
@@ -33,25 +34,38 @@ class ImportOptions:
     )
     trained_on: str | None = opt.option(None, "Splits the model was trained on. [default: train]")
     macs: str | None = opt.option(None, "Multiply-adds per image, where known: 3e6, 1M.")
-    overwrite: bool = opt.option(False, "Replace logits of this name.")
+    overwrite: bool = opt.option(False, "Replace what has this name.")
 
 
 @opt.grouped("given cache as_json")
-def import_logits(given: ImportOptions, common: opt.CommonOptions) -> None:
-    """Bring in logits that something else computed, under the same contract.
+def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
+    """Bring in logits, or probabilities, that something else computed, under the same contract.
 
     \b
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     """
     store = Store(common.cache)
+    kind, file = _outputs(given)
     told = {
+        "kind": kind,
+        "file": file,
         "trained_on": tuple(names_in(given.trained_on) or ("train",)),
         "trained_on_source": "stated" if given.trained_on else "assumed",
         "macs": None if given.macs is None else parse_macs(given.macs),
     }
-    request = ingest.ImportRequest(**(vars(given) | told))
-    row = ingest.import_logits(store, request, say)
+    known = {field.name for field in fields(ingest.ImportRequest)}
+    said = {name: value for name, value in vars(given).items() if name in known}
+    row = ingest.import_outputs(store, ingest.ImportRequest(**(said | told)), say)
     if common.as_json:
         print_json({"dataset": given.dataset, "models": [row]})
         return
     print_table([row], {key: LOGITS_COLUMNS[key] for key in ("model", "split", "rows", "accuracy")})
+
+
+def _outputs(given: ImportOptions) -> tuple[str, str]:
+    """(what kind of outputs, their file)."""
+    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind)) is not None]
+    if len(found) != 1:
+        flags = " or ".join(f"--{kind} FILE" for kind in OUTPUTS)
+        raise InputError(f"give {flags}{', not both' if found else ''}")
+    return found[0]
