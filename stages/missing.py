@@ -40,10 +40,10 @@ def named_model(model: str, said: Mapping[str, Any]) -> str:
     return f"{model}={said.get('architecture')}:FILE" if own else model
 
 
-def import_words(dataset: str, split: str, model: str, labels: bool) -> Words:
-    """`import` of one model's logits, with labels where the cache has none."""
-    words = ["import", "--dataset", dataset, "--split", split, "--model", model, "--logits", "FILE"]
-    return [*words, "--labels", "FILE"] if labels else words
+def import_words(dataset: str, split: str, model: str, labels: bool, kind: str = "logits") -> Words:
+    """`import` of one model's outputs, with labels where the cache has none."""
+    what = ["--split", split, "--model", model, f"--{kind}", "FILE"]
+    return ["import", "--dataset", dataset, *what, *(("--labels", "FILE") if labels else ())]
 
 
 def hash_words(dataset: str, split: str, variant: str, algorithm: str) -> Words:

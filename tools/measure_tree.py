@@ -23,6 +23,7 @@ from pathlib import Path
 LAYERS = ("cache", "stages", "cascade_cli")  # imports point to the left
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
 CODE_LINES_AT_039EA6E = 28_386  # of the commit that the rebuilding began from
+CODE_LINES_SINCE = 100  # for what was new: outputs that are no logits
 DEF = (ast.FunctionDef, ast.AsyncFunctionDef)
 NO_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
@@ -239,7 +240,11 @@ MEASURES: dict[str, tuple[int, Callable[[Tree], Iterable[Place]], Callable]] = {
     "late-imports-without-reason": (0, lambda tree: late_imports(tree, True), sum),
     "long-functions": (0, long_functions, sum),
     "many-parameters": (5, many_parameters, sum),
-    "code-lines": (CODE_LINES_AT_039EA6E - 2_000, lambda tree: tree.lengths, sum),
+    "code-lines": (
+        CODE_LINES_AT_039EA6E - 2_000 + CODE_LINES_SINCE,
+        lambda tree: tree.lengths,
+        sum,
+    ),
     "function-median": (8, function_lengths, statistics.median),
     "function-90th-percentile": (20, function_lengths, ninetieth),
 }

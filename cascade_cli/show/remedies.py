@@ -75,8 +75,8 @@ def _logits(store: Store, damage: Damage) -> Words:
 
 def _imported(damage: Damage) -> Words:
     """With what was stated of the model, which would be forgotten."""
-    keys, said = damage.partition.keys, damage.said
-    words = missing.import_words(keys["dataset"], keys["split"], keys["model"], labels=False)
+    (dataset, split, *_, model), said = damage.partition.values, damage.said
+    words = missing.import_words(dataset, split, model, False, damage.partition.table)
     seen = said.get("trained_on") or {}
     words += ["--trained-on", ",".join(seen["splits"])] if seen.get("source") == "stated" else []
     return words + (["--macs", str(said["macs"])] if said.get("macs") else [])
@@ -95,7 +95,7 @@ def _extracted(damage: Damage) -> Words:
 def _scores(store: Store, damage: Damage) -> Words | None:
     """`score` is about images as they are; those of turned ones are made by a stream of them."""
     keys, where = damage.partition.keys, _where(damage)
-    if not exists(store, damage.partition.logits):
+    if not any(exists(store, place) for place in damage.partition.outputs):
         return None
     which = ["--scorefn", keys["score"]] if "score" in keys else []
     which += ["--runtime", keys["runtime"]]
@@ -142,6 +142,7 @@ _SIZES = {"extract": ("batch_size", "part_rows"), "hash": ("part_rows",)}
 _COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
     "samples": _samples,
     "logits": _logits,
+    "probabilities": lambda store, damage: _imported(damage),
     "timings": _logits,
     "scores": _scores,
     "extra_scores": _scores,

@@ -711,7 +711,7 @@ def test_probabilities_are_refused(files):
         done = bring(root, files / "x.npy", files / "labels.npy")
         if refused:
             assert "holds probabilities (none below 0, each row sums to 1)" in done.refusal
-            assert "give the logits, or np.log(np.maximum(p, 1e-12))" in done.refusal
+            assert "give them as --probabilities" in done.refusal
             assert not root.exists()
         else:
             assert (done.status, done.err) == (0, ""), name
