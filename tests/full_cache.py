@@ -23,6 +23,7 @@ from cache import (
     Store,
     hashes_schema,
     logits_schema,
+    probabilities_schema,
     write_partition,
 )
 from stages import costs, results, simulate
@@ -35,8 +36,8 @@ MODELS = ("small", "large")
 KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
 MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
 TABLES = (
-    *("samples", "logits", "timings", "scores", "extra_scores", "top10", "costs", "hashes"),
-    *("streams", "results"),
+    *("samples", "logits", "probabilities", "timings", "scores", "extra_scores", "top10"),
+    *("costs", "hashes", "streams", "results"),
 )
 
 
@@ -104,6 +105,18 @@ def write_top10(store):
     write_partition(store, place, table, identity, {})
 
 
+def write_probabilities(store):
+    """Of a turned variant, for which there are no logits."""
+    identity = {"dataset_fingerprint": fingerprint_of(LABELS)}
+    place = Partition.of(
+        "probabilities", **(KEYS | {"variant": "rot90"}), runtime=RUNTIME, model="small"
+    )
+    schema = probabilities_schema(CLASSES, pa.float64())
+    p = pa.array(np.full(N * CLASSES, 1 / CLASSES))
+    rows = pa.FixedSizeListArray.from_arrays(p, type=schema[1].type)
+    write_partition(store, place, pa.table([np.arange(N), rows], schema=schema), identity, {})
+
+
 def write_extra_scores(store, scores):
     """What a package's score gave for the model whose scores these are."""
     partition = Partition("extra_scores", (*scores.partition.values, "gini"))
@@ -134,6 +147,7 @@ def full_cache(root):
         write_model(store, model)
     write_hashes(store)
     write_top10(store)
+    write_probabilities(store)
     costs.merge(store, "toy", [cost()])
     found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])

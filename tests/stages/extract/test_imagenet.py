@@ -63,15 +63,15 @@ def made(tmp_path_factory, table):
 
 def counting(patch):
     """Counts what is decoded, by the number of its sample."""
-    from stages.datasets import encoded
+    from stages.datasets import decode as pictures
 
-    decode, counts = encoded.decode, Counter()
+    decode, counts = pictures.decode, Counter()
 
     def counted(encoded, where, decoder):
         counts[where.rpartition("sample ")[2]] += 1
         return decode(encoded, where, decoder)
 
-    patch.setattr(encoded, "decode", counted)
+    patch.setattr(pictures, "decode", counted)
     return counts
 
 
