@@ -68,7 +68,7 @@ def pair_of(ours: ScoreSet) -> Pair:
 
 def logits_of(store: Store, ours: ScoreSet, model: int) -> np.ndarray:
     """float32 [N, K], in the order of the sample ids."""
-    ids, rows = zip(*cache.iter_outputs(store, sibling(store, ours, model, "logits")), strict=True)
+    ids, rows = zip(*cache.iter_logits(store, sibling(store, ours, model, "logits")), strict=True)
     return np.concatenate(rows)[np.argsort(np.concatenate(ids))]
 
 

@@ -57,7 +57,7 @@ from .provenance import (
     versions as versions,
 )
 from .reader import (
-    iter_outputs as iter_outputs,
+    iter_logits as iter_logits,
     iter_parts as iter_parts,
     logits_of as logits_of,
     read_part as read_part,
@@ -86,6 +86,7 @@ from .schema import (
     logits_schema as logits_schema,
     probabilities_schema as probabilities_schema,
     samples_table as samples_table,
+    top_k_schema as top_k_schema,
 )
 from .storage.errors import (
     InputError as InputError,

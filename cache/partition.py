@@ -14,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "samples": ("dataset", "split"),
     "logits": _MODEL_KEYS,
     "probabilities": _MODEL_KEYS,
+    "top_k": _MODEL_KEYS,
     "timings": _MODEL_KEYS,
     "scores": _MODEL_KEYS,
     "extra_scores": (*_MODEL_KEYS, "score"),
@@ -24,7 +25,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "results": ("stage", "dataset", "split", "run"),
 }
 # What a model says of an image: scores are made from one of these.
-OUTPUTS = ("logits", "probabilities")
+OUTPUTS = ("logits", "probabilities", "top_k")
 
 
 @dataclass(frozen=True)

@@ -44,18 +44,18 @@ def read_table(store: Store, manifest: Manifest, columns: Sequence[str] | None =
 
 
 def logits_of(table: pa.Table, name: str = "logits") -> np.ndarray:
-    """Logits, or other outputs of that name, of their table: [N, K], without a copy where it is one
-    chunk."""
+    """[N, K] of the column that holds logits, or other lists of one length, without a copy where it
+    is one chunk."""
     column = table.column(name)
     classes = column.type.list_size
     chunks = [chunk.flatten().to_numpy().reshape(-1, classes) for chunk in column.chunks]
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def iter_outputs(store: Store, manifest: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(sample_id int64 [n], logits float32 [n, K] or other OUTPUTS) part by part."""
+def iter_logits(store: Store, manifest: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(sample_id int64 [n], logits float32 [n, K]) part by part."""
     for table in iter_parts(store, manifest):
-        yield table.column("sample_id").to_numpy(), logits_of(table, manifest.partition.table)
+        yield table.column("sample_id").to_numpy(), logits_of(table)
 
 
 def same_images(manifests: Sequence[Manifest]) -> None:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from cache.cost_row import COSTS
 from cache.partition import OUTPUTS
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)  # of 1 there are no columns of _SINCE: they are read as null
+SCHEMA_VERSION = 3  # since 3 an entropy may be null
+READABLE = (1, 2, 3)  # of 1 there are no columns of _SINCE: they are read as null
 PART_ROWS = 8192
 
 
@@ -39,8 +39,7 @@ SCORES = _known(
     correct=pa.bool_(),
     maxp=pa.float64(),
     difference=pa.float64(),
-    entropy=pa.float64(),
-)
+).append(pa.field("entropy", pa.float64()))  # of more classes than are known it is null
 # A score that an installed package adds; which one is a key.
 EXTRA_SCORES = _known(sample_id=pa.int64(), value=pa.float64())
 # The most probable classes of each image, for copies without logits.
@@ -81,6 +80,12 @@ def probabilities_schema(classes: int, kind: pa.DataType) -> pa.Schema:
     return _known(sample_id=pa.int64(), probabilities=pa.list_(element, classes))
 
 
+def top_k_schema(k: int, kind: pa.DataType) -> pa.Schema:
+    """As `probabilities_schema` of the k most probable classes, before them these: int32 [k]."""
+    numbers = pa.list_(pa.field("element", pa.int32(), nullable=False), k)
+    return probabilities_schema(k, kind).insert(1, pa.field("classes", numbers, nullable=False))
+
+
 def hashes_schema(length: int) -> pa.Schema:
     """sample_id int64, hash binary of `length` bytes."""
     return _known(sample_id=pa.int64(), hash=pa.binary(length))
@@ -110,11 +115,12 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
     expected = of_version(table, version)
     if table == "logits":
         expected = logits_schema(getattr(kinds.get("logits"), "list_size", 1))
-    if table == "probabilities":
+    if table in ("probabilities", "top_k"):
         found = kinds.get("probabilities")
         single = getattr(found, "value_type", None) == pa.float32()
         kind = pa.float32() if single else pa.float64()
-        expected = probabilities_schema(getattr(found, "list_size", 1), kind)
+        of = top_k_schema if table == "top_k" else probabilities_schema
+        expected = of(getattr(found, "list_size", 1), kind)
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))
@@ -123,7 +129,7 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
 def _fits_scores(schema: pa.Schema) -> bool:
     """Another version may have more scores, or fewer: readers take those that they know."""
     own = list(SCORES)[: SCORES.get_field_index("correct") + 1]
-    fields = list(schema)
+    fields = [each.with_nullable(False) if each.name == "entropy" else each for each in schema]
     scores = _known(**{field.name: pa.float64() for field in fields[len(own) :]})
     return fields == own + list(scores)
 

@@ -42,7 +42,7 @@ def named_model(model: str, said: Mapping[str, Any]) -> str:
 
 def import_words(dataset: str, split: str, model: str, labels: bool, kind: str = "logits") -> Words:
     """`import` of one model's outputs, with labels where the cache has none."""
-    what = ["--split", split, "--model", model, f"--{kind}", "FILE"]
+    what = ["--split", split, "--model", model, f"--{kind.replace('_', '-')}", "FILE"]
     return ["import", "--dataset", dataset, *what, *(("--labels", "FILE") if labels else ())]
 
 

@@ -24,6 +24,7 @@ from cache import (
     hashes_schema,
     logits_schema,
     probabilities_schema,
+    top_k_schema,
     write_partition,
 )
 from stages import costs, results, simulate
@@ -36,8 +37,8 @@ MODELS = ("small", "large")
 KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
 MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
 TABLES = (
-    *("samples", "logits", "probabilities", "timings", "scores", "extra_scores", "top10"),
-    *("costs", "hashes", "streams", "results"),
+    *("samples", "logits", "probabilities", "top_k", "timings", "scores", "extra_scores"),
+    *("top10", "costs", "hashes", "streams", "results"),
 )
 
 
@@ -105,16 +106,22 @@ def write_top10(store):
     write_partition(store, place, table, identity, {})
 
 
-def write_probabilities(store):
-    """Of a turned variant, for which there are no logits."""
+def write_shares(store):
+    """Probabilities, and the most probable classes, of turned variants that have no logits."""
     identity = {"dataset_fingerprint": fingerprint_of(LABELS)}
-    place = Partition.of(
-        "probabilities", **(KEYS | {"variant": "rot90"}), runtime=RUNTIME, model="small"
-    )
-    schema = probabilities_schema(CLASSES, pa.float64())
     p = pa.array(np.full(N * CLASSES, 1 / CLASSES))
-    rows = pa.FixedSizeListArray.from_arrays(p, type=schema[1].type)
-    write_partition(store, place, pa.table([np.arange(N), rows], schema=schema), identity, {})
+    numbers = pa.array(np.tile(np.arange(CLASSES, dtype=np.int32), N))
+    for table, variant, of, lists in (
+        ("probabilities", "rot90", probabilities_schema, (p,)),
+        ("top_k", "rot180", top_k_schema, (numbers, p)),
+    ):
+        place = Partition.of(table, **(KEYS | {"variant": variant}), runtime=RUNTIME, model="small")
+        schema = of(CLASSES, pa.float64())
+        rows = [
+            pa.FixedSizeListArray.from_arrays(values, type=field.type)
+            for values, field in zip(lists, list(schema)[1:], strict=True)
+        ]
+        write_partition(store, place, pa.table([np.arange(N), *rows], schema=schema), identity, {})
 
 
 def write_extra_scores(store, scores):
@@ -147,7 +154,7 @@ def full_cache(root):
         write_model(store, model)
     write_hashes(store)
     write_top10(store)
-    write_probabilities(store)
+    write_shares(store)
     costs.merge(store, "toy", [cost()])
     found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])

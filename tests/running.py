@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cache import Partition, Store, iter_outputs, load
+from cache import Partition, Store, iter_logits, load
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -120,7 +120,7 @@ def logits_of(root, split, model, dataset="digits", runtime=RUNTIME):
     keys = {"split": split, "variant": "identity", "runtime": runtime, "model": model}
     manifest = load(store, Partition.of("logits", dataset=dataset, **keys))
     assert manifest is not None, keys
-    ids, rows = zip(*iter_outputs(store, manifest), strict=True)
+    ids, rows = zip(*iter_logits(store, manifest), strict=True)
     return np.concatenate(ids), np.concatenate(rows)
 
 

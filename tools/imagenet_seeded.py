@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import cache
-from cache import Partition, Store, iter_outputs
+from cache import Partition, Store, iter_logits
 from cascade_cli.show.text import print_table, say
 from stages.datasets import Source, open_split
 from stages.models import ModelSpec, get, specs
@@ -127,7 +127,7 @@ def checked(store: Store, spec: ModelSpec, row: dict[str, Any] | None, n: int) -
     manifest = cache.load(store, Partition.of("logits", dataset=DATASET, **keys))
     if manifest is None:
         return {"spread": None, "fault": "no complete partition"}
-    ids, parts = zip(*iter_outputs(store, manifest), strict=True)
+    ids, parts = zip(*iter_logits(store, manifest), strict=True)
     logits = np.concatenate(parts)
     faults = {
         f"{logits.shape} logits": logits.shape != (n, 1000) or row["rows"] != n,

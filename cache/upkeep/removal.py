@@ -19,6 +19,7 @@ _DEPENDENTS = {
     "samples": (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "hashes", "streams"),
     "logits": ("timings", "scores", "extra_scores", "top10"),
     "probabilities": ("scores", "extra_scores"),
+    "top_k": ("scores", "extra_scores"),
     "scores": ("extra_scores",),
 }
 

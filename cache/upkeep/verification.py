@@ -172,7 +172,8 @@ def _part(store: Store, manifest: Manifest, part: Part) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise BadPartError(f"is no Parquet file ({type(error).__name__})") from error
     _check_about(manifest, part, table)
-    return table.select([name for name in table.column_names if name not in (*OUTPUTS, "hash")])
+    large = (*OUTPUTS, "classes", "hash")
+    return table.select([name for name in table.column_names if name not in large])
 
 
 def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:

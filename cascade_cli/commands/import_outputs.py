@@ -22,6 +22,7 @@ class ImportOptions:
     model: str = opt.option(..., "Name the model gets in the cache.")
     logits: str | None = opt.option(None, "N×K array: npy, npz, pt, csv, parquet.")
     probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
+    top_k: str | None = opt.option(None, "The k most probable: class_1, p_1, class_2, p_2 …")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
@@ -66,6 +67,6 @@ def _outputs(given: ImportOptions) -> tuple[str, str]:
     """(what kind of outputs, their file)."""
     found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind)) is not None]
     if len(found) != 1:
-        flags = " or ".join(f"--{kind} FILE" for kind in OUTPUTS)
-        raise InputError(f"give {flags}{', not both' if found else ''}")
+        flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)
+        raise InputError(f"give {flags}{', one of them' if found else ''}")
     return found[0]

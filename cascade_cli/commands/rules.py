@@ -13,7 +13,7 @@ from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.scores import enough_models, reported_scores
+from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
@@ -73,6 +73,8 @@ def rules(
     names, store = _wanted(models, listed, teams), Store(common.cache)
     chosen = _chosen(store, options)
     reported = reported_scores(store, wanted, names)
+    asked = options.rule is not None
+    chosen["rules"] = tuple(known_scores(chosen["rules"], reported, asked))
     fitted = fit_plan(store, reported, wanted)
     question = _question(reported, models, listed, teams, chosen)
     enough_models(store, question.pairs, reported)

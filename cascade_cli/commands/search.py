@@ -15,7 +15,7 @@ from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
-from cascade_cli.inputs.scores import enough_models, reported_scores
+from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import deployable_scores, names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import decided_by_folds
@@ -82,8 +82,10 @@ def search(
     question = _question(context, asked, certified, space)
     _one_by_one(certified.certify, space, costs.batch_size)
     promise, store = _promise(certified), Store(common.cache)
-    choices = _space(store, space)
+    scores = deployable_scores(store, space.scorefn)
     reported = reported_scores(store, wanted, names_in(wanted.models))
+    scores = known_scores(scores, reported, is_given(context, "scorefn"))
+    choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
@@ -233,11 +235,6 @@ def _one_by_one(certify: str | None, space: SpaceOptions, batch_size: int) -> No
         raise InputError(f"{given[0]} goes without {other}: ask for one of them")
     if given and batch_size > 1:
         raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
-
-
-def _space(store: Store, options: SpaceOptions) -> Space:
-    names = deployable_scores(store, options.scorefn)
-    return Space(tuple(rules(names, postchecks(options.postcheck))), options.stages)
 
 
 def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:

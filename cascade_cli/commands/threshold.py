@@ -10,9 +10,9 @@ from cache import Store, one_of
 from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
-from cascade_cli.inputs.flags import or_train, refuse
+from cascade_cli.inputs.flags import is_given, or_train, refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.scores import enough_models, reported_scores
+from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import checked_score, names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
@@ -62,6 +62,8 @@ def threshold(
         refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
     names = list(models) if models else names_in(wanted.models)
     reported = reported_scores(store, wanted, names)
+    scores = known_scores(question.scores, reported, is_given(context, "scorefn"))
+    question = replace(question, scores=tuple(scores))
     split = or_train(context, "fit_split", wanted.fit_split, wanted.train)
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
     enough_models(store, reported.models[1:], reported)

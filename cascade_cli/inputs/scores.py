@@ -16,7 +16,7 @@ from cascade_cli.show.text import say
 from stages.datasets import split_name
 from stages.missing import IMPORTED, MissingError, another_model
 from stages.models import of_record
-from stages.scores import ScoreSet, load, splits_of
+from stages.scores import LABEL_FREE, ScoreSet, load, splits_of
 
 Read = TypeVar("Read")
 _REPORT_ON = ("test", "val", "validation")
@@ -93,6 +93,21 @@ def have_images(dataset: str, images: ImageOptions) -> bool:
     return find_spec("torch") is not None and (
         images.data is not None or dataset == DEFAULT_DATASET
     )
+
+
+def known_scores(names: Sequence[str], scores: ScoreSet, asked: bool) -> list[str]:
+    """Those that can be told of all the models; what cannot is left out with a word, or raised
+    where it was asked for."""
+    lacking = [name for name in names if name in LABEL_FREE and name not in scores.own]
+    left = [name for name in names if name not in lacking]
+    for name in lacking if asked or not left else ():
+        scores.scores[name]  # says why not
+    if lacking:
+        say(
+            f"{', '.join(lacking)} of all these models is not known: the scores that they have are "
+            f"{', '.join(scores.own)}"
+        )
+    return left
 
 
 def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> None:

@@ -143,6 +143,7 @@ _COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
     "samples": _samples,
     "logits": _logits,
     "probabilities": lambda store, damage: _imported(damage),
+    "top_k": lambda store, damage: _imported(damage),
     "timings": _logits,
     "scores": _scores,
     "extra_scores": _scores,

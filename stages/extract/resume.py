@@ -1,4 +1,7 @@
-"""What is there of a partition already, and which parts lack: where a killed run goes on."""
+"""What is there of a partition already, and which parts lack: where a killed run goes on.
+
+Which parts have survived `cache.PartitionWriter` tells, by their receipts.
+"""
 
 from __future__ import annotations
 

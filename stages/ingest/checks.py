@@ -29,7 +29,7 @@ def same_classes(siblings: Sequence[Manifest], where: str, classes: int) -> None
     """InputError where the dataset's other logits in the cache have another number of classes."""
     for each in siblings:
         there = each.identity.get("classes", classes)
-        if there != classes:
+        if there not in (None, classes):
             raise InputError(
                 f"{where} has {classes} classes, {each.partition} has {there}: import it under "
                 "another --dataset, or remove the other one (`cascade cache rm`)"

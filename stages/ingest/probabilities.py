@@ -13,20 +13,10 @@ _MOST_OFF = 0.5  # of a row's sum, however many values are rounded
 
 
 def as_probabilities(values: np.ndarray, array: Array) -> np.ndarray:
-    """The values of an array [N, K] as float64 where they are so given, else float32; InputError
-    naming the first row that is no distribution: its values from 0 to 1, their sum 1."""
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{array.path} holds {values.dtype}, not numbers")
-    kind = np.float64 if values.dtype.itemsize == 8 else np.float32
-    p: np.ndarray = np.ascontiguousarray(values, dtype=kind)
-    outside = ~((p >= 0) & (p <= 1))
-    if outside.any():
-        row, column = divmod(int(outside.argmax()), p.shape[1])
-        raise InputError(
-            f"{array.path}: {array.at(row)} has {p[row, column]:.6g} (column "
-            f"{array.columns[column] if array.columns else column}), no probability from 0 to 1: "
-            f"{_hint(p)}"
-        )
+    """The values of an array [N, K], `as_numbers`; InputError naming the first row that is no
+    distribution: its values from 0 to 1, their sum 1."""
+    p = as_numbers(values, array)
+    in_range(p, array)
     sums = p.sum(axis=1, dtype=np.float64)
     off = np.abs(sums - 1)
     if off.max() > sum_tolerance(p):
@@ -36,6 +26,26 @@ def as_probabilities(values: np.ndarray, array: Array) -> np.ndarray:
             "whole softmax of every class"
         )
     return p
+
+
+def as_numbers(values: np.ndarray, array: Array) -> np.ndarray:
+    """float64 where they are so given, else float32; InputError for what is no number."""
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{array.path} holds {values.dtype}, not numbers")
+    kind = np.float64 if values.dtype.itemsize == 8 else np.float32
+    return np.ascontiguousarray(values, dtype=kind)
+
+
+def in_range(p: np.ndarray, array: Array) -> None:
+    """InputError naming the first value of [N, K] that is not from 0 to 1."""
+    outside = ~((p >= 0) & (p <= 1))
+    if outside.any():
+        row, column = divmod(int(outside.argmax()), p.shape[1])
+        raise InputError(
+            f"{array.path}: {array.at(row)} has {p[row, column]:.6g} (column "
+            f"{array.columns[column] if array.columns else column}), no probability from 0 to 1: "
+            f"{_hint(p)}"
+        )
 
 
 def sum_tolerance(p: np.ndarray) -> float:

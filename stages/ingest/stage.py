@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
 import cache
-from cache import PART_ROWS, InputError, Manifest, Partition, PartitionWriter, Store
+from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from stages.ingest import checks
-from stages.ingest.arrays import Array
-from stages.ingest.probabilities import as_probabilities
+from stages.ingest.outputs import Outputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
 from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, open_contents
 from stages.models import check_name
 from stages.scores import ScoredModel
-
-MOST_CLASSES = 1_000_000
 
 
 def import_outputs(
@@ -42,28 +35,21 @@ def import_outputs(
     known = cache.load(store, request.samples)
     contents, names = open_contents(request.file), class_names(request, known)
     beside = labels_beside(request, contents, names)
-    array = contents.logits(request.logits_column, request.label_column, names)
-    n, classes = checked_shape(array, request.kind)
-    checks.same_classes(others, request.file, classes)
-    labels = labels_of(store, request, known, beside, array)
-    values = array.read()
-    outputs = _AS[request.kind](values, array)
-    checks.all_classes(values, array, labels.values)
-    odd: list[str] = []
-    if request.kind == "logits":
-        checks.no_probabilities(outputs, request.file)
-        odd += checks.shares(outputs, request.file)
-        odd += checks.rounding(values, outputs, request.file)
-    answers = outputs.argmax(axis=1)
-    odd += checks.chance(answers, labels.values, classes)
-    odd += checks.oddities(store, request, _sha256(outputs), others)
-    for each in odd:
+    head = head_of(request, contents, names, others)
+    labels = labels_of(store, request, known, beside, head.array)
+    outputs = head.read(labels.values)
+    there = (outputs.answers, labels.values)
+    classes = head.classes or 1 + max(int(each.max()) for each in there)
+    chance = checks.chance(*there, classes)
+    odd = checks.oddities(store, request, outputs.sha256, others)
+    for each in (*outputs.odd, *chance, *odd):
         note(f"warning: {each}")
     with cache.lock(store, partition.guard):
-        _write(store, partition, request, outputs, labels)
+        _write(store, partition, request, outputs, head.classes, labels)
     _share(store, own, request.macs)
-    accuracy = float((answers == labels.values).mean())
-    return ScoredModel(request.model, request.split, "identity", RUNTIME, n, accuracy)
+    accuracy = float((outputs.answers == labels.values).mean())
+    rows = len(labels.values)
+    return ScoredModel(request.model, request.split, "identity", RUNTIME, rows, accuracy)
 
 
 def _check_names(request: ImportRequest) -> None:
@@ -98,13 +84,17 @@ def _share(store: Store, own: Sequence[Manifest], macs: int | None) -> None:
 
 
 def _write(
-    store: Store, partition: Partition, request: ImportRequest, outputs: np.ndarray, labels: Labels
+    store: Store,
+    partition: Partition,
+    request: ImportRequest,
+    outputs: Outputs,
+    classes: int | None,
+    labels: Labels,
 ) -> None:
     """The outputs; before them the labels, but after the writer, which refuses other outputs."""
-    n, classes = outputs.shape
     identity = {
         "dataset_fingerprint": labels.fingerprint,
-        request.digest: _sha256(outputs),
+        request.digest: outputs.sha256,
         "classes": classes,
     }
     provenance = {
@@ -114,63 +104,13 @@ def _write(
         "trained_on": {"splits": list(request.trained_on), "source": request.trained_on_source},
         "macs": request.macs,
     }
-    schema = cache.logits_schema(classes)
-    if request.kind == "probabilities":
-        schema = cache.probabilities_schema(classes, pa.from_numpy_dtype(outputs.dtype))
     writer = PartitionWriter(
-        store, partition, schema, identity, provenance, overwrite=request.overwrite
+        store, partition, outputs.schema, identity, provenance, overwrite=request.overwrite
     )
     labels.keep()
     if not writer.complete:
-        starts = range(0, n, PART_ROWS)
-        for part, start in enumerate(starts):
-            rows = outputs[start : start + PART_ROWS]
-            ids = np.arange(start, start + len(rows))
-            column = pa.FixedSizeListArray.from_arrays(
-                pa.array(rows.reshape(-1)), type=schema.field(request.kind).type
-            )
-            writer.write(part, pa.table([ids, column], schema=schema))
-        writer.finish(len(starts))
+        for part, table in enumerate(outputs.parts()):
+            writer.write(part, table)
+        writer.finish(part + 1)
     stated = {"macs": request.macs is not None, "trained_on": request.trained_on_source == "stated"}
     writer.restate(*(field for field, is_stated in stated.items() if is_stated))
-
-
-def _sha256(outputs: np.ndarray) -> str:
-    return hashlib.sha256(outputs.data).hexdigest()
-
-
-def checked_shape(array: Array, kind: str) -> tuple[int, int]:
-    """(N, K) with N ≥ 1 and K ≥ 2, else an InputError; nothing of the array is read."""
-    n, classes = array.shape if len(array.shape) == 2 else (0, 0)
-    if n < 1 or not 2 <= classes <= MOST_CLASSES:
-        bound = f"{MOST_CLASSES:,} or less" if n and classes > 1 else "2 or more"
-        raise InputError(
-            f"{array.path} has shape {array.shape}: {kind} are N × K, with K of {bound}"
-        )
-    return n, classes
-
-
-def as_logits(values: np.ndarray, array: Array) -> np.ndarray:
-    """The values of an array [N, K] as finite float32, or an InputError naming the row."""
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{array.path} holds {values.dtype}, not numbers")
-    with np.errstate(over="ignore"):
-        logits = np.ascontiguousarray(values, dtype=np.float32)
-    finite = np.isfinite(logits)
-    if not finite.all():
-        row, column = divmod(int(finite.argmin()), logits.shape[1])
-        name = repr(array.columns[column]) if array.columns else column
-        if np.isfinite(values[row, column]):
-            raise InputError(
-                f"{array.path}: {array.at(row)} has a logit of {values[row, column]:.3g} (column "
-                f"{name}), beyond float32, which ends at 3.4e38: check how the logits were made"
-            )
-        raise InputError(
-            f"{array.path}: {array.at(row)} has a NaN or infinite logit (column {name})"
-            f"{_CLIP if np.isneginf(values[row]).any() else ''}"
-        )
-    return logits
-
-
-_AS = {"logits": as_logits, "probabilities": as_probabilities}
-_CLIP = ": where these are logarithms of probabilities, take log(max(p, 1e-12))"

@@ -83,7 +83,7 @@ class Table(ABC):
                 f"{self.path} has {len(left)} columns{told}: keep that of the labels only, or name "
                 "it with --label-column"
             )
-        return self._array(left)
+        return self.array(left)
 
     def logits(self, name: str | None, label: str | None, classes: Collection[str]) -> Array:
         beside = self.label_name(label, classes)
@@ -109,7 +109,7 @@ class Table(ABC):
             if name is None:
                 check_names(self.path, headed, classes)
             left = [left[place] for place in class_order(self.path, headed, classes)]
-        return self._array(left)
+        return self.array(left)
 
     def _called(self, name: str, among: Sequence[int]) -> list[int]:
         """The column of lists called so, else those whose names begin so."""
@@ -139,7 +139,8 @@ class Table(ABC):
             )
         return order
 
-    def _array(self, ks: list[int]) -> Array:
+    def array(self, ks: list[int]) -> Array:
+        """These columns side by side, or the one column of lists."""
         kind = self.kind(ks[0]) if len(ks) == 1 else _NUMBERS
         lists = kind == _LISTS
 

@@ -30,7 +30,7 @@ def cached(store: Store, manifest: Manifest, sample_ids: np.ndarray) -> Parts:
     """The logits of a partition; row i is the image `sample_ids[i]` (int64 [N], ascending)."""
 
     def parts() -> Iterator[Part]:
-        for ids, logits in cache.iter_outputs(store, manifest):
+        for ids, logits in cache.iter_logits(store, manifest):
             yield np.searchsorted(sample_ids, ids), logits
 
     return parts

@@ -109,7 +109,7 @@ def stored(store: Store, scores: Manifest) -> list[Manifest]:
 def score_table(store: Store, logits: Manifest, name: str) -> pa.Table:
     """The table of one score of a logits partition, rows ordered by sample id."""
     ids, columns = zip(
-        *((ids, values(name, rows)) for ids, rows in cache.iter_outputs(store, logits)), strict=True
+        *((ids, values(name, rows)) for ids, rows in cache.iter_logits(store, logits)), strict=True
     )
     table = pa.table([np.concatenate(ids), np.concatenate(columns)], schema=EXTRA_SCORES)
     return table.sort_by("sample_id")

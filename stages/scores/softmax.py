@@ -102,3 +102,18 @@ def scores_of_probabilities(rows: np.ndarray) -> dict[str, np.ndarray]:
         "difference": best - p.max(axis=1),
         "entropy": np.clip(entropy, 0, 1),
     }
+
+
+def scores_of_top(classes: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of the most probable classes int [N, k] and their probabilities [N, k], descending,
+    k ≥ 2: all but the entropy, which takes those of every class.
+
+    >>> scores_of_top(np.array([[7, 3]]), np.array([[0.75, 0.2]]))["prediction"]
+    array([7], dtype=int32)
+    """
+    p = probabilities[:, :2].astype(np.float64)
+    return {
+        "prediction": classes[:, 0].astype(np.int32),
+        "maxp": p[:, 0],
+        "difference": p[:, 0] - p[:, 1],
+    }

@@ -6,7 +6,7 @@ lines up all models on the same images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,11 +19,22 @@ from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
-from stages.scores.softmax import NonFiniteError, scores_of, scores_of_probabilities
+from stages.scores.softmax import (
+    NonFiniteError,
+    scores_of,
+    scores_of_probabilities,
+    scores_of_top,
+)
 from stages.scores.spec import LABEL_FREE
 
 _FORMULAS = 1  # raised when these change, so that older scores are made again
-_OF = {"logits": scores_of, "probabilities": scores_of_probabilities}
+_OF: Mapping[str, Callable[[pa.Table], dict[str, np.ndarray]]] = {
+    "logits": lambda part: scores_of(cache.logits_of(part)),
+    "probabilities": lambda part: scores_of_probabilities(cache.logits_of(part, "probabilities")),
+    "top_k": lambda part: scores_of_top(
+        *(cache.logits_of(part, name) for name in ("classes", "probabilities"))
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -159,15 +170,15 @@ def load(
         if not np.array_equal(_column(table, "sample_id"), ids):
             raise InputError(f"{manifest.partition} holds other samples than its siblings")
 
-    there = set.intersection(*(set(table.column_names) for table in tables))
+    there = set.intersection(*map(_known, tables))
 
     def stack(name: str) -> np.ndarray:
         return np.stack([_column(table, name) for table in tables])
 
     def make(name: str) -> np.ndarray:
         for table, manifest in zip(tables, manifests, strict=True):
-            if name in LABEL_FREE and name not in table.column_names:
-                raise _of_another_version(store, manifest, name, there)
+            if name in LABEL_FREE and name not in _known(table):
+                raise _lacking(store, manifest, table, name, there)
         return np.stack([column(store, manifest, name, ids) for manifest in manifests])
 
     return ScoreSet(
@@ -183,10 +194,22 @@ def load(
     )
 
 
-def _of_another_version(store: Store, manifest: Manifest, name: str, there: set[str]) -> InputError:
+def _known(table: pa.Table) -> set[str]:
+    """The columns that are there, and not null."""
+    return {name for name in table.column_names if not table.column(name).null_count}
+
+
+def _lacking(
+    store: Store, manifest: Manifest, table: pa.Table, name: str, there: set[str]
+) -> InputError:
     keys = manifest.partition.keys
     place = f"{keys['model']} on {keys['dataset']}/{keys['split']}"
     own = ",".join(each for each in LABEL_FREE if each in there)
+    if name in table.column_names:
+        return InputError(
+            f"the {name} of {place} is not known, as only its most probable classes are: give "
+            f"--scorefn {own}"
+        )
     return InputError(
         f"{store.root} has no score {name} of {place}, as another version made it, and no logits "
         f"to make it from: fetch a newer copy or one with logits, or give --scorefn {own}"
@@ -292,9 +315,10 @@ def score_table(store: Store, manifest: Manifest) -> pa.Table:
     labels = labels_of(store, manifest)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in SCHEMA.names}
     of = _OF[manifest.partition.table]
-    for ids, rows in cache.iter_outputs(store, manifest):
+    for part in cache.iter_parts(store, manifest):
+        ids = _column(part, "sample_id")
         try:
-            out = of(rows)
+            out = of(part)
         except NonFiniteError as error:
             raise InputError(
                 f"{manifest.partition}: sample {ids[error.row]} has a NaN or infinite logit: "
@@ -302,11 +326,13 @@ def score_table(store: Store, manifest: Manifest) -> pa.Table:
             ) from error
         out |= {"sample_id": ids, "label": labels[ids]}
         out["correct"] = out["prediction"] == out["label"]
-        for name, chunks in columns.items():
-            chunks.append(out[name])
-    arrays = {name: np.concatenate(chunks) for name, chunks in columns.items()}
+        for name in out:
+            columns[name].append(out[name])
+    arrays = {name: np.concatenate(chunks) for name, chunks in columns.items() if chunks}
     order = np.argsort(arrays["sample_id"], kind="stable")
-    return pa.table({name: array[order] for name, array in arrays.items()}, schema=SCHEMA)
+    unknown = pa.nulls(len(order), pa.float64())
+    known = {name: pa.array(array[order]) for name, array in arrays.items()}
+    return pa.table([known.get(name, unknown) for name in SCHEMA.names], schema=SCHEMA)
 
 
 def labels_of(store: Store, manifest: Manifest) -> np.ndarray:

@@ -1,5 +1,5 @@
 """Which point of a frontier of accuracy against cost answers a question by its estimate, and which
-single model one would deploy instead."""
+single model one would deploy instead. An answer that is tested first is picked in `holdout`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from cache import (
     Partition,
     Store,
     find,
-    iter_outputs,
+    iter_logits,
     iter_parts,
     load,
     manifest_path,
@@ -125,7 +125,7 @@ def test_logits_come_back_bit_for_bit(store, rows, classes):
     assert (manifest.rows, len(manifest.parts)) == (50, math.ceil(50 / rows))
     found = load(store, manifest.partition)
     assert found == manifest
-    ids, values = zip(*iter_outputs(store, found), strict=True)
+    ids, values = zip(*iter_logits(store, found), strict=True)
     assert np.concatenate(ids).tolist() == list(range(50))
     together = np.concatenate(values)
     assert together.dtype == np.float32

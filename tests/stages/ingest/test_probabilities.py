@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from running import cascade
 from scipy.special import entr, softmax
 
-from cache import Partition, Store, iter_outputs, load
+from cache import Partition, Store, iter_parts, load, logits_of
 from stages import scores
 from stages.scores.softmax import scores_of, scores_of_probabilities
 
@@ -98,7 +98,8 @@ def test_they_are_kept_as_they_came(caches, kind):
         model="small",
     )
     manifest = load(Store(caches[kind]), place)
-    [(ids, rows)] = iter_outputs(Store(caches[kind]), manifest)
+    [part] = iter_parts(Store(caches[kind]), manifest)
+    ids, rows = part["sample_id"].to_numpy(), logits_of(part, "probabilities")
     expected = PROBABILITIES["small"]
     assert rows.dtype == {"double": np.float64, "single": np.float32}[kind]
     np.testing.assert_array_equal(rows, expected.astype(rows.dtype))
@@ -210,8 +211,6 @@ def test_one_kind_for_each_model(tmp_path):
     assert "give another --model" in told
     where = ("-d", "mine", "--split", "test", "--model", "new", "--cache", tmp_path / "c")
     both = ("--logits", tmp_path / "x.npy", "--probabilities", tmp_path / "x.npy")
-    assert (
-        "give --logits FILE or --probabilities FILE, not both"
-        in cascade("import", *where, *both).refusal
-    )
-    assert cascade("import", *where).refusal.endswith("give --logits FILE or --probabilities FILE")
+    told = cascade("import", *where, *both).refusal
+    assert "--probabilities FILE or --top-k FILE, one of them" in told
+    assert cascade("import", *where).refusal.endswith("--probabilities FILE or --top-k FILE")

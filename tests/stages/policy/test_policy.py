@@ -26,7 +26,7 @@ import tomli_w
 from helpers import cost_row, fingerprint_of, make_cache, write_logits
 from running import cascade
 
-from cache import InputError, Partition, hashes_schema, iter_outputs, load, write_partition
+from cache import InputError, Partition, hashes_schema, iter_logits, load, write_partition
 from stages import costs, policy, scores as score, simulate
 from stages.cascade import Cascade, MemoryPolicy, decide
 from stages.hashes import HASHES
@@ -114,7 +114,7 @@ def toy(tmp_path_factory):
 def logits_of(store, model):
     manifest = load(store, score.load(store, "toy", "test", [model]).manifests[0].partition)
     where = Partition("logits", manifest.partition.values)
-    return np.concatenate([rows for _, rows in iter_outputs(store, load(store, where))])
+    return np.concatenate([rows for _, rows in iter_logits(store, load(store, where))])
 
 
 def cases():

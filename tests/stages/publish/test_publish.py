@@ -161,7 +161,7 @@ def test_top10_is_softmax_sorted(whole, copies):
         place = cache.Partition("top10", manifest.partition.values)
         store = Store(copies["top10"])
         table = cache.read_table(store, cache.load(store, place))
-        [(ids, logits)] = cache.iter_outputs(whole, manifest)
+        [(ids, logits)] = cache.iter_logits(whole, manifest)
         p = softmax(logits.astype(np.float64), axis=1)
         order = np.argsort(-p, axis=1, kind="stable")[:, :10]
         assert table.column("sample_id").to_pylist() == ids.tolist()
