@@ -159,7 +159,7 @@ def _read(store: Store, path: str) -> Manifest:
         if version not in READABLE or type(version) is not int:
             raise OtherVersionError(
                 f"{store.describe(path)} has schema version {version}, this program reads "
-                f"{' and '.join(map(str, READABLE))}: choose another --cache, or extract again"
+                f"{READABLE[0]} to {SCHEMA_VERSION}: choose another --cache, or extract again"
             )
         found = _parsed(body, path)
         if found.to_json().encode() != data:

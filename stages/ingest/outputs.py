@@ -22,7 +22,7 @@ MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ModelOutputs:
     """`lists` [N, …] are the columns of their table beside sample_id, as `schema` has them;
     `answers` int [N]; `odd` are warnings."""
 
@@ -57,7 +57,7 @@ class Head:
 
     array: Array
     classes: int | None
-    read: Callable[[np.ndarray], Outputs]
+    read: Callable[[np.ndarray], ModelOutputs]
 
 
 def head_of(
@@ -73,11 +73,11 @@ def head_of(
     _, classes = checked_shape(array, request.kind)
     checks.same_classes(others, request.file, classes)
 
-    def read(labels: np.ndarray) -> Outputs:
+    def read(labels: np.ndarray) -> ModelOutputs:
         values = array.read()
         rows, schema, odd = _ROWS[request.kind](values, array)
         checks.all_classes(values, array, labels)
-        return Outputs((rows,), schema, rows.argmax(axis=1), odd)
+        return ModelOutputs((rows,), schema, rows.argmax(axis=1), odd)
 
     return Head(array, classes, read)
 
@@ -106,10 +106,10 @@ def _top_k(contents: Contents, names: Collection[str], others: Sequence[Manifest
     classes = len(names) or next(filter(None, known), None)
     shape = (arrays["classes"].shape[0], classes or MOST_CLASSES)
 
-    def read(labels: np.ndarray) -> Outputs:
+    def read(labels: np.ndarray) -> ModelOutputs:
         numbers, p = as_top_k(arrays, classes)
         schema = cache.top_k_schema(p.shape[1], pa.from_numpy_dtype(p.dtype))
-        return Outputs((numbers, p), schema, numbers[:, 0])
+        return ModelOutputs((numbers, p), schema, numbers[:, 0])
 
     return Head(replace(arrays["classes"], shape=shape, columns=()), classes, read)
 

@@ -1,4 +1,4 @@
-"""Outputs from elsewhere → the cache, as if extracted; their runtime is `import`."""
+"""ModelOutputs from elsewhere → the cache, as if extracted; their runtime is `import`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from stages.ingest import checks
-from stages.ingest.outputs import Outputs, head_of
+from stages.ingest.outputs import ModelOutputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
 from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, open_contents
 from stages.models import check_name
@@ -87,7 +87,7 @@ def _write(
     store: Store,
     partition: Partition,
     request: ImportRequest,
-    outputs: Outputs,
+    outputs: ModelOutputs,
     classes: int | None,
     labels: Labels,
 ) -> None:

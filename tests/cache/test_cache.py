@@ -281,7 +281,7 @@ def test_a_damaged_manifest_is_refused(store, partition, tmp_path, text):
         assert "model=small.json" in one_line(error)
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, "1", True, None])
+@pytest.mark.parametrize("version", [0, 4, 99, "1", True, None])
 def test_another_schema_version_is_refused_with_both_named(store, partition, tmp_path, version):
     path = tmp_path / "cache" / manifest_path(partition)
     body = json.loads(path.read_text())
@@ -290,7 +290,7 @@ def test_another_schema_version_is_refused_with_both_named(store, partition, tmp
     with pytest.raises(InputError) as error:
         load(store, partition)
     assert f"version {version}" in one_line(error)
-    assert f"reads 1 and {SCHEMA_VERSION}" in str(error.value)
+    assert f"reads 1 to {SCHEMA_VERSION}" in str(error.value)
 
 
 def test_a_manifest_that_was_moved_is_refused(store, partition, tmp_path):
