@@ -58,10 +58,9 @@ class Added:
 
     def fault(self, what: str, hint: str = "update or uninstall it") -> InputError:
         """One line that blames the package, or the file of this project."""
-        who, mend = (self.entry.value, "mend it")
-        if self.entry.dist:
-            who, mend = f"package {self.package}", hint
-        return InputError(f"{who}: {what}: {mend}")
+        if self.entry.module.startswith("stages."):
+            return InputError(f"{self.entry.value}: {what}: mend it")
+        return InputError(f"package {self.package}: {what}: {hint}")
 
     @contextmanager
     def blamed(self, what: str, *passing: type[Exception], **hint: str) -> Iterator[None]:

@@ -100,7 +100,7 @@ def test_splits_of_other_model_code_are_not_mixed(desk, code):
 @pytest.mark.parametrize("complete", [True, False])
 def test_logits_from_before_the_code_was_recorded_are_kept(complete, desk, code, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["stages.extract.stage"], "code_of", lambda spec: None)
+        patch.setattr(sys.modules["stages.extract.resume"], "code_of", lambda spec: None)
         shard = () if complete else ("--shard", "0/2")
         assert extract(desk, "--part-rows", PER_CLASS, *shard).status == 0
     again(code, "nn.MaxPool2d", "nn.AvgPool2d")
