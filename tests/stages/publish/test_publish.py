@@ -520,16 +520,17 @@ def test_a_copy_with_a_score_fewer_answers_what_it_can(copies, tmp_path, questio
 
 def test_a_copy_with_a_score_fewer_says_so_of_that(copies, tmp_path):
     store = rewritten(copies["scores"], tmp_path / "old", lambda table: table.drop(["entropy"]))
-    for question, place in (
-        (("threshold", *PAIR, "-s", "entropy"), "small on toy/val"),
-        (("search",), "large on toy/val"),
-    ):
-        refusal = cascade(*question, "-d", "toy", "--cache", store.root).refusal
+    for question, place in ((("threshold", *PAIR), "small"), (("search",), "large")):
+        where = ("-d", "toy", "--cache", store.root)
+        refusal = cascade(*question, "-s", "entropy", *where).refusal
         assert (
-            f"{store.root} has no score entropy of {place}, as another version made it, and no "
-            "logits to make it from: fetch a newer copy or one with logits, or give "
+            f"{store.root} has no score entropy of {place} on toy/test, as another version made "
+            "it, and no logits to make it from: fetch a newer copy or one with logits, or give "
             "--scorefn maxp,difference"
         ) in refusal
+        unasked = cascade(*question, *where)
+        assert unasked.status == 0
+        assert "entropy of all these models is not known: the scores that they" in unasked.err
     assert cascade("score", "-d", "toy", "--cache", store.root).status == 0
     told = cascade("export", "-o", tmp_path / "a.csv", "-d", "toy", "--cache", store.root, "--json")
     assert {name for name in told.json["columns"] if name.startswith("small_")} == {
