@@ -24,7 +24,6 @@ from cascade_cli.show.partitions import (
     removed_row,
     sums,
 )
-from cascade_cli.show.remedies import remedy, remedy_command
 from cascade_cli.show.text import print_json, print_table, progress, say
 from stages import costs
 from stages.notices import unfinished_copy
@@ -102,6 +101,9 @@ def verify(what: PartitionOptions, common: opt.CommonOptions) -> None:
     store = existing_cache(common.cache)
     with progress("verify: bytes") as tell:
         report = upkeep.verify(store, _selection(what), tell)
+    # What mends a file knows every stage; only this needs it.
+    from cascade_cli.show.remedies import remedy, remedy_command
+
     commands = [remedy_command(store, each) for each in report.damage]
     damaged = [
         {"path": each.path, "what": each.what, "command": command, "remedy": remedy(command)}

@@ -13,8 +13,8 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in, named_splits
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import check_cached_names, required_pair
-from cascade_cli.inputs.scores import reported_scores
-from cascade_cli.inputs.words import names_in, package_scores
+from cascade_cli.inputs.scores import package_scores, reported_scores
+from cascade_cli.inputs.words import names_in
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, without_formulas, write_file
 from cascade_cli.show.text import print_json, print_table, progress

@@ -13,8 +13,8 @@ from cascade_cli.inputs.dataset import dataset_in, open_sources
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question
-from cascade_cli.inputs.scores import reported_scores
-from cascade_cli.inputs.words import checked_score, risks
+from cascade_cli.inputs.scores import checked_score, reported_scores
+from cascade_cli.inputs.words import risks
 from cascade_cli.show.costs import NO_SENSOR, cost_note, lacks_energy, show_cost
 from cascade_cli.show.files import check_output
 from cascade_cli.show.text import print_json, print_text, progress, say

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in, named_splits
-from cascade_cli.inputs.scores import report_split, score_set
-from cascade_cli.inputs.words import names_in, package_scores
+from cascade_cli.inputs.scores import package_scores, report_split, score_set
+from cascade_cli.inputs.words import names_in
 from cascade_cli.show.text import print_json, print_table
 from stages import scores as stage
 from stages.scores import splits_of

@@ -15,8 +15,13 @@ from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
-from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
-from cascade_cli.inputs.words import deployable_scores, names_in, postchecks, risks
+from cascade_cli.inputs.scores import (
+    deployable_scores,
+    enough_models,
+    known_scores,
+    reported_scores,
+)
+from cascade_cli.inputs.words import names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.search import show_devices, show_search

@@ -12,8 +12,8 @@ from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, or_train, refuse
 from cascade_cli.inputs.models import pair_or_all
-from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
-from cascade_cli.inputs.words import checked_score, names_in, postchecks
+from cascade_cli.inputs.scores import checked_score, enough_models, known_scores, reported_scores
+from cascade_cli.inputs.words import names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import fit_facts
 from cascade_cli.show.points import show_points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,8 +18,10 @@ from stages import policy as stage
 from stages.cascade import Cascade
 from stages.policy import Deployment
 from stages.scores import ScoreSet
-from stages.search import CertificateFacts
 from stages.simulate import FittedLimit
+
+if TYPE_CHECKING:
+    from stages.search import CertificateFacts
 
 
 def write_policy(

@@ -7,16 +7,17 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TypeVar
 
-from cache import Store
+from cache import InputError, Store
 from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
+from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
 from stages.datasets import split_name
 from stages.missing import IMPORTED, MissingError, another_model
 from stages.models import of_record
-from stages.scores import LABEL_FREE, ScoreSet, load, splits_of
+from stages.scores import LABEL_FREE, ScoreSet, load, named_in, own, splits_of
 
 Read = TypeVar("Read")
 _REPORT_ON = ("test", "val", "validation")
@@ -108,6 +109,24 @@ def known_scores(names: Sequence[str], scores: ScoreSet, asked: bool) -> list[st
             f"{', '.join(scores.own)}"
         )
     return left
+
+
+def checked_score(store: Store, name: str) -> str:
+    """The name; InputError where no score has it."""
+    return named_in(store, name).name
+
+
+def deployable_scores(store: Store, text: str) -> list[str]:
+    """Scores separated by commas, among which there may be no oracle."""
+    found = names_in(text) or []
+    if any(named_in(store, name).needs_label for name in found):
+        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
+    return found
+
+
+def package_scores(store: Store, text: str | None) -> list[str]:
+    """Of scores separated by commas those that packages add."""
+    return list(own(tuple(checked_score(store, name) for name in names_in(text) or ())))
 
 
 def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from cache import InputError, Store
+from cache import InputError
 from cascade_cli.options.common import no_share
-from stages.costs import Prices
-from stages.scores import named_in, own
+
+if TYPE_CHECKING:
+    from stages.costs import Prices
 
 
 def names_in(text: str | None) -> list[str] | None:
@@ -57,24 +59,6 @@ def whole_numbers(text: str, what: str, low: int, high: int) -> list[int]:
         if not word.isdecimal() or not low <= int(word) <= high:
             raise InputError(f"{what} {word!r} is no whole number from {low} to {high}")
     return [int(word) for word in words]
-
-
-def checked_score(store: Store, name: str) -> str:
-    """The name; InputError where no score has it."""
-    return named_in(store, name).name
-
-
-def deployable_scores(store: Store, text: str) -> list[str]:
-    """Scores separated by commas, among which there may be no oracle."""
-    found = names_in(text) or []
-    if any(named_in(store, name).needs_label for name in found):
-        raise InputError("the oracle cannot be deployed, it is among the baselines: leave it out")
-    return found
-
-
-def package_scores(store: Store, text: str | None) -> list[str]:
-    """Of scores separated by commas those that packages add."""
-    return list(own(tuple(checked_score(store, name) for name in names_in(text) or ())))
 
 
 def postchecks(one: bool | None) -> tuple[bool, ...]:

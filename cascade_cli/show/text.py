@@ -14,10 +14,6 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, TimeRemainingColumn
-
 from cascade_cli.show.streams import spelling_out, unshown
 from stages.notices import HIDDEN, visible
 
@@ -68,10 +64,13 @@ def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | Non
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total): a bar on a terminal, a plain line every ten seconds elsewhere."""
     if sys.stderr.isatty():
-        columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-        console = Console(file=unshown(sys.stderr))  # the bar moves the cursor
-        with Progress(*columns, console=console, transient=True) as bar, spelling_out():
-            task = bar.add_task(escape(visible(what)))
+        # 20 ms of every start, for what only long work on a terminal shows.
+        from rich import console, markup, progress as bars
+
+        columns = (*bars.Progress.get_default_columns()[:3], bars.TimeRemainingColumn())
+        stderr = console.Console(file=unshown(sys.stderr))  # the bar moves the cursor
+        with bars.Progress(*columns, console=stderr, transient=True) as bar, spelling_out():
+            task = bar.add_task(markup.escape(visible(what)))
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
     yield _plain_progress(what)

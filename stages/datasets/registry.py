@@ -1,7 +1,7 @@
 """From a dataset's name and a data folder to its splits.
 
 A new way of storing images is one module and one row of `known.LAYOUTS`; a new name one table
-of named.toml. Other packages add theirs through the entry point group `cascade.datasets`.
+of named.json. Other packages add theirs through the entry point group `cascade.datasets`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,5 +72,6 @@ def _named(name: str, fields: dict[str, object]) -> DatasetSpec:
     return DatasetSpec(name=name, **plain)  # type: ignore[arg-type]
 
 
-_TABLES = tomllib.loads(Path(__file__).with_name("named.toml").read_text("utf-8"))
+# By name, in the order in which they are listed. JSON: to read TOML takes 10 ms of every start.
+_TABLES = json.loads(Path(__file__).with_name("named.json").read_text("utf-8"))
 SPECS = {name: _named(name, fields) for name, fields in _TABLES.items()}

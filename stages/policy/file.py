@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cache
 from cache import InputError, Partition, Store, now, versions, write_whole
@@ -33,10 +33,12 @@ from stages.policy.format import (
 )
 from stages.results import Row
 from stages.scores import ScoreSet, named, own, undeployable
-from stages.search import CertificateFacts
 from stages.simulate import MemoryFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
+
+if TYPE_CHECKING:
+    from stages.search import CertificateFacts
 
 FILE, CODE = POLICY_FILE, "cascade_policy.py"
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters", "macs")
