@@ -18,8 +18,10 @@ class ImportOptions:
     what only the user knows of the model."""
 
     dataset: str = opt.option(..., "Dataset name.", "-d")
-    split: str = opt.option(..., "Split name.")
-    model: str = opt.option(..., "Name the model gets in the cache.")
+    split: str | None = opt.option(None, "Split name. [default: subfolders name them]")
+    model: str | None = opt.option(
+        None, "Name the model gets in the cache. [default: each that the file or folder holds]"
+    )
     logits: str | None = opt.option(None, "N×K array: npy, npz, pt, csv, parquet.")
     probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
     top_k: str | None = opt.option(None, "The k most probable: class_1, p_1, class_2, p_2 …")
@@ -36,11 +38,14 @@ class ImportOptions:
     trained_on: str | None = opt.option(None, "Splits the model was trained on. [default: train]")
     macs: str | None = opt.option(None, "Multiply-adds per image, where known: 3e6, 1M.")
     overwrite: bool = opt.option(False, "Replace what has this name.")
+    dry_run: bool = opt.option(False, "Say what would be brought in, and what is odd of it.")
 
 
 @opt.grouped("given cache as_json")
 def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
-    """Bring in logits, or probabilities, that something else computed, under the same contract.
+    """Bring in logits, probabilities or the most probable classes that something else computed.
+
+    Of one model, or of all that a table, npz or folder holds.
 
     \b
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
@@ -56,11 +61,13 @@ def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
     }
     known = {field.name for field in fields(ingest.ImportRequest)}
     said = {name: value for name, value in vars(given).items() if name in known}
-    row = ingest.import_outputs(store, ingest.ImportRequest(**(said | told)), say)
+    named = {"split": given.split or "", "model": given.model or ""}
+    request = ingest.ImportRequest(**(said | told | named))
+    rows = ingest.import_many(store, request, given.split, say, given.dry_run)
     if common.as_json:
-        print_json({"dataset": given.dataset, "models": [row]})
+        print_json({"dataset": given.dataset, "models": rows})
         return
-    print_table([row], {key: LOGITS_COLUMNS[key] for key in ("model", "split", "rows", "accuracy")})
+    print_table(rows, {key: LOGITS_COLUMNS[key] for key in ("model", "split", "rows", "accuracy")})
 
 
 def _outputs(given: ImportOptions) -> tuple[str, str]:

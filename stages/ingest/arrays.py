@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -89,6 +89,16 @@ class NamedArrays:
 
     path: str
     named: Mapping[str, Array]
+
+    def models(self) -> list[str]:
+        """Each array is one, but for the labels; an array without a name is none."""
+        return [name for name in self.named if name and name not in LABELS]
+
+    def of_model(self, model: str) -> NamedArrays:
+        """Its array, and the labels."""
+        return replace(
+            self, named={name: self.named[name] for name in self.named if name in (model, *LABELS)}
+        )
 
     def logits(self, name: str | None, label: str | None, classes: Collection[str]) -> Array:
         beside = self.label_name(label, classes)

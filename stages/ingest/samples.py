@@ -18,6 +18,13 @@ from stages.ingest.request import ImportRequest
 from stages.ingest.tables import Table, open_parquet, read_csv
 
 Contents = NamedArrays | Table
+OPENERS: dict[str, Callable[[str], Contents]] = {
+    ".npy": open_npy,
+    ".npz": open_npz,
+    ".pt": open_pt,
+    ".csv": read_csv,
+    ".parquet": open_parquet,
+}
 _NAMES = "class_names"
 _NAMES_BYTES = 1 << 24
 
@@ -36,14 +43,7 @@ def open_contents(path: str, words: Collection[str] = ()) -> Contents:
 
     `words` are values; any other word on top of a csv is its header.
     """
-    openers: dict[str, Callable[[str], Contents]] = {
-        ".npy": open_npy,
-        ".npz": open_npz,
-        ".pt": open_pt,
-        ".csv": partial(read_csv, words=words),
-        ".parquet": open_parquet,
-    }
-    return opened(path, openers)
+    return opened(path, OPENERS | {".csv": partial(read_csv, words=words)})
 
 
 def class_names(request: ImportRequest, known: Manifest | None) -> tuple[str, ...]:

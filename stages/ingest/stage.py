@@ -1,9 +1,9 @@
-"""ModelOutputs from elsewhere → the cache, as if extracted; their runtime is `import`."""
+"""Outputs from elsewhere → the cache, as if extracted; their runtime is `import`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cache
@@ -11,9 +11,41 @@ from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from stages.ingest import checks
 from stages.ingest.outputs import ModelOutputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
-from stages.ingest.samples import Labels, class_names, labels_beside, labels_of, open_contents
+from stages.ingest.samples import (
+    Contents,
+    Labels,
+    class_names,
+    labels_beside,
+    labels_of,
+    open_contents,
+)
 from stages.models import check_name
 from stages.scores import ScoredModel
+
+
+@dataclass(frozen=True)
+class PassedImport:
+    """One model's outputs on one split that may be imported; `own` are those of its other splits,
+    `row` says what they are, and `classes` how many, None where nobody knows."""
+
+    request: ImportRequest
+    partition: Partition
+    outputs: ModelOutputs | None
+    labels: Labels
+    classes: int | None
+    own: Sequence[Manifest]
+    row: ScoredModel
+
+    def without_data(self) -> PassedImport:
+        """What others of its split are held against, without its rows."""
+        return replace(self, outputs=None)
+
+    def write(self, store: Store) -> None:
+        """Into the cache, as if extracted."""
+        if self.outputs is not None:
+            with cache.lock(store, self.partition.guard):
+                _write(store, self, self.outputs)
+        _share(store, self.own, self.request.macs)
 
 
 def import_outputs(
@@ -23,6 +55,18 @@ def import_outputs(
 
     `note` is told what is odd about them.
     """
+    checked = check(store, request, note)
+    checked.write(store)
+    return checked.row
+
+
+def check(
+    store: Store,
+    request: ImportRequest,
+    note: Callable[[str], None],
+    contents: Contents | None = None,
+) -> PassedImport:
+    """The same, and nothing written; `contents` are those of the file where it holds others too."""
     _check_names(request)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of(request.kind, **keys, runtime=RUNTIME, model=request.model)
@@ -33,7 +77,8 @@ def import_outputs(
     if request.macs is None:
         request = replace(request, macs=_macs(own))
     known = cache.load(store, request.samples)
-    contents, names = open_contents(request.file), class_names(request, known)
+    contents = open_contents(request.file) if contents is None else contents
+    names = class_names(request, known)
     beside = labels_beside(request, contents, names)
     head = head_of(request, contents, names, others)
     labels = labels_of(store, request, known, beside, head.array)
@@ -44,12 +89,10 @@ def import_outputs(
     odd = checks.oddities(store, request, outputs.sha256, others)
     for each in (*outputs.odd, *chance, *odd):
         note(f"warning: {each}")
-    with cache.lock(store, partition.guard):
-        _write(store, partition, request, outputs, head.classes, labels)
-    _share(store, own, request.macs)
     accuracy = float((outputs.answers == labels.values).mean())
-    rows = len(labels.values)
-    return ScoredModel(request.model, request.split, "identity", RUNTIME, rows, accuracy)
+    where = (request.model, request.split, "identity", RUNTIME)
+    row = ScoredModel(*where, len(labels.values), accuracy)
+    return PassedImport(request, partition, outputs, labels, head.classes, own, row)
 
 
 def _check_names(request: ImportRequest) -> None:
@@ -83,19 +126,13 @@ def _share(store: Store, own: Sequence[Manifest], macs: int | None) -> None:
             cache.restate(store, each, macs=macs)
 
 
-def _write(
-    store: Store,
-    partition: Partition,
-    request: ImportRequest,
-    outputs: ModelOutputs,
-    classes: int | None,
-    labels: Labels,
-) -> None:
+def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
     """The outputs; before them the labels, but after the writer, which refuses other outputs."""
+    request, labels = checked.request, checked.labels
     identity = {
         "dataset_fingerprint": labels.fingerprint,
         request.digest: outputs.sha256,
-        "classes": classes,
+        "classes": checked.classes,
     }
     provenance = {
         "made": cache.now(),
@@ -105,7 +142,7 @@ def _write(
         "macs": request.macs,
     }
     writer = PartitionWriter(
-        store, partition, outputs.schema, identity, provenance, overwrite=request.overwrite
+        store, checked.partition, outputs.schema, identity, provenance, overwrite=request.overwrite
     )
     labels.keep()
     if not writer.complete:

@@ -65,6 +65,22 @@ class Table(ABC):
             raise InputError(f"{self.path}: {self.heading(found[1])} is there twice: keep one")
         return found[0] if found else None
 
+    def models(self) -> list[str]:
+        """What stands before the last point of columns, in their order."""
+        return list(dict.fromkeys(name.rpartition(".")[0] for name in self.names if "." in name))
+
+    def of_model(self, model: str) -> Table:
+        """The columns called MODEL.…, by what follows, and those that are nobody's."""
+        places = {}
+        for k, name in enumerate(self.names):
+            owner, _, rest = name.rpartition(".")
+            if owner in (model, ""):
+                places[k] = rest
+        return _Some(
+            *(self.path, tuple(places.values()), self.rows, len(places), self.first_line),
+            *(self, tuple(places)),
+        )
+
     def label_name(self, name: str | None, classes: Collection[str]) -> str | None:
         asked = [name] if name is not None else []
         names = [*asked, *(each for each in LABELS if each not in classes)]
@@ -161,6 +177,26 @@ class Table(ABC):
             at,
             self.first_line,
         )
+
+
+@dataclass(frozen=True)
+class _Some(Table):
+    """The columns `ks` of another table."""
+
+    whole: Table
+    ks: tuple[int, ...]
+
+    def kind(self, k: int) -> str:
+        return self.whole.kind(self.ks[k])
+
+    def columns(self, ks: Sequence[int]) -> list[np.ndarray]:
+        return self.whole.columns([self.ks[k] for k in ks])
+
+    def list_length(self, k: int) -> int:
+        return self.whole.list_length(self.ks[k])
+
+    def at(self, row: int) -> str:
+        return self.whole.at(row)
 
 
 @dataclass(frozen=True)
