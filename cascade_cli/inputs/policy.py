@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -14,14 +14,11 @@ from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, choose_models, weights_files
 from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
-from stages import policy as stage
+from stages import policy as stage, search
 from stages.cascade import Cascade
 from stages.policy import Deployment
 from stages.scores import ScoreSet
 from stages.simulate import FittedLimit
-
-if TYPE_CHECKING:
-    from stages.search import CertificateFacts
 
 
 def write_policy(
@@ -32,7 +29,7 @@ def write_policy(
     wanted: opt.LogitsOptions,
     costs: opt.CostOptions,
     folder: str,
-    certificate: CertificateFacts | None = None,
+    certificate: search.CertificateFacts | None = None,
 ) -> dict[str, Any]:
     """Write a cascade, and how its λ came about, to a folder, with what it promises: the row that
     `simulate` gives.

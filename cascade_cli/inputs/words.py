@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from cache import InputError
 from cascade_cli.options.common import no_share
-
-if TYPE_CHECKING:
-    from stages.costs import Prices
+from stages import costs
 
 
 def names_in(text: str | None) -> list[str] | None:
@@ -74,7 +71,7 @@ _SCALES: dict[str, dict[str, float]] = {
 }
 
 
-def parse_cost(text: str, prices: Prices) -> float:
+def parse_cost(text: str, prices: costs.Prices) -> float:
     """The cost in the prices' own unit; InputError for another kind's unit, and no number.
 
     Decimal digits count as written: 0.3M is 300000, not the nearest double times a million.

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cache
 from cache import InputError, Partition, Store, now, versions, write_whole
+from stages import search
 from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import HeldAgainst, PairPrice
 from stages.hashes import Hash, hash_of
@@ -36,9 +37,6 @@ from stages.scores import ScoreSet, named, own, undeployable
 from stages.simulate import MemoryFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
-
-if TYPE_CHECKING:
-    from stages.search import CertificateFacts
 
 FILE, CODE = POLICY_FILE, "cascade_policy.py"
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters", "macs")
@@ -121,7 +119,7 @@ def document(
     cascade: Cascade,
     row: SimulatedCascade,
     kept: MemoryPolicy | None = None,
-    certificate: CertificateFacts | None = None,
+    certificate: search.CertificateFacts | None = None,
 ) -> Policy:
     """What policy.toml says of a cascade that `simulate` gave this row on `scores`.
 

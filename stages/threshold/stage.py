@@ -97,9 +97,8 @@ def run(
     if pairs is not None:
         places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
-    rows = list(operating_points(reported, plan, places, question, baseline))
-    if pricer is not None:
-        rows = [row.priced(pricer) for row in rows]
+    found = operating_points(reported, plan, places, question, baseline)
+    rows = [row.priced(pricer) if pricer else row for row in found]
     request = {
         "pairs": [[reported.models[m] for m in place] for place in places],
         "fit": [plan.method, plan.split],
