@@ -18,6 +18,7 @@ BINS = 15  # Guo et al. 2017
 _RANGE = (0.01, 100.0)  # of 1/T
 _TOLERANCE = 1e-7  # of the last step, whose error is about its square
 _STEPS = 100
+_ROUNDING = 4 * np.finfo(np.float64).eps  # of a probability
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,10 @@ def augrc(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def _risk(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(images covered, errors among them), float64 [P] each: none first, then surest first."""
+    """(images covered, errors among them), float64 [P] each: none first, then surest first.
+    Confidences that differ by rounding alone are ties: which is surer would be the machine's."""
     order = np.argsort(-confidence)
-    ends = group_ends(confidence[order])
+    ends = group_ends(np.cumsum(np.diff(confidence[order], prepend=np.inf) < -_ROUNDING))
     errors = np.concatenate(([0], np.cumsum(~correct[order])))
     return ends.astype(np.float64), errors[ends].astype(np.float64)
 

@@ -1,10 +1,12 @@
-"""An answer that is tested: on images without a part in what names it."""
+"""An answer that is tested, on images without a part in what names it: how `search` picks what it
+answers unless it answers by estimate (`ranking`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 import numpy as np
 
@@ -53,13 +55,20 @@ class Test:
             self.naming, self.costs, self.table, aim, self.chains, self.threads
         )
 
-    @cached_property
-    def passed(self) -> int:
-        """How many of the path pass before the first that fails."""
-        for count, point in enumerate(self.path):
-            if not self._passes(point):
-                return count
-        return len(self.path)
+    def answer(self) -> Cascade | None:
+        """The last of the path that passes before the first that fails, or the model that passes
+        alone where that is no dearer; None where nothing of the path passes: then `ranking` picks.
+        """
+        passed, (alone, reached) = list(takewhile(self._passes, self.path)), self.single
+        if not passed:
+            return None
+        point = passed[-1]
+        # Models alone are tested by themselves: one may pass that is no dearer than the path's.
+        if reached and self.question.kind != COST:
+            bill = self.pricer.bill(point.models, decide(self.naming, point).stage)
+            if self.costs.alone[alone] <= bill.total.value:
+                return Cascade.of((self.testing.models[alone],))
+        return point
 
     def _passes(self, point: Cascade) -> bool:
         found = decide(self.testing, point)
@@ -104,6 +113,7 @@ class Test:
         differing = self._against(found.correct).differing
         return CANNOT_TELL, images_needed(differing, question.within, 1 - question.sure)
 
+    @cached_property
     def single(self) -> tuple[int, bool]:
         """The model that one would deploy alone, by its row, and whether it passes the test: the
         cheapest that does (within a cost, the most accurate); where none does, the one to match, or

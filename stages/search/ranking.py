@@ -1,5 +1,6 @@
 """Which point of a frontier of accuracy against cost answers a question by its estimate, and which
-single model one would deploy instead. An answer that is tested first is picked in `holdout`."""
+single model one would deploy instead. By default an answer is tested first: `holdout.Test.answer`
+picks it, and this module only where nothing passes."""
 
 from __future__ import annotations
 

@@ -199,27 +199,19 @@ class Search:
         return f"{name} alone is right on {right:.1%} of {self.plan.split} only."
 
     def _tested(self) -> Answer:
-        """The last of a path that passes before the first that fails; where none does, the answer
-        by its estimate."""
+        """What `Test.answer` picked; where nothing passes, the answer by its estimate."""
         test = self.test
-        alone, reached = test.single()
+        point, (alone, reached) = test.answer(), test.single
         baseline, near = self.reported.models[alone], test.near(alone, NEAR)
         matched = None if test.matched is None else self.reported.models[test.matched]
-        chose = self.plan.method == "same-split"
-        needed, selected = None, test.passed > 0
-        if selected:
-            point = test.path[test.passed - 1]
-            # Models alone are tested by themselves: one may pass that is no dearer than the path's.
-            does = reached and self.question.kind != COST
-            if does and self.found.prices[alone] <= self.did(point).cost:
-                point = Cascade.of((self.reported.models[alone],))
-            word, fitted = CANNOT_TELL if chose else MEETS, self.did(point)
+        same, needed, selected = self.plan.method == "same-split", None, point is not None
+        if point is not None:
+            word, fitted = CANNOT_TELL if same else MEETS, self.did(point)
         else:
             row = self._row()
             point, fitted = self.found.points[row], self.fitted(row)
             word, needed = (MEETS, None) if point.models == (matched,) else test.short(point)
-        about = (matched, reached, selected, needed, chose, near)
-        return Answer(point, fitted, word, baseline, *about)
+        return Answer(point, fitted, word, baseline, matched, reached, selected, needed, same, near)
 
     @cached_property
     def test(self) -> Test:
