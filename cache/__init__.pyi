@@ -81,10 +81,12 @@ from .schema import (
     STREAMS as STREAMS,
     TIMINGS as TIMINGS,
     TOP10 as TOP10,
+    answers_schema as answers_schema,
     fits as fits,
     hashes_schema as hashes_schema,
     logits_schema as logits_schema,
     probabilities_schema as probabilities_schema,
+    request_costs_schema as request_costs_schema,
     samples_table as samples_table,
     top_k_schema as top_k_schema,
 )

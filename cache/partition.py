@@ -15,6 +15,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "logits": _MODEL_KEYS,
     "probabilities": _MODEL_KEYS,
     "top_k": _MODEL_KEYS,
+    "answers": _MODEL_KEYS,
+    "request_costs": _MODEL_KEYS,
     "timings": _MODEL_KEYS,
     "scores": _MODEL_KEYS,
     "extra_scores": (*_MODEL_KEYS, "score"),
@@ -25,7 +27,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "results": ("stage", "dataset", "split", "run"),
 }
 # What a model says of an image: scores are made from one of these.
-OUTPUTS = ("logits", "probabilities", "top_k")
+OUTPUTS = ("logits", "probabilities", "top_k", "answers")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -86,9 +86,29 @@ def top_k_schema(k: int, kind: pa.DataType) -> pa.Schema:
     return probabilities_schema(k, kind).insert(1, pa.field("classes", numbers, nullable=False))
 
 
+def answers_schema(confidences: Sequence[str]) -> pa.Schema:
+    """sample_id int64, prediction int32, and float64 each of the named confidences."""
+    return _known(
+        sample_id=pa.int64(), prediction=pa.int32(), **dict.fromkeys(confidences, pa.float64())
+    )
+
+
+def request_costs_schema(kinds: Sequence[str]) -> pa.Schema:
+    """sample_id int64, and float64 each kind of cost of that very request: energy_j, latency_ms,
+    macs, or another unit by its name."""
+    return _known(sample_id=pa.int64(), **dict.fromkeys(kinds, pa.float64()))
+
+
 def hashes_schema(length: int) -> pa.Schema:
     """sample_id int64, hash binary of `length` bytes."""
     return _known(sample_id=pa.int64(), hash=pa.binary(length))
+
+
+# Tables whose other columns are their maker's, float64 each.
+_NAMED: dict[str, tuple[tuple[str, ...], Callable[[Sequence[str]], pa.Schema]]] = {
+    "answers": (("sample_id", "prediction"), answers_schema),
+    "request_costs": (("sample_id",), request_costs_schema),
+}
 
 
 def of_version(table: str, version: int) -> pa.Schema | None:
@@ -121,6 +141,9 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
         kind = pa.float32() if single else pa.float64()
         of = top_k_schema if table == "top_k" else probabilities_schema
         expected = of(getattr(found, "list_size", 1), kind)
+    if table in _NAMED:
+        given, of = _NAMED[table]
+        expected = of([name for name in schema.names if name not in given])
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))

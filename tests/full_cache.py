@@ -21,9 +21,11 @@ from cache import (
     Partition,
     PartitionWriter,
     Store,
+    answers_schema,
     hashes_schema,
     logits_schema,
     probabilities_schema,
+    request_costs_schema,
     top_k_schema,
     write_partition,
 )
@@ -37,7 +39,17 @@ MODELS = ("small", "large")
 KEYS = {"dataset": "toy", "split": "test", "variant": "identity"}
 MADE_WITH = {"part_rows": ROWS, "batch_size": 10}
 TABLES = (
-    *("samples", "logits", "probabilities", "top_k", "timings", "scores", "extra_scores"),
+    *(
+        "samples",
+        "logits",
+        "probabilities",
+        "top_k",
+        "answers",
+        "request_costs",
+        "timings",
+        "scores",
+        "extra_scores",
+    ),
     *("top10", "costs", "hashes", "streams", "results"),
 )
 
@@ -124,6 +136,19 @@ def write_shares(store):
         write_partition(store, place, pa.table([np.arange(N), *rows], schema=schema), identity, {})
 
 
+def write_answers(store):
+    """Answers with a confidence of their own, and what each request cost."""
+    identity = {"dataset_fingerprint": fingerprint_of(LABELS)}
+    keys = KEYS | {"variant": "rot270", "runtime": RUNTIME, "model": "small"}
+    answered = [np.arange(N), LABELS.astype(np.int32), np.linspace(-3, 3, N)]
+    for table, columns, schema in (
+        ("answers", answered, answers_schema(["margin"])),
+        ("request_costs", answered[::2], request_costs_schema(["usd"])),
+    ):
+        rows = pa.table(columns, schema=schema)
+        write_partition(store, Partition.of(table, **keys), rows, identity, {})
+
+
 def write_extra_scores(store, scores):
     """What a package's score gave for the model whose scores these are."""
     partition = Partition("extra_scores", (*scores.partition.values, "gini"))
@@ -155,6 +180,7 @@ def full_cache(root):
     write_hashes(store)
     write_top10(store)
     write_shares(store)
+    write_answers(store)
     costs.merge(store, "toy", [cost()])
     found = load(store, "toy", "test")
     write_extra_scores(store, found.manifests[found.index("small")])

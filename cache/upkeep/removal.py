@@ -16,10 +16,20 @@ from cache.upkeep.overview import Selection, survey
 HOUR_S = 3600.0
 # Tables that mean nothing without another, at the same keys.
 _DEPENDENTS = {
-    "samples": (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "hashes", "streams"),
+    "samples": (
+        *OUTPUTS,
+        "timings",
+        "scores",
+        "extra_scores",
+        "top10",
+        "request_costs",
+        "hashes",
+        "streams",
+    ),
     "logits": ("timings", "scores", "extra_scores", "top10"),
     "probabilities": ("scores", "extra_scores"),
     "top_k": ("scores", "extra_scores"),
+    "answers": ("scores", "extra_scores"),
     "scores": ("extra_scores",),
 }
 

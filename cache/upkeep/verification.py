@@ -30,7 +30,7 @@ from cache.storage import InputError, Store
 from cache.upkeep.overview import Selection, Survey, survey
 
 # Tables whose rows are about the samples of their split.
-_OF_SAMPLES = (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "hashes")
+_OF_SAMPLES = (*OUTPUTS, "timings", "scores", "extra_scores", "top10", "request_costs", "hashes")
 
 Progress = Callable[[int, int], None]
 

@@ -72,7 +72,7 @@ def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
 
 def _outputs(given: ImportOptions) -> tuple[str, str]:
     """(what kind of outputs, their file)."""
-    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind)) is not None]
+    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind, None)) is not None]
     if len(found) != 1:
         flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)
         raise InputError(f"give {flags}{', one of them' if found else ''}")

@@ -144,6 +144,8 @@ _COMMANDS: dict[str, Callable[[Store, Damage], Words | None]] = {
     "logits": _logits,
     "probabilities": lambda store, damage: _imported(damage),
     "top_k": lambda store, damage: _imported(damage),
+    "answers": lambda store, damage: _imported(damage),
+    "request_costs": lambda store, damage: _imported(damage),
     "timings": _logits,
     "scores": _scores,
     "extra_scores": _scores,

@@ -6,6 +6,7 @@ from .fit_images import (
     FitPlan as FitPlan,
     cross_fits as cross_fits,
     folds as folds,
+    halves as halves,
     held_out as held_out,
     made_from as made_from,
     parts as parts,

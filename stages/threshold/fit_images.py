@@ -165,6 +165,17 @@ def held_out(plan: FitPlan) -> tuple[FitPlan, ScoreSet]:
     return held, plan.scores.of_images(testing)
 
 
+def halves(labels: np.ndarray, seed: int, stratified: bool = False) -> np.ndarray:
+    """bool [n]: a random half of labels int [n], which fits λ where the other is reported; with
+    `stratified` half of each class, rounded so that the halves differ by one image at most."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    if stratified:  # every other image of a class, of the next class the other ones
+        shuffled = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    mine = np.zeros(len(labels), bool)
+    mine[shuffled[::2] if stratified else shuffled[: (len(labels) + 1) // 2]] = True
+    return mine
+
+
 def _clean_split(
     store: Store, reported: ScoreSet, trained: Trained, runtime: str | None
 ) -> tuple[str | None, str]:

@@ -129,10 +129,10 @@ def test_rm_does_as_it_is_answered(tmp_path, monkeypatch, answer):
     monkeypatch.setattr("sys.stdin", Keyboard(f"{answer}\n"))
     done = cascade("cache", "rm", "--cache", store.root, "--model", "small")
     assert "toy test identity torch-fp32-cpu small" in done.err
-    assert "remove 8 partitions" in done.err
+    assert "remove 10 partitions" in done.err
     if answer == "y":
         assert (done.status, tables_of(store)) == (0, [])
-        assert "removed 8 partitions" in done.out
+        assert "removed 10 partitions" in done.out
     else:
         assert (done.status, done.out, everything(store)) == (2, "", before)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import MODELS, make_cache, tied_logits, write_logits, write_samples
+from hypothesis import given, strategies as st
 
 from cache import InputError, Store
 from stages.scores import load
-from stages.threshold import folds, plan, trained_splits
+from stages.threshold import folds, halves, plan, trained_splits
 
 ON_TRAIN = dict.fromkeys(MODELS, ("train",))
 
@@ -195,3 +196,18 @@ def test_other_weights_of_the_name_state_nothing(tmp_path):
     logits = tied_logits(np.random.default_rng(1), 30)
     write_logits(store, "val", "small", labels, logits, provenance=provenance)
     assert trained_splits(store, _reported(store))["small"] == (("train",), "stated")
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+@given(labels=st.lists(st.integers(0, 3), min_size=2, max_size=60), seed=st.integers(0, 99))
+def test_halves_are_halves(labels, seed, stratified):
+    labels = np.array(labels)
+    mine = halves(labels, seed, stratified)
+    assert abs(2 * int(mine.sum()) - len(labels)) <= 1
+    np.testing.assert_array_equal(mine, halves(labels, seed, stratified))
+    if stratified:
+        for one in range(4):
+            of_class = mine[labels == one]
+            assert abs(2 * int(of_class.sum()) - len(of_class)) <= 1
+    seen = {halves(labels, each, stratified).tobytes() for each in range(20)}
+    assert len(labels) < 10 or len(seen) > 10
