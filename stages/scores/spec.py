@@ -9,11 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Score:
-    """A score function. `sign` is +1 where larger means surer, −1 where smaller does."""
+    """A score function. `sign` is +1 where larger means surer, −1 where smaller does. Whether those
+    of two models are `comparable`: a post-check asks which of them is surer."""
 
     name: str
     sign: int
     needs_label: bool = False
+    comparable: bool = True
 
 
 # Those of the decision rule: `stages.scores.softmax` makes them all in one pass, and they are
