@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cache import InputError, Store, models as held
+from cache import CostRow, InputError, Store, models as held
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.show.text import print_json, print_table, say
@@ -51,15 +51,21 @@ def import_costs(
     rows = stage.read_rows(file, source, wanted.runtime)
     store = Store(common.cache)
     dataset = wanted.dataset or _dataset_of(store, list(dict.fromkeys(row.model for row in rows)))
-    models = stage.import_costs(store, dataset, rows)
-    _tell_unknown(store, dataset, [row.model for row in models])
-    for doubt in costs.doubts(rows):
-        say(f"warning: {doubt}")
+    models = bring_costs(store, dataset, rows)
     if common.as_json:
         print_json({"dataset": dataset, "rows": len(rows), "models": [vars(row) for row in models]})
         return
     print_table([vars(row) | {"implied": _implied(row.implied_w)} for row in models], COLUMNS)
     print(f"{dataset}: {len(rows)} rows in {store.root}")
+
+
+def bring_costs(store: Store, dataset: str, rows: Sequence[CostRow]) -> list[costs.ImportedCosts]:
+    """Into the cache; what is doubtful about them is said."""
+    models = stage.import_costs(store, dataset, rows)
+    _tell_unknown(store, dataset, [row.model for row in models])
+    for doubt in costs.doubts(rows):
+        say(f"warning: {doubt}")
+    return models
 
 
 def _implied(by_device: Mapping[str, Mapping[str, float]]) -> str | None:

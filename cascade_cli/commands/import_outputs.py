@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Annotated
+
+import typer
 
 from cache import OUTPUTS, InputError, Store
 from cascade_cli import options as opt
+from cascade_cli.commands.import_costs import bring_costs
 from cascade_cli.inputs.words import names_in, parse_macs
 from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
-from stages import ingest
+from stages import costs, ingest
+
+_COLUMNS = LOGITS_COLUMNS | {"kind": "kind", "classes": "classes", "macs": "MACs"}
 
 
 @dataclass(frozen=True)
@@ -32,26 +38,40 @@ class ImportOptions:
     label_column: str | None = opt.option(
         None, "Array or column of the labels, without --labels of --logits."
     )
+    labels_from: int | None = opt.option(
+        None, "The first label, 0 or 1. [default: told by the labels]", min=0, max=1
+    )
     class_names: str | None = opt.option(
         None, "Text file, a class a line; labels may be these words."
     )
     trained_on: str | None = opt.option(None, "Splits the model was trained on. [default: train]")
     macs: str | None = opt.option(None, "Multiply-adds per image, where known: 3e6, 1M.")
+    costs: str | None = opt.option(None, "CSV: model and macs, or as `import-costs` takes.")
     overwrite: bool = opt.option(False, "Replace what has this name.")
     dry_run: bool = opt.option(False, "Say what would be brought in, and what is odd of it.")
 
 
-@opt.grouped("given cache as_json")
-def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
-    """Bring in logits, probabilities or the most probable classes that something else computed.
+@opt.grouped("outputs given cache as_json")
+def import_outputs(
+    given: ImportOptions,
+    common: opt.CommonOptions,
+    outputs: Annotated[
+        str | None, typer.Argument(metavar="[TABLE|FOLDER]", help="Outputs whose kind is told.")
+    ] = None,
+) -> None:
+    """Bring in logits, probabilities, the most probable classes or answers of something else.
 
-    Of one model, or of all that a table, npz or folder holds.
+    Of one model, or of all that a table, npz or folder holds. Columns class_1, p_1 … are the most
+    probable classes, prediction and other numbers are answers, rows that sum to 1 are
+    probabilities, other numbers logits; a flag says it instead.
 
     \b
+    cascade import all.parquet --dataset mine --split test
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     """
     store = Store(common.cache)
-    kind, file = _outputs(given)
+    kind, file = _outputs(given, outputs)
+    priced, macs = ([], {}) if given.costs is None else costs.read_costs(given.costs)
     told = {
         "kind": kind,
         "file": file,
@@ -63,17 +83,22 @@ def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
     said = {name: value for name, value in vars(given).items() if name in known}
     named = {"split": given.split or "", "model": given.model or ""}
     request = ingest.ImportRequest(**(said | told | named))
-    rows = ingest.import_many(store, request, given.split, say, given.dry_run)
+    rows = ingest.import_many(store, request, given.split, say, given.dry_run, macs)
+    if priced and not given.dry_run:
+        bring_costs(store, given.dataset, priced)
     if common.as_json:
         print_json({"dataset": given.dataset, "models": rows})
         return
-    print_table(rows, {key: LOGITS_COLUMNS[key] for key in ("model", "split", "rows", "accuracy")})
+    more = ("kind", "classes", "macs") if given.dry_run else ()
+    shown = ("model", "split", *more, "rows", "accuracy")
+    print_table(rows, {key: _COLUMNS[key] for key in shown})
 
 
-def _outputs(given: ImportOptions) -> tuple[str, str]:
-    """(what kind of outputs, their file)."""
-    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind, None)) is not None]
+def _outputs(given: ImportOptions, told: str | None) -> tuple[str, str]:
+    """(what kind of outputs, "" where their file tells; their file)."""
+    named = {kind: getattr(given, kind, None) for kind in OUTPUTS} | {"": told}
+    found = [(kind, file) for kind, file in named.items() if file is not None]
     if len(found) != 1:
         flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)
-        raise InputError(f"give {flags}{', one of them' if found else ''}")
+        raise InputError(f"give TABLE|FOLDER or {flags}{', one of them' if found else ''}")
     return found[0]

@@ -6,7 +6,13 @@ from .expected_costs import (
     counted_runs as counted_runs,
 )
 from .implied_power import doubts as doubts, told as told
-from .import_csv import ELSEWHERE as ELSEWHERE, import_costs as import_costs, read_rows as read_rows
+from .import_csv import (
+    ELSEWHERE as ELSEWHERE,
+    ImportedCosts as ImportedCosts,
+    import_costs as import_costs,
+    read_costs as read_costs,
+    read_rows as read_rows,
+)
 from .pareto_front import pareto as pareto, records as records, upper_hull as upper_hull
 from .pricing import (
     UNPRICED as UNPRICED,

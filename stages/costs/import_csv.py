@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -57,20 +58,47 @@ def read_rows(path: str, source: str | None = None, runtime: str | None = None) 
     (`SPELLINGS`). `source` and `runtime` fill empty cells.
     Raises InputError, with the line, for the first row that cannot be such.
     """
+    defaults = _DEFAULTS | {"source": source or "", "runtime": runtime or ELSEWHERE}
+    return _read(path, _check_header, partial(_row, defaults=defaults), _KEY)
+
+
+def read_costs(path: str) -> tuple[list[CostRow], dict[str, int]]:
+    """The rows of a CSV file, none where its columns are model and macs alone, and multiply-adds by
+    model, as far as they are told; the file's name is the source where it names none.
+
+    InputError as of `read_rows`, and for a model with two counts of multiply-adds.
+    """
+    _, header = next(_records(path), (1, []))
+    if sorted(name.strip() for name in header) == ["macs", "model"]:
+        only = _read(path, lambda header: None, _macs, ("model",))
+        return [], {each.model: each.macs for each in only}
+    rows, found = read_rows(path, Path(path).name), dict[str, int]()
+    for row in rows:
+        if row.macs is not None and found.setdefault(row.model, row.macs) != row.macs:
+            raise InputError(f"{path}: macs of {row.model} are {found[row.model]} and {row.macs}")
+    return rows, found
+
+
+def _read(
+    path: str,
+    check: Callable[[Sequence[str]], None],
+    parse: Callable[[Sequence[str], Sequence[str]], Any],
+    key: Sequence[str],
+) -> list[Any]:
+    """What is parsed of the header, once checked, and each record's cells; each key once."""
     records = _records(path)
     line, header = next(records, (1, []))
     if not header:
         raise InputError(f"{path} is empty: give a CSV file with the columns {_list(REQUIRED)}")
     header = [name.strip() for name in header]
-    defaults = _DEFAULTS | {"source": source or "", "runtime": runtime or ELSEWHERE}
-    rows: dict[object, tuple[int, CostRow]] = {}
+    rows: dict[object, tuple[int, Any]] = {}
     try:
-        _check_header(header)
+        check(header)
         for line, cells in records:
-            row = _row(header, cells, defaults)
-            first = rows.setdefault(_key(row), (line, row))[0]
+            row = parse(header, cells)
+            first = rows.setdefault(attrgetter(*key)(row), (line, row))[0]
             if first != line:
-                raise InputError(f"same {_list(_KEY)} as line {first}: keep one of them")
+                raise InputError(f"same {_list(key)} as line {first}: keep one of them")
     except InputError as error:
         raise InputError(f"{path}, line {line}: {error}") from error
     if not rows:
@@ -111,7 +139,20 @@ def import_costs(store: Store, dataset: str, rows: Sequence[CostRow]) -> list[Im
 
 
 _KEY = ("model", "runtime", *table.KEY)
-_key = attrgetter(*_KEY)
+
+
+@dataclass(frozen=True)
+class _Macs:
+    model: str
+    macs: int
+
+
+def _macs(header: Sequence[str], cells: Sequence[str]) -> _Macs:
+    given = _given(header, cells)
+    found = {column: _value(column, given, {}) for column in ("model", "macs")}
+    if None in found.values():
+        raise InputError("no model or no macs: fill in the cell, or drop the row")
+    return _Macs(**found)
 
 
 def _records(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -177,10 +218,7 @@ def _check_figures(header: Sequence[str]) -> None:
 
 
 def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) -> CostRow:
-    _check_count(header, cells)
-    given = {
-        SPELLINGS[name][0]: (name, cell.strip()) for name, cell in zip(header, cells, strict=True)
-    }
+    given = _given(header, cells)
     values = {column: _value(column, given, defaults) for column in (*COLUMNS, POWER)}
     for column in REQUIRED:
         if values[column] is None:
@@ -206,6 +244,12 @@ def _row(header: Sequence[str], cells: Sequence[str], defaults: dict[str, str]) 
     _check_order(row)
     implied_power.check(row, energy, latency)
     return row
+
+
+def _given(header: Sequence[str], cells: Sequence[str]) -> Cells:
+    _check_count(header, cells)
+    pairs = zip(header, cells, strict=True)
+    return {SPELLINGS[name][0]: (name, cell.strip()) for name, cell in pairs}
 
 
 def _check_count(header: Sequence[str], cells: Sequence[str]) -> None:

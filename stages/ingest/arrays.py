@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from cache import InputError, one_of, open_regular
-from stages.ingest.class_columns import LABELS
+from stages.ingest.class_columns import LABELS, TOP_K
 from stages.runtimes import free_memory
 
 Opened = TypeVar("Opened")
@@ -91,8 +91,10 @@ class NamedArrays:
     named: Mapping[str, Array]
 
     def models(self) -> list[str]:
-        """Each array is one, but for the labels; an array without a name is none."""
-        return [name for name in self.named if name and name not in LABELS]
+        """Each array is one, but for the labels; an array without a name is none, and so are those
+        of a top-k."""
+        apart = {"", *LABELS, *(TOP_K if {*TOP_K} <= {*self.named} else ())}
+        return [name for name in self.named if name not in apart]
 
     def of_model(self, model: str) -> NamedArrays:
         """Its array, and the labels."""

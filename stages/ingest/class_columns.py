@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from cache import InputError
 
 ORDER = "sample_id"  # the column that numbers the rows
+TOP_K = ("classes", "probabilities")  # arrays and lists of the most probable ones
 LABELS = ("label", "labels")  # columns and arrays that hold labels, by their name
 # Numbers that are no logits, by what their column is called, without blanks and signs between
 # words; "" heads the index of pandas.

@@ -1,18 +1,20 @@
-"""Many models at once: a wide table, an npz with an array for each, or a folder of files."""
+"""Many models at once: a wide or a long table, an npz with an array for each, or a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
-from cache import InputError, Store
+from cache import InputError, Store, one_of
 from stages.ingest.class_columns import LABELS
-from stages.ingest.request import ImportRequest
+from stages.ingest.kinds import TOLD_BY
+from stages.ingest.request import ImportRequest, named
 from stages.ingest.samples import OPENERS, Contents, open_contents
-from stages.ingest.stage import PassedImport, check
-from stages.scores import ScoredModel
+from stages.ingest.stage import ImportedModel, PassedImport, check
+from stages.ingest.tables import Table
 
 Note = Callable[[str], None]
 
@@ -31,39 +33,71 @@ def import_many(
     split: str | None,
     note: Note = lambda line: None,
     dry_run: bool = False,
-) -> list[ScoredModel]:
-    """Import every model of `request.file`, one in memory at a time, once all of them have passed,
-    or the one that the request names; with `dry_run` none. A split is a subfolder's name, else
-    `split`.
+    macs: Mapping[str, int] | None = None,
+) -> list[ImportedModel]:
+    """Import every model of `request.file`, once all of them have passed, or the one that the
+    request names; with `dry_run` none. A split is a subfolder's or a column's name, else `split`;
+    `macs` are multiply-adds by model.
 
-    A wide table has columns MODEL.class_1, MODEL.p_1 … or MODEL.0, MODEL.1 …, and label; an npz
-    arrays called as the models, and label; a folder [SPLIT/]MODEL.npy …, and labels.npy beside
-    them, else a label column in each. InputError, and nothing imported, where any of them is none.
+    A wide table has columns MODEL.class_1, MODEL.p_1 … or MODEL.0, MODEL.1 …, and label; a long one
+    the same without MODEL., and model, sample_id, label; an npz arrays called as the models, and
+    label; a folder [SPLIT/]MODEL.npy …, and labels.npy beside them, else a label column in each.
+    InputError, and nothing imported, where any of them is none.
+
+    In memory are the rows of one model at a time; beside them a csv, or a long table, as a whole.
     """
-    found = list(_models(request, split))
-    passed: dict[str, tuple[str, PassedImport]] = {}
-    rows = []
+    found, passed = list(_models(request, split)), dict[str, PassedImport]()
+    _check_names(request.file, [each.request for each in found])
+    note, ready, rows = lru_cache(None)(note), [], []  # a line is said once
+    for name in {*(macs or {})} - {each.request.model for each in found}:
+        note(f"warning: {request.file} holds no {name}, whose multiply-adds are told")
     for each in found:
-        checked = check(store, each.request, note, each.contents())
-        _same_images(passed, each.request, checked)
+        asked = replace(each.request, macs=(macs or {}).get(each.request.model, request.macs))
+        if passed:
+            asked = replace(asked, labels_from=next(iter(passed.values())).request.labels_from)
+        checked = check(store, asked, note, each.contents())
+        _check_alike(passed, checked.without_data())
         rows.append(checked.row)
+        ready.append(replace(each, request=checked.request))
         if len(found) == 1 and not dry_run:
             checked.write(store)
-    for each in found if len(found) > 1 and not dry_run else ():
+        del checked  # its rows, before those of the next are read
+    if not request.kind:
+        kind = rows[0].kind
+        note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
+    for each in ready if len(found) > 1 and not dry_run else ():
         check(store, each.request, lambda line: None, each.contents()).write(store)
     return rows
 
 
-def _same_images(
-    passed: dict[str, tuple[str, PassedImport]], request: ImportRequest, checked: PassedImport
-) -> None:
-    """InputError where models of one split are told with other labels, or of other classes."""
-    told = checked.without_data()
-    name, first = passed.setdefault(request.split, (request.model, told))
-    if first.labels.fingerprint != told.labels.fingerprint:
+def _check_names(file: str, found: Sequence[ImportRequest]) -> None:
+    """InputError for a model that is there twice."""
+    for (split, model), times in Counter((each.split, each.model) for each in found).items():
+        if times > 1:
+            raise InputError(f"{file}: {model} is there {times} times on {split}: keep one")
+
+
+def _check_alike(passed: dict[str, PassedImport], told: PassedImport) -> None:
+    """InputError where models are of two kinds, or those of one split have other labels, images or
+    classes; `passed` are the first of each split."""
+    request, kind = told.request, next(iter(passed.values()), told).request.kind
+    if request.kind != kind:
         raise InputError(
-            f"{request.file}: {name} and {request.model} have other labels on {request.split}: "
-            "put the rows in one order"
+            f"{request.file}: {request.model} is taken for {request.kind} where others are {kind}: "
+            "import one kind at a time"
+        )
+    first = passed.setdefault(request.split, told)
+    name, there, here = first.request.model, first.labels.values, told.labels.values
+    if len(there) != len(here):
+        raise InputError(
+            f"{request.file}: {name} has {len(there)} rows of {request.split}, {request.model} "
+            f"{len(here)}: give every model every image"
+        )
+    if (there != here).any():
+        row = int((there != here).argmax())
+        raise InputError(
+            f"{request.file}: row {row} of {request.split} has label {there[row]} by {name} and "
+            f"{here[row]} by {request.model}: put the rows in one order"
         )
     if None not in (first.classes, told.classes) and first.classes != told.classes:
         raise InputError(
@@ -76,11 +110,14 @@ def _models(request: ImportRequest, split: str | None) -> Iterator[_One]:
     if not request.model and Path(request.file).is_dir():
         yield from _of_folder(request, split)
         return
-    whole = replace(request, split=_needed(split))
-    if whole.model:
-        yield _One(whole, partial(open_contents, whole.file))
+    contents = open_contents(request.file)
+    if isinstance(contents, Table) and contents.is_long():
+        yield from _of_long(request, contents, split)
         return
-    contents = open_contents(whole.file)
+    whole = replace(request, split=named(split))
+    if whole.model:
+        yield _One(whole, partial(replace, contents))
+        return
     names = contents.models()
     if not names:
         raise InputError(
@@ -88,6 +125,17 @@ def _models(request: ImportRequest, split: str | None) -> Iterator[_One]:
         )
     for name in names:
         yield _One(replace(whole, model=name), partial(contents.of_model, name))
+
+
+def _of_long(request: ImportRequest, table: Table, split: str | None) -> Iterator[_One]:
+    from stages.ingest.long_table import by_model  # polars is slow to start
+
+    found = list(by_model(table, split))
+    asked = [each for each in found if request.model in ("", each[1])]
+    if not asked:
+        raise one_of("model", request.model, sorted({name for _, name, _ in found}))
+    for place, name, part in asked:
+        yield _One(replace(request, split=place, model=name), partial(replace, part))
 
 
 def _of_folder(request: ImportRequest, split: str | None) -> Iterator[_One]:
@@ -102,14 +150,8 @@ def _of_folder(request: ImportRequest, split: str | None) -> Iterator[_One]:
         labels = next((str(path) for path in files if path.stem in LABELS), request.labels)
         for path in (each for each in files if each.stem not in LABELS):
             count += 1
-            name = _needed(split) if folder == root else folder.name
+            name = named(split) if folder == root else folder.name
             one = replace(request, split=name, model=path.stem, file=str(path), labels=labels)
             yield _One(one, partial(open_contents, one.file))
     if not count:
         raise InputError(f"{root} holds no models: put MODEL.npy … there, or SPLIT/MODEL.npy …")
-
-
-def _needed(split: str | None) -> str:
-    if split is None:
-        raise InputError("give --split: the split that the images are of")
-    return split

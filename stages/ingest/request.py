@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cache import Partition
+from cache import InputError, Partition
 
 RUNTIME = "import"
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """`file`, `labels` and `class_names` are files; the first holds outputs of this `kind`, logits
-    or probabilities.
+    """`file`, `labels` and `class_names` are files; the first holds outputs of this `kind`, or what
+    it holds is to be told by it where that is "". Labels are counted from `labels_from`, or else
+    what they are counted from is told by them.
 
     `logits_column` and `label_column` say what they are called in a file that holds more: an array
     of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
@@ -32,6 +33,7 @@ class ImportRequest:
     logits_column: str | None = None
     label_column: str | None = None
     kind: str = "logits"
+    labels_from: int | None = None
 
     @property
     def digest(self) -> str:
@@ -42,3 +44,10 @@ class ImportRequest:
     def samples(self) -> Partition:
         """Where the split's labels are in the cache."""
         return Partition.of("samples", dataset=self.dataset, split=self.split)
+
+
+def named(split: str | None) -> str:
+    """InputError where nothing names the split."""
+    if split is None:
+        raise InputError("give --split: the split that the images are of")
+    return split

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,11 +31,27 @@ _NAMES_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class Labels:
-    """int32 [N], the dataset's fingerprint, and what writes that which the cache lacks of them."""
+    """int32 [N], the dataset's fingerprint, and what writes that which the cache lacks of them;
+    `odd` are warnings."""
 
     values: np.ndarray
     fingerprint: str
     keep: Callable[[], Any]
+    odd: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Given:
+    """int32 [N] of an array that counts its labels from `first`."""
+
+    array: Array
+    values: np.ndarray
+    first: int
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        said = f"the labels of {self.array.path} are counted from 1, so 1 is subtracted of each"
+        return (said,) if self.first else ()
 
 
 def open_contents(path: str, words: Collection[str] = ()) -> Contents:
@@ -74,7 +90,7 @@ def labels_of(
     if known is None or (given is not None and not cache.intact(store, known)):
         if given is None:
             raise InputError(f"the cache has no {request.samples}: give --labels FILE")
-        return _new(store, request, given[1], given_names)
+        return _new(store, request, given, given_names)
     table = cache.read_table(store, known, ["sample_id", "label"])
     stored = table.column("label").to_numpy()
     n = logits.shape[0]
@@ -84,12 +100,15 @@ def labels_of(
             f"{_heading(logits, n - len(stored))}"
         )
     if given is not None:
+        if request.labels_from is None and np.array_equal(given.values - 1, stored):
+            given = replace(given, values=stored, first=1)
         hint = "put the rows in the cache's order, or give another --dataset"
         _same_labels(given, known.partition, stored, hint)
     if stored.max() >= classes:
         raise InputError(f"{logits.path} has {classes} classes, labels go to {stored.max()}")
     _same_names(request, known, given_names)
-    return Labels(stored, str(known.fingerprint), partial(_name, store, known, given_names))
+    keep, odd = partial(_name, store, known, given_names), given.odd if given else ()
+    return Labels(stored, str(known.fingerprint), keep, odd)
 
 
 def labels_beside(request: ImportRequest, contents: Contents, names: Sequence[str]) -> Array | None:
@@ -101,21 +120,19 @@ def labels_beside(request: ImportRequest, contents: Contents, names: Sequence[st
 
 def _given(
     request: ImportRequest, beside: Array | None, logits: Array, names: Sequence[str]
-) -> tuple[Array, np.ndarray] | None:
+) -> _Given | None:
     """Labels of a file of theirs and of a column beside the logits, which have to be the same."""
     arrays = [] if beside is None else [beside]
     if request.labels is not None:
         arrays.insert(0, open_contents(request.labels, names).labels(request.label_column))
-    found = [(array, as_labels(array, logits, names)) for array in arrays]
-    for array, labels in found[1:]:
-        _same_labels(found[0], array.path, labels, "put the rows in one order")
+    found = [as_labels(array, logits, names, request.labels_from) for array in arrays]
+    for each in found[1:]:
+        _same_labels(found[0], each.array.path, each.values, "put the rows in one order")
     return found[0] if found else None
 
 
-def _same_labels(
-    given: tuple[Array, np.ndarray], there: object, labels: np.ndarray, hint: str
-) -> None:
-    array, values = given
+def _same_labels(given: _Given, there: object, labels: np.ndarray, hint: str) -> None:
+    array, values = given.array, given.values
     if not np.array_equal(values, labels):
         row = int((values != labels).argmax())
         raise InputError(
@@ -124,28 +141,27 @@ def _same_labels(
         )
 
 
-def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndarray:
+def as_labels(array: Array, logits: Array, names: Sequence[str], first: int | None) -> _Given:
     """int32 [N] in [0, K) for logits N × K, or an InputError naming the row; words where they are
-    `names`."""
+    `names`. Where nobody says which is the `first`, labels 1 … K are counted from 1."""
     classes = logits.shape[1]
     _told_apart(array.path, names)
     _check_count(array, logits)
     values = array.read().reshape(-1)
     if values.dtype.kind in "OSU":
-        values = _numbered(values, array, classes, names)
+        values, first = _numbered(values, array, classes, names), 0
     if values.dtype.kind not in "fiu":
         raise InputError(f"{array.path} holds {values.dtype}: labels are N whole numbers")
-    bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
+    if first is None:
+        first = int(values.min() == 1 and values.max() == classes)
+    last = classes - 1 + first
+    bad = ~((values >= first) & (values <= last) & (values == np.floor(values)))
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
-            f"{array.path}: {array.at(row)} has label {values[row]}, expected 0 to {classes - 1}"
-            f"{_FROM_1 if values.min() == 1 and values.max() == classes else ''}"
+            f"{array.path}: {array.at(row)} has label {values[row]}, expected {first} to {last}"
         )
-    return values.astype(np.int32)
-
-
-_FROM_1 = ": they are counted from 1, so subtract 1"
+    return _Given(array, values.astype(np.int32) - np.int32(first), first)
 
 
 def _check_count(array: Array, logits: Array) -> None:
@@ -216,15 +232,16 @@ def read_names(path: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _new(store: Store, request: ImportRequest, labels: np.ndarray, names: Sequence[str]) -> Labels:
+def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[str]) -> Labels:
     """Of samples known by their position alone."""
+    labels = given.values
     keys = [f"row/{i}" for i in range(len(labels))]
     table = cache.samples_table(np.arange(len(labels)), labels, keys)
     identity = {"dataset_fingerprint": fingerprint_of(labels, keys)}
     about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, request.samples, table, identity, about)
-    return Labels(labels, identity["dataset_fingerprint"], keep)
+    return Labels(labels, identity["dataset_fingerprint"], keep, given.odd)
 
 
 def _in_order(logits: Array, names: Sequence[str]) -> None:

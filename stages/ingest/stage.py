@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, Store
 from stages.ingest import checks
+from stages.ingest.kinds import kind_of
 from stages.ingest.outputs import ModelOutputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
 from stages.ingest.samples import (
@@ -19,8 +20,19 @@ from stages.ingest.samples import (
     labels_of,
     open_contents,
 )
+from stages.ingest.tables import Table
 from stages.models import check_name
 from stages.scores import ScoredModel
+
+
+@dataclass(frozen=True)
+class ImportedModel(ScoredModel):
+    """And as which kind, of how many classes, None where nobody knows, and what is odd of it."""
+
+    kind: str
+    classes: int | None
+    macs: int | None
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class PassedImport:
     labels: Labels
     classes: int | None
     own: Sequence[Manifest]
-    row: ScoredModel
+    row: ImportedModel
 
     def without_data(self) -> PassedImport:
         """What others of its split are held against, without its rows."""
@@ -50,7 +62,7 @@ class PassedImport:
 
 def import_outputs(
     store: Store, request: ImportRequest, note: Callable[[str], None] = lambda line: None
-) -> ScoredModel:
+) -> ImportedModel:
     """Import one model's outputs on one split; InputError for arrays that cannot be such.
 
     `note` is told what is odd about them.
@@ -68,6 +80,10 @@ def check(
 ) -> PassedImport:
     """The same, and nothing written; `contents` are those of the file where it holds others too."""
     _check_names(request)
+    known = cache.load(store, request.samples)
+    contents = open_contents(request.file) if contents is None else contents
+    names = class_names(request, known)
+    request, contents = _told(request, contents, names)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of(request.kind, **keys, runtime=RUNTIME, model=request.model)
     others = checks.siblings(store, partition)
@@ -76,23 +92,38 @@ def check(
     own = [each for each in others if this.items() <= each.partition.keys.items()]
     if request.macs is None:
         request = replace(request, macs=_macs(own))
-    known = cache.load(store, request.samples)
-    contents = open_contents(request.file) if contents is None else contents
-    names = class_names(request, known)
     beside = labels_beside(request, contents, names)
     head = head_of(request, contents, names, others)
     labels = labels_of(store, request, known, beside, head.array)
     outputs = head.read(labels.values)
+    untold = known is None and head.classes is None and request.labels_from is None
+    if untold and checks.from_one(outputs.answers, labels.values):
+        request = replace(request, labels_from=1)
+        labels = labels_of(store, request, known, beside, head.array)
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
     chance = checks.chance(*there, classes)
     odd = checks.oddities(store, request, outputs.sha256, others)
-    for each in (*outputs.odd, *chance, *odd):
+    warnings = (*labels.odd, *outputs.odd, *chance, *odd)
+    for each in warnings:
         note(f"warning: {each}")
     accuracy = float((outputs.answers == labels.values).mean())
     where = (request.model, request.split, "identity", RUNTIME)
-    row = ScoredModel(*where, len(labels.values), accuracy)
+    about = (request.kind, head.classes, request.macs, warnings)
+    row = ImportedModel(*where, len(labels.values), accuracy, *about)
     return PassedImport(request, partition, outputs, labels, head.classes, own, row)
+
+
+def _told(
+    request: ImportRequest, contents: Contents, names: Collection[str]
+) -> tuple[ImportRequest, Contents]:
+    """With the kind and the multiply-adds that the file tells, where the request does not."""
+    macs = None
+    if isinstance(contents, Table):
+        contents, macs = contents.without_macs()
+    kind = request.kind or kind_of(request, contents, names)
+    macs = macs if request.macs is None else request.macs
+    return replace(request, kind=kind, macs=macs), contents
 
 
 def _check_names(request: ImportRequest) -> None:

@@ -6,7 +6,8 @@ import csv
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cache import InputError, one_of, open_regular
-from stages.ingest.arrays import Array, fits
+from stages.ingest.arrays import Array, fits, unreadable
 from stages.ingest.class_columns import LABELS, ORDER, check_names, class_order
 
 if TYPE_CHECKING:
@@ -65,9 +66,17 @@ class Table(ABC):
             raise InputError(f"{self.path}: {self.heading(found[1])} is there twice: keep one")
         return found[0] if found else None
 
+    def is_long(self) -> bool:
+        """Whether a row is of a model and an image."""
+        return None not in (self.find("model"), self.find(ORDER))
+
     def models(self) -> list[str]:
         """What stands before the last point of columns, in their order."""
-        return list(dict.fromkeys(name.rpartition(".")[0] for name in self.names if "." in name))
+        headed = Counter(name for name in self.names if "." in name)
+        for name, times in headed.items():
+            if times > 1:
+                raise InputError(f"{self.path}: column {name!r} is there twice: keep one")
+        return list(dict.fromkeys(name.rpartition(".")[0] for name in headed))
 
     def of_model(self, model: str) -> Table:
         """The columns called MODEL.…, by what follows, and those that are nobody's."""
@@ -76,6 +85,19 @@ class Table(ABC):
             owner, _, rest = name.rpartition(".")
             if owner in (model, ""):
                 places[k] = rest
+        return self._some(places)
+
+    def without_macs(self) -> tuple[Table, int | None]:
+        """What a column `macs` says of all rows, and the other columns; where it differs by row, or
+        is no whole number, it stays."""
+        k = self.find("macs")
+        [values] = [np.zeros(0)] if k is None else self.columns([k])
+        if values.dtype.kind not in "fiu" or len(set(values.tolist())) != 1 or values[0] % 1:
+            return self, None
+        return self._some({i: n for i, n in enumerate(self.names) if i != k}), int(values[0])
+
+    def _some(self, places: Mapping[int, str]) -> Table:
+        """These columns, by these names."""
         return _Some(
             *(self.path, tuple(places.values()), self.rows, len(places), self.first_line),
             *(self, tuple(places)),
@@ -200,12 +222,14 @@ class _Some(Table):
 
 
 @dataclass(frozen=True)
-class _Csv(Table):
+class FrameTable(Table):
+    """A table in memory; `place` names that of a row in the file."""
+
     frame: pl.DataFrame
-    places: np.ndarray  # int64 [N]: of its rows in the file, where blank lines are rows too
+    place: Callable[[int], str]
 
     def at(self, row: int) -> str:
-        return f"line {self.places[row] + 1 + bool(self.names)}"
+        return self.place(row)
 
     def kind(self, k: int) -> str:
         column = self.frame.to_series(k)
@@ -239,7 +263,7 @@ class _Csv(Table):
         import polars as pl
 
         column = self.frame.to_series(k)
-        if column.dtype in (pl.Int64, pl.Float64):
+        if column.dtype.is_numeric() and column.dtype not in (pl.Int128, pl.Decimal):
             return column
         return column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
 
@@ -262,9 +286,10 @@ def read_csv(path: str, words: Collection[str] = ()) -> Table:
     frame = frame.filter(filled)
     if not headed and len(cells) > 1 and _could_head(cells):
         _check_first_row(path, numbers, frame)
-    places = filled.arg_true().to_numpy()
+    places = filled.arg_true().to_numpy() + 1 + headed  # blank lines are rows too
     names = tuple(cells) if headed else ()
-    return _Csv(path, names, len(frame), len(cells), numbers, frame, places)
+    given = (path, names, len(frame), len(cells), numbers)
+    return FrameTable(*given, frame, lambda row: f"line {places[row]}")
 
 
 def _filled(frame: pl.DataFrame) -> pl.Series:
@@ -437,6 +462,18 @@ class _Parquet(Table):
                 f"{self.path}, {self.at(int(found[0]) // per_row)}: the cell of {self.heading(k)} "
                 "is empty: mend it, or leave the row out of all files"
             )
+
+
+def in_memory(table: Table) -> FrameTable:
+    """The whole of a file's table, as a csv always is."""
+    import polars as pl
+
+    if isinstance(table, FrameTable):
+        return table
+    fits(table.path, os.path.getsize(table.path), "rows")
+    given = (table.path, table.names, table.rows, table.width, "")
+    with unreadable(table.path):
+        return FrameTable(*given, pl.read_parquet(table.path), table.at)
 
 
 def open_parquet(path: str) -> Table:

@@ -4,24 +4,24 @@ such."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from cache import InputError
 from stages.ingest.arrays import Array, NamedArrays
+from stages.ingest.class_columns import TOP_K
 from stages.ingest.probabilities import as_numbers, in_range, sum_tolerance
 from stages.ingest.tables import Table
 
-_NAMES = ("classes", "probabilities")
-_HEADS = {"classes": re.compile(r"class_?(\d+)"), "probabilities": re.compile(r"p(?:rob)?_?(\d+)")}
+_HEADS = dict(zip(TOP_K, map(re.compile, (r"class_?(\d+)", r"p(?:rob)?_?(\d+)")), strict=True))
 _FORM = "columns class_1, p_1, class_2, p_2 …, or lists or arrays called classes and probabilities"
 
 
 def top_k_arrays(contents: NamedArrays | Table) -> dict[str, Array]:
     """`classes` and `probabilities` [N, k] of a file; InputError where it holds no such."""
     if isinstance(contents, NamedArrays):
-        found = {name: contents.named[name] for name in _NAMES if name in contents.named}
+        found = {name: contents.named[name] for name in TOP_K if name in contents.named}
     else:
         found = _of_table(contents)
     if len(found) < 2:
@@ -34,21 +34,27 @@ def top_k_arrays(contents: NamedArrays | Table) -> dict[str, Array]:
     return found
 
 
+def holds_top_k(names: Collection[str]) -> bool:
+    """Whether columns or arrays so called are such."""
+    heads = [any(head.fullmatch(name.casefold()) for name in names) for head in _HEADS.values()]
+    return all(heads) or {*TOP_K} <= {*map(str.casefold, names)}
+
+
 def _of_table(table: Table) -> dict[str, Array]:
-    lists = {name: k for name in _NAMES if (k := table.find(name)) is not None}
+    lists = {name: k for name in TOP_K if (k := table.find(name)) is not None}
     if len(lists) == 2:
         return {name: table.array([k]) for name, k in lists.items()}
     found = {}
     for name, head in _HEADS.items():
-        places = {
-            int(match[1]): k
+        places = sorted(
+            (int(match[1]), k)
             for k, column in enumerate(table.names)
             if (match := head.fullmatch(column.casefold()))
-        }
-        if sorted(places) != list(range(1, len(places) + 1)):
+        )
+        if [number for number, _ in places] != list(range(1, len(places) + 1)):
             raise InputError(f"{table.path}: the {name} are not numbered 1, 2 …: give {_FORM}")
         if places:
-            found[name] = table.array([places[number] for number in sorted(places)])
+            found[name] = table.array([k for _, k in places])
     return found
 
 

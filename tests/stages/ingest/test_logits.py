@@ -1315,8 +1315,12 @@ def test_labels_from_one_and_rows_or_columns_in_another_order_are_told(many):
             assert f"{by_chance} have {sum(shares):.1%}" in done.err
             assert words in done.err
     np.save(many / "y.npy", MANY_LABELS + 1)
-    told = bring(many / "all", many / "x.npy", many / "y.npy").refusal
-    assert f"has label {MANY}, expected 0 to 11: they are counted from 1, so subtract 1" in told
+    given = (many / "all", many / "x.npy", many / "y.npy", "big", "test")
+    assert f"has label {MANY}, expected 0 to 11" in bring(*given, "--labels-from", "0").refusal
+    done = bring(*given)
+    assert "y.npy are counted from 1, so 1 is subtracted of each" in done.err
+    np.save(many / "y.npy", MANY_LABELS)
+    assert bring(*given).err == ""  # and the very same logits and labels
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])

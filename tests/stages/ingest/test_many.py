@@ -135,7 +135,8 @@ def other_labels(root):
         table = {f"c{k}": P["test"][model][:, k] for k in range(K)}
         labels = np.roll(LABELS["test"], turn)
         pl.DataFrame(table | {"label": labels}).write_csv(root / "all/test" / f"{model}.csv")
-    return root / "all", "large and mid have other labels on test"
+    first, second = LABELS["test"][0], LABELS["test"][-1]
+    return root / "all", f"row 0 of test has label {first} by large and {second} by mid: put the"
 
 
 @pytest.mark.parametrize("spoil", [damaged, shorter, other_classes, other_labels])
