@@ -31,6 +31,7 @@ class ImportOptions:
     logits: str | None = opt.option(None, "N×K array: npy, npz, pt, csv, parquet.")
     probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
     top_k: str | None = opt.option(None, "The k most probable: class_1, p_1, class_2, p_2 …")
+    answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
@@ -96,7 +97,7 @@ def import_outputs(
 
 def _outputs(given: ImportOptions, told: str | None) -> tuple[str, str]:
     """(what kind of outputs, "" where their file tells; their file)."""
-    named = {kind: getattr(given, kind, None) for kind in OUTPUTS} | {"": told}
+    named = {kind: getattr(given, kind) for kind in OUTPUTS} | {"": told}
     found = [(kind, file) for kind, file in named.items() if file is not None]
     if len(found) != 1:
         flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)

@@ -11,7 +11,7 @@ from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.scores import LABEL_FREE, ScoreSet, named_in, with_references
+from stages.scores import LABEL_FREE, ScoreSet, allows, named_in, with_references
 from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 
@@ -58,7 +58,9 @@ def decided_cascade(
         return Cascade.of(pair, name), FittedLimit()
     if threshold is not None:
         try:
-            limit = Limit.parse(threshold, name)
+            limit = Limit.parse(threshold)
+            if limit.value is not None and not allows(name, limit.value):
+                raise ValueError(threshold)
             return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
         except ValueError as error:
             raise InputError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from cache import InputError
-from stages.scores import named
 
 # A number, every image, none, or those whose answer the label says is wrong.
 AT, ALWAYS, NEVER, ORACLE = "at", "always", "never", "oracle"
@@ -39,13 +38,13 @@ class Limit:
         return cls(ORACLE, 1.0) if threshold is None else cls(AT, threshold, low, high)
 
     @classmethod
-    def parse(cls, text: str, score: str) -> Limit:
-        """A number that the score may have, `always` or `never`; ValueError otherwise."""
+    def parse(cls, text: str) -> Limit:
+        """A finite number, `always` or `never`; ValueError otherwise."""
         if text in (ALWAYS, NEVER):
             return cls(text)
         value = float(text)
-        if not named(score).holds(value):
-            raise ValueError(f"{value} is no value of {score}")
+        if not np.isfinite(value):
+            raise ValueError(f"{value} is not finite")
         return cls(AT, value)
 
     @property

@@ -74,13 +74,15 @@ def labels_of(
     known: Manifest | None,
     beside: Array | None,
     logits: Array,
+    told: Sequence[str] = (),
 ) -> Labels:
-    """The labels given, beside the logits or in the cache, held against each other.
+    """The labels given, beside the logits or in the cache, held against each other; `told` are the
+    classes' names where only the file tells them.
 
     The logits themselves are not read, and nothing is written yet.
     """
-    names, classes = class_names(request, known), logits.shape[1]
-    given_names = names if request.class_names is not None else ()
+    names, classes = class_names(request, known) or tuple(told), logits.shape[1]
+    given_names = names if request.class_names is not None or told else ()
     if given_names and len(names) != classes:
         raise InputError(
             f"{request.class_names} names {len(names)} classes but the logits have {classes}"
@@ -141,7 +143,13 @@ def _same_labels(given: _Given, there: object, labels: np.ndarray, hint: str) ->
         )
 
 
-def as_labels(array: Array, logits: Array, names: Sequence[str], first: int | None) -> _Given:
+def as_labels(
+    array: Array,
+    logits: Array,
+    names: Sequence[str] = (),
+    first: int | None = None,
+    what: str = "label",
+) -> _Given:
     """int32 [N] in [0, K) for logits N × K, or an InputError naming the row; words where they are
     `names`. Where nobody says which is the `first`, labels 1 … K are counted from 1."""
     classes = logits.shape[1]
@@ -159,7 +167,7 @@ def as_labels(array: Array, logits: Array, names: Sequence[str], first: int | No
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
-            f"{array.path}: {array.at(row)} has label {values[row]}, expected {first} to {last}"
+            f"{array.path}: {array.at(row)} has {what} {values[row]}, expected {first} to {last}"
         )
     return _Given(array, values.astype(np.int32) - np.int32(first), first)
 

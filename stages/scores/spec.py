@@ -18,10 +18,6 @@ class Score:
     needs_label: bool = False
     comparable: bool = True
 
-    def holds(self, value: float) -> bool:
-        """Whether λ may be this: a number, of the rule's own in [0, 1]."""
-        return isfinite(value) and (self.name not in SCORES or 0 <= value <= 1)
-
     def extent(self, values: Any) -> tuple[float, float]:
         """Between which λ lie: 0 and 1 where all the values do, float64 [N], else their ends."""
         ends = float(values.min()), float(values.max())
@@ -40,6 +36,11 @@ SCORES: Mapping[str, Score] = {
 LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
 # How the name of a confidence begins that is surer when small; every other is when large.
 SMALL_IS_SURE = ("entropy", "uncertainty", "variance", "loss")
+
+
+def allows(name: str, value: float) -> bool:
+    """Whether λ of the score may be this: a number, of the rule's own in [0, 1]."""
+    return isfinite(value) and (name not in SCORES or 0 <= value <= 1)
 
 
 def confidence(name: str) -> Score:
