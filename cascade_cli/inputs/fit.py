@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import score_set
+from cascade_cli.inputs.scores import checked_score, score_set
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
+from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
 from stages.scores import ScoreSet, named_in, with_references
@@ -30,6 +32,21 @@ def fit_plan(
     return plan(store, reported, split, runtime=wanted.runtime)
 
 
+def calibrated_decision(
+    store: Store,
+    reported: ScoreSet,
+    pair: tuple[str, str],
+    decision: DecisionOptions,
+    wanted: LogitsOptions,
+) -> tuple[ScoreSet, DecisionOptions, FitPlan]:
+    """The same with the probability of being right as score, and the images that fit."""
+    fitted = fit_plan(store, reported, wanted, pair)
+    score = checked_score(store, decision.scorefn)
+    reported, fitted, [score] = calibrated(reported, fitted, decision.calibrate, [score])
+    say(*fitted.notes)
+    return reported, replace(decision, scorefn=score), fitted
+
+
 def decided_cascade(
     store: Store,
     reported: ScoreSet,
@@ -37,9 +54,10 @@ def decided_cascade(
     decision: DecisionOptions,
     wanted: LogitsOptions,
     baseline: str | None,
+    fitted: FitPlan | None = None,
 ) -> tuple[Cascade, FittedLimit]:
     """The cascade with its λ, given or fitted, and how it came about; `baseline` is the model that
-    was asked for to compare with."""
+    was asked for to compare with, `fitted` the plan where it is known, and told, already."""
     right = None
     if baseline is not None:
         everyone = with_references(store, reported)
@@ -63,7 +81,8 @@ def decided_cascade(
                 f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
                 "`never`"
             ) from error
-    fitted = fit_plan(store, reported, wanted, pair)
-    say(*fitted.notes)
+    if fitted is None:
+        fitted = fit_plan(store, reported, wanted, pair)
+        say(*fitted.notes)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, right)
     return Cascade.of(pair, name, limit, postcheck=postcheck), fit

@@ -15,7 +15,7 @@ from cache import InputError, one_of
 from stages import plugins
 from stages.plugins import Added, Extras, extras, misfit, misnamed, of_this_project
 from stages.scores.softmax import scores_of
-from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction
+from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction, is_calibrated
 
 
 class UnknownScoreError(InputError):
@@ -26,6 +26,8 @@ def named(name: str) -> Score:
     """The score of this name; UnknownScoreError where there is none. Packages are asked last."""
     if name in SCORES:
         return SCORES[name]
+    if is_calibrated(name):
+        return Score(name, +1)
     added = _added()
     if name not in added:
         check_packages()
@@ -106,6 +108,7 @@ def own(names: tuple[str, ...]) -> tuple[str, ...]:
 def undeployable(name: str) -> InputError:
     """For a policy, whose Python file has the rule's own scores only."""
     where = "is a module of its own" if name in FUNCTIONS else "comes with a package"
+    where = "is calibrated" if is_calibrated(name) else where
     return InputError(
         f"the score {name} {where}, which a policy's file cannot carry: choose "
         f"{', '.join(LABEL_FREE)}"

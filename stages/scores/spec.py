@@ -28,6 +28,12 @@ SCORES: Mapping[str, Score] = {
     "oracle": Score("oracle", +1, needs_label=True),
 }
 LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
+# What makes any of them the probability of being right; isotonic(maxp) then names it.
+CALIBRATIONS = ("isotonic", "platt")
+
+
+def is_calibrated(name: str) -> bool:
+    return name.partition("(")[0] in CALIBRATIONS and name.endswith(")")
 
 
 @dataclass(frozen=True)
