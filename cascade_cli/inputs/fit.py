@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import checked_score, score_set
+from cascade_cli.inputs.scores import checked_score, known_scores, score_set
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
@@ -41,10 +41,14 @@ def calibrated_decision(
 ) -> tuple[ScoreSet, DecisionOptions, FitPlan]:
     """The same with the probability of being right as score, and the images that fit."""
     fitted = fit_plan(store, reported, wanted, pair)
-    score = checked_score(store, decision.scorefn)
+    score = checked_score(store, _score(decision, reported))
     reported, fitted, [score] = calibrated(reported, fitted, decision.calibrate, [score])
     say(*fitted.notes)
     return reported, replace(decision, scorefn=score), fitted
+
+
+def _score(decision: DecisionOptions, reported: ScoreSet) -> str:
+    return decision.scorefn or known_scores(("maxp",), reported, asked=False)[0]
 
 
 def decided_cascade(
@@ -64,7 +68,8 @@ def decided_cascade(
         if baseline not in everyone.models:
             raise one_of("baseline", baseline, everyone.models)
         right = everyone.correct[everyone.index(baseline)]
-    name, threshold, postcheck = decision.scorefn, decision.threshold, decision.postcheck
+    threshold, postcheck = decision.threshold, decision.postcheck
+    name = _score(decision, reported)
     score = named_in(store, name)
     if decision.objective not in OBJECTIVES:
         raise one_of("objective", decision.objective, OBJECTIVES)
@@ -78,8 +83,8 @@ def decided_cascade(
             return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
         except ValueError as error:
             raise InputError(
-                f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
-                "`never`"
+                f"λ {threshold!r} is no threshold of {name}: give a number"
+                f"{'' if score.holds(2) else ' in [0, 1]'}, `always` or `never`"
             ) from error
     if fitted is None:
         fitted = fit_plan(store, reported, wanted, pair)
