@@ -13,7 +13,7 @@ from cascade_cli.show.text import say
 from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.scores import ScoreSet, named_in, with_references
+from stages.scores import ScoreSet, allows, named_in, with_references
 from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 
@@ -79,12 +79,14 @@ def decided_cascade(
         return Cascade.of(pair, name), FittedLimit()
     if threshold is not None:
         try:
-            limit = Limit.parse(threshold, name)
+            limit = Limit.parse(threshold)
+            if limit.value is not None and not allows(name, limit.value):
+                raise ValueError(threshold)
             return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
         except ValueError as error:
             raise InputError(
                 f"λ {threshold!r} is no threshold of {name}: give a number"
-                f"{'' if score.holds(2) else ' in [0, 1]'}, `always` or `never`"
+                f"{'' if allows(name, 2) else ' in [0, 1]'}, `always` or `never`"
             ) from error
     if fitted is None:
         fitted = fit_plan(store, reported, wanted, pair)

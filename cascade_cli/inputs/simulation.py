@@ -16,7 +16,7 @@ from stages import simulate as stage
 from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import Pricer
 from stages.hashes import hash_of
-from stages.scores import ScoreSet, named
+from stages.scores import ScoreSet, allows
 from stages.simulate import FittedLimit, MissingHashesError, RequestSet, SimulatedCascade, Stream
 
 Pair = tuple[str, str]
@@ -29,7 +29,7 @@ def memory_policy(options: opt.MemoryOptions, score: str | None = None) -> Memor
         return None
     if options.memory_radius and hash_of(name).bits is None:
         raise InputError(f"{name} has no distance: leave out --memory-radius")
-    if trust is not None and not named(score or "maxp").holds(trust):
+    if trust is not None and not allows(score or "maxp", trust):
         raise InputError(f"--memory-trust: {no_share(trust)}")
     return MemoryPolicy(name, options.memory_size, options.memory_radius, trust)
 

@@ -36,7 +36,7 @@ def calibrated(
     if plan.method == "cross-fit":
         raise InputError(
             f"--calibrate needs other images than those of {plan.split}, which are reported: give "
-            "--fit-split, or halves of one split"
+            "--fit-split S, or --halves SEED"
         )
     told = {name: f"{method}({name})" for name in names if not named(name).needs_label}
     if not told:

@@ -20,10 +20,10 @@ def allowed(score: Score, postchecks: Sequence[bool]) -> tuple[bool, ...]:
     """
     if score.comparable or True not in postchecks:
         return tuple(postchecks)
-    why = f"{score.name} does not compare between models"
     if False not in postchecks:
         raise InputError(
-            f"post-check asks which of two models is surer, and {why}: leave it out; {_REMEDY}"
+            f"post-check asks which of two models is surer, and {score.name} does not compare "
+            f"between models: leave it out; {_REMEDY}"
         )
-    tell_once(f"{why}, so post-check is left out; {_REMEDY}")
+    tell_once(f"post-check is left out where the scores of two models do not compare; {_REMEDY}")
     return (False,)

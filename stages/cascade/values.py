@@ -40,13 +40,13 @@ class Limit:
         return cls(ORACLE, 1.0) if threshold is None else cls(AT, threshold, low, high)
 
     @classmethod
-    def parse(cls, text: str, score: str) -> Limit:
-        """A number that the score may have, `always` or `never`; ValueError otherwise."""
+    def parse(cls, text: str) -> Limit:
+        """A finite number, `always` or `never`; ValueError otherwise."""
         if text in (ALWAYS, NEVER):
             return cls(text)
         value = float(text)
-        if not named(score).holds(value):
-            raise ValueError(f"{value} is no value of {score}")
+        if not np.isfinite(value):
+            raise ValueError(f"{value} is not finite")
         return cls(AT, value)
 
     @property

@@ -31,6 +31,7 @@ from .spec import (
     SCORES as SCORES,
     Score as Score,
     ScoreFunction as ScoreFunction,
+    allows as allows,
 )
 from .table import (
     ScoredModel as ScoredModel,

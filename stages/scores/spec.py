@@ -18,11 +18,6 @@ class Score:
     needs_label: bool = False
     comparable: bool = True
 
-    def holds(self, value: float) -> bool:
-        """Whether λ may be this: a number, of the rule's own and of probabilities in [0, 1]."""
-        any_range = self.name not in SCORES and not is_calibrated(self.name)
-        return isfinite(value) and (any_range or 0 <= value <= 1)
-
     def extent(self, values: Any) -> tuple[float, float]:
         """Between which λ lie: 0 and 1 where all the values do, float64 [N], else their ends."""
         ends = float(values.min()), float(values.max())
@@ -49,6 +44,13 @@ def is_calibrated(name: str) -> bool:
 
 # How the name of a confidence begins that is surer when small; every other is when large.
 SMALL_IS_SURE = ("entropy", "uncertainty", "variance", "loss")
+
+
+def allows(name: str, value: float) -> bool:
+    """Whether λ of the score may be this: a number, of the rule's own and of probabilities in
+    [0, 1]."""
+    any_range = name not in SCORES and not is_calibrated(name)
+    return isfinite(value) and (any_range or 0 <= value <= 1)
 
 
 def confidence(name: str) -> Score:

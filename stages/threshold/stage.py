@@ -318,7 +318,7 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
 
     `threshold` is the λ of each step farthest on the side of surer scores, which the step includes
     (NaN where B always runs), `usage` B's share, and `accuracy` and `accuracy_postcheck` the
-    cascade's.
+    cascade's, the latter where the scores of two models compare.
     """
     a, b = pair
     ordering = Ordering.by(reported, name, a)
@@ -326,7 +326,10 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     ends = ordering.ends
     edges = np.append(ordering.values, np.nan)[ends]
     out = {"threshold": edges, "usage": ends / n}
-    for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
+    columns = {"accuracy": False, "accuracy_postcheck": True}
+    for column, postcheck in columns.items():
+        if postcheck and not ordering.score.comparable:
+            continue
         total = prefix(ordering, pair_gains(reported, name, a, b, postcheck))
         out[column] = (reported.correct[a].sum() + total[ends]) / n
     return out
