@@ -143,7 +143,9 @@ def draw(subject: PageSubject) -> ThresholdCurve:
     name = str(chosen.score)
     sweep, extent = curve(reported, pair, name), named(name).extent(reported.score(name, pair[0]))
     lines, off = {}, 0.0
-    for column, line in ((each, _LINES[each]) for each in _LINES if each in sweep):
+    for column, line in _LINES.items():
+        if column not in sweep:
+            continue
         x, y = corners.outline(sweep["threshold"], sweep[column], extent)
         kept, error = corners.thin(x, y)
         lines[line] = (x[kept], y[kept])

@@ -147,7 +147,7 @@ class _CurveSweeps:
                 yield Key(self.a, b, self.name, postcheck)
 
     def gain(self, scores: ScoreSet, key: Key) -> np.ndarray:
-        # What no page shows, where scores do not compare, is the same without post-check.
+        # A page shows no post-check where scores do not compare: its place has the same without.
         postcheck = key.postcheck and self.ordering.score.comparable
         return pair_gains(scores, key.score, key.a, key.b, postcheck)
 
