@@ -25,6 +25,7 @@ class ImportOptions:
     logits: str | None = opt.option(None, "N×K array: npy, npz, pt, csv, parquet.")
     probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
     top_k: str | None = opt.option(None, "The k most probable: class_1, p_1, class_2, p_2 …")
+    answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
@@ -43,7 +44,7 @@ class ImportOptions:
 
 @opt.grouped("given cache as_json")
 def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
-    """Bring in logits, probabilities or the most probable classes that something else computed.
+    """Bring in logits, probabilities, most probable classes or answers that others computed.
 
     Of one model, or of all that a table, npz or folder holds.
 
@@ -72,7 +73,7 @@ def import_outputs(given: ImportOptions, common: opt.CommonOptions) -> None:
 
 def _outputs(given: ImportOptions) -> tuple[str, str]:
     """(what kind of outputs, their file)."""
-    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind, None)) is not None]
+    found = [(kind, file) for kind in OUTPUTS if (file := getattr(given, kind)) is not None]
     if len(found) != 1:
         flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)
         raise InputError(f"give {flags}{', one of them' if found else ''}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache as cached, partial
 from pathlib import Path
 
 from cache import InputError, Store
@@ -40,6 +40,7 @@ def import_many(
     arrays called as the models, and label; a folder [SPLIT/]MODEL.npy …, and labels.npy beside
     them, else a label column in each. InputError, and nothing imported, where any of them is none.
     """
+    note = cached(note)  # what is said of all models is said once
     found = list(_models(request, split))
     passed: dict[str, tuple[str, PassedImport]] = {}
     rows = []

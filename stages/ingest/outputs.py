@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,13 @@ import pyarrow as pa
 import cache
 from cache import InputError, Manifest
 from stages.ingest import checks
+from stages.ingest.answers import answer_columns, as_numbers_in, check_correct
 from stages.ingest.arrays import Array
 from stages.ingest.probabilities import as_probabilities
 from stages.ingest.request import ImportRequest
-from stages.ingest.samples import Contents
+from stages.ingest.samples import Contents, as_labels
 from stages.ingest.top_k import as_top_k, top_k_arrays
+from stages.scores import LABEL_FREE, named
 
 MOST_CLASSES = 1_000_000
 
@@ -24,17 +26,20 @@ MOST_CLASSES = 1_000_000
 @dataclass(frozen=True)
 class ModelOutputs:
     """`lists` [N, …] are the columns of their table beside sample_id, as `schema` has them;
-    `answers` int [N]; `odd` are warnings."""
+    `answers` int [N]; `odd` are warnings, `said` is what else is told; `costs` float64 [N] each, of
+    every request."""
 
     lists: tuple[np.ndarray, ...]
     schema: pa.Schema
     answers: np.ndarray
     odd: Sequence[str] = ()
+    said: Sequence[str] = ()
+    costs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
         digest = hashlib.sha256()
-        for each in self.lists:
+        for each in (*self.lists, *self.costs.values()):
             digest.update(each.data)
         return digest.hexdigest()
 
@@ -43,8 +48,10 @@ class ModelOutputs:
         for start in range(0, len(self.answers), cache.PART_ROWS):
             rows = [each[start : start + cache.PART_ROWS] for each in self.lists]
             columns = [
-                pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=field.type)
-                for values, field in zip(rows, list(self.schema)[1:], strict=True)
+                pa.array(values)
+                if values.ndim == 1
+                else pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=one.type)
+                for values, one in zip(rows, list(self.schema)[1:], strict=True)
             ]
             ids = np.arange(start, start + len(rows[0]))
             yield pa.table([ids, *columns], schema=self.schema)
@@ -63,12 +70,14 @@ class Head:
 def head_of(
     request: ImportRequest,
     contents: Contents,
-    names: Collection[str],
+    names: Sequence[str],
     others: Sequence[Manifest],
 ) -> Head:
     """InputError for a file that holds no outputs of the request's kind."""
     if request.kind == "top_k":
         return _top_k(contents, names, others)
+    if request.kind == "answers":
+        return _answers(request, contents, names, others)
     array = contents.logits(request.logits_column, request.label_column, names)
     _, classes = checked_shape(array, request.kind)
     checks.same_classes(others, request.file, classes)
@@ -102,8 +111,7 @@ _ROWS: Mapping[str, Callable[[np.ndarray, Array], tuple[np.ndarray, pa.Schema, l
 
 def _top_k(contents: Contents, names: Collection[str], others: Sequence[Manifest]) -> Head:
     arrays = top_k_arrays(contents)
-    known = (each.identity.get("classes") for each in others)
-    classes = len(names) or next(filter(None, known), None)
+    classes = _classes(names, others)
     shape = (arrays["classes"].shape[0], classes or MOST_CLASSES)
 
     def read(labels: np.ndarray) -> ModelOutputs:
@@ -112,6 +120,38 @@ def _top_k(contents: Contents, names: Collection[str], others: Sequence[Manifest
         return ModelOutputs((numbers, p), schema, numbers[:, 0])
 
     return Head(replace(arrays["classes"], shape=shape, columns=()), classes, read)
+
+
+def _classes(names: Collection[str], others: Sequence[Manifest]) -> int | None:
+    return len(names) or next(filter(None, (each.identity.get("classes") for each in others)), None)
+
+
+def _answers(
+    request: ImportRequest,
+    contents: Contents,
+    names: Sequence[str],
+    others: Sequence[Manifest],
+) -> Head:
+    found = answer_columns(contents, request.label_column)
+    classes = _classes(names, others)
+    n = found.prediction.shape[0]
+    head = replace(found.prediction, shape=(n, classes or MOST_CLASSES), columns=())
+
+    def read(labels: np.ndarray) -> ModelOutputs:
+        predictions = as_labels(found.prediction, head, names, "prediction")
+        check_correct(found.correct, predictions, labels)
+        given = {
+            name: as_numbers_in(name, array, n, *((0, 1) if name in LABEL_FREE else ()))
+            for name, array in found.confidences.items()
+        }
+        costs = {kind: as_numbers_in(kind, array, n, 0) for kind, array in found.costs.items()}
+        surer = (f"{'larger' if named(each).sign > 0 else 'smaller'} {each}" for each in given)
+        said = [f"{request.file}: the surer answer has the {', the '.join(surer)}"]
+        odd = [f"column {name!r} of {request.file} is words: left out" for name in found.words]
+        schema = cache.answers_schema(tuple(given))
+        return ModelOutputs((predictions, *given.values()), schema, predictions, odd, said, costs)
+
+    return Head(head, classes, read)
 
 
 def checked_shape(array: Array, kind: str) -> tuple[int, int]:

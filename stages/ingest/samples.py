@@ -58,13 +58,15 @@ def labels_of(
     known: Manifest | None,
     beside: Array | None,
     logits: Array,
+    told: Sequence[str] = (),
 ) -> Labels:
-    """The labels given, beside the logits or in the cache, held against each other.
+    """The labels given, beside the logits or in the cache, held against each other; `told` are the
+    classes' names where only the file tells them.
 
     The logits themselves are not read, and nothing is written yet.
     """
-    names, classes = class_names(request, known), logits.shape[1]
-    given_names = names if request.class_names is not None else ()
+    names, classes = class_names(request, known) or tuple(told), logits.shape[1]
+    given_names = names if request.class_names is not None or told else ()
     if given_names and len(names) != classes:
         raise InputError(
             f"{request.class_names} names {len(names)} classes but the logits have {classes}"
@@ -124,7 +126,9 @@ def _same_labels(
         )
 
 
-def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndarray:
+def as_labels(
+    array: Array, logits: Array, names: Sequence[str] = (), what: str = "label"
+) -> np.ndarray:
     """int32 [N] in [0, K) for logits N × K, or an InputError naming the row; words where they are
     `names`."""
     classes = logits.shape[1]
@@ -139,7 +143,7 @@ def as_labels(array: Array, logits: Array, names: Sequence[str] = ()) -> np.ndar
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
-            f"{array.path}: {array.at(row)} has label {values[row]}, expected 0 to {classes - 1}"
+            f"{array.path}: {array.at(row)} has {what} {values[row]}, expected 0 to {classes - 1}"
             f"{_FROM_1 if values.min() == 1 and values.max() == classes else ''}"
         )
     return values.astype(np.int32)

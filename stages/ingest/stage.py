@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 import cache
-from cache import InputError, Manifest, Partition, PartitionWriter, Store
+from cache import InputError, Manifest, Partition, PartitionWriter, Provenance, Store
 from stages.ingest import checks
+from stages.ingest.answers import told_classes
 from stages.ingest.outputs import ModelOutputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
 from stages.ingest.samples import (
@@ -80,8 +84,11 @@ def check(
     contents = open_contents(request.file) if contents is None else contents
     names = class_names(request, known)
     beside = labels_beside(request, contents, names)
-    head = head_of(request, contents, names, others)
-    labels = labels_of(store, request, known, beside, head.array)
+    told: tuple[str, ...] = ()
+    if request.kind == "answers" and not names:
+        told, beside = told_classes(store, request, known, contents, beside)
+    head = head_of(request, contents, names or told, others)
+    labels = labels_of(store, request, known, beside, head.array, told)
     outputs = head.read(labels.values)
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
@@ -89,6 +96,8 @@ def check(
     odd = checks.oddities(store, request, outputs.sha256, others)
     for each in (*outputs.odd, *chance, *odd):
         note(f"warning: {each}")
+    for each in outputs.said:
+        note(each)
     accuracy = float((outputs.answers == labels.values).mean())
     where = (request.model, request.split, "identity", RUNTIME)
     row = ScoredModel(*where, len(labels.values), accuracy)
@@ -126,6 +135,22 @@ def _share(store: Store, own: Sequence[Manifest], macs: int | None) -> None:
             cache.restate(store, each, macs=macs)
 
 
+def _write_costs(
+    store: Store,
+    outputs: Partition,
+    costs: Mapping[str, np.ndarray],
+    fingerprint: str,
+    provenance: Provenance,
+) -> None:
+    """What each request cost, in place of what earlier outputs did; nothing where nobody knows."""
+    place = Partition("request_costs", outputs.values)
+    cache.withdraw(store, place)
+    if costs:
+        ids = np.arange(len(next(iter(costs.values()))))
+        table = pa.table([ids, *costs.values()], schema=cache.request_costs_schema(tuple(costs)))
+        cache.write_partition(store, place, table, {"dataset_fingerprint": fingerprint}, provenance)
+
+
 def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
     """The outputs; before them the labels, but after the writer, which refuses other outputs."""
     request, labels = checked.request, checked.labels
@@ -134,6 +159,8 @@ def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
         request.digest: outputs.sha256,
         "classes": checked.classes,
     }
+    if request.kind == "answers":
+        identity["confidences"] = outputs.schema.names[2:]
     provenance = {
         "made": cache.now(),
         "versions": cache.versions(),
@@ -146,6 +173,7 @@ def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
     )
     labels.keep()
     if not writer.complete:
+        _write_costs(store, checked.partition, outputs.costs, labels.fingerprint, provenance)
         for part, table in enumerate(outputs.parts()):
             writer.write(part, table)
         writer.finish(part + 1)

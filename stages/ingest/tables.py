@@ -51,6 +51,18 @@ class Table(ABC):
         """Of the lists in column k, of which a csv has none."""
         return 0
 
+    @property
+    def own(self) -> Sequence[int]:
+        """The columns of one model, where others' stand in the same file."""
+        return range(self.width)
+
+    @property
+    def whole_file(self) -> Table:
+        return self
+
+    def is_numbers(self, k: int) -> bool:
+        return self.kind(k) == _NUMBERS
+
     def at(self, row: int) -> str:
         """The place of a row in the file."""
         return f"row {row}"
@@ -185,6 +197,14 @@ class _Some(Table):
 
     whole: Table
     ks: tuple[int, ...]
+
+    @property
+    def own(self) -> Sequence[int]:
+        return [i for i, k in enumerate(self.ks) if "." in self.whole.names[k]]
+
+    @property
+    def whole_file(self) -> Table:
+        return self.whole
 
     def kind(self, k: int) -> str:
         return self.whole.kind(self.ks[k])
