@@ -23,10 +23,11 @@ from cascade_cli.inputs.scores import (
 )
 from cascade_cli.inputs.words import names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
-from cascade_cli.show.fit import decided_by_folds
+from cascade_cli.show.fit import calibrated_by, decided_by_folds
 from cascade_cli.show.search import show_devices, show_search
 from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
+from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
@@ -58,9 +59,9 @@ class SpaceOptions(opt.ComparedOptions):
 
 
 @opt.grouped(
-    "dataset models asked certified stages optimism resamples data scorefn postcheck split "
-    "fit_split weights runtime cost cost_device batch_size baseline policy output for_spreadsheets "
-    "cache as_json",
+    "dataset models asked certified stages optimism resamples data scorefn calibrate postcheck "
+    "split fit_split weights runtime cost cost_device batch_size baseline policy output "
+    "for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",
@@ -90,9 +91,10 @@ def search(
     scores = deployable_scores(store, space.scorefn)
     reported = reported_scores(store, wanted, names_in(wanted.models))
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
-    choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
+    reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
+    choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     if by_device is not None:
         _check_of_several(context, question, space)
@@ -117,7 +119,9 @@ def search(
             refused = error
     write_rows(found.rows, common)
     if common.as_json:
-        print_json(vars(found) | ({} if policy is None else {"policy": policy}))
+        more = calibrated_by(space.calibrate, fitted)
+        more |= {} if policy is None else {"policy": policy}
+        print_json(vars(found) | more)
     else:
         show_search(found, () if policy is None else policy["files"])
     if refused is not None:
@@ -238,6 +242,8 @@ def _one_by_one(certify: str | None, space: SpaceOptions, batch_size: int) -> No
     if given and (space.optimism or len(given) > 1):
         other = "--optimism" if space.optimism else given[1]
         raise InputError(f"{given[0]} goes without {other}: ask for one of them")
+    if space.calibrate and (certify is not None or space.optimism):
+        raise InputError("--calibrate goes without --certify and --optimism: leave out one of them")
     if given and batch_size > 1:
         raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
 

@@ -9,21 +9,23 @@ import typer
 from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
-from cascade_cli.inputs.fit import decided_cascade
+from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, required_pair
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.inputs.words import names_in
+from cascade_cli.show.fit import calibrated_by
 from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
+from stages.calibration import own_limit
 from stages.simulate import between_runtimes
 
 
 @opt.grouped(
-    "model_1 model_2 dataset data scorefn threshold postcheck requests objective split fit_split "
-    "weights preprocess runtime runtimes costs cache as_json"
+    "model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective split "
+    "fit_split weights preprocess runtime runtimes costs cache as_json"
 )
 def simulate(
     context: typer.Context,
@@ -54,7 +56,15 @@ def simulate(
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
         same_weights(store, scores, dataset, told, wanted)
-    decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
+    fitted = None
+    if decision.calibrate is not None:
+        if requests.repeats or second is not None:
+            raise InputError(
+                "--calibrate is for each image once, in one runtime: leave out the rest"
+            )
+        scores, decision, fitted = calibrated_decision(store, scores, models, decision, wanted)
+    decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
+    own = None if fitted is None else own_limit(fitted.scores, decided[0])
     row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
     if second is not None:
@@ -62,9 +72,11 @@ def simulate(
         moved = between_runtimes(scores, there, decided[0])
     if common.as_json:
         asked = {"stream": name} | requests.described() | {"runtimes": moved}
+        asked |= {} if fitted is None else calibrated_by(decision.calibrate, fitted)
+        asked |= {} if own is None else {"own_threshold": own.threshold}
         print_json({"dataset": dataset} | row.columns() | asked)
         return
-    print_simulation(row, name, moved)
+    print_simulation(row, name, moved, own)
 
 
 def _runtimes(

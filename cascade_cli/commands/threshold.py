@@ -15,10 +15,11 @@ from cascade_cli.inputs.models import pair_or_all
 from cascade_cli.inputs.scores import checked_score, enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
-from cascade_cli.show.fit import fit_facts
+from cascade_cli.show.fit import calibrated_by, fit_facts
 from cascade_cli.show.points import show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
+from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES
 from stages.scores import with_references
 from stages.threshold import ThresholdQuestion
@@ -35,9 +36,9 @@ class SweepOptions(opt.ComparedOptions):
 
 
 @opt.grouped(
-    "model_1 model_2 all_pairs models dataset data scorefn postcheck objective n_threshold_values "
-    "split fit_split train weights runtime cost cost_device batch_size baseline output "
-    "for_spreadsheets cache as_json",
+    "model_1 model_2 all_pairs models dataset data scorefn calibrate postcheck objective "
+    "n_threshold_values split fit_split train weights runtime cost cost_device batch_size baseline "
+    "output for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
     train="Fit on the training split, as the original.",
 )
@@ -63,9 +64,10 @@ def threshold(
     names = list(models) if models else names_in(wanted.models)
     reported = reported_scores(store, wanted, names)
     scores = known_scores(question.scores, reported, is_given(context, "scorefn"))
-    question = replace(question, scores=tuple(scores))
     split = or_train(context, "fit_split", wanted.fit_split, wanted.train)
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
+    reported, fitted, scores = calibrated(reported, fitted, sweep.calibrate, scores)
+    question = replace(question, scores=tuple(scores))
     enough_models(store, reported.models[1:], reported)
     everyone = with_references(store, reported) if names else reported
     pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
@@ -73,7 +75,8 @@ def threshold(
     say(*fitted.notes)
     write_rows(rows, common)
     if common.as_json:
-        print_json(fit_facts(reported, fitted) | {"rows": rows})
+        head = fit_facts(reported, fitted) | calibrated_by(sweep.calibrate, fitted)
+        print_json(head | {"rows": rows})
         return
     show_points(reported, fitted, rows)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import known_scores, score_set
+from cascade_cli.inputs.scores import checked_score, known_scores, score_set
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
+from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.scores import LABEL_FREE, ScoreSet, allows, named_in, with_references
+from stages.scores import ScoreSet, allows, named_in, with_references
 from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 
@@ -30,6 +32,25 @@ def fit_plan(
     return plan(store, reported, split, runtime=wanted.runtime)
 
 
+def calibrated_decision(
+    store: Store,
+    reported: ScoreSet,
+    pair: tuple[str, str],
+    decision: DecisionOptions,
+    wanted: LogitsOptions,
+) -> tuple[ScoreSet, DecisionOptions, FitPlan]:
+    """The same with the probability of being right as score, and the images that fit."""
+    fitted = fit_plan(store, reported, wanted, pair)
+    score = checked_score(store, _score(decision, reported))
+    reported, fitted, [score] = calibrated(reported, fitted, decision.calibrate, [score])
+    say(*fitted.notes)
+    return reported, replace(decision, scorefn=score), fitted
+
+
+def _score(decision: DecisionOptions, reported: ScoreSet) -> str:
+    return decision.scorefn or known_scores(("maxp",), reported, asked=False)[0]
+
+
 def decided_cascade(
     store: Store,
     reported: ScoreSet,
@@ -37,18 +58,18 @@ def decided_cascade(
     decision: DecisionOptions,
     wanted: LogitsOptions,
     baseline: str | None,
+    fitted: FitPlan | None = None,
 ) -> tuple[Cascade, FittedLimit]:
     """The cascade with its λ, given or fitted, and how it came about; `baseline` is the model that
-    was asked for to compare with."""
+    was asked for to compare with, `fitted` the plan where it is known, and told, already."""
     right = None
     if baseline is not None:
         everyone = with_references(store, reported)
         if baseline not in everyone.models:
             raise one_of("baseline", baseline, everyone.models)
         right = everyone.correct[everyone.index(baseline)]
-    name, threshold, postcheck = decision.scorefn, decision.threshold, decision.postcheck
-    if name is None:
-        name = known_scores(("maxp",), reported, asked=False)[0]
+    threshold, postcheck = decision.threshold, decision.postcheck
+    name = _score(decision, reported)
     score = named_in(store, name)
     if decision.objective not in OBJECTIVES:
         raise one_of("objective", decision.objective, OBJECTIVES)
@@ -65,9 +86,10 @@ def decided_cascade(
         except ValueError as error:
             raise InputError(
                 f"λ {threshold!r} is no threshold of {name}: give a number"
-                f"{' in [0, 1]' if name in LABEL_FREE else ''}, `always` or `never`"
+                f"{'' if allows(name, 2) else ' in [0, 1]'}, `always` or `never`"
             ) from error
-    fitted = fit_plan(store, reported, wanted, pair)
-    say(*fitted.notes)
+    if fitted is None:
+        fitted = fit_plan(store, reported, wanted, pair)
+        say(*fitted.notes)
     limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, right)
     return Cascade.of(pair, name, limit, postcheck=postcheck), fit

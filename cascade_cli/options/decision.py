@@ -20,7 +20,16 @@ class PairOptions:
 
 
 @dataclass(frozen=True)
-class DecisionOptions:
+class CalibrateOptions:
+    """What makes scores of different models compare."""
+
+    calibrate: str | None = option(
+        None, "Scores as probabilities of being right, fitted where λ is: isotonic or platt."
+    )
+
+
+@dataclass(frozen=True)
+class DecisionOptions(CalibrateOptions):
     """A score, λ (None: fitted, for the objective) and whether the surer answer counts."""
 
     scorefn: str | None = option(
@@ -32,7 +41,7 @@ class DecisionOptions:
 
 
 @dataclass(frozen=True)
-class ComparedOptions:
+class ComparedOptions(CalibrateOptions):
     """Several scores and points of λ, separated by commas, without and with post-check."""
 
     scorefn: str = option(

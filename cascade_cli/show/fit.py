@@ -16,6 +16,14 @@ def decided_by_folds(n: int) -> str:
     )
 
 
+def calibrated_by(method: str | None, fitted: FitPlan) -> dict[str, Any]:
+    """How scores were made probabilities, and by which images, where they were."""
+    if method is None:
+        return {}
+    n = len(fitted.scores.labels)
+    return {"calibrated": {"method": method, "split": fitted.split, "n": n}}
+
+
 def fit_facts(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:
     """What a result says of its images, first of all."""
     return {

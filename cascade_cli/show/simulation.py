@@ -8,6 +8,7 @@ from typing import Any
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_table, print_text
+from stages.cascade import Limit
 from stages.costs import figure
 from stages.simulate import NOISES, PREFIXES, RuntimeChange, SimulatedCascade
 from stages.statistics import Interval
@@ -45,16 +46,21 @@ MOVED = {
 
 
 def print_simulation(
-    row: SimulatedCascade, stream: str | None, moved: RuntimeChange | None
+    row: SimulatedCascade,
+    stream: str | None,
+    moved: RuntimeChange | None,
+    own: Limit | None = None,
 ) -> None:
     """The cascade and its figures, one a line, which images tell them, and what another runtime
-    changes."""
+    changes; `own` is λ as the score was before it was calibrated."""
     check = " with post-check" if row.postcheck else ""
     how = f"fitted on {row.fit.fit_split}" if row.fit.fit_split else "given"
     limit = f" at λ = {limit_text(row.threshold.threshold)} ({how})"
     limit = "" if row.score == "oracle" else limit
     print(f"{row.model_1} → {row.model_2}, {row.score}{limit}{check}")
     print(f"{row.split}: {row.n} {'requests' if stream else 'images'}")
+    if own is not None:
+        print(f"  {'λ before calibration':<26} {limit_text(own.threshold)}")
     shown, memory = row.columns(), row.memory.memory
     for key, title, style in (*SIMULATION, *(OF_MEMORY if memory else ())):
         if shown[key] is not None:

@@ -7,6 +7,7 @@ from .metrics import (
     quality as quality,
     reliability as reliability,
 )
+from .probabilities import calibrated as calibrated, own_limit as own_limit
 from .stage import (
     ModelCalibration as ModelCalibration,
     ReliabilityBin as ReliabilityBin,

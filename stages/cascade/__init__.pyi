@@ -8,6 +8,7 @@ from .memory import (
     size_bytes as size_bytes,
 )
 from .ordering import Ordering as Ordering, group_ends as group_ends
+from .postcheck import allowed as allowed
 from .rule import cut as cut, takes_b as takes_b, trusted as trusted
 from .sweep import (
     OBJECTIVES as OBJECTIVES,

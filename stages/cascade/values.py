@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from cache import InputError
+from stages.cascade.postcheck import allowed
+from stages.scores import named
 
 # A number, every image, none, or those whose answer the label says is wrong.
 AT, ALWAYS, NEVER, ORACLE = "at", "always", "never", "oracle"
@@ -88,11 +90,13 @@ class Cascade:
         postcheck: bool = False,
     ) -> Cascade:
         """Of models with one score: a λ fewer than models, none of the oracle's. InputError where
-        one lacks."""
+        one lacks, and for a post-check by scores that do not compare."""
         if score == ORACLE:
             limits = (Limit.of(None),) * (len(models) - 1)
         if len(limits) != len(models) - 1:
             raise InputError(f"a cascade by {score} needs a λ: give a number, always or never")
+        if postcheck and score is not None:
+            allowed(named(score), (postcheck,))
         each = [limit if isinstance(limit, Limit) else Limit.of(limit) for limit in limits]
         stages = (
             Stage(model, score, limit) for model, limit in zip(models, [*each, None], strict=True)

@@ -100,10 +100,11 @@ def threshold_curve(
 ) -> Drawing:
     """Accuracy (left) and use of B (right) over λ of this extent.
 
-    `lines` holds (λ, share), ascending, for each of LINES; `points` have `threshold`, `accuracy`,
+    `lines` holds (λ, share), ascending, for some of LINES; `points` have `threshold`, `accuracy`,
     `usage`, `line` (of LINES) and `objective` (of SHAPES).
     """
-    scale = alt.Scale(domain=list(LINES), range=list(LINES.values()))
+    shown = {name: color for name, color in LINES.items() if name in lines}
+    scale = alt.Scale(domain=list(shown), range=list(shown.values()))
     legend = alt.Legend(title=None, orient="top", columns=2, symbolType="stroke", labelLimit=0)
     color = alt.Color("line:N", scale=scale, legend=legend)
     x = alt.X("x:Q", title="λ", scale=alt.Scale(domain=list(extent)), axis=alt.Axis(tickCount=5))
@@ -117,7 +118,7 @@ def threshold_curve(
     dashed = alt.Chart(alt.NamedData("use")).mark_line(strokeWidth=1.5, strokeDash=[5, 3])
     accuracy = alt.layer(solid.encode(y=left, **path), _marks(color, points))
     chart = alt.layer(accuracy, dashed.encode(y=right, **path)).resolve_scale(y="independent")
-    *solid_names, use = LINES
+    *solid_names, use = shown
     data = {
         "accuracy": [row for name in solid_names for row in _line(name, *lines[name])],
         "use": _line(use, *lines[use]),

@@ -144,6 +144,8 @@ def draw(subject: PageSubject) -> ThresholdCurve:
     sweep, extent = curve(reported, pair, name), named(name).extent(reported.score(name, pair[0]))
     lines, off = {}, 0.0
     for column, line in _LINES.items():
+        if column not in sweep:
+            continue
         x, y = corners.outline(sweep["threshold"], sweep[column], extent)
         kept, error = corners.thin(x, y)
         lines[line] = (x[kept], y[kept])
@@ -160,9 +162,10 @@ def how_chosen(subject: PageSubject) -> str:
     first, second = (name or "any other model" for name in subject.pair)
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
     rules = subject.score or " and ".join(", ".join(subject.names).rsplit(", ", 1))
+    compare = any(named(name).comparable for name in subject.names)
     return (
-        f"the most accurate on {subject.fitted_on}, where λ is fitted, of {pairs} with {rules}, "
-        "with and without post-check"
+        f"the most accurate on {subject.fitted_on}, where λ is fitted, of {pairs} with {rules}"
+        f"{', with and without post-check' if compare else ''}"
     )
 
 

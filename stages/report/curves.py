@@ -147,7 +147,9 @@ class _CurveSweeps:
                 yield Key(self.a, b, self.name, postcheck)
 
     def gain(self, scores: ScoreSet, key: Key) -> np.ndarray:
-        return pair_gains(scores, key.score, key.a, key.b, key.postcheck)
+        # A page shows no post-check where scores do not compare: its place has the same without.
+        postcheck = key.postcheck and self.ordering.score.comparable
+        return pair_gains(scores, key.score, key.a, key.b, postcheck)
 
     def counts(self, key: Key, marks: Sequence[Mark]) -> CornerCounts:
         gain = self.gain(self.reported, key)

@@ -129,7 +129,8 @@ def gather(
         rows += [best, one_se]
         progress(len(rows), total)
     best_of_pairs = [
-        (best.priced(pricer), one_se.priced(pricer)) for best, one_se in _best_of_pairs(fitted)
+        (best.priced(pricer, reported), one_se.priced(pricer, reported))
+        for best, one_se in _best_of_pairs(fitted)
     ]
     if answers(pair, score, answer):
         return PagePoints(rows, best_of_pairs, answer)
@@ -141,7 +142,7 @@ def gather(
             for want, have in zip((*pair, score), _alike(each.best), strict=True)
         )
     ]
-    return PagePoints(rows, best_of_pairs, best_among(some)[0].priced(pricer))
+    return PagePoints(rows, best_of_pairs, best_among(some)[0].priced(pricer, reported))
 
 
 def _best_of_pairs(fitted: Sequence[FittedPair]) -> list[PairPoints]:

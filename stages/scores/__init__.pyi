@@ -25,6 +25,7 @@ from .registry import (
 )
 from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of
 from .spec import (
+    CALIBRATIONS as CALIBRATIONS,
     FUNCTIONS as FUNCTIONS,
     LABEL_FREE as LABEL_FREE,
     SCORES as SCORES,

@@ -26,7 +26,7 @@ from cache import (
 )
 from stages.notices import kept_if_writable, sound_or_told
 from stages.scores.registry import UnknownScoreError, known, maker, named, values
-from stages.scores.spec import LABEL_FREE, Score
+from stages.scores.spec import LABEL_FREE, Score, is_calibrated
 
 T = TypeVar("T")
 
@@ -98,6 +98,9 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     Made from the logits, and kept where the cache can be written; where there are no logits, the
     values that came with the scores count. InputError where there is neither.
     """
+    if is_calibrated(name):
+        method, _, score = name[:-1].partition("(")
+        raise InputError(f"{name} is made on the way: give --calibrate {method} -s {score}")
     partition = Partition(TABLE, (*scores.partition.values, name))
     about = identity(scores)
     made_by = about | {"score": maker(name)}

@@ -16,7 +16,15 @@ from cache import InputError
 from stages import plugins
 from stages.plugins import Added, Extras, extras, misfit, misnamed, of_this_project
 from stages.scores.softmax import scores_of
-from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction, confidence
+from stages.scores.spec import (
+    FUNCTIONS,
+    LABEL_FREE,
+    SCORES,
+    Score,
+    ScoreFunction,
+    confidence,
+    is_calibrated,
+)
 
 
 class UnknownScoreError(InputError):
@@ -28,6 +36,8 @@ def named(name: str) -> Score:
     confidence that answers came with. Packages are asked last."""
     if name in SCORES:
         return SCORES[name]
+    if is_calibrated(name):
+        return Score(name, +1)
     added = _added()
     return Score(name, added[name].item.sign) if name in added else confidence(name)
 
@@ -113,6 +123,7 @@ def own(names: tuple[str, ...]) -> tuple[str, ...]:
 def undeployable(name: str) -> InputError:
     """For a policy, whose Python file has the rule's own scores only."""
     where = "is a module of its own" if name in FUNCTIONS else "comes with a package"
+    where = "is calibrated" if is_calibrated(name) else where
     if not named(name).comparable:
         where = "is a confidence of imported answers"
     return InputError(

@@ -34,13 +34,23 @@ SCORES: Mapping[str, Score] = {
     "oracle": Score("oracle", +1, needs_label=True),
 }
 LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
+# What makes any of them the probability of being right; isotonic(maxp) then names it.
+CALIBRATIONS = ("isotonic", "platt")
+
+
+def is_calibrated(name: str) -> bool:
+    return name.partition("(")[0] in CALIBRATIONS and name.endswith(")")
+
+
 # How the name of a confidence begins that is surer when small; every other is when large.
 SMALL_IS_SURE = ("entropy", "uncertainty", "variance", "loss")
 
 
 def allows(name: str, value: float) -> bool:
-    """Whether λ of the score may be this: a number, of the rule's own in [0, 1]."""
-    return isfinite(value) and (name not in SCORES or 0 <= value <= 1)
+    """Whether λ of the score may be this: a number, of the rule's own and of probabilities in
+    [0, 1]."""
+    any_range = name not in SCORES and not is_calibrated(name)
+    return isfinite(value) and (any_range or 0 <= value <= 1)
 
 
 def confidence(name: str) -> Score:

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from stages.cascade import Cascade, Limit, pair_gains
+from stages.cascade import Cascade, Limit, allowed, pair_gains
 from stages.costs import ExpectedCosts, records
 from stages.parallel import default_workers
 from stages.scores import ScoreSet, named
@@ -37,7 +37,8 @@ class SearchRule:
 
 
 def rules(scores: Sequence[str], postchecks: Sequence[bool] = (False, True)) -> list[SearchRule]:
-    return [SearchRule(score, post) for score in scores for post in postchecks]
+    """Each score without and with post-check, where its confidences compare."""
+    return [SearchRule(s, post) for s in scores for post in allowed(named(s), postchecks)]
 
 
 def by_score(table: Sequence[SearchRule]) -> dict[str, list[int]]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, Cascade, Fit, Limit, Ordering, fit, pair_gains, prefix, trusted
+from stages.cascade import (
+    AT,
+    Cascade,
+    Fit,
+    Limit,
+    Ordering,
+    allowed,
+    fit,
+    pair_gains,
+    prefix,
+    trusted,
+)
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
 from stages.scores import LABEL_FREE, Score, ScoreSet, named
@@ -74,13 +85,13 @@ class OperatingPoint(Row):
         against = replace(self.against, accuracy_change=decided.change)
         return replace(self, accuracy=decided.accuracy, against=against)
 
-    def priced(self, pricer: Pricer) -> OperatingPoint:
-        """With its cost on the pricer's images."""
-        scores, baseline = pricer.scores, pricer.baseline or str(self.against.baseline)
-        values = scores.score(self.score, scores.index(self.model_1))
+    def priced(self, pricer: Pricer, reported: ScoreSet) -> OperatingPoint:
+        """With its cost on the pricer's images, which are those reported."""
+        baseline = pricer.baseline or str(self.against.baseline)
+        values = reported.score(self.score, reported.index(self.model_1))
         stage = (~trusted(named(self.score), values, self.threshold)).astype(np.int8)
         price = pricer.compared((self.model_1, self.model_2), stage, baseline)
-        against = held_against(scores, baseline, self.against.accuracy_change)
+        against = held_against(pricer.scores, baseline, self.against.accuracy_change)
         return replace(self, against=against, price=price)
 
 
@@ -99,7 +110,7 @@ def run(
         places = [(reported.index(a), reported.index(b)) for a, b in pairs]
     baseline = None if pricer is None else pricer.compared_with
     found = operating_points(reported, plan, places, question, baseline)
-    rows = [row.priced(pricer) if pricer else row for row in found]
+    rows = [row.priced(pricer, reported) if pricer else row for row in found]
     request = {
         "pairs": [[reported.models[m] for m in place] for place in places],
         "fit": [plan.method, plan.split],
@@ -160,8 +171,9 @@ def cross_fitted_points(
     for a, partners in seconds.items():
         for name in question.scores:
             first = _First.of(named(name), a, reported, plan, question.grid)
+            checks = allowed(first.score, question.postchecks) if name != "oracle" else (False,)
             for b in partners:
-                for postcheck in question.postchecks if name != "oracle" else (False,):
+                for postcheck in checks:
                     yield from first.rows(b, postcheck, question, baseline)
 
 
@@ -306,7 +318,7 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
 
     `threshold` is the λ of each step farthest on the side of surer scores, which the step includes
     (NaN where B always runs), `usage` B's share, and `accuracy` and `accuracy_postcheck` the
-    cascade's.
+    cascade's, the latter where the scores of two models compare.
     """
     a, b = pair
     ordering = Ordering.by(reported, name, a)
@@ -314,7 +326,10 @@ def curve(reported: ScoreSet, pair: Pair, name: str) -> dict[str, np.ndarray]:
     ends = ordering.ends
     edges = np.append(ordering.values, np.nan)[ends]
     out = {"threshold": edges, "usage": ends / n}
-    for column, postcheck in (("accuracy", False), ("accuracy_postcheck", True)):
+    columns = {"accuracy": False, "accuracy_postcheck": True}
+    for column, postcheck in columns.items():
+        if postcheck and not ordering.score.comparable:
+            continue
         total = prefix(ordering, pair_gains(reported, name, a, b, postcheck))
         out[column] = (reported.correct[a].sum() + total[ends]) / n
     return out
