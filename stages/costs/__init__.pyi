@@ -38,6 +38,7 @@ from .table import (
     known as known,
     merge as merge,
     merge_from as merge_from,
+    of_each_request as of_each_request,
     read as read,
     some_macs as some_macs,
 )

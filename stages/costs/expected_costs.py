@@ -1,4 +1,6 @@
-"""What a request costs on average, by how many requests B runs on: what a search compares.
+"""What a request costs on average, by which requests B runs on: what a search compares.
+
+Where the cost of each request is known, these are summed in A's order.
 
 With batches of b requests B sees sub-batches of varying size. Where each request goes to B with
 probability p, their size is Bin(b, p), so that B costs E[curve(Bin(b, p))]/b per request.
@@ -6,13 +8,16 @@ probability p, their size is Bin(b, p), so that B costs E[curve(Bin(b, p))]/b pe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import sums
 from stages.costs.pricing import Pricer
 from stages.costs.table import Prices, flat
+from stages.scores import ScoreSet
 
 RUNS = "runs"
 # The expectation is smooth in p: between so many values of p it is linear to 1e-6.
@@ -20,17 +25,112 @@ _NODES = 4096
 
 
 @dataclass(frozen=True)
-class ExpectedCosts:
-    """`alone` float64 [M], of a request by each model; `more` float64 [M, N + 1], what a request
-    costs on average on top of A's cost when B, by its row, runs on k of N requests."""
+class ExpectedCosts(ABC):
+    """Of N requests: `alone` float64 [M], what one costs on average by each model. Others are
+    about models by their rows, and an `order` int [N] in which requests go from A to B."""
 
     alone: np.ndarray
+
+    @staticmethod
+    def linear(alone: np.ndarray, n: int) -> CurveCosts:
+        """Where a run of B costs the same however many run together."""
+        return CurveCosts(alone, np.outer(alone, np.arange(n + 1) / n))
+
+    @abstractmethod
+    def along(self, b: int, order: np.ndarray) -> np.ndarray:
+        """float64 [N + 1], ascending: what a request costs on average on top of A's cost when B
+        runs on the first k."""
+
+    @abstractmethod
+    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """float64 [K]: the standard error of a cascade's cost from the requests being a sample."""
+
+    @abstractmethod
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        """float64 [N]: what each request costs, int [N] the last of the models that ran."""
+
+    @abstractmethod
+    def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [R, M]: `alone` in bags, int [R, N] how often each request is in one."""
+
+    @abstractmethod
+    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of one bag: (costs float64 [M, K], int [N + 1]): B on the first k costs [b, second[k]]
+        more."""
+
+    @abstractmethod
+    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        """float64 [J, N]: what runs of these models cost; None where that is `alone`."""
+
+    @abstractmethod
+    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        """Of some of the requests, int [n], one by one."""
+
+
+@dataclass(frozen=True)
+class CurveCosts(ExpectedCosts):
+    """Where requests cost alike: `more` float64 [M, N + 1], when B runs on k of them."""
+
     more: np.ndarray
 
+    def along(self, b: int, order: np.ndarray) -> np.ndarray:
+        return self.more[b]
+
+    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        n, shares = len(order), k / len(order)
+        return self.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        return np.cumsum(self.alone[rows])[stage]
+
+    def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(self.alone, (len(weights), len(self.alone)))
+
+    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.more, sums(weight[order])
+
+    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        return None
+
+    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        return ExpectedCosts.linear(self.alone, len(rows))
+
+
+@dataclass(frozen=True)
+class RequestCosts(ExpectedCosts):
+    """Where it is known: `each` float64 [M, N], what each request costs by each model."""
+
+    each: np.ndarray
+
     @classmethod
-    def linear(cls, alone: np.ndarray, n: int) -> ExpectedCosts:
-        """Where a run of B costs the same however many run together."""
-        return cls(alone, np.outer(alone, np.arange(n + 1) / n))
+    def of(cls, each: np.ndarray) -> RequestCosts:
+        return cls(each.sum(axis=1) / each.shape[1], each)
+
+    def along(self, b: int, order: np.ndarray) -> np.ndarray:
+        return sums(self.each[b][order], np.float64) / len(order)
+
+    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        n, first, second = len(order), self.each[a][order], self.each[b][order]
+        squares = np.sum(first**2) + sums(second * (2 * first + second), np.float64)[k]
+        variance = squares / n - (self.alone[a] + self.along(b, order)[k]) ** 2
+        return np.sqrt((np.maximum(variance, 0.0) + self.alone[b] ** 2 / n) / n)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        ran = np.arange(len(rows))[:, None] <= stage
+        return (self.each[rows] * ran).sum(axis=0)
+
+    def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        return weights @ self.each.T / weights.shape[1]
+
+    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(order)
+        return sums((self.each * weight)[:, order], np.float64) / n, np.arange(n + 1)
+
+    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        return self.each[rows]
+
+    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        return RequestCosts.of(self.each[:, rows])
 
 
 def counted_runs(models: Sequence[str]) -> Prices:
@@ -39,8 +139,14 @@ def counted_runs(models: Sequence[str]) -> Prices:
     return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat(1.0)), {})
 
 
-def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
-    """What the models cost on average on n requests, of which B runs on 0 to n."""
+def costs_of(pricer: Pricer, scores: ScoreSet) -> ExpectedCosts:
+    """What the models of `scores` cost on its images, by the pricer's kind."""
+    if pricer.prices.by_request:
+        return RequestCosts.of(pricer.on(scores).each)
+    return _of_curves(pricer, scores.models, len(scores.labels))
+
+
+def _of_curves(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
     curves = [pricer.prices.forward[model] for model in models]
     size = min(pricer.batch_size, n)
     alone = np.array([float(curve.at(size)) / size for curve in curves])
@@ -53,8 +159,8 @@ def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
     # A larger batch that was measured cheaper is noise: more images never cost less.
     expected = np.maximum.accumulate(expected, axis=1)
     if n <= _NODES:
-        return ExpectedCosts(alone, expected)
-    return ExpectedCosts(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
+        return CurveCosts(alone, expected)
+    return CurveCosts(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
 
 
 def binomial(p: np.ndarray, n: int) -> np.ndarray:
