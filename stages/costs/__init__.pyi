@@ -30,6 +30,7 @@ from .stale import (
 )
 from .table import (
     HASH as HASH,
+    OF_EACH_REQUEST as OF_EACH_REQUEST,
     UNITS as UNITS,
     Prices as Prices,
     choose as choose,

@@ -8,7 +8,6 @@ probability p, their size is Bin(b, p), so that B costs E[curve(Bin(b, p))]/b pe
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,74 +24,49 @@ _NODES = 4096
 
 
 @dataclass(frozen=True)
-class ExpectedCosts(ABC):
-    """Of N requests: `alone` float64 [M], what one costs on average by each model. Others are
-    about models by their rows, and an `order` int [N] in which requests go from A to B."""
+class ExpectedCosts:
+    """Of N requests: `alone` float64 [M], what one costs by each model; `more` float64 [M, N + 1],
+    what it costs on average on top of A's cost when B, by its row, runs on k of them, whichever
+    these are. An `order` int [N] is that in which they go from A to B."""
 
     alone: np.ndarray
+    more: np.ndarray
 
     @staticmethod
-    def linear(alone: np.ndarray, n: int) -> CurveCosts:
+    def linear(alone: np.ndarray, n: int) -> ExpectedCosts:
         """Where a run of B costs the same however many run together."""
-        return CurveCosts(alone, np.outer(alone, np.arange(n + 1) / n))
+        return ExpectedCosts(alone, np.outer(alone, np.arange(n + 1) / n))
 
-    @abstractmethod
     def along(self, b: int, order: np.ndarray) -> np.ndarray:
         """float64 [N + 1], ascending: what a request costs on average on top of A's cost when B
         runs on the first k."""
-
-    @abstractmethod
-    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """float64 [K]: the standard error of a cascade's cost from the requests being a sample."""
-
-    @abstractmethod
-    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
-        """float64 [N]: what each request costs, int [N] the last of the models that ran."""
-
-    @abstractmethod
-    def of_bags(self, weights: np.ndarray) -> np.ndarray:
-        """float64 [R, M]: `alone` in bags, int [R, N] how often each request is in one."""
-
-    @abstractmethod
-    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of one bag: (costs float64 [M, K], int [N + 1]): B on the first k costs [b, second[k]]
-        more."""
-
-    @abstractmethod
-    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
-        """float64 [J, N]: what runs of these models cost; None where that is `alone`."""
-
-    @abstractmethod
-    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
-        """Of some of the requests, int [n], one by one."""
-
-
-@dataclass(frozen=True)
-class CurveCosts(ExpectedCosts):
-    """Where requests cost alike: `more` float64 [M, N + 1], when B runs on k of them."""
-
-    more: np.ndarray
-
-    def along(self, b: int, order: np.ndarray) -> np.ndarray:
         return self.more[b]
 
     def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """float64 [K]: the standard error of a cascade's cost from the requests being a sample, as
+        if one more went to B: of few that do or do not, none looks sure."""
         n, shares = len(order), k / len(order)
         return self.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n)
 
     def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        """float64 [N]: what each request costs, int [N] the last of the models that ran."""
         return np.cumsum(self.alone[rows])[stage]
 
     def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [R, M]: `alone` in bags, int [R, N] how often each request is in one."""
         return np.broadcast_to(self.alone, (len(weights), len(self.alone)))
 
     def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(costs [M, K], columns int [N + 1]): when B runs on the first k, costs[b, columns[k]] is
+        what a request of the bag costs more."""
         return self.more, sums(weight[order])
 
     def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        """float64 [J, N]: what runs of these models cost; None where these cost `alone`."""
         return None
 
     def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        """Of some of the requests, int [n], one by one."""
         return ExpectedCosts.linear(self.alone, len(rows))
 
 
@@ -104,7 +78,8 @@ class RequestCosts(ExpectedCosts):
 
     @classmethod
     def of(cls, each: np.ndarray) -> RequestCosts:
-        return cls(each.sum(axis=1) / each.shape[1], each)
+        mean = ExpectedCosts.linear(each.sum(axis=1) / each.shape[1], each.shape[1])
+        return cls(mean.alone, mean.more, each)
 
     def along(self, b: int, order: np.ndarray) -> np.ndarray:
         return sums(self.each[b][order], np.float64) / len(order)
@@ -116,8 +91,7 @@ class RequestCosts(ExpectedCosts):
         return np.sqrt((np.maximum(variance, 0.0) + self.alone[b] ** 2 / n) / n)
 
     def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
-        ran = np.arange(len(rows))[:, None] <= stage
-        return (self.each[rows] * ran).sum(axis=0)
+        return (self.each[rows] * (np.arange(len(rows))[:, None] <= stage)).sum(axis=0)
 
     def of_bags(self, weights: np.ndarray) -> np.ndarray:
         return weights @ self.each.T / weights.shape[1]
@@ -159,8 +133,8 @@ def _of_curves(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
     # A larger batch that was measured cheaper is noise: more images never cost less.
     expected = np.maximum.accumulate(expected, axis=1)
     if n <= _NODES:
-        return CurveCosts(alone, expected)
-    return CurveCosts(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
+        return ExpectedCosts(alone, expected)
+    return ExpectedCosts(alone, np.stack([np.interp(shares, nodes, row) for row in expected]))
 
 
 def binomial(p: np.ndarray, n: int) -> np.ndarray:

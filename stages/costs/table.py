@@ -25,6 +25,8 @@ from stages.statistics import NORMAL
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
 KINDS = tuple(UNITS)
+# How a Prices.why tells that these are summed request by request.
+OF_EACH_REQUEST = " of each request"
 MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
 # From least to most trusted; any other was brought in on purpose and comes before all of these.
 _METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
@@ -212,7 +214,7 @@ def of_each_request(
     for name in [kind] if kind else sorted(known, key=lambda name: (name not in KINDS, name)):
         forward = known.get(name, {})
         if set(required) <= forward.keys():
-            why = f"{name} of each request" + ", as asked" * bool(kind)
+            why = name + OF_EACH_REQUEST + ", as asked" * bool(kind)
             return Prices(name, UNITS.get(name, name), None, why, forward, {}, by_request=True)
     if kind in known and kind not in KINDS:
         lacking = ", ".join(model for model in required if model not in known[kind])
