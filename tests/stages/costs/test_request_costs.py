@@ -7,13 +7,11 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from helpers import MODELS, RUNTIME, fingerprint_of, make_cache, random_scores
+from helpers import MODELS, make_cache, random_scores, write_request_costs
 from hypothesis import given, settings, strategies as st
 from running import cascade
 
-from cache import Partition, request_costs_schema, write_partition
 from stages.cascade import Cascade, Ordering, decide
 from stages.costs import Pricer, of_each_request
 from stages.report import packing
@@ -26,17 +24,6 @@ KINDS = ("latency_ms", "energy_j", "usd")
 SCALE = {"small": 1.0, "large": 3.0, "other": 9.0}
 
 
-def _write(store, labels, split, model, each):
-    """A row per image, the last image first."""
-    keys = {"dataset": "toy", "split": split, "variant": "identity", "runtime": RUNTIME}
-    names, ids = list(each), np.arange(len(labels))[::-1]
-    table = pa.table(
-        [ids, *(values[::-1] for values in each.values())], schema=request_costs_schema(names)
-    )
-    identity = {"dataset_fingerprint": fingerprint_of(labels)}
-    write_partition(store, Partition.of("request_costs", **keys, model=model), table, identity, {})
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Dollars of all models' requests, joules of two and latencies of one."""
@@ -45,7 +32,7 @@ def store(tmp_path_factory):
         labels = load(made, "toy", split).labels
         for m, model in enumerate(MODELS):
             each = {kind: SCALE[model] * rng.exponential(1.0, 80) for kind in KINDS[m:]}
-            _write(made, labels, split, model, {"usd": each.pop("usd")} | each)
+            write_request_costs(made, split, model, labels, {"usd": each.pop("usd")} | each)
     return made
 
 
@@ -162,10 +149,16 @@ def test_what_such_costs_do_not_tell_is_refused(store, args, words):
     assert words in line
 
 
+def test_a_budget_may_name_its_unit(store):
+    for budget in ("1.5usd", "1.5 usd", "1.5"):
+        args = (*WHERE, "--max-cost", budget, "--cost", "usd", "--json", "--cache", store.root)
+        assert cascade("search", *args).json["question"] == "max-cost 1.5"
+
+
 def test_a_unit_that_some_models_lack_is_refused(tmp_path):
     made = make_cache(tmp_path)
     labels = load(made, "toy", "test").labels
-    _write(made, labels, "test", "small", {"usd": np.ones(60)})
+    write_request_costs(made, "test", "small", labels, {"usd": np.ones(60)})
     line = cascade(
         "simulate", *PAIR, "-t", "0.8", "--cost", "usd", "--cache", str(tmp_path)
     ).refusal
