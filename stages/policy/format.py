@@ -482,9 +482,15 @@ def dotted(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 def _contradicted(flat: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys that are missing or out of order, and what is expected of them."""
+    # Against what is free nothing can be saved.
+    unsaid = {"promise.saved"} if flat.get("promise.baseline_cost") == 0 else set()
     for group in _TOGETHER:
         there = [key for key in group if key in flat]
-        yield from ((key, f"it beside {there[0]}") for key in group if there and key not in flat)
+        yield from (
+            (key, f"it beside {there[0]}")
+            for key in group
+            if there and key not in flat.keys() | unsaid
+        )
     for keys in _ASCENDING:
         known = [key for key in keys if type(flat.get(key)) in (int, float)]
         for low, high in pairwise(known):

@@ -205,8 +205,11 @@ def _request_costs(
 ) -> dict[str, np.ndarray]:
     """By kind float64 [M, N], of the samples int64 [N]; NaN where a model has none."""
     found: dict[str, np.ndarray] = {}
+    dataset, split, variant, *_ = manifests[0].partition.values
+    there = cache.find(store, "request_costs", dataset, split, variant)
+    by_model = {costs.partition.values: costs for costs in there}
     for m, manifest in enumerate(manifests):
-        costs = cache.load(store, Partition("request_costs", manifest.partition.values))
+        costs = by_model.get(manifest.partition.values)
         if costs is None:
             continue
         cache.same_images([manifest, costs])

@@ -167,8 +167,9 @@ def test_a_unit_that_some_models_lack_is_refused(tmp_path):
     assert found["cost"] is None
 
 
-def test_a_policy_keeps_its_kind_of_cost(store, tmp_path):
-    args = ("-t", "0.8", "--cost", "usd", "--policy", str(tmp_path / "policy"))
+@pytest.mark.parametrize("kind", ["usd", "joules"])
+def test_a_policy_keeps_its_kind_of_cost(store, tmp_path, kind):
+    args = ("-t", "0.8", "--cost", kind, "--policy", str(tmp_path / "policy"))
     assert cascade("export", *PAIR, *args, "--cache", store.root).status == 0
     args = ("--split", "test", "--json")
     found = cascade("check", str(tmp_path / "policy"), *args, "--cache", store.root).json
