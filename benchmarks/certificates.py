@@ -29,6 +29,7 @@ from benchmarks.populations import IMAGENET, Population, real, score_set
 from stages.cascade import decide
 from stages.certify import Limits
 from stages.certify.bounds import BOUNDS
+from stages.costs import ExpectedCosts
 from stages.scores import ScoreSet
 from stages.search import Promise, Space, rules
 from stages.search.guarantee import Shortlist
@@ -124,7 +125,8 @@ def _certified(
     m = int(population.scores.accuracy.argmax())
     name = images.models[m]
     space = Space(tuple(rules(list(images.scores))))
-    shortlist = Shortlist.of(images, population.costs, space, name)
+    costs = ExpectedCosts.linear(population.costs, len(images.labels))
+    shortlist = Shortlist.of(images, costs, space, name)
     for epsilon, bound in table:
         point = shortlist.certified(Promise(Limits(epsilon, DELTA, bound), name)).point
         if point is None:

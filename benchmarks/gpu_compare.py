@@ -79,7 +79,7 @@ def _bills(pricer: Pricer, one: Cascade, stage: np.ndarray) -> tuple[Bill, Bill]
     """The cascade's and the second model's, for these very requests: nothing is drawn."""
     bill = pricer.bill(one.models, stage)
     alone = pricer.bill(one.models[1:], np.zeros(len(stage), np.int8))
-    return replace(bill, drawn=0.0), replace(alone, drawn=0.0)
+    return replace(bill, spent=np.zeros(1)), replace(alone, spent=np.zeros(1))
 
 
 def measured(served: Served) -> Row:

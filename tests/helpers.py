@@ -15,6 +15,7 @@ from cache import (
     PartitionWriter,
     Store,
     logits_schema,
+    request_costs_schema,
     samples_table,
     write_partition,
 )
@@ -100,6 +101,19 @@ def write_logits(store, split, model, labels, logits, part_rows=8192, **how):
     for part, start in enumerate(starts):
         writer.write(part, logits_table(logits[start : start + part_rows], start))
     return writer.finish(len(starts))
+
+
+def write_request_costs(store, split, model, labels, each, dataset="toy"):
+    """What each request cost by column [N]; a row per image, the last image first."""
+    keys = {"split": split, "variant": "identity", "runtime": RUNTIME, "model": model}
+    table = pa.table(
+        [np.arange(len(labels))[::-1], *(values[::-1] for values in each.values())],
+        schema=request_costs_schema(list(each)),
+    )
+    identity = {"dataset_fingerprint": fingerprint_of(labels)}
+    write_partition(
+        store, Partition.of("request_costs", dataset=dataset, **keys), table, identity, {}
+    )
 
 
 def make_cache(

@@ -46,8 +46,10 @@ def pricer_or_none(
 
 def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:
     """Whether all models of `scores` have costs of this kind on this device."""
-    rows = current(store, scores)
-    return any(known(rows, scores.macs, scores.models, (kind,), device, scores.runtime))
+    try:
+        return stage.pricer(store, scores, None, kind, device) is not None
+    except InputError:
+        return False
 
 
 def pricer_of_all(store: Store, scores: ScoreSet, costs: CostOptions) -> Pricer:

@@ -76,7 +76,8 @@ def parse_cost(text: str, prices: costs.Prices) -> float:
 
     Decimal digits count as written: 0.3M is 300000, not the nearest double times a million.
     """
-    scales = _SCALES.get(prices.kind, {})
+    own: dict[str, float] = {prices.unit: 1} if prices.by_request else {}
+    scales = _SCALES.get(prices.kind, own)
     found = _amount(text, scales)
     if found is None:
         units = ", ".join(scales)

@@ -16,7 +16,9 @@ class CostOptions:
     one after another and have to be decoded."""
 
     cost: str | None = option(
-        None, "joules, latency or macs. [default: the first known; --quick latency comes last]"
+        None,
+        "joules, latency, macs, or a unit that each request's cost is known in, such as usd. "
+        "[default: the first known, each request's before others; --quick latency comes last]",
     )
     cost_device: str | None = option(None, "Whose costs. [default: one that has them all]")
     batch_size: int = option(

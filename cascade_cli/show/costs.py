@@ -61,8 +61,8 @@ def limit_text(threshold: float | str | None) -> str:
 
 
 def lacks_energy(price: Price) -> bool:
-    """Whether joules are unknown, and nothing else was asked for."""
-    other = str(price.cost_why).endswith("as asked")
+    """Whether joules are unknown, and nothing else was asked for or came with the answers."""
+    other = str(price.cost_why).endswith(("as asked", costs.OF_EACH_REQUEST))
     return price.energy_j_per_request is None and not other
 
 

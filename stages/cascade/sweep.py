@@ -42,10 +42,10 @@ def pair_gains(scores: Scored, name: str, a: int, b: int, postcheck: bool) -> np
     return gains(named(name), right[a], right[b], s_a, s_b, postcheck)
 
 
-def sums(values: np.ndarray) -> np.ndarray:
-    """int32 [..., n + 1]: the sums of the first 0 to n along the last axis."""
-    out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
-    np.cumsum(values, axis=-1, dtype=np.int32, out=out[..., 1:])
+def sums(values: np.ndarray, dtype: type = np.int32) -> np.ndarray:
+    """[..., n + 1]: the sums of the first 0 to n along the last axis."""
+    out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), dtype)
+    np.cumsum(values, axis=-1, dtype=dtype, out=out[..., 1:])
     return out
 
 

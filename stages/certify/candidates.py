@@ -25,7 +25,8 @@ class Sweep:
 
     `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
     answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs: 0
-    of a model alone, which has no B. `to_reference`: once B has run the answer is the reference's;
+    of a model alone, which has no B; where it is known of each request, `each_2` float64 [N].
+    `to_reference`: once B has run the answer is the reference's;
     `is_reference`: the reference alone, which loses nothing by definition and needs no test.
     """
 
@@ -36,14 +37,22 @@ class Sweep:
     cost_2: float
     to_reference: bool = False
     is_reference: bool = False
+    each_2: np.ndarray | None = None
 
-    def cost(self, usage: np.ndarray) -> np.ndarray:
-        """Per request, at these shares of images that B runs on."""
-        return self.cost_1 + usage * self.cost_2
+    @property
+    def has_b(self) -> bool:
+        return bool(self.cost_2) or self.each_2 is not None
 
-    def usage(self, cuts: np.ndarray) -> np.ndarray:
-        """float64 [C]: the share of all images that B runs on, at λ as in `Candidates.cuts`."""
-        return self.ordering.escalated_by(cuts) / len(self.trusted)
+    def cost(self, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Per request, where B runs on the first k of the images in this order."""
+        n = max(len(order), 1)
+        if self.each_2 is None:
+            return self.cost_1 + k / n * self.cost_2
+        return self.cost_1 + sums(self.each_2[order], np.float64)[k] / n
+
+    def sent(self, cuts: np.ndarray) -> np.ndarray:
+        """int64 [C]: on how many of all images B runs, at λ as in `Candidates.cuts`."""
+        return self.ordering.escalated_by(cuts)
 
     def differences(self, cut: float) -> np.ndarray:
         """int8 [N]: the reference's correctness minus the cascade's at this λ."""
@@ -58,7 +67,7 @@ class Sweep:
         if cost is not None:
             spare = cost - self.cost_1
             by_cost = spare / self.cost_2 if self.cost_2 else math.copysign(1.0, spare)
-        return min(1.0 if usage is None or not self.cost_2 else usage, by_cost)
+        return min(1.0 if usage is None or not self.has_b else usage, by_cost)
 
 
 @dataclass(frozen=True)
@@ -152,10 +161,10 @@ def _curve(s: int, sweep: Sweep, part: ImageSubset, below: float) -> Candidates:
     """Every λ of a sweep that costs less than `below`, cheapest first."""
     ordering = part.ordering(sweep)
     n = max(len(ordering.order), 1)
-    ends = ordering.ends if sweep.cost_2 else ordering.ends[:1]
-    ends = ends[sweep.cost(ends / n) < below]
+    ends = ordering.ends if sweep.has_b else ordering.ends[:1]
+    cost = sweep.cost(ordering.order, ends)
+    cost, ends = cost[cost < below], ends[cost < below]
     shares = [part.totals(sweep, loss)[ends] / n for loss in (lost, won)]
-    cost = sweep.cost(ends / n)
     return Candidates(np.full(len(ends), s), ordering.cuts(ends), ends / n, cost, *shares)
 
 

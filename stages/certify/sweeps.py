@@ -154,7 +154,8 @@ class _Test:
         out = np.empty(len(self.found))
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
-            out[mine] = self.sweeps[s].cost(self.sweeps[s].usage(self.found.cuts[mine]))
+            sweep = self.sweeps[s]
+            out[mine] = sweep.cost(sweep.ordering.order, sweep.sent(self.found.cuts[mine]))
         return out
 
     def deployed(self, row: int, part: ImageSubset) -> CertifiedLimit:
@@ -195,6 +196,7 @@ def _deployed(sweeps: Sequence[Sweep], s: int, part: ImageSubset, cut: float) ->
     ordering = part.ordering(sweep)
     limit = ordering.limit(int(ordering.escalated_by(np.array(cut))))
     d = sweep.differences(cut)
-    usage = sweep.usage(np.array([cut]))
-    estimates = (usage[0], sweep.cost(usage)[0], lost(d).mean(), d.mean())
+    [sent] = sweep.sent(np.array([cut]))
+    cost = sweep.cost(sweep.ordering.order, sent)
+    estimates = (sent / len(d), cost, lost(d).mean(), d.mean())
     return CertifiedLimit(s, limit, *map(float, estimates))

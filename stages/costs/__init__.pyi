@@ -36,6 +36,7 @@ from .stale import (
 )
 from .table import (
     HASH as HASH,
+    OF_EACH_REQUEST as OF_EACH_REQUEST,
     UNITS as UNITS,
     Prices as Prices,
     choose as choose,
@@ -44,6 +45,7 @@ from .table import (
     known as known,
     merge as merge,
     merge_from as merge_from,
+    of_each_request as of_each_request,
     read as read,
     some_macs as some_macs,
 )

@@ -1,4 +1,6 @@
-"""What a request costs on average, by how many requests B runs on: what a search compares.
+"""What a request costs on average, by which requests B runs on: what a search compares.
+
+Where the cost of each request is known, these are summed in A's order.
 
 With batches of b requests B sees sub-batches of varying size. Where each request goes to B with
 probability p, their size is Bin(b, p), so that B costs E[curve(Bin(b, p))]/b per request.
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.cascade import sums
 from stages.costs.pricing import Pricer
 from stages.costs.table import Prices, flat
+from stages.scores import ScoreSet
 
 RUNS = "runs"
 # The expectation is smooth in p: between so many values of p it is linear to 1e-6.
@@ -21,16 +25,86 @@ _NODES = 4096
 
 @dataclass(frozen=True)
 class ExpectedCosts:
-    """`alone` float64 [M], of a request by each model; `more` float64 [M, N + 1], what a request
-    costs on average on top of A's cost when B, by its row, runs on k of N requests."""
+    """Of N requests: `alone` float64 [M], what one costs by each model; `more` float64 [M, N + 1],
+    what it costs on average on top of A's cost when B, by its row, runs on k of them, whichever
+    these are. An `order` int [N] is that in which they go from A to B."""
 
     alone: np.ndarray
     more: np.ndarray
 
-    @classmethod
-    def linear(cls, alone: np.ndarray, n: int) -> ExpectedCosts:
+    @staticmethod
+    def linear(alone: np.ndarray, n: int) -> ExpectedCosts:
         """Where a run of B costs the same however many run together."""
-        return cls(alone, np.outer(alone, np.arange(n + 1) / n))
+        return ExpectedCosts(alone, np.outer(alone, np.arange(n + 1) / n))
+
+    def along(self, b: int, order: np.ndarray) -> np.ndarray:
+        """float64 [N + 1], ascending: what a request costs on average on top of A's cost when B
+        runs on the first k."""
+        return self.more[b]
+
+    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """float64 [K]: the standard error of a cascade's cost from the requests being a sample, as
+        if one more went to B: of few that do or do not, none looks sure."""
+        n, shares = len(order), k / len(order)
+        return self.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        """float64 [N]: what each request costs, int [N] the last of the models that ran."""
+        return np.cumsum(self.alone[rows])[stage]
+
+    def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [R, M]: `alone` in bags, int [R, N] how often each request is in one."""
+        return np.broadcast_to(self.alone, (len(weights), len(self.alone)))
+
+    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(costs [M, K], columns int [N + 1]): when B runs on the first k, costs[b, columns[k]] is
+        what a request of the bag costs more."""
+        return self.more, sums(weight[order])
+
+    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        """float64 [J, N]: what runs of these models cost; None where these cost `alone`."""
+        return None
+
+    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        """Of some of the requests, int [n], one by one."""
+        return ExpectedCosts.linear(self.alone, len(rows))
+
+
+@dataclass(frozen=True)
+class RequestCosts(ExpectedCosts):
+    """Where it is known: `each` float64 [M, N], what each request costs by each model."""
+
+    each: np.ndarray
+
+    @classmethod
+    def of(cls, each: np.ndarray) -> RequestCosts:
+        mean = ExpectedCosts.linear(each.sum(axis=1) / each.shape[1], each.shape[1])
+        return cls(mean.alone, mean.more, each)
+
+    def along(self, b: int, order: np.ndarray) -> np.ndarray:
+        return sums(self.each[b][order], np.float64) / len(order)
+
+    def error(self, a: int, b: int, order: np.ndarray, k: np.ndarray) -> np.ndarray:
+        n, first, second = len(order), self.each[a][order], self.each[b][order]
+        squares = np.sum(first**2) + sums(second * (2 * first + second), np.float64)[k]
+        variance = squares / n - (self.alone[a] + self.along(b, order)[k]) ** 2
+        return np.sqrt((np.maximum(variance, 0.0) + self.alone[b] ** 2 / n) / n)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        return (self.each[rows] * (np.arange(len(rows))[:, None] <= stage)).sum(axis=0)
+
+    def of_bags(self, weights: np.ndarray) -> np.ndarray:
+        return weights @ self.each.T / weights.shape[1]
+
+    def in_bag(self, order: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(order)
+        return sums((self.each * weight)[:, order], np.float64) / n, np.arange(n + 1)
+
+    def runs(self, rows: Sequence[int]) -> np.ndarray | None:
+        return self.each[rows]
+
+    def of_images(self, rows: np.ndarray) -> ExpectedCosts:
+        return RequestCosts.of(self.each[:, rows])
 
 
 def counted_runs(models: Sequence[str]) -> Prices:
@@ -39,8 +113,14 @@ def counted_runs(models: Sequence[str]) -> Prices:
     return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat(1.0)), {})
 
 
-def costs_of(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
-    """What the models cost on average on n requests, of which B runs on 0 to n."""
+def costs_of(pricer: Pricer, scores: ScoreSet) -> ExpectedCosts:
+    """What the models of `scores` cost on its images, by the pricer's kind."""
+    if pricer.prices.by_request:
+        return RequestCosts.of(pricer.on(scores).each)
+    return _of_curves(pricer, scores.models, len(scores.labels))
+
+
+def _of_curves(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
     curves = [pricer.prices.forward[model] for model in models]
     size = min(pricer.batch_size, n)
     alone = np.array([float(curve.at(size)) / size for curve in curves])

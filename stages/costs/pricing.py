@@ -8,13 +8,13 @@ from the curves over the batch size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from cache import InputError, one_of
-from stages.costs.table import Curve, Prices
+from stages.costs.table import MEASURED, Curve, Prices
 from stages.results import Row
 from stages.scores import ScoreSet
 from stages.statistics import NORMAL, Interval
@@ -23,10 +23,15 @@ from stages.statistics import NORMAL, Interval
 @dataclass(frozen=True)
 class Bill:
     """Per request: `parts` by (component, model), whose half-widths are those of measuring, and
-    `drawn`, the half-width that comes from the requests being a sample."""
+    `spent` float64 [N], what differs between requests."""
 
     parts: dict[tuple[str, str], Interval]
-    drawn: float = 0.0
+    spent: np.ndarray
+
+    @cached_property
+    def drawn(self) -> float:
+        """The half-width that comes from the requests being a sample."""
+        return _drawn(self.spent)
 
     @cached_property
     def total(self) -> Interval:
@@ -42,17 +47,17 @@ class Bill:
         """The share of the reference's cost that is saved.
 
         Errors of parts that both share, as when the reference is one of the cascade's models, are
-        the same error and largely cancel: to first order, the error of ln(C/R) is Σ δ/C − δ'/R.
+        the same error and largely cancel, as do those of requests that cost much by both: to first
+        order, the error of C/R is (Σ δ − C/R δ')/R.
         """
-        cost, other = self.total.value, reference.total.value
-        none = Interval.around(0.0, 0.0)
+        other, none = reference.total.value, Interval.around(0.0, 0.0)
+        ratio = self.total.value / other
         errors = [
-            self.parts.get(part, none).half / cost - reference.parts.get(part, none).half / other
+            self.parts.get(part, none).half - ratio * reference.parts.get(part, none).half
             for part in self.parts | reference.parts
         ]
-        ratio = cost / other
-        relative = np.linalg.norm([*errors, self.drawn / cost, reference.drawn / other])
-        return Interval.around(1 - ratio, float(ratio * relative))
+        errors.append(_drawn(self.spent - ratio * reference.spent))
+        return Interval.around(1 - ratio, float(np.linalg.norm(errors)) / other)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +119,8 @@ class Pricer:
     power (joules only). `baseline` names the model to compare with, where one was asked for. With a
     memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
     that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
-    multiply-adds, which hashing has none of.
+    multiply-adds and named units, which hashing has none of. Where the prices are of each request,
+    they are those of the images of `scores`, in this order, as must be what is billed.
     """
 
     scores: ScoreSet
@@ -131,12 +137,18 @@ class Pricer:
 
     def __post_init__(self) -> None:
         prices = self.prices
+        arriving = self.arrival_rate is not None
+        if prices.by_request and (self.batch_size > 1 or self.preprocess or arriving):
+            raise InputError(
+                f"{prices.kind} of each request are known as they were, without batches: leave out "
+                "--batch-size, --with-preprocess and --arrival-rate, or name a --cost-device"
+            )
         if self.preprocess and not prices.preprocess:
             raise InputError(
                 f"the cost of preprocessing is not known in {prices.kind}: run `cascade profile`, "
                 "or leave out --with-preprocess"
             )
-        if self.arrival_rate is not None and (prices.kind != "joules" or prices.idle_w is None):
+        if arriving and (prices.kind != "joules" or prices.idle_w is None):
             raise InputError("--arrival-rate needs joules and idle power: run `cascade profile`")
         if self.baseline is not None and self.baseline not in self._priced:
             raise one_of("baseline", self.baseline, self._priced)
@@ -147,6 +159,21 @@ class Pricer:
         if self.baseline is None:
             return None
         return self.scores.correct[self.scores.index(self.baseline)]
+
+    def on(self, scores: ScoreSet) -> Pricer:
+        """For the requests of another set of the same models."""
+        return replace(self, scores=scores, baseline=None)
+
+    @cached_property
+    def each(self) -> np.ndarray:
+        """float64 [M, N]: what each request costs, where that is known; NaN for other models.
+
+        Rounded down by 2^-52 of what all requests may cost at most: so sums are exact in any order,
+        equal ones compare equal, and a mean of what costs a budget is within it.
+        """
+        each = self.scores.request_costs[self.prices.kind]
+        step = np.ldexp(1.0, np.frexp(np.nanmax(each) * each.shape[1])[1] - 52)
+        return np.floor(each / step) * step
 
     def request(
         self, models: Sequence[str], stage: np.ndarray, remembered: bool = False
@@ -162,13 +189,9 @@ class Pricer:
         """What a request costs, part by part; in the order of the requests `stage` int [N], the
         last of `models` that ran, −1 where a memory answered. Where requests are `remembered` each
         is hashed; that is no part of the cost where unknown."""
-        n, later = len(stage), np.zeros(len(stage))
-        parts = {}
-        for j, model in enumerate(models):
-            ran = stage >= j
-            total = self._forward(model, ran)
-            parts["forward", model] = Interval.around(total.value / n, total.half / n)
-            later += ran * (total.value / max(int(ran.sum()), 1) * (j > 0))
+        ran = stage >= np.arange(len(models))[:, None]
+        bill = self.summed(models, ran) if self.prices.by_request else self._alike(models, ran)
+        parts = bill.parts
         if self.preprocess:
             curve = _of(models[0], self.prices.preprocess, "preprocessing")
             parts["preprocess", models[0]] = _summed(by_size(curve, 1), np.array([0, 1]))
@@ -176,7 +199,24 @@ class Pricer:
             parts["hash", ""] = Interval.around(self.hash_cost, 0.0)
         if self.arrival_rate is not None:
             parts["waiting", ""] = Interval.around(self._waiting(models, stage, remembered), 0.0)
-        return Bill(parts, NORMAL * float(later.std()) / n**0.5)
+        return bill
+
+    def summed(self, models: Sequence[str], ran: np.ndarray) -> Bill:
+        """Where each request's cost is known: how often each model ran on each, [J, N]."""
+        spent = ran * self.each[[self.scores.index(model) for model in models]]
+        means = [Interval.around(float(mean), 0.0) for mean in spent.mean(axis=1)]
+        parts = {("forward", model): mean for model, mean in zip(models, means, strict=True)}
+        return Bill(parts, spent.sum(axis=0))
+
+    def _alike(self, models: Sequence[str], rans: np.ndarray) -> Bill:
+        """By curves: on which requests each model ran, bool [J, N]."""
+        n = rans.shape[1]
+        parts, later = {}, np.zeros(n)
+        for j, (model, ran) in enumerate(zip(models, rans, strict=True)):
+            total = self._forward(model, ran)
+            parts["forward", model] = Interval.around(total.value / n, total.half / n)
+            later += ran * (total.value / max(int(ran.sum()), 1) * (j > 0))
+        return Bill(parts, later)
 
     def _waiting(self, models: Sequence[str], stage: np.ndarray, remembered: bool) -> float:
         """Idle joules per request between arrivals; none where the device is never done."""
@@ -198,7 +238,7 @@ class Pricer:
         remembered: bool = False,
     ) -> PairPrice:
         """Of a cascade: as `against`, and what those that always run, and the last, cost alone."""
-        unknown = remembered and self.hash_cost is None and self.prices.kind != "macs"
+        unknown = remembered and self.hash_cost is None and self.prices.kind in MEASURED
         bill = None if unknown else self.bill(models, stage, remembered)
         *first, last = (self.model(name).value for name in models)
         return PairPrice(**vars(self.against(bill, baseline)), cost_1=sum(first), cost_2=last)
@@ -207,11 +247,12 @@ class Pricer:
         """Its cost, None where unknown, the baseline's, and what is saved."""
         joules = self.prices.kind == "joules"
         reference = self._alone(baseline)
+        free = not reference.total.value
         return Price(
             **vars(self.about()),
             cost=None if bill is None else bill.total,
             baseline_cost=reference.total.value,
-            saved=None if bill is None else bill.saved(reference),
+            saved=None if bill is None or free else bill.saved(reference),
             energy_j_per_request=bill.total.value if bill and joules else None,
         )
 
@@ -267,6 +308,11 @@ def held_against(scores: ScoreSet, baseline: str, change: Interval) -> HeldAgain
 def asked(pricer: Pricer | None) -> dict[str, object] | None:
     """What tells a question about costs from others, for the request of a result."""
     return None if pricer is None else pricer.about().columns() | {"baseline": pricer.baseline}
+
+
+def _drawn(spent: np.ndarray) -> float:
+    """The half-width of the mean of float64 [N]."""
+    return NORMAL * float(spent.std()) / len(spent) ** 0.5
 
 
 def batches(chosen: np.ndarray, size: int) -> np.ndarray:

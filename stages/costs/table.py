@@ -19,12 +19,15 @@ import pyarrow as pa
 import cache
 from cache import COSTS, QUICK, CostRow, InputError, Manifest, Partition, Store, one_of
 from cache.upkeep import Going, remove
+from stages.scores import ScoreSet
 from stages.statistics import NORMAL
 
 # What a row costs per batch, by kind; joules are gross, as drawn at saturation.
 UNITS = {"joules": "J", "latency": "ms", "macs": "multiply-adds"}
 KINDS = tuple(UNITS)
-_MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
+# How a Prices.why tells that these are summed request by request.
+OF_EACH_REQUEST = " of each request"
+MEASURED = {"joules": "energy_j", "latency": "latency_ms"}  # the kinds that rows have, and where
 # From least to most trusted; any other was brought in on purpose and comes before all of these.
 _METERS = ("none", "rapl", "ina3221", "nvml_power", "nvml_counter", "manual")
 KEY = ("device", "component", "batch_size", "meter", "source")
@@ -128,7 +131,8 @@ class Prices:
     `forward` by model; `preprocess` by model, per image, or empty. `busy` are the latencies beside
     joules, `idle_w` the device's idle power where a sensor told it; `quick`, some were measured in
     short windows, where latency tells more of the machine's other work than of a network;
-    `unstated` are the models priced by rows that do not say with which weights they were measured.
+    `unstated` are the models priced by rows that do not say with which weights they were measured;
+    `by_request`: these are means, and what each request costs is known.
     """
 
     kind: str
@@ -141,6 +145,7 @@ class Prices:
     idle_w: float | None = None
     quick: bool = False
     unstated: tuple[str, ...] = ()
+    by_request: bool = False
 
     def model(self, name: str, batch_size: int = 1) -> float:
         """Cost per image of a model alone, at this batch size."""
@@ -160,7 +165,7 @@ def hash_cost(
     """
     name = HASH + algorithm
     rows = [row for row in read(store, dataset, [name])[name] if row.device == device]
-    chosen = _chosen(rows, kind, "hash") if kind in _MEASURED else []
+    chosen = _chosen(rows, kind, "hash") if kind in MEASURED else []
     return float(_curve(chosen, kind).at(1)) if chosen else None
 
 
@@ -192,6 +197,36 @@ def known(
                 yield found
 
 
+def of_each_request(
+    scores: ScoreSet, required: Sequence[str], kind: str | None = None
+) -> Prices | None:
+    """What each request of `scores` costs by all `required` models: the `kind` asked for, else
+    joules, latency, macs or the first named unit; None where that is not known of all, InputError
+    of a named unit that was asked for."""
+    known = {
+        name: {
+            model: flat(float(costs.mean()))
+            for model, costs in zip(scores.models, each, strict=True)
+            if np.isfinite(costs).all()
+        }
+        for name, each in scores.request_costs.items()
+    }
+    for name in [kind] if kind else sorted(known, key=lambda name: (name not in KINDS, name)):
+        forward = known.get(name, {})
+        if set(required) <= forward.keys():
+            why = name + OF_EACH_REQUEST + ", as asked" * bool(kind)
+            return Prices(name, UNITS.get(name, name), None, why, forward, {}, by_request=True)
+    if kind in known and kind not in KINDS:
+        lacking = ", ".join(model for model in required if model not in known[kind])
+        raise InputError(
+            f"{kind} of each request is not known of {lacking} on {scores.dataset}/{scores.split}: "
+            "import it too, choose --models, or another --cost"
+        )
+    if kind not in (None, *KINDS):
+        raise one_of("cost", str(kind), [*KINDS, *known])
+    return None
+
+
 def choose(
     rows: dict[str, list[CostRow]],
     macs: Macs,
@@ -211,7 +246,7 @@ def choose(
     devices = devices_of(rows, required)
     if device is not None and devices and device not in devices:
         raise one_of("cost device", device, devices)
-    wanted = [kind] if kind else tuple(_MEASURED) if device else KINDS
+    wanted = [kind] if kind else tuple(MEASURED) if device else KINDS
     found = _preferred(known(rows, macs, required, wanted, device, runtime))
     if found is not None:
         return replace(found, why=found.why + (", as asked" if kind else _WANTING[found.kind]))
@@ -324,7 +359,7 @@ def _chosen(
     rows: Sequence[CostRow], kind: str, component: str, meter: str | None = None
 ) -> list[CostRow]:
     """One row per batch size, ascending, the newest: joules of one meter, else of the best."""
-    column = _MEASURED[kind]
+    column = MEASURED[kind]
     some = [row for row in rows if row.component == component and getattr(row, column) is not None]
     if kind == "joules":
         some = [row for row in some if not _of_the_host(row)]
@@ -348,7 +383,7 @@ def _curve(rows: Sequence[CostRow], kind: str) -> Curve:
 
 def _bounds(kind: str, row: CostRow) -> tuple[float, float, float]:
     """What a batch costs, and the ends of that."""
-    value: float = getattr(row, _MEASURED[kind])
+    value: float = getattr(row, MEASURED[kind])
     low, high = _error_of(kind, row) or (value, value)
     images = row.batch_size if kind == "joules" else 1
     return images * value, images * max(0.0, low), images * high

@@ -138,7 +138,7 @@ def _answers(
     head = replace(found.prediction, shape=(n, classes or MOST_CLASSES), columns=())
 
     def read(labels: np.ndarray) -> ModelOutputs:
-        predictions = as_labels(found.prediction, head, names, "prediction")
+        predictions = as_labels(found.prediction, head, names, 0, "prediction").values
         check_correct(found.correct, predictions, labels)
         given = {
             name: as_numbers_in(name, array, n, *((0, 1) if name in LABEL_FREE else ()))

@@ -19,7 +19,7 @@ from typing import Any
 
 from cache import nearest, open_regular
 from stages.cascade import ALWAYS, NEVER, OBJECTIVES, MemoryPolicy
-from stages.costs import UNITS
+from stages.costs import OF_EACH_REQUEST, UNITS
 from stages.runtimes import INTERPOLATIONS
 from stages.scores import LABEL_FREE, SCORES
 from stages.search import QUESTIONS
@@ -209,8 +209,7 @@ FORMAT: dict[str, Any] = {
         **dict.fromkeys(("accuracy_1?", "accuracy_2?", "baseline_accuracy?"), _SHARE),
         **dict.fromkeys(("cost?", "cost_1?", "cost_2?", "baseline_cost?"), _COST),
         **dict.fromkeys(("cost_low?", "cost_high?"), _FINITE),
-        "cost_kind?": _choice(*UNITS),
-        "cost_unit?": _choice(*UNITS.values()),
+        **dict.fromkeys(("cost_kind?", "cost_unit?"), _LINE),
         "cost_batch_size?": _SOME,
         **dict.fromkeys(("cost_device?", "cost_why?", "baseline?", "hash_reason?"), _LINE),
         **dict.fromkeys(("saved?", "saved_low?", "saved_high?"), _FINITE),
@@ -263,6 +262,7 @@ class _Relations:
         self.scores = policy.get("provenance", {}).get("scores")
         # Where folds were decided by a λ each, accuracy and cost are means over repeats.
         self.whole = policy.get("fit", {}).get("method") != "cross-fit"
+        self.by_request = OF_EACH_REQUEST in self.promise.get("cost_why", "")
 
     def implied(self) -> Iterator[tuple[str, Any]]:
         """Keys, and what the others make them, None where these do not say; keys that stand
@@ -304,14 +304,14 @@ class _Relations:
         promise, kind = self.promise, self.promise["cost_kind"]
         # In larger batches B's images cost what their batches do, and hashing is not told apart.
         apart = "hits" not in promise and promise["cost_batch_size"] == 1
-        if self.whole and (kind == "macs" or apart):
+        if self.whole and not self.by_request and (kind == "macs" or apart):
             to_a = 1 - promise.get("hits", 0) / promise["images"]
             to_b = promise["escalated"] / promise["images"]
             yield "promise.cost", to_a * promise["cost_1"] + to_b * promise["cost_2"]
-        if kind == "macs":
+        if kind == "macs" and not self.by_request:
             yield "promise.cost_1", self.models[0].get("macs")
             yield "promise.cost_2", self.models[1].get("macs")
-        yield "promise.cost_unit", UNITS[kind]
+        yield "promise.cost_unit", UNITS.get(kind, kind)
         rows = {model["name"]: row for row, model in enumerate(self.models, 1)}
         if promise["baseline"] in rows:
             row = rows[promise["baseline"]]
@@ -337,7 +337,8 @@ class _Relations:
             yield f'rule.threshold "{ALWAYS}" and "{NEVER}" without the end that no score is beyond'
         if self.memory is None and self.whole:
             yield from self._too_far()
-        if (self.promise.get("cost_kind") in (None, "macs")) == ("cost_device" in self.promise):
+        nowhere = self.by_request or self.promise.get("cost_kind") in (None, "macs")
+        if nowhere == ("cost_device" in self.promise):
             yield "a promise.cost_device for joules and latency, and none for multiply-adds"
         if "hits" in self.promise and self.memory is None:
             yield "hits only of a policy with a memory"
@@ -481,9 +482,15 @@ def dotted(value: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 def _contradicted(flat: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys that are missing or out of order, and what is expected of them."""
+    # Against what is free nothing can be saved.
+    unsaid = {"promise.saved"} if flat.get("promise.baseline_cost") == 0 else set()
     for group in _TOGETHER:
         there = [key for key in group if key in flat]
-        yield from ((key, f"it beside {there[0]}") for key in group if there and key not in flat)
+        yield from (
+            (key, f"it beside {there[0]}")
+            for key in group
+            if there and key not in flat.keys() | unsaid
+        )
     for keys in _ASCENDING:
         known = [key for key in keys if type(flat.get(key)) in (int, float)]
         for low, high in pairwise(known):

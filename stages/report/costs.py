@@ -41,7 +41,8 @@ class PageCosts:
 
     @property
     def kind(self) -> CostKind:
-        return KINDS[self.pricer.prices.kind]
+        kind = self.pricer.prices.kind
+        return KINDS.get(kind, CostKind(kind, kind, ".3~g", ".4~g", f" {kind}"))
 
     @property
     def where(self) -> str:

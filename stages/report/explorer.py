@@ -10,6 +10,7 @@ import numpy as np
 
 import cache
 from cache import Partition, Store
+from stages.cascade import sums
 from stages.costs import Pricer, batches, by_size
 from stages.datasets import Source
 from stages.heterogeneity import measures
@@ -45,7 +46,9 @@ def explore(
     limit = curves.corners(models, names)
     marks = _marks(subject, searched)
     groups = list(curves.groups(reported, reference, marks, certifying, limit, names))
-    arrays = curves.arrays(groups, models) | _prices(pricer, groups) | _metrics(reported)
+    baseline = str(searched.answer.against.baseline)
+    arrays = curves.arrays(groups, models) | _prices(pricer, groups, baseline)
+    arrays |= _metrics(reported)
     arrays |= _best_of_pairs(subject)
     classes = class_names(subject.store, reported)
     known, found = _details(subject, groups, len(classes))
@@ -132,6 +135,7 @@ def _cost(costs: PageCosts) -> dict[str, object]:
         "axis": costs.axis,
         "why": costs.why,
         "batch_size": costs.pricer.batch_size,
+        "by_request": costs.pricer.prices.by_request,
     }
 
 
@@ -160,9 +164,10 @@ def _best_of_pairs(subject: PageSubject) -> dict[str, np.ndarray]:
     }
 
 
-def _prices(pricer: Pricer, groups: Sequence[CurveGroup]) -> dict[str, np.ndarray]:
+def _prices(pricer: Pricer, groups: Sequence[CurveGroup], baseline: str) -> dict[str, np.ndarray]:
     """Per model what batches of 0 … b images cost (value, low and high), and a request alone; with
-    batches of several requests, how many of each size B gets at each number of images sent on."""
+    batches of several requests, how many of each size B gets at each number of images sent on; with
+    costs of each request, what those images cost."""
     size, models = pricer.batch_size, pricer.scores.models
     largest = min(size, len(pricer.scores.labels))
     tables = np.stack([by_size(pricer.prices.forward[model], largest) for model in models])
@@ -172,19 +177,41 @@ def _prices(pricer: Pricer, groups: Sequence[CurveGroup]) -> dict[str, np.ndarra
         "alone_value": np.array([each.value for each in alone]),
         "alone_half": np.array([each.half for each in alone]),
     }
-    if size == 1:
+    if size == 1 and not pricer.prices.by_request:
         return out
-    sizes, counts, starts = [], [], [0]
-    for group in groups:
-        k = np.unique(np.concatenate([group.k, *(one.marked[0] for one in group.cascades)]))
-        sizes.append(k)
-        counts += [_counted(group, int(each), size) for each in k]
-        starts.append(starts[-1] + len(k))
-    return out | {
-        "sent": np.concatenate(sizes),
-        "sent_start": np.array(starts),
-        "sent_batches": np.stack(counts),
-    }
+    sizes = [
+        np.unique(np.concatenate([group.k, *(one.marked[0] for one in group.cascades)]))
+        for group in groups
+    ]
+    starts = np.cumsum([0, *map(len, sizes)])
+    out |= {"sent": np.concatenate(sizes), "sent_start": starts}
+    each = list(zip(groups, sizes, strict=True))
+    if pricer.prices.by_request:
+        spent = [_spent(pricer.each, models.index(baseline), *one) for one in each]
+        return out | {"sent_spent": np.concatenate(spent, axis=1).transpose(1, 2, 0)}
+    counts = [_counted(group, k, size) for group, some in each for k in some.tolist()]
+    return out | {"sent_batches": np.stack(counts)}
+
+
+def _spent(each: np.ndarray, baseline: int, group: CurveGroup, k: np.ndarray) -> np.ndarray:
+    """float64 [3, K, M], by second model where it runs on the first k images: what a request costs,
+    and the half-widths of that and of the share saved against the baseline."""
+    order = group.ordering.order
+    n, first, second, other = (
+        len(order),
+        *(each[row][..., order] for row in (group.a, ..., baseline)),
+    )
+
+    def mean(alone: np.ndarray, sent: np.ndarray) -> np.ndarray:
+        return (alone.sum() + sums(sent, np.float64).T[k]) / n
+
+    cost, shared = mean(first, second), mean(first * other, second * other)
+    squares = mean(first**2, second * (2 * first + second))
+    whole = other.mean() or np.nan
+    ratio = cost / whole
+    saved = (squares - 2 * ratio * shared + ratio**2 * np.mean(other**2)) / whole**2
+    variances = np.maximum([squares - cost**2, saved], 0)
+    return np.stack([cost, *(NORMAL * np.sqrt(variances / n))])
 
 
 def _counted(group: CurveGroup, k: int, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,8 @@ from stages.scores.softmax import (
 )
 from stages.scores.spec import LABEL_FREE
 
+# The kinds of cost that request_costs has under another name, with the unit.
+_KINDS = {"energy_j": "joules", "latency_ms": "latency"}
 _FORMULAS = 1  # raised when these change, so that older scores are made again
 _OF: Mapping[str, Callable[[pa.Table], dict[str, np.ndarray]]] = {
     "logits": lambda part: scores_of(cache.logits_of(part)),
@@ -46,7 +48,8 @@ class ScoreSet:
 
     labels int32 [N], sample_ids int64 [N]; predictions int32 and correct bool [M, N]; `scores`
     float64 [M, N] by name, those of packages made when asked for, InputError for what not all of
-    the models have; `manifests` [M] say where each model's rows come from.
+    the models have; `manifests` [M] say where each model's rows come from. `request_costs` float64
+    [M, N] by kind, those that any model has: what each request cost, NaN where unknown.
     """
 
     dataset: str
@@ -58,6 +61,7 @@ class ScoreSet:
     correct: np.ndarray
     scores: dict[str, np.ndarray]
     manifests: tuple[Manifest, ...]
+    request_costs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -115,6 +119,7 @@ class ScoreSet:
             predictions=kept(self.predictions),
             correct=kept(self.correct),
             scores=Columns.mapped(self.scores, kept),
+            request_costs={name: kept(each) for name, each in self.request_costs.items()},
         )
 
 
@@ -198,6 +203,7 @@ def load(
         correct=stack("correct"),
         scores=Columns({name: stack(name) for name in there}, make),
         manifests=manifests,
+        request_costs=_request_costs(store, manifests, ids),
     )
 
 
@@ -212,6 +218,28 @@ def _known(manifest: Manifest, table: pa.Table) -> set[str]:
 def _in_order(names: set[str]) -> tuple[str, ...]:
     """The rule's own, then confidences by name."""
     return (*(name for name in LABEL_FREE if name in names), *sorted(names - {*LABEL_FREE}))
+
+
+def _request_costs(
+    store: Store, manifests: Sequence[Manifest], ids: np.ndarray
+) -> dict[str, np.ndarray]:
+    """By kind float64 [M, N], of the samples int64 [N]; NaN where a model has none."""
+    found: dict[str, np.ndarray] = {}
+    dataset, split, variant, *_ = manifests[0].partition.values
+    there = cache.find(store, "request_costs", dataset, split, variant)
+    by_model = {costs.partition.values: costs for costs in there}
+    for m, manifest in enumerate(manifests):
+        costs = by_model.get(manifest.partition.values)
+        if costs is None:
+            continue
+        cache.same_images([manifest, costs])
+        table = cache.read_table(store, costs)
+        _, here, there = np.intersect1d(ids, _column(table, "sample_id"), return_indices=True)
+        for name in table.column_names[1:]:
+            kind, unknown = _KINDS.get(name, name), np.full((len(manifests), len(ids)), np.nan)
+            each = found.setdefault(kind, unknown)
+            each[m, here] = _column(table, name)[there]
+    return found
 
 
 def _lacking(

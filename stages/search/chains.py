@@ -1,9 +1,9 @@
 """Chains of three models A → B → C: for every price of cost the best pair of thresholds, exactly.
 
 B runs where A is not trusted, C where B then is not. With v_j the value of stopping at stage j
-(correct_j minus price times the cost so far), A's λ trusts all but the k least sure by s_A, and
-among those k, B's λ sends a prefix of the order by s_B on to C, worth Σ (v_C − v_B): the best
-prefix sum of a tree that images enter by ascending s_A.
+(correct_j minus price times the cost so far, of this very image where that is known), A's λ trusts
+all but the k least sure by s_A, and among those k, B's λ sends a prefix of the order by s_B on to
+C, worth Σ (v_C − v_B): the best prefix sum of a tree that images enter by ascending s_A.
 """
 
 from __future__ import annotations
@@ -56,13 +56,15 @@ class Chain:
         correct: np.ndarray,
         costs: tuple[float, float, float],
         postcheck: bool = False,
+        runs: np.ndarray | None = None,
     ) -> None:
-        """From float64 [3, N] and bool [3, N] of the three models; `costs`, per run, are above 0.
+        """From float64 [3, N] and bool [3, N] of the three models; `costs`, per run, are above 0,
+        those of B and C times `runs` float64 [2, N] where these differ by image.
 
         With post-check a stage's answer replaces the one at hand only if it is strictly surer than
         that. It depends on no λ, so the search stays exact; B is still trusted by its own score.
         """
-        if min(costs) <= 0:
+        if runs is None and min(costs) <= 0:
             raise ValueError(f"costs must be above 0, found {costs}")
 
         def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +80,11 @@ class Chain:
         self._right_a = int(right[0].sum())
         self._to_b = sums(right[1] - right[0])
         ranks = _ranks(self._second)[self._first.order]
-        self._tree = PrefixTree(ranks, right[2] - right[1])
+        runs_b, runs_c = (None, None) if runs is None else runs[:, self._first.order]
+        self._runs_b = np.arange(self._n + 1) if runs_b is None else sums(runs_b, np.float64)
+        self._most = costs[1] * self._runs_b[-1]
+        self._most += costs[2] * (self._n if runs_c is None else runs_c.sum())
+        self._tree = PrefixTree(ranks, right[2] - right[1], runs_c)
 
     def hull(self) -> list[ChainPoint]:
         """The vertices of the upper hull of (cost, accuracy) over all thresholds, cheapest first:
@@ -91,19 +97,18 @@ class Chain:
         _, cost_b, cost_c = self._costs
         onward = np.concatenate(([0.0], self._tree.best(price * cost_c)))
         ends = self._first.ends
-        value = self._to_b[ends] - price * cost_b * ends + onward[ends]
+        value = self._to_b[ends] - price * cost_b * self._runs_b[ends] + onward[ends]
         k_b = int(ends[value.argmax()])
-        k_c, gained = self._tree.prefix_after(k_b, price * cost_c)
+        k_c, gained, runs_c = self._tree.prefix_after(k_b, price * cost_c)
         right = self._right_a + int(self._to_b[k_b]) + gained
-        return _Point(cost_b * k_b + cost_c * k_c, right, k_b, k_c)
+        return _Point(float(cost_b * self._runs_b[k_b] + cost_c * runs_c), right, k_b, k_c)
 
     def _hull(self) -> list[_Point]:
         """Between two vertices lies another exactly if the price at which both are worth the same
         has a better point."""
-        _, cost_b, cost_c = self._costs
         cheapest = _Point(0.0, self._right_a, 0, 0)
         # So small a price decides only between equal numbers of right answers.
-        richest = self._best(0.5 / (self._n * (cost_b + cost_c)))
+        richest = self._best(0.5 / self._most if self._most else 0.0)
         found, open_ = [cheapest], [(cheapest, richest)]
         while open_:
             low, high = open_.pop()
@@ -146,6 +151,8 @@ def _strict(points: Sequence[_Point]) -> list[_Point]:
     """Without those on the line between their neighbours; by ascending cost."""
     out: list[_Point] = []
     for point in points:
+        if out and out[-1].cost >= point.cost:  # what runs may cost nothing
+            out.pop()
         while len(out) > 1 and _excess(out[-1], out[-2], point) <= _ROUNDING:
             out.pop()
         out.append(point)

@@ -147,7 +147,7 @@ def _honest(
     question = Question(MATCH) if min_accuracy is None else Question(ACCURACY, min_accuracy)
 
     def search(scores: ScoreSet) -> Found:
-        return find(scores, costs_of(pricer, scores.models, len(scores.labels)), space)
+        return find(scores, costs_of(pricer, scores), space)
 
     found = cross_fitted(reported, search, question, np.empty(0))
     return found.answer.accuracy

@@ -175,10 +175,14 @@ class Judge:
         """As the answer, but which images go on is drawn: the mean over all draws."""
         stage = decide(self.reported, point).stage
         shares = np.bincount(stage, minlength=len(correct)) / len(stage)
-        expected = shares @ correct
+        expected, price = shares @ correct, answer.price
+        if self.pricer.prices.by_request:
+            ran = shares[::-1].cumsum()[::-1, None]
+            price = self.pricer.against(self.pricer.summed(point.models, ran), self.baseline)
         return replace(
             answer,
             kind="random",
+            price=price,
             score=None,
             postcheck=None,
             threshold=Limit("random"),

@@ -100,7 +100,7 @@ def _with_chains(
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
     def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
-        return _hull(scores, *task, alone)
+        return _hull(scores, *task, costs)
 
     with ThreadPoolExecutor(threads or default_workers()) as pool:
         added = [row for rows in pool.map(hull, tasks) for row in rows]
@@ -112,13 +112,15 @@ def _with_chains(
 
 
 def _hull(
-    scores: ScoreSet, models: tuple[str, str, str], rule: SearchRule, alone: dict[str, float]
+    scores: ScoreSet, models: tuple[str, str, str], rule: SearchRule, costs: ExpectedCosts
 ) -> list[tuple[Cascade, float, int]]:
     """(point, cost, right answers) of the vertices of a chain's hull that run all three models."""
     rows = [scores.index(model) for model in models]
-    prices = (alone[models[0]], alone[models[1]], alone[models[2]])
+    first, second, third = costs.alone[rows].tolist()
+    runs = costs.runs(rows[1:])
+    prices = (first, second, third) if runs is None else (first, 1.0, 1.0)
     sure = np.stack([scores.score(rule.score, row) for row in rows])
-    chain = Chain(named(rule.score), sure, scores.correct[rows], prices, rule.postcheck)
+    chain = Chain(named(rule.score), sure, scores.correct[rows], prices, rule.postcheck, runs)
     return [
         (rule.cascade(models, *p.limits), p.cost, round(p.accuracy * len(scores.labels)))
         for p in chain.hull()

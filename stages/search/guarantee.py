@@ -71,7 +71,7 @@ def guarantee(
 ) -> Certified:
     """Certify on these images, which no model may have seen and none of which may repeat."""
     check_calibration(scores.split, image_keys(store, scores), trained_splits(store, scores))
-    return Shortlist.of(scores, costs.alone, space, promise.reference).certified(promise)
+    return Shortlist.of(scores, costs, space, promise.reference).certified(promise)
 
 
 Tried = tuple[tuple[str, ...], "SearchRule | None"]
@@ -89,16 +89,15 @@ class Shortlist:
 
     @classmethod
     def of(
-        cls, scores: ScoreSet, alone: np.ndarray, space: Space, reference: str | None = None
+        cls, scores: ScoreSet, costs: ExpectedCosts, space: Space, reference: str | None = None
     ) -> Shortlist:
-        """`alone` float64 [M] is what a request by each model costs."""
         proposing, _ = parts(len(scores.labels))
         part = scores.of_images(proposing)
         reference = reference or part.models[int(part.accuracy.argmax())]
         if reference not in scores.models:
             raise one_of("reference", reference, scores.models)
-        tried = _tried(find(part, ExpectedCosts.linear(alone, len(proposing)), space), reference)
-        return cls(reference, len(proposing), tried, _sweeps(scores, alone, tried, reference))
+        tried = _tried(find(part, costs.of_images(proposing), space), reference)
+        return cls(reference, len(proposing), tried, _sweeps(scores, costs, tried, reference))
 
     def certified(self, promise: Promise) -> Certified:
         limits = promise.limits
@@ -145,12 +144,12 @@ def _tried(found: Found, reference: str) -> list[Tried]:
 
 
 def _sweeps(
-    scores: ScoreSet, alone: np.ndarray, tried: Sequence[Tried], reference: str
+    scores: ScoreSet, costs: ExpectedCosts, tried: Sequence[Tried], reference: str
 ) -> list[Sweep]:
     """Every λ of each; sweeps of one first model and score share its ordering."""
     wanted = scores.correct[scores.index(reference)].view(np.int8)
     orderings: dict[tuple[int, str], Ordering] = {}
-    costs: list[float] = alone.tolist()
+    alone: list[float] = costs.alone.tolist()
     out = []
     for models, rule in tried:
         a, b = scores.index(models[0]), scores.index(models[-1])
@@ -158,12 +157,13 @@ def _sweeps(
         if rule is None:  # one model has no λ: its images stay together
             together = Ordering.of(named("maxp"), np.zeros(len(wanted)))
             known = models == (reference,)
-            out.append(Sweep(together, trusted, trusted, costs[a], 0.0, is_reference=known))
+            out.append(Sweep(together, trusted, trusted, alone[a], 0.0, is_reference=known))
             continue
         if (a, rule.score) not in orderings:
             orderings[a, rule.score] = Ordering.by(scores, rule.score, a)
         escalated = trusted - pair_gains(scores, rule.score, a, b, rule.postcheck)
         last = models[-1] == reference and not rule.postcheck
-        ordering = orderings[a, rule.score]
-        out.append(Sweep(ordering, trusted, escalated, costs[a], costs[b], to_reference=last))
+        ordering, runs = orderings[a, rule.score], costs.runs([b])
+        each = None if runs is None else runs[0]
+        out.append(Sweep(ordering, trusted, escalated, alone[a], alone[b], last, each_2=each))
     return out

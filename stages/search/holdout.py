@@ -18,7 +18,17 @@ from stages.search.pairs import SearchRule
 from stages.search.question import ACCURACY, COST, MATCH, Question
 from stages.search.ranking import best_alone
 from stages.search.verdict import CANNOT_TELL, MISSES
-from stages.statistics import Interval, Paired, change, images_needed, least, most, paired
+from stages.statistics import (
+    NORMAL,
+    Interval,
+    Paired,
+    change,
+    images_needed,
+    least,
+    most,
+    paired,
+    z_of,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Test:
         point = passed[-1]
         # Models alone are tested by themselves: one may pass that is no dearer than the path's.
         if reached and self.question.kind != COST:
-            bill = self.pricer.bill(point.models, decide(self.naming, point).stage)
+            bill = self.pricer.on(self.naming).bill(point.models, decide(self.naming, point).stage)
             if self.costs.alone[alone] <= bill.total.value:
                 return Cascade.of((self.testing.models[alone],))
         return point
@@ -91,14 +101,17 @@ class Test:
         return Interval(right / n, least(right, n, 1 - sure), most(right, n, 1 - sure))
 
     def _most_cost(self, point: Cascade, found: Outcome) -> float:
-        """The upper limit of its cost: of how often B runs, exactly, and of measuring."""
+        """The upper limit of its cost: of how often B runs, exactly, of what each request costs,
+        where that is known, and of measuring."""
         sure, n = self.question.sure, len(found.stage)
-        bill = self.pricer.bill(point.models, found.stage)
+        bill, more = self.pricer.bill(point.models, found.stage), 0.0
+        if self.pricer.prices.by_request or len(point.models) > 2:
+            more = bill.drawn * z_of(2 * sure - 1) / NORMAL
         if len(point.models) == 2:
             ran = int((found.stage > 0).sum())
-            more = (most(ran, n, 1 - sure) - ran / n) * self.pricer.model(point.models[1]).value
-            return bill.total.value + float(np.hypot(more, bill.measured))
-        return bill.total.high
+            left = most(ran, n, 1 - sure) - ran / n
+            more = max(more, left * self.pricer.model(point.models[1]).value)
+        return bill.total.value + float(np.hypot(more, bill.measured))
 
     def short(self, point: Cascade) -> tuple[str, int | None]:
         """Whether what passed no test surely misses, else about how many images would tell."""

@@ -94,7 +94,8 @@ def _better(
     for b in range(len(scores.models)):
         if b == a:
             continue
-        bar = found.bar(costs.alone[a] + costs.more[b, sweep.starts]) - right_a
+        spent = costs.along(b, sweep.order)
+        bar = found.bar(costs.alone[a] + spent[sweep.starts]) - right_a
         for row in rows:
             post = table[row].postcheck
             gain = pair_gains(scores, score, a, b, post)
@@ -103,7 +104,7 @@ def _better(
                 continue
             k, total = sweep.ends(blocks)
             right = right_a + total.astype(np.int64)
-            cost = costs.alone[a] + costs.more[b, k]
+            cost = costs.alone[a] + spent[k]
             kept = np.flatnonzero(right > found.bar(cost))
             if len(kept):
                 first, second, rule = (np.full(len(kept), v, np.int32) for v in (a, b, row))
@@ -111,7 +112,7 @@ def _better(
 
 
 class _Sweep:
-    """Prefix sums along the images, least sure first, in buffers that are used again.
+    """Prefix sums along the images, least sure first (`order`), in buffers that are used again.
 
     From float64 [N], larger is surer. Where a tie group ends is a mask, which costs a tenth of the
     `Ordering` that only the few points on the frontier need.
@@ -119,8 +120,8 @@ class _Sweep:
 
     def __init__(self, sure: np.ndarray) -> None:
         n = len(sure)
-        self._order = np.argsort(sure)
-        values = sure[self._order]
+        self.order = np.argsort(sure)
+        values = sure[self.order]
         self._ends = np.ones(n + 1, bool)
         np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
         blocks = -(-(n + 1) // _BLOCK)
@@ -133,7 +134,7 @@ class _Sweep:
         """Sum up; the blocks that somewhere gain more than the bar at their start: intp."""
         n, total = self._n, self._total
         # A fresh int8 array of this size is faster to take into than a given one.
-        gain.take(self._order).cumsum(dtype=np.int32, out=total[1 : n + 1])
+        gain.take(self.order).cumsum(dtype=np.int32, out=total[1 : n + 1])
         total[n + 1 :] = total[n]
         return np.flatnonzero(np.maximum.reduceat(total, self.starts) > bar)
 

@@ -17,31 +17,37 @@ class _Level:
     """The nodes of one level after each of their insertions, sorted by (node, time).
 
     Such a state joins the last states of both children: those at `left` and `right` [N] of the
-    level below, where N is the empty state. The left child then holds `count` items of `gain` in
-    all.
+    level below, where N is the empty state. The left child then holds items of `weight` and `gain`
+    in all.
     """
 
     left: np.ndarray
     right: np.ndarray
-    count: np.ndarray
+    weight: np.ndarray
     gain: np.ndarray
 
 
 class PrefixTree:
-    """Items in order of insertion: `rank` int64 [N], dense from 0; `gain` int64 [N].
+    """Items in order of insertion: `rank` int64 [N], dense from 0; `gain` int64 [N]; `weight`
+    float64 [N], by default 1 each.
 
-    Inserting an item costs the price; a prefix is all items inserted so far below some rank.
+    Inserting an item costs the price times its weight; a prefix is all items inserted so far below
+    some rank.
     """
 
-    def __init__(self, rank: np.ndarray, gain: np.ndarray) -> None:
+    def __init__(
+        self, rank: np.ndarray, gain: np.ndarray, weight: np.ndarray | None = None
+    ) -> None:
+        weight = np.ones(len(gain)) if weight is None else weight
         self._by_rank = np.argsort(rank, kind="stable")
         self._rank, self._gain = rank[self._by_rank], gain[self._by_rank]
+        self._weight = weight[self._by_rank]
         nodes = _starts(self._rank)
-        self._leaf_count = _running(nodes, np.ones_like(gain)).astype(np.float64)
+        self._leaf_weight = _running(nodes, self._weight)
         self._leaf_gain = _running(nodes, self._gain).astype(np.float64)
         self._levels = []
         while rank.any():
-            self._levels.append(_joined(rank, gain))
+            self._levels.append(_joined(rank, gain, weight))
             rank = rank >> 1
 
     def best(self, price: float) -> np.ndarray:
@@ -49,28 +55,29 @@ class PrefixTree:
         worth 0, is one."""
         n = len(self._rank)
         state, fresh, taken = np.zeros(n + 1), np.zeros(n + 1), np.empty(n)
-        np.maximum(self._leaf_gain - price * self._leaf_count, 0, out=state[:n])
+        np.maximum(self._leaf_gain - price * self._leaf_weight, 0, out=state[:n])
         for level in self._levels:
             whole = fresh[:n]
-            np.multiply(level.count, -price, out=whole)
+            np.multiply(level.weight, -price, out=whole)
             whole += level.gain
             whole += state.take(level.right, out=taken, mode="clip")
             np.maximum(whole, state.take(level.left, out=taken, mode="clip"), out=whole)
             state, fresh = fresh, state
         return state[:n]
 
-    def prefix_after(self, insertions: int, price: float) -> tuple[int, int]:
-        """(items, their summed gain) of the shortest best prefix after so many insertions."""
+    def prefix_after(self, insertions: int, price: float) -> tuple[int, int, float]:
+        """(items, their summed gain and weight) of the shortest best prefix after so many
+        insertions."""
         inside = self._by_rank < insertions
         rank, gain = self._rank[inside], self._gain[inside]
         ends = np.flatnonzero(np.diff(rank, append=-1)) + 1
-        total = np.cumsum(gain)[ends - 1]
-        worth = np.concatenate(([0.0], total - price * ends))
-        at = int(worth.argmax())
-        return (int(ends[at - 1]), int(total[at - 1])) if at else (0, 0)
+        total, weight = np.cumsum(gain)[ends - 1], np.cumsum(self._weight[inside])[ends - 1]
+        worth = np.concatenate(([0.0], total - price * weight))
+        at = int(worth.argmax()) - 1
+        return (int(ends[at]), int(total[at]), float(weight[at])) if at >= 0 else (0, 0, 0.0)
 
 
-def _joined(rank: np.ndarray, gain: np.ndarray) -> _Level:
+def _joined(rank: np.ndarray, gain: np.ndarray, weight: np.ndarray) -> _Level:
     """The parents of the nodes `rank` int64 [N], by time of insertion."""
     n = len(rank)
     parent = rank >> 1
@@ -85,7 +92,7 @@ def _joined(rank: np.ndarray, gain: np.ndarray) -> _Level:
     return _Level(
         np.where(lefts > 0, first + lefts - 1, n),
         np.where(rights > 0, middle + rights - 1, n),
-        lefts.astype(np.float64),
+        _running(starts, weight[times] * is_left),
         _running(starts, gain[times] * is_left).astype(np.float64),
     )
 
@@ -96,7 +103,7 @@ def _starts(groups: np.ndarray) -> np.ndarray:
 
 
 def _running(starts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The sums so far of int64 [N], anew from each start."""
+    """The sums so far of [N], anew from each start."""
     total = np.cumsum(values)
     before = total[starts] - values[starts]
     return total - np.repeat(before, np.diff(starts, append=len(values)))

@@ -72,13 +72,13 @@ class Resampling:
     def choose(self, weights: np.ndarray) -> list[Choice]:
         """What the search chooses under each of weights int32 [R, N]."""
         alone = weights @ self.scores.correct.T.astype(np.int32)
-        found = [Frontier(Points.alone(self.costs.alone, right)) for right in alone]
+        bags = list(zip(weights, alone, self.costs.of_bags(weights), strict=True))
+        found = [Frontier(Points.alone(prices, right)) for _, right, prices in bags]
         for sweeps in self._sweeps():
-            for frontier, weight, right in zip(found, weights, alone, strict=True):
-                frontier.add(sweeps.better(frontier, weight, int(right[sweeps.a]), self.costs))
+            for frontier, bag in zip(found, bags, strict=True):
+                frontier.add(sweeps.better(frontier, *bag, self.costs))
         return [
-            self._choice(frontier.points, weight, right)
-            for frontier, weight, right in zip(found, weights, alone, strict=True)
+            self._choice(frontier.points, *bag) for frontier, bag in zip(found, bags, strict=True)
         ]
 
     def _sweeps(self) -> Iterator[_Sweeps]:
@@ -88,9 +88,11 @@ class Resampling:
         ):
             yield _Sweeps.of(self, a, rows)
 
-    def _choice(self, points: Points, weight: np.ndarray, alone: np.ndarray) -> Choice:
+    def _choice(
+        self, points: Points, weight: np.ndarray, alone: np.ndarray, prices: np.ndarray
+    ) -> Choice:
         """The question, put to the frontier of one resample."""
-        asked = Choices(int(weight.sum()), points.cost, points.right, alone, self.costs.alone)
+        asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
         size, correct = len(self.scores.models), self.scores.correct
@@ -150,11 +152,18 @@ class _Sweeps:
         return cls(a, ordering.order, *parts, *np.concatenate(blocks, axis=1))
 
     def better(
-        self, found: Frontier, weight: np.ndarray, right: int, costs: ExpectedCosts
+        self,
+        found: Frontier,
+        weight: np.ndarray,
+        rights: np.ndarray,
+        prices: np.ndarray,
+        costs: ExpectedCosts,
     ) -> Points:
-        """What beats the frontier of a resample: its weights int [N], right answers of A."""
-        total, ran = sums(weight[self.image] * self.sign), sums(weight[self.order])
-        alone, more = costs.alone[self.a], costs.more
+        """What beats the frontier of a resample: its weights int [N], and of each model [M] the
+        right answers and cost."""
+        total = sums(weight[self.image] * self.sign)
+        alone, right = prices[self.a], int(rights[self.a])
+        more, ran = costs.in_bag(self.order, weight)
         reached = total[self.last]
         most = right - total[self.base]
         if len(self.starts):

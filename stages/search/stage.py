@@ -150,7 +150,7 @@ class Search:
         return find(scores, self._costs(scores), self.space, self.threads)
 
     def _costs(self, scores: ScoreSet) -> ExpectedCosts:
-        return costs_of(self.pricer, scores.models, len(scores.labels))
+        return costs_of(self.pricer, scores)
 
     @property
     def point(self) -> Cascade:
@@ -246,7 +246,7 @@ class Search:
     def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""
         found = decide(self.plan.scores, point)
-        bill = self.pricer.bill(point.models, found.stage)
+        bill = self.pricer.on(self.plan.scores).bill(point.models, found.stage)
         return FitFigures(found.accuracy, bill.total.value)
 
     @cached_property
@@ -404,7 +404,12 @@ def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     scores, cap = search.calibration or search.plan.scores, promise.limits.cost
     if cap is not None and cap < search.found.cost[0]:
         raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
-    costs = costs_of(search.pricer, scores.models, len(scores.labels))
+    if cap is not None and search.pricer.prices.by_request:
+        raise InputError(
+            "--certify caps a cost by how often B runs, which what each request costs does not "
+            "tell: leave out --max-cost, give --max-usage, or name a --cost-device"
+        )
+    costs = costs_of(search.pricer, scores)
     return guarantee(store, scores, costs, search.space, promise)
 
 

@@ -153,20 +153,20 @@ def _pairs(
     n, right_a, ordering = len(scores.labels), scores.correct[a], Ordering.by(scores, name, a)
     trusted = right_a.view(np.int8) - aim.reference.view(np.int8)
     for b in range(len(scores.models)):
-        most_k = int(np.searchsorted(costs.alone[a] + costs.more[b], aim.below))
+        spent = costs.alone[a] + costs.along(b, ordering.order)
+        most_k = int(np.searchsorted(spent, aim.below))
         ends = ordering.ends[: np.searchsorted(ordering.ends, most_k)]
         if b == a or not len(ends):
             continue
-        order = ordering.order[: ends[-1]]
+        order, error = ordering.order[: ends[-1]], costs.error(a, b, ordering.order, ends)
         for rule in rules:
             gain = pair_gains(scores, name, a, b, rule.postcheck)
             gained = sums(gain[order])[ends]
             differing = sums((np.abs(trusted + gain) - np.abs(trusted))[order])[ends]
-            shares = ends / n
             found = PointCounts(
                 n,
-                costs.alone[a] + costs.more[b, ends],
-                costs.more[b, -1] * np.sqrt((shares * (1 - shares) + 1 / n) / n),
+                spent[ends],
+                error,
                 int(right_a.sum()) + gained,
                 int(trusted.sum()) + gained,
                 int(np.abs(trusted).sum()) + differing,
@@ -185,11 +185,11 @@ def _deployed(
 def _one(scores: ScoreSet, costs: ExpectedCosts, aim: Aim, point: Cascade) -> _Found:
     """A model alone, or a chain at its λ."""
     found, reference = decide(scores, point), aim.reference
-    alone = np.array([costs.alone[scores.index(model)] for model in point.models])
-    spent, right = np.cumsum(alone)[found.stage], found.correct
-    cost = (spent.mean(), spent.std() / len(spent) ** 0.5)
-    if len(alone) == 1:  # a mean would round
-        cost = (alone[0], 0.0)
+    rows = [scores.index(model) for model in point.models]
+    spent, right = costs.spent(rows, found.stage), found.correct
+    error = spent.std() / len(spent) ** 0.5 if np.ptp(spent) else 0.0
+    # Of one model a mean would round.
+    cost = (spent.mean() if len(rows) > 1 else costs.alone[rows[0]], error)
     counts = (right.sum(), right.sum() - reference.sum(), (right != reference).sum())
     columns = (np.array([each]) for each in (*cost, *counts))
     return _kept(PointCounts(len(right), *columns), aim, lambda row: point)

@@ -51,6 +51,7 @@ class Verdict:
 
     @property
     def saved(self) -> Interval:
+        """Nothing can be saved against what is free."""
         return self.row.price.saved or Interval(0.0, 0.0, 0.0)
 
     @property
@@ -246,16 +247,18 @@ def _baseline(found: Verdict) -> str:
     return name
 
 
-# What there is more or less of, by the cost's unit.
+# What there is more or less of, by the cost's unit; others are named as they are.
 _OF = {"multiply-adds": "multiply-adds", "J": "energy", "ms": "time", "model runs": "model runs"}
 
 
 def _saved(found: Verdict) -> str:
     """With the interval that it has."""
     saved, low, high = astuple(found.saved)
+    if found.row.price.baseline_cost == 0:
+        cost = amount(found.row.price.known.value, str(found.row.price.cost_unit))
+        return f"{cost} a request, where {_baseline(found)} costs nothing"
     unit, baseline = str(found.row.price.cost_unit), _baseline(found)
-    what = _OF[unit]
-    counted = what == unit
+    what, counted = _OF.get(unit, unit), _OF.get(unit) == unit
     if abs(saved) < UNSEEN:
         return f"As {'many' if counted else 'much'} {what} as {baseline}"
     sign = 1 if saved > 0 else -1

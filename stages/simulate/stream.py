@@ -166,6 +166,8 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
     def stretched(score: str) -> np.ndarray:
         return gathered({name: each.scores[score] for name, each in sets.items()})
 
+    priced = set.intersection(*(set(each.request_costs) for each in sets.values()))
+
     return replace(
         first,
         sample_ids=stream.sample_ids,
@@ -176,6 +178,10 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
         manifests=tuple(manifest for each in sets.values() for manifest in each.manifests)[
             : len(first.models)
         ],
+        request_costs={
+            kind: gathered({name: each.request_costs[kind] for name, each in sets.items()})
+            for kind in sorted(priced)
+        },
     )
 
 

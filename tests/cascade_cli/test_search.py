@@ -526,12 +526,12 @@ def test_expected_costs_of_batches_are_those_of_many_draws():
     values = np.array([3.0, 5.0, 8.0, 9.0])
     curve = Curve(np.array([1, 2, 4, 8]), values, values, values)
     pricer = _pricer(scores, [curve] * 3, batch_size=8)
-    costs = costs_of(pricer, scores.models, 40)
+    costs = costs_of(pricer, scores)
     assert costs.alone.tolist() == [9 / 8] * 3
     for k in (0, 7, 20, 40):
         drawn = curve.at(rng.binomial(8, k / 40, 200_000)).mean() / 8
         assert costs.more[1, k] == pytest.approx(drawn, abs=0.01)
-    many = costs_of(pricer, scores.models, 10_000).more[1]
+    many = costs_of(pricer, random_scores(rng, 10_000)).more[1]
     assert many[::250] == pytest.approx(costs.more[1], abs=1e-5)
 
 

@@ -132,6 +132,7 @@ class Cascades {
 
   /** What a request costs where B runs on k of all: its parts, and what comes from the draw. */
   bill(pick, k) {
+    if (this.facts.cost.by_request) return this.summed(pick, k);
     const {n} = this, counts = this.batches(pick, k);
     const [value, low, high] = ["value", "low", "high"].map((name) => {
       const row = this[`batch_${name}`], at = pick.b * counts.length;
@@ -150,15 +151,28 @@ class Cascades {
   batches(pick, k) {
     const size = this.facts.cost.batch_size;
     if (size === 1) return [0, k];
+    const row = this.sentRow(pick, k);
+    return Array.from(this.sent_batches.subarray(row * (size + 1), (row + 1) * (size + 1)));
+  }
+
+  /** What the very requests that go to B cost, with its half-width and that of what is saved. */
+  summed(pick, k) {
+    const at = 3 * (this.sentRow(pick, k) * this.facts.models.length + pick.b);
+    const [value, half, saved] = this.sent_spent.subarray(at, at + 3);
+    return {value, half, saved};
+  }
+
+  sentRow(pick, k) {
     const group = this.group(pick), end = this.sent_start[group + 1];
     let row = this.sent_start[group];
     while (row < end && this.sent[row] !== k) row++;
-    return Array.from(this.sent_batches.subarray(row * (size + 1), (row + 1) * (size + 1)));
+    return row;
   }
 
   /** The share of the baseline's cost that is saved; errors of parts that both share cancel. */
   saved(pick, bill) {
     const {baseline} = this.facts, other = this.alone_value[baseline];
+    if (bill.saved !== undefined) return around(1 - bill.value / other, bill.saved);
     const errors = [pick.a, pick.b].map((m) => bill.parts.get(m) / bill.value);
     const theirs = this.alone_half[baseline] / other;
     const shared = [pick.a, pick.b].indexOf(baseline);

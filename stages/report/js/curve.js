@@ -94,7 +94,7 @@ class Curve {
       figureTile("accuracy", `accuracy${here}`, found.accuracy, eachOf((v) => percent(v))),
       figureTile("usage", "use of B", found.usage, eachOf((v) => percent(v, 1))),
       figureTile("cost", `${cost.noun} per request`, found.cost, (...values) => costTexts(cost, ...values)),
-      savedTile(found.saved, models[baseline].name),
+      ...(Number.isFinite(found.saved.value) ? [savedTile(found.saved, models[baseline].name)] : []),
       figureTile("accuracy_change", `accuracy against ${models[reference].name}${here}`, found.accuracy_change, eachOf(signed)),
     );
   }

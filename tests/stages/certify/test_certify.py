@@ -29,6 +29,7 @@ from stages.certify.bounds import betting, betting_images, binomial_images
 from stages.certify.candidates import Candidates, ImageSubset, propose
 from stages.certify.sequence import in_sequence
 from stages.certify.sweeps import _slack
+from stages.costs import ExpectedCosts
 from stages.scores import SCORES
 from stages.search import Promise, Space, rules
 from stages.search.guarantee import Shortlist
@@ -44,6 +45,10 @@ def _against(ordering, right_a, right_final, reference, costs, to_it=False, is_i
     """From where each is right: A, the answer once B has run, and the reference."""
     wanted = reference.astype(np.int8)
     return Sweep(ordering, wanted - right_a, wanted - right_final, *costs, to_it, is_it)
+
+
+def _cost(sweep, cut):
+    return float(sweep.cost(sweep.ordering.order, sweep.sent(np.array(cut))))
 
 
 def _sweep(name, rows, costs=(0.0, 1.0)):
@@ -283,7 +288,7 @@ def test_beyond_the_front_lies_what_leads_to_the_reference(rows):
     safe = [
         cut
         for cut in sweeps[1].ordering.cuts(sweeps[1].ordering.ends)
-        if (sweeps[1].differences(cut) <= 0).all() and sweeps[1].cost(sweeps[1].usage(cut)) < 1.0
+        if (sweeps[1].differences(cut) <= 0).all() and _cost(sweeps[1], cut) < 1.0
     ]
     weak = ((found.sweep == 0) & (found.lost == 0)).any()
     if safe and weak:
@@ -352,7 +357,7 @@ def test_the_answer_is_the_cheapest_of_what_passed_and_the_reference(bound, rows
     assert made.candidates == len(found)
 
     def costs(s, cut):
-        return float(sweeps[s].cost(sweeps[s].usage(np.array([cut])))[0])
+        return _cost(sweeps[s], cut)
 
     passed, cheapest = _one_by_one(sweeps, limits, found, images, costs)
     assert made.passed == passed
@@ -389,7 +394,8 @@ KEYS = [
 @pytest.mark.parametrize("bound", ["binomial", "betting"])
 def test_only_a_cap_on_the_cost_is_infeasible(bound):
     population = certificates.synthetic(2000)
-    shortlist = Shortlist.of(population.scores, population.costs, Space(tuple(rules(["maxp"]))))
+    costs = ExpectedCosts.linear(population.costs, len(population.scores.labels))
+    shortlist = Shortlist.of(population.scores, costs, Space(tuple(rules(["maxp"]))))
     assert shortlist.reference == "m2"
 
     def certified(**caps):
@@ -415,7 +421,8 @@ def test_only_a_cap_on_the_cost_is_infeasible(bound):
 
 def test_what_is_promised_is_deployed():
     population = certificates.synthetic(2000)
-    shortlist = Shortlist.of(population.scores, population.costs, Space(tuple(rules(["maxp"]))))
+    costs = ExpectedCosts.linear(population.costs, len(population.scores.labels))
+    shortlist = Shortlist.of(population.scores, costs, Space(tuple(rules(["maxp"]))))
     found = shortlist.certified(Promise(Limits(0.03, 0.1, "betting")))
     assert (found.safest, found.facts.why) == (None, None)
     assert found.facts.cost < 10.0
@@ -463,7 +470,7 @@ class _Population:
         for sweep in self.sweeps:
             ends = part.ordering(sweep).ends
             risk = part.totals(sweep, loss)[ends] / self.size
-            yield sweep.ordering.cuts(ends), risk, sweep.cost(ends / self.size)
+            yield sweep.ordering.cuts(ends), risk, sweep.cost(sweep.ordering.order, ends)
 
 
 def _cut(deployment):
@@ -491,7 +498,7 @@ def _plug_in(sweeps, epsilon, n):
         if kept.any():
             first = int(kept.argmax())
             cut = sweep.ordering.cuts(ends[first : first + 1])[0]
-            best = min(best, (sweep.cost(ends[first] / n), s, cut))
+            best = min(best, (_cost(sweep, cut), s, cut))
     return best[1:]
 
 

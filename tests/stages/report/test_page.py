@@ -9,12 +9,13 @@ import naive
 import numpy as np
 import pytest
 from browser import chromium, visiting
-from helpers import cost_row
+from helpers import MODELS, cost_row, make_cache, write_request_costs
 from running import DIGITS, cascade
 
 from cache import Store
 from stages import costs
 from stages.costs import figures
+from stages.scores import load
 
 pytestmark = pytest.mark.slow
 PAIR = ("digits_separable", "digits_residual")
@@ -131,6 +132,31 @@ def test_the_slider_shows_what_simulate_says(desk, browser, size):
             seen.add(agrees(desk, visit, "--batch-size", size)["usage"])
         assert {0.0, 1.0} < seen
         assert len(seen) == 7
+
+
+def test_the_slider_sums_the_costs_of_the_very_requests(tmp_path, browser):
+    store, rng = make_cache(tmp_path, n=90), np.random.default_rng(3)
+    for split in ("test", "val"):
+        labels = load(store, "toy", split).labels
+        for m, model in enumerate(MODELS):
+            write_request_costs(store, split, model, labels, {"usd": rng.exponential(m + 1, 90)})
+    args = ("-m1", "small", "-m2", "large", "-s", "maxp", "--cost", "usd", "--cache", tmp_path)
+    report = ("report", "-d", "toy", *args, "-o", tmp_path / "page.html")
+    assert cascade(*report).status == 0
+    with visiting(browser, tmp_path / "page.html") as visit:
+        for at in np.linspace(0, 1, 5).tolist():
+            slide(visit, at)
+            limit = visit.page.get_attribute("#lambda", "data-value")
+            check = ["-p"] if visit.page.is_checked("#pick-post") else []
+            base = visit.text("#figures div:has(data[data-name=saved]) dt").split()[-1]
+            asked = ("-t", limit, *check, "--baseline", base, "--json")
+            found, shown = (
+                cascade("simulate", "--dataset", "toy", *args, *asked).json,
+                visit.figures(),
+            )
+            for name in (f"{each}{end}" for each in ("cost", "saved") for end in ("", "_low")):
+                assert shown[name] == pytest.approx(found[name]), name
+            assert "usd" in visit.text("#figures")
 
 
 def test_the_slider_answers_to_the_keyboard(desk, visit):

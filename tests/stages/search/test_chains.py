@@ -130,7 +130,7 @@ def test_the_tree_knows_the_best_prefix_after_each_insertion(items, price):
         ]
         worth = [sum(prefix) - price * len(prefix) for prefix in prefixes]
         assert t == 0 or best[t - 1] == pytest.approx(max(worth), abs=1e-12)
-        count, gained = tree.prefix_after(t, price)
+        count, gained, _ = tree.prefix_after(t, price)
         assert gained - price * count == pytest.approx(max(worth), abs=1e-12)
         assert (count, gained) in [(len(prefix), sum(prefix)) for prefix in prefixes]
 
