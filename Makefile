@@ -13,6 +13,7 @@ CACHE ?= artifacts
 OUT ?= report.html
 POLICY ?= policy
 PAPER ?= kinnas2024
+OUTPUTS ?=
 COST ?=
 IMAGES ?=
 LIMIT ?= 25
@@ -36,7 +37,7 @@ PUBLISHED := $(filter-out digits,$(DATASET))
 
 .DEFAULT_GOAL := help
 .PHONY: help install extract import profile import-costs score threshold search rules \
-	calibrate heterogeneity simulate compare hash live export check report reproduce cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
+	calibrate heterogeneity simulate compare hash live export check report reproduce study cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +91,9 @@ reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=c
 	$(if $(DATA),$(CASCADE) extract $(COMMON) $(FROM) $(call flag,--split,$(SPLIT)) --models $(MODELS))
 	$(if $(DATA),$(CASCADE) hash $(COMMON) --data '$(DATA)' $(call flag,--split,$(SPLIT)) --algorithms $(MEMORIES))
 	$(BIN)/python -m examples.$(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(PUBLISHED)) $(ARGS)
+
+study: $(STAMP) ## Make docs/results-imagenet.md from the tables in the folder OUTPUTS
+	$(BIN)/python -m examples.study '$(or $(OUTPUTS),$(error give OUTPUTS=FOLDER))' $(ARGS)
 
 import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'
 	$(CASCADE) import --cache '$(CACHE)' $(ARGS)

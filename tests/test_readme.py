@@ -31,7 +31,7 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/commands.md", "docs/configuration.md"),
     *("docs/original.md", "docs/cache.md", "docs/memory.md", "docs/methods.md", "docs/report.md"),
     *("docs/deploy.md", "docs/results-cifar10.md", "docs/reproduce.md", "docs/comparison.md"),
-    "docs/python.md",
+    *("docs/python.md", "docs/results-imagenet.md"),
 )
 GUIDE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
 ORIGINAL = (ROOT / "docs/original.md").read_text(encoding="utf-8")
@@ -44,7 +44,12 @@ NEEDS_NETWORK = {"--download", "imagenet"}
 # To keep the minute: one request after the other takes long.
 ADDED = {"live": ["--limit", "20"]}
 # Targets that run no `cascade`, by what they run instead.
-OTHER_TARGETS = {"install": "pip install", "test": "-m pytest", "lint": "mypy"}
+OTHER_TARGETS = {
+    "install": "pip install",
+    "test": "-m pytest",
+    "lint": "mypy",
+    "study": "-m examples.study",
+}
 TABLES = (
     *("samples", "logits", "timings", "scores", "costs"),
     *("results/threshold", "results/search", "results/simulate", "results/heterogeneity"),
