@@ -41,25 +41,20 @@ def import_many(
     them, else a label column in each. InputError, and nothing imported, where any of them is none.
     """
     found = list(_models(request, split))
-    passed: dict[str, tuple[str, PassedImport]] = {}
-    rows = []
+    passed: dict[str, PassedImport] = {}
+    all_passed = []
     for each in found:
-        checked = check(store, each.request, note, each.contents())
-        _same_images(passed, each.request, checked)
-        rows.append(checked.row)
-        if len(found) == 1 and not dry_run:
-            checked.write(store)
-    for each in found if len(found) > 1 and not dry_run else ():
-        check(store, each.request, lambda line: None, each.contents()).write(store)
-    return rows
+        checked = check(store, each.request, note, each.contents)
+        all_passed.append(checked.without_data() if len(found) > 1 else checked)
+        _same_images(passed.setdefault(each.request.split, all_passed[-1]), checked)
+    for checked in () if dry_run else all_passed:
+        checked.write(store)
+    return [checked.row for checked in all_passed]
 
 
-def _same_images(
-    passed: dict[str, tuple[str, PassedImport]], request: ImportRequest, checked: PassedImport
-) -> None:
+def _same_images(first: PassedImport, told: PassedImport) -> None:
     """InputError where models of one split are told with other labels, or of other classes."""
-    told = checked.without_data()
-    name, first = passed.setdefault(request.split, (request.model, told))
+    request, name = told.request, first.request.model
     if first.labels.fingerprint != told.labels.fingerprint:
         raise InputError(
             f"{request.file}: {name} and {request.model} have other labels on {request.split}: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cache
@@ -25,12 +26,14 @@ from stages.scores import ScoredModel
 
 @dataclass(frozen=True)
 class PassedImport:
-    """One model's outputs on one split that may be imported; `own` are those of its other splits,
-    `row` says what they are, and `classes` how many, None where nobody knows."""
+    """One model's outputs on one split that may be imported, `read` again where they were dropped;
+    `own` are those of its other splits, `row` says what they are, and `classes` how many, None
+    where nobody knows."""
 
     request: ImportRequest
     partition: Partition
     outputs: ModelOutputs | None
+    read: Callable[[], ModelOutputs]
     labels: Labels
     classes: int | None
     own: Sequence[Manifest]
@@ -42,9 +45,9 @@ class PassedImport:
 
     def write(self, store: Store) -> None:
         """Into the cache, as if extracted."""
-        if self.outputs is not None:
-            with cache.lock(store, self.partition.guard):
-                _write(store, self, self.outputs)
+        outputs = self.outputs or self.read()
+        with cache.lock(store, self.partition.guard):
+            _write(store, self, outputs)
         _share(store, self.own, self.request.macs)
 
 
@@ -55,7 +58,7 @@ def import_outputs(
 
     `note` is told what is odd about them.
     """
-    checked = check(store, request, note)
+    checked = check(store, request, note, partial(open_contents, request.file))
     checked.write(store)
     return checked.row
 
@@ -64,9 +67,9 @@ def check(
     store: Store,
     request: ImportRequest,
     note: Callable[[str], None],
-    contents: Contents | None = None,
+    contents: Callable[[], Contents],
 ) -> PassedImport:
-    """The same, and nothing written; `contents` are those of the file where it holds others too."""
+    """The same, and nothing written; `contents` opens the file, or its part that is the model's."""
     _check_names(request)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of(request.kind, **keys, runtime=RUNTIME, model=request.model)
@@ -77,12 +80,16 @@ def check(
     if request.macs is None:
         request = replace(request, macs=_macs(own))
     known = cache.load(store, request.samples)
-    contents = open_contents(request.file) if contents is None else contents
     names = class_names(request, known)
-    beside = labels_beside(request, contents, names)
-    head = head_of(request, contents, names, others)
+    opened = contents()
+    beside = labels_beside(request, opened, names)
+    head = head_of(request, opened, names, others)
     labels = labels_of(store, request, known, beside, head.array)
     outputs = head.read(labels.values)
+
+    def read() -> ModelOutputs:
+        return head_of(request, contents(), names, others).read(labels.values)
+
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
     chance = checks.chance(*there, classes)
@@ -92,7 +99,7 @@ def check(
     accuracy = float((outputs.answers == labels.values).mean())
     where = (request.model, request.split, "identity", RUNTIME)
     row = ScoredModel(*where, len(labels.values), accuracy)
-    return PassedImport(request, partition, outputs, labels, head.classes, own, row)
+    return PassedImport(request, partition, outputs, read, labels, head.classes, own, row)
 
 
 def _check_names(request: ImportRequest) -> None:
