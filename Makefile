@@ -141,6 +141,7 @@ docs: $(STAMP) ## Write docs/commands.md from the commands' help
 bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.import
 	$(BIN)/python -m benchmarks.score
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.startup

@@ -48,26 +48,23 @@ def import_many(
     """
     found, passed = list(_models(request, split)), dict[str, PassedImport]()
     _check_names(request.file, [each.request for each in found])
-    note, ready, rows = lru_cache(None)(note), [], []  # a line is said once
+    note, ready = lru_cache(None)(note), []  # a line is said once
     for name in {*(macs or {})} - {each.request.model for each in found}:
         note(f"warning: {request.file} holds no {name}, whose multiply-adds are told")
     for each in found:
         asked = replace(each.request, macs=(macs or {}).get(each.request.model, request.macs))
         if passed:
             asked = replace(asked, labels_from=next(iter(passed.values())).request.labels_from)
-        checked = check(store, asked, note, each.contents())
+        checked = check(store, asked, note, each.contents)
         _check_alike(passed, checked.without_data())
-        rows.append(checked.row)
-        ready.append(replace(each, request=checked.request))
-        if len(found) == 1 and not dry_run:
-            checked.write(store)
+        ready.append(checked if len(found) == 1 else checked.without_data())
         del checked  # its rows, before those of the next are read
     if not request.kind:
-        kind = rows[0].kind
+        kind = ready[0].row.kind
         note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
-    for each in ready if len(found) > 1 and not dry_run else ():
-        check(store, each.request, lambda line: None, each.contents()).write(store)
-    return rows
+    for checked in () if dry_run else ready:
+        checked.write(store)
+    return [checked.row for checked in ready]
 
 
 def _check_names(file: str, found: Sequence[ImportRequest]) -> None:

@@ -21,6 +21,7 @@ from stages.ingest.top_k import as_top_k, top_k_arrays
 from stages.scores import LABEL_FREE, named
 
 MOST_CLASSES = 1_000_000
+_PART_BYTES = 1 << 25  # in which narrow rows are more than those of a thousand logits
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class ModelOutputs:
 
     def parts(self) -> Iterator[pa.Table]:
         """Rows for the parts of their partition."""
-        for start in range(0, len(self.answers), cache.PART_ROWS):
-            rows = [each[start : start + cache.PART_ROWS] for each in self.lists]
+        step = max(cache.PART_ROWS, _PART_BYTES // sum(each[0].nbytes for each in self.lists))
+        for start in range(0, len(self.answers), step):
+            rows = [each[start : start + step] for each in self.lists]
             columns = [
                 pa.array(values)
                 if values.ndim == 1

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 import cache
 from cache import InputError, Manifest, Provenance, Store, fingerprint_of, read_text
@@ -242,14 +243,21 @@ def read_names(path: str | None) -> tuple[str, ...]:
 
 def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[str]) -> Labels:
     """Of samples known by their position alone."""
-    labels = given.values
-    keys = [f"row/{i}" for i in range(len(labels))]
-    table = cache.samples_table(np.arange(len(labels)), labels, keys)
-    identity = {"dataset_fingerprint": fingerprint_of(labels, keys)}
+    table, fingerprint = _positions(given.values.tobytes())
+    identity = {"dataset_fingerprint": fingerprint}
     about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, request.samples, table, identity, about)
-    return Labels(labels, identity["dataset_fingerprint"], keep, given.odd)
+    return Labels(given.values, fingerprint, keep, given.odd)
+
+
+@lru_cache(maxsize=1)
+def _positions(labels: bytes) -> tuple[pa.Table, str]:
+    """Samples of int32 labels, and their fingerprint: of many models they are the same."""
+    values = np.frombuffer(labels, np.int32)
+    keys = [f"row/{i}" for i in range(len(values))]
+    table = cache.samples_table(np.arange(len(values)), values, keys)
+    return table, fingerprint_of(values, keys)
 
 
 def _in_order(logits: Array, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,14 @@ class ImportedModel(ScoredModel):
 
 @dataclass(frozen=True)
 class PassedImport:
-    """One model's outputs on one split that may be imported; `own` are those of its other splits,
-    `row` says what they are, and `classes` how many, None where nobody knows."""
+    """One model's outputs on one split that may be imported, `read` again where they were dropped;
+    `own` are those of its other splits, `row` says what they are, and `classes` how many, None
+    where nobody knows."""
 
     request: ImportRequest
     partition: Partition
     outputs: ModelOutputs | None
+    read: Callable[[], ModelOutputs]
     labels: Labels
     classes: int | None
     own: Sequence[Manifest]
@@ -58,9 +61,9 @@ class PassedImport:
 
     def write(self, store: Store) -> None:
         """Into the cache, as if extracted."""
-        if self.outputs is not None:
-            with cache.lock(store, self.partition.guard):
-                _write(store, self, self.outputs)
+        outputs = self.outputs or self.read()
+        with cache.lock(store, self.partition.guard):
+            _write(store, self, outputs)
         _share(store, self.own, self.request.macs)
 
 
@@ -71,7 +74,7 @@ def import_outputs(
 
     `note` is told what is odd about them.
     """
-    checked = check(store, request, note)
+    checked = check(store, request, note, partial(open_contents, request.file))
     checked.write(store)
     return checked.row
 
@@ -80,14 +83,13 @@ def check(
     store: Store,
     request: ImportRequest,
     note: Callable[[str], None],
-    contents: Contents | None = None,
+    contents: Callable[[], Contents],
 ) -> PassedImport:
-    """The same, and nothing written; `contents` are those of the file where it holds others too."""
+    """The same, and nothing written; `contents` opens the file, or its part that is the model's."""
     _check_names(request)
     known = cache.load(store, request.samples)
-    contents = open_contents(request.file) if contents is None else contents
     names = class_names(request, known)
-    request, contents = _told(request, contents, names)
+    request, opened = _told(request, contents(), names)
     keys = {"dataset": request.dataset, "split": request.split, "variant": "identity"}
     partition = Partition.of(request.kind, **keys, runtime=RUNTIME, model=request.model)
     others = checks.siblings(store, partition)
@@ -96,17 +98,22 @@ def check(
     own = [each for each in others if this.items() <= each.partition.keys.items()]
     if request.macs is None:
         request = replace(request, macs=_macs(own))
-    beside = labels_beside(request, contents, names)
+    beside = labels_beside(request, opened, names)
     told: tuple[str, ...] = ()
     if request.kind == "answers" and not names:
-        told, beside = told_classes(store, request, known, contents, beside)
-    head = head_of(request, contents, names or told, others)
+        told, beside = told_classes(store, request, known, opened, beside)
+    head = head_of(request, opened, names or told, others)
     labels = labels_of(store, request, known, beside, head.array, told)
     outputs = head.read(labels.values)
     untold = known is None and head.classes is None and request.labels_from is None
     if untold and checks.from_one(outputs.answers, labels.values):
         request = replace(request, labels_from=1)
         labels = labels_of(store, request, known, beside, head.array, told)
+
+    def read() -> ModelOutputs:
+        _, again = _told(request, contents(), names)
+        return head_of(request, again, names or told, others).read(labels.values)
+
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
     chance = checks.chance(*there, classes)
@@ -120,7 +127,7 @@ def check(
     where = (request.model, request.split, "identity", RUNTIME)
     about = (request.kind, head.classes, request.macs, warnings)
     row = ImportedModel(*where, len(labels.values), accuracy, *about)
-    return PassedImport(request, partition, outputs, labels, head.classes, own, row)
+    return PassedImport(request, partition, outputs, read, labels, head.classes, own, row)
 
 
 def _told(

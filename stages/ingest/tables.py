@@ -176,11 +176,13 @@ class Table(ABC):
 
     @cached_property
     def _sorted(self) -> np.ndarray | None:
-        """intp [N]: which row of the file is row i, where a column tells."""
+        """intp [N]: which row of the file is row i, where a column tells and they differ."""
         k = self.find(ORDER)
         if k is None:
             return None
         [ids] = self.columns([k])
+        if np.array_equal(ids, np.arange(self.rows)):
+            return None
         order = ids.argsort(kind="stable")
         if not np.array_equal(ids[order], np.arange(self.rows)):
             raise InputError(
@@ -227,6 +229,10 @@ class _Some(Table):
     @property
     def whole_file(self) -> Table:
         return self.whole
+
+    @property
+    def _sorted(self) -> np.ndarray | None:  # type: ignore[override]  # read once for all models
+        return self.whole._sorted
 
     def kind(self, k: int) -> str:
         return self.whole.kind(self.ks[k])
