@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from running import cascade
 
-from cache import Store
+from cache import InputError, Store
+from cascade_cli.inputs.simulation import memory_policy
+from cascade_cli.options import MemoryOptions
 from stages import scores
 from stages.scores import Score, named, scores_of
 
@@ -108,6 +110,13 @@ def test_a_confidence_of_any_range_decides_as_the_score_it_is_made_of(mine):
             sent, found.correct[found.index("large")], found.correct[found.index("small")]
         ).mean()
     )
+
+
+def test_a_memory_trusts_in_the_unit_of_the_score():
+    options = MemoryOptions(memory="dhash", memory_trust=90.0)
+    assert memory_policy(options, "margin").trust == 90
+    with pytest.raises(InputError, match="give 0.9 for 90 %"):
+        memory_policy(options, "maxp")
 
 
 @pytest.mark.parametrize(
