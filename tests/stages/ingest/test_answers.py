@@ -74,7 +74,8 @@ def test_answers_of_logits_decide_as_the_logits_do(tmp_path_factory, seed):
         ("heterogeneity",),
     ):
         mine, theirs = (
-            cascade(*command, "-d", "mine", "--json", "--cache", root / each).json for each in "cl"
+            cascade(*command, "--dataset", "mine", "--json", "--cache", root / each).json
+            for each in "cl"
         )
         assert json.dumps(mine) == json.dumps(theirs)
 
@@ -115,7 +116,7 @@ def test_a_confidence_of_any_range_decides_as_the_score_it_is_made_of(mine):
 def test_a_memory_trusts_in_the_unit_of_the_score():
     options = MemoryOptions(memory="dhash", memory_trust=90.0)
     assert memory_policy(options, "margin").trust == 90
-    with pytest.raises(InputError, match="give 0.9 for 90 %"):
+    with pytest.raises(InputError, match=r"give 0\.9 for 90 %"):
         memory_policy(options, "maxp")
 
 
@@ -138,7 +139,10 @@ def test_a_memory_trusts_in_the_unit_of_the_score():
 def test_commands_take_what_they_have(mine, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (
-        cascade(*command, *(("-d", "mine") * (command[0] != "cache")), "--cache", mine).status == 0
+        cascade(
+            *command, *(("--dataset", "mine") * (command[0] != "cache")), "--cache", mine
+        ).status
+        == 0
     )
     if "copy" in command:
         found = scores.load(Store(tmp_path / "copy"), "mine", "test")
@@ -158,7 +162,7 @@ def test_commands_take_what_they_have(mine, command, tmp_path, monkeypatch):
 )
 def test_what_they_have_not_is_one_line(mine, command, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = cascade(*command, "-d", "mine", "--cache", mine)
+    done = cascade(*command, "--dataset", "mine", "--cache", mine)
     assert done.status == 2
     assert said in done.err.splitlines()[-1]
     assert not (tmp_path / "p").exists()
