@@ -29,7 +29,7 @@ _DEPENDENTS = {
     "logits": ("timings", "scores", "extra_scores", "top10"),
     "probabilities": ("scores", "extra_scores"),
     "top_k": ("scores", "extra_scores"),
-    "answers": ("scores", "extra_scores"),
+    "answers": ("scores", "extra_scores", "request_costs"),
     "scores": ("extra_scores",),
 }
 

@@ -73,7 +73,7 @@ def predict_gains(
     Also written to results/predictors and results/gains.
     """
     pairs, names = threshold.all_pairs(reported.models), reported.models
-    question = ThresholdQuestion(objectives=("best",))
+    question = ThresholdQuestion(reported.own, objectives=("best",))
     points = threshold.cross_fitted_points(reported, plan, pairs, question)
     best = best_cascades(points)
     values = measures(plan.scores.correct, plan.scores.predictions)

@@ -640,7 +640,6 @@ SHARES = {
     "RISK": ("search --certify 0.03,10", "--certify 0.03,10: 10 is more than 1: give 0.1 for 10"),
     "--alpha": ("check policy --alpha 5", "give 0.05 for 5 %"),
     "--rotations": (f"simulate {' '.join(PAIR)} -r 50", "give 0.5 for 50 %"),
-    "--memory-trust": (f"simulate {' '.join(PAIR)} --memory-trust 90", "give 0.9 for 90 %"),
     "over 100": ("search --min-accuracy 101", "101 is no share: give a number from 0 to 1"),
     "negative": ("search --min-accuracy -1", "-1 is no share: give a number from 0 to 1"),
     "no number": ("search --min-accuracy nan", "nan is no share: give a number from 0 to 1"),
