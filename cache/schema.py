@@ -142,19 +142,20 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
         of = top_k_schema if table == "top_k" else probabilities_schema
         expected = of(getattr(found, "list_size", 1), kind)
     if table in _NAMED:
-        given, of = _NAMED[table]
-        expected = of([name for name in schema.names if name not in given])
+        given, named = _NAMED[table]
+        expected = named([name for name in schema.names if name not in given])
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))
 
 
 def _fits_scores(schema: pa.Schema) -> bool:
-    """Another version may have more scores, or fewer: readers take those that they know."""
+    """Another version may have more scores, or fewer: readers take those that they know. Any may
+    be null."""
     own = list(SCORES)[: SCORES.get_field_index("correct") + 1]
-    fields = [each.with_nullable(False) if each.name == "entropy" else each for each in schema]
+    fields = [each.with_nullable(False) for each in schema]
     scores = _known(**{field.name: pa.float64() for field in fields[len(own) :]})
-    return fields == own + list(scores)
+    return list(schema)[: len(own)] == own and fields == own + list(scores)
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:

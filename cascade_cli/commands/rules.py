@@ -74,7 +74,8 @@ def rules(
     chosen = _chosen(store, options)
     reported = reported_scores(store, wanted, names)
     asked = options.rule is not None
-    chosen["rules"] = tuple(known_scores(chosen["rules"], reported, asked))
+    known = known_scores(chosen["rules"], reported, asked)
+    chosen["rules"] = tuple(name for name in known if name in chosen["rules"])
     fitted = fit_plan(store, reported, wanted)
     question = _question(reported, models, listed, teams, chosen)
     enough_models(store, question.pairs, reported)

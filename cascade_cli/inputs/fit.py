@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import InputError, Store, one_of
-from cascade_cli.inputs.scores import score_set
+from cascade_cli.inputs.scores import known_scores, score_set
 from cascade_cli.options.decision import DecisionOptions
 from cascade_cli.options.images import LogitsOptions
 from cascade_cli.show.text import say
 from stages.cascade import OBJECTIVES, Cascade, Limit
 from stages.datasets import split_name
-from stages.scores import ScoreSet, named_in, with_references
+from stages.scores import LABEL_FREE, ScoreSet, named_in, with_references
 from stages.simulate import FittedLimit
 from stages.threshold import FitPlan, fitted_point, plan
 
@@ -47,6 +47,8 @@ def decided_cascade(
             raise one_of("baseline", baseline, everyone.models)
         right = everyone.correct[everyone.index(baseline)]
     name, threshold, postcheck = decision.scorefn, decision.threshold, decision.postcheck
+    if name is None:
+        name = known_scores(("maxp",), reported, asked=False)[0]
     score = named_in(store, name)
     if decision.objective not in OBJECTIVES:
         raise one_of("objective", decision.objective, OBJECTIVES)
@@ -60,8 +62,8 @@ def decided_cascade(
             return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
         except ValueError as error:
             raise InputError(
-                f"λ {threshold!r} is no threshold of {name}: give a number in [0, 1], `always` or "
-                "`never`"
+                f"λ {threshold!r} is no threshold of {name}: give a number"
+                f"{' in [0, 1]' if name in LABEL_FREE else ''}, `always` or `never`"
             ) from error
     fitted = fit_plan(store, reported, wanted, pair)
     say(*fitted.notes)

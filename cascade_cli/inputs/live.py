@@ -47,12 +47,12 @@ def _cascade(
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
     store, options, where = request.store, request.options, (request.dataset, request.split)
     pair = (request.models[0], request.models[1])
-    memory_policy(stream)  # before anything runs
+    memory_policy(stream, decision.scorefn)  # before anything runs
     wanted = replace(request.images, runtime=runtime_of(request.images))
     scores = score_set(store, *where, pair, wanted)
     cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
     same_weights(store, scores, request.dataset, pair, wanted)
-    asked = request_set(store, scores, pair, stream, wanted, options.batch_size)
+    asked = request_set(store, scores, cascade, stream, wanted, options.batch_size)
     every = len(asked.scores.labels)
     n = min(every, options.limit or every)
     some = {} if n == every else {"limit": n}

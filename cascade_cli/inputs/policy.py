@@ -39,7 +39,9 @@ def write_policy(
     cascade = decided[0]
     stage.deployable(cascade)
     row, _ = simulated(store, scores, decided, memory, wanted, costs)
-    found = stage.document(store, scores, cascade, row, memory_policy(memory), certificate)
+    found = stage.document(
+        store, scores, cascade, row, memory_policy(memory, cascade.score), certificate
+    )
     saved = row.price.saved
     if saved is not None and saved.high < 0:
         say(f"note: it costs {-saved.value:.1%} more than {row.against.baseline} alone")

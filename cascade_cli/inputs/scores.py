@@ -97,18 +97,19 @@ def have_images(dataset: str, images: ImageOptions) -> bool:
 
 
 def known_scores(names: Sequence[str], scores: ScoreSet, asked: bool) -> list[str]:
-    """Those that can be told of all the models; what cannot is left out with a word, or raised
-    where it was asked for."""
+    """Those that can be told of all the models; what cannot is raised where it was asked for, else
+    left out with a word; confidences that all have come along with the usual ones."""
     lacking = [name for name in names if name in LABEL_FREE and name not in scores.own]
-    left = [name for name in names if name not in lacking]
-    for name in lacking if asked or not left else ():
+    for name in lacking if asked or not scores.own else ():
         scores.scores[name]  # says why not
     if lacking:
         say(
             f"{', '.join(lacking)} of all these models is not known: the scores that they have are "
             f"{', '.join(scores.own)}"
         )
-    return left
+    usual = not asked and {*LABEL_FREE} <= {*names}
+    every = dict.fromkeys((*names, *scores.own)) if usual else names
+    return [name for name in every if name not in lacking] or list(scores.own)
 
 
 def checked_score(store: Store, name: str) -> str:

@@ -10,40 +10,42 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.hashes import hash_images
 from cascade_cli.inputs.scores import have_images, or_extracted
+from cascade_cli.options.common import no_share
 from cascade_cli.show.text import say
 from stages import simulate as stage
 from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import Pricer
 from stages.hashes import hash_of
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, named
 from stages.simulate import FittedLimit, MissingHashesError, RequestSet, SimulatedCascade, Stream
 
 Pair = tuple[str, str]
 
 
-def memory_policy(options: opt.MemoryOptions) -> MemoryPolicy | None:
-    """The memory's policy; InputError for options that do not go together."""
+def memory_policy(options: opt.MemoryOptions, score: str | None = None) -> MemoryPolicy | None:
+    """The memory's policy; InputError for options that do not go together, or with the score."""
     name, trust = options.memory, options.memory_trust
     if name is None:
         return None
     if options.memory_radius and hash_of(name).bits is None:
         raise InputError(f"{name} has no distance: leave out --memory-radius")
-    if trust is not None and not 0 <= trust <= 1:
-        raise InputError(f"--memory-trust {trust} is no score: give a number in [0, 1]")
+    if trust is not None and not named(score or "maxp").holds(trust):
+        raise InputError(f"--memory-trust: {no_share(trust)}")
     return MemoryPolicy(name, options.memory_size, options.memory_radius, trust)
 
 
 def request_set(
     store: Store,
     scores: ScoreSet,
-    pair: Pair,
+    cascade: Cascade,
     options: opt.MemoryOptions,
     wanted: opt.LogitsOptions,
     batch_size: int,
 ) -> RequestSet:
     """The requests about the images of `scores`. What the cache lacks is made if it can be; hashes
     are measured too: what they cost is known only afterwards."""
-    policy, stream = memory_policy(options), _stream(options, len(scores.labels))
+    policy, stream = memory_policy(options, cascade.score), _stream(options, len(scores.labels))
+    pair = (cascade.models[0], cascade.models[1])
     images = replace(wanted, variants=",".join(stream.used))
     made_by = options.described() if options.repeats else None
     about = (store, scores, pair, stream, policy, batch_size, made_by)
@@ -92,6 +94,6 @@ def simulated(
     cascade, fit = decided
     pair = (cascade.models[0], cascade.models[1])
     batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
-    asked = request_set(store, scores, pair, options, wanted, batch_size)
+    asked = request_set(store, scores, cascade, options, wanted, batch_size)
     pricer = None if costs is None else pricer_of_requests(store, asked, pair, costs)
     return asked.answered(store, cascade, fit, pricer), asked.name

@@ -23,8 +23,10 @@ class PairOptions:
 class DecisionOptions:
     """A score, λ (None: fitted, for the objective) and whether the surer answer counts."""
 
-    scorefn: str = option("maxp", f"Score: {SCORE_NAMES}, oracle or a package's.", "-s")
-    threshold: str | None = option(None, "λ in [0, 1], always or never. [default: fitted]", "-t")
+    scorefn: str | None = option(
+        None, f"Score: {SCORE_NAMES}, oracle, a package's, a confidence. [default: maxp]", "-s"
+    )
+    threshold: str | None = option(None, "λ, a number, always or never. [default: fitted]", "-t")
     postcheck: bool = option(False, "Take B's answer only where B is surer than A.", "-p")
     objective: str = option("best", "Which fitted λ: best, or 1se (cheapest near it).")
 
@@ -34,7 +36,7 @@ class ComparedOptions:
     """Several scores and points of λ, separated by commas, without and with post-check."""
 
     scorefn: str = option(
-        ",".join(LABEL_FREE), "Scores separated by commas; a package's too.", "-s"
+        ",".join(LABEL_FREE), "Scores separated by commas; packages', confidences too.", "-s"
     )
     postcheck: bool | None = option(
         None, "One only. [default: both]", "-p/-P", "--postcheck/--no-postcheck"

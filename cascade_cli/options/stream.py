@@ -43,9 +43,7 @@ class MemoryOptions:
         None, "Most keys held; the least recently used goes.", max=MOST
     )
     memory_radius: int = option(0, "Hamming distance of a hit, for the bit hashes.", max=MOST)
-    memory_trust: float | None = option(
-        None, "Store only answers whose score reaches this.", callback=share
-    )
+    memory_trust: float | None = option(None, "Store only answers whose score reaches this.")
 
     @property
     def repeats(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from cache import InputError
+from stages.scores import named
 
 # A number, every image, none, or those whose answer the label says is wrong.
 AT, ALWAYS, NEVER, ORACLE = "at", "always", "never", "oracle"
@@ -39,12 +40,12 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str, score: str) -> Limit:
-        """A number in the score's range [0, 1], `always` or `never`; ValueError otherwise."""
+        """A number that the score may have, `always` or `never`; ValueError otherwise."""
         if text in (ALWAYS, NEVER):
             return cls(text)
         value = float(text)
-        if not 0 <= value <= 1:
-            raise ValueError(f"{score} lies in [0, 1]")
+        if not named(score).holds(value):
+            raise ValueError(f"{value} is no value of {score}")
         return cls(AT, value)
 
     @property

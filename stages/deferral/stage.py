@@ -87,6 +87,11 @@ def run(
 
     InputError where that leaves nothing.
     """
+    if PLAIN[0] not in reported.own:
+        raise InputError(
+            "rules are held against plain maxp, which is not known of all these models: ask "
+            f"threshold or search, by {', '.join(reported.own) or 'others'}"
+        )
     logits = question.needs != {SCORES_ONLY}
     sides = Sides.of(store, reported, plan, logits, scores_among(question.rules))
     entries, plain = table(sides, question, progress)

@@ -27,7 +27,7 @@ def wide(store: Store, scores: ScoreSet, extra: Sequence[str] = ()) -> pa.Table:
     cache.same_images([samples, *scores.manifests])
     keys = cache.read_table(store, samples).sort_by("sample_id").column("key")
     columns = {"sample_id": scores.sample_ids, "label": scores.labels, "key": keys}
-    names = (*scores.own, *extra)
+    names = dict.fromkeys((*scores.own, *extra))
     for m, model in enumerate(scores.models):
         columns[f"{model}_prediction"] = scores.predictions[m]
         columns[f"{model}_correct"] = scores.correct[m]

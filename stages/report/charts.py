@@ -94,9 +94,11 @@ def heat_map(models: Sequence[str], matrix: np.ndarray, title: str) -> Drawing:
 
 
 def threshold_curve(
-    lines: dict[str, tuple[np.ndarray, np.ndarray]], points: Sequence[Datum]
+    lines: dict[str, tuple[np.ndarray, np.ndarray]],
+    points: Sequence[Datum],
+    extent: tuple[float, float],
 ) -> Drawing:
-    """Accuracy (left) and use of B (right) over λ.
+    """Accuracy (left) and use of B (right) over λ of this extent.
 
     `lines` holds (λ, share), ascending, for each of LINES; `points` have `threshold`, `accuracy`,
     `usage`, `line` (of LINES) and `objective` (of SHAPES).
@@ -104,7 +106,7 @@ def threshold_curve(
     scale = alt.Scale(domain=list(LINES), range=list(LINES.values()))
     legend = alt.Legend(title=None, orient="top", columns=2, symbolType="stroke", labelLimit=0)
     color = alt.Color("line:N", scale=scale, legend=legend)
-    x = alt.X("x:Q", title="λ", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5))
+    x = alt.X("x:Q", title="λ", scale=alt.Scale(domain=list(extent)), axis=alt.Axis(tickCount=5))
     room = alt.Scale(zero=False, nice=False, padding=10)
     left = alt.Y("y:Q", title="accuracy", scale=room, axis=_share_axis())
     right = alt.Y(

@@ -19,7 +19,7 @@ from stages.report.page import Number, Page, Tile
 from stages.report.points import Chosen, PageSubject
 from stages.report.searched import Searched
 from stages.results import Row
-from stages.scores import LABEL_FREE, named
+from stages.scores import named
 from stages.statistics import Interval
 from stages.threshold import curve
 
@@ -38,13 +38,15 @@ _LINES = {
 class ThresholdCurve:
     """The lines of `charts.threshold_curve`, from a sweep of `steps` steps.
 
-    No line has more than `corners` corners, nor is off by more than `off` (a share).
+    No line has more than `corners` corners, nor is off by more than `off` (a share); λ has this
+    `extent`.
     """
 
     lines: dict[str, tuple[np.ndarray, np.ndarray]]
     steps: int
     corners: int
     off: float
+    extent: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +140,16 @@ def draw(subject: PageSubject) -> ThresholdCurve:
     """The chosen pair's sweep on the reported split, thinned."""
     reported, chosen = subject.reported, subject.points.chosen
     pair = (reported.index(chosen.model_1), reported.index(str(chosen.model_2)))
-    sweep = curve(reported, pair, str(chosen.score))
+    name = str(chosen.score)
+    sweep, extent = curve(reported, pair, name), named(name).extent(reported.score(name, pair[0]))
     lines, off = {}, 0.0
-    for column, name in _LINES.items():
-        x, y = corners.outline(sweep["threshold"], sweep[column])
+    for column, line in _LINES.items():
+        x, y = corners.outline(sweep["threshold"], sweep[column], extent)
         kept, error = corners.thin(x, y)
-        lines[name] = (x[kept], y[kept])
+        lines[line] = (x[kept], y[kept])
         off = max(off, error)
-    return ThresholdCurve(
-        lines, len(sweep["threshold"]), max(len(x) for x, _ in lines.values()), off
-    )
+    most = max(len(x) for x, _ in lines.values())
+    return ThresholdCurve(lines, len(sweep["threshold"]), most, off, extent)
 
 
 def how_chosen(subject: PageSubject) -> str:
@@ -157,8 +159,7 @@ def how_chosen(subject: PageSubject) -> str:
     count = len(subject.reported.models)
     first, second = (name or "any other model" for name in subject.pair)
     pairs = f"{first} → {second}" if any(subject.pair) else f"all {count * (count - 1)} pairs"
-    *some, last = LABEL_FREE
-    rules = subject.score or f"{', '.join(some)} and {last}"
+    rules = subject.score or " and ".join(", ".join(subject.names).rsplit(", ", 1))
     return (
         f"the most accurate on {subject.fitted_on}, where λ is fitted, of {pairs} with {rules}, "
         "with and without post-check"
@@ -200,9 +201,9 @@ def _curve(subject: PageSubject, drawn: ThresholdCurve) -> Figure:
     from stages.report import charts
 
     chosen = subject.points.chosen
-    marks = [_mark(row, str(row.fit.objective)) for row in subject.points.alike(chosen)]
+    marks = [_mark(row, str(row.fit.objective), drawn) for row in subject.points.alike(chosen)]
     if subject.answered:
-        marks.append(_mark(chosen, "answer"))
+        marks.append(_mark(chosen, "answer", drawn))
     title = f"{chosen.model_1} → {chosen.model_2}, {chosen.score}, on {subject.where}"
     caption = (
         f"Accuracy (left) and B's share of all requests (right) over λ: "
@@ -210,13 +211,13 @@ def _curve(subject: PageSubject, drawn: ThresholdCurve) -> Figure:
         f"{subject.fitted_on}: best (highest accuracy there) and 1se (least use of B within one "
         f"standard error of it){', and the answer' * subject.answered}. {words.drawn(subject)}"
     )
-    chart = charts.threshold_curve(drawn.lines, marks)
+    chart = charts.threshold_curve(drawn.lines, marks, drawn.extent)
     return charts.Figure("threshold", title, caption, chart)
 
 
-def _mark(row: Chosen, objective: str) -> Datum:
-    surest = 1.0 if named(str(row.score)).sign > 0 else 0.0
-    ends = {ALWAYS: surest, NEVER: 1 - surest}
+def _mark(row: Chosen, objective: str, drawn: ThresholdCurve) -> Datum:
+    least, surest = drawn.extent[:: named(str(row.score)).sign]
+    ends = {ALWAYS: surest, NEVER: least}
     return {
         "line": _LINES["accuracy_postcheck" if row.postcheck else "accuracy"],
         "threshold": ends.get(row.threshold.kind, row.threshold.value),

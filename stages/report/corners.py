@@ -9,18 +9,20 @@ import numpy as np
 LIMIT = 2000
 
 
-def outline(threshold: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def outline(
+    threshold: np.ndarray, share: np.ndarray, extent: tuple[float, float] = (0.0, 1.0)
+) -> tuple[np.ndarray, np.ndarray]:
     """The corners (λ, share), float64 [2P] each, λ ascending, of a sweep's P steps.
 
     `threshold` [P] is that of `stages.threshold.stage.curve`: λ where each step ends on the side of
-    surer scores, NaN for the last, where B always runs. λ runs from 0 to 1.
+    surer scores, NaN for the last, where B always runs. λ runs over its `extent`.
 
     >>> outline(np.array([0.4, np.nan]), np.array([0.0, 1.0]))
     (array([0. , 0.4, 0.4, 1. ]), array([0., 0., 1., 1.]))
     """
     inner = threshold[:-1]
     falling = len(inner) > 1 and inner[0] > inner[-1]
-    start, stop = (1.0, 0.0) if falling else (0.0, 1.0)
+    start, stop = extent[:: -1 if falling else 1]
     x = np.repeat(np.concatenate(([start], inner, [stop])), 2)[1:-1]
     y = np.repeat(share, 2)
     return (x[::-1], y[::-1]) if falling else (x, y)

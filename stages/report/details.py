@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.cascade import Cascade, decide
 from stages.report.curves import ANSWER, BEST, CERTIFIED, HULL, ONE_SE, Key, Mark
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, named
 
 # Images shown of each kind; numbers of classes and cascades that fit into a page.
 SHOWN, _MOST = 12, 200_000
@@ -49,7 +49,8 @@ def detail(scores: ScoreSet, classes: int, marked: Numbered) -> Detail:
     found = decide(scores, Cascade.of(names, key.score, limit, postcheck=key.postcheck))
     before = scores.correct[key.a]
     kinds = {SAVED: found.correct & ~before, LOST: before & ~found.correct}
-    sure = scores.scores["maxp"][key.b]
+    usual = named(scores.own[0])  # maxp, where it is known
+    sure = usual.sign * scores.scores[usual.name][key.b]
     return Detail(
         mark,
         np.bincount(scores.labels[found.escalated], minlength=classes),

@@ -173,8 +173,8 @@ def answers(pair: WantedPair, score: str | None, answer: AnswerRow) -> bool:
 
 
 def names_with(scores: ScoreSet, score: str | None) -> tuple[str, ...]:
-    """The rule's own scores that are there, and this one where it is a package's."""
-    return scores.own if score is None else (*scores.own, *own((score,)))
+    """The scores that all models have, and this one where it is a package's."""
+    return tuple(dict.fromkeys((*scores.own, *own((score,) if score else ()))))
 
 
 def check(store: Store, reported: ScoreSet, pair: WantedPair, score: str | None) -> None:

@@ -13,9 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import EXTRA_SCORES, InputError, Manifest, Partition, Provenance, Store, now, versions
+from cache import (
+    EXTRA_SCORES,
+    InputError,
+    Manifest,
+    Partition,
+    Provenance,
+    Store,
+    now,
+    one_of,
+    versions,
+)
 from stages.notices import kept_if_writable, sound_or_told
-from stages.scores.registry import UnknownScoreError, maker, named, values
+from stages.scores.registry import UnknownScoreError, known, maker, named, values
 from stages.scores.spec import LABEL_FREE, Score
 
 T = TypeVar("T")
@@ -47,8 +57,23 @@ class Columns(dict[str, np.ndarray]):
 
 
 def named_in(store: Store, name: str) -> Score:
-    """`named`; see `by_name_in` for a score that only the cache knows."""
-    return by_name_in(store, name, named)
+    """`named`, where no confidence counts but those that answers in the cache came with; see
+    `by_name_in` for a score that only the cache knows."""
+
+    def there(name: str) -> Score:
+        score = named(name)
+        others = set() if score.comparable else _confidences(store)
+        if score.comparable or name in others:
+            return score
+        raise UnknownScoreError(str(one_of("score", name, [*known(), *sorted(others)])))
+
+    return by_name_in(store, name, there)
+
+
+def _confidences(store: Store) -> set[str]:
+    """Those of all answers in the cache, and of copies that keep their scores only."""
+    found = (each for table in ("answers", "scores") for each in cache.find(store, table))
+    return {name for manifest in found for name in manifest.identity.get("confidences", ())}
 
 
 def by_name_in(store: Store, name: str, by: Callable[[str], T]) -> T:
@@ -73,7 +98,6 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     Made from the logits, and kept where the cache can be written; where there are no logits, the
     values that came with the scores count. InputError where there is neither.
     """
-    named(name)
     partition = Partition(TABLE, (*scores.partition.values, name))
     about = identity(scores)
     made_by = about | {"score": maker(name)}

@@ -1,4 +1,5 @@
-"""Every score by its name: the decision rule's own, those of FUNCTIONS, and those of packages.
+"""Every score by its name: the decision rule's own, those of FUNCTIONS, those of packages, and
+the confidences that came with answers.
 
 A function needs logits only, so it serves everything that one of the rule's own does, but for a
 policy file, which must stand alone.
@@ -11,11 +12,11 @@ from functools import cache
 
 import numpy as np
 
-from cache import InputError, one_of
+from cache import InputError
 from stages import plugins
 from stages.plugins import Added, Extras, extras, misfit, misnamed, of_this_project
 from stages.scores.softmax import scores_of
-from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction
+from stages.scores.spec import FUNCTIONS, LABEL_FREE, SCORES, Score, ScoreFunction, confidence
 
 
 class UnknownScoreError(InputError):
@@ -23,14 +24,18 @@ class UnknownScoreError(InputError):
 
 
 def named(name: str) -> Score:
-    """The score of this name; UnknownScoreError where there is none. Packages are asked last."""
+    """The score of this name; what is neither the rule's own, this project's nor a package's is a
+    confidence that answers came with. Packages are asked last."""
     if name in SCORES:
         return SCORES[name]
     added = _added()
-    if name not in added:
-        check_packages()
-        raise UnknownScoreError(str(one_of("score", name, [*SCORES, *added])))
-    return Score(name, added[name].item.sign)
+    return Score(name, added[name].item.sign) if name in added else confidence(name)
+
+
+def known() -> list[str]:
+    """All names but those of confidences; InputError where a package's scores cannot be used."""
+    check_packages()
+    return [*SCORES, *_added()]
 
 
 def functions(taken: Collection[str] = ()) -> Mapping[str, Score]:
@@ -46,9 +51,11 @@ def check_packages(taken: Collection[str] = ()) -> None:
 def values(name: str, logits: np.ndarray) -> np.ndarray:
     """float64 [N]: a package's score of logits float32 [N, K].
 
-    InputError, naming the package, where the function does not keep its word.
+    InputError for a confidence, and, naming the package, where the function does not keep its word.
     """
-    one = _added()[name]
+    one = _added().get(name)
+    if one is None:
+        raise InputError(f"{name} is a confidence of imported answers: logits do not tell it")
     given = np.ascontiguousarray(logits, np.float32).view()  # sums run along rows in memory
     given.flags.writeable = False
     with one.blamed(f"its score {name}"):
@@ -61,8 +68,8 @@ def values(name: str, logits: np.ndarray) -> np.ndarray:
 def _wrong(found: np.ndarray, n: int) -> str:
     if found.shape != (n,) or found.dtype.kind != "f":
         return f"{found.dtype} {list(found.shape)} for {n} images, not float64 [{n}]"
-    outside = ~((found >= 0) & (found <= 1))
-    return f"{found[outside.argmax()]}, which is not in [0, 1]" if outside.any() else ""
+    finite = np.isfinite(found)
+    return "" if finite.all() else f"{found[finite.argmin()]}, which is no finite number"
 
 
 def answered(logits: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -106,6 +113,8 @@ def own(names: tuple[str, ...]) -> tuple[str, ...]:
 def undeployable(name: str) -> InputError:
     """For a policy, whose Python file has the rule's own scores only."""
     where = "is a module of its own" if name in FUNCTIONS else "comes with a package"
+    if not named(name).comparable:
+        where = "is a confidence of imported answers"
     return InputError(
         f"the score {name} {where}, which a policy's file cannot carry: choose "
         f"{', '.join(LABEL_FREE)}"

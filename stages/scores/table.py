@@ -6,6 +6,7 @@ lines up all models on the same images.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
+from stages.scores.registry import named
 from stages.scores.softmax import (
     NonFiniteError,
     scores_of,
@@ -34,6 +36,7 @@ _OF: Mapping[str, Callable[[pa.Table], dict[str, np.ndarray]]] = {
     "top_k": lambda part: scores_of_top(
         *(cache.logits_of(part, name) for name in ("classes", "probabilities"))
     ),
+    "answers": lambda part: {name: _column(part, name) for name in part.column_names},
 }
 
 
@@ -42,8 +45,8 @@ class ScoreSet:
     """M models on the same N images of one split.
 
     labels int32 [N], sample_ids int64 [N]; predictions int32 and correct bool [M, N]; `scores`
-    float64 [M, N] by name, those of packages made when asked for; `manifests` [M] say where each
-    model's rows come from.
+    float64 [M, N] by name, those of packages made when asked for, InputError for what not all of
+    the models have; `manifests` [M] say where each model's rows come from.
     """
 
     dataset: str
@@ -70,8 +73,10 @@ class ScoreSet:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The rule's own scores that all models have: copies of other versions lack some."""
-        return tuple(name for name in LABEL_FREE if name in self.scores)
+        """The scores that all models have: of the rule's own, which copies of other versions and
+        answers lack some of, then confidences by name."""
+        given = (name for name in self.scores if not named(name).comparable)
+        return (*(name for name in LABEL_FREE if name in self.scores), *given)
 
     @cached_property
     def accuracy(self) -> np.ndarray:
@@ -170,15 +175,17 @@ def load(
         if not np.array_equal(_column(table, "sample_id"), ids):
             raise InputError(f"{manifest.partition} holds other samples than its siblings")
 
-    there = set.intersection(*map(_known, tables))
+    known = [_known(*each) for each in zip(manifests, tables, strict=True)]
+    there = _in_order(set.intersection(*known))
 
     def stack(name: str) -> np.ndarray:
         return np.stack([_column(table, name) for table in tables])
 
     def make(name: str) -> np.ndarray:
-        for table, manifest in zip(tables, manifests, strict=True):
-            if name in LABEL_FREE and name not in _known(table):
-                raise _lacking(store, manifest, table, name, there)
+        given = name in LABEL_FREE or not named(name).comparable
+        for m, manifest in enumerate(manifests):
+            if given and name not in known[m]:
+                raise _lacking(store, manifest, tables[m], name, there)
         return np.stack([column(store, manifest, name, ids) for manifest in manifests])
 
     return ScoreSet(
@@ -189,27 +196,35 @@ def load(
         labels=labels,
         predictions=stack("prediction"),
         correct=stack("correct"),
-        scores=Columns({name: stack(name) for name in LABEL_FREE if name in there}, make),
+        scores=Columns({name: stack(name) for name in there}, make),
         manifests=manifests,
     )
 
 
-def _known(table: pa.Table) -> set[str]:
-    """The columns that are there, and not null."""
-    return {name for name in table.column_names if not table.column(name).null_count}
+def _known(manifest: Manifest, table: pa.Table) -> set[str]:
+    """The scores that are there, and not null."""
+    names = {*LABEL_FREE, *manifest.identity.get("confidences", ())}.intersection(
+        table.schema.names
+    )
+    return {name for name in names if not table.column(name).null_count}
+
+
+def _in_order(names: set[str]) -> tuple[str, ...]:
+    """The rule's own, then confidences by name."""
+    return (*(name for name in LABEL_FREE if name in names), *sorted(names - {*LABEL_FREE}))
 
 
 def _lacking(
-    store: Store, manifest: Manifest, table: pa.Table, name: str, there: set[str]
+    store: Store, manifest: Manifest, table: pa.Table, name: str, there: Sequence[str]
 ) -> InputError:
     keys = manifest.partition.keys
     place = f"{keys['model']} on {keys['dataset']}/{keys['split']}"
-    own = ",".join(each for each in LABEL_FREE if each in there)
-    if name in table.column_names:
-        return InputError(
-            f"the {name} of {place} is not known, as only its most probable classes are: give "
-            f"--scorefn {own}"
-        )
+    own = ",".join(there)
+    if name in table.column_names or name not in LABEL_FREE:
+        answers = "confidences" in manifest.identity or name not in LABEL_FREE
+        why = "it is no confidence of theirs" if answers else "only its most probable classes are"
+        remedy = f"give --scorefn {own}" if own else "the models have no score in common"
+        return InputError(f"the {name} of {place} is not known, as {why}: {remedy}")
     return InputError(
         f"{store.root} has no score {name} of {place}, as another version made it, and no logits "
         f"to make it from: fetch a newer copy or one with logits, or give --scorefn {own}"
@@ -288,6 +303,8 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
         "formulas": _FORMULAS,
         "stated": {key: manifest.provenance.get(key) for key in ("trained_on", "macs")},
     }
+    if "confidences" in manifest.identity:
+        identity["confidences"] = manifest.identity["confidences"]
     found = cache.load(store, partition)
     whole = True
     if found is not None and found.identity == identity and sound_or_told(store, found):
@@ -313,7 +330,7 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
 def score_table(store: Store, manifest: Manifest) -> pa.Table:
     """The scores table of a model's outputs, rows ordered by sample id."""
     labels = labels_of(store, manifest)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in SCHEMA.names}
+    columns = defaultdict[str, list[np.ndarray]](list)
     of = _OF[manifest.partition.table]
     for part in cache.iter_parts(store, manifest):
         ids = _column(part, "sample_id")
@@ -328,11 +345,13 @@ def score_table(store: Store, manifest: Manifest) -> pa.Table:
         out["correct"] = out["prediction"] == out["label"]
         for name in out:
             columns[name].append(out[name])
-    arrays = {name: np.concatenate(chunks) for name, chunks in columns.items() if chunks}
+    arrays = {name: np.concatenate(chunks) for name, chunks in columns.items()}
     order = np.argsort(arrays["sample_id"], kind="stable")
     unknown = pa.nulls(len(order), pa.float64())
-    known = {name: pa.array(array[order]) for name, array in arrays.items()}
-    return pa.table([known.get(name, unknown) for name in SCHEMA.names], schema=SCHEMA)
+    fields = [field if field.name in arrays else field.with_nullable(True) for field in SCHEMA]
+    fields += [pa.field(name, pa.float64(), False) for name in arrays if name not in SCHEMA.names]
+    known = [pa.array(arrays[f.name][order]) if f.name in arrays else unknown for f in fields]
+    return pa.table(known, schema=pa.schema(fields))
 
 
 def labels_of(store: Store, manifest: Manifest) -> np.ndarray:

@@ -22,7 +22,8 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class ThresholdQuestion:
-    """What to sweep. `grid` n restricts λ to n equidistant values in [0, 1]; None is exact."""
+    """What to sweep. `grid` n restricts λ to n equidistant values of the score's extent; None
+    is exact."""
 
     scores: tuple[str, ...] = LABEL_FREE
     postchecks: tuple[bool, ...] = (False, True)
@@ -186,8 +187,9 @@ class _First:
         plan: FitPlan,
         grid: int | None,
     ) -> _First:
+        ends = score.extent(plan.scores.score(score.name, a))
         # From never towards always, as the original: of λ that decide alike the first is told.
-        values = None if grid is None else np.linspace(0, 1, grid)[:: score.sign]
+        values = None if grid is None else np.linspace(*ends, grid)[:: score.sign]
         exact = Ordering.by(plan.scores, score.name, a)
         same = plan.scores is reported
         reporting = exact if same else Ordering.by(reported, score.name, a)

@@ -22,7 +22,7 @@ from cache import InputError, Partition, Store, load, read_table
 from cache.upkeep import verify
 from stages import scores as score
 from stages.report.packing import unpack
-from stages.scores import SCORES, plugin_scores, registry, scores_of
+from stages.scores import SCORES, named_in, plugin_scores, registry, scores_of
 
 MODELS = ("small", "large", "other")
 PAIR = ("-m1", "small", "-m2", "large", "--dataset", "toy")
@@ -415,9 +415,8 @@ def test_a_policy_cannot_carry_it(copies, toy, tmp_path):
         ("logits[:1, 0]", r"gives float32 \[1\] for 60 images"),
         ("logits.argmax(axis=1)", r"gives int64 \[60\] for 60 images"),
         ("None", r"gives object \[\] for 60 images"),
-        ("logits[:, 0] * float('nan')", r"gives nan, which is not in \[0, 1\]"),
-        ("logits[:, 0] * 0 + 1.5", r"gives 1\.5, which is not in \[0, 1\]"),
-        ("logits[:, 0] * 0 - 0.5", r"gives -0\.5, which is not in \[0, 1\]"),
+        ("logits[:, 0] * float('nan')", r"gives nan, which is no finite number"),
+        ("logits[:, 0] * -float('inf')", r"gives (-|)inf, which is no finite number"),
         ("logits.sort(axis=1)", r"fails, ValueError: .*read-only"),
         ("[][0]", r"fails, IndexError: list index out of range"),
         ("exec('raise OSError(\"two\\\\nlines\")')", r"fails, OSError: two lines: update"),
@@ -470,7 +469,7 @@ def test_the_rules_own_import_no_package(tmp_path, toy):
         for command in ("threshold", "search", "score"):
             assert cascade(command, "-d", "toy", "--cache", toy).status == 0
         with pytest.raises(InputError, match="RuntimeError: imported"):
-            registry.named("odd")
+            named_in(Store(toy), "odd")
 
 
 @given(st.integers(1, 40), st.integers(2, 6), st.integers(0, 2**32 - 1))
