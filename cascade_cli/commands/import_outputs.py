@@ -57,10 +57,10 @@ def import_outputs(
     given: ImportOptions,
     common: opt.CommonOptions,
     outputs: Annotated[
-        str | None, typer.Argument(metavar="[TABLE|FOLDER]", help="Outputs whose kind is told.")
+        str | None, typer.Argument(metavar="[TABLE|FOLDER]", help="Outputs; their kind is told.")
     ] = None,
 ) -> None:
-    """Bring in logits, probabilities, the most probable classes or answers of something else.
+    """Bring in logits, probabilities, top classes or answers that something else computed.
 
     Of one model, or of all that a table, npz or folder holds. Columns class_1, p_1 … are the most
     probable classes, prediction and other numbers are answers, rows that sum to 1 are

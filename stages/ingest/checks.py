@@ -172,7 +172,7 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
 def from_one(answers: np.ndarray, labels: np.ndarray) -> bool:
     """Whether labels [N] without a 0 agree far better with answers [N] when each is one lower."""
     found, lower = int((answers == labels).sum()), int((answers == labels - 1).sum())
-    return labels.min() == 1 and lower - found > 5 * sqrt(lower + found)
+    return labels.min() == 1 and lower - found > 3 * sqrt(lower + found)
 
 
 def _one_sided(answers: np.ndarray, labels: np.ndarray, found: int, n: int) -> Iterator[str]:

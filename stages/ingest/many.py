@@ -49,7 +49,8 @@ def import_many(
     found, passed = list(_models(request, split)), dict[str, PassedImport]()
     _check_names(request.file, [each.request for each in found])
     note, ready = lru_cache(None)(note), []  # a line is said once
-    for name in {*(macs or {})} - {each.request.model for each in found}:
+    models = {each.request.model for each in found}
+    for name in (each for each in macs or () if each not in models):
         note(f"warning: {request.file} holds no {name}, whose multiply-adds are told")
     for each in found:
         asked = replace(each.request, macs=(macs or {}).get(each.request.model, request.macs))
