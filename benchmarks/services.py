@@ -55,7 +55,7 @@ Halvings = dict[tuple[float, str], list[Halving]]
 def services(path: Path) -> ScoreSet:
     """Answers, confidences (as maxp) and dollars per request of every service."""
     table = pq.read_table(path)
-    names = [name.removesuffix(".prediction") for name in table.column_names[1::3]]
+    names = tuple(name.removesuffix(".prediction") for name in table.column_names[1::3])
 
     def column(what: str) -> np.ndarray:
         return np.stack([table[f"{name}.{what}"].to_numpy() for name in names])

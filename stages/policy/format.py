@@ -209,6 +209,7 @@ FORMAT: dict[str, Any] = {
         **dict.fromkeys(("accuracy_1?", "accuracy_2?", "baseline_accuracy?"), _SHARE),
         **dict.fromkeys(("cost?", "cost_1?", "cost_2?", "baseline_cost?"), _COST),
         **dict.fromkeys(("cost_low?", "cost_high?"), _FINITE),
+        # Of costs of each request also a unit's own name.
         **dict.fromkeys(("cost_kind?", "cost_unit?"), _LINE),
         "cost_batch_size?": _SOME,
         **dict.fromkeys(("cost_device?", "cost_why?", "baseline?", "hash_reason?"), _LINE),
@@ -430,6 +431,9 @@ def _faults(policy: Policy) -> Iterator[str]:
         found = shown_value(flat[key]) if key in flat else "missing"
         yield f"{key} is {found}, expected {expected}"
     relations = _Relations(policy)
+    kind = relations.promise.get("cost_kind")
+    if kind is not None and not relations.by_request:
+        yield from _misfits(_choice(*UNITS), kind, "promise.cost_kind")
     for key, value in relations.implied():
         if None not in (value, flat.get(key)) and not _same(flat[key], value):
             found, expected = shown_value(flat[key]), shown_value(value)

@@ -135,7 +135,6 @@ def _cost(costs: PageCosts) -> dict[str, object]:
         "axis": costs.axis,
         "why": costs.why,
         "batch_size": costs.pricer.batch_size,
-        "by_request": costs.pricer.prices.by_request,
     }
 
 

@@ -226,8 +226,8 @@ def _request_costs(
     """By kind float64 [M, N], of the samples int64 [N]; NaN where a model has none."""
     found: dict[str, np.ndarray] = {}
     dataset, split, variant, *_ = manifests[0].partition.values
-    there = cache.find(store, "request_costs", dataset, split, variant)
-    by_model = {costs.partition.values: costs for costs in there}
+    priced = cache.find(store, "request_costs", dataset, split, variant)
+    by_model = {costs.partition.values: costs for costs in priced}
     for m, manifest in enumerate(manifests):
         costs = by_model.get(manifest.partition.values)
         if costs is None:

@@ -132,7 +132,7 @@ class Cascades {
 
   /** What a request costs where B runs on k of all: its parts, and what comes from the draw. */
   bill(pick, k) {
-    if (this.facts.cost.by_request) return this.summed(pick, k);
+    if (this.sent_spent) return this.summed(pick, k);
     const {n} = this, counts = this.batches(pick, k);
     const [value, low, high] = ["value", "low", "high"].map((name) => {
       const row = this[`batch_${name}`], at = pick.b * counts.length;
