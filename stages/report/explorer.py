@@ -89,10 +89,7 @@ def _facts(subject: PageSubject, searched: Searched, certifying: Certifying) -> 
             for name, right in zip(reported.models, reported.correct, strict=True)
         ],
         "overlap": _overlap(reported, reference),
-        "scores": [
-            {"name": each.name, "sign": each.sign, "comparable": each.comparable}
-            for each in map(named, subject.names)
-        ],
+        "scores": [{"name": name, "sign": named(name).sign} for name in subject.names],
         "kinds": curves.KINDS,
         "normal": z_of(LEVEL),
         "limits": _exact_limits(len(reported.labels)),

@@ -60,6 +60,11 @@ class Cascades {
     return out;
   }
 
+  /** Whether post-check was tried: not where the scores of two models do not compare. */
+  checked(pick) {
+    return this.marks(this.number({...pick, post: true})).some(({kind}) => kind === "best");
+  }
+
   /** The kept corners of a sweep, its marks among them, by how many images go to B. */
   steps(pick) {
     const number = this.number(pick), marked = new Map(), taken = new Set();

@@ -35,15 +35,15 @@ class Curve {
 
   /** Show a cascade at a λ, by default its best. */
   choose({...pick}, where) {
-    const {comparable} = this.cascades.facts.scores[pick.score];
-    pick.post &&= comparable;
+    const tried = this.cascades.checked(pick);
+    pick.post &&= tried;
     this.pick = pick;
     this.steps = this.cascades.steps(pick);
     $("pick-a").value = pick.a;
     $("pick-b").value = pick.b;
     $("pick-score").value = pick.score;
     $("pick-post").checked = pick.post;
-    $("pick-post").disabled = !comparable;
+    $("pick-post").disabled = !tried;
     $("slider").max = this.steps.length - 1;
     let i = where ? this.steps.findIndex((step) => same(step, where)) : this.marked("best");
     if (i < 0 && where) i = this.steps.findIndex((step) => step.k >= where.k);
