@@ -17,9 +17,10 @@ from examples.study.__main__ import main, open_case, rounded
 from examples.study.answers import QUESTIONS, images_needed, one_split
 from examples.study.figures import draw
 from examples.study.halving import RULES, Asked, Halving, Orderings
-from examples.study.outputs import TABLES, Outputs, read
+from examples.study.outputs import TABLES, Outputs, macs, read
 from examples.study.page import render
 from stages.cascade import Cascade, decide
+from stages.models import specs
 from stages.threshold import FitPlan, ThresholdQuestion, halves, operating_points
 
 OUTPUTS = SHARED / "outputs"
@@ -96,6 +97,17 @@ def test_targets_and_budgets_are_those_of_every_limit_tried(scores, halving):
             within = [right for right, sent in tried if MACS[a] + MACS[b] * sent / n <= budget]
             assert points.fit_right[r, a, b, u] == max(within, default=-1)
     assert (points.fit_right[:, 3, :, 1 + len(targets) :] == -1).all()
+
+
+def test_counted_multiply_adds_are_those_that_the_product_knows():
+    known = {spec.name: spec.macs for spec in specs() if spec.dataset == "imagenet"}
+    counted = {
+        found[1]: count
+        for count, source in macs().values()
+        if (found := re.match(r"counted: torchvision (\w+) at", source)) and found[1] in known
+    }
+    assert len(counted) > 5
+    assert counted == {name: known[name] for name in counted}
 
 
 def test_the_page_is_made_of_the_results_alone():

@@ -106,9 +106,10 @@ def rounded(value: float | str) -> float | str:
 
 def write(results: dict[str, Any], docs: Path) -> None:
     """The results, and the page and figures that are made from them alone."""
+    page = render(results)
     lines = [f"  {json.dumps(key)}: {json.dumps(each)}" for key, each in results.items()]
     (docs / f"{NAME}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    (docs / f"{NAME}.md").write_text(render(results), encoding="utf-8")
+    (docs / f"{NAME}.md").write_text(page, encoding="utf-8")
     draw(results, docs / "images")
 
 
