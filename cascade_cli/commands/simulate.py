@@ -23,7 +23,7 @@ from stages.simulate import between_runtimes
 
 @opt.grouped(
     "model_1 model_2 dataset data scorefn threshold postcheck requests objective split fit_split "
-    "weights preprocess runtime runtimes costs cache as_json"
+    "halves stratified weights preprocess runtime runtimes costs cache as_json"
 )
 def simulate(
     context: typer.Context,
@@ -41,6 +41,8 @@ def simulate(
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
     """
     decision = threshold_or_fit(context, decision)
+    if decision.threshold is not None:  # and nothing is fitted
+        wanted = replace(wanted, halves=None)
     memory_or_none(context, requests.memory)
     store = Store(common.cache)
     named, aliases = cached_names(pair.model_1, pair.model_2)
@@ -62,7 +64,7 @@ def simulate(
         moved = between_runtimes(scores, there, decided[0])
     if common.as_json:
         asked = {"stream": name} | requests.described() | {"runtimes": moved}
-        print_json({"dataset": dataset} | row.columns() | asked)
+        print_json({"dataset": dataset} | row.columns() | scores.cut | asked)
         return
     print_simulation(row, name, moved)
 

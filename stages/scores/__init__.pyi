@@ -32,6 +32,7 @@ from .spec import (
     ScoreFunction as ScoreFunction,
 )
 from .table import (
+    Halves as Halves,
     ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
     load as load,
