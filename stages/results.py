@@ -38,7 +38,7 @@ def save(
     """
     if stage not in STAGES:
         raise KeyError(stage)
-    request = json.loads(json.dumps(request, default=asdict))
+    request = json.loads(json.dumps(request | scores.cut, default=asdict))
     told = [row.columns() for row in rows]
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(

@@ -28,8 +28,8 @@ COLUMNS = {
 
 
 @opt.grouped(
-    "dataset data models split fit_split weights runtime output for_spreadsheets figures cache "
-    "as_json",
+    "dataset data models split fit_split halves stratified weights runtime output for_spreadsheets "
+    "figures cache as_json",
     output="Reliability diagrams' bins: a .csv or .parquet file.",
 )
 def calibrate(
@@ -47,7 +47,7 @@ def calibrate(
     reported = reported_scores(store, wanted, names_in(wanted.models))
     fitted = fit_plan(store, reported, wanted)
     for note in fitted.notes:
-        say(note.replace("λ is", "the temperature is"))
+        say(note.replace("λ is", "the temperature is").replace("fit λ", "fit the temperature"))
     rows, bins = stage.calibrate_models(store, reported, fitted)
     write_rows(bins, common)
     files: list[str] = []

@@ -20,7 +20,7 @@ from stages.costs import figures, told_in
 from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
 from stages.scores import ScoreSet
 from stages.simulate import FittedLimit, SimulatedCascade
-from stages.threshold import seen, trained_splits
+from stages.threshold import reported_half, seen, trained_splits
 
 COLUMNS = {
     "name": "figure",
@@ -80,6 +80,9 @@ def _checked(
     split = report_split(store, deployed.dataset, wanted.split or promise.split)
     pair = cascade.models
     scores = score_set(store, deployed.dataset, split, pair, wanted, alone=True)
+    same = promise.dataset_fingerprint in _fingerprints(store, scores)
+    if same and deployed.halves is not None:
+        scores = reported_half(scores, deployed.halves)
     for note in seen(scores, trained_splits(store, scores), "check"):
         say(note)
     memory, costs = _as_promised(store, scores, deployed)
@@ -93,8 +96,9 @@ def _checked(
         "n": row.n,
         "target": stage.target_of(figures),
         "figures": [asdict(each) for each in figures],
-        "same_fingerprint": promise.dataset_fingerprint in _fingerprints(store, scores),
+        "same_fingerprint": same,
         "fit_method": deployed.fitted,
+        **scores.cut,
         "alpha": alpha,
         "regressions": [each.name for each in figures if each.worse],
         "models": _models(scores, deployed),

@@ -29,8 +29,11 @@ MODES = {
         *("model_1", "model_2", "scorefn", "threshold", "postcheck", "objective", "fit_split"),
         *("memory", "memory_size", "memory_radius", "memory_trust"),
         *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
+        *("halves", "stratified"),
     },
-    "output": {"models", "scorefn", "data", "weights", "for_spreadsheets"},
+    "output": {
+        *("models", "scorefn", "data", "weights", "for_spreadsheets", "halves", "stratified"),
+    },
     "publish": {"models", "tier"},
 }
 
@@ -52,13 +55,13 @@ class ExportOptions(opt.CommonOptions):
     policy: str | None = opt.option(None, "Write the cascade A, B to this folder, to be deployed.")
     output: str | None = opt.option(None, "Write one row per image to this .csv or .parquet.", "-o")
     publish: str | None = opt.option(None, "Write a copy of the cache to publish to this folder.")
-    tier: str = opt.option("scores", "What --publish copies: scores, top10 or full (logits).")
+    tier: str = opt.option("scores", "What --publish copies: scores, top10 or full (logits, …).")
 
 
 @opt.grouped(
     "policy output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
     "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
-    "weights runtime cost cost_device batch_size baseline cache as_json",
+    "halves stratified weights runtime cost cost_device batch_size baseline cache as_json",
     models="For -o, --publish: names. [default: all]",
     split="Split. [default: test; for --publish all, else by commas]",
 )
@@ -82,6 +85,8 @@ def export(
     if mode == "output":
         check_table(to)
     decision = threshold_or_fit(context, decision)
+    if mode == "policy" and decision.threshold is not None:  # and nothing is fitted
+        wanted = replace(wanted, halves=None)
     memory_or_none(context, memory.memory)
     models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
     names = names_in(wanted.models) if models is None else None
@@ -151,7 +156,7 @@ def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -
         table = without_formulas(pl.DataFrame(table)).to_arrow()
     write_file(path, writers(table))
     head: dict[str, Any] = {"output": path, "dataset": scores.dataset, "split": scores.split}
-    head |= {"models": list(scores.models)}
+    head |= {"models": list(scores.models), **scores.cut}
     return head | {"rows": table.num_rows, "columns": table.column_names}
 
 

@@ -33,8 +33,8 @@ PREDICTOR_COLUMNS = {
 
 
 @opt.grouped(
-    "dataset data metric models predict split fit_split train weights runtime output "
-    "for_spreadsheets cache as_json",
+    "dataset data metric models predict split fit_split halves stratified train weights runtime "
+    "output for_spreadsheets cache as_json",
     fit_split="With --predict: split that measures, and fits λ.",
 )
 def heterogeneity(
@@ -59,7 +59,8 @@ def heterogeneity(
         refuse(context, ("metric",), "is for one of them, and --predict ranks all: leave out one")
     else:
         why = "fits the λ of cascades: give --predict too, or leave it out"
-        refuse(context, ("fit_split",), why)
+        refuse(context, ("fit_split", "halves"), why)
+        wanted = replace(wanted, halves=None)
     if metric not in stage.METRICS:
         raise one_of("metric", metric, stage.METRICS)
     store = Store(common.cache)

@@ -40,8 +40,8 @@ class PageOptions(opt.CommonOptions):
 
 
 @opt.grouped(
-    "dataset data model_1 model_2 scorefn asked split fit_split weights runtime cost cost_device "
-    "batch_size baseline certify output figures cache as_json"
+    "dataset data model_1 model_2 scorefn asked split fit_split halves stratified weights runtime "
+    "cost cost_device batch_size baseline certify output figures cache as_json"
 )
 def report(
     wanted: opt.LogitsOptions,
@@ -76,7 +76,7 @@ def report(
         facts = written(pricer, limits, source, question)
     say(*facts.notes)
     if page.as_json:
-        print_json(facts)
+        print_json(facts.columns() | reported.cut)
         return
     _show(facts)
 

@@ -47,8 +47,8 @@ class RuleOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
-    "fit_split weights runtime cost cost_device batch_size baseline output for_spreadsheets cache "
-    "as_json",
+    "fit_split halves stratified weights runtime cost cost_device batch_size baseline output "
+    "for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
 )
 def rules(

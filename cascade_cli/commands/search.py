@@ -60,8 +60,8 @@ class SpaceOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "dataset models asked certified stages optimism resamples data scorefn calibrate postcheck "
-    "split fit_split weights runtime cost cost_device batch_size baseline policy output "
-    "for_spreadsheets cache as_json",
+    "split fit_split halves stratified weights runtime cost cost_device batch_size baseline policy "
+    "output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",
@@ -121,7 +121,7 @@ def search(
     if common.as_json:
         more = calibrated_by(space.calibrate, fitted)
         more |= {} if policy is None else {"policy": policy}
-        print_json(vars(found) | more)
+        print_json(vars(found) | run.reported.cut | more)
     else:
         show_search(found, () if policy is None else policy["files"])
     if refused is not None:
@@ -228,7 +228,8 @@ def _tell_devices(
     write_rows([row | {"cost_unit": unit} for row in stage.priced_everywhere(rows)], common)
     if common.as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
-        print_json(head | {"fit_method": fitted.method, "cost_unit": unit, "rows": rows})
+        head |= {"fit_method": fitted.method, **reported.cut}
+        print_json(head | {"cost_unit": unit, "rows": rows})
         return
     show_devices(rows, unit)
     if fitted.method == "cross-fit":

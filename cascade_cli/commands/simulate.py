@@ -25,7 +25,7 @@ from stages.simulate import between_runtimes
 
 @opt.grouped(
     "model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective split "
-    "fit_split weights preprocess runtime runtimes costs cache as_json"
+    "fit_split halves stratified weights preprocess runtime runtimes costs cache as_json"
 )
 def simulate(
     context: typer.Context,
@@ -43,6 +43,8 @@ def simulate(
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
     """
     decision = threshold_or_fit(context, decision)
+    if decision.threshold is not None and decision.calibrate is None:  # nothing is fitted
+        wanted = replace(wanted, halves=None)
     memory_or_none(context, requests.memory)
     store = Store(common.cache)
     named, aliases = cached_names(pair.model_1, pair.model_2)
@@ -74,7 +76,7 @@ def simulate(
         asked = {"stream": name} | requests.described() | {"runtimes": moved}
         asked |= {} if fitted is None else calibrated_by(decision.calibrate, fitted)
         asked |= {} if own is None else {"own_threshold": own.threshold}
-        print_json({"dataset": dataset} | row.columns() | asked)
+        print_json({"dataset": dataset} | row.columns() | scores.cut | asked)
         return
     print_simulation(row, name, moved, own)
 

@@ -37,7 +37,8 @@ class SweepOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "model_1 model_2 all_pairs models dataset data scorefn calibrate postcheck objective "
-    "n_threshold_values split fit_split train weights runtime cost cost_device batch_size baseline "
+    "n_threshold_values split fit_split halves stratified train weights runtime cost cost_device "
+    "batch_size baseline "
     "output for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
     train="Fit on the training split, as the original.",

@@ -30,7 +30,7 @@ def refuse(context: typer.Context, options: Iterable[str], why: str) -> None:
 
 def threshold_or_fit(context: typer.Context, decision: Decision) -> Decision:
     """Without its λ where that is to be fitted: a flag that says how outranks a configured λ."""
-    fitting = ("objective", "fit_split")
+    fitting = ("objective", "fit_split", "halves")
     if is_given(context, "threshold"):
         refuse(context, fitting, "fits λ, which -t gives: leave out one of them")
     fitted = any(is_given(context, name) for name in fitting)

@@ -17,7 +17,8 @@ from cascade_cli.show.text import say
 from stages.datasets import split_name
 from stages.missing import IMPORTED, MissingError, another_model
 from stages.models import of_record
-from stages.scores import LABEL_FREE, ScoreSet, load, named_in, own, splits_of
+from stages.scores import LABEL_FREE, Halves, ScoreSet, load, named_in, own, splits_of
+from stages.threshold import reported_half
 
 Read = TypeVar("Read")
 _REPORT_ON = ("test", "val", "validation")
@@ -40,13 +41,17 @@ def score_set(
     wanted: LogitsOptions,
     alone: bool = False,
 ) -> ScoreSet:
-    """The split's scores; logits the cache lacks are extracted first where the images are given.
+    """The split's scores, or its reported half's; logits the cache lacks are extracted first where
+    the images are given.
 
     `models` by the cache's names. `alone`: of no other split, as λ is not to be fitted.
     """
     check_cached_names(models or ())
     cached = partial(load, store, dataset, split, models, runtime=wanted.runtime)
-    return or_extracted(cached, store, (dataset, split), models, wanted, alone)
+    found = or_extracted(cached, store, (dataset, split), models, wanted, alone)
+    if wanted.halves is None:
+        return found
+    return reported_half(found, Halves(wanted.halves, wanted.stratified))
 
 
 def or_extracted(

@@ -44,7 +44,7 @@ def request_set(
 ) -> RequestSet:
     """The requests about the images of `scores`. What the cache lacks is made if it can be; hashes
     are measured too: what they cost is known only afterwards."""
-    policy, stream = memory_policy(options, cascade.score), _stream(options, len(scores.labels))
+    policy, stream = memory_policy(options, cascade.score), _stream(options, scores)
     pair = (cascade.models[0], cascade.models[1])
     images = replace(wanted, variants=",".join(stream.used))
     made_by = options.described() if options.repeats else None
@@ -61,15 +61,19 @@ def request_set(
         return made()
 
 
-def _stream(options: opt.MemoryOptions, n: int) -> Stream:
-    """The requests about n images; InputError for options out of range."""
+def _stream(options: opt.MemoryOptions, scores: ScoreSet) -> Stream:
+    """The requests about these images; InputError for options out of range."""
+    n = len(scores.labels)
     if options.stream is not None:
         if options.duplicates or options.rotations or options.order != "appended":
             raise InputError("--stream holds the requests: leave out -d, -r and --order")
+        if scores.halves is not None:
+            raise InputError("--stream asks about all of the split: leave out it or --halves")
         return stage.read(options.stream, n)
     if options.rotations and not options.duplicates:
         say("--rotations turns copies, and without --duplicates there are none")
-    return stage.make(n, options.duplicates, options.rotations, options.order, options.seed)
+    made = stage.make(n, options.duplicates, options.rotations, options.order, options.seed)
+    return replace(made, sample_ids=scores.sample_ids[made.sample_ids])
 
 
 def pricer_of_requests(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import typer
+
 from cascade_cli.options.common import MOST
 from cascade_cli.options.groups import option
 
@@ -49,6 +51,31 @@ class ImageOptions:
 CACHED = "Dataset. [default: that of the models, else the cache's only one]"
 
 
+def _fit_split(context: typer.Context, value: str | None) -> str | None:
+    """A callback: another split fits λ, or a half; a flag outranks a configured default."""
+    if value is None or context.params.get("halves") is None:
+        return value
+    stated = [_is_stated(context, name) for name in ("halves", "fit_split")]
+    if stated[0] == stated[1]:
+        raise typer.BadParameter("half of the split fits λ: leave out this or --halves")
+    if stated[0]:
+        return None
+    context.params["halves"] = None
+    return value
+
+
+def _stratified(context: typer.Context, value: bool) -> bool:
+    """A callback: of halves only."""
+    if context.params.get("halves") is None and _is_stated(context, "stratified"):
+        raise typer.BadParameter("says how halves are cut: give --halves SEED too")
+    return value
+
+
+def _is_stated(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @dataclass(frozen=True)
 class LogitsOptions(ImageOptions):
     """Which images' and models' logits are read, in which runtime, and which images fit λ."""
@@ -57,8 +84,18 @@ class LogitsOptions(ImageOptions):
     split: str | None = option(None, "Split to report. [default: test]")
     models: str | None = option(None, "Names separated by commas. [default: all]")
     fit_split: str | None = option(
-        None, "Split that fits λ. [default: one that no model was trained on, else cross-fitted]"
+        None,
+        "Split that fits λ. [default: one that no model was trained on, else cross-fitted]",
+        callback=_fit_split,
     )
+    halves: int | None = option(
+        None,
+        "Instead: a random half of the split, by this seed, fits λ; the other is reported.",
+        min=0,
+        max=MOST,
+        is_eager=True,  # so that the callbacks know it
+    )
+    stratified: bool = option(False, "Halves of each class, for --halves.", callback=_stratified)
     runtime: str | None = option(None, "Which runtime's logits, where the cache has several.")
     train: bool = option(False, "On the training split, as the original.", "-t")
 

@@ -31,5 +31,6 @@ def fit_facts(reported: ScoreSet, fitted: FitPlan) -> dict[str, Any]:
         "split": reported.split,
         "fit_split": fitted.split,
         "fit_method": fitted.method,
+        **reported.cut,
         "notes": list(fitted.notes),
     }

@@ -33,7 +33,7 @@ from stages.policy.format import (
     read_policy,
 )
 from stages.results import Row
-from stages.scores import ScoreSet, named, own, undeployable
+from stages.scores import Halves, ScoreSet, named, own, undeployable
 from stages.simulate import MemoryFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
@@ -85,7 +85,8 @@ class PolicyPromise(Row):
 
 @dataclass(frozen=True)
 class Deployment:
-    """A policy as it was read: `where` names its file; how λ was `fitted` is as written."""
+    """A policy as it was read: `where` names its file; how λ was `fitted`, and of which `halves`,
+    is as written."""
 
     where: str
     dataset: str
@@ -96,6 +97,7 @@ class Deployment:
     fitted: str | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
+    halves: Halves | None = None
 
     @property
     def runtime(self) -> str | None:
@@ -131,7 +133,7 @@ def document(
         for name in cascade.models
     ]
     rule = {"score": row.score, **row.threshold.columns(), "postcheck": cascade.postcheck}
-    fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()}
+    fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()} | scores.cut
     found = _without_nulls(
         {
             "schema_version": max(POLICY_VERSIONS),
@@ -293,7 +295,8 @@ def read(place: str | os.PathLike[str]) -> Deployment:
 
 
 def _deployment(where: str, found: Policy) -> Deployment:
-    rule = found["rule"]
+    rule, fit = found["rule"], found.get("fit", {})
+    seed = fit.get("halves_seed")
     models, promise = tuple(map(ModelFacts.of, found["models"])), PolicyPromise.of(found["promise"])
     names = [model.name for model in models]
     return Deployment(
@@ -303,7 +306,8 @@ def _deployment(where: str, found: Policy) -> Deployment:
         memory_of(found),
         models,
         promise,
-        found.get("fit", {}).get("method"),
+        fit.get("method"),
         found.get("provenance", {}).get("scores", {}),
         found.get("sha256"),
+        None if seed is None else Halves(seed, fit.get("halves_stratified", False)),
     )

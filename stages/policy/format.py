@@ -183,7 +183,9 @@ FORMAT: dict[str, Any] = {
     "fit?": {
         "objective?": Kind('"best", "1se" or "search: " and its question', _is_objective),
         "split?": _LINE,
-        "method?": _choice("given", "other-split", "cross-fit", "same-split", "hold-out"),
+        "method?": _choice("given", "other-split", "halves", "cross-fit", "same-split", "hold-out"),
+        "halves_seed?": _COUNT,
+        "halves_stratified?": FLAG_KIND,
         "n?": _SOME,
         "accuracy?": _SHARE,
         "usage?": _SHARE,

@@ -20,9 +20,10 @@ _HYPHENS = _BARRED | {ord("-"): "%2D"}
 _BAR = r"\|"  # in a table a bare one ends the cell
 
 TIERS = {
-    "scores": "samples, scores and costs; no logits",
-    "top10": "samples, scores, costs and the ten most probable classes of each image; no logits",
-    "full": "samples, scores, costs and logits",
+    "scores": "samples, scores, answers and costs; no logits",
+    "top10": "samples, scores, answers, costs and the ten most probable classes of each image,"
+    " fewer where no more are known; no logits",
+    "full": "samples, scores, costs, and logits, probabilities, classes or answers as they came",
 }
 
 

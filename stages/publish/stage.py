@@ -1,8 +1,9 @@
 """cache → a copy to publish: a cache without images' names, a data card and checksums.
 
-Tier `scores` holds samples, scores (packages' too) and costs, which is what every question but
-those about logits needs; `top10` adds the ten most probable classes of each image, `full` the
-logits. The copy's samples are called row/0, row/1 …, so its fingerprints are its own. While it is
+Tier `scores` holds samples, scores (packages' too), answers and costs, each request's too, which is
+what every question but those about logits needs; `top10` adds the ten most probable classes of each
+image, of a model of which fewer are known those, `full` the logits, probabilities or classes as
+they are. The copy's samples are called row/0, row/1 …, so its fingerprints are its own. While it is
 unfinished it has a marker (cache/copy_marker.py), from which a killed run is gone on with.
 """
 
@@ -54,6 +55,7 @@ CARD, SUMS = "README.md", "SHA256SUMS"
 _MADE = (*KEYS, MANIFESTS, ".tmp", CARD, SUMS)
 _LOCK = "publish"
 _TOP = 10
+_COSTS = "request_costs"
 # What a copy tells of how rows were made: nothing that names a file or a folder.
 _TOLD = (
     *("made", "versions", "precision", "engine", "device", "batch_size", "part_rows"),
@@ -175,8 +177,12 @@ def _sources(
     """By path a digest of the rows that are copied, and of what is told of them."""
     manifests = _costs_of(store, wanted, models)
     for split, of_models in found.items():
-        extra = cache.find(store, TABLE, wanted.dataset, split)
-        manifests += of_models + [one for one in extra if one.partition.keys["model"] in models]
+        beside = [
+            one
+            for table in (TABLE, _COSTS)
+            for one in cache.find(store, table, wanted.dataset, split)
+        ]
+        manifests += of_models + [one for one in beside if one.partition.keys["model"] in models]
     abouts = [(manifest, _told(manifest)) for manifest in manifests]
     abouts += [_samples_of(store, wanted.dataset, split) for split in found]
     return {
@@ -285,11 +291,16 @@ def _model(copy: _Copy, manifest: Manifest) -> PublishedModel:
     """One model's rows of one split; what the card says of them."""
     scores, table = scored(copy.store, manifest)
     identity = copy.identity(scores)
-    if copy.wanted.tier == "full":
-        identity["logits"] = _by_parts(copy, manifest, "logits", lambda logits: logits).content
-    if copy.wanted.tier == "top10":
+    tier, kind = copy.wanted.tier, manifest.partition.table
+    if tier == "full" or kind == "answers":
+        identity["logits"] = _by_parts(copy, manifest, kind, lambda rows: rows).content
+    elif tier == "top10":
         _by_parts(copy, manifest, "top10", top10)
     copy.write(scores.partition, table, identity, _told(scores))
+    requests = cache.load(copy.store, Partition(_COSTS, scores.partition.values))
+    if requests is not None:
+        rows = cache.read_table(copy.store, requests)
+        copy.write(requests.partition, rows, copy.identity(requests), _told(requests))
     keys, told = scores.partition.keys, scores.provenance
     which = (keys["model"], keys["split"], keys["variant"], keys["runtime"])
     right = float(table.column("correct").to_numpy().mean())
@@ -310,8 +321,8 @@ def _extra(copy: _Copy, one: Manifest, scores: Provenance) -> str:
 def _by_parts(
     copy: _Copy, manifest: Manifest, table: str, change: Callable[[pa.Table], pa.Table]
 ) -> Manifest:
-    """The logits after `change` as parts of `table`; parts that are there already are kept."""
-    if manifest.partition.table != "logits":
+    """The outputs after `change` as parts of `table`; parts that are there already are kept."""
+    if manifest.partition.table == "scores":
         raise InputError(
             f"the cache has no logits of {manifest.partition.keys['model']}: choose --tier scores, "
             "or extract them"
@@ -331,25 +342,30 @@ def _by_parts(
     return copy.made[-1]
 
 
-def top10(logits: pa.Table) -> pa.Table:
-    """A logits table → `classes` and their `probabilities`, of each image the ten largest.
+def top10(outputs: pa.Table) -> pa.Table:
+    """Logits, probabilities or top-k → `classes` and `probabilities`: the ten largest of an image.
 
-    Descending, the lower class first where two are equal; all classes where there are fewer.
+    Descending, the lower class first where two are equal; all that are known where they are fewer.
     """
-    x = logits_of(logits).astype(np.float64)
-    p = np.exp(x - x.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    if "logits" in outputs.column_names:
+        x = logits_of(outputs).astype(np.float64)
+        p = np.exp(x - x.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+    else:
+        x = p = logits_of(outputs, "probabilities").astype(np.float64)
     k = min(_TOP, p.shape[1])
-    classes = _largest(x, k)
+    places = classes = _largest(x, k)
+    if "classes" in outputs.column_names:  # which have an order of their own
+        classes = np.take_along_axis(logits_of(outputs, "classes"), places, 1)
     offsets = pa.array(np.arange(0, len(p) * k + 1, k, dtype=np.int32))
     columns = [
         pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)))
         for values in (
             classes.astype(np.int32),
-            np.take_along_axis(p, classes, 1).astype(np.float32),
+            np.take_along_axis(p, places, 1).astype(np.float32),
         )
     ]
-    return pa.table([logits.column("sample_id"), *columns], schema=TOP10)
+    return pa.table([outputs.column("sample_id"), *columns], schema=TOP10)
 
 
 def _largest(x: np.ndarray, k: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -25,7 +26,8 @@ def wide(store: Store, scores: ScoreSet, extra: Sequence[str] = ()) -> pa.Table:
     if samples is None:
         raise InputError(f"the cache has no samples of {scores.dataset}/{scores.split}")
     cache.same_images([samples, *scores.manifests])
-    keys = cache.read_table(store, samples).sort_by("sample_id").column("key")
+    table = cache.read_table(store, samples).sort_by("sample_id")
+    keys = table.filter(np.isin(table["sample_id"], scores.sample_ids)).column("key")
     columns = {"sample_id": scores.sample_ids, "label": scores.labels, "key": keys}
     names = dict.fromkeys((*scores.own, *extra))
     for m, model in enumerate(scores.models):

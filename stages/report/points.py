@@ -104,7 +104,7 @@ class PageSubject:
     @property
     def held_out(self) -> bool:
         """Whether one split is cut into images that fit and those that are shown."""
-        return self.plan.method == "hold-out"
+        return self.plan.method in ("hold-out", "halves")
 
 
 def gather(

@@ -34,7 +34,10 @@ def basis(subject: PageSubject, selected: bool = False) -> str:
         f"by a choice on the other {FOLDS - 1} of {FOLDS}, {REPEATS} times over. Use of B, cost "
         "and what it saves are of this λ on all of them.",
         "same-split": f"Chosen and shown on the same {n} images of {split}, which flatters.",
-        "hold-out": f"Chosen on {subject.fitted_on}, shown on {subject.shown_on}.{also}",
+        **dict.fromkeys(
+            ("hold-out", "halves"),
+            f"Chosen on {subject.fitted_on}, shown on {subject.shown_on}.{also}",
+        ),
         "other-split": f"Chosen on {subject.fitted_on}, shown on {split} ({n} images).{also}",
     }[subject.plan.method]
 

@@ -34,6 +34,7 @@ from .spec import (
     allows as allows,
 )
 from .table import (
+    Halves as Halves,
     ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
     load as load,

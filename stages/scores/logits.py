@@ -27,11 +27,15 @@ def whole(logits: np.ndarray) -> Parts:
 
 
 def cached(store: Store, manifest: Manifest, sample_ids: np.ndarray) -> Parts:
-    """The logits of a partition; row i is the image `sample_ids[i]` (int64 [N], ascending)."""
+    """The logits of these images; row i is `sample_ids[i]` (int64 [N], ascending)."""
 
     def parts() -> Iterator[Part]:
         for ids, logits in cache.iter_logits(store, manifest):
-            yield np.searchsorted(sample_ids, ids), logits
+            kept = np.isin(ids, sample_ids)
+            if not kept.all():
+                ids, logits = ids[kept], logits[kept]
+            if len(ids):
+                yield np.searchsorted(sample_ids, ids), logits
 
     return parts
 

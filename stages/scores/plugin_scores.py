@@ -1,11 +1,12 @@
-"""logits → the scores that packages add, each a table of its own, made when first asked for.
+"""logits → the scores that packages add, each a table of its own, made when first asked for. Of a
+model with probabilities only, their logarithms are taken for logits: the softmax is the same.
 
 So `scores` is what it is without any package, and a reader that knows nothing of one is untouched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ from stages.scores.spec import LABEL_FREE, Score, is_calibrated
 T = TypeVar("T")
 
 TABLE = "extra_scores"
+_TINY = np.finfo(np.float32).tiny  # for a probability of 0, which has no logarithm
 
 
 class Columns(dict[str, np.ndarray]):
@@ -95,7 +97,7 @@ def by_name_in(store: Store, name: str, by: Callable[[str], T]) -> T:
 def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) -> np.ndarray:
     """float64 [N]: a package's score of the model whose `scores` these are, by sample id.
 
-    Made from the logits, and kept where the cache can be written; where there are no logits, the
+    Made from the logits, and kept where the cache can be written; where there are none, the
     values that came with the scores count. InputError where there is neither.
     """
     if is_calibrated(name):
@@ -104,7 +106,10 @@ def column(store: Store, scores: Manifest, name: str, sample_ids: np.ndarray) ->
     partition = Partition(TABLE, (*scores.partition.values, name))
     about = identity(scores)
     made_by = about | {"score": maker(name)}
-    found, logits = (cache.load(store, place) for place in (partition, partition.logits))
+    probabilities = Partition("probabilities", partition.logits.values)
+    places = (partition, partition.logits, probabilities)
+    found, *made_from = (cache.load(store, place) for place in places)
+    logits = made_from[0] or made_from[1]
     if (
         found is not None
         and about.items() <= found.identity.items()
@@ -134,12 +139,20 @@ def stored(store: Store, scores: Manifest) -> list[Manifest]:
 
 
 def score_table(store: Store, logits: Manifest, name: str) -> pa.Table:
-    """The table of one score of a logits partition, rows ordered by sample id."""
-    ids, columns = zip(
-        *((ids, values(name, rows)) for ids, rows in cache.iter_logits(store, logits)), strict=True
-    )
+    """The table of one score of logits or probabilities, rows ordered by sample id."""
+    parts = ((ids, values(name, rows)) for ids, rows in _logits(store, logits))
+    ids, columns = zip(*parts, strict=True)
     table = pa.table([np.concatenate(ids), np.concatenate(columns)], schema=EXTRA_SCORES)
     return table.sort_by("sample_id")
+
+
+def _logits(store: Store, outputs: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if outputs.partition.table == "logits":
+        yield from cache.iter_logits(store, outputs)
+        return
+    for part in cache.iter_parts(store, outputs):
+        p = np.maximum(cache.logits_of(part, "probabilities"), _TINY)
+        yield part.column("sample_id").to_numpy(), np.log(p)
 
 
 def _values(manifest: Manifest, table: pa.Table, sample_ids: np.ndarray) -> np.ndarray:
@@ -153,5 +166,6 @@ def _missing(partition: Partition) -> InputError:
     own = ", ".join(LABEL_FREE)
     return InputError(
         f"the cache has neither {keys['score']} of {keys['model']} on {keys['dataset']}/"
-        f"{keys['split']} nor logits to make it from: extract or import them, or choose {own}"
+        f"{keys['split']} nor logits or probabilities to make it from: extract or import them, or "
+        f"choose {own}"
     )

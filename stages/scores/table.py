@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,13 +44,22 @@ _OF: Mapping[str, Callable[[pa.Table], dict[str, np.ndarray]]] = {
 
 
 @dataclass(frozen=True)
+class Halves:
+    """How a split is cut in two at random, each class or all at once: the one half fits λ."""
+
+    seed: int
+    stratified: bool = False
+
+
+@dataclass(frozen=True)
 class ScoreSet:
     """M models on the same N images of one split.
 
     labels int32 [N], sample_ids int64 [N]; predictions int32 and correct bool [M, N]; `scores`
     float64 [M, N] by name, those of packages made when asked for, InputError for what not all of
     the models have; `manifests` [M] say where each model's rows come from. `request_costs` float64
-    [M, N] by kind, those that any model has: what each request cost, NaN where unknown.
+    [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
+    where these images are a half of the split, which.
     """
 
     dataset: str
@@ -62,6 +72,7 @@ class ScoreSet:
     scores: dict[str, np.ndarray]
     manifests: tuple[Manifest, ...]
     request_costs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    halves: Halves | None = None
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -86,6 +97,12 @@ class ScoreSet:
     def accuracy(self) -> np.ndarray:
         """float64 [M]."""
         return self.correct.mean(axis=1)
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """What a result says of the halves, JSON-ready; nothing of a whole split."""
+        halves = {} if self.halves is None else vars(self.halves)
+        return {f"halves_{name}": value for name, value in halves.items()}
 
     @property
     def runtime(self) -> str | None:

@@ -155,12 +155,13 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
     """The scores by request: arrays [M, R] in which column r is what request r would get."""
     first = next(iter(sets.values()))
     places = {name: np.flatnonzero(stream.of(name)) for name in stream.used}
+    columns = np.searchsorted(first.sample_ids, stream.sample_ids)
 
     def gathered(arrays: dict[str, np.ndarray]) -> np.ndarray:
         some = next(iter(arrays.values()))
         out = np.empty((*some.shape[:-1], len(stream)), some.dtype)
         for name, where in places.items():
-            out[..., where] = arrays[name][..., stream.sample_ids[where]]
+            out[..., where] = arrays[name][..., columns[where]]
         return out
 
     def stretched(score: str) -> np.ndarray:

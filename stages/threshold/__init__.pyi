@@ -11,6 +11,7 @@ from .fit_images import (
     made_from as made_from,
     parts as parts,
     plan as plan,
+    reported_half as reported_half,
     seen as seen,
     trained_splits as trained_splits,
     unlike as unlike,

@@ -10,7 +10,7 @@ import numpy as np
 import cache
 from cache import InputError, Manifest, Store
 from stages.datasets import split_name
-from stages.scores import ScoreSet, load, models_of, splits_of
+from stages.scores import Halves, ScoreSet, load, models_of, splits_of
 
 # Cross-fitting: folds by image, and how often all of it is repeated with others.
 FOLDS, REPEATS = 5, 10
@@ -35,8 +35,8 @@ class _Told:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """`method` is other-split, cross-fit, hold-out or same-split; `scores` are those of the fitting
-    images.
+    """`method` is other-split, halves, cross-fit, hold-out or same-split; `scores` are those of the
+    fitting images.
 
     Under cross-fit the reported split is cut into FOLDS folds by image and each is decided with the
     λ fitted on the others; under hold-out a part of it fits, and only the rest is reported.
@@ -54,7 +54,8 @@ def plan(
     fit_split: str | None = None,
     runtime: str | None = None,
 ) -> FitPlan:
-    """The fitting images for a reported split: those asked for, else an honest default.
+    """The fitting images for a reported split: those asked for, else an honest default; of a half
+    of a split the other half.
 
     InputError where the fitting split holds other weights or model code than the reported one.
     """
@@ -62,6 +63,11 @@ def plan(
     trained, notes = _together(told), _differing(told)
     fit_split = fit_split and split_name(reported.dataset, fit_split)
     runtime = runtime or reported.runtime  # λ of one is not that of another
+    if reported.halves is not None:
+        if fit_split is not None:
+            raise InputError(f"half of {reported.split} fits λ (--halves): leave out {fit_split}")
+        fitting, note = _other_half(store, reported, reported.halves, runtime)
+        return FitPlan("halves", reported.split, fitting, (note, *seen(fitting, trained), *notes))
     if fit_split is None:
         fit_split, why = _clean_split(store, reported, trained, runtime)
         if fit_split is None:
@@ -174,6 +180,28 @@ def halves(labels: np.ndarray, seed: int, stratified: bool = False) -> np.ndarra
     mine = np.zeros(len(labels), bool)
     mine[shuffled[::2] if stratified else shuffled[: (len(labels) + 1) // 2]] = True
     return mine
+
+
+def reported_half(scores: ScoreSet, cut: Halves) -> ScoreSet:
+    """The half of a split that is reported, where `plan` fits on the other; InputError for fewer
+    than four images."""
+    if len(scores.labels) < 4:
+        raise InputError(f"{scores.split} has too few images to halve: give a split of 4 or more")
+    fitting = halves(scores.labels, cut.seed, cut.stratified)
+    return replace(scores.of_images(~fitting), halves=cut)
+
+
+def _other_half(
+    store: Store, reported: ScoreSet, cut: Halves, runtime: str | None
+) -> tuple[ScoreSet, str]:
+    """The images of the split that are not reported, and a note that says so."""
+    whole = load(store, reported.dataset, reported.split, reported.models, runtime=runtime)
+    fitting = whole.of_images(~np.isin(whole.sample_ids, reported.sample_ids))
+    of = "half of each class" if cut.stratified else "half of it"
+    return fitting, (
+        f"{len(fitting.labels)} images of {fitting.split} ({of}, seed {cut.seed}) fit λ, the other "
+        f"{len(reported.labels)} are reported"
+    )
 
 
 def _clean_split(

@@ -10,15 +10,24 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from browser import chromium, visiting
-from helpers import make_cache, tied_logits, write_logits
+from helpers import fingerprint_of, make_cache, tied_logits, write_logits, write_samples
 from hypothesis import given, strategies as st
 from plugged import documented, installed
 from running import cascade
 
-from cache import InputError, Partition, Store, load, read_table
+from cache import (
+    InputError,
+    Partition,
+    Store,
+    load,
+    probabilities_schema,
+    read_table,
+    write_partition,
+)
 from cache.upkeep import verify
 from stages import scores as score
 from stages.report.packing import unpack
@@ -321,7 +330,9 @@ def test_without_logits_what_came_with_the_copy_counts(toy, tmp_path):
         assert cascade("export", "--publish", copy, "-d", "toy", "--cache", toy).status == 0
         asked = ("threshold", "-d", "toy", "-s", "chaos", "--cache", copy)
         refusal = cascade(*asked).refusal
-        assert re.search("has neither chaos of .* on toy/.* nor logits to make it from", refusal)
+        assert re.search(
+            "has neither chaos of .* on toy/.* nor logits or probabilities to make it from", refusal
+        )
     with installed(tmp_path, {"copies": COPIES}, ENTRIES, "copied-scores", "3.0"):
         found = score.load(Store(copy), "toy", "test")
         assert np.array_equal(found.score("surest", 1), found.score("maxp", 1))
@@ -537,3 +548,23 @@ def test_the_page_offers_it_in_a_browser(copies, toy, tmp_path):
     assert shown["chaos"] == shown["entropy"] != shown["maxp"]
     found = cascade("threshold", *PAIR, "-s", "chaos", "--json", "--cache", toy).json["rows"]
     assert float(shown["chaos"][0]) in [row["threshold"] for row in found]
+
+
+def test_probabilities_will_do(copies, tmp_path):
+    """Their logarithms are logits of the same softmax, whatever the logits were; zeros, too."""
+    store, rng = Store(tmp_path / "cache"), np.random.default_rng(4)
+    labels, p = rng.integers(0, 3, 50), rng.dirichlet(np.full(3, 0.2), 50)
+    p[:5] = np.eye(3)[labels[:5]]
+    write_samples(store, "test", labels)
+    keys = {"split": "test", "variant": "identity", "runtime": "import", "model": "small"}
+    schema = probabilities_schema(3, pa.float64())
+    rows = pa.FixedSizeListArray.from_arrays(p.reshape(-1), type=schema.field(1).type)
+    table = pa.table([np.arange(50), rows], schema=schema)
+    place = Partition.of("probabilities", dataset="toy", **keys)
+    write_partition(store, place, table, {"dataset_fingerprint": fingerprint_of(labels)}, {})
+    found = score.load(store, "toy", "test")
+    for name, twin in TWINS.items():
+        np.testing.assert_allclose(found.scores[name], found.scores[twin], rtol=1e-5, atol=1e-9)
+    assert len(store.files("extra_scores")) == 2
+    again = score.load(store, "toy", "test")
+    np.testing.assert_array_equal(again.scores["surest"], found.scores["surest"])
