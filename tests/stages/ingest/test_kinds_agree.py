@@ -1,4 +1,4 @@
-"""Logits, their probabilities and their top-5 are the same models, through every command."""
+"""Logits, their probabilities, top-5 and answers are the same models, through every command."""
 
 from __future__ import annotations
 
@@ -41,12 +41,19 @@ def top(logits):
     return heads | {f"p_{k + 1}": p[np.arange(N), best[:, k]] for k in range(TOP)}
 
 
+def answers(logits):
+    heads = top(logits)
+    p = [heads[f"p_{k}"] for k in (1, 2)]
+    return {"prediction": heads["class_1"], "maxp": p[0], "difference": p[0] - p[1]}
+
+
 # By name: the flag of import, the columns of a model, and how far its scores are off float64's.
 KINDS = {
     "logits": ("logits", lambda z: {f"c{k}": z[:, k] for k in range(K)}, 1e-12),
     "double": ("probabilities", double, 0),
     "single": ("probabilities", single, 1e-6),
     "top": ("top-k", top, 0),
+    "answers": ("answers", answers, 0),
 }
 COMMANDS = {
     "threshold": ("-s", SHOWN),
