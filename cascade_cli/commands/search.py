@@ -228,8 +228,8 @@ def _tell_devices(
     write_rows([row | {"cost_unit": unit} for row in stage.priced_everywhere(rows)], common)
     if common.as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
-        head |= {"fit_method": fitted.method, **reported.cut}
-        print_json(head | {"cost_unit": unit, "rows": rows})
+        head |= {"fit_method": fitted.method, "cost_unit": unit}
+        print_json(head | reported.cut | {"rows": rows})
         return
     show_devices(rows, unit)
     if fitted.method == "cross-fit":

@@ -40,7 +40,12 @@ class AnswerColumns:
 def answer_columns(contents: Contents, label: str | None) -> AnswerColumns:
     """InputError where the file holds no answers with confidences; `label` names its labels."""
     arrays, words, path = _columns(contents), _words(contents), contents.path
-    costs = {kind: arrays[name] for name in arrays if (kind := _cost(name)) is not None}
+    costs: dict[str, Array] = {}
+    for name, kind in ((each, _cost(each)) for each in arrays):
+        if kind in costs:
+            raise InputError(f"{path} tells what a request costs in {kind} twice: keep one column")
+        if kind is not None:
+            costs[kind] = arrays[name]
     apart = {PREDICTION, CORRECT, ORDER, *LABELS, label, *words}
     given = [name for name in arrays if name not in apart and _cost(name) is None]
     if PREDICTION not in arrays or not given:
@@ -52,7 +57,7 @@ def answer_columns(contents: Contents, label: str | None) -> AnswerColumns:
     for name in given:
         if misnamed(name, "score") or name in {*SCORES, *functions()}.difference(LABEL_FREE):
             raise InputError(
-                f"{path}: {name!r} cannot name a confidence: call the column otherwise"
+                f"{path}: {name[:40]!r} cannot name a confidence: call the column otherwise"
             )
     confidences = {name: arrays[name] for name in given}
     left = [name for name in words if name not in (PREDICTION, CORRECT, *LABELS, label)]
@@ -60,10 +65,11 @@ def answer_columns(contents: Contents, label: str | None) -> AnswerColumns:
 
 
 def _columns(contents: Contents) -> dict[str, Array]:
-    """A model's own columns by their names."""
+    """A model's own columns by their names; InputError for two that are called alike."""
     if isinstance(contents, NamedArrays):
         return dict(contents.named)
-    return {contents.names[k]: contents.array([k]) for k in contents.own if contents.names}
+    names = [(k, contents.names[k]) for k in contents.own if contents.names]
+    return {name: contents.array([k]) for k, name in names if contents.find(name) == k}
 
 
 def _words(contents: Contents) -> list[str]:
@@ -77,7 +83,7 @@ def _words(contents: Contents) -> list[str]:
 def _cost(name: str) -> str | None:
     """Which kind of cost of a request a column of this name holds, if any."""
     unit = name.removesuffix(_PER_REQUEST)
-    return _COSTS.get(unit, None if unit == name else unit)
+    return _COSTS.get(unit, None if unit in (name, "") else unit)
 
 
 def _of_all(contents: Contents, name: str) -> list[Array]:

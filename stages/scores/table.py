@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -99,7 +98,7 @@ class ScoreSet:
         return self.correct.mean(axis=1)
 
     @property
-    def cut(self) -> dict[str, Any]:
+    def cut(self) -> dict[str, int | bool]:
         """What a result says of the halves, JSON-ready; nothing of a whole split."""
         halves = {} if self.halves is None else vars(self.halves)
         return {f"halves_{name}": value for name, value in halves.items()}
