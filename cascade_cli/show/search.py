@@ -98,7 +98,8 @@ def _show_hull(found: SearchResult) -> None:
     hull = found.hull
     shown = [hull[round(i * (len(hull) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     rows = hull if len(hull) <= SHOWN else shown
-    where = f"chosen on {found.fit_split}, told of {found.split}"
+    other = "its other half" if found.fit_method == "halves" else found.split
+    where = f"chosen on {found.fit_split}, told of {other}"
     print(f"\n{extent(len(rows), len(hull), where)}:")
     against = rows[0].against.baseline
     answer = [] if found.answer is None else [found.answer]

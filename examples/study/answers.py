@@ -13,7 +13,6 @@ from functools import cached_property
 from itertools import pairwise, product
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from examples.study.halving import RULES, Asked, Halving, Points
 from stages.heterogeneity import measures
@@ -270,6 +269,8 @@ def _close(case: Case) -> np.ndarray:
 
 
 def _rho(values: np.ndarray, gains: np.ndarray) -> float:
+    from scipy.stats import spearmanr  # takes seconds to import
+
     return float(spearmanr(values, gains).statistic)
 
 

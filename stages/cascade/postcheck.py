@@ -8,7 +8,10 @@ from cache import InputError
 from stages.notices import tell_once
 from stages.scores import Score
 
-_REMEDY = "--calibrate isotonic or platt, of threshold, search and simulate, makes it a probability"
+_REMEDY = (
+    "--calibrate isotonic or platt, of threshold, search and simulate, makes it a probability "
+    "(with --halves 1 where there is one split)"
+)
 
 
 def allowed(score: Score, postchecks: Sequence[bool]) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""A long table, a row for each model and image → a table for each model and split."""
+"""A table of several splits, or a long one, a row for each model and image → a table for each."""
 
 from __future__ import annotations
 
@@ -23,33 +23,47 @@ def by_model(table: Table, split: str | None) -> Iterator[tuple[str, str, Table]
     model has an image twice, lacks one that another has, or another label of it.
     """
     whole = in_memory(table)
-    frame, place = _keyed(whole, split), whole.place
+    frame = _keyed(whole, split, _MODEL, ORDER)
     _check(whole, frame)
-    rank = pl.col(ORDER).rank("dense").over(_SPLIT).cast(pl.Int64) - 1
-    for part in frame.with_columns(rank).partition_by(_SPLIT, _MODEL, maintain_order=True):
-        rows = part[_ROW].to_numpy()
-        left = part.drop(_ROW, _SPLIT, _MODEL)
-        left = left.select(name for name in left.columns if left[name].null_count() < len(left))
-        names = tuple(left.columns)
-        yield (
-            *part.select(_SPLIT, _MODEL).row(0),
-            FrameTable(
-                *(whole.path, names, len(left), len(names), ""),
-                *(left, lambda row, rows=rows: place(rows[row])),
-            ),
-        )
+    for part in frame.with_columns(_RANK).partition_by(_SPLIT, _MODEL, maintain_order=True):
+        yield *part.select(_SPLIT, _MODEL).row(0), _part(whole, part.drop(_SPLIT, _MODEL))
 
 
-def _keyed(whole: FrameTable, split: str | None) -> pl.DataFrame:
-    """Its columns by their names, among them model, split and sample_id; and the rows' places."""
+def by_split(table: Table, split: str | None) -> Iterator[tuple[str, Table]]:
+    """(split, its rows, numbered likewise) of a table of which a column tells the split."""
+    whole = in_memory(table)
+    frame = _keyed(whole, split)
+    if ORDER in frame.columns:
+        frame = frame.with_columns(_RANK)
+    for part in frame.partition_by(_SPLIT, maintain_order=True):
+        yield part[_SPLIT][0], _part(whole, part.drop(_SPLIT))
+
+
+_RANK = pl.col(ORDER).rank("dense").over(_SPLIT).cast(pl.Int64) - 1
+
+
+def _part(whole: FrameTable, rows: pl.DataFrame) -> FrameTable:
+    """Some rows of it, without columns that are empty there."""
+    numbers, left = rows[_ROW].to_numpy(), rows.drop(_ROW)
+    left = left.select(name for name in left.columns if left[name].null_count() < len(left))
+    names = tuple(left.columns)
+    return FrameTable(
+        *(whole.path, names, len(left), len(names), ""),
+        *(left, lambda row: whole.place(int(numbers[row]))),
+    )
+
+
+def _keyed(whole: FrameTable, split: str | None, *keys: str) -> pl.DataFrame:
+    """Its columns by their names, among them split and the `keys`; and the rows' places."""
     found = {whole.find(name): name for name in (_SPLIT, _MODEL, ORDER, *LABELS)}
     names = [found.get(k, name) for k, name in enumerate(whole.names)]
     frame = whole.frame.rename(dict(zip(whole.frame.columns, names, strict=True)))
     frame = frame.with_row_index(_ROW)
     if _SPLIT not in names:
         frame = frame.with_columns(pl.lit(named(split)).alias(_SPLIT))
-    frame = frame.with_columns(pl.col(_SPLIT, _MODEL).cast(pl.String).str.strip_chars())
-    for name in (_SPLIT, _MODEL, ORDER):
+    words = (name for name in (_SPLIT, _MODEL) if name in frame.columns)
+    frame = frame.with_columns(pl.col(*words).cast(pl.String).str.strip_chars())
+    for name in (_SPLIT, *keys):
         if empty := _first(frame, pl.col(name).is_null()):
             raise InputError(
                 f"{whole.path}, {whole.at(empty[_ROW])}: the cell of column {name!r} is empty: "

@@ -112,17 +112,26 @@ def _models(request: ImportRequest, split: str | None) -> Iterator[_One]:
     if isinstance(contents, Table) and contents.is_long():
         yield from _of_long(request, contents, split)
         return
-    whole = replace(request, split=named(split))
-    if whole.model:
-        yield _One(whole, partial(replace, contents))
+    if isinstance(contents, Table) and contents.find("split") is not None:
+        from stages.ingest.long_table import by_split  # polars is slow to start
+
+        for place, part in by_split(contents, split):
+            yield from _of_wide(replace(request, split=place), part)
+        return
+    yield from _of_wide(replace(request, split=named(split)), contents)
+
+
+def _of_wide(request: ImportRequest, contents: Contents) -> Iterator[_One]:
+    if request.model:
+        yield _One(request, partial(replace, contents))
         return
     names = contents.models()
     if not names:
         raise InputError(
-            f"{whole.file} holds one model: name it with --model, or head its columns MODEL.…"
+            f"{request.file} holds one model: name it with --model, or head its columns MODEL.…"
         )
     for name in names:
-        yield _One(replace(whole, model=name), partial(contents.of_model, name))
+        yield _One(replace(request, model=name), partial(contents.of_model, name))
 
 
 def _of_long(request: ImportRequest, table: Table, split: str | None) -> Iterator[_One]:

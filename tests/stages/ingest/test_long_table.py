@@ -93,6 +93,18 @@ def holds(root, how="exactly"):
             np.testing.assert_allclose(maxp, p.max(axis=1), rtol=0 if how == "exactly" else 1e-5)
 
 
+@pytest.mark.parametrize("ids", IDS)
+def test_a_wide_table_may_tell_its_splits(ids, tmp_path):
+    rows, keys = table(ids=IDS[ids]).drop("macs"), ("split", "sample_id", "label")
+    wide = rows.select(keys).unique()
+    for model in ("small.v1", "large"):
+        own = rows.filter(Model=model).drop("Model")
+        own = own.rename({name: f"{model}.{name}" for name in own.columns if name not in keys})
+        wide = wide.join(own, on=keys)
+    assert bring(saved(wide, tmp_path)).status == 0
+    holds(tmp_path)
+
+
 def test_one_split_or_model_is_asked_for_by_name(tmp_path):
     file = saved(table(), tmp_path)
     done = bring(file, "--split", "val", "--model", "large", "--json").json
@@ -158,7 +170,7 @@ BAD = {
     ),
     "k of 1": (lambda frame: frame.drop("class_2", "p_2"), "with k of 2 or more"),
     "per cent": (
-        lambda frame: frame.with_columns(100 * pl.col("p_1", "p_2")),
+        lambda frame: frame.with_columns(pl.col("p_1", "p_2") * 100),
         "no probability from 0 to 1",
     ),
     "columns twice": (
