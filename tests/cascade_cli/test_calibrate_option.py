@@ -111,7 +111,7 @@ def test_what_simulate_refuses(roots, more, line):
     assert line in cascade(*COMMANDS["simulate"], *more, "--cache", roots[0]).refusal
 
 
-@pytest.mark.parametrize("more", [("--certify", "0.1,0.1"), ("--optimism",)])
+@pytest.mark.parametrize("more", [("--certify", "0.1,0.1"), ("--optimism", "--best-accuracy")])
 def test_search_looks_at_no_image_twice(roots, more):
     asked = ("search", "-d", "toy", "--calibrate", "platt", *more, "--cache", roots[0])
     assert "--calibrate goes without --certify and --optimism" in cascade(*asked).refusal

@@ -8,7 +8,8 @@ from cache import InputError
 from stages.cascade import Cascade, allowed
 from stages.notices import tell_once
 from stages.scores import Score
-from stages.search import SearchRule, rules
+from stages.search import rules
+from stages.search.pairs import SearchRule
 
 LOGIT = Score("logit", +1, comparable=False)
 MODELS = ("small", "large")

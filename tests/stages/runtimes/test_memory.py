@@ -29,7 +29,7 @@ def faults():
 usual = faults()
 Runner.of(torch.nn.Identity(), Preprocessing((0.0,), (1.0,)), torch.device("cpu"))
 faults()
-print(usual, faults())
+print(usual, min(faults() for _ in range(3)))  # a busy machine takes pages back
 """
 
 
