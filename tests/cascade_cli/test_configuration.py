@@ -307,7 +307,7 @@ def test_a_file_is_read_within_bounds(desk, name):
     write(desk, text)
     begin = time.process_time()
     line = cascade("config").refusal
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 5
     assert words in line
     assert len(line) < 1000
 

@@ -207,4 +207,4 @@ def test_parse_threshold_refuses(text):
 
 def test_a_printed_threshold_reads_back_exactly():
     for value in np.random.default_rng(0).random(100):
-        assert Fraction(Limit.parse(repr(float(value)), "maxp").value) == Fraction(value)
+        assert Fraction(Limit.parse(repr(float(value))).value) == Fraction(value)

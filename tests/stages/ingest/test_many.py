@@ -371,7 +371,7 @@ TOP_K = {
     "ids twice": (lambda frame: cell(frame, 4, sample_id=frame[5, "sample_id"]), "each once"),
 }
 PROBABILITIES = {
-    "sum": (lambda frame: frame.with_columns(0.7 * pl.col("^[0-9]$")), "sums to 0.7"),
+    "sum": (lambda frame: frame.with_columns(pl.col("^[0-9]$") * 0.7), "sums to 0.7"),
     "per cent": (lambda frame: frame.with_columns(pl.col("^[0-9]$") * 100), "divide them by 100"),
 }
 BAD = {("top_k", name): bad for name, bad in TOP_K.items()}
