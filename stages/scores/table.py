@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, one_of
+from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, nearest, one_of
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.logits import Parts, cached
@@ -268,6 +268,8 @@ def _lacking(
         answers = "confidences" in manifest.identity or name not in LABEL_FREE
         why = "it is no confidence of theirs" if answers else "only its most probable classes are"
         remedy = f"give --scorefn {own}" if own else "the models have no score in common"
+        if near := nearest(name, there):
+            remedy = f"did you mean {near!r}?"
         return InputError(f"the {name} of {place} is not known, as {why}: {remedy}")
     return InputError(
         f"{store.root} has no score {name} of {place}, as another version made it, and no logits "

@@ -305,9 +305,9 @@ HOSTILE = {
 def test_a_file_is_read_within_bounds(desk, name):
     text, words = HOSTILE[name]
     write(desk, text)
-    begin = time.process_time()
+    begin = time.thread_time()  # other threads of the tests work, too
     line = cascade("config").refusal
-    assert time.process_time() - begin < 5
+    assert time.thread_time() - begin < 1
     assert words in line
     assert len(line) < 1000
 

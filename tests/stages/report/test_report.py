@@ -612,7 +612,7 @@ def test_where_multiply_adds_are_unknown_page_and_figure_count_runs(tmp_path):
         (("smal", None), None, "did you mean 'small'"),
         (("small", "small"), None, "two different models"),
         ((None, None), "oracle", "no λ to draw"),
-        ((None, None), "maxpp", "it is no confidence of theirs"),
+        ((None, None), "maxpp", "did you mean 'maxp'"),
     ],
 )
 def test_a_wrong_request_is_one_line(tmp_path, made, pair, name, expected):
