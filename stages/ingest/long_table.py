@@ -9,8 +9,9 @@ import polars as pl
 
 from cache import InputError
 from stages.ingest.class_columns import LABELS, ORDER
+from stages.ingest.frame_table import FrameTable, in_memory
 from stages.ingest.request import named
-from stages.ingest.tables import FrameTable, Table, in_memory
+from stages.ingest.tables import Table
 
 _SPLIT, _MODEL = "split", "model"
 _ROW = " row"  # no column's name begins so

@@ -15,8 +15,10 @@ import pyarrow as pa
 import cache
 from cache import InputError, Manifest, Provenance, Store, fingerprint_of, read_text
 from stages.ingest.arrays import Array, NamedArrays, open_npy, open_npz, open_pt, opened
+from stages.ingest.csv_table import read_csv
+from stages.ingest.parquet_table import open_parquet
 from stages.ingest.request import ImportRequest
-from stages.ingest.tables import Table, open_parquet, read_csv
+from stages.ingest.tables import Table
 
 Contents = NamedArrays | Table
 OPENERS: dict[str, Callable[[str], Contents]] = {

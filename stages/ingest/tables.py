@@ -1,33 +1,25 @@
-"""Tables in files (csv, parquet): which columns are classes, which holds labels, in what order."""
+"""A table of a file: which columns are classes, which holds labels, in what order."""
 
 from __future__ import annotations
 
-import csv
-import os
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from cache import InputError, one_of, open_regular
-from stages.ingest.arrays import Array, fits, unreadable
+from cache import InputError, one_of
+from stages.ingest.arrays import Array
 from stages.ingest.class_columns import LABELS, ORDER, check_names, class_order
 
 if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow.parquet as pq
+    pass
 
 MOST_COLUMNS = 50_000
-_LINE_BYTES = 1 << 24  # of the first line
-_DECIMAL_COMMA = re.compile("(?<=[0-9]),(?=[0-9])")
-_NUMBERS, _LISTS = "numbers", "lists"
-_LIST_TYPES = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+NUMBERS, LISTS = "numbers", "lists"
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Table(ABC):
         return self
 
     def is_numbers(self, k: int) -> bool:
-        return self.kind(k) == _NUMBERS
+        return self.kind(k) == NUMBERS
 
     def at(self, row: int) -> str:
         """The place of a row in the file."""
@@ -142,19 +134,19 @@ class Table(ABC):
         if name is not None:
             left = self._called(name, left)
         kinds = {k: self.kind(k) for k in left}
-        if _LISTS in kinds.values() and len(left) > 1:
+        if LISTS in kinds.values() and len(left) > 1:
             told = ", ".join(self.names[k] for k in left)[:100]
             raise InputError(
                 f"{self.path} has lists beside other columns ({told}): name that of the logits "
                 "with --logits-column"
             )
         for k, kind in kinds.items():
-            if kind not in (_NUMBERS, _LISTS):
+            if kind not in (NUMBERS, LISTS):
                 raise InputError(
                     f"{self.path}: {self.heading(k)} holds {kind}, not numbers: leave it out, or "
                     "name the columns of the logits with --logits-column"
                 )
-        if self.names and _LISTS not in kinds.values():
+        if self.names and LISTS not in kinds.values():
             headed = [self.names[k] for k in left]
             if name is None:
                 check_names(self.path, headed, classes)
@@ -163,7 +155,7 @@ class Table(ABC):
 
     def _called(self, name: str, among: Sequence[int]) -> list[int]:
         """The column of lists called so, else those whose names begin so."""
-        same = [k for k in among if k == self.find(name) and self.kind(k) == _LISTS]
+        same = [k for k in among if k == self.find(name) and self.kind(k) == LISTS]
         found = same or [k for k in among if self.names and self.names[k].startswith(name)]
         if not found:
             raise self._no("--logits-column", name)
@@ -193,12 +185,12 @@ class Table(ABC):
 
     def array(self, ks: list[int]) -> Array:
         """These columns side by side, or the one column of lists."""
-        kind = self.kind(ks[0]) if len(ks) == 1 else _NUMBERS
-        lists = kind == _LISTS
+        kind = self.kind(ks[0]) if len(ks) == 1 else NUMBERS
+        lists = kind == LISTS
 
         def load() -> np.ndarray:
             values = self.columns(ks)
-            array = np.column_stack(values) if kind == _NUMBERS else values[0]
+            array = np.column_stack(values) if kind == NUMBERS else values[0]
             return array if self._sorted is None else array[self._sorted]
 
         def at(row: int) -> str:
@@ -247,267 +239,9 @@ class _Some(Table):
         return self.whole.at(row)
 
 
-@dataclass(frozen=True)
-class FrameTable(Table):
-    """A table in memory; `place` names that of a row in the file."""
-
-    frame: pl.DataFrame
-    place: Callable[[int], str]
-
-    def at(self, row: int) -> str:
-        return self.place(row)
-
-    def kind(self, k: int) -> str:
-        column = self.frame.to_series(k)
-        words = self._numbers(k).null_count() - column.null_count()
-        if 2 * words <= len(column) - column.null_count():
-            return _NUMBERS
-        return f"words such as {str(column.drop_nulls().first())[:40]!r}"
-
-    def columns(self, ks: Sequence[int]) -> list[np.ndarray]:
-        return [self._column(k) for k in ks]
-
-    def _column(self, k: int) -> np.ndarray:
-        import polars as pl
-
-        column = self.frame.to_series(k)
-        is_number = self.kind(k) == _NUMBERS
-        values = self._numbers(k) if is_number else column.cast(pl.String).str.strip_chars()
-        lacking = values.is_null()
-        if lacking.any():
-            row = lacking.arg_max() or 0
-            cell = str(column[row] or "").strip()[:40]
-            told = f"holds {cell!r}, which is no number" if cell else "is empty"
-            raise InputError(
-                f"{self.path}, {self.at(row)}: the cell of {self.heading(k)} {told}: mend it, "
-                "or leave the row out of all files"
-            )
-        return values.to_numpy()
-
-    def _numbers(self, k: int) -> pl.Series:
-        """Null where a cell is none."""
-        import polars as pl
-
-        column = self.frame.to_series(k)
-        if column.dtype.is_numeric() and column.dtype not in (pl.Int128, pl.Decimal):
-            return column
-        return column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-
-
-def read_csv(path: str, words: Collection[str] = ()) -> Table:
-    """A csv: all of it, once its first line was looked at."""
-    line = _first_line(path)
-    cells = [cell.strip() for cell in next(csv.reader([line]), [])]
-    if not cells:
-        raise ValueError("its first line is empty")
-    _check_separator(path, line, cells, words)
-    _check_width(path, len(cells))
-    fits(path, os.path.getsize(path), "text")
-    headed = _is_header(cells, words)
-    frame = _frame(path, headed, len(cells))
-    if len(cells) > 1 and not cells[-1] and frame.to_series(-1).null_count() == len(frame):
-        cells, frame = cells[:-1], frame[:, :-1]  # each line ends in a comma
-    numbers = ",".join(cells)[:40] if all(map(_is_number, cells)) else ""
-    filled = _filled(frame)
-    frame = frame.filter(filled)
-    if not headed and len(cells) > 1 and _could_head(cells):
-        _check_first_row(path, numbers, frame)
-    places = filled.arg_true().to_numpy() + 1 + headed  # blank lines are rows too
-    names = tuple(cells) if headed else ()
-    given = (path, names, len(frame), len(cells), numbers)
-    return FrameTable(*given, frame, lambda row: f"line {places[row]}")
-
-
-def _filled(frame: pl.DataFrame) -> pl.Series:
-    """bool [N]: the rows that hold anything, which blank lines do not."""
-    import polars as pl
-    import polars.selectors as cs
-
-    filled = (cs.string().str.strip_chars() != "", (~cs.string()).is_not_null())
-    return frame.select(pl.any_horizontal(*filled).fill_null(value=False)).to_series()
-
-
-def _check_separator(path: str, line: str, cells: Sequence[str], words: Collection[str]) -> None:
-    """InputError for a line whose cells are not held apart by commas."""
-    for mark, name in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (" ", "a blank")):
-        parts = [part.strip() for part in line.split(mark) if part.strip()]
-        numbers = all(_is_number(_DECIMAL_COMMA.sub(".", part)) for part in parts)
-        single = len(cells) == 1 and cells[0] not in words and mark in cells[0] and mark != " "
-        if len(parts) > 1 and (numbers or single):
-            raise InputError(
-                f"{path}: is its separator {name}? Save it with ',' between cells, and a point in "
-                "numbers"
-            )
-
-
-def _check_width(path: str, width: int) -> None:
+def check_width(path: str, width: int) -> None:
     if width > MOST_COLUMNS:
         raise InputError(
             f"{path} has {width:,} columns, which is more than {MOST_COLUMNS:,}: save N × K logits "
             "as npy, or as one column of lists in parquet"
         )
-
-
-def _first_line(path: str) -> str:
-    with open_regular(path) as file:
-        line = file.readline(_LINE_BYTES + 1)
-    if len(line) > _LINE_BYTES:
-        raise ValueError(f"its first line is longer than {_LINE_BYTES >> 20} MiB")
-    return line.decode("utf-8-sig")
-
-
-def _is_header(cells: Sequence[str], words: Collection[str]) -> bool:
-    """Whether the first line is no data: words, or 0, 1, 2 …, as pandas heads nameless columns."""
-    given = [cell for cell in cells if cell]
-    return _counted(given) or not all(cell in words or _is_number(cell) for cell in given)
-
-
-def _counted(cells: Sequence[str]) -> bool:
-    """0, 1, 2 … in order; of three and more cells in any order, and from 1 on."""
-    numbers = _whole(cells)
-    if not len(cells) == len(numbers) > 1:
-        return False
-    counts = [[*range(first, first + len(cells))] for first in (0, 1)]
-    return numbers == counts[0] or (len(cells) > 2 and sorted(numbers) in counts)
-
-
-def _whole(cells: Sequence[str]) -> list[int]:
-    """The whole numbers among them, as 10 or 10.0."""
-    matches = (re.fullmatch(r"([0-9]{1,9})(?:\.0+)?", cell) for cell in cells)
-    return [int(match[1]) for match in matches if match]
-
-
-def _could_head(cells: Sequence[str]) -> bool:
-    """Whether they may be numbers of classes: whole, each once."""
-    return len(set(_whole(cells))) == len(cells)
-
-
-def _check_first_row(path: str, line: str, frame: pl.DataFrame) -> None:
-    """InputError where the first row is whole numbers, and no other one is."""
-    import polars as pl
-    import polars.selectors as cs
-
-    if frame.height < 3 or not all(kind.is_numeric() for kind in frame.dtypes):
-        return
-    fractions = cs.float() != cs.float().floor()
-    rows = frame[1:].select(pl.any_horizontal(pl.lit(value=False), fractions).fill_null(value=True))
-    if rows.to_series().all():
-        raise InputError(
-            f"{path}, line 1 ({line}): only this line is whole numbers: is it a heading? Head the "
-            "columns 0, 1, 2 … or with words; where it is data, write such a heading above it"
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _frame(path: str, headed: bool, width: int) -> pl.DataFrame:
-    import polars as pl
-
-    try:
-        frame = pl.read_csv(path, has_header=headed, infer_schema_length=None)
-    except pl.exceptions.ComputeError:
-        _check_lines(path, width)
-        raise
-    if frame.width != width:
-        _check_lines(path, width)
-    return frame
-
-
-def _check_lines(path: str, width: int) -> None:
-    """InputError for the first line that has more cells than the first."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        for cells in lines:
-            if len(cells) > width:
-                told = ", the last one empty: is there a comma too many?" if not cells[-1] else ""
-                raise InputError(
-                    f"{path}, line {lines.line_num}: it has {len(cells)} cells where the first "
-                    f"line has {width}{told or ': mend the line'}"
-                )
-
-
-@dataclass(frozen=True)
-class _Parquet(Table):
-    file: pq.ParquetFile
-    schema: pa.Schema
-
-    def kind(self, k: int) -> str:
-        kind = self.schema.field(k).type
-        is_list = any(test(kind) for test in _LIST_TYPES)
-        inside = kind.value_type if is_list else kind
-        if pa.types.is_integer(inside) or pa.types.is_floating(inside):
-            return _LISTS if is_list else _NUMBERS
-        return f"values of the type {kind}"[:100]
-
-    def list_length(self, k: int) -> int:
-        """By the footer, which counts their values."""
-        footer, name = self.file.metadata, self._as_it_stands(k)
-        groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
-        leaves = [footer.schema.column(leaf).path for leaf in range(footer.num_columns)]
-        [leaf] = [i for i, path in enumerate(leaves) if path.startswith(f"{name}.")]
-        values = sum(group.column(leaf).num_values for group in groups)
-        return -(-values // self.rows) if self.rows else 0
-
-    def columns(self, ks: Sequence[int]) -> list[np.ndarray]:
-        names = [self._as_it_stands(k) for k in ks]
-        table = self.file.read(columns=names)
-        return [self._values(k, table.column(name)) for k, name in zip(ks, names, strict=True)]
-
-    def _as_it_stands(self, k: int) -> str:
-        """The name of a column with the blanks around it."""
-        return str(self.schema.field(k).name)
-
-    def _values(self, k: int, column: pa.ChunkedArray) -> np.ndarray:
-        import pyarrow.compute as pc
-
-        self._check_whole(k, column.is_null())
-        if self.kind(k) != _LISTS:
-            return column.to_numpy()
-        whole = column.combine_chunks()
-        lengths = pc.list_value_length(whole).to_numpy(zero_copy_only=False)
-        if (lengths != lengths[:1]).any():
-            row = int((lengths != lengths[0]).argmax())
-            raise InputError(
-                f"{self.path}, {self.at(row)}: its list in {self.heading(k)} has {lengths[row]} "
-                f"values where that of {self.at(0)} has {lengths[0]}: save lists of one length"
-            )
-        length, flat = int(lengths[0]) if len(lengths) else 0, whole.flatten()
-        self._check_whole(k, flat.is_null(), length)
-        return flat.to_numpy(zero_copy_only=False).reshape(self.rows, length)
-
-    def _check_whole(self, k: int, empty: pa.Array, per_row: int = 1) -> None:
-        found = np.flatnonzero(np.asarray(empty))
-        if len(found):
-            raise InputError(
-                f"{self.path}, {self.at(int(found[0]) // per_row)}: the cell of {self.heading(k)} "
-                "is empty: mend it, or leave the row out of all files"
-            )
-
-
-def in_memory(table: Table) -> FrameTable:
-    """The whole of a file's table, as a csv always is."""
-    import polars as pl
-
-    if isinstance(table, FrameTable):
-        return table
-    fits(table.path, os.path.getsize(table.path), "rows")
-    given = (table.path, table.names, table.rows, table.width, "")
-    with unreadable(table.path):
-        return FrameTable(*given, pl.read_parquet(table.path), table.at)
-
-
-def open_parquet(path: str) -> Table:
-    """A Parquet file, of which the footer is read."""
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
-    footer, schema = file.metadata, file.schema_arrow
-    _check_width(path, footer.num_columns)
-    names = tuple(name.strip() for name in schema.names)
-    return _Parquet(path, names, footer.num_rows, len(names), "", file, schema)
