@@ -55,6 +55,7 @@ from .provenance import (
     digest as digest,
     now as now,
     versions as versions,
+    versions_of as versions_of,
 )
 from .reader import (
     iter_logits as iter_logits,

@@ -17,7 +17,12 @@ _PACKAGES = ("cascade-cli", "torch", "torchvision", "numpy", "pyarrow", "pillow"
 
 def versions() -> dict[str, str | None]:
     """Installed versions, None where a package is absent; imports none of them."""
-    return {package: _version(package) for package in _PACKAGES}
+    return versions_of(*_PACKAGES)
+
+
+def versions_of(*packages: str) -> dict[str, str | None]:
+    """As `versions`, of these packages."""
+    return {package: _version(package) for package in packages}
 
 
 @cache

@@ -16,7 +16,7 @@ from cache import InputError, Manifest, Partition, Store
 Words = list[str]
 
 IMPORTED = "import"  # the runtime of logits that came without one
-_TORCH = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)")
+_TORCH, _ONNX = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)"), "onnxruntime-fp32-cpu"
 
 
 def command_line(store: Store, words: Sequence[str]) -> str:
@@ -58,6 +58,8 @@ def dataset_words(dataset: str) -> Words:
 
 def runtime_words(runtime: str | None) -> Words:
     """The options that `extract` and `profile` run in it with; none where they cannot."""
+    if runtime == _ONNX:
+        return ["--runtime", runtime]
     found = _TORCH.fullmatch(runtime or "")
     return ["--precision", found[1], "--device", found[2]] if found else []
 

@@ -124,8 +124,8 @@ def logits_of(root, split, model, dataset="digits", runtime=RUNTIME):
     return np.concatenate(ids), np.concatenate(rows)
 
 
-def manifest_of(root, table, split, model=None, dataset="digits"):
-    keys = {"split": split, "variant": "identity", "runtime": RUNTIME, "model": model}
+def manifest_of(root, table, split, model=None, dataset="digits", runtime=RUNTIME):
+    keys = {"split": split, "variant": "identity", "runtime": runtime, "model": model}
     return load(Store(root), Partition.of(table, dataset=dataset, **keys))
 
 

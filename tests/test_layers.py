@@ -25,11 +25,10 @@ OURS = {*LAYERS, "tests", "benchmarks", "tools"}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
 # What runs models, and the architectures' code; the rest analyses.
 NEEDS_TORCH = (
-    *("stages.extract", "stages.runtimes.torch_engine", "stages.costs.profiling"),
-    *("stages.hashes.costs", "stages.live", "stages.models"),
-    *(f"cascade_cli.inputs.{name}" for name in ("extraction", "live", "profiling")),
+    *("stages.runtimes.torch_engine", "stages.runtimes.onnx_engine"),
+    *("stages.runtimes.onnx_session", "stages.models"),
 )
-HEAVY = ("torch", "torchvision", "PIL", "imagehash", "pynvml", "safetensors")
+HEAVY = ("torch", "torchvision", "onnxruntime", "PIL", "imagehash", "pynvml", "safetensors")
 WITHOUT = """
 import importlib, sys
 
@@ -95,7 +94,7 @@ def test_the_cpu_half_imports_without_torch_or_pillow():
 
 
 def test_what_needs_torch_does():
-    done = _import_without(HEAVY, ["stages.extract.stage"])
+    done = _import_without(HEAVY, ["stages.runtimes.torch_engine"])
     assert "import of torch halted" in done.stderr
 
 

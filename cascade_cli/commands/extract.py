@@ -12,11 +12,12 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, variants_of
 from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.models import weights_files
+from cascade_cli.inputs.running import in_runtime
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
 from cascade_cli.show.text import print_json, print_table
 from stages import extract as stage, hashes as hash_stage
-from stages.models import require_torch
+from stages.runtimes import require_engine
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ExtractOptions(opt.ImageOptions):
         "", "Names or references separated by commas, `all`, or `all-available`."
     )
     model: list[str] | None = opt.option(
-        None, "A model of your own, NAME=ARCHITECTURE:FILE or NAME=file:PATH.pt2. Repeatable."
+        None, "A model of your own, NAME=ARCHITECTURE:FILE, NAME=file:PATH.pt2 …"
     )
     batch_size: int | None = opt.option(
         None, "Images per forward pass. [default: 64 on a CPU, 256 on a GPU]", min=1, max=opt.MOST
@@ -36,8 +37,8 @@ class ExtractOptions(opt.ImageOptions):
 
 @opt.grouped(
     "dataset data split models model model_1 model_2 weights_1 weights_2 weights preprocess "
-    "batch_size device devices shard engine ray_workers decoder unreadable precision workers "
-    "part_rows download overwrite variants hashes profile cache as_json"
+    "batch_size device devices shard engine ray_workers decoder unreadable precision runtime "
+    "workers part_rows download overwrite variants hashes profile cache as_json"
 )
 def extract(
     pair: opt.PairOptions,
@@ -51,7 +52,8 @@ def extract(
     \b
     cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
     """
-    images, aliases = replace(images, files=weights_files(pair)), images.model or []
+    images = in_runtime(replace(images, files=weights_files(pair)))
+    aliases = images.model or []
     wanted = [name for name in (pair.model_1, pair.model_2) if name]
     wanted += names_in(images.models or None) or []
     dataset = dataset_of_first(images.dataset, wanted, aliases)
@@ -61,8 +63,8 @@ def extract(
     algorithms = hash_names(hashes) if hashes is not None else []
     begun, store = time.monotonic(), Store(common.cache)
     splits = extract_splits(dataset, images, images.split)
-    require_torch()
-    from cascade_cli.inputs.extraction import run_extraction  # torch, which may not be there
+    require_engine(images.runtime)
+    from cascade_cli.inputs.extraction import run_extraction  # an engine, which may not be there
 
     rows = run_extraction(store, dataset, splits, wanted, aliases, images)
     seconds = time.monotonic() - begun

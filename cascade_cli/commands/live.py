@@ -15,12 +15,13 @@ from cascade_cli.inputs.flags import memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, required_pair, weights_files
 from cascade_cli.inputs.original_yml import config_options
 from cascade_cli.inputs.policy import policy_options
+from cascade_cli.inputs.running import in_runtime
 from cascade_cli.inputs.scores import report_split
 from cascade_cli.show.finish import ENDINGS
 from cascade_cli.show.live import show_live, timed_contenders
 from cascade_cli.show.profile import warn_busy
 from cascade_cli.show.text import print_json, say
-from stages.models import require_torch
+from stages.runtimes import require_engine
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class RunOptions:
 
 @opt.grouped(
     "policy config model_1 model_2 dataset data scorefn threshold postcheck requests objective "
-    "options split fit_split weights_1 weights_2 weights preprocess device precision end cache "
-    "as_json"
+    "options split fit_split weights_1 weights_2 weights preprocess device precision runtime end "
+    "cache as_json",
+    runtime=opt.RUNS_IN,
 )
 def live(
     context: typer.Context,
@@ -67,7 +69,8 @@ def live(
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
     decision = threshold_or_fit(context, decision)
     memory_or_none(context, requests.memory)
-    require_torch()
+    wanted = in_runtime(wanted)
+    require_engine(wanted.runtime)
     store, files, recorded = Store(common.cache), weights_files(pair), context.obj or {}
     wanted = replace(wanted, files=files, aliases=aliases, recorded=recorded)
     dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
@@ -77,7 +80,7 @@ def live(
         _check_alone(context, requests)
     else:
         confirm_new_cache(store)
-    from cascade_cli.inputs.live import run_live  # torch, which may not be there
+    from cascade_cli.inputs.live import run_live  # an engine, which may not be there
 
     result = run_live(store, (dataset, split), models, wanted, decision, requests, options)
     warn_busy(timed_contenders(result))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first
-from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.running import in_runtime, models_to_run
 from cascade_cli.inputs.words import names_in, whole_numbers
 from cascade_cli.show.profile import show_costs
 from cascade_cli.show.text import print_json
-from stages.models import require_torch
+from stages.runtimes import require_engine
 
 
 @opt.grouped(
-    "dataset data models model weights batch_sizes preprocess quick meter device precision cache "
-    "as_json"
+    "dataset data models model weights batch_sizes preprocess quick meter device precision runtime "
+    "cache as_json"
 )
 def profile(
     images: opt.ImageOptions,
@@ -33,13 +33,14 @@ def profile(
     cascade profile -d digits --batch-sizes 1,16,64
     """
     wanted = [] if model and models == "all-available" else names_in(models) or []
+    images = in_runtime(images)
     dataset = dataset_of_first(images.dataset, wanted, model)
     store = Store(common.cache)
-    chosen = choose_models(store, dataset, wanted, model or [], images)
+    chosen = models_to_run(store, dataset, wanted, model or [], images)
     sizes = sorted(set(whole_numbers(batch_sizes, "batch size", 1, 65536)))
 
-    require_torch()
-    from cascade_cli.inputs.profiling import profile_models  # torch, which may not be there
+    require_engine(images.runtime)
+    from cascade_cli.inputs.profiling import profile_models  # an engine, which may not be there
 
     rows = profile_models(store, dataset, chosen, images, sizes, quick, meter)
     if common.as_json:

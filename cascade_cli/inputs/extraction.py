@@ -1,18 +1,18 @@
-"""Models run over images, which needs PyTorch."""
+"""Models run over images, which needs their engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from cache import PART_ROWS, Store
 from cascade_cli.inputs.dataset import open_sources, variants_of
-from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.running import engine_for, models_to_run
 from cascade_cli.inputs.words import device_names, shard_of
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
 from stages import extract as stage
 from stages.datasets import check_known
-from stages.runtimes import open_device, runtime_name
 
 
 def run_extraction(
@@ -26,12 +26,13 @@ def run_extraction(
     """Run the extract stage: every model over every image."""
     check_known(dataset, images.data)
     shard, variants = shard_of(images.shard), variants_of(images)
-    chosen = choose_models(store, dataset, wanted, aliases, images)
+    chosen = models_to_run(store, dataset, wanted, aliases, images)
     sources = open_sources(store, dataset, splits, images)
     engine = stage.engine(images.engine)
     with engine.ready(say):
         names = device_names(images.devices) or (images.device,)
-        devices = tuple(engine.open_device(name, images.precision) for name in names)
+        opened = partial(engine.open_device, precision=images.precision, engine=engine_for(images))
+        devices = tuple(map(opened, names))
         options = stage.Options(
             device=devices[0],
             precision=images.precision,
@@ -48,8 +49,3 @@ def run_extraction(
         )
         with progress(f"extracting {dataset}") as tell:
             return stage.run(store, sources, chosen, options, tell)
-
-
-def runtime_of(images: ImageOptions) -> str:
-    """The runtime that images would be run in."""
-    return runtime_name(open_device(images.device, images.precision), images.precision)

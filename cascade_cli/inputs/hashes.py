@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from cache import PART_ROWS, CostRow, Store
 from cascade_cli.inputs.dataset import open_sources, variants_of
+from cascade_cli.inputs.running import engine_for
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import progress, say
@@ -45,9 +46,9 @@ def hash_images(
             rows += stage.run(store, source, *how, images.overwrite, tell)
     if not profile:
         return rows, []
-    if find_spec("torch") is None:
+    if find_spec(engine_for(images)) is None:
         say("what a hash costs is measured where PyTorch is installed")
         return rows, []
-    from cascade_cli.inputs.profiling import measure_hashes  # torch, for the name of the device
+    from cascade_cli.inputs.profiling import measure_hashes  # an engine, for the name of the device
 
     return rows, measure_hashes(store, dataset, splits[-1], algorithms, images)

@@ -1,4 +1,5 @@
-"""A cascade, or one model, run for real and held against its simulation; which needs PyTorch."""
+"""A cascade, or one model, run for real and held against its simulation; which needs
+their engine."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from cache import Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.extraction import runtime_of
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.provenance import same_weights
+from cascade_cli.inputs.running import runtime_of
 from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import memory_policy, pricer_of_requests, request_set
 from stages.cascade import Cascade, decide

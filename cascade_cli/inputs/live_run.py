@@ -1,4 +1,4 @@
-"""A cascade served for real, beside its models alone; which needs PyTorch."""
+"""A cascade served for real, beside its models alone; which needs their engine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import open_sources
-from cascade_cli.inputs.models import choose_models
 from cascade_cli.inputs.profiling import closed
 from cascade_cli.inputs.provenance import same_images
+from cascade_cli.inputs.running import device_of, models_to_run
 from cascade_cli.show.text import progress, say
 from stages import live as stage
 from stages.cascade import Cascade
@@ -23,7 +22,7 @@ from stages.energy import open_meters
 from stages.hashes import hash_of
 from stages.live import EnergySummary, LiveCascade, LiveMemory, Served
 from stages.models import load
-from stages.runtimes import Runner, device_name, open_device
+from stages.runtimes import Device, device_name, runner_of
 from stages.scores import ScoreSet
 from stages.simulate import Recall, RequestSet, share_of, shown
 from stages.statistics import Interval, with_ends
@@ -53,7 +52,7 @@ class LiveRequest:
         With a set its requests are served, and with what it recalls the cascade has a memory.
         """
         images, limit = self.images, self.options.limit
-        device = open_device(images.device, images.precision)
+        device = device_of(images)
         [source] = open_sources(self.store, self.dataset, [self.split], images)
         recall = None if asked is None else asked.recall
         running = self._contenders(cascades, device, recall)
@@ -73,15 +72,15 @@ class LiveRequest:
         return LiveRun(source, served, ids, images.precision, device_name(device), reason)
 
     def _contenders(
-        self, cascades: dict[str, Cascade], device: torch.device, recall: Recall | None
+        self, cascades: dict[str, Cascade], device: Device, recall: Recall | None
     ) -> dict[str, LiveCascade]:
         """Each cascade with its models loaded, one that several use once; CASCADE with a memory."""
         names = dict.fromkeys(name for each in cascades.values() for name in each.models)
         runners = {
-            one.name: Runner.of(
+            one.name: runner_of(
                 load(one.spec, one.weights), one.spec.preprocessing, device, self.images.precision
             )
-            for one in choose_models(self.store, self.dataset, list(names), [], self.images)
+            for one in models_to_run(self.store, self.dataset, list(names), [], self.images)
         }
         memories = {}
         if recall is not None:

@@ -96,13 +96,14 @@ def _says(deployed: Deployment) -> dict[str, Any]:
         "memory_radius": 0 if kept is None else kept.radius,
         "memory_trust": None if kept is None else kept.trust,
         "precision": _runtime(deployed)[1],
+        "runtime": deployed.runtime,
     }
 
 
 def _runtime(deployed: Deployment) -> tuple[str, str, str]:
     """Engine, precision and kind of device; InputError where `live` cannot run that."""
     engine, *rest = (deployed.runtime or "several runtimes").split("-")
-    if engine != "torch" or len(rest) != 2:
+    if engine not in ("torch", "onnxruntime") or len(rest) != 2:
         found = ", ".join(sorted({model.runtime for model in deployed.models}))
         raise InputError(
             f"{deployed.where} is for the runtime {found}, which live cannot run: export one from "

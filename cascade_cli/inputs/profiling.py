@@ -1,4 +1,4 @@
-"""What the models cost on this machine, which needs PyTorch."""
+"""What the models cost on this machine, which needs their engine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from cache import CostRow, InputError, Store
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, extract_splits, open_sources
-from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.running import device_of, models_to_run, runtime_of
 from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.profile import warn_busy
@@ -24,7 +23,7 @@ from stages.datasets import Source, UnreadableImageError, open_split, spec
 from stages.energy import Meter, open_meters
 from stages.hashes import hash_of
 from stages.models import Chosen, load
-from stages.runtimes import Runner, device_name, open_device, runtime_name, synchroniser
+from stages.runtimes import Device, ModelRunner, device_name, runner_of, runtime_name, synchroniser
 
 # What `extract` measures of a model that has no costs yet: short windows, and the rows say so.
 _FIRST_SIZES = (1, 8, 64)
@@ -37,9 +36,8 @@ def profile_new(
     if images.engine != "local":
         say("costs are not measured with --engine ray: run `cascade profile` where they matter")
         return
-    device = open_device(images.device, images.precision)
-    here = (device_name(device), runtime_name(device, images.precision))
-    chosen = choose_models(store, dataset, wanted, aliases, images)
+    here = (device_name(device_of(images)), runtime_of(images))
+    chosen = models_to_run(store, dataset, wanted, aliases, images)
     known = read(store, dataset, [one.name for one in chosen])
 
     def measured(one: Chosen) -> bool:
@@ -65,7 +63,7 @@ def profile_models(
 ) -> list[CostRow]:
     """Profile the models and merge the rows into the cache's costs; a note where the machine had
     other work."""
-    device = open_device(images.device, images.precision)
+    device = device_of(images)
     source = _source(dataset, images)
     picture = _picture(dataset, source)
     subjects = [_subject(one, picture, device, images.precision) for one in chosen]
@@ -87,7 +85,7 @@ def measure_hashes(
     store: Store, dataset: str, split: str, algorithms: Sequence[str], images: ImageOptions
 ) -> list[CostRow]:
     """Measure those that have no costs beside the device; rows as `stages.hashes.costs` gives."""
-    device = open_device(images.device)
+    device = device_of(images)
     hashes = [hash_of(name) for name in algorithms]
     new = hash_stage.unmeasured(store, dataset, hashes, device)
     if not new:
@@ -110,7 +108,7 @@ def closed(meters: list[Meter]) -> Iterator[list[Meter]]:
             each.close()
 
 
-def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
+def _meters(device: Device, prefer: str | None) -> list[Meter]:
     """The device's meter, the host's beside it, and integrated power to hold a counter against."""
     found = open_meters([str(device)], prefer)
     if found[0].sensor.source != "nvml_counter":
@@ -125,15 +123,12 @@ def _meters(device: torch.device, prefer: str | None) -> list[Meter]:
     return [found[0], check, *found[1:]]
 
 
-def _subject(one: Chosen, picture: Any, device: torch.device, precision: str) -> Subject:
+def _subject(one: Chosen, picture: Any, device: Device, precision: str) -> Subject:
     """A loaded model with the shape of its input, from a picture."""
-    preprocessing = one.spec.preprocessing
-    module = load(one.spec, one.weights)
-    parameters = sum(each.numel() for each in module.parameters())
-    runner = Runner.of(module, preprocessing, device, precision)
-    shape = preprocessing.pixels(picture).shape
-    runtime = runtime_name(device, precision)
-    return Subject(one.name, runtime, runner, shape, one.spec.macs, parameters, one.weights.sha256)
+    preprocessing, sha256 = one.spec.preprocessing, one.weights.sha256
+    runner = runner_of(load(one.spec, one.weights), preprocessing, device, precision)
+    about = (preprocessing.pixels(picture).shape, one.spec.macs, runner.parameters, sha256)
+    return Subject(one.name, runtime_name(device, precision), runner, *about)
 
 
 def _picture(dataset: str, source: Source | None) -> Any:
@@ -171,7 +166,7 @@ def _preprocessing(source: Source, subjects: Sequence[Subject]) -> dict[str, Cal
     """By model, a call that makes the next image its input."""
     following = cycle(list(islice(_decodable(source), 256)))
 
-    def make(runner: Runner, sync: Callable[[], object]) -> None:
+    def make(runner: ModelRunner, sync: Callable[[], object]) -> None:
         """Decode, resize, upload, normalise."""
         runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
         sync()

@@ -11,6 +11,7 @@ from cache import InputError, Store
 from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
+from cascade_cli.inputs.running import engine_for, runtime_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
@@ -72,9 +73,7 @@ def or_extracted(
     dataset, split = where
     if not have_images(dataset, wanted):
         raise _not_made(gap, store, dataset, wanted)
-    from cascade_cli.inputs import extraction  # torch, for what the cache lacks
-
-    if wanted.runtime not in (None, extraction.runtime_of(wanted)):
+    if wanted.runtime not in (None, runtime_of(wanted)):
         raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
@@ -83,7 +82,9 @@ def or_extracted(
     if not cache_exists(store):
         say(f"there is no cache at {store.root} yet: it is made now")
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
-    extraction.run_extraction(store, dataset, splits, names, [], wanted)
+    from cascade_cli.inputs.extraction import run_extraction  # an engine, for what the cache lacks
+
+    run_extraction(store, dataset, splits, names, [], wanted)
     return cached()
 
 
@@ -95,8 +96,8 @@ def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptio
 
 
 def have_images(dataset: str, images: ImageOptions) -> bool:
-    """Whether what the cache lacks could be made: torch is here, and so are the images."""
-    return find_spec("torch") is not None and (
+    """Whether what the cache lacks could be made: an engine is here, and so are the images."""
+    return find_spec(engine_for(images)) is not None and (
         images.data is not None or dataset == DEFAULT_DATASET
     )
 

@@ -14,6 +14,7 @@ from .decision import (
 )
 from .groups import grouped as grouped, option as option
 from .images import (
+    RUNS_IN as RUNS_IN,
     ImageOptions as ImageOptions,
     LogitsOptions as LogitsOptions,
     RequestedOptions as RequestedOptions,

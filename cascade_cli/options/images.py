@@ -11,6 +11,8 @@ import typer
 from cascade_cli.options.common import MOST
 from cascade_cli.options.groups import option
 
+RUNS_IN = "Engine, precision and device: onnxruntime-fp32-cpu, torch-bf16-cuda … [default: torch]"
+
 
 @dataclass(frozen=True)
 class ImageOptions:
@@ -27,6 +29,7 @@ class ImageOptions:
     recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str | None = option(None, "cpu, cuda, cuda:1 … [default: a GPU if there]")
     precision: str = option("fp32", "fp32, tf32, bf16 or fp16.")
+    runtime: str | None = option(None, RUNS_IN)
     batch_size: int | None = None
     workers: int | None = option(None, "Decoding threads. [default: one per core]", min=1, max=256)
     part_rows: int | None = option(
@@ -35,7 +38,7 @@ class ImageOptions:
     download: bool = option(False, "Fetch cifar10, cifar100, fashionmnist into --data.")
     overwrite: bool = option(False, "Replace logits made from something else.")
     variants: str = option("identity", "Of the pictures: identity, rot90, rot180, rot270, flip.")
-    preprocess: str | None = option(None, "JSON of file: models. [default: beside each .pt2]")
+    preprocess: str | None = option(None, "JSON of file: and onnx: models. [default: beside each]")
     decoder: str = option("pil", "What decodes images: pil or torchcodec.")
     unreadable: str = option("stop", "An image that cannot be decoded: stop or skip.")
     devices: str | None = option(None, "GPUs of this machine, such as 0,1,2.")

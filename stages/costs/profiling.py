@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
-import torch
 
 from cache import QUICK, CostRow, InputError, now
 from stages.energy import Idle, Meter, Reading, idle_of, per_image
-from stages.runtimes import Runner, device_name, synchroniser
+from stages.runtimes import ModelRunner, device_name, engine_of, out_of_memory, synchroniser
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 WINDOWS, QUICK_WINDOWS = 5, 2
@@ -43,7 +42,7 @@ class Subject:
 
     name: str
     runtime: str
-    runner: Runner
+    runner: ModelRunner
     shape: tuple[int, ...]
     macs: int | None
     parameters: int | None
@@ -112,8 +111,11 @@ def _prepare(each: UnitOfWork, most_s: float) -> None:
     """Warm up and take the peak of memory; InputError where the batch does not fit."""
     try:
         _warm_up(each.run, most_s)
-        each.peak_memory_bytes = _peak_memory(each.run, each.subject.runner)
-    except torch.OutOfMemoryError as error:
+        runner = each.subject.runner
+        each.peak_memory_bytes = engine_of(runner.device).peak_memory(each.run, runner)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         raise InputError(
             f"a batch of {each.images} of {each.subject.name} does not fit into the device's "
             "memory: give smaller --batch-sizes, or fewer --models"
@@ -137,21 +139,6 @@ def _lap_ms(call: Callable[[], object]) -> float:
     begun = time.perf_counter_ns()
     call()
     return (time.perf_counter_ns() - begun) / 1e6
-
-
-def _peak_memory(call: Callable[[], object], runner: Runner) -> int | None:
-    """Bytes on a CUDA device of the model and its largest activations; unknown elsewhere.
-
-    What else is resident, other models and their batches, is left out.
-    """
-    device = runner.device
-    if device.type != "cuda":
-        return None
-    own = sum(each.nbytes for each in (*runner.module.parameters(), *runner.module.buffers()))
-    resident = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    call()
-    return torch.cuda.max_memory_allocated(device) - resident + own
 
 
 def _plan(meters: Sequence[Meter], quick: bool, figures: int) -> tuple[int, float]:

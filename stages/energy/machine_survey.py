@@ -20,7 +20,7 @@ from stages.energy.sysfs import if_there
 IDLE_S = 2.0
 NVIDIA = "0x10de"
 DISPLAY_CLASS = "0x03"
-TORCH = "pip install 'cascade-cli[extract]'"
+TORCH = "pip install 'cascade-cli[extract]', or 'cascade-cli[onnx]' for ONNX files alone"
 CUDA_TORCH = "pip install --force-reinstall torch torchvision (a CUDA build, see pytorch.org)"
 DRIVER = "install the NVIDIA driver; in a container start it with --gpus all"
 UTILITY = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility; else reinstall the driver"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from cache import InputError, Manifest, Provenance, differences
 from stages.datasets import Source
-from stages.extract.residency import free_bytes
 from stages.extract.worker import Loaded
 from stages.models import Chosen, load
-from stages.runtimes import Pictures, Runner, View
-
-_CPU = torch.device("cpu")
+from stages.runtimes import Device, Pictures, View, engine_of, free_bytes, runner_of
 
 
 def known(found: Manifest | None, identity: Provenance) -> int | None:
@@ -22,19 +17,22 @@ def known(found: Manifest | None, identity: Provenance) -> int | None:
     return None if differences(before, identity) else int(found.identity["classes"])
 
 
-def seen(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded) -> int:
-    """The length of a logits row, from a forward pass that also proves that the shapes fit.
+def seen(
+    source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded, device: Device
+) -> int:
+    """The length of a logits row, from a forward pass on the CPU, by the engine of the device, that
+    also proves that the shapes fit.
 
     The module stays in `loaded` for the worker while the machine's memory is plentiful.
     """
-    module = loaded.modules.get(chosen.name)
-    before = free_bytes(_CPU)
+    module, cpu = loaded.modules.get(chosen.name), engine_of(device).CPU
+    before = free_bytes(cpu)
     if module is None:
         module = load(chosen.spec, chosen.weights)
     pictures = Pictures.of(source, [view], loaded.pictures.get(split))
     loaded.pictures[split] = pictures.first
     pixels = pictures.batch(0, 1)[view]
-    runner = Runner.of(module, chosen.spec.preprocessing, _CPU)
+    runner = runner_of(module, chosen.spec.preprocessing, cpu)
     try:
         classes = int(runner.logits(runner.upload(pixels)).shape[1])
     except RuntimeError as error:
@@ -42,7 +40,7 @@ def seen(source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded)
         raise InputError(
             f"{chosen.name} cannot take images of shape {pixels.shape[1:]}: {reason}"
         ) from error
-    after = free_bytes(_CPU)
+    after = free_bytes(cpu)
     # Free memory above which another loaded model is kept.
     if before is None or after is None or after > max(8 * (before - after), 1 << 32):
         loaded.modules[chosen.name] = module

@@ -6,15 +6,13 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import torch
-
 from cache import one_of
 from stages.extract import processes, ray_cluster, ray_engine
 from stages.extract.options import Options
 from stages.extract.ray_cluster import cluster_device_name
 from stages.extract.work import Made, Work
 from stages.extract.worker import Loaded, Worker
-from stages.runtimes import device_name, open_device
+from stages.runtimes import Device, device_name, open_device
 
 Note = Callable[[str], None]
 Tell = Callable[[int], None]
@@ -30,7 +28,7 @@ class Engine:
 
     make: Callable[[Work, Options, Loaded, Tell], Generator[Made, None, None]]
     ready: Callable[[Note], AbstractContextManager[None]]
-    open_device: Callable[[str | None, str], torch.device]
+    open_device: Callable[..., Device]
     device_name: Callable[[Options], str]
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from cache import PART_ROWS, InputError
 from stages.parallel import default_workers
-from stages.runtimes import DEFAULT_BATCH, runtime_name
+from stages.runtimes import DEFAULT_BATCH, Device, engine_name, runtime_name
 
 
 @dataclass(frozen=True)
@@ -22,14 +20,14 @@ class Options:
     what a user should know while the run goes on.
     """
 
-    device: torch.device
+    device: Device
     precision: str = "fp32"
     batch_size: int | None = None
     part_rows: int = PART_ROWS
     workers: int | None = None
     overwrite: bool = False
     variants: tuple[str, ...] = ("identity",)
-    devices: tuple[torch.device, ...] = ()
+    devices: tuple[Device, ...] = ()
     shard: tuple[int, int] = (0, 1)
     engine: str = "local"
     ray_workers: int | None = None
@@ -39,6 +37,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.engine == "ray" and self.devices:
             raise InputError("--devices are this machine's: with --engine ray give --ray-workers N")
+        if engine_name(self.device) != "torch" and (self.devices or self.engine != "local"):
+            raise InputError(
+                f"{self.runtime} runs in this process alone: leave out --devices and --engine"
+            )
         kinds = sorted({each.type for each in self.devices})
         if len(kinds) > 1:
             raise InputError(

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from cache import InputError, PartWriter, Store
-from stages.extract.residency import Residents, release
+from stages.extract.residency import Residents
 from stages.extract.work import Item, Task
-from stages.runtimes import Runner, Stopwatch, View, out_of_memory
+from stages.runtimes import (
+    Array,
+    Device,
+    ModelRunner,
+    Stopwatch,
+    View,
+    engine_of,
+    out_of_memory,
+    release,
+)
 
 # A model beside others is content with this share of a batch before it leaves them: loading it
 # again and again costs more than batches that are somewhat smaller.
@@ -32,15 +39,15 @@ class Lane:
     logits: PartWriter
     timings: PartWriter
     watch: Stopwatch
-    buffer: torch.Tensor | None = None
+    buffer: Array | None = None
     batches: list[tuple[int, int, bool]] = field(default_factory=list)
     warm: bool = False
     mark: int = 0
 
     @classmethod
-    def of(cls, task: Task, store: Store, device: torch.device) -> Lane:
+    def of(cls, task: Task, store: Store, device: Device) -> Lane:
         logits, timings = (task.writer(store, table) for table in ("logits", "timings"))
-        return cls(task, logits, timings, Stopwatch(device))
+        return cls(task, logits, timings, engine_of(device).stopwatch(device))
 
     @property
     def name(self) -> str:
@@ -63,23 +70,23 @@ class Batch:
     part: tuple[int, int]
     start: int
     stop: int
-    pixels: Mapping[View, torch.Tensor]
+    pixels: Mapping[View, Array]
 
 
 class _Inputs:
     """Rows [start, stop) of a batch on the device, normalised once for all models alike."""
 
-    def __init__(self, batch: Batch, start: int, stop: int, device: torch.device) -> None:
+    def __init__(self, batch: Batch, start: int, stop: int, device: Device) -> None:
         self._batch, self._rows = batch, slice(start - batch.start, stop - batch.start)
         self._device = device
-        self._raw: dict[View, torch.Tensor] = {}
-        self._normalised: dict[View, torch.Tensor] = {}
+        self._raw: dict[View, Array] = {}
+        self._normalised: dict[View, Array] = {}
 
-    def of(self, view: View, runner: Runner) -> torch.Tensor:
+    def of(self, view: View, runner: ModelRunner) -> Array:
         if view not in self._normalised:
             if view.geometry not in self._raw:
                 host = self._batch.pixels[view.geometry][self._rows]
-                self._raw[view.geometry] = host.to(self._device, non_blocking=True)
+                self._raw[view.geometry] = engine_of(self._device).to_device(host, self._device)
             self._normalised[view] = runner.normalised(self._raw[view.geometry])
         return self._normalised[view]
 
@@ -95,7 +102,7 @@ class Passes:
     """
 
     def __init__(
-        self, device: torch.device, residents: Residents, full: int, note: Callable[[str], None]
+        self, device: Device, residents: Residents, full: int, note: Callable[[str], None]
     ) -> None:
         self._device, self._residents, self._full, self._note = device, residents, full, note
         self._limits: dict[str, int] = {}
@@ -164,7 +171,7 @@ class Passes:
         first, end = batch.part
         if lane.buffer is None:
             where = self._device if len(self._residents.waves) < 2 else "cpu"
-            lane.buffer = torch.empty((end - first, lane.task.classes), device=where)
+            lane.buffer = engine_of(self._device).empty((end - first, lane.task.classes), where)
         lane.buffer[start - first : stop - first] = logits
         lane.batches.append((start, stop - start, lane.warm))
         lane.warm = True

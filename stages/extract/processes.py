@@ -13,8 +13,6 @@ from multiprocessing.context import SpawnProcess
 from queue import Empty
 from typing import Any
 
-import torch
-
 from cache import InputError
 from stages.extract.options import Options
 from stages.extract.portable import Parcel, arrived, portable
@@ -35,6 +33,8 @@ def run(work: Work, options: Options, tell: Callable[[int], None]) -> Generator[
     reports: Any = context.Queue()
     for item in work.items() + [None] * len(options.devices):  # type: ignore[list-item]
         items.put(item)
+    import torch  # which other engines do without
+
     threads = max(1, torch.get_num_threads() // len(options.devices))
     given = [(portable(work), str(device), threads, items, reports) for device in options.devices]
     processes = [context.Process(target=_serve, args=each, daemon=True) for each in given]
@@ -77,6 +77,8 @@ def _check(processes: Sequence[SpawnProcess]) -> None:
 def _serve(parcel: Parcel, device: str, threads: int, items: Any, reports: Any) -> None:
     """The body of a worker process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    import torch  # likewise
+
     torch.set_num_threads(threads)
     try:
         work = arrived(*parcel)

@@ -16,10 +16,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TextIO
 
-import torch
-
 from cache import InputError, one_of
-from stages.runtimes import PRECISIONS, device_name, open_device
+from stages.runtimes import PRECISIONS, Device, device_name, open_device
 
 ADDRESS = "RAY_ADDRESS"
 _DEVICES = ("cpu", "cuda")
@@ -70,7 +68,7 @@ def connected(note: Callable[[str], None]) -> Iterator[None]:
                 ray.shutdown()
 
 
-def share(device: torch.device, wanted: int | None) -> Share:
+def share(device: Device, wanted: int | None) -> Share:
     """The workers of a run on this kind of device: as many as wanted, else one per GPU or node.
 
     InputError where the cluster has not as many GPUs or CPUs.
@@ -93,8 +91,10 @@ def share(device: torch.device, wanted: int | None) -> Share:
     return Share(workers, max(1, int(min(node["CPU"] for node in nodes)) // each), 0)
 
 
-def open_cluster_device(name: str | None, precision: str = "fp32") -> torch.device:
+def open_cluster_device(name: str | None, precision: str = "fp32", engine: str = "torch") -> Device:
     """The kind of device the cluster's workers run on; this machine need not have one."""
+    if engine != "torch":
+        raise one_of("runtime of a Ray cluster", engine, ["torch"])
     if name is None:
         name = "cuda" if any(node.get("GPU", 0) >= 1 for node in _nodes()) else "cpu"
     kind = name.partition(":")[0]
@@ -104,10 +104,12 @@ def open_cluster_device(name: str | None, precision: str = "fp32") -> torch.devi
         raise one_of("precision", precision, PRECISIONS)
     if precision == "tf32" and kind != "cuda":
         raise InputError(f"tf32 exists on CUDA devices only, not on {kind}: use fp32")
+    import torch  # which other engines do without
+
     return torch.device(kind)
 
 
-def cluster_device_name(device: torch.device, workers: int | None) -> str:
+def cluster_device_name(device: Device, workers: int | None) -> str:
     """What one of so many workers calls its device; it says what InputError it meets."""
     import ray
 
@@ -124,8 +126,10 @@ def cluster_device_name(device: torch.device, workers: int | None) -> str:
         ) from error
 
 
-def worker_device(kind: str, precision: str, threads: int) -> tuple[torch.device, str]:
+def worker_device(kind: str, precision: str, threads: int) -> tuple[Device, str]:
     """The device of the process that calls it, a Ray worker, and its name."""
+    import torch  # likewise
+
     torch.set_num_threads(max(1, threads))
     device = open_device("cuda:0" if kind == "cuda" else kind, precision)
     return device, device_name(device)

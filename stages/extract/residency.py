@@ -7,25 +7,22 @@ and loaded again from their files.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
 
-import torch
-
 from cache import InputError
-from stages.runtimes import Runner, free_memory, out_of_memory
+from stages.runtimes import Device, ModelRunner, free_bytes, out_of_memory, release
 
 
 class Residents:
     """`load` makes the runner of a model, on the device, from its name."""
 
-    def __init__(self, device: torch.device, load: Callable[[str], Runner]) -> None:
+    def __init__(self, device: Device, load: Callable[[str], ModelRunner]) -> None:
         self.waves: list[list[str]] = []
         self._device, self._load = device, load
-        self._here: dict[str, Runner] = {}
+        self._here: dict[str, ModelRunner] = {}
         self._largest = 0
 
-    def __getitem__(self, name: str) -> Runner:
+    def __getitem__(self, name: str) -> ModelRunner:
         """The runner of a model of the wave that is awake."""
         return self._here[name]
 
@@ -101,7 +98,7 @@ class Residents:
             if not out_of_memory(error):
                 raise
         else:
-            self._largest = max(self._largest, _size(runner.module))
+            self._largest = max(self._largest, runner.nbytes)
             return True
         release(self._device)  # not before the traceback, which keeps tensors alive, is gone
         return False
@@ -110,22 +107,3 @@ class Residents:
         if self._here:
             self._here.clear()
             release(self._device)
-
-
-def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that a model could still take on the device, None where nothing tells."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0] + cached)
-    return free_memory() if device.type == "cpu" else None
-
-
-def _size(module: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))

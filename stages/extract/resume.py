@@ -28,7 +28,7 @@ from stages.extract.samples import SplitDigest
 from stages.extract.work import Made, Task
 from stages.extract.worker import Loaded
 from stages.models import Chosen, code_of, sizes
-from stages.runtimes import View
+from stages.runtimes import View, engine_of
 
 _TABLES = ("logits", "timings")
 
@@ -75,7 +75,7 @@ def resumed(
     identity |= _code(store, partition, chosen, options)
     count = classes.known(before, identity)
     if count is None:
-        count = classes.seen(source, split, chosen, view, loaded)
+        count = classes.seen(source, split, chosen, view, loaded, options.device)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
     made_with: Provenance = {"batch_size": options.batch, "part_rows": options.part_rows}
@@ -141,6 +141,8 @@ def _lacking(
 def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) -> Provenance:
     spec, weights = chosen.spec, chosen.weights
     parameters, macs = sizes(spec, classes, lambda: source.read(0))
+    settings = engine_of(options.device).settings(options.device)
+    settings |= {"export": weights.exported.about} if weights.exported else {}
     return {
         "made": now(),
         "versions": versions(),
@@ -152,4 +154,5 @@ def _provenance(source: Source, chosen: Chosen, classes: int, options: Options) 
         "trained_on": {"splits": list(weights.trained_on), "source": weights.trained_on_source},
         "parameters": parameters,
         "macs": macs,
+        **({"settings": settings} if settings else {}),
     }

@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from cache import TIMINGS, InputError, Store, logits_schema
 from stages.extract.passes import Batch, Lane, Passes
@@ -21,7 +21,7 @@ from stages.extract.residency import Residents
 from stages.extract.work import Item, Made, Work
 from stages.models import Chosen, load
 from stages.parallel import prefetch
-from stages.runtimes import Pictures, Runner, View
+from stages.runtimes import Device, ModelRunner, Pictures, View, engine_of, runner_of
 
 # Decoded pixels that wait while waves of models take turns on the device.
 _CHUNK_BYTES = 1 << 29
@@ -31,7 +31,7 @@ _CHUNK_BYTES = 1 << 29
 class Loaded:
     """What the driver has loaded already: modules by model, the first picture of each split."""
 
-    modules: dict[str, torch.nn.Module] = field(default_factory=dict)
+    modules: dict[str, Any] = field(default_factory=dict)
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
 
 
@@ -44,13 +44,13 @@ class Worker:
     def __init__(
         self,
         work: Work,
-        device: torch.device,
+        device: Device,
         loaded: Loaded | None = None,
         note: Callable[[str], None] = lambda message: None,
         progress: Callable[[int], None] = lambda images: None,
     ) -> None:
         self._work, self._device, self._progress = work, device, progress
-        self._loaded = loaded or Loaded()
+        self._engine, self._loaded = engine_of(device), loaded or Loaded()
         store = Store(work.root)
         self._lanes = [Lane.of(task, store, device) for task in work.tasks]
         self._chosen: dict[str, Chosen] = {task.chosen.name: task.chosen for task in work.tasks}
@@ -72,12 +72,12 @@ class Worker:
             for future in written:
                 yield future.result()
 
-    def _load(self, name: str) -> Runner:
+    def _load(self, name: str) -> ModelRunner:
         chosen = self._chosen[name]
         for lane in self._lanes:
             lane.warm = lane.warm and lane.name != name
         module = self._loaded.modules.pop(name, None) or load(chosen.spec, chosen.weights)
-        return Runner.of(module, chosen.spec.preprocessing, self._device, self._work.precision)
+        return runner_of(module, chosen.spec.preprocessing, self._device, self._work.precision)
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Batch]]:
         """Single batches; while models take turns, as many of a part as may wait together."""
@@ -107,7 +107,8 @@ class Worker:
 
         def decode(span: tuple[Pictures[View], Item, int, int]) -> Batch:
             of, item, start, stop = span
-            pixels = {view: self._on_host(array) for view, array in of.batch(start, stop).items()}
+            views = of.batch(start, stop).items()
+            pixels = {view: self._engine.on_host(each, self._device) for view, each in views}
             return Batch(item, self._work.span(item), start, stop, pixels)
 
         return prefetch(decode, spans(), self._work.workers)
@@ -117,10 +118,6 @@ class Worker:
         first = self._loaded.pictures.get(split)
         return Pictures.of(self._work.sources[split], views, first)
 
-    def _on_host(self, pixels: np.ndarray) -> torch.Tensor:
-        host = torch.from_numpy(pixels)
-        return host.pin_memory() if self._device.type == "cuda" else host
-
     def _writes(self, item: Item) -> Iterator[Callable[[], Made]]:
         """What is left to do for a part whose last batch has run, as calls for the writer."""
         for i in self._work.lacking(item):
@@ -128,7 +125,7 @@ class Worker:
             if lane.buffer is None:
                 raise RuntimeError(f"{lane.name} did not run on part {item}")
             laps = lane.watch.read()
-            logits = lane.buffer.cpu().numpy()
+            logits = self._engine.to_numpy(lane.buffer)
             timings = timings_table(lane.batches, laps)
             lane.buffer, lane.batches = None, []
             yield partial(self._write, i, item, logits, timings, sum(laps))

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any
-
-import torch
 
 from cache import CostRow, Store
 from stages.costs import HASH, Subject, merge, profile_models, read
 from stages.datasets import Source
 from stages.energy import Meter
 from stages.hashes.spec import Hash
-from stages.runtimes import Preprocessing, Runner, device_name
+from stages.runtimes import Device, device_name
 
 RUNTIME = "numpy-cpu"
 # Enough that the pictures of a window are not always the same ones.
@@ -27,9 +26,7 @@ _PICTURES = 256
 Progress = Callable[[int, int], None]
 
 
-def unmeasured(
-    store: Store, dataset: str, hashes: Sequence[Hash], device: torch.device
-) -> list[Hash]:
+def unmeasured(store: Store, dataset: str, hashes: Sequence[Hash], device: Device) -> list[Hash]:
     """The hashes whose costs beside this device's models the cache does not know."""
     known = read(store, dataset, [HASH + each.name for each in hashes])
     here = device_name(device)
@@ -40,7 +37,7 @@ def measure_costs(
     store: Store,
     source: Source,
     hashes: Sequence[Hash],
-    device: torch.device,
+    device: Device,
     meters: Sequence[Meter],
     progress: Progress = lambda done, total: None,
 ) -> list[CostRow]:
@@ -49,7 +46,7 @@ def measure_costs(
     `component` is hash, `batch_size` 1; the rows' model is `hash:` and the algorithm.
     """
     pictures = [source.read(i) for i in range(min(len(source), _PICTURES))]
-    nothing = Runner(torch.nn.Identity(), Preprocessing((), ()), device)
+    nothing: Any = SimpleNamespace(device=device)  # all that is asked of what runs no model
     subjects = [Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes]
     calls = {HASH + each.name: _call(each, pictures) for each in hashes}
     found = profile_models(subjects, meters, (), calls, quick=True, progress=progress)

@@ -22,7 +22,7 @@ from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
 from stages.policy import CascadeRuntime
-from stages.runtimes import Pictures, Preprocessing, Runner, synchroniser
+from stages.runtimes import ModelRunner, Pictures, Preprocessing, synchroniser
 from stages.scores import NonFiniteError, named, own
 
 WARM_UP = 10
@@ -48,7 +48,7 @@ class LiveCascade(CascadeRuntime):
     """A cascade with a runner for each of its models."""
 
     def __init__(
-        self, cascade: Cascade, runners: Sequence[Runner], memory: LiveMemory | None = None
+        self, cascade: Cascade, runners: Sequence[ModelRunner], memory: LiveMemory | None = None
     ) -> None:
         self.cascade, self.runners, self.memory = cascade, runners, memory
         names = [stage.score or "maxp" for stage in cascade.stages]
@@ -59,7 +59,7 @@ class LiveCascade(CascadeRuntime):
     def answer(self, batch: _Batch, table: MemoryTable[int]) -> Outcome:
         return self.run(self.runners, batch, batch.pictures, table)
 
-    def scored(self, stage: int, model: Runner, batch: _Batch) -> Answers:
+    def scored(self, stage: int, model: ModelRunner, batch: _Batch) -> Answers:
         name = self.names[stage]
         try:
             out = model.answers(batch.of(model.preprocessing), *own((name,)))
@@ -195,7 +195,7 @@ def _blocks(
 def _resident(
     source: Source,
     pictures: Pictures[Preprocessing],
-    by_group: Mapping[Preprocessing, Runner],
+    by_group: Mapping[Preprocessing, ModelRunner],
     spans: Sequence[tuple[int, int]],
     keep: bool,
     sync: Callable[[], None],

@@ -46,8 +46,9 @@ def choose(
     `names` are model names, aliases' names, "all" or "all-available" (those that need no download).
     An alias "small=resnet20:ft.pt" is a model of its own: resnet20 with that file. Aliases that no
     name mentions come last. `files` gives the weights file of a name. A file that ends in .pt2 is a
-    torch.export program, whatever its name; "file:PATH.pt2" is one called after the file, and
-    `preprocess` is their JSON, by default the one beside each. A name that is none of these may be
+    torch.export program, one in .onnx an ONNX model, whatever its name; "file:PATH.pt2" and
+    "onnx:PATH.onnx" are called after the file, and `preprocess` is their JSON, by default the one
+    beside each. A name that is none of these may be
     one that `recorded` has facts of: it is that architecture, with the file called NAME in
     `directory`. What was recorded of the same bytes holds where no JSON says otherwise. Raises
     InputError for what is unknown, malformed, asked for twice or without weights.
@@ -66,16 +67,20 @@ def choose(
         if facts is not None:
             architecture = facts["architecture"]
             file = file or own_file(name, directory, program=architecture == name)
-        if f"{architecture}:" == programs.PREFIX:
-            programs.name_of(f"{programs.PREFIX}{file}")  # refuses what is no program
-        if file is not None and Path(file).suffix == programs.SUFFIX:
+        if f"{architecture}:" in programs.PREFIXES:
+            programs.name_of(f"{architecture}:{file}")  # refuses what is no program
+        if file is not None and Path(file).suffix in programs.FAMILIES:
             one = _program(name, dataset, Path(file), preprocess, recorded)
         else:
             spec = get(architecture, dataset)
             one = Chosen(name, spec, find(spec, file, directory, download))
         chosen.append(_as_before(one, recorded))
-    if preprocess is not None and all(one.spec.family != "program" for one in chosen):
-        raise InputError("--preprocess is for file:PATH.pt2 models, and none is asked for")
+    if preprocess is not None and all(
+        one.spec.family not in programs.FAMILIES.values() for one in chosen
+    ):
+        raise InputError(
+            "--preprocess is for file:PATH.pt2 and onnx:PATH.onnx models, and none is asked for"
+        )
     return chosen
 
 
@@ -118,8 +123,8 @@ def _program(
 
 
 def aliased(name: str) -> str:
-    """The name, `file:PATH.pt2` as the alias that it is short for."""
-    if not name.startswith(programs.PREFIX):
+    """The name, `file:PATH.pt2` or `onnx:PATH.onnx` as the alias that it is short for."""
+    if not name.startswith(programs.PREFIXES):
         return name
     return f"{programs.name_of(name)}={name}"
 
@@ -128,10 +133,10 @@ def check_name(name: str) -> str:
     """The name itself if it can be a partition's, else InputError."""
     if not name or name != name.strip() or name in GROUPS:
         raise InputError(f"{name!r} cannot be a model's name: choose another")
-    if not {",", "="}.isdisjoint(name) or name.startswith(programs.PREFIX):
+    if not {",", "="}.isdisjoint(name) or name.startswith(programs.PREFIXES):
         raise InputError(
             f"model name {name!r} could not be asked for: leave out ',', '=' and a first "
-            f"{programs.PREFIX!r}"
+            f"{' or '.join(map(repr, programs.PREFIXES))}"
         )
     if any(unicodedata.category(letter).startswith("C") for letter in name):
         raise InputError(f"model name {name!r} holds a control character: choose another")

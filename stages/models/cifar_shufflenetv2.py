@@ -38,7 +38,16 @@ class Unit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         left, right = x.chunk(2, dim=1) if self.split else (x, x)
-        return channel_shuffle(torch.cat((self.branch1(left), self.branch2(right)), dim=1), 2)
+        both = torch.cat((self.branch1(left), self.branch2(right)), dim=1)
+        # channel_shuffle keeps the layout of memory, but no exporter to ONNX knows it.
+        return plain_shuffle(both) if torch.onnx.is_in_onnx_export() else channel_shuffle(both, 2)
+
+
+def plain_shuffle(x: torch.Tensor) -> torch.Tensor:
+    """channel_shuffle in two groups, of operations that every exporter knows."""
+    batch, channels, height, width = x.shape
+    halves = x.view(batch, 2, channels // 2, height, width)
+    return halves.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def _shortcut(inputs: int, outputs: int) -> list[nn.Module]:

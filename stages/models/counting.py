@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from cache import InputError
-from stages.models.factory import has, instantiate
+from stages.models.factory import instantiate
 from stages.models.spec import ModelSpec
-from stages.notices import tell_once
 
 
 def counted(spec: ModelSpec) -> ModelSpec:
@@ -38,32 +35,9 @@ def counted(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def sizes(
-    spec: ModelSpec, classes: int, picture: Callable[[], np.ndarray]
-) -> tuple[int | None, int | None]:
-    """Parameters and macs: as the spec states them, else counted on a model of so many classes.
-
-    `picture` gives a decoded one, for a model that takes pictures of any size. None where they are
-    not to be counted: the model is its file, or fails without its numbers, which is told.
-    """
-    known = (spec.parameters, spec.macs)
-    if None not in known or has(spec, "load"):
-        return known
-    wanted = spec.preprocessing.size or spec.preprocessing.pixels(picture()).shape[1:]
-    try:
-        counts = _counts(spec, classes, (len(spec.preprocessing.mean), *wanted))
-    except Exception as error:  # a package's model may need its numbers, or do anything
-        reason = (str(error).splitlines() or [""])[0][:100]
-        tell_once(f"multiply-adds of {spec.name} are unknown ({type(error).__name__}: {reason})")
-        return known
-    parameters, macs = (
-        count if stated is None else stated for stated, count in zip(known, counts, strict=True)
-    )
-    return parameters, macs
-
-
 @lru_cache(maxsize=64)
-def _counts(spec: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[int, int]:
+def counts(spec: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Parameters and macs of a model of so many classes for pictures [C, H, W]."""
     with torch.device("meta"):
         model = instantiate(spec, classes)
     return _parameters(model), count_macs(model, shape)

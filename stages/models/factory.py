@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from cache import InputError
 from stages import plugins
-from stages.models.spec import ModelSpec
+from stages.models.spec import ONNX, ModelSpec
 from stages.plugins import told
-from stages.runtimes import out_of_memory
+from stages.runtimes import not_installed, out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def require_torch() -> None:
     """Raise InputError where torch is not installed (the CPU-only half has none)."""
     if find_spec("torch") is None:
-        raise InputError(
-            "PyTorch is not installed: run pip install 'cascade-cli[extract]', or in a clone "
-            "pip install '.[extract]'"
-        )
+        raise not_installed("PyTorch", "extract")
 
 
 def instantiate(spec: ModelSpec, classes: int | None = None) -> nn.Module:
@@ -138,7 +135,8 @@ def is_ours(spec: ModelSpec) -> bool:
 
 def family(spec: ModelSpec) -> ModuleType:
     """The module that builds the model: one of `stages.models`, or any that can be imported."""
-    require_torch()
+    if spec.family != ONNX:
+        require_torch()
     if is_ours(spec):
         return import_module(f"{__package__}.{spec.family}")
     try:

@@ -1,30 +1,49 @@
-"""`file:PATH.pt2`: a torch.export program and the JSON that says how to prepare its pictures."""
+"""`file:PATH.pt2` and `onnx:PATH.onnx`: models that are their files, each with a JSON that says how
+to prepare its pictures."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cache import InputError
-from stages.models.archive import Facts, facts
-from stages.models.spec import ModelSpec
-from stages.runtimes import Preprocessing
+from stages.models import archive, onnx_file
+from stages.models.spec import ONNX, PROGRAM, ModelSpec
+from stages.runtimes import OnnxModel, Preprocessing
 
-PREFIX = "file:"
-SUFFIX = ".pt2"
+
+@dataclass(frozen=True)
+class FileKind:
+    """Which files, what they are called, the family that loads them, and what reads their facts."""
+
+    prefix: str
+    suffix: str
+    called: str
+    family: str
+    facts: Callable[[Path], archive.Facts | OnnxModel]
+
+
+KINDS = (
+    FileKind("file:", ".pt2", "torch.export program", PROGRAM, archive.facts),
+    FileKind("onnx:", ".onnx", "ONNX model", ONNX, onnx_file.facts),
+)
+PREFIXES = tuple(kind.prefix for kind in KINDS)
+FAMILIES = {kind.suffix: kind.family for kind in KINDS}
 _KEYS = {"preprocessing", "trained_on", "classes", "macs"}
 
 
 def name_of(reference: str) -> str:
-    """The cache's name of `file:PATH.pt2`: the file's stem."""
-    path = Path(reference.removeprefix(PREFIX))
-    if path.suffix != SUFFIX:
+    """The cache's name of `file:PATH.pt2` or `onnx:PATH.onnx`: the file's stem."""
+    kind = next(each for each in KINDS if reference.startswith(each.prefix))
+    path = Path(reference.removeprefix(kind.prefix))
+    if path.suffix != kind.suffix:
         raise InputError(
-            f"{reference!r} is no torch.export program: give file:PATH{SUFFIX}, or for a state "
-            "dict NAME=ARCHITECTURE:FILE"
+            f"{reference!r} is no {kind.called}: give {kind.prefix}PATH{kind.suffix}, or for a "
+            "state dict NAME=ARCHITECTURE:FILE"
         )
     if "=" in path.stem:
         raise InputError(
@@ -58,13 +77,14 @@ def spec(
         }
     else:
         stated = _stated(beside, program)
-    about = facts(program)
+    kind = next(each for each in KINDS if each.suffix == program.suffix)
+    about = kind.facts(program)
     preprocessing = Preprocessing.of(stated.get("preprocessing"), str(beside))
     macs = _check(program, about, preprocessing, stated)
     return ModelSpec(
         name=name,
         dataset=dataset,
-        family="program",
+        family=kind.family,
         options={},
         classes=about.classes,
         preprocessing=preprocessing,
@@ -91,7 +111,10 @@ def _stated(beside: Path, program: Path) -> Mapping[str, object]:
 
 
 def _check(
-    program: Path, about: Facts, preprocessing: Preprocessing, stated: Mapping[str, object]
+    program: Path,
+    about: archive.Facts | OnnxModel,
+    preprocessing: Preprocessing,
+    stated: Mapping[str, object],
 ) -> int | None:
     """The multiply-adds that are stated; InputError where something does not fit the program."""
     wanted = (len(preprocessing.mean), *(preprocessing.size or about.shape[1:]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cache import InputError, one_of
 from stages.models.factory import instantiate
-from stages.models.programs import PREFIX
+from stages.models.programs import PREFIXES
 from stages.models.reference import HOME, is_reference, resolve
 from stages.models.spec import ModelSpec
 from stages.plugins import MODELS, Extras, extras, misfit, of_this_project
@@ -54,7 +54,7 @@ def _unknown(name: str, dataset: str | None) -> InputError:
     if ":" in name:
         return InputError(
             f"unknown model {name!r}: a reference is ARCHITECTURE@WEIGHTS, timm/NAME or "
-            "file:PATH.pt2; nothing is run from a hub"
+            "file:PATH.pt2 or onnx:PATH.onnx; nothing is run from a hub"
         )
     _extras().check()
     what = "model" if dataset is None else f"{dataset} model"
@@ -86,7 +86,7 @@ def dataset_of(name: str) -> str:
     found = _own(name, None)
     if found is None and is_reference(name):
         return HOME
-    if name.startswith(PREFIX):
+    if name.startswith(PREFIXES):
         raise InputError(f"{name} does not say which dataset it is for")
     return (found or get(name)).dataset
 

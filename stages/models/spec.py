@@ -8,6 +8,9 @@ from typing import Any
 
 from stages.runtimes import Preprocessing
 
+PROGRAM, ONNX = "program", "onnx_program"
+"""The families of models that are their files: a torch.export program, and an ONNX model."""
+
 
 @dataclass(frozen=True)
 class Published:

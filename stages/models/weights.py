@@ -10,22 +10,32 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cache import InputError
+from cache import InputError, Provenance
 from stages.models.factory import call, fault, guarded, has, loaded, require_torch
+from stages.models.onnx_file import facts
 from stages.models.registry import dataset_of
-from stages.models.spec import ModelSpec, Published
+from stages.models.spec import ONNX, ModelSpec, Published
+from stages.runtimes import OnnxModel
 
 if TYPE_CHECKING:
     from torch import nn
 
 SHIPPED = Path(__file__).with_name("shipped")
-SUFFIXES = (".pt", ".pth", ".safetensors")
+SUFFIXES, PROGRAMS = (".pt", ".pth", ".safetensors"), (".pt2", ".onnx")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The ONNX file that was made of a model with its weights, and what made it."""
+
+    path: Path
+    about: Provenance = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Weights:
 
     `trained_on` names the splits it has seen; `trained_on_source` is "stated" (a JSON beside it),
     "published" or "shipped" (the registry's fact about these very bytes), or "assumed".
+    Where `exported` is given that is what runs.
     """
 
     path: Path
@@ -41,6 +52,7 @@ class Weights:
     origin: str
     trained_on: tuple[str, ...]
     trained_on_source: str
+    exported: Exported | None = None
 
 
 def find(
@@ -85,11 +97,11 @@ def locate(
 
 
 def own_file(name: str, directory: str | os.PathLike[str] | None, program: bool) -> Path:
-    """NAME.pt, .pth, .safetensors or .pt2 in the folder, for a model of one's own name.
+    """NAME.pt, .pth, .safetensors, .pt2 or .onnx in the folder, for a model of one's own name.
 
-    .pt2 comes first for a `program`, last for an architecture.
+    .pt2 and .onnx come first for a `program`, last for an architecture.
     """
-    suffixes = (".pt2", *SUFFIXES) if program else (*SUFFIXES, ".pt2")
+    suffixes = (*PROGRAMS, *SUFFIXES) if program else (*SUFFIXES, *PROGRAMS)
     places = [] if directory is None else _in_folder(name, directory, suffixes)
     found = next((path for path in places if os.path.isfile(path)), None)
     if found is None:
@@ -108,12 +120,17 @@ def available(
     return [spec for spec in specs if locate(spec, directory=directory) is not None]
 
 
-def load(spec: ModelSpec, weights: Weights) -> nn.Module:
-    """The module in eval mode on the CPU, float32; its class count is that of the weights.
+def load(spec: ModelSpec, weights: Weights) -> nn.Module | OnnxModel:
+    """The module in eval mode on the CPU, float32; its class count is that of the weights. Of what
+    is, or was exported as, an ONNX file that file, for ONNX Runtime.
 
     Raises InputError that names the file and the first tensor that is missing, unexpected, of
     another shape or not finite. Only tensors are read: a pickle with code in it is refused.
     """
+    if weights.exported is not None:
+        return facts(weights.exported.path)
+    if spec.family == ONNX:
+        return call(spec, "load", spec, weights.path)  # type: ignore[no-any-return]
     require_torch()
     from stages.models.checkpoint import restored
 
@@ -201,10 +218,14 @@ def _is_published(published: Published | None, sha256: str) -> bool:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a weights file."""
+    """The SHA-256 of a weights file, of an ONNX model followed by the files that belong to it."""
+    external = facts(path).external if path.suffix == ".onnx" else ()
+    whole = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        for each in (path, *external):
+            with open(each, "rb") as stream:
+                hashlib.file_digest(stream, lambda: whole)
+        return whole.hexdigest()
     except OSError as error:
         raise InputError(f"cannot read weights {path} ({error.strerror}): check it") from error
 

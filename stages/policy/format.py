@@ -271,9 +271,9 @@ class _Relations:
         """Keys, and what the others make them, None where these do not say; keys that stand
         together are there."""
         for row, model in enumerate(self.models):
-            # Of what this program ran: torch-PRECISION-DEVICE.
+            # Of what this program ran: ENGINE-PRECISION-DEVICE.
             engine, *rest = model["runtime"].split("-")
-            if engine == "torch" and len(rest) == 2:
+            if engine in ("torch", "onnxruntime") and len(rest) == 2:
                 yield f"models[{row}].precision", rest[0]
         yield from self._counts()
         promise = self.promise

@@ -33,17 +33,15 @@ def _group(folder: Path = Path("/sys/fs/cgroup")) -> int:
     return sys.maxsize
 
 
-# What the CPU's allocator, cuBLAS, cuDNN and Apple's GPUs say in a plain RuntimeError.
-_SAID = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory")
+# What the CPU's allocators, cuBLAS, cuDNN and Apple's GPUs say in a plain RuntimeError.
+_SAID = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory", "Failed to allocate")
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Of a device, or of the CPU's allocator."""
-    import torch
-
-    said = str(error)
+    said, torch = str(error), sys.modules.get("torch")  # what raises torch's has imported it
     known = isinstance(error, RuntimeError) and any(words in said for words in _SAID)
-    return known or isinstance(error, torch.OutOfMemoryError)
+    return known or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 # Of glibc's malloc.h.

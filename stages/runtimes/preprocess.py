@@ -81,6 +81,15 @@ class Preprocessing:
         mean, std = (_resident(values, batch.device) for values in (self.mean, self.std))
         return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
 
+    def normalise_array(self, batch: np.ndarray) -> np.ndarray:
+        """`normalise` by numpy, bit for bit."""
+        mean, std = np.array([self.mean, self.std], np.float32)[:, :, None, None]
+        whole = batch.astype(np.float32)
+        whole /= 255
+        whole -= mean
+        whole /= std
+        return whole
+
 
 def _unfit(where: str, wanted: str, found: object) -> InputError:
     return InputError(f"the preprocessing in {where} should be {wanted}, not {found!r:.80}")

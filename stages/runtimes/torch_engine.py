@@ -1,31 +1,20 @@
-"""One model on one device: pixels in, float32 logits out. extract and live both run this."""
+"""Models as eager PyTorch modules, on whatever device torch has."""
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from cache import InputError
-from stages.datasets import Source
-from stages.runtimes.memory import keep_freed
+from cache import InputError, Provenance
+from stages.runtimes.common import PRECISIONS, Stopwatch, processor
+from stages.runtimes.memory import free_memory, keep_freed
 from stages.runtimes.preprocess import Preprocessing
 from stages.scores import answered
 
-PRECISIONS = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
-DEFAULT_BATCH = {"cpu": 64, "cuda": 256}
+CPU = torch.device("cpu")
 
 
 def open_device(name: str | None, precision: str = "fp32") -> torch.device:
@@ -46,32 +35,12 @@ def open_device(name: str | None, precision: str = "fp32") -> torch.device:
     return device
 
 
-def runtime_name(device: torch.device, precision: str) -> str:
-    """`torch-fp32-cpu`: engine, precision and kind of device."""
-    return f"torch-{precision}-{device.type}"
-
-
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
         return f"{processor()}, {torch.get_num_threads()} threads"
     return device.type
-
-
-# Where Linux tells what the processor, or the board that it sits on, is called.
-_NAMED = {"/proc/cpuinfo": r"^model name\s*:\s*(.+)$", "/proc/device-tree/model": r"^([^\0]+)"}
-
-
-def processor() -> str:
-    """The name of this machine's processor, `cpu` where nothing tells it."""
-    for path, pattern in _NAMED.items():
-        if os.path.exists(path):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                found = re.search(pattern, file.read(), re.MULTILINE)
-            if found:
-                return found[1].strip()
-    return platform.processor() or platform.machine() or "cpu"
 
 
 @dataclass(frozen=True)
@@ -91,19 +60,24 @@ class Runner:
         device: torch.device,
         precision: str = "fp32",
     ) -> Runner:
-        dtype = PRECISIONS[precision]
+        dtype = getattr(torch, PRECISIONS[precision])
         if device.type == "cpu":
             keep_freed()
         # Measured on CPUs: 1.3 to 1.6 times the throughput of the default layout for most models.
         module = module.eval().to(device, dtype).to(memory_format=torch.channels_last)
         return cls(module, preprocessing, device, dtype)
 
+    @property
+    def parameters(self) -> int:
+        return sum(each.numel() for each in self.module.parameters())
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in (*self.module.parameters(), *self.module.buffers()))
+
     def upload(self, pixels: np.ndarray) -> torch.Tensor:
         """uint8 [B, C, h, w] in host memory → the normalised input on the device."""
-        host = torch.from_numpy(pixels)
-        if self.device.type == "cuda":
-            host = host.pin_memory()
-        return self.normalised(host.to(self.device, non_blocking=True))
+        return self.normalised(to_device(on_host(pixels, self.device), self.device))
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [B, C, h, w] on the device → the model's input."""
@@ -123,98 +97,42 @@ class Runner:
         return answered(self.logits(batch).cpu().numpy(), score)
 
 
-class Seen(Hashable, Protocol):
-    """How a model sees a picture: a Preprocessing, or a View."""
-
-    def pixels(self, picture: np.ndarray) -> np.ndarray: ...
+runner_of = Runner.of
 
 
-V = TypeVar("V", bound=Seen)
+def settings(device: torch.device) -> Provenance:
+    return {}
 
 
-@dataclass(frozen=True)
-class Pictures(Generic[V]):
-    """A source's decoded batches as several views of them, each picture decoded once.
-
-    `shapes` are those of sample 0, which all pictures must have: a batch is one array.
-    """
-
-    source: Source
-    first: np.ndarray
-    shapes: dict[V, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, source: Source, views: Iterable[V], first: np.ndarray | None = None) -> Pictures[V]:
-        """`first` is sample 0 where it is decoded already."""
-        first = source.read(0) if first is None else first
-        return cls(source, first, {each: each.pixels(first).shape for each in views})
-
-    def read(self, start: int, stop: int) -> list[np.ndarray]:
-        """Samples start … stop − 1, decoded."""
-        return [self.source.read(i) if i else self.first for i in range(start, stop)]
-
-    def views(self, pictures: list[np.ndarray], start: int) -> dict[V, np.ndarray]:
-        """Decoded samples from `start` on as uint8 [B, C, h, w]; InputError for another size."""
-        return {each: self._stacked(pictures, start, each) for each in self.shapes}
-
-    def batch(self, start: int, stop: int) -> dict[V, np.ndarray]:
-        """`views` of samples start … stop − 1."""
-        return self.views(self.read(start, stop), start)
-
-    def _stacked(self, pictures: list[np.ndarray], start: int, by: V) -> np.ndarray:
-        pixels = [by.pixels(picture) for picture in pictures]
-        for i, found in enumerate(pixels, start):
-            if found.shape != self.shapes[by]:
-                raise InputError(
-                    f"{self.source.dataset}/{self.source.split} sample {i} "
-                    f"({self.source.keys[i]}) is {_size(found.shape)} but sample 0 is "
-                    f"{_size(self.shapes[by])}: resize the images to one size"
-                )
-        return np.stack(pixels)
+def on_host(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    host = torch.from_numpy(pixels)
+    return host.pin_memory() if device.type == "cuda" else host
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}×{shape[2]}"
+def to_device(host: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return host.to(device, non_blocking=True)
 
 
-class Stopwatch:
-    """Milliseconds of consecutive laps: CUDA events on a GPU, a monotonic clock elsewhere.
+def empty(shape: tuple[int, int], device: torch.device | str) -> torch.Tensor:
+    return torch.empty(shape, device=device)
 
-    Events cost no synchronisation; `read` waits for the device once for all laps.
-    """
 
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._device = device
-        self._sync: Callable[[], None] = synchroniser(device)
-        self._laps: list[tuple[object, object]] = []
-        self._start: object = None
+def to_numpy(array: torch.Tensor) -> np.ndarray:
+    return array.cpu().numpy()
 
-    def start(self) -> None:
-        self._start = self._mark()
 
-    def stop(self) -> None:
-        self._laps.append((self._start, self._mark()))
+def stopwatch(device: torch.device) -> Stopwatch:
+    """CUDA events on a GPU, a monotonic clock elsewhere."""
+    sync = synchroniser(device)
+    if device.type != "cuda":
+        return Stopwatch.by_clock(sync)
 
-    def read(self) -> list[float]:
-        """The laps since the last read, in ms."""
-        self._sync()
-        laps, self._laps = self._laps, []
-        if self._cuda:
-            return [start.elapsed_time(end) for start, end in laps]  # type: ignore[attr-defined]
-        return [(end - start) / 1e6 for start, end in laps]  # type: ignore[operator]
-
-    def keep(self, laps: int) -> None:
-        """Forget all laps since the last read but the first few."""
-        del self._laps[laps:]
-
-    def _mark(self) -> object:
-        if not self._cuda:
-            self._sync()
-            return time.perf_counter_ns()
+    def mark() -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))  # not the first GPU's
+        event.record(torch.cuda.current_stream(device))  # not the first GPU's
         return event
+
+    return Stopwatch(mark, lambda start, end: start.elapsed_time(end), sync)
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
@@ -222,3 +140,26 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.accelerator.synchronize(device)
+
+
+def release(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
+    return free_memory() if device.type == "cpu" else None
+
+
+def peak_memory(call: Callable[[], object], runner: Runner) -> int | None:
+    """On a CUDA device; what else is resident, other models and their batches, is left out."""
+    device = runner.device
+    if device.type != "cuda":
+        return None
+    resident = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    return torch.cuda.max_memory_allocated(device) - resident + runner.nbytes

@@ -1,0 +1,248 @@
+"""What every engine offers, which engines there are, and what a runtime's name says.
+
+The modules of ENGINES each have the functions of `RuntimeEngine`; whatever else runs models goes
+through the ones here, which ask the engine of the device. The arrays that an engine computes with
+are its own (torch's tensors, numpy's arrays) and only pass through.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from cache import InputError, Provenance, one_of
+from stages.runtimes.preprocess import Preprocessing
+
+Array = Any
+"""An engine's own kind of array, on its device."""
+
+DEFAULT_BATCH = {"cpu": 64, "cuda": 256}
+# By the names of torch's types.
+PRECISIONS = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_TORCH, _ONNX = "torch", "onnxruntime"
+ENGINES: Mapping[str, str] = {
+    _TORCH: "stages.runtimes.torch_engine",
+    _ONNX: "stages.runtimes.onnx_engine",
+}
+_LIBRARIES = {_TORCH: ("PyTorch", "extract"), _ONNX: ("ONNX Runtime", "onnx")}
+
+
+class Device(Protocol):
+    """What models run on: torch.device, or another engine's own, which names that as `engine`."""
+
+    @property
+    def type(self) -> str: ...
+
+
+class ModelRunner(Protocol):
+    """One model on one device: pixels in, float32 logits out."""
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int:
+        """Of its weights and buffers."""
+
+    def upload(self, pixels: np.ndarray) -> Array:
+        """uint8 [B, C, h, w] in host memory → the normalised input on the device."""
+
+    def normalised(self, pixels: Array) -> Array:
+        """uint8 [B, C, h, w] on the device → the model's input."""
+
+    def logits(self, batch: Array) -> Array:
+        """Normalised input [B, C, h, w] → float32 [B, K], both on the device."""
+
+    def answers(self, batch: Array, score: str = "maxp") -> dict[str, np.ndarray]:
+        """Answers and scores of a batch on the device, on the host: what a request waits for.
+
+        The rule's own scores, and `score` where that is a package's.
+        """
+
+
+class Stopwatch:
+    """Milliseconds of consecutive laps between an engine's marks.
+
+    Marks cost no synchronisation; `read` waits for the device once for all laps.
+    """
+
+    def __init__(
+        self,
+        mark: Callable[[], Any],
+        elapsed_ms: Callable[[Any, Any], float],
+        synchronise: Callable[[], None],
+    ) -> None:
+        self._mark, self._elapsed, self._sync = mark, elapsed_ms, synchronise
+        self._laps: list[tuple[Any, Any]] = []
+        self._start: Any = None
+
+    @classmethod
+    def by_clock(cls, synchronise: Callable[[], None]) -> Stopwatch:
+        """A monotonic clock, read when the device has done all that it had to."""
+
+        def mark() -> int:
+            synchronise()
+            return time.perf_counter_ns()
+
+        return cls(mark, lambda start, end: (end - start) / 1e6, synchronise)
+
+    def start(self) -> None:
+        self._start = self._mark()
+
+    def stop(self) -> None:
+        self._laps.append((self._start, self._mark()))
+
+    def read(self) -> list[float]:
+        """The laps since the last read, in ms."""
+        self._sync()
+        laps, self._laps = self._laps, []
+        return [self._elapsed(start, end) for start, end in laps]
+
+    def keep(self, laps: int) -> None:
+        """Forget all laps since the last read but the first few."""
+        del self._laps[laps:]
+
+
+class RuntimeEngine(Protocol):
+    """The functions of an engine's module; `CPU` is its device there."""
+
+    CPU: Device
+
+    def open_device(self, name: str | None, precision: str = "fp32") -> Device:
+        """The named device, else the best; InputError for what cannot be used."""
+
+    def device_name(self, device: Device) -> str:
+        """What the hardware is called, which costs are told apart by."""
+
+    def settings(self, device: Device) -> Provenance:
+        """How it is set up, beyond the runtime's name and the versions: part of provenance."""
+
+    def runner_of(
+        self, model: Any, preprocessing: Preprocessing, device: Device, precision: str = "fp32"
+    ) -> ModelRunner:
+        """The model, as stages.models loads it, on the device."""
+
+    def on_host(self, pixels: np.ndarray, device: Device) -> Array:
+        """Where the device takes it from quickest."""
+
+    def to_device(self, host: Array, device: Device) -> Array: ...
+
+    def empty(self, shape: tuple[int, int], device: Device | str) -> Array:
+        """float32."""
+
+    def to_numpy(self, array: Array) -> np.ndarray: ...
+
+    def stopwatch(self, device: Device) -> Stopwatch: ...
+
+    def synchroniser(self, device: Device) -> Callable[[], None]:
+        """Waits until the device has finished what it was given."""
+
+    def release(self, device: Device) -> None:
+        """Give back memory that the engine keeps though nothing uses it."""
+
+    def free_bytes(self, device: Device) -> int | None:
+        """Memory that a model could still take on the device, None where nothing tells."""
+
+    def peak_memory(self, call: Callable[[], object], runner: ModelRunner) -> int | None:
+        """Bytes of the model and its largest activations during a call, None where unknown."""
+
+
+def engine_of(device: Device) -> RuntimeEngine:
+    """The engine whose device it is."""
+    return cast(RuntimeEngine, import_module(ENGINES[engine_name(device)]))
+
+
+def engine_name(device: Device) -> str:
+    return str(getattr(device, "engine", _TORCH))
+
+
+def open_device(name: str | None, precision: str = "fp32", engine: str = _TORCH) -> Device:
+    """The engine's device of that name, else its best."""
+    return cast(RuntimeEngine, import_module(ENGINES[engine])).open_device(name, precision)
+
+
+def runtime_name(device: Device, precision: str) -> str:
+    """`torch-fp32-cpu`: engine, precision and kind of device."""
+    return f"{engine_name(device)}-{precision}-{device.type}"
+
+
+def said_by(runtime: str) -> tuple[str, str, str] | None:
+    """Engine, precision and kind of device, None for a name that is no engine's here."""
+    found = re.fullmatch(rf"({'|'.join(ENGINES)})-([a-z]+\d+)-([a-z]+)", runtime)
+    return (found[1], found[2], found[3]) if found else None
+
+
+def require_engine(runtime: str | None) -> None:
+    """InputError where the runtime, by default PyTorch's, is none of ours or not installed."""
+    said = said_by(runtime or _TORCH + "-fp32-cpu")
+    if said is None:
+        raise one_of("runtime", str(runtime), [f"{name}-fp32-cpu" for name in ENGINES])
+    library, extra = _LIBRARIES[said[0]]
+    if find_spec(said[0]) is None:
+        here = [f", or give --runtime {name}-fp32-cpu" for name in ENGINES if find_spec(name)]
+        raise InputError(f"{not_installed(library, extra)}{''.join(here)}")
+
+
+def not_installed(what: str, extra: str) -> InputError:
+    """The line that names the extra which brings it."""
+    return InputError(
+        f"{what} is not installed: run pip install 'cascade-cli[{extra}]', or in a clone "
+        f"pip install '.[{extra}]'"
+    )
+
+
+def device_name(device: Device) -> str:
+    return engine_of(device).device_name(device)
+
+
+def synchroniser(device: Device) -> Callable[[], None]:
+    """Waits until the device has finished what it was given; nothing to wait for on a CPU."""
+    return engine_of(device).synchroniser(device)
+
+
+def runner_of(
+    model: Any, preprocessing: Preprocessing, device: Device, precision: str = "fp32"
+) -> ModelRunner:
+    """The model, as stages.models loads it, on the device."""
+    return engine_of(device).runner_of(model, preprocessing, device, precision)
+
+
+def release(device: Device) -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    engine_of(device).release(device)
+
+
+def free_bytes(device: Device) -> int | None:
+    """Memory that a model could still take on the device, None where nothing tells."""
+    return engine_of(device).free_bytes(device)
+
+
+# Where Linux tells what the processor, or the board that it sits on, is called.
+_NAMED = {"/proc/cpuinfo": r"^model name\s*:\s*(.+)$", "/proc/device-tree/model": r"^([^\0]+)"}
+
+
+def processor() -> str:
+    """The name of this machine's processor, `cpu` where nothing tells it."""
+    for path, pattern in _NAMED.items():
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                found = re.search(pattern, file.read(), re.MULTILINE)
+            if found:
+                return found[1].strip()
+    return platform.processor() or platform.machine() or "cpu"

@@ -1,0 +1,52 @@
+"""Opens an ONNX file with ONNX Runtime; run as a script, tries one that nobody vouches for.
+
+    python onnx_session.py FILE C H W BATCH BYTES
+
+loads it and runs a black picture through it, in at most so many more bytes of memory, and prints
+the output's shape. A graph of a few bytes can ask for a terabyte, so this is done in a process of
+its own before anything else touches the file. It imports nothing of this program.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+PROVIDERS = ["CPUExecutionProvider"]
+OPTIMISATION = "ORT_ENABLE_ALL"
+
+
+def session(path: str | Path, threads: int) -> Any:
+    """An onnxruntime.InferenceSession, which no library of operators is ever given."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, OPTIMISATION)
+    options.log_severity_level = 4  # what fails is told by its exception
+    # Whatever its bytes look like: its own format would pass by the checks of the file.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    return onnxruntime.InferenceSession(str(path), options, providers=PROVIDERS)
+
+
+def _limit(more: int) -> None:
+    """Let this process have so many more bytes, where the system can limit it."""
+    if sys.platform == "linux":
+        import resource  # Windows has none
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + more, used + more))
+
+
+def _try(path: str, channels: int, height: int, width: int, batch: int, more: int) -> None:
+    _limit(more)
+    opened = session(path, threads=1)
+    picture = np.zeros((batch, channels, height, width), np.float32)
+    [logits] = opened.run(None, {opened.get_inputs()[0].name: picture})
+    print(*logits.shape)
+
+
+if __name__ == "__main__":
+    _try(sys.argv[1], *map(int, sys.argv[2:]))
