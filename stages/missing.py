@@ -16,7 +16,8 @@ from cache import InputError, Manifest, Partition, Store
 Words = list[str]
 
 IMPORTED = "import"  # the runtime of logits that came without one
-_TORCH, _ONNX = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)"), "onnxruntime-fp32-cpu"
+_TORCH = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)")
+_ONNX = ("onnxruntime-fp32-cpu", "onnxruntime-int8-cpu")
 
 
 def command_line(store: Store, words: Sequence[str]) -> str:
@@ -58,8 +59,8 @@ def dataset_words(dataset: str) -> Words:
 
 def runtime_words(runtime: str | None) -> Words:
     """The options that `extract` and `profile` run in it with; none where they cannot."""
-    if runtime == _ONNX:
-        return ["--runtime", runtime]
+    if runtime in _ONNX:
+        return ["--runtime", str(runtime)]
     found = _TORCH.fullmatch(runtime or "")
     return ["--precision", found[1], "--device", found[2]] if found else []
 
@@ -70,12 +71,15 @@ Where = tuple[str, str]  # dataset, split
 
 
 class MissingError(InputError):
-    """The cache lacks logits; `models` names them, empty where it lacks all; `command` fills
-    the gap, "" where none does."""
+    """The cache lacks logits; `models` names them, empty where it lacks all, in the `runtime` that
+    was asked for; `command` fills the gap, "" where none does."""
 
-    def __init__(self, message: str, models: Sequence[str], command: str) -> None:
+    def __init__(
+        self, message: str, models: Sequence[str], command: str, runtime: str | None = None
+    ) -> None:
         super().__init__(f"{message}: {f'run `{command}`' if command else _NO_COMMAND}")
         self.message, self.models, self.command = message, list(models), command
+        self.runtime = runtime
 
     def by_record(self, facts: Mapping[str, Mapping[str, Any]]) -> MissingError:
         """With the command for models that a policy, not the cache, knows."""
@@ -88,7 +92,8 @@ class MissingError(InputError):
             return self
         folder = any(each.get("weights_origin") == "directory" for each in known)
         named += " --weights DIR" if folder else ""
-        return MissingError(self.message, self.models, self.command.replace(plain, named))
+        line = self.command.replace(plain, named)
+        return MissingError(self.message, self.models, line, self.runtime)
 
 
 def missing_logits(
@@ -108,7 +113,8 @@ def missing_logits(
     has = _instead(store, where, models, held, bool(runtime))
     message = f"the cache has no logits of {wanted} on {'/'.join(where)} ({has})"
     command = _command(store, where, models, variant, runtime)
-    return MissingError(message, models, " && ".join(filter(None, (command, command and also))))
+    line = " && ".join(filter(None, (command, command and also)))
+    return MissingError(message, models, line, runtime)
 
 
 def missing_samples(store: Store, logits: Partition) -> MissingError:

@@ -6,17 +6,19 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first, extract_splits, variants_of
 from cascade_cli.inputs.hashes import hash_images, hash_names
 from cascade_cli.inputs.models import weights_files
-from cascade_cli.inputs.running import in_runtime
+from cascade_cli.inputs.running import check_calibration, in_runtimes
+from cascade_cli.inputs.scores import changes_from_fp32
 from cascade_cli.inputs.words import device_names, names_in, shard_of
-from cascade_cli.show.logits import HASH_COLUMNS, LOGITS_COLUMNS, VARIANT_COLUMNS
+from cascade_cli.show.logits import HASH_COLUMNS, show_changes, show_logits
 from cascade_cli.show.text import print_json, print_table
-from stages import extract as stage, hashes as hash_stage
+from stages import extract as stage
 from stages.runtimes import require_engine
 
 
@@ -38,7 +40,7 @@ class ExtractOptions(opt.ImageOptions):
 @opt.grouped(
     "dataset data split models model model_1 model_2 weights_1 weights_2 weights preprocess "
     "batch_size device devices shard engine ray_workers decoder unreadable precision runtime "
-    "workers part_rows download overwrite variants hashes profile cache as_json"
+    "calibrate_on workers part_rows download overwrite variants hashes profile cache as_json"
 )
 def extract(
     pair: opt.PairOptions,
@@ -52,7 +54,8 @@ def extract(
     \b
     cascade extract -d cifar10 -f data --split test --models resnet20,resnet56 --weights weights
     """
-    images = in_runtime(replace(images, files=weights_files(pair)))
+    runs = in_runtimes(replace(images, files=weights_files(pair)))
+    images = runs[0]
     aliases = images.model or []
     wanted = [name for name in (pair.model_1, pair.model_2) if name]
     wanted += names_in(images.models or None) or []
@@ -63,37 +66,36 @@ def extract(
     algorithms = hash_names(hashes) if hashes is not None else []
     begun, store = time.monotonic(), Store(common.cache)
     splits = extract_splits(dataset, images, images.split)
-    require_engine(images.runtime)
+    check_calibration(runs, splits, dataset)
+    for each in runs:
+        require_engine(each.runtime)
     from cascade_cli.inputs.extraction import run_extraction  # an engine, which may not be there
 
-    rows = run_extraction(store, dataset, splits, wanted, aliases, images)
+    rows = run_extraction(store, dataset, splits, wanted, aliases, runs)
     seconds = time.monotonic() - begun
     if shard_of(images.shard)[0] > 0:  # what is done once for all shards, the first one does
         profile, algorithms = False, []
     if profile:
         from cascade_cli.inputs.profiling import profile_new  # likewise
 
-        profile_new(store, dataset, wanted, aliases, images)
+        for each in runs:
+            profile_new(store, dataset, wanted, aliases, each)
+    changes = changes_from_fp32(store, dataset, rows)
     hashed, _ = hash_images(store, dataset, splits, algorithms, images, profile)
     if common.as_json:
-        report = {"dataset": dataset, "models": [vars(row) | {"seconds": seconds} for row in rows]}
-        print_json(report | ({"hashes": hashed} if algorithms else {}))
+        report: dict[str, Any] = {
+            "dataset": dataset,
+            "models": [vars(row) | {"seconds": seconds} for row in rows],
+        }
+        report |= {"hashes": hashed} if algorithms else {}
+        print_json(report | ({"changes": [vars(each) for each in changes]} if changes else {}))
         return
-    _show(rows, hashed)
-    print(f"{dataset}: {len(rows)} partitions in {store.root}, {seconds:.1f} s")
-    _show_next(rows, dataset, common.cache)
-
-
-def _show(
-    rows: Sequence[stage.ExtractedPartition], hashed: Sequence[hash_stage.HashedSplit]
-) -> None:
-    """The logits, then the hashes."""
-    several = len({row.variant for row in rows}) > 1
-    columns = VARIANT_COLUMNS if several else LOGITS_COLUMNS
-    waiting = not all(row.complete for row in rows)
-    print_table(rows, columns | ({"complete": "complete"} if waiting else {}))
+    show_logits(rows)
+    show_changes(changes)
     if hashed:
         print_table(hashed, HASH_COLUMNS)
+    print(f"{dataset}: {len(rows)} partitions in {store.root}, {seconds:.1f} s")
+    _show_next(rows, dataset, common.cache)
 
 
 def _show_next(rows: Sequence[stage.ExtractedPartition], dataset: str, cache: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_of_first
-from cascade_cli.inputs.running import in_runtime, models_to_run
+from cascade_cli.inputs.running import check_calibration, in_runtimes, models_to_run
 from cascade_cli.inputs.words import names_in, whole_numbers
 from cascade_cli.show.profile import show_costs
 from cascade_cli.show.text import print_json
@@ -14,7 +14,7 @@ from stages.runtimes import require_engine
 
 @opt.grouped(
     "dataset data models model weights batch_sizes preprocess quick meter device precision runtime "
-    "cache as_json"
+    "calibrate_on cache as_json"
 )
 def profile(
     images: opt.ImageOptions,
@@ -33,16 +33,18 @@ def profile(
     cascade profile -d digits --batch-sizes 1,16,64
     """
     wanted = [] if model and models == "all-available" else names_in(models) or []
-    images = in_runtime(images)
+    runs = in_runtimes(images)
+    check_calibration(runs)
     dataset = dataset_of_first(images.dataset, wanted, model)
     store = Store(common.cache)
-    chosen = models_to_run(store, dataset, wanted, model or [], images)
     sizes = sorted(set(whole_numbers(batch_sizes, "batch size", 1, 65536)))
 
-    require_engine(images.runtime)
+    for each in runs:
+        require_engine(each.runtime)
     from cascade_cli.inputs.profiling import profile_models  # an engine, which may not be there
 
-    rows = profile_models(store, dataset, chosen, images, sizes, quick, meter)
+    chosen = [models_to_run(store, dataset, wanted, model or [], each) for each in runs]
+    rows = profile_models(store, dataset, list(zip(chosen, runs, strict=True)), sizes, quick, meter)
     if common.as_json:
         print_json({"dataset": dataset, "rows": [vars(row) for row in rows]})
         return

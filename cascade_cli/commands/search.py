@@ -51,6 +51,9 @@ class SpaceOptions(opt.ComparedOptions):
     """What is searched, whether it is searched again, and where the answer goes as a policy."""
 
     stages: int = opt.option(2, "3: also chains of three models.", min=2, max=3)
+    runtimes: str | None = opt.option(
+        None, "Try each model in each of these, by commas, or in all: MODEL@RUNTIME."
+    )
     optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
     resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
     policy: str | None = opt.option(
@@ -60,8 +63,8 @@ class SpaceOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "dataset models asked certified stages optimism resamples data scorefn calibrate postcheck "
-    "split fit_split halves stratified weights runtime cost cost_device batch_size baseline policy "
-    "output for_spreadsheets cache as_json",
+    "split fit_split halves stratified weights runtime runtimes cost cost_device batch_size "
+    "baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",
@@ -89,7 +92,9 @@ def search(
     _one_by_one(certified.certify, space, costs.batch_size)
     promise, store = _promise(certified), Store(common.cache)
     scores = deployable_scores(store, space.scorefn)
-    reported = reported_scores(store, wanted, names_in(wanted.models))
+    if space.runtimes is not None:
+        refuse(context, ("runtime",), "names one runtime: leave it out, or --runtimes")
+    reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)

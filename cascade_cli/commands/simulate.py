@@ -11,7 +11,7 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, threshold_or_fit
-from cascade_cli.inputs.models import cached_names, required_pair
+from cascade_cli.inputs.models import cached_names, choose_models, required_pair
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
@@ -57,7 +57,7 @@ def simulate(
     scores = score_set(store, dataset, split, models, wanted)
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
-        same_weights(store, scores, dataset, told, wanted)
+        same_weights(store, scores, dataset, choose_models(store, dataset, told, [], wanted))
     fitted = None
     if decision.calibrate is not None:
         if requests.repeats or second is not None:

@@ -12,7 +12,7 @@ from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import say
 from stages.datasets import Source, open_split, readable, split_name, splits
 from stages.models import dataset_of
-from stages.runtimes import checked
+from stages.runtimes import checked, model_in
 
 DEFAULT_DATASET = "digits"
 
@@ -38,7 +38,7 @@ def dataset_of_first(
 
 def dataset_in(store: Store, dataset: str | None, models: Sequence[str | None] = ()) -> str:
     """The dataset to analyse: the one asked for, else the models', else the cache's only one."""
-    given = [model for model in models if model]
+    given = [model_in(model)[0] for model in models if model]
     if dataset is not None:
         return dataset
     if not given:

@@ -21,31 +21,36 @@ def run_extraction(
     splits: Sequence[str],
     wanted: Sequence[str],
     aliases: Sequence[str],
-    images: ImageOptions,
+    runs: Sequence[ImageOptions],
 ) -> list[stage.ExtractedPartition]:
-    """Run the extract stage: every model over every image."""
-    check_known(dataset, images.data)
-    shard, variants = shard_of(images.shard), variants_of(images)
-    chosen = models_to_run(store, dataset, wanted, aliases, images)
-    sources = open_sources(store, dataset, splits, images)
-    engine = stage.engine(images.engine)
+    """Run the extract stage: every model over every image, in the runtime of each of `runs`."""
+    first = runs[0]
+    check_known(dataset, first.data)
+    shard_of(first.shard), variants_of(first)  # before anything is exported
+    chosen = [models_to_run(store, dataset, wanted, aliases, images) for images in runs]
+    sources = open_sources(store, dataset, splits, first)
+    engine = stage.engine(first.engine)
     with engine.ready(say):
-        names = device_names(images.devices) or (images.device,)
-        opened = partial(engine.open_device, precision=images.precision, engine=engine_for(images))
-        devices = tuple(map(opened, names))
-        options = stage.Options(
-            device=devices[0],
-            precision=images.precision,
-            batch_size=images.batch_size,
-            part_rows=images.part_rows or PART_ROWS,
-            workers=images.workers,
-            overwrite=images.overwrite,
-            variants=variants,
-            devices=devices if images.devices else (),
-            shard=shard,
-            engine=images.engine,
-            ray_workers=images.ray_workers,
-            note=say,
-        )
+        options = [_options(engine, images) for images in runs]
         with progress(f"extracting {dataset}") as tell:
-            return stage.run(store, sources, chosen, options, tell)
+            return stage.run_all(store, sources, list(zip(chosen, options, strict=True)), tell)
+
+
+def _options(engine: stage.Engine, images: ImageOptions) -> stage.Options:
+    names = device_names(images.devices) or (images.device,)
+    opened = partial(engine.open_device, precision=images.precision, engine=engine_for(images))
+    devices = tuple(map(opened, names))
+    return stage.Options(
+        device=devices[0],
+        precision=images.precision,
+        batch_size=images.batch_size,
+        part_rows=images.part_rows or PART_ROWS,
+        workers=images.workers,
+        overwrite=images.overwrite,
+        variants=variants_of(images),
+        devices=devices if images.devices else (),
+        shard=shard_of(images.shard),
+        engine=images.engine,
+        ray_workers=images.ray_workers,
+        note=say,
+    )

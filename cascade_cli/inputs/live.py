@@ -13,7 +13,7 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.provenance import same_weights
-from cascade_cli.inputs.running import runtime_of
+from cascade_cli.inputs.running import named_to_run, runtime_of
 from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import memory_policy, pricer_of_requests, request_set
 from stages.cascade import Cascade, decide
@@ -52,7 +52,8 @@ def _cascade(
     wanted = replace(request.images, runtime=runtime_of(request.images))
     scores = score_set(store, *where, pair, wanted)
     cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
-    same_weights(store, scores, request.dataset, pair, wanted)
+    running = named_to_run(store, request.dataset, pair, request.images)
+    same_weights(store, scores, request.dataset, [one for one, _ in running.values()])
     asked = request_set(store, scores, cascade, stream, wanted, options.batch_size)
     every = len(asked.scores.labels)
     n = min(every, options.limit or every)
@@ -134,7 +135,7 @@ def _compared(
     outcome = decide(shown, cascade)
     if recall is not None:
         outcome, _ = recalled(shown, cascade, outcome, recall)
-    found = agreement(live.cascade, shown, cascade, outcome, request.images.precision)
+    found = agreement(live.cascade, shown, cascade, outcome, live.precision)
     algorithm = recall.policy.algorithm if recall else None
     return found, _predicted(request, live, shown, outcome.stage, algorithm)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import open_sources
 from cascade_cli.inputs.profiling import closed
 from cascade_cli.inputs.provenance import same_images
-from cascade_cli.inputs.running import device_of, models_to_run
+from cascade_cli.inputs.running import device_of, named_to_run
 from cascade_cli.show.text import progress, say
 from stages import live as stage
 from stages.cascade import Cascade
@@ -21,12 +22,14 @@ from stages.datasets import Source
 from stages.energy import open_meters
 from stages.hashes import hash_of
 from stages.live import EnergySummary, LiveCascade, LiveMemory, Served
-from stages.models import load
-from stages.runtimes import Device, device_name, runner_of
+from stages.models import Chosen, load
+from stages.runtimes import device_name, runner_of
 from stages.scores import ScoreSet
 from stages.simulate import Recall, RequestSet, share_of, shown
 from stages.statistics import Interval, with_ends
 
+Models = Mapping[str, tuple[Chosen, opt.LogitsOptions]]
+"""By name the model as it runs, and the options that it runs by."""
 CASCADE = "cascade"  # among the contenders, which are models else
 
 
@@ -52,10 +55,11 @@ class LiveRequest:
         With a set its requests are served, and with what it recalls the cascade has a memory.
         """
         images, limit = self.images, self.options.limit
-        device = device_of(images)
+        models = self.models_to_run(cascades)
+        device = device_of(next(iter(models.values()))[1])
         [source] = open_sources(self.store, self.dataset, [self.split], images)
         recall = None if asked is None else asked.recall
-        running = self._contenders(cascades, device, recall)
+        running = _contenders(cascades, models, recall)
         if scores is not None:
             same_images(scores, source)
         if asked is not None:
@@ -69,27 +73,38 @@ class LiveRequest:
         with closed(found), progress("live") as tell:
             served = stage.serve_all(source, running, size, limit, meters, seconds, tell)
         ids = np.arange(len(source.labels)) if asked is None else asked.stream.sample_ids
-        return LiveRun(source, served, ids, images.precision, device_name(device), reason)
+        precision = precisions(own for _, own in models.values())
+        return LiveRun(source, served, ids, precision, device_name(device), reason)
 
-    def _contenders(
-        self, cascades: dict[str, Cascade], device: Device, recall: Recall | None
-    ) -> dict[str, LiveCascade]:
-        """Each cascade with its models loaded, one that several use once; CASCADE with a memory."""
+    def models_to_run(self, cascades: dict[str, Cascade]) -> Models:
+        """Those of all cascades, by name."""
         names = dict.fromkeys(name for each in cascades.values() for name in each.models)
-        runners = {
-            one.name: runner_of(
-                load(one.spec, one.weights), one.spec.preprocessing, device, self.images.precision
-            )
-            for one in models_to_run(self.store, self.dataset, list(names), [], self.images)
-        }
-        memories = {}
-        if recall is not None:
-            digest = hash_of(recall.policy.algorithm).digest_each
-            memories[CASCADE] = LiveMemory(recall.policy, digest)
-        return {
-            name: LiveCascade(each, [runners[model] for model in each.models], memories.get(name))
-            for name, each in cascades.items()
-        }
+        return named_to_run(self.store, self.dataset, list(names), self.images)
+
+
+def precisions(images: Iterable[opt.LogitsOptions]) -> str:
+    """Of all models, several joined by `+`."""
+    return "+".join(dict.fromkeys(each.precision for each in images))
+
+
+def _contenders(
+    cascades: dict[str, Cascade], models: Models, recall: Recall | None
+) -> dict[str, LiveCascade]:
+    """Each cascade with its models loaded, one that several use once; CASCADE with a memory."""
+    runners = {
+        name: runner_of(
+            load(one.spec, one.weights), one.spec.preprocessing, device_of(own), own.precision
+        )
+        for name, (one, own) in models.items()
+    }
+    memories = {}
+    if recall is not None:
+        digest = hash_of(recall.policy.algorithm).digest_each
+        memories[CASCADE] = LiveMemory(recall.policy, digest)
+    return {
+        name: LiveCascade(each, [runners[model] for model in each.models], memories.get(name))
+        for name, each in cascades.items()
+    }
 
 
 def _tell_classes(labels: np.ndarray, limit: int, streams: bool) -> None:

@@ -11,12 +11,14 @@ import typer
 from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.flags import is_given
-from cascade_cli.inputs.models import cached_names, choose_models, weights_files
+from cascade_cli.inputs.models import cached_names, weights_files
+from cascade_cli.inputs.running import in_runtime, named_to_run
 from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
 from stages import policy as stage, search
 from stages.cascade import Cascade
 from stages.policy import Deployment
+from stages.runtimes import model_in, said_by
 from stages.scores import ScoreSet
 from stages.simulate import FittedLimit
 
@@ -96,20 +98,26 @@ def _says(deployed: Deployment) -> dict[str, Any]:
         "memory_radius": 0 if kept is None else kept.radius,
         "memory_trust": None if kept is None else kept.trust,
         "precision": _runtime(deployed)[1],
-        "runtime": deployed.runtime,
+        "runtime": _runtime(deployed)[0],
     }
 
 
-def _runtime(deployed: Deployment) -> tuple[str, str, str]:
-    """Engine, precision and kind of device; InputError where `live` cannot run that."""
-    engine, *rest = (deployed.runtime or "several runtimes").split("-")
-    if engine not in ("torch", "onnxruntime") or len(rest) != 2:
+def _runtime(deployed: Deployment) -> tuple[str | None, str, str]:
+    """The runtime of all models, None where each names its own; precision and kind of device.
+
+    InputError where `live` cannot run them.
+    """
+    said = [said_by(model.runtime) for model in deployed.models]
+    each_its_own = all(model_in(model.name)[1] for model in deployed.models)
+    kinds = {each[2] for each in said if each}
+    if None in said or len(kinds) != 1 or (deployed.runtime is None and not each_its_own):
         found = ", ".join(sorted({model.runtime for model in deployed.models}))
         raise InputError(
             f"{deployed.where} is for the runtime {found}, which live cannot run: export one from "
             "logits that `cascade extract` made"
         )
-    return engine, rest[0], rest[1]
+    one = None if each_its_own else said_by(str(deployed.runtime))
+    return deployed.runtime if one else None, one[1] if one else "fp32", kinds.pop()
 
 
 def _same(name: str, given: Any, stated: Any) -> bool:
@@ -138,16 +146,19 @@ def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
     pair = opt.PairOptions(*(options[each.name] for each in fields(opt.PairOptions)))
     named, aliases = cached_names(pair.model_1, pair.model_2)
     promised = recorded_models(deployed)
-    images = opt.ImageOptions(
-        options["data"],
-        options["weights"],
-        weights_files(pair),
-        aliases,
-        promised,
-        preprocess=options["preprocess"],
+    images = in_runtime(
+        opt.ImageOptions(
+            options["data"],
+            options["weights"],
+            weights_files(pair),
+            aliases,
+            promised,
+            preprocess=options["preprocess"],
+            runtime=options["runtime"],
+        )
     )
-    names = [name for name in named if name is not None]
-    for one in choose_models(Store(options["cache"]), deployed.dataset, names, [], images):
+    names, store = [name for name in named if name is not None], Store(options["cache"])
+    for one, _ in named_to_run(store, deployed.dataset, names, images).values():
         sha256 = promised[one.name].get("weights_sha256", "no digest")
         if one.weights.sha256 != sha256:
             raise InputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -46,7 +45,7 @@ def profile_new(
 
     new = [one for one in chosen if not measured(one)]
     if new:
-        rows = profile_models(store, dataset, new, images, _FIRST_SIZES, quick=True)
+        rows = profile_models(store, dataset, [(new, images)], _FIRST_SIZES, quick=True)
         sensor = next((row.meter for row in rows if row.energy_j is not None), None)
         joules = f"joules by {sensor}" if sensor else NO_SENSOR
         say(f"costs of {len(new)} models on {here[0]} measured in short windows ({joules})")
@@ -55,21 +54,32 @@ def profile_new(
 def profile_models(
     store: Store,
     dataset: str,
-    chosen: Sequence[Chosen],
-    images: ImageOptions,
+    runs: Sequence[tuple[Sequence[Chosen], ImageOptions]],
     sizes: Sequence[int],
     quick: bool,
     meter: str | None = None,
 ) -> list[CostRow]:
-    """Profile the models and merge the rows into the cache's costs; a note where the machine had
-    other work."""
-    device = device_of(images)
+    """Profile the models of each runtime, side by side, and merge the rows into the cache's costs;
+    a note where the machine had other work.
+
+    InputError for runtimes on several devices.
+    """
+    devices = [device_of(images) for _, images in runs]
+    device, images = devices[0], runs[0][1]
+    if others := {str(each) for each in devices} - {str(device)}:
+        raise InputError(
+            f"costs are measured on one device at a time, not on {device} and {others.pop()}: "
+            "profile each in a run of its own"
+        )
     source = _source(dataset, images)
     picture = _picture(dataset, source)
-    subjects = [_subject(one, picture, device, images.precision) for one in chosen]
+    subjects = [
+        _subject(one, picture, device, images.precision, source)
+        for (chosen, images), device in zip(runs, devices, strict=True)
+        for one in chosen
+    ]
     with closed(_meters(device, meter)) as meters, progress(f"profiling {dataset}") as tell:
-        preprocessing = {} if source is None else _preprocessing(source, subjects)
-        found = stage.profile_models(subjects, meters, sizes, preprocessing, quick, tell)
+        found = stage.profile_models(subjects, meters, sizes, quick, tell)
     rows = [row for of_model in found.values() for row in of_model]
     merge(store, dataset, rows)
     forward = (
@@ -123,12 +133,15 @@ def _meters(device: Device, prefer: str | None) -> list[Meter]:
     return [found[0], check, *found[1:]]
 
 
-def _subject(one: Chosen, picture: Any, device: Device, precision: str) -> Subject:
+def _subject(
+    one: Chosen, picture: Any, device: Device, precision: str, source: Source | None
+) -> Subject:
     """A loaded model with the shape of its input, from a picture."""
     preprocessing, sha256 = one.spec.preprocessing, one.weights.sha256
     runner = runner_of(load(one.spec, one.weights), preprocessing, device, precision)
     about = (preprocessing.pixels(picture).shape, one.spec.macs, runner.parameters, sha256)
-    return Subject(one.name, runtime_name(device, precision), runner, *about)
+    prepares = None if source is None else _preprocessing(source, runner)
+    return Subject(one.name, runtime_name(device, precision), runner, *about, prepares)
 
 
 def _picture(dataset: str, source: Source | None) -> Any:
@@ -162,15 +175,13 @@ def _decodable(source: Source) -> Iterator[int]:
         raise refused[0]
 
 
-def _preprocessing(source: Source, subjects: Sequence[Subject]) -> dict[str, Callable[[], object]]:
-    """By model, a call that makes the next image its input."""
+def _preprocessing(source: Source, runner: ModelRunner) -> Callable[[], object]:
+    """A call that makes the next image the model's input: decode, resize, upload, normalise."""
     following = cycle(list(islice(_decodable(source), 256)))
+    sync = synchroniser(runner.device)
 
-    def make(runner: ModelRunner, sync: Callable[[], object]) -> None:
-        """Decode, resize, upload, normalise."""
+    def make() -> None:
         runner.upload(runner.preprocessing.pixels(source.read(next(following)))[None])
         sync()
 
-    return {
-        each.name: partial(make, each.runner, synchroniser(each.runner.device)) for each in subjects
-    }
+    return make

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import InputError, Store
-from cascade_cli.inputs.models import choose_models
-from cascade_cli.options.images import ImageOptions
 from stages.datasets import Source, fingerprint
-from stages.models import code_of, recorded, same_bytes
-from stages.scores import ScoreSet
+from stages.models import Chosen, code_of, recorded, same_bytes
+from stages.scores import ScoreSet, origin
 from stages.threshold import made_from, unlike
 
 
@@ -24,22 +22,25 @@ def same_images(scores: ScoreSet, source: Source) -> None:
         )
 
 
-def same_weights(
-    store: Store, scores: ScoreSet, dataset: str, models: Sequence[str], images: ImageOptions
-) -> None:
-    """InputError unless the cached rows come from the weights and code that are about to run."""
-    for one in choose_models(store, dataset, models, [], images):
-        facts = same_bytes(recorded(store, dataset, one.name), one.weights.sha256) or {}
+def same_weights(store: Store, scores: ScoreSet, dataset: str, models: Sequence[Chosen]) -> None:
+    """InputError unless the cached rows come from the weights and code that are about to run, or
+    from a file that was made of these."""
+    for one in models:
+        manifest = scores.manifests[scores.index(one.name)]
+        name = manifest.partition.keys["model"]
+        cached, own = made_from(store, manifest), one.weights.sha256
+        if one.weights.exported is None and origin(manifest) == own:
+            cached = (own, cached[1])
+        facts = same_bytes(recorded(store, dataset, name), own) or {}
         architecture = facts.get("architecture", one.spec.name)
         if architecture != one.spec.name:
             raise InputError(
-                f"the cache holds {one.name} as {architecture}, given is {one.spec.name}: say "
-                f"{one.name}={architecture}:FILE, or choose another name"
+                f"the cache holds {name} as {architecture}, given is {one.spec.name}: say "
+                f"{name}={architecture}:FILE, or choose another name"
             )
-        cached = made_from(store, scores.manifests[scores.index(one.name)])
-        if found := unlike(cached, (one.weights.sha256, code_of(one.spec))):
+        if found := unlike(cached, (own, code_of(one.spec))):
             what, there, here = found
             raise InputError(
-                f"the cache holds {one.name} with {what} {there}, not {here}: extract again "
+                f"the cache holds {name} with {what} {there}, not {here}: extract again "
                 "(--overwrite), or use another --cache"
             )

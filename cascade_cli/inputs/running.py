@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from cache import InputError, Store
+from cascade_cli.inputs.dataset import open_sources
 from cascade_cli.inputs.models import choose_models
+from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
-from stages.datasets import spec
-from stages.models import Chosen, for_engine
-from stages.runtimes import Device, open_device, require_engine, runtime_name, said_by
+from stages.datasets import Source, spec, split_name
+from stages.models import Chosen, Target, for_engine
+from stages.runtimes import (
+    INT8,
+    Device,
+    model_in,
+    open_device,
+    require_engine,
+    runtime_name,
+    said_by,
+)
 
 Images = TypeVar("Images", bound=ImageOptions)
+
+
+def in_runtimes(images: Images) -> list[Images]:
+    """The same for each runtime of `--runtime A,B`; InputError for one that is named twice."""
+    names = names_in(images.runtime) or []
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--runtime names {name} twice: name each once")
+    each = [replace(images, runtime=name) for name in names]
+    return [in_runtime(one) for one in each or [images]]
 
 
 def in_runtime(images: Images) -> Images:
@@ -36,6 +56,22 @@ def in_runtime(images: Images) -> Images:
             "--device"
         )
     return replace(images, precision=precision, device=device)
+
+
+def check_calibration(
+    runs: Sequence[ImageOptions], splits: Sequence[str] = (), dataset: str = ""
+) -> None:
+    """InputError where `--calibrate-on` sets no ranges, or where its images would be reported."""
+    split = runs[0].calibrate_on
+    if split is None:
+        return
+    if all(images.precision != INT8 for images in runs):
+        raise InputError("--calibrate-on is for int8: give --runtime onnxruntime-int8-cpu too")
+    if splits and split_name(dataset, split) in splits:
+        raise InputError(
+            f"{split} would set the ranges of int8 and be reported too: calibrate on another split,"
+            f" then extract {split} without --calibrate-on"
+        )
 
 
 def engine_for(images: ImageOptions) -> str:
@@ -61,8 +97,46 @@ def models_to_run(
     aliases: Sequence[str],
     images: ImageOptions,
 ) -> list[Chosen]:
-    """The models with their weights, exported first where their engine takes ONNX files alone."""
+    """The models with their weights; with their file, made first, where their engine takes files
+    alone."""
     chosen = choose_models(store, dataset, wanted, aliases, images)
-    folder, known = store.local_path("onnx") if store.local else None, spec(dataset)
-    size = None if known is None else known.size
-    return [for_engine(one, engine_for(images), size, folder) for one in chosen]
+    known = spec(dataset)
+    target = Target(
+        engine_for(images),
+        images.precision,
+        None if known is None else known.size,
+        store.local_path("onnx") if store.local else None,
+        _calibrating(store, dataset, images),
+    )
+    return [for_engine(one, target) for one in chosen]
+
+
+def named_to_run(
+    store: Store, dataset: str, names: Sequence[str], images: Images
+) -> dict[str, tuple[Chosen, Images]]:
+    """By name, MODEL or MODEL@RUNTIME: the model as it runs, and the options that it runs by.
+
+    InputError for models on several kinds of device.
+    """
+    found = {}
+    for name in names:
+        model, runtime = model_in(name)
+        own = images
+        if runtime is not None:
+            own = in_runtime(replace(images, runtime=runtime, precision="fp32"))
+        files = {model_in(each)[0]: file for each, file in images.files.items() if each == name}
+        recorded = {model: images.recorded[name]} if name in images.recorded else {}
+        own = replace(own, files=files, recorded=recorded)
+        [one] = models_to_run(store, dataset, [model], [], own)
+        found[name] = (replace(one, name=name), own)
+    kinds = sorted({str(device_of(own)) for _, own in found.values()})
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(names)} run on {' and '.join(kinds)}: run all on one")
+    return found
+
+
+def _calibrating(store: Store, dataset: str, images: ImageOptions) -> Callable[[], Source] | None:
+    split = images.calibrate_on
+    if split is None:
+        return None
+    return lambda: open_sources(store, dataset, [split_name(dataset, split)], images)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cache import InputError, Store
 from cascade_cli.inputs.cache_root import cache_exists
@@ -18,8 +18,22 @@ from cascade_cli.show.text import say
 from stages.datasets import split_name
 from stages.missing import IMPORTED, MissingError, another_model
 from stages.models import of_record
-from stages.scores import LABEL_FREE, Halves, ScoreSet, load, named_in, own, splits_of
+from stages.scores import (
+    LABEL_FREE,
+    Halves,
+    ScoreSet,
+    candidates,
+    load,
+    models_of,
+    named_in,
+    own,
+    splits_of,
+)
+from stages.simulate import ModelChange, model_between_runtimes
 from stages.threshold import reported_half
+
+if TYPE_CHECKING:
+    from stages.extract import ExtractedPartition
 
 Read = TypeVar("Read")
 _REPORT_ON = ("test", "val", "validation")
@@ -73,7 +87,7 @@ def or_extracted(
     dataset, split = where
     if not have_images(dataset, wanted):
         raise _not_made(gap, store, dataset, wanted)
-    if wanted.runtime not in (None, runtime_of(wanted)):
+    if gap.runtime not in (None, runtime_of(wanted)):
         raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
@@ -84,7 +98,7 @@ def or_extracted(
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
     from cascade_cli.inputs.extraction import run_extraction  # an engine, for what the cache lacks
 
-    run_extraction(store, dataset, splits, names, [], wanted)
+    run_extraction(store, dataset, splits, names, [], [wanted])
     return cached()
 
 
@@ -142,8 +156,38 @@ def enough_models(store: Store, pairs: Sequence[object], scores: ScoreSet) -> No
         raise another_model(store, (scores.dataset, scores.split), scores.models[0])
 
 
-def reported_scores(store: Store, wanted: LogitsOptions, models: Sequence[str] | None) -> ScoreSet:
-    """The scores to report: of the dataset and split asked for, else of the default ones."""
+def reported_scores(
+    store: Store,
+    wanted: LogitsOptions,
+    models: Sequence[str] | None,
+    runtimes: str | None = None,
+) -> ScoreSet:
+    """The scores to report: of the dataset and split asked for, else of the default ones; of each
+    model in each of the `runtimes`, separated by commas, where some are given."""
     dataset = dataset_in(store, wanted.dataset, models or ())
     split = report_split(store, dataset, wanted.split)
+    if runtimes is not None:
+        found = models_of(store, dataset, split)
+        models = candidates(found, models, names_in(runtimes) or ["all"])
     return score_set(store, dataset, split, models, wanted)
+
+
+def changes_from_fp32(
+    store: Store, dataset: str, rows: Sequence[ExtractedPartition]
+) -> list[ModelChange]:
+    """What the models answer otherwise than in float32 by torch, or by another engine."""
+    found = []
+    for row in rows:
+        usual = row.variant == "identity" and row.complete
+        there = models_of(store, dataset, row.split).get(row.model, []) if usual else []
+        others = [each.partition.keys["runtime"] for each in there]
+        others = [name for name in others if "-fp32-" in name and name != row.runtime]
+        if row.runtime.startswith("torch-fp32-") or not others:
+            continue
+        reference = next((name for name in others if name.startswith("torch-")), others[0])
+        here, by = (
+            load(store, dataset, row.split, [row.model], runtime=runtime)
+            for runtime in (row.runtime, reference)
+        )
+        found.append(model_between_runtimes(here, by))
+    return found

@@ -11,7 +11,8 @@ import typer
 from cascade_cli.options.common import MOST
 from cascade_cli.options.groups import option
 
-RUNS_IN = "Engine, precision and device: onnxruntime-fp32-cpu, torch-bf16-cuda … [default: torch]"
+RUNS_IN = "Engine, precision and device: onnxruntime-int8-cpu, torch-bf16-cuda … [default: torch]"
+RUN_IN = RUNS_IN.replace(" [", " Several separated by commas. [")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class ImageOptions:
     recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str | None = option(None, "cpu, cuda, cuda:1 … [default: a GPU if there]")
     precision: str = option("fp32", "fp32, tf32, bf16 or fp16.")
-    runtime: str | None = option(None, RUNS_IN)
+    runtime: str | None = option(None, RUN_IN)
+    calibrate_on: str | None = option(
+        None, "Split whose images set the ranges of int8: neither reported nor fitted on."
+    )
     batch_size: int | None = None
     workers: int | None = option(None, "Decoding threads. [default: one per core]", min=1, max=256)
     part_rows: int | None = option(

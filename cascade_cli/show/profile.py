@@ -31,7 +31,9 @@ COST_COLUMNS = {
 
 def show_costs(rows: Sequence[CostRow]) -> None:
     """The costs table, with joules in mJ, and what is missing from it."""
-    print_table([vars(row) | _millijoules(row) for row in rows], COST_COLUMNS)
+    several = len({row.runtime for row in rows}) > 1
+    columns = {"model": "model"} | ({"runtime": "runtime"} if several else {}) | COST_COLUMNS
+    print_table([vars(row) | _millijoules(row) for row in rows], columns)
     if doubted := doubts(rows):
         say(f"warning: {doubted}")
     if all(row.energy_j is None for row in rows):

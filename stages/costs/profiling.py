@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 class Subject:
     """A model to profile, and what is known of it. `runtime` is what its rows stand under, `shape`
     (C, h, w) of its input, and `weights_sha256` of the weights that are measured, as the manifests
-    of its logits state it."""
+    of its logits state it. `preprocess` decodes and resizes one image, where that is measured."""
 
     name: str
     runtime: str
@@ -47,6 +47,7 @@ class Subject:
     macs: int | None
     parameters: int | None
     weights_sha256: str | None = None
+    preprocess: Callable[[], object] | None = None
 
 
 @dataclass
@@ -65,27 +66,27 @@ def profile_models(
     subjects: Sequence[Subject],
     meters: Sequence[Meter],
     batch_sizes: Sequence[int] = BATCH_SIZES,
-    preprocess: dict[str, Callable[[], object]] | None = None,
     quick: bool = False,
     progress: Progress = lambda done, total: None,
     plan: tuple[int, float] | None = None,
     idle: Sequence[Idle] | None = None,
 ) -> dict[str, list[CostRow]]:
-    """Cost rows by model: `forward` by batch size, `preprocess` per image.
+    """Cost rows by model, of all its runtimes: `forward` by batch size, `preprocess` per image.
 
-    `preprocess` holds, by model, a call that decodes and resizes one image. The meters are read at
-    the ends of each window only, after the device is synchronised. `plan` gives the windows of a
-    figure and their seconds, and `idle` idle power by meter, instead of what is done by default.
+    Windows of all subjects alternate. The meters are read at their ends only, after the device is
+    synchronised. `plan` gives the windows of a figure and their seconds, and `idle` idle power by
+    meter, instead of what is done by default.
     """
     sync = synchroniser(subjects[0].runner.device)
     sighted = any(meter.sensor.source != "none" for meter in meters)
-    by_name = {subject.name: subject for subject in subjects}
     work = [_forward(subject, size) for subject in subjects for size in batch_sizes]
-    for name, call in (preprocess or {}).items():
-        work.append(UnitOfWork(by_name[name], "preprocess", 1, call))
+    decoding = [
+        UnitOfWork(each, "preprocess", 1, each.preprocess) for each in subjects if each.preprocess
+    ]
+    work += decoding
     for each in work:
         _prepare(each, WARM_UP_S if sighted else BLIND_WARM_UP_S)
-    windows, seconds = plan or _plan(meters, quick, len(batch_sizes) + bool(preprocess))
+    windows, seconds = plan or _plan(meters, quick, len(batch_sizes) + bool(decoding))
     if idle is None:
         idle = idle_of(meters, seconds, sync) if sighted else []
     shuffle, done = random.Random(_SEED), 0

@@ -31,7 +31,7 @@ def current(store: Store, scores: ScoreSet) -> dict[str, list[CostRow]]:
 
     What is left out is told once.
     """
-    rows = costs.read(store, scores.dataset, scores.models)
+    rows = _rows(store, scores)
     found = {
         model: [row for row in rows[model] if measured_with(row, {weights})]
         for model, weights in scores.weights.items()
@@ -40,6 +40,21 @@ def current(store: Store, scores: ScoreSet) -> dict[str, list[CostRow]]:
     if any(left.values()):
         _tell(_left_out(store, scores.dataset, left), store.root, scores.dataset, "left out")
     return found
+
+
+def _rows(store: Store, scores: ScoreSet) -> dict[str, list[CostRow]]:
+    """Of a model that is here as MODEL@RUNTIME those of that runtime."""
+    keys = {
+        name: manifest.partition.keys
+        for name, manifest in zip(scores.models, scores.manifests, strict=True)
+    }
+    found = costs.read(store, scores.dataset, [of["model"] for of in keys.values()])
+    return {
+        name: [
+            row for row in found[of["model"]] if name == of["model"] or row.runtime == of["runtime"]
+        ]
+        for name, of in keys.items()
+    }
 
 
 def _left_out(store: Store, dataset: str, left: Mapping[str, int]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cache import InputError, Manifest, Provenance, differences
 from stages.datasets import Source
+from stages.extract.options import Options
 from stages.extract.worker import Loaded
 from stages.models import Chosen, load
-from stages.runtimes import Device, Pictures, View, engine_of, free_bytes, runner_of
+from stages.runtimes import Pictures, View, engine_of, free_bytes, runner_of
 
 
 def known(found: Manifest | None, identity: Provenance) -> int | None:
@@ -18,14 +19,15 @@ def known(found: Manifest | None, identity: Provenance) -> int | None:
 
 
 def seen(
-    source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded, device: Device
+    source: Source, split: int, chosen: Chosen, view: View, loaded: Loaded, options: Options
 ) -> int:
     """The length of a logits row, from a forward pass on the CPU, by the engine of the device, that
     also proves that the shapes fit.
 
     The module stays in `loaded` for the worker while the machine's memory is plentiful.
     """
-    module, cpu = loaded.modules.get(chosen.name), engine_of(device).CPU
+    key, cpu = (options.runtime, chosen.name), engine_of(options.device).CPU
+    module = loaded.modules.get(key)
     before = free_bytes(cpu)
     if module is None:
         module = load(chosen.spec, chosen.weights)
@@ -43,7 +45,7 @@ def seen(
     after = free_bytes(cpu)
     # Free memory above which another loaded model is kept.
     if before is None or after is None or after > max(8 * (before - after), 1 << 32):
-        loaded.modules[chosen.name] = module
+        loaded.modules[key] = module
     return classes
 
 

@@ -43,7 +43,7 @@ def _local(work: Work, options: Options, loaded: Loaded, tell: Tell) -> Generato
     """One worker in this process, or one process per device."""
     if len(options.devices) > 1:
         return processes.run(work, options, tell)
-    device = options.devices[0] if options.devices else options.device
+    device = options.devices[0] if options.devices else None
     return Worker(work, device, loaded, options.note, tell).make(work.items())
 
 

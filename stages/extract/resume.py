@@ -75,7 +75,7 @@ def resumed(
     identity |= _code(store, partition, chosen, options)
     count = classes.known(before, identity)
     if count is None:
-        count = classes.seen(source, split, chosen, view, loaded, options.device)
+        count = classes.seen(source, split, chosen, view, loaded, options)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
     made_with: Provenance = {"batch_size": options.batch, "part_rows": options.part_rows}
@@ -86,9 +86,9 @@ def resumed(
         for table in _TABLES:  # all rows are made again
             withdraw(store, Partition(table, partition.values))
         before = None
-    task = Task(
-        split, chosen, view, count, partition.values, identity, provenance, made_with, frozenset()
-    )
+    about = (identity, provenance, made_with)
+    parts = frozenset[int]()
+    task = Task(split, chosen, view, count, partition.values, *about, parts, options.precision)
     logits, timings = (_writer(store, task, table, options) for table in _TABLES)
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
         logits.reopen()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from stages.extract.samples import SplitDigest
 from stages.extract.work import Work
 from stages.extract.worker import Loaded
 from stages.models import Chosen
+from stages.runtimes import Device
 
 Progress = Callable[[int, int], None]
 
@@ -48,30 +49,47 @@ def run(
     options: Options,
     progress: Progress = lambda done, total: None,
 ) -> list[ExtractedPartition]:
-    """Extract all models over all splits; one row per split, model and variant.
+    """`run_all` in one runtime."""
+    return run_all(store, sources, [(chosen, options)], progress)
 
-    Parts that an earlier run finished are not made again: see `cache.PartitionWriter`.
+
+def run_all(
+    store: Store,
+    sources: Sequence[Source],
+    runs: Sequence[tuple[Sequence[Chosen], Options]],
+    progress: Progress = lambda done, total: None,
+) -> list[ExtractedPartition]:
+    """Extract all models over all splits, each image decoded once; one row per runtime, split,
+    model and variant.
+
+    The options of the runs differ in device and precision alone. Parts that an earlier run finished
+    are not made again: see `cache.PartitionWriter`.
 
     InputError: labels beyond a model's classes, NaN logits, a cache that holds something else.
     """
+    options = runs[0][1]
     runs_on = engine(options.engine)
     _tell_idle_shard(sources, options)
     loaded = Loaded()
     with ExitStack() as held:
         splits = held.enter_context(samples.kept(store, sources, options))
         held.enter_context(runs_on.ready(options.note))
-        name = options.device_name or runs_on.device_name(options)
-        options = replace(options, device_name=name)
-        entries = list(_entries(store, splits, chosen, options, loaded, held))
+        named = [
+            (chosen, replace(each, device_name=each.device_name or runs_on.device_name(each)))
+            for chosen, each in runs
+        ]
+        entries = list(_entries(store, splits, named, loaded, held))
         open_entries = [entry for entry in entries if entry.task.parts]
         if open_entries:
-            _make(store, sources, open_entries, options, loaded, progress)
+            devices = {each.runtime: each.device for _, each in runs}
+            _make(store, sources, open_entries, options, devices, loaded, progress)
         rows = [_finish(store, entry, options) for entry in entries]
         for split in splits:
             samples.tell_stale(store, split, options)
     if options.overwrite:  # the costs known so far are those of the weights before
+        names = list(dict.fromkeys(one.name for chosen, _ in runs for one in chosen))
         for dataset in {source.dataset for source in sources}:
-            if dropped := costs.drop(store, dataset, [one.name for one in chosen]):
+            if dropped := costs.drop(store, dataset, names):
                 options.note(dropped)
     return rows
 
@@ -93,6 +111,7 @@ def _make(
     sources: Sequence[Source],
     entries: Sequence[ExtractEntry],
     options: Options,
+    devices: Mapping[str, Device],
     loaded: Loaded,
     progress: Progress,
 ) -> None:
@@ -101,10 +120,10 @@ def _make(
         root=store.root,
         sources=tuple(sources),
         tasks=tuple(entry.task for entry in entries),
-        precision=options.precision,
         batch=options.batch,
         part_rows=options.part_rows,
         workers=options.decoders,
+        devices=devices,
     )
     total, done = work.images(work.items()), 0
 
@@ -126,22 +145,22 @@ def _make(
 def _entries(
     store: Store,
     splits: Sequence[SplitDigest],
-    chosen: Sequence[Chosen],
-    options: Options,
+    runs: Sequence[tuple[Sequence[Chosen], Options]],
     loaded: Loaded,
     held: ExitStack,
 ) -> Iterator[ExtractEntry]:
     """Every model on every variant of every split, its partition locked until `held` closes."""
     wanted = [
-        (i, seen, one, _partition(seen.source, variant, one, options))
+        (i, seen, one, _partition(seen.source, variant, one, options), options)
+        for chosen, options in runs
         for i, seen in enumerate(splits)
         for one in chosen
         for variant in options.variants
     ]
-    names = [partition.path for *_, partition in wanted]
-    held.enter_context(lock_all(store, names, shared=options.shard[1] > 1, told=options.note))
+    names, first = [partition.path for *_, partition, _ in wanted], runs[0][1]
+    held.enter_context(lock_all(store, names, shared=first.shard[1] > 1, told=first.note))
     for each in wanted:
-        yield resumed(store, *each, options, loaded)
+        yield resumed(store, *each, loaded)
 
 
 def _partition(source: Source, variant: str, chosen: Chosen, options: Options) -> Partition:
@@ -175,7 +194,7 @@ def _finish(store: Store, entry: ExtractEntry, options: Options) -> ExtractedPar
         right = sum(_right(store, entry, part) for part in parts)
     seconds = entry.forward_ms / 1e3
     return ExtractedPartition(
-        *(entry.task.chosen.name, entry.source.split, entry.task.view.variant, options.runtime),
+        *(entry.task.chosen.name, entry.source.split, entry.task.view.variant, entry.task.runtime),
         *(rows, entry.resumed_rows, manifest is not None, seconds),
         images_per_second=entry.fresh_rows / seconds if seconds else None,
         accuracy=right / rows if rows else None,

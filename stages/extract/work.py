@@ -9,7 +9,7 @@ from typing import Any
 from cache import TIMINGS, Part, Partition, PartWriter, Store, logits_schema
 from stages.datasets import Source
 from stages.models import Chosen
-from stages.runtimes import View
+from stages.runtimes import Device, View
 
 Item = tuple[int, int]
 """A split, by its position among the sources, and a part of it."""
@@ -31,6 +31,11 @@ class Task:
     provenance: Mapping[str, Any]
     made_with: Mapping[str, Any]
     parts: frozenset[int]
+    precision: str
+
+    @property
+    def runtime(self) -> str:
+        return self.partition("logits").keys["runtime"]
 
     def partition(self, table: str) -> Partition:
         return Partition(table, self.values)
@@ -49,15 +54,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Work:
-    """A run's tasks and what all its workers need; `batch` is images per forward pass."""
+    """A run's tasks and what all its workers need; `batch` is images per forward pass, `devices`
+    what each runtime is run on, where the worker has none of its own."""
 
     root: str
     sources: tuple[Source, ...]
     tasks: tuple[Task, ...]
-    precision: str
     batch: int
     part_rows: int
     workers: int
+    devices: Mapping[str, Device]
+
+    @property
+    def precision(self) -> str:
+        """That of all tasks, in one runtime."""
+        [precision] = {task.precision for task in self.tasks}
+        return precision
 
     def items(self) -> list[Item]:
         """Every part that some task lacks, split by split."""

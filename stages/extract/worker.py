@@ -1,11 +1,12 @@
-"""Makes parts on one device: decodes ahead in threads, runs the models, writes in another thread.
+"""Makes parts, in each runtime on its device: decodes ahead in threads, runs the models, and writes
+in another thread.
 
 The logits of a part stay on the device until the part is whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,24 +20,39 @@ from cache import TIMINGS, InputError, Store, logits_schema
 from stages.extract.passes import Batch, Lane, Passes
 from stages.extract.residency import Residents
 from stages.extract.work import Item, Made, Work
-from stages.models import Chosen, load
+from stages.models import load
 from stages.parallel import prefetch
-from stages.runtimes import Device, ModelRunner, Pictures, View, engine_of, runner_of
+from stages.runtimes import Array, Device, ModelRunner, Pictures, View, engine_of, runner_of
 
 # Decoded pixels that wait while waves of models take turns on the device.
 _CHUNK_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What the driver has loaded already: modules by model, the first picture of each split."""
+class Decoded:
+    """Rows [start, stop) of a split, and their pixels by runtime, where each takes them from."""
 
-    modules: dict[str, Any] = field(default_factory=dict)
+    item: Item
+    part: tuple[int, int]
+    start: int
+    stop: int
+    pixels: Mapping[str, Mapping[View, Array]]
+
+    def on(self, runtime: str) -> Batch:
+        return Batch(self.item, self.part, self.start, self.stop, self.pixels[runtime])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the driver has loaded already: modules by runtime and model, the first picture of each
+    split."""
+
+    modules: dict[tuple[str, str], Any] = field(default_factory=dict)
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Worker:
-    """Runs the tasks of `work` on one device, and may take what is `loaded`.
+    """Runs the tasks of `work` on the work's devices, or all on one, and may take what is `loaded`.
 
     `note` is told what a user should know; `progress` the images done since it was last called.
     """
@@ -44,18 +60,23 @@ class Worker:
     def __init__(
         self,
         work: Work,
-        device: Device,
+        device: Device | None = None,
         loaded: Loaded | None = None,
         note: Callable[[str], None] = lambda message: None,
         progress: Callable[[int], None] = lambda images: None,
     ) -> None:
-        self._work, self._device, self._progress = work, device, progress
-        self._engine, self._loaded = engine_of(device), loaded or Loaded()
+        self._work, self._progress, self._loaded = work, progress, loaded or Loaded()
+        self._devices = {task.runtime: device or work.devices[task.runtime] for task in work.tasks}
         store = Store(work.root)
-        self._lanes = [Lane.of(task, store, device) for task in work.tasks]
-        self._chosen: dict[str, Chosen] = {task.chosen.name: task.chosen for task in work.tasks}
-        self._residents = Residents(device, self._load)
-        self._passes = Passes(device, self._residents, work.batch, note)
+        self._lanes = [Lane.of(task, store, self._devices[task.runtime]) for task in work.tasks]
+        self._residents = {
+            runtime: Residents(device, partial(self._load, runtime))
+            for runtime, device in self._devices.items()
+        }
+        self._passes = {
+            runtime: Passes(device, self._residents[runtime], work.batch, note)
+            for runtime, device in self._devices.items()
+        }
 
     def make(self, items: Iterable[Item]) -> Generator[Made, None, None]:
         """Make these parts for every task that lacks them; yields what has been written."""
@@ -63,7 +84,10 @@ class Worker:
             written: list[Future[Made]] = []
             for batches in self._chunks(items):
                 last = batches[-1]
-                self._passes.run(batches, [self._lanes[i] for i in self._work.lacking(last.item)])
+                lanes = [self._lanes[i] for i in self._work.lacking(last.item)]
+                for runtime, passes in self._passes.items():
+                    mine = [lane for lane in lanes if lane.task.runtime == runtime]
+                    passes.run([batch.on(runtime) for batch in batches], mine)
                 self._progress(sum(batch.stop - batch.start for batch in batches))
                 if last.stop == last.part[1]:
                     for future in written:
@@ -72,26 +96,35 @@ class Worker:
             for future in written:
                 yield future.result()
 
-    def _load(self, name: str) -> ModelRunner:
-        chosen = self._chosen[name]
-        for lane in self._lanes:
-            lane.warm = lane.warm and lane.name != name
-        module = self._loaded.modules.pop(name, None) or load(chosen.spec, chosen.weights)
-        return runner_of(module, chosen.spec.preprocessing, self._device, self._work.precision)
+    def _load(self, runtime: str, name: str) -> ModelRunner:
+        mine = [
+            lane
+            for lane in self._lanes
+            if (lane.task.runtime, lane.task.chosen.name) == (runtime, name)
+        ]
+        for lane in mine:
+            lane.warm = False
+        chosen, precision = mine[0].task.chosen, mine[0].task.precision
+        module = self._loaded.modules.pop((runtime, name), None)
+        module = module or load(chosen.spec, chosen.weights)
+        return runner_of(module, chosen.spec.preprocessing, self._devices[runtime], precision)
 
-    def _chunks(self, items: Iterable[Item]) -> Iterator[list[Batch]]:
+    def _taking_turns(self) -> bool:
+        return any(len(residents.waves) > 1 for residents in self._residents.values())
+
+    def _chunks(self, items: Iterable[Item]) -> Iterator[list[Decoded]]:
         """Single batches; while models take turns, as many of a part as may wait together."""
         for _, batches in groupby(self._batches(items), lambda batch: batch.item):
-            waiting: list[Batch] = []
+            waiting: list[Decoded] = []
             for batch in batches:
                 waiting.append(batch)
-                if len(self._residents.waves) < 2 or _bytes(waiting) > _CHUNK_BYTES:
+                if not self._taking_turns() or _bytes(waiting) > _CHUNK_BYTES:
                     yield waiting
                     waiting = []
             if waiting:
                 yield waiting
 
-    def _batches(self, items: Iterable[Item]) -> Iterator[Batch]:
+    def _batches(self, items: Iterable[Item]) -> Iterator[Decoded]:
         """Decoded batches of the parts in order; a batch never crosses the end of a part."""
         pictures: dict[int, Pictures[View]] = {}
         step = self._work.batch
@@ -105,11 +138,16 @@ class Worker:
                 for at in range(start, stop, step):
                     yield pictures[split], item, at, min(at + step, stop)
 
-        def decode(span: tuple[Pictures[View], Item, int, int]) -> Batch:
+        def decode(span: tuple[Pictures[View], Item, int, int]) -> Decoded:
             of, item, start, stop = span
-            views = of.batch(start, stop).items()
-            pixels = {view: self._engine.on_host(each, self._device) for view, each in views}
-            return Batch(item, self._work.span(item), start, stop, pixels)
+            views = of.batch(start, stop)
+            pixels = {
+                runtime: {
+                    view: engine_of(device).on_host(each, device) for view, each in views.items()
+                }
+                for runtime, device in self._devices.items()
+            }
+            return Decoded(item, self._work.span(item), start, stop, pixels)
 
         return prefetch(decode, spans(), self._work.workers)
 
@@ -125,7 +163,7 @@ class Worker:
             if lane.buffer is None:
                 raise RuntimeError(f"{lane.name} did not run on part {item}")
             laps = lane.watch.read()
-            logits = self._engine.to_numpy(lane.buffer)
+            logits = engine_of(self._devices[lane.task.runtime]).to_numpy(lane.buffer)
             timings = timings_table(lane.batches, laps)
             lane.buffer, lane.batches = None, []
             yield partial(self._write, i, item, logits, timings, sum(laps))
@@ -164,5 +202,6 @@ def timings_table(batches: Sequence[tuple[int, int, bool]], laps: Sequence[float
     return pa.table([starts, sizes, laps, warm], schema=TIMINGS)
 
 
-def _bytes(batches: Sequence[Batch]) -> int:
-    return sum(pixels.nbytes for batch in batches for pixels in batch.pixels.values())
+def _bytes(batches: Sequence[Decoded]) -> int:
+    views = (views for batch in batches for views in batch.pixels.values())
+    return sum(pixels.nbytes for each in views for pixels in each.values())

@@ -47,9 +47,13 @@ def measure_costs(
     """
     pictures = [source.read(i) for i in range(min(len(source), _PICTURES))]
     nothing: Any = SimpleNamespace(device=device)  # all that is asked of what runs no model
-    subjects = [Subject(HASH + each.name, RUNTIME, nothing, (), None, None) for each in hashes]
-    calls = {HASH + each.name: _call(each, pictures) for each in hashes}
-    found = profile_models(subjects, meters, (), calls, quick=True, progress=progress)
+    subjects = [
+        Subject(
+            *(HASH + each.name, RUNTIME, nothing, (), None, None), preprocess=_call(each, pictures)
+        )
+        for each in hashes
+    ]
+    found = profile_models(subjects, meters, (), quick=True, progress=progress)
     rows = [
         replace(row, component="hash", peak_memory_bytes=None)
         for measured in found.values()

@@ -22,7 +22,7 @@ from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
 from stages.policy import CascadeRuntime
-from stages.runtimes import ModelRunner, Pictures, Preprocessing, synchroniser
+from stages.runtimes import ModelRunner, Pictures, Preprocessing, engine_name, synchroniser
 from stages.scores import NonFiniteError, named, own
 
 WARM_UP = 10
@@ -32,7 +32,9 @@ _BLOCK_BYTES = 1 << 28
 _SEED = 11
 
 Answers = dict[str, np.ndarray]
-Inputs = Mapping[Preprocessing, Any]
+Seen = tuple[Preprocessing, str]
+"""How a model's input is made, and of which engine its arrays are."""
+Inputs = Mapping[Seen, Any]
 Progress = Callable[[int, int], None]
 
 
@@ -62,7 +64,7 @@ class LiveCascade(CascadeRuntime):
     def scored(self, stage: int, model: ModelRunner, batch: _Batch) -> Answers:
         name = self.names[stage]
         try:
-            out = model.answers(batch.of(model.preprocessing), *own((name,)))
+            out = model.answers(batch.of(_seen(model)), *own((name,)))
         except NonFiniteError as error:
             source, i = batch.source, batch.rows[error.row]
             raise InputError(
@@ -128,7 +130,7 @@ class _Batch:
     def __getitem__(self, rows: np.ndarray) -> _Batch:
         return replace(self, rows=self.rows[rows])
 
-    def of(self, group: Preprocessing) -> Any:
+    def of(self, group: Seen) -> Any:
         """Input [n, C, h, w] on the device."""
         whole = self.inputs[group]
         return whole if len(self) == len(whole) else whole[self.rows - self.start]
@@ -156,7 +158,7 @@ def serve_all(
     runners = [runner for live in contenders.values() for runner in live.runners]
     pictures = Pictures.of(source, {runner.preprocessing for runner in runners})
     sync = synchroniser(runners[0].device)
-    by_group = {runner.preprocessing: runner for runner in runners}
+    by_group = {_seen(runner): runner for runner in runners}
     cut = _blocks(n, batch_size, pictures, blocks)
     keep = any(live.memory is not None for live in contenders.values())
     [first] = _resident(source, pictures, by_group, cut[0][:1], keep, sync)
@@ -181,6 +183,10 @@ def serve_all(
     }
 
 
+def _seen(runner: ModelRunner) -> Seen:
+    return runner.preprocessing, engine_name(runner.device)
+
+
 def _blocks(
     n: int, batch_size: int, pictures: Pictures, blocks: int
 ) -> list[list[tuple[int, int]]]:
@@ -195,7 +201,7 @@ def _blocks(
 def _resident(
     source: Source,
     pictures: Pictures[Preprocessing],
-    by_group: Mapping[Preprocessing, ModelRunner],
+    by_group: Mapping[Seen, ModelRunner],
     spans: Sequence[tuple[int, int]],
     keep: bool,
     sync: Callable[[], None],
@@ -206,7 +212,7 @@ def _resident(
         begun = time.perf_counter_ns()
         raw = pictures.read(start, stop)
         pixels = pictures.views(raw, start)
-        inputs = {group: by_group[group].upload(pixels[group]) for group in pixels}
+        inputs = {seen: runner.upload(pixels[seen[0]]) for seen, runner in by_group.items()}
         sync()
         took = (time.perf_counter_ns() - begun) / 1e6
         rows, raw = np.arange(start, stop), raw if keep else []
@@ -277,7 +283,7 @@ def _warm_up(first: _Batch, contenders: Mapping[str, LiveCascade]) -> None:
     """Every model at a whole batch and at one image: no timed request pays for a first call."""
     runners = {id(one): one for live in contenders.values() for one in live.runners}
     for runner in runners.values():
-        batch = first.inputs[runner.preprocessing]
+        batch = first.inputs[_seen(runner)]
         for _ in range(WARM_UP):
             runner.logits(batch)
             runner.logits(batch[:1])

@@ -17,7 +17,8 @@ from stages.statistics import Interval
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
 # room for deep networks. Only closer than this to a boundary may live and simulation differ.
-NOISE = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2}
+# In int8 a rounding that falls otherwise moves a number by a 255th of its range.
+NOISE = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 1e-1, "fp16": 1e-2, "int8": 1e-2}
 
 Classes = dict[str, dict[str, float] | float]  # figures by class, and averages
 
@@ -156,7 +157,8 @@ def agreement(
     precision: str = "fp32",
 ) -> Agreement:
     """Where the live run differs from the simulation (by default of the cascade without a memory),
-    and how close to a boundary that was; `scores` are by request."""
+    and how close to a boundary that was; `scores` are by request, `precision` that of the models,
+    several joined by `+`."""
     scores, ours = scores.of_images(slice(len(served.labels))), served.outcome
     theirs = decide(scores, cascade) if simulated is None else simulated
     hits = ours.stage < 0, theirs.stage < 0
@@ -170,7 +172,7 @@ def agreement(
     anywhere = np.logical_or.reduce(list(differ.values()))
     rows = tuple(_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere))
     shift = np.abs(theirs.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
-    noise = NOISE[precision]
+    noise = max(NOISE[each] for each in precision.split("+"))
     return Agreement(
         n=len(served.labels),
         decisions_differ=int((differ["escalated"] | differ["took_b"]).sum()),

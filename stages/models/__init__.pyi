@@ -7,7 +7,7 @@ from .choice import (
     of_record as of_record,
 )
 from .code import code_of as code_of
-from .exported import for_engine as for_engine
+from .exported import Target as Target, for_engine as for_engine
 from .factory import fuse as fuse, instantiate as instantiate, require_torch as require_torch
 from .records import Recorded as Recorded, recorded as recorded, same_bytes as same_bytes
 from .registry import build as build, dataset_of as dataset_of, get as get, specs as specs

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -15,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache import InputError, Provenance, versions_of, write_whole
+from cache import InputError, Provenance
 from stages.models.choice import Chosen
 from stages.models.onnx_file import facts
 from stages.models.weights import load
@@ -29,40 +26,20 @@ Shape = tuple[int, int, int]
 
 
 def export(one: Chosen, shape: Shape, place: Path) -> Provenance:
-    """Write the model's file for pictures of `shape` (C, H, W), any number at a time, and a JSON
-    beside it of what made it, which is returned.
+    """Write the model's file for pictures of `shape` (C, H, W), any number at a time; returns what
+    made it.
 
-    InputError where it cannot be exported, or gives other logits than torch: nothing is kept then.
+    InputError where it cannot be exported, or gives other logits than torch.
     """
     module = load(one.spec, one.weights)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        exporter = _written(one.name, module, torch.zeros(2, *shape), path)
-        difference = _difference(one, module, path, shape)
-        data = path.read_bytes()
+    exporter = _written(one.name, module, torch.zeros(2, *shape), place)
+    difference = _difference(one, module, place, shape)
     if difference > CLOSE:
         raise InputError(
             f"{one.name} on ONNX Runtime differs from torch by {difference:.1e} of the largest "
             f"logit, more than {CLOSE:g}: run it in torch"
         )
-    about: Provenance = {
-        "architecture": one.spec.name,
-        "weights_sha256": one.weights.sha256,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "opset": OPSET,
-        "exporter": exporter,
-        "difference": difference,
-        "versions": versions_of("torch", "onnx", "onnxscript", "onnxruntime"),
-    }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(about, indent=2).encode()
-    write_whole(
-        {
-            place: lambda file: file.write(data),
-            place.with_suffix(".json"): lambda file: file.write(text),
-        }
-    )
-    return about
+    return {"opset": OPSET, "exporter": exporter, "difference": difference}
 
 
 def _written(name: str, module: Any, example: torch.Tensor, path: Path) -> str:

@@ -26,6 +26,13 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 LARGEST_FILE = (1 << 31) - 1  # as protobuf has it
 LARGEST = 1 << 29  # numbers of a tensor: 2 GiB of float32
 _FLOAT, _FLOATS = 1, (1, 10, 11, 16)
+_INT8 = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "DynamicQuantizeLinear",
+)
 # Operators whose output is as large as the numbers of this input say.
 _SIZED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "Upsample": 1}
 # Of onnx.proto: message → field → its number, * where it repeats, and type.
@@ -85,9 +92,20 @@ def _facts(path: Path, size: int, changed: int) -> OnnxModel:
     whole = size + sum(each.stat().st_size for each in files)
     if whole > 2 * LARGEST_FILE:
         raise _refused(path, f"{whole >> 20} MiB of data")
-    weights = [each for each in model.graph.initializer if each.data_type in _FLOATS]
-    parameters = sum(prod(each.dims) for each in weights)
-    return OnnxModel(path, *_ends(path, model.graph), parameters, whole, files)
+    ends, parameters = _ends(path, model.graph), _parameters(model.graph, by_kind["Node"])
+    quantised = any(each.op_type in _INT8 for each in by_kind["Node"])
+    return OnnxModel(path, *ends, parameters, whole, files, quantised)
+
+
+def _parameters(graph: Any, nodes: list[Any]) -> int:
+    """Numbers of the weights, in float or quantised; not the scales of these."""
+    stored = {each.input[0] for each in nodes if each.op_type == "DequantizeLinear" and each.input}
+    scales = {each for node in nodes if node.op_type in _INT8 for each in node.input[1:]}
+    return sum(
+        prod(each.dims)
+        for each in graph.initializer
+        if each.name in stored or (each.data_type in _FLOATS and each.name not in scales)
+    )
 
 
 def _parsed(path: Path, data: bytes) -> Any:

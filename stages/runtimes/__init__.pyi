@@ -1,5 +1,6 @@
 from .common import (
     DEFAULT_BATCH as DEFAULT_BATCH,
+    INT8 as INT8,
     PRECISIONS as PRECISIONS,
     Array as Array,
     Device as Device,
@@ -9,6 +10,8 @@ from .common import (
     engine_name as engine_name,
     engine_of as engine_of,
     free_bytes as free_bytes,
+    int8_saturates as int8_saturates,
+    model_in as model_in,
     not_installed as not_installed,
     open_device as open_device,
     release as release,

@@ -28,6 +28,7 @@ Array = Any
 DEFAULT_BATCH = {"cpu": 64, "cuda": 256}
 # By the names of torch's types.
 PRECISIONS = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+INT8 = "int8"  # of files alone
 _TORCH, _ONNX = "torch", "onnxruntime"
 ENGINES: Mapping[str, str] = {
     _TORCH: "stages.runtimes.torch_engine",
@@ -187,6 +188,13 @@ def said_by(runtime: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
+def model_in(name: str) -> tuple[str, str | None]:
+    """The model and the runtime of MODEL@RUNTIME, a candidate of `stages.scores`; of another name
+    itself."""
+    model, _, runtime = name.rpartition("@")
+    return (model, runtime) if model and said_by(runtime) else (name, None)
+
+
 def require_engine(runtime: str | None) -> None:
     """InputError where the runtime, by default PyTorch's, is none of ours or not installed."""
     said = said_by(runtime or _TORCH + "-fp32-cpu")
@@ -233,16 +241,38 @@ def free_bytes(device: Device) -> int | None:
     return engine_of(device).free_bytes(device)
 
 
-# Where Linux tells what the processor, or the board that it sits on, is called.
+# Where Linux tells what the processor, or the board that it sits on, is called and can do.
 _NAMED = {"/proc/cpuinfo": r"^model name\s*:\s*(.+)$", "/proc/device-tree/model": r"^([^\0]+)"}
+_ABLE = r"^(?:flags|Features)\s*:\s*(.+)$"
+# What decides which int8 and float32 kernels run.
+_KERNELS = {
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
+    *("asimd", "asimddp", "i8mm", "sve"),
+}
+_SUMS_IN_32_BITS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 def processor() -> str:
     """The name of this machine's processor, `cpu` where nothing tells it."""
-    for path, pattern in _NAMED.items():
-        if os.path.exists(path):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                found = re.search(pattern, file.read(), re.MULTILINE)
-            if found:
-                return found[1].strip()
-    return platform.processor() or platform.machine() or "cpu"
+    found = (_told(*each) for each in _NAMED.items())
+    return next(filter(None, found), platform.processor() or platform.machine() or "cpu")
+
+
+def processor_flags() -> list[str]:
+    """Those of its instruction sets that decide which kernels run, as Linux calls them."""
+    return sorted(_KERNELS.intersection((_told("/proc/cpuinfo", _ABLE) or "").split()))
+
+
+def int8_saturates() -> bool:
+    """Whether sums of unsigned × signed int8 products are cut off at 16 bits: x86 without VNNI, as
+    far as anything tells."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+    return x86 and _SUMS_IN_32_BITS.isdisjoint(processor_flags())
+
+
+def _told(path: str, pattern: str) -> str | None:
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        found = re.search(pattern, file.read(), re.MULTILINE)
+    return found[1].strip() if found else None

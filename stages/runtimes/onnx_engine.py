@@ -1,4 +1,4 @@
-"""Models as ONNX files on ONNX Runtime: float32, on the CPU. Its arrays are numpy's."""
+"""Models as ONNX files, in float32 or int8, on ONNX Runtime and the CPU. Arrays are numpy's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnxruntime
 
 from cache import InputError, Provenance, one_of
 from stages.parallel import default_workers
-from stages.runtimes.common import ModelRunner, Stopwatch, processor
+from stages.runtimes.common import INT8, ModelRunner, Stopwatch, processor, processor_flags
 from stages.runtimes.memory import free_memory
 from stages.runtimes.onnx_model import OnnxModel
 from stages.runtimes.onnx_session import OPTIMISATION, PROVIDERS, session
@@ -39,12 +39,13 @@ class OnnxDevice:
 
 
 CPU = OnnxDevice()
+PRECISIONS = ("fp32", INT8)  # both are the file's
 
 
 def open_device(name: str | None, precision: str = "fp32") -> OnnxDevice:
     """The CPU; InputError for another device or precision."""
-    if precision != "fp32":
-        raise one_of("precision of ONNX Runtime", precision, ["fp32"])
+    if precision not in PRECISIONS:
+        raise one_of("precision of ONNX Runtime", precision, PRECISIONS)
     if name not in (None, "cpu"):
         raise one_of("device of ONNX Runtime", str(name), ["cpu"])
     return CPU
@@ -60,6 +61,7 @@ def settings(device: OnnxDevice) -> Provenance:
         "threads": device.threads,
         "providers": PROVIDERS,
         "graph_optimization_level": OPTIMISATION,
+        "cpu_flags": processor_flags(),
     }
 
 

@@ -17,7 +17,8 @@ _TRIAL_BYTES, _PICTURE_BYTES = 1 << 31, 1 << 26  # beside the file's own size
 class OnnxModel:
     """A classifier's file: `shape` is (C, H, W) of its one input, `smallest` and `largest` its
     batch (None: without end), `classes` the length of its output's rows, `external` the files
-    beside it that hold tensors, and `nbytes` the size of all."""
+    beside it that hold tensors, `nbytes` the size of all, and `quantised` whether it computes with
+    int8."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -27,6 +28,7 @@ class OnnxModel:
     parameters: int
     nbytes: int
     external: tuple[Path, ...] = ()
+    quantised: bool = False
 
     def tried(self) -> OnnxModel:
         """The model itself, once it has run in a process with limited memory and time.

@@ -1,3 +1,10 @@
+from .candidates import (
+    candidate as candidate,
+    candidates as candidates,
+    in_runtime as in_runtime,
+    origin as origin,
+    partitions_of as partitions_of,
+)
 from .logits import (
     Parts as Parts,
     blocks as blocks,

@@ -18,6 +18,7 @@ import cache
 from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, nearest, one_of
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
+from stages.scores.candidates import in_runtime, partitions_of
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
@@ -110,6 +111,12 @@ class ScoreSet:
         return found.pop() if len(found) == 1 else None
 
     @property
+    def by_runtime(self) -> bool:
+        """Whether any model is here as MODEL@RUNTIME."""
+        found = (manifest.partition.keys["model"] for manifest in self.manifests)
+        return self.models != tuple(found)
+
+    @property
     def macs(self) -> dict[str, int | None]:
         """Model → multiply-adds of one image, None where unknown."""
         found = [manifest.provenance.get("macs") for manifest in self.manifests]
@@ -183,7 +190,8 @@ def load(
     variant: str = "identity",
     runtime: str | None = None,
 ) -> ScoreSet:
-    """The scores of the named models (default: all there are), aligned by sample id.
+    """The scores of the named models (default: all there are), aligned by sample id; of one in
+    several runtimes as MODEL@RUNTIME, whatever `runtime` is.
 
     A score that a copy of another version does not have is missed only by who asks for it.
     """
@@ -279,7 +287,7 @@ def _lacking(
 
 def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     """The same images with all models of the same runtime, any of which could be the baseline."""
-    if scores.runtime is None:
+    if scores.runtime is None or scores.by_runtime:
         return scores
     found = load(store, scores.dataset, scores.split, runtime=scores.runtime)
     if len(found.labels) == len(scores.labels):
@@ -316,21 +324,27 @@ def _choose(
     variant: str,
     runtime: str | None,
 ) -> dict[str, Manifest]:
-    found = models_of(store, dataset, split, variant, runtime)
-    absent = [model for model in models or () if model not in found]
-    if absent or not found:
-        held = models_of(store, dataset, split, variant)
-        raise missing.missing_logits(store, (dataset, split), absent, held, variant, runtime)
-    chosen = {}
+    held = models_of(store, dataset, split, variant)
+    found = held if runtime is None else models_of(store, dataset, split, variant, runtime)
+    chosen, absent = {}, []
     for model in models or found:
-        if len(found[model]) > 1:
-            runtimes = [each.partition.keys["runtime"] for each in found[model]]
+        name, own = in_runtime(model, held)
+        there = partitions_of(model, found if own is None else held)
+        if not there and own is not None:
+            raise missing.missing_logits(store, (dataset, split), [name], held, variant, own)
+        if not there:
+            absent.append(model)
+            continue
+        if len(there) > 1:
+            runtimes = [each.partition.keys["runtime"] for each in there]
             usual_first = sorted(runtimes, key=lambda name: "-fp32-" not in name)
             advice = " or ".join(f"--runtime {name}" for name in usual_first)
             raise InputError(
                 f"{model} has logits from several runtimes ({', '.join(runtimes)}): give {advice}"
             )
-        chosen[model] = found[model][0]
+        chosen[model] = there[0]
+    if absent or not found:
+        raise missing.missing_logits(store, (dataset, split), absent, held, variant, runtime)
     return chosen
 
 

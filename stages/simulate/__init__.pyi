@@ -1,8 +1,10 @@
 from .margin import (
     NOISES as NOISES,
     PREFIXES as PREFIXES,
+    ModelChange as ModelChange,
     RuntimeChange as RuntimeChange,
     between_runtimes as between_runtimes,
+    model_between_runtimes as model_between_runtimes,
 )
 from .requests import (
     MissingHashesError as MissingHashesError,

@@ -16,7 +16,8 @@ import cache
 from cache import InputError
 from stages.cascade import AT, Cascade, Limit, Outcome, cut, decide, trusted
 from stages.results import Row
-from stages.scores import Score, ScoreSet, named
+from stages.scores import Score, ScoreSet, named, origin
+from stages.statistics import change, paired
 
 # The usual noises, as names of columns spell them.
 NOISES = {f"1e_{digits}": float(f"1e-{digits}") for digits in (6, 5, 4, 3, 2)}
@@ -113,6 +114,24 @@ class RuntimeChange:
     comparisons: tuple[Moved, ...]
 
 
+@dataclass(frozen=True)
+class ModelChange:
+    """What a model answers otherwise in `runtime` than in `runtime_2`, over `n` images of a split;
+    `accuracy_change` is paired, with its 95 % limits."""
+
+    model: str
+    split: str
+    runtime: str
+    runtime_2: str
+    n: int
+    answers_changed: int
+    accuracy: float
+    accuracy_2: float
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
+
+
 def near_limits(cascade: Cascade, outcome: Outcome) -> Near:
     """How many images lie within each of NOISES of λ, and of a tie of s_A and s_B (with post-check,
     among those that B runs on), and how far off the nearest is; null where λ is no number.
@@ -155,6 +174,18 @@ def between_runtimes(here: ScoreSet, there: ScoreSet, cascade: Cascade) -> Runti
     )
 
 
+def model_between_runtimes(here: ScoreSet, there: ScoreSet) -> ModelChange:
+    """Of the same images, answered by the one model of each; InputError for other weights."""
+    _check_same(here, there)
+    (mine,), (others,) = here.correct, there.correct
+    by = change(paired(mine, others))
+    return ModelChange(
+        *(here.models[0], here.split, _runtime(here), _runtime(there), len(here.labels)),
+        int((here.predictions != there.predictions).sum()),
+        *(float(mine.mean()), float(others.mean()), by.value, by.low, by.high),
+    )
+
+
 def _comparisons(
     cascade: Cascade, scores: Sequence[np.ndarray] | np.ndarray, to_b: np.ndarray
 ) -> Iterator[Comparison]:
@@ -194,7 +225,7 @@ def noise_of(
 def _check_same(here: ScoreSet, there: ScoreSet) -> None:
     cache.same_images([*here.manifests, *there.manifests])
     for model, *manifests in zip(here.models, here.manifests, there.manifests, strict=True):
-        first, second = (manifest.provenance.get("weights_sha256") for manifest in manifests)
+        first, second = map(origin, manifests)
         if first and second and first != second:
             raise InputError(
                 f"{model} has weights {str(first)[:12]} in {_runtime(here)} but {str(second)[:12]} "

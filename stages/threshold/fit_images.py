@@ -10,7 +10,7 @@ import numpy as np
 import cache
 from cache import InputError, Manifest, Store
 from stages.datasets import split_name
-from stages.scores import Halves, ScoreSet, load, models_of, splits_of
+from stages.scores import Halves, ScoreSet, load, models_of, partitions_of, splits_of
 
 # Cross-fitting: folds by image, and how often all of it is repeated with others.
 FOLDS, REPEATS = 5, 10
@@ -59,10 +59,12 @@ def plan(
 
     InputError where the fitting split holds other weights or model code than the reported one.
     """
+    _check_calibrated(reported)
     told = _told(store, reported)
     trained, notes = _together(told), _differing(told)
     fit_split = fit_split and split_name(reported.dataset, fit_split)
-    runtime = runtime or reported.runtime  # λ of one is not that of another
+    # λ of one is not that of another; MODEL@RUNTIME names its own
+    runtime = None if reported.by_runtime else runtime or reported.runtime
     if reported.halves is not None:
         if fit_split is not None:
             raise InputError(f"half of {reported.split} fits λ (--halves): leave out {fit_split}")
@@ -75,12 +77,29 @@ def plan(
             notes = (note, *seen(reported, trained), *notes)
             return FitPlan("cross-fit", reported.split, reported, notes)
     if fit_split == reported.split:
+        if len({each.partition.keys["model"] for each in reported.manifests}) < len(told):
+            raise InputError(
+                f"{fit_split} would choose among runtimes of a model and be reported: fit on "
+                "another split"
+            )
         note = f"λ is fitted and reported on the same images of {fit_split}: this is optimistic"
         notes = (note, *seen(reported, trained), *notes)
         return FitPlan("same-split", fit_split, reported, notes)
     scores = load(store, reported.dataset, fit_split, reported.models, runtime=runtime)
     _same_models(store, reported, scores)
     return FitPlan("other-split", fit_split, scores, (*seen(scores, trained), *notes))
+
+
+def _check_calibrated(reported: ScoreSet) -> None:
+    """InputError where the reported images set the ranges of an int8 model."""
+    for model, manifest in zip(reported.models, reported.manifests, strict=True):
+        export = (manifest.provenance.get("settings") or {}).get("export") or {}
+        by = export.get("calibration") or {}
+        if (by.get("dataset"), by.get("split")) == (reported.dataset, reported.split):
+            raise InputError(
+                f"{model} was calibrated on {reported.split}, which tells too much of it: report "
+                "another split"
+            )
 
 
 def trained_splits(store: Store, scores: ScoreSet) -> Trained:
@@ -213,10 +232,11 @@ def _clean_split(
     lacking = []
     for split in sorted(others, key=lambda name: (name not in ("val", "validation"), name)):
         found = models_of(store, reported.dataset, split, runtime=runtime)
-        absent = [model for model in reported.models if model not in found]
+        absent = [model for model in reported.models if not partitions_of(model, found)]
         if not absent:
             return split, ""
-        elsewhere = set(absent) & set(models_of(store, reported.dataset, split))
+        everywhere = models_of(store, reported.dataset, split)
+        elsewhere = [model for model in absent if partitions_of(model, everywhere)]
         where = f" in runtime {runtime}" if elsewhere else ""
         lacking.append(f"{split} lacks logits of {', '.join(absent)}{where}")
     none = f"no other split of {reported.dataset} in the cache is free of training images"

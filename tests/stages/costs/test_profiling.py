@@ -132,13 +132,9 @@ def test_a_counter_is_held_against_power(bench):
 
 
 def test_rows_say_which_weights_were_measured(bench):
-    subject = replace(bench.subject("small"), weights_sha256="ab" * 32)
-    found = profile_models(
-        [subject, bench.subject("large")],
-        bench.meters(),
-        (1,),
-        {"small": lambda: bench.clock.sleep(0.1)},
-    )
+    about = {"weights_sha256": "ab" * 32, "preprocess": lambda: bench.clock.sleep(0.1)}
+    subject = replace(bench.subject("small"), **about)
+    found = profile_models([subject, bench.subject("large")], bench.meters(), (1,))
     assert [row.weights_sha256 for row in found["small"]] == ["ab" * 32] * 2
     assert [row.weights_sha256 for row in found["large"]] == [None]
 
@@ -245,10 +241,12 @@ def test_quick_is_flagged(bench):
 
 @pytest.mark.parametrize("sizes", [(1,), profiling.BATCH_SIZES, tuple(range(1, 60))])
 def test_without_a_sensor_a_model_takes_two_seconds_at_most(bench, sizes):
-    subjects = [bench.subject(name, (0.5, 0.01)) for name in "ab"]
-    decode = {name: lambda: bench.clock.sleep(1e-4) for name in "ab"}
+    subjects = [
+        replace(bench.subject(name, (0.5, 0.01)), preprocess=lambda: bench.clock.sleep(1e-4))
+        for name in "ab"
+    ]
     meter = NoMeter("nobody looks", timing=bench.clock.timing)
-    found = profile_models(subjects, [meter], sizes, decode)
+    found = profile_models(subjects, [meter], sizes)
     for rows in found.values():
         assert sum(row.windows * row.window_s for row in rows) <= 2 + 2e-3 * len(rows) * 5
         assert {row.batch_size for row in rows if row.component == "forward"} == set(sizes)
@@ -268,9 +266,8 @@ def test_a_large_batch_is_not_run_over_and_over_to_warm_up(bench):
 
 def test_rows_are_of_the_schema(bench):
     for meters in (bench.meters(), [NoMeter("none", timing=bench.clock.timing)]):
-        found = profile_models(
-            [bench.subject("a")], meters, (1, 2), {"a": lambda: bench.clock.sleep(1e-3)}
-        )
+        subject = replace(bench.subject("a"), preprocess=lambda: bench.clock.sleep(1e-3))
+        found = profile_models([subject], meters, (1, 2))
         table = pa.Table.from_pylist([vars(row) for row in found["a"]], schema=COSTS)
         table.validate(full=True)
         required = [field.name for field in COSTS if not field.nullable]
