@@ -12,7 +12,8 @@ from cascade_cli.options.images import ImageOptions
 from cascade_cli.show.text import say
 from stages.datasets import Source, open_split, readable, split_name, splits
 from stages.models import dataset_of
-from stages.runtimes import checked, model_in
+from stages.runtimes import checked
+from stages.scores import model_in
 
 DEFAULT_DATASET = "digits"
 

@@ -18,8 +18,8 @@ from cascade_cli.show.text import say
 from stages import policy as stage, search
 from stages.cascade import Cascade
 from stages.policy import Deployment
-from stages.runtimes import model_in, said_by
-from stages.scores import ScoreSet
+from stages.runtimes import said_by
+from stages.scores import ScoreSet, model_in
 from stages.simulate import FittedLimit
 
 

@@ -16,12 +16,12 @@ from stages.models import Chosen, Target, for_engine
 from stages.runtimes import (
     INT8,
     Device,
-    model_in,
     open_device,
     require_engine,
     runtime_name,
     said_by,
 )
+from stages.scores import model_in
 
 Images = TypeVar("Images", bound=ImageOptions)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
-from cascade_cli.show.text import print_table, print_text
+from cascade_cli.show.text import print_table, print_text, shortened
 from stages.costs import amount, figure, relative, told_in
+from stages.scores import model_in
 from stages.search import DeviceChoice, Optimism, SearchResult, SearchRow
 
 SHOWN = 12
@@ -37,7 +38,32 @@ OTHERS = CHAIN | {
 
 def show_search(found: SearchResult, files: Sequence[str] = ()) -> None:
     """The sentences, one more about the most accurate, the answer beside what it is held against,
-    the hull, and the files of a policy that was written."""
+    the hull, and the files of a policy that was written; of MODEL@RUNTIME what tells it."""
+    runtimes = [runtime for _, runtime in map(model_in, found.models) if runtime]
+    named = shorter(list(dict.fromkeys(runtimes)))
+    with shortened({f"@{runtime}": f"@{short}" for runtime, short in named.items()}):
+        _show(found, files)
+    if named:
+        told = ", ".join(f"@{short} is {runtime}" for runtime, short in named.items())
+        print(f"{told}: a model's name ends so elsewhere")
+
+
+def shorter(runtimes: Sequence[str]) -> dict[str, str]:
+    """Runtime → its precision where that tells it from the others, else engine and precision, else
+    itself.
+
+    >>> shorter(["onnxruntime-int8-cpu", "torch-fp32-cpu"])
+    {'onnxruntime-int8-cpu': 'int8', 'torch-fp32-cpu': 'fp32'}
+    """
+    parts = {runtime: runtime.split("-") for runtime in runtimes}
+    for shown in (slice(1, 2), slice(0, 2)):
+        names = {runtime: "-".join(each[shown]) for runtime, each in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {runtime: runtime for runtime in runtimes}
+
+
+def _show(found: SearchResult, files: Sequence[str]) -> None:
     first, *more = found.sentences
     print_text(first)
     if more:

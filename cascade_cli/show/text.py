@@ -9,9 +9,11 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from cascade_cli.show.streams import spelling_out, unshown
@@ -30,10 +32,30 @@ def print_json(value: Any) -> None:
     print(HIDDEN.sub(lambda one: f"\\u{ord(one[0]):04x}", text))
 
 
+NONE: Mapping[str, str] = MappingProxyType({})
+_SHORTER: ContextVar[Mapping[str, str]] = ContextVar("shorter", default=NONE)
+
+
+@contextmanager
+def shortened(shorter: Mapping[str, str]) -> Iterator[None]:
+    """What is printed within, as text or table, has the values in place of the keys."""
+    token = _SHORTER.set(shorter)
+    try:
+        yield
+    finally:
+        _SHORTER.reset(token)
+
+
+def _shown(text: str) -> str:
+    for long, short in _SHORTER.get().items():
+        text = text.replace(long, short)
+    return visible(text)
+
+
 def print_text(text: str) -> None:
     """A paragraph, in lines of the terminal's width, of 100 characters at most."""
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
-    print(textwrap.fill(visible(text), width, break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(_shown(text), width, break_long_words=False, break_on_hyphens=False))
 
 
 def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | None = None) -> None:
@@ -48,7 +70,7 @@ def print_table(rows: Sequence[Any], columns: dict[str, str], file: TextIO | Non
         [_cell(_of(row, key), style) for key, (_, style) in zip(columns, heads, strict=True)]
         for row in map(_told, rows)
     ]
-    titles = [visible(title) for title, _ in heads]
+    titles = [_shown(title) for title, _ in heads]
     columns_of_text = list(zip(titles, *cells, strict=True))
     widths = [max(map(len, column)) for column in columns_of_text]
     right = [all(map(FIGURE.fullmatch, column[1:])) for column in columns_of_text]
@@ -98,8 +120,8 @@ def _cell(value: Any, style: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return visible(", ".join(map(str, value))) or "–"
-    return format(value, style) if style and not isinstance(value, str) else visible(str(value))
+        return _shown(", ".join(map(str, value))) or "–"
+    return format(value, style) if style and not isinstance(value, str) else _shown(str(value))
 
 
 FIGURE = re.compile(r"–|[-+]?(\d[\d,]*(\.\d+)?(e[-+]\d+)?( ?[kMG]|%)?|inf|nan)")

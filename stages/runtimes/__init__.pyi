@@ -11,7 +11,6 @@ from .common import (
     engine_of as engine_of,
     free_bytes as free_bytes,
     int8_saturates as int8_saturates,
-    model_in as model_in,
     not_installed as not_installed,
     open_device as open_device,
     release as release,

@@ -188,13 +188,6 @@ def said_by(runtime: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
-def model_in(name: str) -> tuple[str, str | None]:
-    """The model and the runtime of MODEL@RUNTIME, a candidate of `stages.scores`; of another name
-    itself."""
-    model, _, runtime = name.rpartition("@")
-    return (model, runtime) if model and said_by(runtime) else (name, None)
-
-
 def require_engine(runtime: str | None) -> None:
     """InputError where the runtime, by default PyTorch's, is none of ours or not installed."""
     said = said_by(runtime or _TORCH + "-fp32-cpu")

@@ -2,6 +2,7 @@ from .candidates import (
     candidate as candidate,
     candidates as candidates,
     in_runtime as in_runtime,
+    model_in as model_in,
     origin as origin,
     partitions_of as partitions_of,
 )

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from cache import InputError, Manifest, one_of
 
+_RUNTIME = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]+")  # engine, precision, kind of device
 Held = Mapping[str, Sequence[Manifest]]
 """Model → its partitions, one per runtime."""
 
@@ -18,10 +20,25 @@ def candidate(model: str, runtime: str) -> str:
     return f"{model}@{runtime}"
 
 
+def model_in(name: str) -> tuple[str, str | None]:
+    """The model and the runtime that a candidate names; of another name itself.
+
+    >>> model_in("resnet20@onnxruntime-int8-cpu")
+    ('resnet20', 'onnxruntime-int8-cpu')
+    >>> model_in("resnet50@IMAGENET1K_V2")
+    ('resnet50@IMAGENET1K_V2', None)
+    """
+    model, _, runtime = name.rpartition("@")
+    return (model, runtime) if model and _RUNTIME.fullmatch(runtime) else (name, None)
+
+
 def in_runtime(name: str, found: Held) -> tuple[str, str | None]:
-    """The model and the runtime that a candidate names; a model of that very name comes first."""
+    """The same where the cache tells: a model of that very name comes first, and a runtime may be
+    called anything."""
     model, at, runtime = name.rpartition("@")
-    return (model, runtime) if at and name not in found and model in found else (name, None)
+    if name in found:
+        return name, None
+    return (model, runtime) if at and model in found else model_in(name)
 
 
 def partitions_of(name: str, found: Held) -> list[Manifest]:

@@ -1,155 +1,258 @@
-"""`simulate --runtimes` on digits in fp32 and in bf16, against one image at a time."""
+"""Several runtimes of the same models: extracted in one pass, compared, and cascaded."""
 
 from __future__ import annotations
 
-import shutil
+import json
+from functools import partial
 
-import naive
 import numpy as np
 import pytest
-from running import RUNTIME, cascade
+from running import cascade, logits_of, manifest_of
 
-from cache import Store
-from stages.scores import load
+from cache import CostRow, Store
+from stages.costs import merge
 
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
 pytest.importorskip("torch")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
-BF16 = "torch-bf16-cpu"
-PAIR = ("digits_wide", "digits_residual")
-BOTH = ("--runtimes", f"{RUNTIME},{BF16}")
+pytestmark = pytest.mark.usefixtures("one_thread")
+TORCH, FP32, INT8 = RUNTIMES = (
+    "torch-fp32-cpu",
+    "onnxruntime-fp32-cpu",
+    "onnxruntime-int8-cpu",
+)
+MODELS = ("digits_wide", "digits_residual")
+BOTH = ",".join(MODELS)
+SMALL, LARGE = (f"digits_wide@{INT8}", f"digits_residual@{FP32}")
+PAIR = ("-m1", SMALL, "-m2", LARGE)
+
+
+def extract(cache, *args):
+    done = cascade("extract", "-d", "digits", "--cache", cache, "--models", BOTH, *args)
+    assert done.status == 0, done.err
+    return done
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory):
-    root = tmp_path_factory.mktemp("twice") / "cache"
-    for precision in ("fp32", "bf16"):
-        args = ("--precision", precision, "--device", "cpu", "--models", ",".join(PAIR))
-        assert cascade("extract", "--cache", root, *args).status == 0
-    return root
+def run(tmp_path_factory):
+    """A cache of two models in three runtimes, extracted in one pass, and what was said."""
+    root = tmp_path_factory.mktemp("several") / "cache"
+    how = ("--runtime", ",".join(RUNTIMES), "--calibrate-on", "train", "--json")
+    return root, extract(root, *how).json
 
 
-def ask(root, *args, models=PAIR):
-    given = ("-m1", models[0], "-m2", models[1])
-    return cascade("simulate", *given, "--cache", root, *args, "--json")
+def test_one_pass_gives_the_rows_of_runs_of_their_own(run, tmp_path, monkeypatch):
+    from stages.datasets import ArraySource
+
+    reads, read = [], ArraySource.read
+    monkeypatch.setattr(ArraySource, "read", lambda s, i: reads.append((s.split, i)) or read(s, i))
+    together = tmp_path / "together"
+    how = ("--split", "test", "--no-profile")
+    extract(together, "--runtime", f"{TORCH},{FP32}", *how)
+    all_at_once = reads.count(("test", 17))
+    for runtime in (TORCH, FP32):
+        reads.clear()
+        extract(tmp_path / runtime, "--runtime", runtime, *how)
+        assert reads.count(("test", 17)) == all_at_once
+        for model in MODELS:
+            one, other, first = (
+                logits_of(cache, "test", model, runtime=runtime)[1]
+                for cache in (together, tmp_path / runtime, run[0])
+            )
+            assert one.tobytes() == other.tobytes() == first.tobytes()
 
 
-def images(root, runtime, name="maxp"):
-    scores = load(Store(root), "digits", "test", PAIR, runtime=runtime)
-    return naive.images_of(scores, 0, 1, name)
+def test_what_another_runtime_answers_otherwise_is_told(run):
+    root, said = run
+    found = {(each["model"], each["split"], each["runtime"]): each for each in said["changes"]}
+    assert len(found) == len(said["changes"]) == 2 * 2 * 2
+    labels = np.array([int(x) for x in _labels("test")])
+    for (model, split, runtime), each in found.items():
+        if split != "test":
+            continue
+        by, usual = (
+            logits_of(root, split, model, runtime=of)[1].argmax(axis=1) for of in (runtime, TORCH)
+        )
+        assert each["runtime_2"] == TORCH
+        assert each["answers_changed"] == (by != usual).sum()
+        change = (by == labels).mean() - (usual == labels).mean()
+        assert each["accuracy_change"] == pytest.approx(change, abs=1e-12)
+        assert each["accuracy_change_low"] <= change <= each["accuracy_change_high"]
+        assert runtime == INT8 or each["answers_changed"] == 0
+    assert any(each["answers_changed"] for each in said["changes"])
 
 
-@pytest.mark.parametrize("name", ["maxp", "entropy"])
-def test_what_two_runtimes_decide_differently(twice, name):
-    row = ask(twice, "-s", name, "-p", *BOTH).json
-    found = row["runtimes"]
-    assert (found["runtime"], found["runtime_2"]) == (RUNTIME, BF16)
-    assert (row["fit_split"], row["fit_method"]) == ("val", "other-split")
-    here, there = (
-        [naive.decide(name, image, row["threshold"], True) for image in images(twice, r, name)]
-        for r in (RUNTIME, BF16)
+def _labels(split):
+    from stages.datasets import open_split
+
+    return open_split("digits", split).labels
+
+
+def test_the_table_of_changes(run):
+    shown = extract(run[0], "--runtime", INT8, "--no-profile").out.splitlines()
+    at = shown.index(f"against {TORCH}:")
+    heads = ["model", "split", "runtime", "answers", "changed", "points", "from", "to"]
+    assert shown[at + 1].split() == heads
+    assert len(shown[at + 2].split()) == 7
+    assert max(map(len, shown)) <= 100
+
+
+def test_profile_sets_runtimes_side_by_side(run):
+    args = ("--models", "digits_wide", "--batch-sizes", "1", "--quick")
+    runtimes = ("--runtime", f"{FP32},{INT8}")
+    rows = cascade("profile", "--cache", run[0], *args, *runtimes, "--json").json["rows"]
+    found = {(row["runtime"], row["component"]): row for row in rows}
+    assert set(found) == {(r, c) for r in (FP32, INT8) for c in ("forward", "preprocess")}
+    assert len({row["device"] for row in rows}) == 1
+    shas = [found[r, "forward"]["weights_sha256"] for r in (FP32, INT8)]
+    logits = [manifest_of(run[0], "logits", "test", "digits_wide", runtime=r) for r in (FP32, INT8)]
+    assert shas == [each.provenance["weights_sha256"] for each in logits]
+    assert shas[0] != shas[1]
+
+
+def test_search_over_runtimes_equals_search_over_as_many_models(run, tmp_path):
+    """Each model in each runtime imported as a model of its own, with the same multiply-adds."""
+    plain, macs = tmp_path / "plain", {}
+    for model in MODELS:
+        for runtime in (FP32, INT8):
+            name = f"{model}-{runtime}"
+            for split in ("val", "test"):
+                about = manifest_of(run[0], "logits", split, model, runtime=runtime)
+                macs[name] = about.provenance["macs"]
+                np.save(
+                    tmp_path / "logits.npy", logits_of(run[0], split, model, runtime=runtime)[1]
+                )
+                np.save(tmp_path / "labels.npy", _labels(split))
+                given = ("--logits", tmp_path / "logits.npy", "--labels", tmp_path / "labels.npy")
+                where = ("-d", "digits", "--cache", plain, "--split", split, "--model", name)
+                done = cascade("import", *where, *given, "--macs", str(macs[name]))
+                assert done.status == 0, done.err
+    for question in ((), ("--min-accuracy", "0.97"), ("--stages", "3")):
+        asked = ("search", "-d", "digits", "--cost", "macs", *question, "--json")
+        ours = cascade(*asked, "--cache", run[0], "--runtimes", f"{FP32},{INT8}").json
+        theirs = cascade(*asked, "--cache", plain).json
+        text = json.dumps(theirs)
+        for model in MODELS:
+            text = text.replace(f"{model}-onnx", f"{model}@onnx")
+        theirs = json.loads(text)
+        for key in ("answer", "frontier", "baselines", "target", "worth"):
+            assert ours[key] == theirs[key], key
+
+
+def test_a_candidate_is_a_model_everywhere(run):
+    root = run[0]
+    found = cascade("threshold", "--cache", root, *PAIR, "--json").json
+    assert {(row["model_1"], row["model_2"]) for row in found["rows"]} == {(SMALL, LARGE)}
+    assert (found["split"], found["fit_split"]) == ("test", "val")
+    point = ("-s", "maxp", "-t", "0.9", "--postcheck")
+    row = cascade("simulate", "--cache", root, *PAIR, *point, "--json").json
+    a, b = (
+        logits_of(root, "test", name, runtime=runtime)[1].astype(float)
+        for name, runtime in (("digits_wide", INT8), ("digits_residual", FP32))
     )
-    pairs = list(zip(here, there, strict=True))
-    assert found["decisions_changed"] == sum(a[0] != b[0] for a, b in pairs)
-    differ = [i for i, (a, b) in enumerate(pairs) if a[2] != b[2]]
-    assert found["samples_changed"] == differ
-    assert found["answers_changed"] == len(differ)
-    assert (found["usage"], found["usage_2"]) == tuple(
-        sum(sent for sent, *_ in each) / len(each) for each in (here, there)
-    )
-    labels = [image.label for image in images(twice, RUNTIME, name)]
-    right = [sum(x[2] == y for x, y in zip(each, labels, strict=True)) for each in (here, there)]
-    assert found["accuracy_change"] == pytest.approx((right[1] - right[0]) / len(labels))
-    assert "accuracy" not in found  # which images that had no part in λ tell
-    first, second = found["comparisons"]
-    assert (first["comparison"], second["comparison"]) == ("threshold", "postcheck")
-    assert first["flips"] == found["decisions_changed"]
-    sent = [i for i, (a, _) in enumerate(pairs) if a[0]]
-    surer = [
-        [naive.is_surer(name, one.s_b, one.s_a) for one in images(twice, r, name)]
-        for r in (RUNTIME, BF16)
+    p, q = (np.exp(x - x.max(axis=1, keepdims=True)) for x in (a, b))
+    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+    sent = p.max(axis=1) < 0.9
+    takes = sent & (q.max(axis=1) > p.max(axis=1))
+    answers = np.where(takes, b.argmax(axis=1), a.argmax(axis=1))
+    assert row["escalated"] == sent.sum()
+    assert row["accuracy"] == (answers == _labels("test")).mean()
+    row_of = partial(CostRow, device="board", component="forward", batch_size=1, meter="none")
+    known = (("digits_wide", INT8, 1), ("digits_wide", FP32, 9), ("digits_residual", FP32, 5))
+    rows = [
+        row_of(model=model, runtime=runtime, latency_ms=float(ms), source="manual", measured="now")
+        for model, runtime, ms in known
     ]
-    assert (second["n"], second["flips"]) == (
-        len(sent),
-        sum(surer[0][i] != surer[1][i] for i in sent),
+    merge(Store(str(root)), "digits", rows)
+    priced = cascade("simulate", "--cache", root, *PAIR, *point, "--cost", "latency", "--json").json
+    assert priced["cost"] == pytest.approx(1 + 5 * row["usage"])
+    assert "each in a runtime of its own" in priced["cost_why"]
+    same = ("-m1", f"digits_residual@{INT8}", "-m2", LARGE)
+    matrix = cascade(
+        "heterogeneity", "--cache", root, "--models", f"{same[1]},{LARGE}", "--json"
+    ).json
+    assert matrix["models"] == [same[1], LARGE]
+
+
+def test_live_runs_each_model_in_its_runtime(run):
+    for second in (LARGE, f"digits_residual@{TORCH}"):
+        pair = ("-m1", SMALL, "-m2", second)
+        said = cascade("live", "--cache", run[0], *pair, "--batch-size", "20", "--json").json
+        agreement = said["agreement"]
+        assert agreement["decisions_differ"] == agreement["answers_differ"] == 0
+        assert said["precision"] == "int8+fp32"
+        assert set(said["alone"]) >= set(pair[1::2])
+
+
+def test_a_policy_holds_each_models_runtime(run, tmp_path):
+    policy = tmp_path / "policy"
+    done = cascade("export", "--cache", run[0], *PAIR, "--policy", policy)
+    assert done.status == 0, done.err
+    said = cascade("live", "--cache", run[0], "--policy", policy, "--limit", "60", "--json").json
+    assert said["agreement"]["answers_differ"] == 0
+    assert (said["model_1"], said["model_2"]) == (SMALL, LARGE)
+    checked = cascade("check", policy, "--cache", run[0], "--split", "val", "--json")
+    assert checked.status == 0, checked.err
+    assert {model["same_weights"] for model in checked.json["models"]} == {True}
+
+
+def test_lambda_is_not_fitted_on_what_set_the_ranges(tmp_path):
+    cache = tmp_path / "cache"
+    extract(cache, "--runtime", INT8, "--calibrate-on", "val", "--split", "test", "--no-profile")
+    extract(cache, "--runtime", INT8, "--split", "val", "--no-profile")
+    pair = ("-m1", MODELS[0], "-m2", MODELS[1])
+    found = cascade("threshold", "--cache", cache, *pair, "--json")
+    assert found.json["rows"][0]["fit_method"] == "cross-fit"
+    refused = cascade("threshold", "--cache", cache, *pair, "--split", "val").refusal
+    assert "was calibrated on val" in refused
+    changed = cascade(
+        *("extract", "-d", "digits", "--cache", cache, "--models", BOTH, "--runtime", INT8),
+        *("--calibrate-on", "train", "--split", "test", "--no-profile"),
     )
+    assert "weights_sha256" in changed.refusal
 
 
-def test_noise_is_measured_and_what_lies_within_the_usual_is_counted(twice):
-    row = ask(twice, "-p", "-t", "0.9", *BOTH).json
-    here, there = (images(twice, r) for r in (RUNTIME, BF16))
-    moved = [abs(a.s_a - b.s_a) for a, b in zip(here, there, strict=True)]
-    first = row["runtimes"]["comparisons"][0]
-    assert 0 < first["noise"] <= first["moved_p100"] == max(moved)
-    assert first["moved_p50"] == np.median(moved)
-    apart = {"": [abs(a.s_a - 0.9) for a in here]}
-    apart["postcheck_"] = [abs(a.s_a - a.s_b) for a in here if a.s_a < 0.9]
-    for (of, distances), measured in zip(
-        apart.items(), row["runtimes"]["comparisons"], strict=True
-    ):
-        near = sum(d <= measured["noise"] for d in distances)
-        assert (measured["near"], measured["near_share"]) == (near, near / len(distances))
-        assert row[f"{of}gap"] == measured["gap"] == min(distances)
-        for digits in (2, 3, 4, 5, 6):
-            near = sum(d <= float(f"1e-{digits}") for d in distances)
-            assert row[f"{of}near_1e_{digits}"] == near
-            assert row[f"{of}near_share_1e_{digits}"] == near / len(distances)
-    assert row["near_1e_2"] > row["near_1e_3"]
+REFUSED = {
+    "calibrated for nothing": (("--calibrate-on", "train"), "--calibrate-on is for int8"),
+    "of float32": (("--runtime", FP32, "--calibrate-on", "train"), "--calibrate-on is for int8"),
+    "on what is reported": (
+        ("--runtime", INT8, "--calibrate-on", "test"),
+        "would set the ranges of int8 and be reported too",
+    ),
+    "not calibrated": (("--runtime", INT8), "in int8 is yet to be calibrated"),
+    "no such split": (("--runtime", INT8, "--calibrate-on", "trane"), "trane"),
+    "twice the same": (("--runtime", f"{FP32},{FP32}"), "twice: name each once"),
+    "an unknown one": (("--runtime", f"{FP32},openvino-fp32-cpu"), "unknown runtime"),
+    "half precision": (("--runtime", "onnxruntime-bf16-cpu"), "precision of ONNX Runtime"),
+    "int8 in torch": (("--runtime", "torch-int8-cpu"), "precision"),
+}
 
 
-def test_it_is_shown(twice):
-    pair = ("simulate", "-m1", PAIR[0], "-m2", PAIR[1], "--cache", twice)
-    shown = cascade(*pair, *BOTH).out
-    assert f"in {BF16} beside {RUNTIME}, each image once:" in shown
-    assert "images go another way" in shown
-    alone = ask(twice, "--runtime", BF16).json
-    counts = ", ".join(str(alone[f"near_1e_{digits}"]) for digits in (6, 5, 4, 3, 2))
-    shown = cascade(*pair, "--runtime", BF16).out
-    assert f"near λ                     {counts} within 1e-6, 1e-5" in shown
-    assert "another way" not in shown
-    assert alone["runtimes"] is None
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refusals(kind, tmp_path):
+    args, words = REFUSED[kind]
+    done = cascade("extract", "--cache", tmp_path / "cache", "--models", "digits_wide", *args)
+    assert words in done.refusal
+    assert not list((tmp_path / "cache").glob("logits"))
 
 
-@pytest.mark.parametrize(
-    ("asked", "kinds"),
-    [
-        (("-t", "always"), ["threshold"]),
-        (("-t", "never", "-p"), ["threshold"]),
-        (("-t", "always", "-p"), ["threshold", "postcheck"]),
-        (("-s", "oracle"), []),
-    ],
-)
-def test_a_lambda_that_compares_nothing_has_no_margin(twice, asked, kinds):
-    row = ask(twice, *asked, *BOTH).json
-    near = {key for key in row if key.startswith(("gap", "near_"))}
-    assert len(near) == 11
-    assert {row[key] for key in near} == {None}
-    assert (row["postcheck_gap"] is None) == ("postcheck" not in kinds)
-    found = row["runtimes"]["comparisons"]
-    assert [each["comparison"] for each in found] == kinds
-    assert {(each["gap"], each["noise"], each["flips"]) for each in found[:1]} <= {(None, None, 0)}
+SEARCHES = {
+    "an unknown one": (("--runtimes", "tpu"), "unknown runtime"),
+    "one and several": (("--runtimes", "all", "--runtime", FP32), "leave it out, or --runtimes"),
+    "none of a model": (("--runtimes", "all", "--models", "digits_plain"), "digits_plain"),
+    "a candidate that is not there": (
+        ("--models", f"digits_plain@{INT8},{LARGE}"),
+        "no logits of model digits_plain",
+    ),
+    "chosen among on what is reported": (
+        ("--runtimes", "all", "--fit-split", "test"),
+        "would choose among runtimes of a model and be reported",
+    ),
+}
 
 
-def test_refusals(twice, tmp_path, monkeypatch):
-    assert "several runtimes" in ask(twice).refusal
-    assert "two different ones" in ask(twice, "--runtimes", f"{BF16},{BF16}").refusal
-    assert "two different ones" in ask(twice, "--runtimes", BF16).refusal
-    assert "leave out --runtime" in ask(twice, *BOTH, "--runtime", BF16).refusal
-    assert "in runtime nowhere" in ask(twice, "--runtimes", f"{BF16},nowhere").refusal
-    monkeypatch.setenv("CASCADE_RUNTIMES", BOTH[1])
-    assert ask(twice, "--runtime", BF16).json["runtimes"] is None
-
-
-def test_other_weights_are_no_other_runtime(twice, tmp_path):
-    """bf16 logits of another model, put where those of the first belong."""
-    root = tmp_path / "cache"
-    shutil.copytree(twice, root)
-    other = ("--model", f"digits_wide=digits_wide:{tmp_path / 'w.pt'}")
-    import torch
-
-    from stages.models import build
-
-    torch.save(build("digits_wide", dataset="digits").state_dict(), tmp_path / "w.pt")
-    args = ("--precision", "bf16", "--device", "cpu", "--split", "test", "--overwrite")
-    assert cascade("extract", "--cache", root, *args, *other).status == 0
-    assert "--runtimes is about one model" in ask(root, *BOTH).refusal
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_searches_refused(kind, run):
+    args, words = SEARCHES[kind]
+    assert words in cascade("search", "-d", "digits", "--cache", run[0], *args).refusal

@@ -9,7 +9,7 @@ import pytest
 from running import DIGITS, seeded_weights
 
 from cache import InputError
-from stages.models import choose, for_engine, load
+from stages.models import Target, choose, for_engine, load
 from stages.runtimes import OnnxModel, Preprocessing, open_device, out_of_memory, runner_of
 
 pytest.importorskip("onnxruntime")
@@ -75,7 +75,7 @@ def test_exported_models_give_torchs_logits(name, tmp_path):
         dataset, files, shape = "cifar10", {name: tmp_path / "resnet20.pt"}, (3, 32, 32)
         seeded_weights(files[name])
     [one] = choose(dataset, [name], files=files)
-    exported = for_engine(one, ONNX, shape[1:], tmp_path / "onnx")
+    exported = for_engine(one, Target(ONNX, "fp32", shape[1:], tmp_path / "onnx"))
     assert exported.weights.sha256 == one.weights.sha256
     about = json.loads(exported.weights.exported.path.with_suffix(".json").read_text())
     assert about == exported.weights.exported.about
@@ -91,13 +91,13 @@ def test_an_export_is_made_once_and_again_when_it_is_damaged(tmp_path, monkeypat
     from stages.models import onnx_export
 
     [one] = choose("digits", ["digits_wide"])
-    place = for_engine(one, ONNX, (8, 8), tmp_path).weights.exported.path
+    place = for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path)).weights.exported.path
     first, export = place.read_bytes(), onnx_export.export
     monkeypatch.setattr(onnx_export, "export", None)
-    for_engine(one, ONNX, (8, 8), tmp_path)
+    for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path))
     monkeypatch.setattr(onnx_export, "export", export)
     place.write_bytes(first[:100])
-    for_engine(one, ONNX, (8, 8), tmp_path)
+    for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path))
     assert len(place.read_bytes()) == len(first)
 
 
@@ -107,7 +107,7 @@ def test_one_that_gives_other_logits_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "CLOSE", 0.0)
     [one] = choose("digits", ["digits_wide"])
     with pytest.raises(InputError, match="differs from torch by"):
-        for_engine(one, ONNX, (8, 8), tmp_path)
+        for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,11 +117,11 @@ def test_each_engine_refuses_what_only_another_runs(tmp_path):
         choose("digits", ["digits_wide"]),
     )
     with pytest.raises(InputError, match="is an ONNX file: give --runtime onnxruntime-fp32-cpu"):
-        for_engine(file, "torch", None, tmp_path)
+        for_engine(file, Target("torch", "fp32", None, tmp_path))
     with pytest.raises(InputError, match="needs pictures of a known size"):
-        for_engine(net, ONNX, None, tmp_path)
+        for_engine(net, Target(ONNX, "fp32", None, tmp_path))
     with pytest.raises(InputError, match="needs a cache in a folder"):
-        for_engine(net, ONNX, (8, 8), None)
+        for_engine(net, Target(ONNX, "fp32", (8, 8), None))
     with pytest.raises(InputError, match="ONNX Runtime runs ONNX files, no"):
         runner(net)
     for how, what in (({"precision": "bf16"}, "precision"), ({"name": "cuda"}, "device")):
@@ -134,7 +134,7 @@ def test_what_exporting_lacks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(exported, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'cascade-cli\[onnx-export\]'"):
-        for_engine(choose("digits", ["digits_wide"])[0], ONNX, (8, 8), tmp_path)
+        for_engine(choose("digits", ["digits_wide"])[0], Target(ONNX, "fp32", (8, 8), tmp_path))
 
 
 def test_the_trial_has_a_limit_of_time(tmp_path, monkeypatch):
