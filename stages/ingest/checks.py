@@ -156,7 +156,8 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
     by_chance, attainable = float(shares[0] @ shares[1]), float(np.minimum(*shares).sum())
     at_chance = least(found, n, _ERROR) <= by_chance
     clear = most(found, n, _ERROR) < by_chance + (attainable - by_chance) / 4
-    apart = Counter((answers - labels).tolist())
+    differences, times = np.unique(answers - labels, return_counts=True)
+    apart = Counter(dict(zip(differences.tolist(), times.tolist(), strict=True)))
     by = max((-1, 1), key=apart.__getitem__)
     others = max((times for each, times in apart.items() if each != by), default=0)
     shifted = apart[by] > 2 * others and least(apart[by], n, _ERROR) > by_chance

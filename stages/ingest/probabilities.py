@@ -9,6 +9,7 @@ from stages.ingest.arrays import Array
 
 _ROUNDING = 1e-3  # of a row's sum, in half precision
 _SINGLE = 1e-6  # of a value up to 1, in single precision
+_FIRST = 64  # rows that show whether all may be rounded
 _MOST_OFF = 0.5  # of a row's sum, however many values are rounded
 
 
@@ -51,12 +52,16 @@ def in_range(p: np.ndarray, array: Array) -> None:
 def sum_tolerance(p: np.ndarray) -> float:
     """What the sum of a row of [N, K] may be off 1 by: rounding in half precision, and more where
     all values are rounded to few decimals."""
-    exact = p.astype(np.float64)
     for decimals in (1, 2, 3, 4):
-        if (np.abs(exact - exact.round(decimals)) < _SINGLE).all():
+        if _rounded(p[:_FIRST], decimals) and _rounded(p, decimals):
             by_decimals = min(_MOST_OFF, p.shape[1] * 0.5 * 10**-decimals + _SINGLE)
             return max(_ROUNDING, by_decimals)
     return _ROUNDING
+
+
+def _rounded(p: np.ndarray, decimals: int) -> bool:
+    exact = p.astype(np.float64)
+    return bool((np.abs(exact - exact.round(decimals)) < _SINGLE).all())
 
 
 def _hint(p: np.ndarray) -> str:

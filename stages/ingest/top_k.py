@@ -14,6 +14,7 @@ from stages.ingest.class_columns import TOP_K
 from stages.ingest.probabilities import as_numbers, in_range, sum_tolerance
 from stages.ingest.tables import Table
 
+_SORTED = 16  # classes in a row, from which on sorting is quicker
 _HEADS = dict(zip(TOP_K, map(re.compile, (r"class_?(\d+)", r"p(?:rob)?_?(\d+)")), strict=True))
 _FORM = "columns class_1, p_1, class_2, p_2 …, or lists or arrays called classes and probabilities"
 
@@ -66,11 +67,10 @@ def as_top_k(arrays: Mapping[str, Array], most: int | None) -> tuple[np.ndarray,
     in_range(p, array)
     values = of.read()
     classes = values.astype(np.int32) if values.dtype.kind in "fiu" else np.zeros_like(p, np.int32)
-    ordered = np.sort(classes, axis=1)
     wrong = {
         "holds no whole number from 0 as a class": (classes != values) | (classes < 0),
         f"names a class beyond the {most or 0} there are": classes >= (most or np.inf),
-        "names a class twice": np.diff(ordered, axis=1) == 0,
+        "names a class twice": _repeated(classes),
         "has probabilities that do not descend": np.diff(p, axis=1) > 0,
         "sums to more than 1": p.sum(axis=1, dtype=np.float64)[:, None] > 1 + sum_tolerance(p),
     }
@@ -82,3 +82,13 @@ def as_top_k(arrays: Mapping[str, Array], most: int | None) -> tuple[np.ndarray,
                 "and their probabilities, largest first"
             )
     return classes, p
+
+
+def _repeated(classes: np.ndarray) -> np.ndarray:
+    """bool [N, k − 1]: the class of a place is that of a later one, or of [N, k] in order the next;
+    to sort rows of a few takes longer than to compare all their places."""
+    k = classes.shape[1]
+    if k > _SORTED:
+        return np.diff(np.sort(classes, axis=1), axis=1) == 0
+    again = [(classes[:, i, None] == classes[:, i + 1 :]).any(axis=1) for i in range(k - 1)]
+    return np.column_stack(again)
