@@ -89,11 +89,9 @@ def search(
     """
     check_table(common)
     question = _question(context, asked, certified, space)
-    _one_by_one(certified.certify, space, costs.batch_size)
+    _check_space(context, certified.certify, space, costs.batch_size)
     promise, store = _promise(certified), Store(common.cache)
     scores = deployable_scores(store, space.scorefn)
-    if space.runtimes is not None:
-        refuse(context, ("runtime",), "names one runtime: leave it out, or --runtimes")
     reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
     enough_models(store, reported.models[1:], reported)
@@ -241,8 +239,13 @@ def _tell_devices(
         print_text(decided_by_folds(len(reported.labels)))
 
 
-def _one_by_one(certify: str | None, space: SpaceOptions, batch_size: int) -> None:
-    """InputError where what prices and resamples pairs, request by request, is asked to do more."""
+def _check_space(
+    context: typer.Context, certify: str | None, space: SpaceOptions, batch_size: int
+) -> None:
+    """InputError where what prices and resamples pairs, request by request, is asked to do more,
+    and where one runtime is named beside several."""
+    if space.runtimes is not None:
+        refuse(context, ("runtime",), "names one runtime: leave it out, or --runtimes")
     special = {"--certify": certify is not None, "--stages 3": space.stages == 3}
     given = [flag for flag, there in special.items() if there]
     if given and (space.optimism or len(given) > 1):

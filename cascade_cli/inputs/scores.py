@@ -22,7 +22,7 @@ from stages.scores import (
     LABEL_FREE,
     Halves,
     ScoreSet,
-    candidates,
+    all_candidates,
     load,
     models_of,
     named_in,
@@ -168,7 +168,7 @@ def reported_scores(
     split = report_split(store, dataset, wanted.split)
     if runtimes is not None:
         found = models_of(store, dataset, split)
-        models = candidates(found, models, names_in(runtimes) or ["all"])
+        models = all_candidates(found, models, names_in(runtimes) or ["all"])
     return score_set(store, dataset, split, models, wanted)
 
 

@@ -91,11 +91,11 @@ def _in_int8(one: Chosen, target: Target) -> Chosen:
     if source is not None and (about is None or not _is_by(about, source)):
         if None in map(find_spec, _QUANTISING):
             raise not_installed(f"what quantises {one.name}", "onnx-export")
-        from stages.models.onnx_int8 import Calibration, quantise  # onnx, likewise
+        from stages.models.onnx_int8 import CalibrationSet, quantise  # onnx, likewise
 
         whole = one if one.spec.family == ONNX else _in_fp32(one, target)
         file = facts(whole.weights.exported.path if whole.weights.exported else one.weights.path)
-        by, seen = Calibration(source), one.spec.preprocessing
+        by, seen = CalibrationSet(source), one.spec.preprocessing
         about = _keep(one, place, lambda path: quantise(one.name, file, seen, by, path))
     if about is None:
         raise InputError(f"{place} is not what was written: calibrate {one.name} anew")

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationSet:
     """The images that set the ranges: IMAGES of a split at random, or all of them."""
 
     source: Source
@@ -60,7 +59,7 @@ class Calibration:
 
 
 def quantise(
-    name: str, model: OnnxModel, preprocessing: Preprocessing, by: Calibration, place: Path
+    name: str, model: OnnxModel, preprocessing: Preprocessing, by: CalibrationSet, place: Path
 ) -> Provenance:
     """Write the int8 file of a model's float32 one; returns what made it.
 
@@ -77,7 +76,7 @@ def quantise(
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(({_input(model.path): batch} for batch in self._batches), None)
 
-    settings: dict[str, Any] = {"per_channel": True, "reduce_range": int8_saturates()}
+    settings = {"per_channel": True, "reduce_range": int8_saturates()}
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     with tempfile.TemporaryDirectory() as folder:
         fused = Path(folder, "fused.onnx")
@@ -95,7 +94,7 @@ def quantise(
             ) from error
     if not facts(place).quantised:
         raise InputError(f"{name} holds no operator that int8 is for: run it in float32")
-    return settings | {"format": "QDQ", "ranges": "MinMax", "calibration": by.describe()}
+    return {**settings, "format": "QDQ", "ranges": "MinMax", "calibration": by.describe()}
 
 
 def _input(path: Path) -> str:

@@ -1,6 +1,6 @@
 from .candidates import (
+    all_candidates as all_candidates,
     candidate as candidate,
-    candidates as candidates,
     in_runtime as in_runtime,
     model_in as model_in,
     origin as origin,

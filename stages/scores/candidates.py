@@ -48,7 +48,7 @@ def partitions_of(name: str, found: Held) -> list[Manifest]:
     return [each for each in here if runtime in (None, each.partition.keys["runtime"])]
 
 
-def candidates(found: Held, models: Sequence[str] | None, runtimes: Sequence[str]) -> list[str]:
+def all_candidates(found: Held, models: Sequence[str] | None, runtimes: Sequence[str]) -> list[str]:
     """The models, by default all, in each of the runtimes that there are of them; all of `all`.
 
     InputError for a runtime that no model has.
