@@ -47,7 +47,7 @@ CHANGE_COLUMNS = {
     "model": "model",
     "split": "split",
     "runtime": "runtime",
-    "answers_changed": "answers changed",
+    "answers_changed": "changed",
     "points": "points:+.2f",
     "low": "from:+.2f",
     "high": "to:+.2f",
