@@ -1,6 +1,7 @@
 """Train the four digits CNNs whose weights ship with the package.
 
-Output: OUT/<name>.pt, one plain state dict each, and their accuracies on stdout. Training sees the
+Output: OUT/<name>.pt, one plain state dict each, OUT/<name>-8x8.onnx with a JSON of what made it,
+for who has no torch, and their accuracies on stdout. Training sees the
 train split only. Widths, epochs and learning rates were chosen by val, towards a spread of
 accuracies rather than the highest. A first round of trials (which the separable network comes from)
 also printed test, so test was not wholly unseen when the networks were settled.
@@ -15,19 +16,21 @@ differ and the accuracies moved by at most 0.2 points.
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.datasets.digits import SPLITS, open_split
-from stages.models import ModelSpec
+from stages.models import ModelSpec, Target, choose, for_engine
 from stages.models.digits import build
 from stages.models.tables import DIGITS
 
-BATCH = 32
+BATCH, SIDE = 32, 8
 SEED = 0
 
 
@@ -89,6 +92,17 @@ def accuracy(model: nn.Module, spec: ModelSpec, split: str) -> float:
     return float((answers == labels).double().mean())
 
 
+def export(spec: ModelSpec, folder: Path) -> None:
+    """The ONNX file of the weights there, called as `stages.models` looks for it."""
+    [one] = choose(spec.dataset, [spec.name], files={spec.name: folder / str(spec.shipped)})
+    with TemporaryDirectory() as kept:
+        target = Target("onnxruntime", size=(SIDE, SIDE), folder=Path(kept))
+        exported = for_engine(one, target).weights.exported
+        for suffix in (".onnx", ".json"):
+            made = exported.path.with_suffix(suffix)
+            shutil.copy(made, folder / f"{spec.name}-{SIDE}x{SIDE}{suffix}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
@@ -102,6 +116,7 @@ def main() -> None:
         epochs = arguments.epochs or recipe.epochs
         model = train(spec, Recipe(epochs, recipe.learning_rate))
         torch.save(dict(model.state_dict()), arguments.out / spec.shipped)
+        export(spec, arguments.out)
         shares = "  ".join(f"{split} {accuracy(model, spec, split):.4f}" for split in SPLITS)
         print(f"{spec.name:18} {shares}", flush=True)
 

@@ -20,6 +20,7 @@ from stages.runtimes import (
     require_engine,
     runtime_name,
     said_by,
+    usual_engine,
 )
 from stages.scores import model_in
 
@@ -75,9 +76,9 @@ def check_calibration(
 
 
 def engine_for(images: ImageOptions) -> str:
-    """That of their runtime, else torch."""
+    """That of their runtime, else the usual one."""
     said = said_by(images.runtime or "")
-    return said[0] if said else "torch"
+    return said[0] if said else usual_engine()
 
 
 def device_of(images: ImageOptions) -> Device:

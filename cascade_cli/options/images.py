@@ -11,7 +11,10 @@ import typer
 from cascade_cli.options.common import MOST
 from cascade_cli.options.groups import option
 
-RUNS_IN = "Engine, precision and device: onnxruntime-int8-cpu, torch-bf16-cuda … [default: torch]"
+RUNS_IN = (
+    "Engine, precision and device: onnxruntime-int8-cpu, torch-bf16-cuda … "
+    "[default: torch if installed]"
+)
 RUN_IN = RUNS_IN.replace(" [", " Several separated by commas. [")
 
 

@@ -16,7 +16,7 @@ from stages.datasets import Source, fingerprint
 from stages.models.choice import Chosen
 from stages.models.onnx_file import facts
 from stages.models.spec import ONNX, PROGRAM
-from stages.models.weights import Exported, Weights, digest
+from stages.models.weights import SHIPPED, Exported, Weights, digest
 from stages.runtimes import INT8, not_installed
 
 _EXPORTING = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -67,6 +67,9 @@ def _in_fp32(one: Chosen, target: Target) -> Chosen:
     folder, shape = _place(one, target)
     place = folder / f"{_stem(one, shape)}.onnx"
     about = _kept(place, one)
+    shipped = SHIPPED / f"{one.spec.name}-{shape[1]}x{shape[2]}.onnx"
+    if about is None and (made := _kept(shipped, one)) is not None:
+        place, about = shipped, made
     if about is None:
         if None in map(find_spec, _EXPORTING):
             raise not_installed(f"what exports {one.name} to ONNX", "onnx-export")
@@ -171,7 +174,8 @@ def _kept(place: Path, one: Chosen) -> Provenance | None:
     """What is recorded of the file, None where it is not the one that this was written of."""
     try:
         about: Provenance = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-        same = about["architecture"] == one.spec.name and about["sha256"] == digest(place)
+        of = (one.spec.name, one.weights.sha256, digest(place))
+        same = (about["architecture"], about["weights_sha256"], about["sha256"]) == of
     except (OSError, InputError, ValueError, LookupError, TypeError):
         return None
     return about if same else None

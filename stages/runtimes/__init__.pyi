@@ -19,6 +19,7 @@ from .common import (
     runtime_name as runtime_name,
     said_by as said_by,
     synchroniser as synchroniser,
+    usual_engine as usual_engine,
 )
 from .memory import free_memory as free_memory, out_of_memory as out_of_memory
 from .onnx_model import OnnxModel as OnnxModel

@@ -188,15 +188,20 @@ def said_by(runtime: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
+def usual_engine() -> str:
+    """torch, or what is installed in its place."""
+    return next((name for name in ENGINES if find_spec(name)), _TORCH)
+
+
 def require_engine(runtime: str | None) -> None:
-    """InputError where the runtime, by default PyTorch's, is none of ours or not installed."""
-    said = said_by(runtime or _TORCH + "-fp32-cpu")
+    """InputError where the runtime, by default the usual engine's, is none of ours or not
+    installed."""
+    said = said_by(runtime or f"{usual_engine()}-fp32-cpu")
     if said is None:
         raise one_of("runtime", str(runtime), [f"{name}-fp32-cpu" for name in ENGINES])
-    library, extra = _LIBRARIES[said[0]]
     if find_spec(said[0]) is None:
         here = [f", or give --runtime {name}-fp32-cpu" for name in ENGINES if find_spec(name)]
-        raise InputError(f"{not_installed(library, extra)}{''.join(here)}")
+        raise InputError(f"{not_installed(*_LIBRARIES[said[0]])}{''.join(here)}")
 
 
 def not_installed(what: str, extra: str) -> InputError:

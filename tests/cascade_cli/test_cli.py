@@ -762,7 +762,9 @@ class Hidden:
         self.finder = finder
 
     def find_spec(self, name, *rest):
-        absent = ("torch", "torchvision", "PIL", "pynvml", "imagehash", "safetensors")
+        absent = (
+            *("torch", "torchvision", "onnxruntime", "PIL", "pynvml", "imagehash", "safetensors"),
+        )
         return None if name.partition(".")[0] in absent else self.finder.find_spec(name, *rest)
 
     def __getattr__(self, name):

@@ -17,6 +17,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("torch")
 from onnx_files import written
 
+from stages.models.weights import SHIPPED
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 RUNTIME = "onnxruntime-fp32-cpu"
 IN = ("--runtime", RUNTIME)
@@ -76,11 +78,10 @@ def both(tmp_path_factory):
 def nets(both, tmp_path_factory):
     """A folder with the exported models as anybody's ONNX files."""
     folder = tmp_path_factory.mktemp("nets")
-    for path in (both / "onnx").glob("*.onnx"):
-        about = json.loads(path.with_suffix(".json").read_text())
-        name = about["architecture"].removeprefix("digits_")
-        shutil.copy(path, folder / f"{name}.onnx")
-        stated = manifest_of(both, "logits", "test", about["architecture"]).identity
+    for model in MODELS:
+        name = model.removeprefix("digits_")
+        shutil.copy(SHIPPED / f"{model}-8x8.onnx", folder / f"{name}.onnx")
+        stated = manifest_of(both, "logits", "test", model).identity
         said = {"preprocessing": stated["preprocessing"], "trained_on": ["train"], "macs": 7}
         (folder / f"{name}.json").write_text(json.dumps(said))
     return folder
@@ -196,7 +197,17 @@ def test_refusals(kind, tmp_path):
     assert not list((tmp_path / "cache").glob("logits"))
 
 
-def test_without_torch_the_line_names_the_other_engine(tmp_path):
-    done = run_python(WITHOUT, "extract", "-d", "digits", "--cache", tmp_path)
-    assert done.returncode == 2
-    assert "or give --runtime onnxruntime-fp32-cpu" in done.stderr
+def test_where_there_is_no_torch_models_run_on_what_is_there(tmp_path, both):
+    """The digits come exported; another model's line names what exports it."""
+    args = ("extract", "-d", "digits", "--cache", tmp_path, "--models", ",".join(MODELS), "--json")
+    done = run_python(WITHOUT, *args)
+    assert done.returncode == 0, done.stderr
+    assert {row["runtime"] for row in json.loads(done.stdout)["models"]} == {RUNTIME}
+    for name in MODELS:
+        ours, same = (
+            logits_of(root, "test", name, runtime=RUNTIME)[1] for root in (tmp_path, both)
+        )
+        np.testing.assert_array_equal(ours, same)
+    asked = run_python(WITHOUT, *args, "--runtime", "torch-fp32-cpu")
+    assert asked.returncode == 2
+    assert "or give --runtime onnxruntime-fp32-cpu" in asked.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,9 @@ def test_more_multiply_adds_are_more_accurate():
 
 
 def test_shipped_weights_are_small():
-    assert sorted(path.name for path in SHIPPED.iterdir()) == sorted(s.shipped for s in DIGITS)
+    exported = [f"{spec.name}-8x8.{suffix}" for spec in DIGITS for suffix in ("onnx", "json")]
+    shipped = sorted([*exported, *(str(spec.shipped) for spec in DIGITS)])
+    assert sorted(path.name for path in SHIPPED.iterdir()) == shipped
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 500_000
 
 
@@ -141,3 +144,10 @@ def test_smoke_run_of_the_training(tmp_path):
         )
         assert {k: v.shape for k, v in fresh.items()} == {k: v.shape for k, v in shipped.items()}
         assert not torch.equal(fresh[spec.head], shipped[spec.head])
+        about = json.loads((tmp_path / f"{spec.name}-8x8.json").read_text())
+        assert about["sha256"] == digest(tmp_path / f"{spec.name}-8x8.onnx")
+        assert about["weights_sha256"] == digest(tmp_path / spec.shipped)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 from running import DIGITS, seeded_weights
 
 from cache import InputError
-from stages.models import Target, choose, for_engine, load
+from stages.models import Target, choose, exported, for_engine, load
 from stages.runtimes import OnnxModel, Preprocessing, open_device, out_of_memory, runner_of
 
 pytest.importorskip("onnxruntime")
@@ -28,6 +28,12 @@ def pixels(count, *shape):
 def runner(one, engine=ONNX):
     device = open_device("cpu", engine=engine)
     return runner_of(load(one.spec, one.weights), one.spec.preprocessing, device)
+
+
+@pytest.fixture
+def nothing_shipped(monkeypatch, tmp_path):
+    """Every model is exported."""
+    monkeypatch.setattr(exported, "SHIPPED", tmp_path / "nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +75,41 @@ def test_what_fails_is_one_line(net):
 
 
 @pytest.mark.parametrize("name", [*DIGITS, "resnet20"])
-def test_exported_models_give_torchs_logits(name, tmp_path):
+def test_exported_models_give_torchs_logits(name, tmp_path, nothing_shipped):
     dataset, files, shape = "digits", None, (1, 8, 8)
     if name == "resnet20":
         dataset, files, shape = "cifar10", {name: tmp_path / "resnet20.pt"}, (3, 32, 32)
         seeded_weights(files[name])
     [one] = choose(dataset, [name], files=files)
-    exported = for_engine(one, Target(ONNX, "fp32", shape[1:], tmp_path / "onnx"))
-    assert exported.weights.sha256 == one.weights.sha256
-    about = json.loads(exported.weights.exported.path.with_suffix(".json").read_text())
-    assert about == exported.weights.exported.about
+    made = for_engine(one, Target(ONNX, "fp32", shape[1:], tmp_path / "onnx"))
+    assert made.weights.sha256 == one.weights.sha256
+    about = json.loads(made.weights.exported.path.with_suffix(".json").read_text())
+    assert about == made.weights.exported.about
     assert (about["opset"], about["exporter"]) == (18, "torchscript")
     given, found = pixels(20, *shape), []
-    for each, engine in ((one, "torch"), (exported, ONNX)):
+    for each, engine in ((one, "torch"), (made, ONNX)):
         running = runner(each, engine)
         found.append(np.asarray(running.logits(running.upload(given))))
     assert np.abs(found[0] - found[1]).max() <= 1e-5 * np.abs(found[0]).max()
 
 
-def test_an_export_is_made_once_and_again_when_it_is_damaged(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", DIGITS)
+def test_the_digits_come_exported(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(exported, "find_spec", lambda package: None)  # nothing could export
+    [one] = choose("digits", [name])
+    made = for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path))
+    assert made.weights.exported.path.parent == exported.SHIPPED
+    assert list(tmp_path.iterdir()) == []
+    given, found = pixels(50, 1, 8, 8), []
+    for each, engine in ((one, "torch"), (made, ONNX)):
+        running = runner(each, engine)
+        found.append(np.asarray(running.logits(running.upload(given))))
+    assert np.abs(found[0] - found[1]).max() <= 1e-5 * np.abs(found[0]).max()
+
+
+def test_an_export_is_made_once_and_again_when_it_is_damaged(
+    tmp_path, monkeypatch, nothing_shipped
+):
     from stages.models import onnx_export
 
     [one] = choose("digits", ["digits_wide"])
@@ -101,7 +123,7 @@ def test_an_export_is_made_once_and_again_when_it_is_damaged(tmp_path, monkeypat
     assert len(place.read_bytes()) == len(first)
 
 
-def test_one_that_gives_other_logits_is_not_kept(tmp_path, monkeypatch):
+def test_one_that_gives_other_logits_is_not_kept(tmp_path, monkeypatch, nothing_shipped):
     from stages.models import onnx_export
 
     monkeypatch.setattr(onnx_export, "CLOSE", 0.0)
@@ -129,9 +151,7 @@ def test_each_engine_refuses_what_only_another_runs(tmp_path):
             open_device(**{"name": None, **how}, engine=ONNX)
 
 
-def test_what_exporting_lacks_is_named(tmp_path, monkeypatch):
-    from stages.models import exported
-
+def test_what_exporting_lacks_is_named(tmp_path, monkeypatch, nothing_shipped):
     monkeypatch.setattr(exported, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'cascade-cli\[onnx-export\]'"):
         for_engine(choose("digits", ["digits_wide"])[0], Target(ONNX, "fp32", (8, 8), tmp_path))
