@@ -11,8 +11,10 @@ import typer
 from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in, named_splits
+from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import check_cached_names, required_pair
+from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.scores import package_scores, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
@@ -95,9 +97,6 @@ def export(
     found: Any
     show: Callable[[Any], None]
     if models is not None:
-        from cascade_cli.inputs.fit import decided_cascade  # scipy, which the others do without
-        from cascade_cli.inputs.policy import write_policy  # likewise
-
         scores = reported_scores(store, wanted, models)
         decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
         found = write_policy(store, scores, decided, memory, wanted, costs, str(to.policy))

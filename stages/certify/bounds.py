@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from scipy.special import bdtr, betainc
 
 # The largest bet, as a share of the one that a single loss could ruin.
 _BOLDEST = 0.75
@@ -24,6 +23,8 @@ def binomial(errors: np.ndarray, n: int, epsilon: float) -> np.ndarray:
     >>> binomial(np.array([0, 1]), 2, 0.5)
     array([0.25, 0.75])
     """
+    from scipy.special import bdtr  # slow to import, and for few commands
+
     return bdtr(np.asarray(errors, np.float64), n, epsilon)
 
 
@@ -62,6 +63,8 @@ def binomial_images(difference: np.ndarray, epsilon: float, delta: float) -> int
 
     difference: int8 [N]. None where no number would: the rate itself reaches ε.
     """
+    from scipy.special import betainc  # likewise
+
     rate = float((difference > 0).mean())
     if rate >= epsilon:
         return None

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import Cascade, decide
+from stages.certify import SAFEST
 from stages.costs import ExpectedCosts, Pricer, amount, asked, budget, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
 from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
+from stages.search.guarantee import CertificateFacts, Certified, Promise, guarantee
 from stages.search.holdout import Test
 from stages.search.question import ACCURACY, CERTIFY, COST, Question
 from stages.search.ranking import single
@@ -27,9 +28,6 @@ from stages.search.resampling import Resampling
 from stages.search.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
-
-if TYPE_CHECKING:
-    from stages.search.guarantee import CertificateFacts, Certified, Promise
 
 
 @dataclass(frozen=True)
@@ -399,8 +397,6 @@ def _request(search: Search, promise: Promise | None) -> dict[str, object]:
 
 
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
-    from stages.search.guarantee import guarantee  # and with it scipy
-
     scores, cap = search.calibration or search.plan.scores, promise.limits.cost
     if cap is not None and cap < search.found.cost[0]:
         raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
@@ -440,8 +436,6 @@ def _risk(certified: Certified, answer: SearchRow) -> str:
 
 def _safest(certified: Certified) -> str:
     """The first that was tested, and why it did not pass."""
-    from stages.certify import SAFEST  # and with it scipy
-
     return f"{certified.safest},{str(certified.facts.why).removeprefix(SAFEST)}"
 
 
