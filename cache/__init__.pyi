@@ -17,7 +17,7 @@ from .copy_marker import (
 from .cost_row import COSTS as COSTS, QUICK as QUICK, CostRow as CostRow
 from .fingerprint import fingerprint_of as fingerprint_of
 from .locks.holder import BusyError as BusyError
-from .locks.locking import lock as lock, lock_all as lock_all
+from .locks.locking import LOCKS as LOCKS, lock as lock, lock_all as lock_all
 from .locks.object_store import CLAIMS as CLAIMS
 from .manifest import (
     MANIFESTS as MANIFESTS,
@@ -45,6 +45,7 @@ from .partition import (
 from .parts import (
     BadPartError as BadPartError,
     PartWriter as PartWriter,
+    discard_parts as discard_parts,
     intact as intact,
     part_bytes as part_bytes,
     part_intact as part_intact,

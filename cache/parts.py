@@ -74,6 +74,14 @@ class PartWriter:
         return data
 
 
+def discard_parts(store: Store, partition: Partition) -> None:
+    """Remove the parts of a partition that has no manifest; for who holds the lock."""
+    for folder in (receipts.receipts_folder(partition), partition.path):
+        for path in store.files(folder):
+            store.delete(path)
+        store.prune(folder)
+
+
 def intact(store: Store, manifest: Manifest) -> bool:
     """Whether every part has the bytes that were written."""
     return all(part_intact(store, manifest.partition, part) for part in manifest.parts)

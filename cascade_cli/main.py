@@ -88,7 +88,7 @@ class _Commands(Mapping[str, Any]):
 
 
 def _imported(module: str) -> ModuleType:
-    """Without a look for garbage, which imports leave none of: a tenth of a short command's time."""
+    """With no look for garbage, which imports leave none of: a tenth of a short command's time."""
     gc.disable()
     try:
         return import_module(module)

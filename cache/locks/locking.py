@@ -112,7 +112,10 @@ def _take(store: Store, path: Path, name: str, shared: bool, wait: bool, told: T
     """A descriptor of the very file that lies at `path`, locked."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # another process pruned the folder while it was empty
+            continue
         try:
             if not _flock(store, descriptor, shared, wait=False):
                 holder = Holder.from_json(os.pread(descriptor, 4096, 0))

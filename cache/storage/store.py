@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -75,7 +75,10 @@ class Store:
         """Publish the whole file, or nothing."""
         with self.faults("write"):
             if self.local:
-                self._write_local(path, data)
+                try:
+                    self._write_local(path, data)
+                except FileNotFoundError:  # another process pruned a folder that was still empty
+                    self._write_local(path, data)
             else:
                 self._upload(path, data)
 
@@ -88,6 +91,15 @@ class Store:
                 self._fs.delete_file(self._full(path))
             except FileNotFoundError:  # another process was quicker
                 return
+
+    def prune(self, folder: str) -> None:
+        """Remove the folders that are empty, from this one up to the root."""
+        here = Path(self._full(folder))
+        for each in (here, *here.parents) if self.local else ():
+            if not each.is_relative_to(self.base):
+                return
+            with suppress(OSError):  # it is not empty, or not there
+                each.rmdir()
 
     def exists(self, path: str) -> bool:
         with self.faults("read"):

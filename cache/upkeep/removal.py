@@ -97,9 +97,7 @@ def remove(
 def _remove(store: Store, partition: Partition, told: Callable[[str], None]) -> None:
     with lock_to_delete(store, partition.guard, told=told):
         withdraw(store, partition)
-        for folder in (cache.receipts_folder(partition), partition.path):
-            for path in store.files(folder):
-                store.delete(path)
+        cache.discard_parts(store, partition)
 
 
 def collect(store: Store, older_than_s: float = HOUR_S, dry_run: bool = False) -> list[Waste]:

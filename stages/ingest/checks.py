@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from math import sqrt
@@ -156,15 +155,15 @@ def chance(answers: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[st
     by_chance, attainable = float(shares[0] @ shares[1]), float(np.minimum(*shares).sum())
     at_chance = least(found, n, _ERROR) <= by_chance
     clear = most(found, n, _ERROR) < by_chance + (attainable - by_chance) / 4
-    differences, times = np.unique(answers - labels, return_counts=True)
-    apart = Counter(dict(zip(differences.tolist(), times.tolist(), strict=True)))
-    by = max((-1, 1), key=apart.__getitem__)
-    others = max((times for each, times in apart.items() if each != by), default=0)
-    shifted = apart[by] > 2 * others and least(apart[by], n, _ERROR) > by_chance
-    if (at_chance and clear) or (shifted and apart[by] - found > 5 * sqrt(apart[by] + found)):
+    apart = np.bincount(answers - labels + classes, minlength=classes + 2)
+    by = max((-1, 1), key=lambda step: apart[classes + step])
+    moved = int(apart[classes + by])
+    apart[classes + by] = 0
+    shifted = moved > 2 * int(apart.max()) and least(moved, n, _ERROR) > by_chance
+    if (at_chance and clear) or (shifted and moved - found > 5 * sqrt(moved + found)):
         yield (
             f"accuracy is {found / n:.1%} where answers that have nothing to do with the labels "
-            f"have {by_chance:.1%}; {_reason(by, apart[by] / n if shifted else None)}"
+            f"have {by_chance:.1%}; {_reason(by, moved / n if shifted else None)}"
         )
     else:
         yield from _one_sided(shares[0], shares[1], found, n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -46,26 +47,45 @@ def import_many(
 
     In memory are the rows of one model at a time; beside them a csv, or a long table, as a whole.
     """
-    found, passed = list(_models(request, split)), dict[str, PassedImport]()
+    found = list(_models(request, split))
     _check_names(request.file, [each.request for each in found])
-    note, ready = lru_cache(None)(note), []  # a line is said once
+    note, ready = lru_cache(None)(note), list[PassedImport]()  # a line is said once
     models = {each.request.model for each in found}
     for name in (each for each in macs or () if each not in models):
         note(f"warning: {request.file} holds no {name}, whose multiply-adds are told")
+    try:
+        for checked in _checked(store, found, note, macs or {}):
+            ready.append(checked if len(found) == 1 else checked.without_data())
+            if not dry_run and len(found) > 1:
+                checked.stage(store)
+            del checked  # its rows, before those of the next are read
+    except BaseException:
+        for each in () if dry_run or len(found) == 1 else ready:
+            with suppress(InputError):  # what went wrong before is what is told
+                each.discard(store)
+        raise
+    if not request.kind:
+        kind = ready[0].row.kind
+        note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
+    for each in () if dry_run else ready:
+        each.publish(store)
+    return [each.row for each in ready]
+
+
+def _checked(
+    store: Store, found: Sequence[_One], note: Note, macs: Mapping[str, int]
+) -> Iterator[PassedImport]:
+    """Each held against those before it."""
+    passed: dict[str, PassedImport] = {}
     for each in found:
-        asked = replace(each.request, macs=(macs or {}).get(each.request.model, request.macs))
+        told = macs.get(each.request.model, each.request.macs)
+        asked = replace(each.request, macs=told)
         if passed:
             asked = replace(asked, labels_from=next(iter(passed.values())).request.labels_from)
         checked = check(store, asked, note, each.contents)
         _check_alike(passed, checked.without_data())
-        ready.append(checked if len(found) == 1 else checked.without_data())
-        del checked  # its rows, before those of the next are read
-    if not request.kind:
-        kind = ready[0].row.kind
-        note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
-    for checked in () if dry_run else ready:
-        checked.write(store)
-    return [checked.row for checked in ready]
+        yield replace(checked, labels=passed[asked.split].labels)  # which are kept once
+        del checked
 
 
 def _check_names(file: str, found: Sequence[ImportRequest]) -> None:

@@ -250,7 +250,7 @@ def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[st
     about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, request.samples, table, identity, about)
-    return Labels(given.values, fingerprint, keep, given.odd)
+    return Labels(given.values, fingerprint, lru_cache(keep), given.odd)
 
 
 @lru_cache(maxsize=1)

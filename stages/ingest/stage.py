@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Manifest, Partition, PartitionWriter, Provenance, Store
+from cache import InputError, Manifest, Partition, PartitionWriter, PartWriter, Provenance, Store
 from stages.ingest import checks
 from stages.ingest.answers import told_classes
 from stages.ingest.kinds import kind_of
@@ -42,28 +42,49 @@ class ImportedModel(ScoredModel):
 
 @dataclass(frozen=True)
 class PassedImport:
-    """One model's outputs on one split that may be imported, `read` again where they were dropped;
-    `own` are those of its other splits, `row` says what they are, and `classes` how many, None
-    where nobody knows."""
+    """One model's outputs on one split that may be imported, `read` again where they were dropped
+    and their parts are not there; `costs`: they tell those of each request; `made`, what they are
+    made from; `own` are those of its other splits, and `row` says what they are."""
 
     request: ImportRequest
     partition: Partition
     outputs: ModelOutputs | None
     read: Callable[[], ModelOutputs]
     labels: Labels
-    classes: int | None
+    costs: bool
+    made: PartWriter
     own: Sequence[Manifest]
     row: ImportedModel
+
+    @property
+    def classes(self) -> int | None:
+        return self.row.classes
 
     def without_data(self) -> PassedImport:
         """What others of its split are held against, without its rows."""
         return replace(self, outputs=None)
 
-    def write(self, store: Store) -> None:
-        """Into the cache, as if extracted."""
+    def stage(self, store: Store) -> None:
+        """Write its parts, which nobody sees until it is published; not in place of what is there,
+        and not without what each request cost."""
         outputs = self.outputs or self.read()
         with cache.lock(store, self.partition.guard):
-            _write(store, self, outputs)
+            if not self.costs and not cache.exists(store, self.partition):
+                for part, table in enumerate(outputs.parts()):
+                    self.made.write(part, table)
+
+    def discard(self, store: Store) -> None:
+        """Remove what was staged and not published."""
+        guard = self.partition.guard
+        with cache.lock(store, guard):
+            if not cache.exists(store, self.partition):
+                cache.discard_parts(store, self.partition)
+        store.prune(f"{cache.LOCKS}/{guard}")
+
+    def publish(self, store: Store) -> None:
+        """Into the cache, as if extracted."""
+        with cache.lock(store, self.partition.guard):
+            _publish(store, self)
         _share(store, self.own, self.request.macs)
 
 
@@ -75,7 +96,7 @@ def import_outputs(
     `note` is told what is odd about them.
     """
     checked = check(store, request, note, partial(open_contents, request.file))
-    checked.write(store)
+    checked.publish(store)
     return checked.row
 
 
@@ -117,7 +138,8 @@ def check(
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
     chance = checks.chance(*there, classes)
-    odd = checks.oddities(store, request, outputs.sha256, others)
+    sha256 = outputs.sha256
+    odd = checks.oddities(store, request, sha256, others)
     warnings = (*labels.odd, *outputs.odd, *chance, *odd)
     for each in warnings:
         note(f"warning: {each}")
@@ -127,7 +149,10 @@ def check(
     where = (request.model, request.split, "identity", RUNTIME)
     about = (request.kind, head.classes, request.macs, warnings)
     row = ImportedModel(*where, len(labels.values), accuracy, *about)
-    return PassedImport(request, partition, outputs, read, labels, head.classes, own, row)
+    made = _made(store, partition, request, labels, head.classes, outputs, sha256)
+    return PassedImport(
+        request, partition, outputs, read, labels, bool(outputs.costs), made, own, row
+    )
 
 
 def _told(
@@ -189,13 +214,20 @@ def _write_costs(
         cache.write_partition(store, place, table, {"dataset_fingerprint": fingerprint}, provenance)
 
 
-def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
-    """The outputs; before them the labels, but after the writer, which refuses other outputs."""
-    request, labels = checked.request, checked.labels
+def _made(
+    store: Store,
+    partition: Partition,
+    request: ImportRequest,
+    labels: Labels,
+    classes: int | None,
+    outputs: ModelOutputs,
+    sha256: str,
+) -> PartWriter:
+    """What the partition is made from."""
     identity = {
         "dataset_fingerprint": labels.fingerprint,
-        request.digest: outputs.sha256,
-        "classes": checked.classes,
+        request.digest: sha256,
+        "classes": classes,
     }
     if request.kind == "answers":
         identity["confidences"] = outputs.schema.names[2:]
@@ -206,14 +238,27 @@ def _write(store: Store, checked: PassedImport, outputs: ModelOutputs) -> None:
         "trained_on": {"splits": list(request.trained_on), "source": request.trained_on_source},
         "macs": request.macs,
     }
-    writer = PartitionWriter(
-        store, checked.partition, outputs.schema, identity, provenance, overwrite=request.overwrite
-    )
+    return PartWriter(store, partition, outputs.schema, identity, provenance)
+
+
+def _publish(store: Store, checked: PassedImport) -> None:
+    """The outputs; before them the labels, but after the writer, which refuses other outputs."""
+    request, labels = checked.request, checked.labels
+    writer = PartitionWriter.of(checked.made, request.overwrite)
     labels.keep()
     if not writer.complete:
-        _write_costs(store, checked.partition, outputs.costs, labels.fingerprint, provenance)
-        for part, table in enumerate(outputs.parts()):
-            writer.write(part, table)
-        writer.finish(part + 1)
+        _finish(store, checked, writer)
     stated = {"macs": request.macs is not None, "trained_on": request.trained_on_source == "stated"}
     writer.restate(*(field for field, is_stated in stated.items() if is_stated))
+
+
+def _finish(store: Store, checked: PassedImport, writer: PartitionWriter) -> None:
+    """What is staged as a whole is read and cut no second time."""
+    rows = sum(part.rows for part in writer.done.values())
+    staged = rows == checked.row.rows and not checked.costs
+    outputs = None if staged else checked.outputs or checked.read()
+    costs, fingerprint = outputs.costs if outputs else {}, checked.labels.fingerprint
+    _write_costs(store, checked.partition, costs, fingerprint, writer.provenance)
+    for part, table in enumerate(outputs.parts() if outputs else ()):
+        writer.write(part, table)
+    writer.finish(len(writer.done))

@@ -167,6 +167,16 @@ class Table(ABC):
         return InputError(f"{self.path}: {option}: {one_of('column', name, self.names)}")
 
     @cached_property
+    def _read_once(self) -> dict[int, np.ndarray]:
+        return {}
+
+    def shared(self, k: int) -> np.ndarray:
+        """A column that is no model's own, as the labels: read once for all of them."""
+        if k not in self._read_once:
+            [self._read_once[k]] = self.columns([k])
+        return self._read_once[k]
+
+    @cached_property
     def _sorted(self) -> np.ndarray | None:
         """intp [N]: which row of the file is row i, where a column tells and they differ."""
         k = self.find(ORDER)
@@ -230,7 +240,10 @@ class _Some(Table):
         return self.whole.kind(self.ks[k])
 
     def columns(self, ks: Sequence[int]) -> list[np.ndarray]:
-        return self.whole.columns([self.ks[k] for k in ks])
+        wanted = [self.ks[k] for k in ks]
+        if len(ks) > 1 or ks[0] in self.own:
+            return self.whole.columns(wanted)
+        return [self.whole.shared(*wanted)]
 
     def list_length(self, k: int) -> int:
         return self.whole.list_length(self.ks[k])

@@ -452,3 +452,17 @@ def test_a_table_reads_back_one_column(store, partition):
     assert table.column_names == ["sample_id"]
     assert table.column("sample_id").to_pylist() == list(range(50))
     assert logits_table(np.zeros((2, 3), np.float32)).num_rows == 2
+
+
+def test_only_empty_folders_are_pruned(store):
+    store.write("a/b/kept.json", b"1")
+    store.write("a/c/d/gone.json", b"1")
+    store.delete("a/c/d/gone.json")
+    store.prune("a/c/d")
+    assert store.files("") == ["a/b/kept.json"]
+    assert not store.local_path("a/c").exists()
+    store.delete("a/b/kept.json")
+    store.prune("a/b")
+    store.prune(".tmp")
+    assert not store.local_path("").exists()
+    assert store.local_path("").parent.exists()

@@ -300,6 +300,22 @@ def test_one_that_is_bad_stops_all(spoil, tmp_path):
     assert not list((tmp_path / "c").rglob("*.parquet"))
 
 
+def test_one_that_is_bad_leaves_what_was_there(tmp_path):
+    where = folder(tmp_path)
+    assert bring(tmp_path, "probabilities", where).status == 0
+
+    def there():
+        return {p: p.read_bytes() for p in (tmp_path / "c").rglob("*") if p.is_file()}
+
+    before = there()
+    for model in MODELS:
+        np.save(where / f"test/{model}.npy", P["test"][model][:, ::-1])
+    np.save(where / "test/new.npy", P["test"]["mid"])
+    np.save(where / "test/zz.npy", 2 * P["test"]["mid"])
+    assert "zz.npy" in bring(tmp_path, "probabilities", where, "--overwrite").refusal
+    assert there() == before
+
+
 def test_what_is_no_table_of_several_says_so(tmp_path):
     np.save(tmp_path / "x.npy", P["test"]["mid"])
     told = bring(tmp_path, "probabilities", tmp_path / "x.npy", "--split", "test").refusal
