@@ -33,6 +33,11 @@ def in_runtimes(images: Images) -> list[Images]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"--runtime names {name} twice: name each once")
+    if len(names) > 1 and (images.devices or images.engine != "local"):
+        raise InputError("several runtimes run in this process: leave out --devices and --engine")
+    tf32 = [name for name in names if said_by(name) == ("torch", "tf32", "cuda")]
+    if tf32 and sum(name.startswith("torch-") for name in names) > 1:
+        raise InputError(f"{tf32[0]} switches all of torch to TF32: extract it in a run of its own")
     each = [replace(images, runtime=name) for name in names]
     return [in_runtime(one) for one in each or [images]]
 

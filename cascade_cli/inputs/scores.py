@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +12,7 @@ from cache import InputError, Store
 from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
-from cascade_cli.inputs.running import engine_for, runtime_of
+from cascade_cli.inputs.running import engine_for, in_runtime, runtime_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
@@ -24,8 +25,10 @@ from stages.scores import (
     ScoreSet,
     all_candidates,
     load,
+    model_in,
     models_of,
     named_in,
+    origin,
     own,
     splits_of,
 )
@@ -76,18 +79,23 @@ def or_extracted(
     models: Sequence[str] | None,
     wanted: LogitsOptions,
     alone: bool = False,
+    before: MissingError | None = None,
 ) -> Read:
-    """What the call reads from the cache, the logits it misses extracted first if they can be;
-    the gap is raised where they cannot. `where` is (dataset, split).
+    """What the call reads from the cache, the logits it misses extracted first if they can be, one
+    runtime's after the other's; the gap is raised where they cannot, or where that did not fill
+    it. `where` is (dataset, split); `before` is what was missing then.
     """
     try:
         return cached()
     except MissingError as missing:
         gap = missing
     dataset, split = where
-    if not have_images(dataset, wanted):
+    if (before and str(before) == str(gap)) or not have_images(dataset, wanted):
         raise _not_made(gap, store, dataset, wanted)
-    if gap.runtime not in (None, runtime_of(wanted)):
+    images = wanted
+    if gap.runtime in {model_in(name)[1] for name in models or ()} - {None}:
+        images = in_runtime(replace(wanted, runtime=gap.runtime, precision="fp32", device=None))
+    elif gap.runtime not in (None, runtime_of(wanted)):
         raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])
     usual = extract_splits(dataset, wanted)  # a split to fit λ on comes along
@@ -98,8 +106,8 @@ def or_extracted(
     say(f"the cache lacks logits of {', '.join(names)}: extracting {', '.join(splits)} first")
     from cascade_cli.inputs.extraction import run_extraction  # an engine, for what the cache lacks
 
-    run_extraction(store, dataset, splits, names, [], [wanted])
-    return cached()
+    run_extraction(store, dataset, splits, names, [], [images])
+    return or_extracted(cached, store, where, models, wanted, alone, gap)
 
 
 def _not_made(gap: MissingError, store: Store, dataset: str, wanted: LogitsOptions) -> MissingError:
@@ -180,7 +188,8 @@ def changes_from_fp32(
     for row in rows:
         usual = row.variant == "identity" and row.complete
         there = models_of(store, dataset, row.split).get(row.model, []) if usual else []
-        others = [each.partition.keys["runtime"] for each in there]
+        made_of = {each.partition.keys["runtime"]: origin(each) for each in there}
+        others = [name for name, of in made_of.items() if of == made_of[row.runtime]]
         others = [name for name in others if "-fp32-" in name and name != row.runtime]
         if row.runtime.startswith("torch-fp32-") or not others:
             continue

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from cache import InputError, Provenance, versions_of, write_whole
 from stages.datasets import Source, fingerprint
+from stages.models import onnx_program
 from stages.models.choice import Chosen
 from stages.models.onnx_file import facts
 from stages.models.spec import ONNX, PROGRAM
@@ -97,7 +98,8 @@ def _in_int8(one: Chosen, target: Target) -> Chosen:
         from stages.models.onnx_int8 import CalibrationSet, quantise  # onnx, likewise
 
         whole = one if one.spec.family == ONNX else _in_fp32(one, target)
-        file = facts(whole.weights.exported.path if whole.weights.exported else one.weights.path)
+        made = whole.weights.exported
+        file = facts(made.path) if made else onnx_program.load(one.spec, one.weights.path)
         by, seen = CalibrationSet(source), one.spec.preprocessing
         about = _keep(one, place, lambda path: quantise(one.name, file, seen, by, path))
     if about is None:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from stages.runtimes import OnnxModel, not_installed
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 LARGEST_FILE = (1 << 31) - 1  # as protobuf has it
 LARGEST = 1 << 29  # numbers of a tensor: 2 GiB of float32
+# Far beyond the nets of torchvision and timm, which have up to some ten thousand messages.
+MOST_MESSAGES, MOST_DIMENSIONS = 1_000_000, 64
 _FLOAT, _FLOATS = 1, (1, 10, 11, 16)
 _INT8 = (
     "QuantizeLinear",
@@ -78,7 +81,9 @@ def facts(path: Path) -> OnnxModel:
 def _facts(path: Path, size: int, changed: int) -> OnnxModel:
     """As long as the file stays the same."""
     model = _parsed(path, read_bytes(path, LARGEST_FILE))
-    messages = list(_walk(model))
+    messages = list(islice(_walk(model), MOST_MESSAGES + 1))
+    if len(messages) > MOST_MESSAGES:
+        raise _refused(path, f"more than {MOST_MESSAGES:,} nodes and tensors")
     by_kind: dict[str, list[Any]] = {name: [] for name in _FIELDS}
     for each in messages:
         by_kind[each.DESCRIPTOR.name].append(each)
@@ -181,7 +186,9 @@ def _numbers(tensor: Any) -> list[int]:
 
 
 def _bounded(path: Path, sizes: Any) -> None:
-    found = list(sizes)
+    found = list(islice(sizes, MOST_DIMENSIONS + 1))
+    if len(found) > MOST_DIMENSIONS:
+        raise _refused(path, f"a tensor of more than {MOST_DIMENSIONS} dimensions")
     if any(size < 0 for size in found) or prod(found) > LARGEST:
         raise _refused(path, f"a tensor of {'×'.join(map(str, found))[:60]}")
 

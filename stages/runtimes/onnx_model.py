@@ -10,7 +10,8 @@ from pathlib import Path
 from cache import InputError
 
 TRIAL_S = 300
-_TRIAL_BYTES, _PICTURE_BYTES = 1 << 31, 1 << 26  # beside the file's own size
+# Beside the file's own size; a picture's, and the most for those of a fixed batch.
+_TRIAL_BYTES, _PICTURE_BYTES, _BATCH_BYTES = 1 << 31, 1 << 26, 1 << 33
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class OnnxModel:
 
         InputError where it did not, or gave something else than logits.
         """
-        more = _TRIAL_BYTES + 4 * self.nbytes + _PICTURE_BYTES * self.smallest
-        given = [self.path.absolute(), *self.shape, self.smallest, more]
+        batch = self.largest or max(self.smallest, 2)
+        more = _TRIAL_BYTES + 4 * self.nbytes + min(_PICTURE_BYTES * batch, _BATCH_BYTES)
+        given = [self.path.absolute(), *self.shape, batch, more]
         script = Path(__file__).with_name("onnx_session.py")
         # -P: what lies beside the script is not taken for packages of the same names.
         line = [sys.executable, "-P", str(script), *map(str, given)]
@@ -47,8 +49,11 @@ class OnnxModel:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:300]
             raise self._refused(f"{reason}; it had {more >> 20} MiB")
-        if done.stdout.split() != [str(self.smallest), str(self.classes)]:
-            raise self._refused(f"its output has the shape {done.stdout.strip()}")
+        *shape, mixed = done.stdout.split()
+        if shape != [str(batch), str(self.classes)]:
+            raise self._refused(f"its output has the shape {' '.join(shape)}")
+        if mixed != "0":
+            raise self._refused("what it answers depends on the other pictures of the batch")
         return self
 
     def _refused(self, reason: str) -> InputError:

@@ -1,4 +1,5 @@
 from .candidates import (
+    Held as Held,
     all_candidates as all_candidates,
     candidate as candidate,
     in_runtime as in_runtime,

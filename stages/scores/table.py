@@ -18,7 +18,7 @@ import cache
 from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, nearest, one_of
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
-from stages.scores.candidates import in_runtime, partitions_of
+from stages.scores.candidates import candidate, in_runtime, partitions_of
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
@@ -343,9 +343,22 @@ def _choose(
                 f"{model} has logits from several runtimes ({', '.join(runtimes)}): give {advice}"
             )
         chosen[model] = there[0]
-    if absent or not found:
+    if absent or not chosen:
         raise missing.missing_logits(store, (dataset, split), absent, held, variant, runtime)
+    _check_told_apart(chosen)
     return chosen
+
+
+def _check_told_apart(chosen: Mapping[str, Manifest]) -> None:
+    """InputError for a model without a runtime beside one in its own, which may be the same."""
+    own = {name: each.partition.keys["runtime"] for name, each in chosen.items()}
+    models = {name: each.partition.keys["model"] for name, each in chosen.items()}
+    plain = [name for name in chosen if models[name] == name]
+    if plain and len(plain) < len(chosen):
+        raise InputError(
+            f"{', '.join(plain)} stands beside a model in a runtime of its own: name that of "
+            f"each, as {candidate(plain[0], own[plain[0]])}"
+        )
 
 
 def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:

@@ -14,7 +14,16 @@ from stages import missing
 from stages.cascade import Cascade, MemoryPolicy, distinct
 from stages.costs import Pricer
 from stages.hashes import hash_keys, hash_of
-from stages.scores import ScoreSet, load, models_of, with_references
+from stages.scores import (
+    Held,
+    ScoreSet,
+    in_runtime,
+    load,
+    model_in,
+    models_of,
+    partitions_of,
+    with_references,
+)
 from stages.simulate.stage import FittedLimit, Recall, SimulatedCascade, run
 from stages.simulate.stream import Stream, requested, save
 
@@ -107,6 +116,9 @@ def by_request(
     if absent:
         there = models_of(store, dataset, split, next(iter(absent)))
         names = [model for model in models if any(model in each for each in absent.values())]
+        own = [model_in(name) for name in names]
+        runtime = own[0][1] or runtime  # what another lacks is told once these are there
+        names = [model for model, its in own if (its or runtime) == runtime]
         also = "" if algorithm is None else _hashes(store, where, algorithm, stream)[1]
         raise missing.missing_logits(store, where, names, there, ",".join(absent), runtime, also)
     sets = {
@@ -127,9 +139,16 @@ def _absent(
     """Variant → the models that have no logits of it, of the variants that lack any."""
     out = {}
     for variant in stream.used:
-        found = models_of(store, dataset, split, variant, runtime)
-        out[variant] = [model for model in models if model not in found]
+        held = models_of(store, dataset, split, variant)
+        found = held if runtime is None else models_of(store, dataset, split, variant, runtime)
+        out[variant] = [name for name in models if not _there(name, held, found)]
     return {variant: names for variant, names in out.items() if names}
+
+
+def _there(name: str, held: Held, found: Held) -> bool:
+    """Whether it has logits: a candidate in its own runtime, another in that of `found`."""
+    own = in_runtime(name, held)[1]
+    return bool(partitions_of(name, found if own is None else held))
 
 
 def _hashes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from stages.costs import merge
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TORCH, FP32, INT8 = RUNTIMES = (
@@ -22,6 +23,7 @@ TORCH, FP32, INT8 = RUNTIMES = (
     "onnxruntime-fp32-cpu",
     "onnxruntime-int8-cpu",
 )
+SHIPPED = Path(__file__).parents[2] / "stages/models/shipped"
 MODELS = ("digits_wide", "digits_residual")
 BOTH = ",".join(MODELS)
 SMALL, LARGE = (f"digits_wide@{INT8}", f"digits_residual@{FP32}")
@@ -224,6 +226,14 @@ REFUSED = {
     "no such split": (("--runtime", INT8, "--calibrate-on", "trane"), "trane"),
     "twice the same": (("--runtime", f"{FP32},{FP32}"), "twice: name each once"),
     "an unknown one": (("--runtime", f"{FP32},openvino-fp32-cpu"), "unknown runtime"),
+    "several with --devices": (
+        ("--runtime", "torch-fp32-cpu,torch-bf16-cpu", "--devices", "0,1"),
+        "several runtimes run in this process",
+    ),
+    "tf32 beside torch": (
+        ("--runtime", "torch-tf32-cuda,torch-fp32-cuda"),
+        "switches all of torch to TF32",
+    ),
     "half precision": (("--runtime", "onnxruntime-bf16-cpu"), "precision of ONNX Runtime"),
     "int8 in torch": (("--runtime", "torch-int8-cpu"), "precision"),
 }
@@ -237,13 +247,44 @@ def test_refusals(kind, tmp_path):
     assert not list((tmp_path / "cache").glob("logits"))
 
 
+def test_candidates_alone_are_enough(tmp_path):
+    """Nothing of the usual runtime is there, and what lacks comes first."""
+    how = ("-d", "digits", "--cache", tmp_path, "--no-profile")
+    cascade("extract", *how, "--models", MODELS[0], "--runtime", INT8, "--calibrate-on", "train")
+    pair = (*PAIR, "--cache", tmp_path)
+    done = cascade("simulate", *pair, "-d", "0.2", "-r", "0.2", "-m", "dhash", "--json")
+    assert f"lacks logits of {MODELS[1]}" in done.err
+    assert done.json["n"] > 500
+    fitted = cascade("threshold", *pair, "--fit-split", "val", "--json").json["rows"]
+    assert {row["fit_split"] for row in fitted} == {"val"}
+    live = cascade("live", *pair, "--json").json
+    assert (live["n"], live["agreement"]["outside_noise"]) == (500, 0)
+    assert {row.parent.name for row in tmp_path.glob("logits/**/runtime=*/model=*")} == {
+        f"runtime={name}" for name in (INT8, FP32)
+    }
+
+
+def test_a_model_beside_a_candidate_names_its_runtime_too(run):
+    pair = ("-m1", SMALL, "-m2", MODELS[1], "--cache", run[0], "--runtime", FP32)
+    assert f"name that of each, as {LARGE}" in cascade("simulate", *pair).refusal
+
+
+def test_other_weights_in_another_runtime_are_not_compared(tmp_path):
+    how = ("-d", "digits", "--cache", tmp_path, "--no-profile", "--split", "test", "--json")
+    cascade("extract", *how, "-m1", "digits_wide", "--runtime", TORCH)
+    other = {name: value * 1.5 for name, value in torch.load(SHIPPED / "digits_wide.pt").items()}
+    torch.save(other, tmp_path / "other.pt")
+    own = ("--runtime", FP32, "-w1", tmp_path / "other.pt")
+    assert "changes" not in cascade("extract", *how, "-m1", "digits_wide", *own).json
+
+
 SEARCHES = {
     "an unknown one": (("--runtimes", "tpu"), "unknown runtime"),
     "one and several": (("--runtimes", "all", "--runtime", FP32), "leave it out, or --runtimes"),
     "none of a model": (("--runtimes", "all", "--models", "digits_plain"), "digits_plain"),
     "a candidate that is not there": (
-        ("--models", f"digits_plain@{INT8},{LARGE}"),
-        "no logits of model digits_plain",
+        ("--models", f"digits_plain@{INT8},{LARGE}"),  # it would be extracted first
+        "digits_plain in int8 is yet to be calibrated",
     ),
     "chosen among on what is reported": (
         ("--runtimes", "all", "--fit-split", "test"),

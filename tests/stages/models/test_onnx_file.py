@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -72,6 +73,9 @@ HOSTILE = {
     "one of less than nothing": flatten_and_multiply(initializer=[weights(), claimed(-1, 4)]),
     "an attribute of 4 GB": flatten_and_multiply(
         more=[helper.make_node("Constant", [], ["gone"], value=claimed(1 << 30))]
+    ),
+    "a million dimensions": flatten_and_multiply(
+        initializer=[weights(), claimed(*[1] * 1_000_000)]
     ),
     "absurd dimensions": flatten_and_multiply(inputs=[value("pixels", 1, 1 << 20, 1 << 20, 8)]),
     "a shape as an attribute": flatten_and_multiply(
@@ -186,6 +190,45 @@ def test_a_size_that_is_computed_ends_the_trial_alone(tmp_path):
     with pytest.raises(InputError, match="does not run on ONNX Runtime") as refused:
         load(one.spec, one.weights)
     assert "\n" not in str(refused.value)
+
+
+def test_more_nodes_than_any_net_has_are_refused(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    count = sum(1 for _ in onnx_file._walk(onnx_file._parsed(path, path.read_bytes())))
+    monkeypatch.setattr(onnx_file, "MOST_MESSAGES", count - 1)
+    with pytest.raises(InputError, match=r"more than .* nodes and tensors: refused"):
+        facts(path)
+
+
+MIXING = [  # each answer less the mean of the batch
+    helper.make_node("Flatten", ["pixels"], ["flat"]),
+    helper.make_node("MatMul", ["flat", "weights"], ["raw"]),
+    helper.make_node("ReduceMean", ["raw", "batch_axis"], ["mean"]),
+    helper.make_node("Sub", ["raw", "mean"], ["logits"]),
+]
+AXIS = numpy_helper.from_array(np.array([0], np.int64), "batch_axis")
+
+
+@pytest.mark.parametrize("batch", ["batch", 3])
+def test_answers_that_depend_on_other_pictures_are_refused(batch, tmp_path):
+    graph = {"nodes": MIXING, "initializer": [weights(), AXIS]}
+    path = written(tmp_path, flatten_and_multiply(batch, **graph))
+    [one] = choose("digits", [f"onnx:{path}"])
+    with pytest.raises(InputError, match="depends on the other pictures of the batch"):
+        load(one.spec, one.weights)
+
+
+def test_a_batch_gets_no_more_memory_than_the_trial_has(tmp_path, monkeypatch):
+    given = []
+
+    def run(line, **how):
+        given.append(int(line[-1]))
+        return subprocess.CompletedProcess(line, 0, f"{line[-2]} {CLASSES} 0", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    [one] = choose("digits", [f"onnx:{written(tmp_path, flatten_and_multiply(1 << 20))}"])
+    load(one.spec, one.weights)
+    assert given[0] < 11 << 30
 
 
 def test_its_json_is_that_of_a_program(tmp_path):

@@ -15,7 +15,7 @@ from stages.runtimes import Preprocessing, int8_saturates, open_device, runner_o
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx_files import expected, flatten_and_multiply, weights, written
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -138,6 +138,17 @@ def test_a_fixed_batch_is_calibrated_in_such(net, tmp_path):
     fixed = for_engine(one, target(tmp_path, "train"))
     pixels = pixels_of("test", range(7))
     np.testing.assert_allclose(logits(fixed, pixels), logits(net[0], pixels), rtol=0, atol=1e-5)
+
+
+def test_a_file_from_elsewhere_passes_its_trial_before_it_is_quantised(tmp_path):
+    mixing = [
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["over"], axis=0),
+        helper.make_node("MatMul", ["over", "weights"], ["logits"]),
+    ]
+    [one] = choose("digits", [f"onnx:{written(tmp_path, flatten_and_multiply(nodes=mixing))}"])
+    with pytest.raises(InputError, match="depends on the other pictures of the batch"):
+        for_engine(one, target(tmp_path / "onnx", "train"))
 
 
 def test_what_cannot_be_quantised_is_one_line(tmp_path, monkeypatch):
