@@ -16,6 +16,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """A file's tests share fixtures, so they stay together; so do the files that share the zoo."""
     zoo = {item.path for item in items if "cifar_zoo" in getattr(item, "fixturenames", ())}
