@@ -125,9 +125,9 @@ models: $(STAMP) ## List the models
 datasets: $(STAMP) ## List the datasets
 	$(CASCADE) datasets --cache '$(CACHE)' $(call flag,--data,$(DATA)) $(ARGS)
 
-# Groups are those of tests/conftest.py; threads beside processes only get in the way.
+# A file's tests share fixtures, so they stay together; threads beside processes only get in the way.
 test: $(STAMP) ## Run the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Check style, format, types, and how the tree is built
 	$(BIN)/ruff check .

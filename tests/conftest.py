@@ -16,14 +16,6 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """A file's tests share fixtures, so they stay together; so do the files that share the zoo."""
-    zoo = {item.path for item in items if "cifar_zoo" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("zoo" if item.path in zoo else str(item.path)))
-
-
 @pytest.fixture(scope="module")
 def one_thread():
     """Models this small run many times faster on one thread while other work shares the cores."""
