@@ -111,8 +111,8 @@ def flocked(store: Store, name: str, shared: bool, wait: bool, told: Told) -> It
 def _take(store: Store, path: Path, name: str, shared: bool, wait: bool, told: Told) -> int:
     """A descriptor of the very file that lies at `path`, locked."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # another process pruned the folder while it was empty
             continue

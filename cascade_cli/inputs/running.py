@@ -117,6 +117,18 @@ def models_to_run(
     return [for_engine(one, target) for one in chosen]
 
 
+def for_candidates(images: Images, names: Sequence[str]) -> Images:
+    """The same for names in one runtime, MODEL or MODEL@RUNTIME, and files under their models'."""
+    models = {name: model_in(name)[0] for name in names}
+    runtime = model_in(names[0])[1]
+    own = images
+    if runtime is not None:
+        own = in_runtime(replace(images, runtime=runtime, precision="fp32"))
+    files = {models[name]: file for name, file in images.files.items() if name in models}
+    recorded = {models[name]: it for name, it in images.recorded.items() if name in models}
+    return replace(own, files=files, recorded=recorded)
+
+
 def named_to_run(
     store: Store, dataset: str, names: Sequence[str], images: Images
 ) -> dict[str, tuple[Chosen, Images]]:
@@ -126,14 +138,8 @@ def named_to_run(
     """
     found = {}
     for name in names:
-        model, runtime = model_in(name)
-        own = images
-        if runtime is not None:
-            own = in_runtime(replace(images, runtime=runtime, precision="fp32"))
-        files = {model_in(each)[0]: file for each, file in images.files.items() if each == name}
-        recorded = {model: images.recorded[name]} if name in images.recorded else {}
-        own = replace(own, files=files, recorded=recorded)
-        [one] = models_to_run(store, dataset, [model], [], own)
+        own = for_candidates(images, [name])
+        [one] = models_to_run(store, dataset, [model_in(name)[0]], [], own)
         found[name] = (replace(one, name=name), own)
     kinds = sorted({str(device_of(own)) for _, own in found.values()})
     if len(kinds) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +11,7 @@ from cache import InputError, Store
 from cascade_cli.inputs.cache_root import cache_exists
 from cascade_cli.inputs.dataset import DEFAULT_DATASET, dataset_in, extract_splits
 from cascade_cli.inputs.models import check_cached_names, recorded_facts
-from cascade_cli.inputs.running import engine_for, in_runtime, runtime_of
+from cascade_cli.inputs.running import engine_for, for_candidates, runtime_of
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions, LogitsOptions
 from cascade_cli.show.text import say
@@ -93,8 +92,8 @@ def or_extracted(
     if (before and str(before) == str(gap)) or not have_images(dataset, wanted):
         raise _not_made(gap, store, dataset, wanted)
     images = wanted
-    if gap.runtime in {model_in(name)[1] for name in models or ()} - {None}:
-        images = in_runtime(replace(wanted, runtime=gap.runtime, precision="fp32", device=None))
+    if own := [name for name in models or () if gap.runtime and model_in(name)[1] == gap.runtime]:
+        images = for_candidates(wanted, own)
     elif gap.runtime not in (None, runtime_of(wanted)):
         raise _not_made(gap, store, dataset, wanted)
     names = gap.models or list(models or ["all-available"])

@@ -59,16 +59,16 @@ def import_many(
             if not dry_run and len(found) > 1:
                 checked.stage(store)
             del checked  # its rows, before those of the next are read
+        if not request.kind:
+            kind = ready[0].row.kind
+            note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
+        for each in () if dry_run else ready:
+            each.publish(store)
     except BaseException:
         for each in () if dry_run or len(found) == 1 else ready:
             with suppress(InputError):  # what went wrong before is what is told
                 each.discard(store)
         raise
-    if not request.kind:
-        kind = ready[0].row.kind
-        note(f"{request.file}: taken for {kind.replace('_', '-')} ({TOLD_BY[kind]})")
-    for each in () if dry_run else ready:
-        each.publish(store)
     return [each.row for each in ready]
 
 

@@ -69,6 +69,8 @@ class PassedImport:
         and not without what each request cost."""
         outputs = self.outputs or self.read()
         with cache.lock(store, self.partition.guard):
+            if not self.request.overwrite and cache.sound(store, self.partition):
+                PartitionWriter.of(self.made)  # which refuses other outputs, before any are there
             if not self.costs and not cache.exists(store, self.partition):
                 for part, table in enumerate(outputs.parts()):
                     self.made.write(part, table)
@@ -259,6 +261,7 @@ def _finish(store: Store, checked: PassedImport, writer: PartitionWriter) -> Non
     outputs = None if staged else checked.outputs or checked.read()
     costs, fingerprint = outputs.costs if outputs else {}, checked.labels.fingerprint
     _write_costs(store, checked.partition, costs, fingerprint, writer.provenance)
-    for part, table in enumerate(outputs.parts() if outputs else ()):
-        writer.write(part, table)
-    writer.finish(len(writer.done))
+    count = len(writer.done)
+    for count, table in enumerate(outputs.parts() if outputs else (), start=1):
+        writer.write(count - 1, table)
+    writer.finish(count)

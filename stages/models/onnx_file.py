@@ -87,12 +87,12 @@ def _facts(path: Path, size: int, changed: int) -> OnnxModel:
     by_kind: dict[str, list[Any]] = {name: [] for name in _FIELDS}
     for each in messages:
         by_kind[each.DESCRIPTOR.name].append(each)
-    _check_operators(path, by_kind)
     tensors = by_kind["Tensor"]
     for each in (*tensors, *by_kind["Sparse"]):
         _bounded(path, each.dims)
     for shape in by_kind["Shape"]:
         _bounded(path, [dim.dim_value for dim in shape.dim])
+    _check_operators(path, by_kind)
     files = tuple(sorted({_external(path, each) for each in tensors if _is_external(each)}))
     whole = size + sum(each.stat().st_size for each in files)
     if whole > 2 * LARGEST_FILE:

@@ -18,7 +18,7 @@ import cache
 from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, nearest, one_of
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
-from stages.scores.candidates import candidate, in_runtime, partitions_of
+from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
@@ -326,6 +326,7 @@ def _choose(
 ) -> dict[str, Manifest]:
     held = models_of(store, dataset, split, variant)
     found = held if runtime is None else models_of(store, dataset, split, variant, runtime)
+    _check_told_apart(models or (), held, runtime)
     chosen, absent = {}, []
     for model in models or found:
         name, own = in_runtime(model, held)
@@ -345,19 +346,18 @@ def _choose(
         chosen[model] = there[0]
     if absent or not chosen:
         raise missing.missing_logits(store, (dataset, split), absent, held, variant, runtime)
-    _check_told_apart(chosen)
     return chosen
 
 
-def _check_told_apart(chosen: Mapping[str, Manifest]) -> None:
+def _check_told_apart(models: Sequence[str], held: Held, runtime: str | None) -> None:
     """InputError for a model without a runtime beside one in its own, which may be the same."""
-    own = {name: each.partition.keys["runtime"] for name, each in chosen.items()}
-    models = {name: each.partition.keys["model"] for name, each in chosen.items()}
-    plain = [name for name in chosen if models[name] == name]
-    if plain and len(plain) < len(chosen):
+    own = {name: in_runtime(name, held)[1] for name in models}
+    plain = [name for name in models if own[name] is None]
+    others = [its for its in own.values() if its is not None]
+    if plain and others:
         raise InputError(
             f"{', '.join(plain)} stands beside a model in a runtime of its own: name that of "
-            f"each, as {candidate(plain[0], own[plain[0]])}"
+            f"each, as {candidate(plain[0], runtime or others[0])}"
         )
 
 

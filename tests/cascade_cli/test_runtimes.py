@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -262,6 +263,19 @@ def test_candidates_alone_are_enough(tmp_path):
     assert {row.parent.name for row in tmp_path.glob("logits/**/runtime=*/model=*")} == {
         f"runtime={name}" for name in (INT8, FP32)
     }
+
+
+def test_what_candidates_lack_comes_with_the_weights_given(tmp_path):
+    other = {name: value * 1.5 for name, value in torch.load(SHIPPED / "digits_wide.pt").items()}
+    torch.save(other, tmp_path / "other.pt")
+    how = ("-d", "digits", "--cache", tmp_path / "c", "--no-profile", "--runtime", FP32)
+    cascade("extract", *how, "--models", "digits_residual")
+    pair = ("-m1", f"digits_wide@{FP32}", "-w1", tmp_path / "other.pt", "-m2", LARGE)
+    done = cascade("live", *pair, "--cache", tmp_path / "c", "--limit", "20", "--json").json
+    assert done["agreement"]["outside_noise"] == 0
+    made = manifest_of(tmp_path / "c", "logits", "test", "digits_wide", runtime=FP32).provenance
+    own = hashlib.sha256((tmp_path / "other.pt").read_bytes()).hexdigest()
+    assert made["weights_sha256"] == own
 
 
 def test_a_model_beside_a_candidate_names_its_runtime_too(run):

@@ -300,6 +300,15 @@ def test_one_that_is_bad_stops_all(spoil, tmp_path):
     assert not list((tmp_path / "c").rglob("*.parquet"))
 
 
+def test_one_that_is_there_from_another_file_stops_all(tmp_path):
+    other = tmp_path / "other.npz"
+    np.savez(other, mid=P["test"]["mid"][:, ::-1], label=LABELS["test"])
+    assert bring(tmp_path, "probabilities", other, "--split", "test").status == 0
+    before = sorted((tmp_path / "c").rglob("*.*"))
+    assert "give --overwrite" in bring(tmp_path, "probabilities", folder(tmp_path)).refusal
+    assert sorted((tmp_path / "c").rglob("*.*")) == before
+
+
 def test_one_that_is_bad_leaves_what_was_there(tmp_path):
     where = folder(tmp_path)
     assert bring(tmp_path, "probabilities", where).status == 0

@@ -77,6 +77,12 @@ HOSTILE = {
     "a million dimensions": flatten_and_multiply(
         initializer=[weights(), claimed(*[1] * 1_000_000)]
     ),
+    "a million that no number holds": flatten_and_multiply(
+        initializer=[
+            weights(),
+            TensorProto(name="large", data_type=TensorProto.INT64, dims=[1 << 62] * 10**6),
+        ]
+    ),
     "absurd dimensions": flatten_and_multiply(inputs=[value("pixels", 1, 1 << 20, 1 << 20, 8)]),
     "a shape as an attribute": flatten_and_multiply(
         more=[helper.make_node("RandomNormal", [], ["gone"], shape=[1 << 20, 1 << 20])]
