@@ -1,11 +1,14 @@
-"""How close extraction comes to its floor: max(decoding alone, Σ bare forward) ÷ wall of run().
+"""How close extraction comes to its floor, in eager torch and in ONNX Runtime.
 
     python -m benchmarks.extract
 
-Compute-bound and decode-bound cases on real ImageNet and CIFAR-10 JPEGs where ../shared has them,
-on synthetic ones elsewhere; then one pass with four models against four passes with one, and the
-peak memory of 10,000 images against 40,000. Weights are random: they do not change the time. Each
-time is the best of three, taken in turn.
+The floor is what the machine cannot do without: processor seconds of decoding, and of each model's
+forward passes in whichever engine takes fewest, a thread each, over the cores; on a GPU the larger
+of decoding and forward. Compute-bound and decode-bound cases on real ImageNet and CIFAR-10 JPEGs
+where ../shared has them, on synthetic ones elsewhere; then the same beside a process that keeps a
+core busy; one pass with four models against four passes with one; and the peak memory of 10,000
+images against 40,000. Weights are random: they do not change the time. Each time is the best of
+three, taken in turn.
 
 On two shared cores of an AMD EPYC server, with nothing beside it: CIFAR-10 0.93 compute-bound and
 1.09 decode-bound, ImageNet 0.92 and 0.90; one pass 1.15 and 1.12 times as fast as a pass for each
@@ -20,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,9 +39,19 @@ import torch
 from cache import Store
 from stages import extract
 from stages.datasets import Source, open_split
-from stages.models import Chosen, ModelSpec, Weights, get, instantiate, load
+from stages.models import (
+    Chosen,
+    ModelSpec,
+    Target,
+    Weights,
+    for_engine,
+    get,
+    instantiate,
+    load,
+)
+from stages.models.weights import digest
 from stages.parallel import default_workers, prefetch
-from stages.runtimes import Runner, View, open_device, synchroniser
+from stages.runtimes import Device, View, engine_of, open_device, synchroniser
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
@@ -66,6 +81,8 @@ def main() -> None:
             every += [few[0], many[1]]
         for case in every:
             print(line(measure(case, root, open_device("cpu"))), flush=True)
+        for case in every[::2]:
+            print(busy_line(case, root), flush=True)
         for case in every[::2]:
             print(passes_line(passes(case, root, open_device("cpu"))), flush=True)
         print(memory_line(root))
@@ -115,35 +132,71 @@ def tiny(resize: int | tuple[int, int], crop: tuple[int, int] | None, classes: i
 
 
 def measure(case: Case, root: Path, device: torch.device) -> dict[str, Any]:
-    """The best seconds of ROUNDS for each part, and their ratio."""
-    chosen = [seeded(spec, root) for spec in case.specs]
-    options = extract.Options(device)
-    rounds = [
-        [
-            decode_alone(case, options),
-            bare_forward(chosen, case.sources, options),
-            run_once(chosen, case.sources, options, root),
-        ]
-        for _ in range(ROUNDS)
-    ]
-    decode, forward, wall = np.array(rounds).min(axis=0).tolist()
+    """The best seconds of ROUNDS for each part, and the floor's ratio to the quickest run."""
+    runs = {
+        engine: ([run_by(engine, spec, case, root) for spec in case.specs], extract.Options(on))
+        for engine, on in engines(device).items()
+    }
+    parts: dict[str, list[float]] = {"decode_s": []}
+    for _ in range(ROUNDS):
+        parts["decode_s"].append(decode_alone(case, runs["torch"][1]))
+        for engine, (chosen, options) in runs.items():
+            for one in chosen:
+                took = bare_forward(one, case.sources, options)
+                parts.setdefault(f"{one.name} {engine}", []).append(took)
+            parts.setdefault(engine, []).append(run_once(chosen, case.sources, options, root))
+    best = {name: min(each) for name, each in parts.items()}
+    forward = sum(min(best[f"{spec.name} {engine}"] for engine in runs) for spec in case.specs)
+    both = (best["decode_s"], forward)
+    floor = sum(both) / default_workers() if device.type == "cpu" else max(both)
     return {
         "case": case.name,
         "dataset": case.sources[0].dataset,
         "models": len(case.specs),
         "images": sum(map(len, case.sources)),
-        "decode_s": decode,
+        "decode_s": best["decode_s"],
         "forward_s": forward,
-        "wall_s": wall,
-        "efficiency": max(decode, forward) / wall,
+        "floor_s": floor,
+        "runs": {engine: best[engine] for engine in runs},
+        "efficiency": floor / min(best[engine] for engine in runs),
     }
 
 
+def engines(device: torch.device) -> dict[str, Device]:
+    """What `extract` runs on that device."""
+    found: dict[str, Device] = {"torch": device}
+    if device.type == "cpu" and find_spec("onnxruntime"):
+        found["onnxruntime"] = open_device("cpu", engine="onnxruntime")
+    return found
+
+
+def run_by(engine: str, spec: ModelSpec, case: Case, root: Path) -> Chosen:
+    """The model with random weights, as the engine takes it."""
+    size = case.sources[0].read(0).shape[:2]
+    return for_engine(seeded(spec, root), Target(engine, size=size, folder=root / "onnx"))
+
+
 def line(found: dict[str, Any]) -> str:
+    runs = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["runs"].items())
     return (
-        "{dataset}, {case}: {models} models, {images} images: decode alone {decode_s:.2f} s, bare "
-        "forward {forward_s:.2f} s, run() {wall_s:.2f} s: efficiency {efficiency:.2f}"
-    ).format(**found)
+        "{dataset}, {case}: {models} models, {images} images: decoding {decode_s:.2f} and forward "
+        "{forward_s:.2f} processor seconds, floor {floor_s:.2f} s; run() in {0}: efficiency "
+        "{efficiency:.2f}"
+    ).format(runs, **found)
+
+
+def busy_line(case: Case, root: Path) -> str:
+    """`run()` with and without a process beside it that keeps a core busy."""
+    found = []
+    for engine, device in engines(open_device("cpu")).items():
+        chosen = [run_by(engine, spec, case, root) for spec in case.specs]
+        options = extract.Options(device)
+        alone = run_once(chosen, case.sources, options, root)
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            beside = run_once(chosen, case.sources, options, root)
+            other.kill()
+        found.append(f"{engine} {alone:.2f} s alone, {beside:.2f} s beside: {beside / alone:.2f}")
+    return f"{case.sources[0].dataset}, a core kept busy: {'; '.join(found)}"
 
 
 def passes(case: Case, root: Path, device: torch.device) -> dict[str, Any]:
@@ -210,7 +263,7 @@ def seeded(spec: ModelSpec, root: Path) -> Chosen:
     torch.manual_seed(0)
     path = root / f"{spec.name}.pt"
     torch.save(instantiate(spec).state_dict(), path)
-    return Chosen(spec.name, spec, Weights(path, "0" * 64, "file", (), "stated"))
+    return Chosen(spec.name, spec, Weights(path, digest(path), "file", (), "stated"))
 
 
 def run_once(
@@ -223,49 +276,60 @@ def run_once(
 
 
 def decode_alone(case: Case, options: extract.Options) -> float:
-    """Every image decoded once, and transformed once per geometry that the models share."""
+    """Every image decoded once, and transformed once per geometry that the models share.
+
+    Processor seconds on a CPU, else seconds.
+    """
     groups = {View("identity", spec.preprocessing).geometry for spec in case.specs}
-    begun = time.perf_counter()
+    step = max(options.batch(spec.preprocessing) for spec in case.specs)
+    clock = clock_of(options.device)
+    begun = clock()
     for source in case.sources:
 
         def decode(start: int, source: Source = source) -> list[np.ndarray]:
-            stop = min(start + options.batch, len(source))
-            pictures = [source.read(i) for i in range(start, stop)]
+            pictures = [source.read(i) for i in range(start, min(start + step, len(source)))]
             return [np.stack([group.pixels(p) for p in pictures]) for group in groups]
 
-        for _ in prefetch(decode, range(0, len(source), options.batch), default_workers()):
+        for _ in prefetch(decode, range(0, len(source), step), default_workers()):
             pass
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
-def bare_forward(
-    chosen: Sequence[Chosen], sources: Sequence[Source], options: extract.Options
-) -> float:
-    """Ready batches of the right sizes, on the device, straight into each model."""
-    total = 0.0
-    sync = synchroniser(options.device)
+def clock_of(device: Device) -> Callable[[], float]:
+    """Processor seconds of this process where it computes itself."""
+    return time.process_time if device.type == "cpu" else time.perf_counter
+
+
+def bare_forward(one: Chosen, sources: Sequence[Source], options: extract.Options) -> float:
+    """Ready batches of the right sizes, on the device, straight into the model.
+
+    Processor seconds on a CPU, of as many single threads as it has cores, else seconds.
+    """
+    engine, seen = engine_of(options.device), one.spec.preprocessing
+    threads, batch = engine.threads(options.device), options.batch(seen)
     sizes = [
-        min(options.batch, len(source) - start)
+        min(batch, len(source) - start)
         for source in sources
-        for start in range(0, len(source), options.batch)
+        for start in range(0, len(source), batch)
     ]
-    for one in chosen:
-        module = load(one.spec, one.weights)
-        runner = Runner.of(module, one.spec.preprocessing, options.device)
-        shape = one.spec.preprocessing.pixels(sources[0].read(0)).shape
-        ready = {
-            size: runner.upload(np.random.default_rng(0).integers(0, 256, (size, *shape), np.uint8))
-            for size in set(sizes)
-        }
-        for batch in ready.values():
-            runner.logits(batch)
+    device = engine.on_threads(options.device, 1)
+    runner = engine.runner_of(load(one.spec, one.weights), seen, device)
+    shape = seen.pixels(sources[0].read(0)).shape
+    ready = {
+        size: runner.upload(np.random.default_rng(0).integers(0, 256, (size, *shape), np.uint8))
+        for size in set(sizes)
+    }
+    sync, clock = synchroniser(device), clock_of(device)
+    for given in ready.values():
+        runner.logits(given)
+    sync()
+    with ThreadPoolExecutor(threads) as pool:
+        begun = clock()
+        list(pool.map(lambda size: len(runner.logits(ready[size])), sizes))
         sync()
-        begun = time.perf_counter()
-        for size in sizes:
-            runner.logits(ready[size])
-        sync()
-        total += time.perf_counter() - begun
-    return total
+        took = clock() - begun
+    engine.on_threads(device, threads)
+    return took
 
 
 def write_synthetic(path: Path, n: int, different: int = 5_000, size: int = 32) -> None:

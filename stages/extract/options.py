@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cache import PART_ROWS, InputError
 from stages.parallel import default_workers
-from stages.runtimes import DEFAULT_BATCH, Device, engine_name, runtime_name
+from stages.runtimes import Device, Preprocessing, default_batch, engine_name, runtime_name
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Options:
         if self.engine != "ray" and self.ray_workers is not None:
             raise InputError("--ray-workers is for --engine ray: leave it out, or give that too")
 
-    @property
-    def batch(self) -> int:
-        return self.batch_size or DEFAULT_BATCH.get(self.device.type, 64)
+    def batch(self, seen: Preprocessing) -> int:
+        """Images per forward pass of a model that sees pictures so."""
+        return self.batch_size or default_batch(self.device.type, seen.size)
 
     @property
     def runtime(self) -> str:

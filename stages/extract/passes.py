@@ -1,16 +1,20 @@
 """Forward passes over decoded batches, in pieces that the device has memory for.
 
 A model that runs out of memory takes half as many images from then on. Where others are beside it,
-and a few halvings did not help, it leaves them and gets the device to itself.
+and a few halvings did not help, it leaves them and gets the device to itself. On a CPU batches are
+computed side by side where that is quicker.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cache import InputError, PartWriter, Store
 from stages.extract.residency import Residents
+from stages.extract.streams import Streams
 from stages.extract.work import Item, Task
 from stages.runtimes import (
     Array,
@@ -26,6 +30,8 @@ from stages.runtimes import (
 # A model beside others is content with this share of a batch before it leaves them: loading it
 # again and again costs more than batches that are somewhat smaller.
 _CONTENT = 4
+# Given together, so that a thread whose batch is done first has another.
+_PER_THREAD = 2
 
 
 @dataclass
@@ -53,6 +59,11 @@ class Lane:
     def name(self) -> str:
         return self.task.chosen.name
 
+    @property
+    def step(self) -> int:
+        """Images per pass that were asked for."""
+        return self.task.batch
+
     def drop_after(self, batches: int) -> None:
         """Forget what was done after so many batches of the part."""
         del self.batches[batches:]
@@ -77,6 +88,7 @@ class _Inputs:
     """Rows [start, stop) of a batch on the device, normalised once for all models alike."""
 
     def __init__(self, batch: Batch, start: int, stop: int, device: Device) -> None:
+        self.start, self.stop = start, stop
         self._batch, self._rows = batch, slice(start - batch.start, stop - batch.start)
         self._device = device
         self._raw: dict[View, Array] = {}
@@ -98,15 +110,27 @@ class _Inputs:
 class Passes:
     """Runs lanes on batches, each model where `residents` has it; `note` is told of small batches.
 
-    `full` is the number of images per forward pass that was asked for.
+    `device` is what models are loaded on.
     """
 
-    def __init__(
-        self, device: Device, residents: Residents, full: int, note: Callable[[str], None]
-    ) -> None:
-        self._device, self._residents, self._full, self._note = device, residents, full, note
+    def __init__(self, device: Device, residents: Residents, note: Callable[[str], None]) -> None:
+        self.device = device
+        self._residents, self._note = residents, note
+        engine = engine_of(device)
+        self._streams = Streams(engine.threads(device), partial(engine.free_bytes, device))
         self._limits: dict[str, int] = {}
         self._lanes: dict[str, list[Lane]] = {}
+
+    @property
+    def wanted(self) -> int:
+        """Batches that are best given together."""
+        threads = self._streams.threads
+        return _PER_THREAD * threads if threads > 1 else 1
+
+    def close(self) -> None:
+        """Leave the device as it was."""
+        self._streams.close()
+        engine_of(self.device).on_threads(self.device, self._streams.threads)
 
     def run(self, batches: Sequence[Batch], lanes: Iterable[Lane]) -> None:
         """All lanes on batches of one part, wave by wave; who finds no room tries alone."""
@@ -114,6 +138,18 @@ class Passes:
         for lane in lanes:
             lane.mark = len(lane.batches)
             self._lanes.setdefault(lane.name, []).append(lane)
+        self._share_threads()
+        begun = time.perf_counter()
+        self._waves(batches)
+        self._streams.learn((len(batches), *self._lanes), time.perf_counter() - begun)
+
+    def _share_threads(self) -> None:
+        device = engine_of(self.device).on_threads(self.device, self._streams.share)
+        if device != self.device:
+            self.device = device
+            self._residents.reload()
+
+    def _waves(self, batches: Sequence[Batch]) -> None:
         for turn in self._residents.turns(self._lanes):
             self._turn(batches, turn)
         for name in self._lanes:
@@ -124,12 +160,46 @@ class Passes:
 
     def _turn(self, batches: Sequence[Batch], names: Sequence[str]) -> None:
         lanes = [lane for name in names for lane in self._lanes[name]]
+        if self._streams.count > 1 and self._side_by_side(batches, lanes):
+            return
         for batch in batches:
             self._pass(batch, batch.start, batch.stop, lanes)
 
+    def _side_by_side(self, batches: Sequence[Batch], lanes: Sequence[Lane]) -> bool:
+        """False where there was no memory for it: from now on one batch at a time."""
+        for lane in lanes:
+            self._buffer(lane, batches[0])
+        try:
+            passes = self._streams.map(partial(self._alone, lanes), list(batches))
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            for lane, ms, start, images in (each for one in passes for each in one):
+                lane.watch.add(ms / min(self._streams.count, len(batches)))
+                self._count(lane, start, images)
+            return True
+        self._streams.settle(1)
+        release(self.device)
+        self._share_threads()
+        return False
+
+    def _alone(self, lanes: Sequence[Lane], batch: Batch) -> list[tuple[Lane, float, int, int]]:
+        """All lanes on a batch while others run beside it: what each pass took, in ms."""
+        passes = []
+        inputs: dict[int, _Inputs] = {}
+        for lane in lanes:
+            watch, step = engine_of(self.device).stopwatch(self.device), self._limit(lane)
+            for start in range(batch.start, batch.stop, step):
+                stop = min(start + step, batch.stop)
+                given = inputs.setdefault(start, _Inputs(batch, start, stop, self.device))
+                self._logits(lane, given, batch, watch)
+                passes.append((lane, sum(watch.read()), start, stop - start))
+        return passes
+
     def _pass(self, batch: Batch, start: int, stop: int, lanes: Sequence[Lane]) -> None:
         """Rows [start, stop); models that they are too many for take them in pieces."""
-        inputs = _Inputs(batch, start, stop, self._device)
+        inputs = _Inputs(batch, start, stop, self.device)
         rest = []
         for lane in lanes:
             fits = stop - start <= self._limit(lane)
@@ -143,7 +213,7 @@ class Passes:
                     self._pass(batch, at, min(at + step, stop), [lane])
 
     def _limit(self, lane: Lane) -> int:
-        return self._limits.get(lane.name, self._full)
+        return self._limits.get(lane.name, lane.step)
 
     def _ran(self, lane: Lane, inputs: _Inputs, batch: Batch, start: int, stop: int) -> bool:
         """A forward pass; False where there was no memory for it, and room has been made."""
@@ -151,7 +221,9 @@ class Passes:
             return False
         done = len(lane.batches)
         try:
-            self._forward(lane, inputs, batch, start, stop)
+            self._buffer(lane, batch)
+            self._logits(lane, inputs, batch, lane.watch)
+            self._count(lane, start, stop - start)
             return True
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -162,24 +234,29 @@ class Passes:
         self._make_room(lane, stop - start)
         return False
 
-    def _forward(self, lane: Lane, inputs: _Inputs, batch: Batch, start: int, stop: int) -> None:
+    def _logits(self, lane: Lane, inputs: _Inputs, batch: Batch, watch: Stopwatch) -> None:
         runner = self._residents[lane.name]
         given = inputs.of(lane.task.view, runner)
-        lane.watch.start()
+        watch.start()
         logits = runner.logits(given)
-        lane.watch.stop()
+        watch.stop()
+        first = batch.part[0]
+        lane.buffer[inputs.start - first : inputs.stop - first] = logits  # type: ignore[index]
+
+    def _buffer(self, lane: Lane, batch: Batch) -> None:
         first, end = batch.part
         if lane.buffer is None:
-            where = self._device if len(self._residents.waves) < 2 else "cpu"
-            lane.buffer = engine_of(self._device).empty((end - first, lane.task.classes), where)
-        lane.buffer[start - first : stop - first] = logits
-        lane.batches.append((start, stop - start, lane.warm))
+            where = self.device if len(self._residents.waves) < 2 else "cpu"
+            lane.buffer = engine_of(self.device).empty((end - first, lane.task.classes), where)
+
+    def _count(self, lane: Lane, start: int, images: int) -> None:
+        lane.batches.append((start, images, lane.warm))
         lane.warm = True
 
     def _make_room(self, lane: Lane, images: int) -> None:
         """After a pass over so many images did not fit."""
-        release(self._device)
-        enough = max(1, self._full // _CONTENT)
+        release(self.device)
+        enough = max(1, lane.step // _CONTENT)
         if self._residents.crowded and (not lane.warm or images <= enough):
             self._residents.evict(lane.name)
             self._limits.pop(lane.name, None)
@@ -188,11 +265,11 @@ class Passes:
             return
         if images == 1:
             raise InputError(
-                f"{self._device} has no memory for one image of {lane.name}: free some of it, or "
+                f"{self.device} has no memory for one image of {lane.name}: free some of it, or "
                 "run it on another --device"
             )
         self._limits[lane.name] = -(-images // 2)
         self._note(
-            f"{self._device} has no memory for {images} images of {lane.name} at a time: going on "
+            f"{self.device} has no memory for {images} images of {lane.name} at a time: going on "
             f"with {self._limits[lane.name]}"
         )

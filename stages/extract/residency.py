@@ -70,6 +70,13 @@ class Residents:
         self.waves = [wave for wave in self.waves if wave]
         release(self._device)
 
+    def reload(self) -> None:
+        """Load anew what is here; what does not fit any more has no place afterwards."""
+        for name in list(self._here):
+            del self._here[name]
+            if not self._try(name):
+                self.evict(name)
+
     def _beside(self, name: str) -> bool:
         """Whether the model has joined the last wave."""
         last = self.waves[-1]

@@ -78,7 +78,8 @@ def resumed(
         count = classes.seen(source, split, chosen, view, loaded, options)
     identity["classes"] = count
     classes.check(source, chosen.name, count)
-    made_with: Provenance = {"batch_size": options.batch, "part_rows": options.part_rows}
+    batch = options.batch(chosen.spec.preprocessing)
+    made_with: Provenance = {"batch_size": batch, "part_rows": options.part_rows}
     made_with |= {PICTURES: seen.digest} if seen.replaced else {}
     provenance = _provenance(source, chosen, count, options) | made_with
     provenance[PICTURES] = seen.digest
@@ -88,7 +89,9 @@ def resumed(
         before = None
     about = (identity, provenance, made_with)
     parts = frozenset[int]()
-    task = Task(split, chosen, view, count, partition.values, *about, parts, options.precision)
+    task = Task(
+        split, chosen, view, count, partition.values, *about, parts, options.precision, batch
+    )
     logits, timings = (_writer(store, task, table, options) for table in _TABLES)
     if not (logits.complete and timings.complete):  # the rows of both come from one forward pass
         logits.reopen()

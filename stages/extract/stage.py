@@ -120,7 +120,6 @@ def _make(
         root=store.root,
         sources=tuple(sources),
         tasks=tuple(entry.task for entry in entries),
-        batch=options.batch,
         part_rows=options.part_rows,
         workers=options.decoders,
         devices=devices,

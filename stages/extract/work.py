@@ -19,7 +19,8 @@ Item = tuple[int, int]
 class Task:
     """One model on one variant of one split, and the parts of it that are to be made.
 
-    `values` are the keys of its partition; the three dicts are those of PartWriter.
+    `values` are the keys of its partition; the three dicts are those of PartWriter; `batch` is
+    images per forward pass.
     """
 
     split: int
@@ -32,6 +33,7 @@ class Task:
     made_with: Mapping[str, Any]
     parts: frozenset[int]
     precision: str
+    batch: int
 
     @property
     def runtime(self) -> str:
@@ -54,13 +56,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Work:
-    """A run's tasks and what all its workers need; `batch` is images per forward pass, `devices`
-    what each runtime is run on, where the worker has none of its own."""
+    """A run's tasks and what all its workers need; `devices` is what each runtime is run on, where
+    the worker has none of its own."""
 
     root: str
     sources: tuple[Source, ...]
     tasks: tuple[Task, ...]
-    batch: int
     part_rows: int
     workers: int
     devices: Mapping[str, Device]
@@ -70,6 +71,11 @@ class Work:
         """That of all tasks, in one runtime."""
         [precision] = {task.precision for task in self.tasks}
         return precision
+
+    @property
+    def batch(self) -> int:
+        """Images that are decoded together."""
+        return max((task.batch for task in self.tasks), default=1)
 
     def items(self) -> list[Item]:
         """Every part that some task lacks, split by split."""

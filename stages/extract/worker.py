@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -66,21 +67,24 @@ class Worker:
         progress: Callable[[int], None] = lambda images: None,
     ) -> None:
         self._work, self._progress, self._loaded = work, progress, loaded or Loaded()
-        self._devices = {task.runtime: device or work.devices[task.runtime] for task in work.tasks}
+        devices = {task.runtime: device or work.devices[task.runtime] for task in work.tasks}
         store = Store(work.root)
-        self._lanes = [Lane.of(task, store, self._devices[task.runtime]) for task in work.tasks]
+        self._lanes = [Lane.of(task, store, devices[task.runtime]) for task in work.tasks]
         self._residents = {
             runtime: Residents(device, partial(self._load, runtime))
-            for runtime, device in self._devices.items()
+            for runtime, device in devices.items()
         }
         self._passes = {
-            runtime: Passes(device, self._residents[runtime], work.batch, note)
-            for runtime, device in self._devices.items()
+            runtime: Passes(device, self._residents[runtime], note)
+            for runtime, device in devices.items()
         }
 
     def make(self, items: Iterable[Item]) -> Generator[Made, None, None]:
         """Make these parts for every task that lacks them; yields what has been written."""
-        with ThreadPoolExecutor(1, thread_name_prefix="writer") as pool:
+        with ExitStack() as held:
+            for passes in self._passes.values():
+                held.callback(passes.close)
+            pool = held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="writer"))
             written: list[Future[Made]] = []
             for batches in self._chunks(items):
                 last = batches[-1]
@@ -107,18 +111,24 @@ class Worker:
         chosen, precision = mine[0].task.chosen, mine[0].task.precision
         module = self._loaded.modules.pop((runtime, name), None)
         module = module or load(chosen.spec, chosen.weights)
-        return runner_of(module, chosen.spec.preprocessing, self._devices[runtime], precision)
+        return runner_of(module, chosen.spec.preprocessing, self._device(runtime), precision)
+
+    def _device(self, runtime: str) -> Device:
+        return self._passes[runtime].device
 
     def _taking_turns(self) -> bool:
         return any(len(residents.waves) > 1 for residents in self._residents.values())
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Decoded]]:
-        """Single batches; while models take turns, as many of a part as may wait together."""
+        """As many batches of a part as are best given together; while models take turns, as many as
+        may wait."""
+        enough = max((passes.wanted for passes in self._passes.values()), default=1)
         for _, batches in groupby(self._batches(items), lambda batch: batch.item):
             waiting: list[Decoded] = []
             for batch in batches:
                 waiting.append(batch)
-                if not self._taking_turns() or _bytes(waiting) > _CHUNK_BYTES:
+                ready = not self._taking_turns() and len(waiting) >= enough
+                if ready or _bytes(waiting) > _CHUNK_BYTES:
                     yield waiting
                     waiting = []
             if waiting:
@@ -143,13 +153,17 @@ class Worker:
             views = of.batch(start, stop)
             pixels = {
                 runtime: {
-                    view: engine_of(device).on_host(each, device) for view, each in views.items()
+                    view: engine_of(passes.device).on_host(each, passes.device)
+                    for view, each in views.items()
                 }
-                for runtime, device in self._devices.items()
+                for runtime, passes in self._passes.items()
             }
             return Decoded(item, self._work.span(item), start, stop, pixels)
 
-        return prefetch(decode, spans(), self._work.workers)
+        # While a chunk is computed the next one is decoded.
+        most = max((passes.wanted for passes in self._passes.values()), default=1)
+        workers = self._work.workers
+        return prefetch(decode, spans(), workers, workers + max(workers, most))
 
     def _pictures(self, split: int) -> Pictures[View]:
         views = {task.view.geometry for task in self._work.tasks if task.split == split}
@@ -163,7 +177,7 @@ class Worker:
             if lane.buffer is None:
                 raise RuntimeError(f"{lane.name} did not run on part {item}")
             laps = lane.watch.read()
-            logits = engine_of(self._devices[lane.task.runtime]).to_numpy(lane.buffer)
+            logits = engine_of(self._device(lane.task.runtime)).to_numpy(lane.buffer)
             timings = timings_table(lane.batches, laps)
             lane.buffer, lane.batches = None, []
             yield partial(self._write, i, item, logits, timings, sum(laps))

@@ -1,11 +1,11 @@
 from .common import (
-    DEFAULT_BATCH as DEFAULT_BATCH,
     INT8 as INT8,
     PRECISIONS as PRECISIONS,
     Array as Array,
     Device as Device,
     ModelRunner as ModelRunner,
     Stopwatch as Stopwatch,
+    default_batch as default_batch,
     device_name as device_name,
     engine_name as engine_name,
     engine_of as engine_of,

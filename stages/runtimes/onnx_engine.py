@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,6 +143,14 @@ def stopwatch(device: OnnxDevice) -> Stopwatch:
 
 def synchroniser(device: OnnxDevice) -> Callable[[], None]:
     return lambda: None
+
+
+def threads(device: OnnxDevice) -> int:
+    return device.threads
+
+
+def on_threads(device: OnnxDevice, count: int) -> OnnxDevice:
+    return replace(device, threads=count)
 
 
 def release(device: OnnxDevice) -> None:

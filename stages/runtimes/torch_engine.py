@@ -142,6 +142,16 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
     return lambda: torch.accelerator.synchronize(device)
 
 
+def threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def on_threads(device: torch.device, count: int) -> torch.device:
+    """Threads of this process that start from now on, and this one, compute so."""
+    torch.set_num_threads(count)
+    return device
+
+
 def release(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
