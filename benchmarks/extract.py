@@ -8,7 +8,7 @@ of decoding and forward. Compute-bound and decode-bound cases on real ImageNet a
 where ../shared has them, on synthetic ones elsewhere; then the same beside a process that keeps a
 core busy; one pass with four models against four passes with one; and the peak memory of 10,000
 images against 40,000. Weights are random: they do not change the time. Each time is the best of
-three, taken in turn.
+two, taken in turn.
 
 On two shared cores of an AMD EPYC server, with nothing beside it: CIFAR-10 0.93 compute-bound and
 1.09 decode-bound, ImageNet 0.92 and 0.90; one pass 1.15 and 1.12 times as fast as a pass for each
@@ -56,10 +56,10 @@ from stages.runtimes import Device, View, engine_of, open_device, synchroniser
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CIFAR_MODELS = ("resnet20", "resnet32", "shufflenetv2_x0_5", "vgg11_bn")
 IMAGENET_MODELS = ("resnet18", "resnet50", "regnet_y_1_6gf", "densenet121")
-ROUNDS = 3
-# How often the decode-bound cases have each image: CIFAR-10's real 60,000, and so few of ImageNet
-# that they would else measure what any run costs, however long.
-REPEAT = {"cifar10": 4, "imagenet": 16}
+ROUNDS = 2
+# How often the compute-bound and the decode-bound case have each image: CIFAR-10's real 60,000, and
+# so few of ImageNet that they would else measure what any run costs, however long.
+REPEAT = {"cifar10": (1, 4), "imagenet": (2, 16)}
 FEW, MANY = 10_000, 40_000
 
 
@@ -77,7 +77,7 @@ def main() -> None:
         root = Path(folder)
         every = []
         for dataset, of in (("cifar10", cases), ("imagenet", imagenet_cases)):
-            few, many = (of(open_images(root, dataset, repeat)) for repeat in (1, REPEAT[dataset]))
+            few, many = (of(open_images(root, dataset, repeat)) for repeat in REPEAT[dataset])
             every += [few[0], many[1]]
         for case in every:
             print(line(measure(case, root, open_device("cpu"))), flush=True)

@@ -17,7 +17,7 @@ Words = list[str]
 
 IMPORTED = "import"  # the runtime of logits that came without one
 _TORCH = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)")
-_ONNX = ("onnxruntime-fp32-cpu", "onnxruntime-int8-cpu")
+_ONNX = re.compile(r"onnxruntime-(fp32|int8)-cpu|(onnxruntime|tensorrt)-(fp32|fp16)-cuda")
 
 
 def command_line(store: Store, words: Sequence[str]) -> str:
@@ -59,7 +59,7 @@ def dataset_words(dataset: str) -> Words:
 
 def runtime_words(runtime: str | None) -> Words:
     """The options that `extract` and `profile` run in it with; none where they cannot."""
-    if runtime in _ONNX:
+    if _ONNX.fullmatch(runtime or ""):
         return ["--runtime", str(runtime)]
     found = _TORCH.fullmatch(runtime or "")
     return ["--precision", found[1], "--device", found[2]] if found else []

@@ -57,7 +57,7 @@ def prefetch(
 
 
 class _Gate:
-    """Lets `workers` calls through at a time, then one, and from then on as many as do not fight."""
+    """Lets `workers` calls through at a time, then one, then as many as do not fight."""
 
     def __init__(self, workers: int) -> None:
         self._workers, self._open, self._inside = workers, workers, 0

@@ -26,6 +26,7 @@ FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*
 # What runs models, and the architectures' code; the rest analyses.
 NEEDS_TORCH = (
     *("stages.runtimes.torch_engine", "stages.runtimes.onnx_engine"),
+    "stages.runtimes.tensorrt_engine",
     *("stages.runtimes.onnx_session", "stages.models"),
 )
 HEAVY = ("torch", "torchvision", "onnxruntime", "PIL", "imagehash", "pynvml", "safetensors")

@@ -38,7 +38,9 @@ class ImageOptions:
         None, "Split whose images set the ranges of int8: neither reported nor fitted on."
     )
     batch_size: int | None = None
-    workers: int | None = option(None, "Decoding threads. [default: one per core]", min=1, max=256)
+    workers: int | None = option(
+        None, "Decoding threads at most. [default: one per core]", min=1, max=256
+    )
     part_rows: int | None = option(
         None, "Images per Parquet part. [default: 8192]", min=1, max=MOST
     )

@@ -16,6 +16,7 @@ from .meter import (
     Window as Window,
     nothing as nothing,
 )
+from .nvml_library import gpu_name as gpu_name
 from .opening import open_meters as open_meters
 from .sensor_kind import SensorKind as SensorKind, counted as counted, sampled as sampled
 from .windows import EnergyFigure as EnergyFigure, idle_of as idle_of, per_image as per_image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,15 @@ def _gpu(nvml: Nvml, index: int, handle: Any) -> Gpu:
     uuid, name = (_text(nvml.call(f"nvmlDeviceGet{what}", handle)) for what in ("UUID", "Name"))
     mode = nvml.attempt("nvmlDeviceGetMigMode", handle)
     return Gpu(index, uuid, name, handle, mig=bool(mode and mode[0]))
+
+
+def gpu_name(index: int) -> str | None:
+    """What cuda:`index` is called, None where NVML does not tell."""
+    try:
+        nvml = load()
+        return match(nvml, index, gpus(nvml), os.environ, torch_uuid(index))[0].name
+    except SensorError:
+        return None
 
 
 def match(

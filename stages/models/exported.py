@@ -18,7 +18,7 @@ from stages.models.choice import Chosen
 from stages.models.onnx_file import facts
 from stages.models.spec import ONNX, PROGRAM
 from stages.models.weights import SHIPPED, Exported, Weights, digest
-from stages.runtimes import INT8, not_installed
+from stages.runtimes import INT8, OnnxModel, not_installed
 
 _EXPORTING = ("torch", "onnx", "onnxscript", "onnxruntime")
 _QUANTISING = ("onnx", "onnxruntime")
@@ -48,7 +48,7 @@ def for_engine(one: Chosen, target: Target) -> Chosen:
     have seen. InputError where the target cannot run it.
     """
     family = one.spec.family
-    if target.engine != "onnxruntime":
+    if target.engine == "torch":
         if family == ONNX:
             raise InputError(f"{one.name} is an ONNX file: give --runtime onnxruntime-fp32-cpu")
         return one
@@ -61,6 +61,8 @@ def for_engine(one: Chosen, target: Target) -> Chosen:
         return _in_int8(one, target)
     if family == ONNX and facts(one.weights.path).quantised:
         raise InputError(f"{one.name} computes in int8: give --runtime onnxruntime-int8-cpu")
+    if target.precision == "fp16" and target.engine == "onnxruntime":
+        return _in_fp16(one, target)
     return one if family == ONNX else _in_fp32(one, target)
 
 
@@ -81,6 +83,28 @@ def _in_fp32(one: Chosen, target: Target) -> Chosen:
     return replace(one, weights=replace(one.weights, exported=Exported(place, about)))
 
 
+def _in_fp16(one: Chosen, target: Target) -> Chosen:
+    folder, shape = _place(one, target)
+    place = folder / f"{_stem(one, shape)}-fp16.onnx"
+    about = _kept(place, one)
+    if about is None:
+        if None in map(find_spec, _QUANTISING):
+            raise not_installed(f"what makes {one.name} half as precise", "onnx-export")
+        from stages.models.onnx_fp16 import halve  # onnx, likewise
+
+        file = _float32_file(one, target)
+        seen = one.spec.preprocessing
+        about = _keep(one, place, lambda path: halve(one.name, file, seen, path))
+    facts(place)
+    return replace(one, weights=replace(one.weights, exported=Exported(place, about)))
+
+
+def _float32_file(one: Chosen, target: Target) -> OnnxModel:
+    whole = one if one.spec.family == ONNX else _in_fp32(one, target)
+    made = whole.weights.exported
+    return facts(made.path) if made else onnx_program.load(one.spec, one.weights.path)
+
+
 def _in_int8(one: Chosen, target: Target) -> Chosen:
     if one.spec.family == ONNX and facts(one.weights.path).quantised:
         return one
@@ -97,9 +121,7 @@ def _in_int8(one: Chosen, target: Target) -> Chosen:
             raise not_installed(f"what quantises {one.name}", "onnx-export")
         from stages.models.onnx_int8 import CalibrationSet, quantise  # onnx, likewise
 
-        whole = one if one.spec.family == ONNX else _in_fp32(one, target)
-        made = whole.weights.exported
-        file = facts(made.path) if made else onnx_program.load(one.spec, one.weights.path)
+        file = _float32_file(one, target)
         by, seen = CalibrationSet(source), one.spec.preprocessing
         about = _keep(one, place, lambda path: quantise(one.name, file, seen, by, path))
     if about is None:

@@ -273,7 +273,7 @@ class _Relations:
         for row, model in enumerate(self.models):
             # Of what this program ran: ENGINE-PRECISION-DEVICE.
             engine, *rest = model["runtime"].split("-")
-            if engine in ("torch", "onnxruntime") and len(rest) == 2:
+            if engine in ("torch", "onnxruntime", "tensorrt") and len(rest) == 2:
                 yield f"models[{row}].precision", rest[0]
         yield from self._counts()
         promise = self.promise

@@ -33,12 +33,18 @@ _CPU_PIXELS = 1 << 20
 # By the names of torch's types.
 PRECISIONS = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 INT8 = "int8"  # of files alone
-_TORCH, _ONNX = "torch", "onnxruntime"
+_TORCH, _ONNX, _TENSORRT = "torch", "onnxruntime", "tensorrt"
 ENGINES: Mapping[str, str] = {
     _TORCH: "stages.runtimes.torch_engine",
     _ONNX: "stages.runtimes.onnx_engine",
+    _TENSORRT: "stages.runtimes.tensorrt_engine",
 }
-_LIBRARIES = {_TORCH: ("PyTorch", "extract"), _ONNX: ("ONNX Runtime", "onnx")}
+# A runtime of each, the module that it needs, what that is called, and the extra that brings it.
+_LIBRARIES = {
+    _TORCH: ("torch-fp32-cpu", "torch", "PyTorch", "extract"),
+    _ONNX: ("onnxruntime-fp32-cpu", "onnxruntime", "ONNX Runtime", "onnx"),
+    _TENSORRT: ("tensorrt-fp16-cuda", "onnxruntime", "ONNX Runtime", "onnx"),
+}
 
 
 class Device(Protocol):
@@ -204,7 +210,11 @@ def said_by(runtime: str) -> tuple[str, str, str] | None:
 
 def usual_engine() -> str:
     """torch, or what is installed in its place."""
-    return next((name for name in ENGINES if find_spec(name)), _TORCH)
+    return next((name for name in ENGINES if _installed(name)), _TORCH)
+
+
+def _installed(engine: str) -> bool:
+    return find_spec(_LIBRARIES[engine][1]) is not None
 
 
 def require_engine(runtime: str | None) -> None:
@@ -212,10 +222,11 @@ def require_engine(runtime: str | None) -> None:
     installed."""
     said = said_by(runtime or f"{usual_engine()}-fp32-cpu")
     if said is None:
-        raise one_of("runtime", str(runtime), [f"{name}-fp32-cpu" for name in ENGINES])
-    if find_spec(said[0]) is None:
-        here = [f", or give --runtime {name}-fp32-cpu" for name in ENGINES if find_spec(name)]
-        raise InputError(f"{not_installed(*_LIBRARIES[said[0]])}{''.join(here)}")
+        raise one_of("runtime", str(runtime), [known[0] for known in _LIBRARIES.values()])
+    if not _installed(said[0]):
+        here = [known[0] for name, known in _LIBRARIES.items() if _installed(name)]
+        instead = f", or give --runtime {here[0]}" if here else ""
+        raise InputError(f"{not_installed(*_LIBRARIES[said[0]][2:])}{instead}")
 
 
 def not_installed(what: str, extra: str) -> InputError:

@@ -1,21 +1,25 @@
-"""Models as ONNX files, in float32 or int8, on ONNX Runtime and the CPU. Arrays are numpy's."""
+"""Models as ONNX files on ONNX Runtime, by the CPU's provider or CUDA's.
+
+Arrays are numpy's and stay on the host: on a GPU a pass holds the copy of its pictures.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from cache import InputError, Provenance, one_of
+from stages.energy import gpu_name
 from stages.parallel import default_workers
 from stages.runtimes.common import INT8, ModelRunner, Stopwatch, processor, processor_flags
-from stages.runtimes.memory import free_memory
+from stages.runtimes.memory import free_memory, out_of_memory
 from stages.runtimes.onnx_model import OnnxModel
-from stages.runtimes.onnx_session import OPTIMISATION, PROVIDERS, session
+from stages.runtimes.onnx_session import CPU as PROVIDER, OPTIMISATION, Providers, session
 from stages.runtimes.preprocess import Preprocessing
 from stages.scores import answered
 
@@ -28,30 +32,54 @@ def _threads() -> int:
 
 @dataclass(frozen=True)
 class OnnxDevice:
-    """The CPU, with so many threads for a model."""
+    """The CPU, with so many threads for a model, or a GPU; `providers` run it, the first of them
+    what it can."""
 
-    engine: ClassVar[str] = "onnxruntime"
     type: str = "cpu"
     threads: int = field(default_factory=_threads)
+    index: int = 0
+    engine: str = "onnxruntime"
+    providers: Providers = field(default=((PROVIDER, {}),), hash=False)
 
     def __str__(self) -> str:
-        return self.type
+        return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
 
 
 CPU = OnnxDevice()
-PRECISIONS = ("fp32", INT8)  # both are the file's
+CUDA = "CUDAExecutionProvider"
+# By kind of device; all are the file's.
+PRECISIONS = {"cpu": ("fp32", INT8), "cuda": ("fp32", "fp16")}
 
 
 def open_device(name: str | None, precision: str = "fp32") -> OnnxDevice:
-    """The CPU; InputError for another device or precision."""
-    if precision not in PRECISIONS:
-        raise one_of("precision of ONNX Runtime", precision, PRECISIONS)
-    if name not in (None, "cpu"):
-        raise one_of("device of ONNX Runtime", str(name), ["cpu"])
-    return CPU
+    """The CPU, or the named GPU; InputError for another device or precision."""
+    kind, _, index = (name or "cpu").partition(":")
+    if kind not in PRECISIONS or not (index or "0").isdecimal():
+        raise one_of("device of ONNX Runtime", str(name), PRECISIONS)
+    if precision not in PRECISIONS[kind]:
+        raise one_of(f"precision of ONNX Runtime on {kind}", precision, PRECISIONS[kind])
+    if kind == "cpu":
+        return CPU
+    return on_gpu("onnxruntime", int(index or 0), {CUDA: {}})
+
+
+def on_gpu(engine: str, index: int, providers: Mapping[str, Mapping[str, Any]]) -> OnnxDevice:
+    """The GPU, by these providers and the CPU's for what they cannot; InputError for one that this
+    ONNX Runtime lacks."""
+    here = onnxruntime.get_available_providers()
+    for name in providers:
+        if name not in here:
+            raise InputError(
+                f"this ONNX Runtime has no {name}: pip install onnxruntime-gpu in its place, or "
+                "give --runtime onnxruntime-fp32-cpu"
+            )
+    own = tuple((name, {"device_id": index, **more}) for name, more in providers.items())
+    return OnnxDevice("cuda", 1, index, engine, (*own, (PROVIDER, {})))
 
 
 def device_name(device: OnnxDevice) -> str:
+    if device.type == "cuda":
+        return gpu_name(device.index) or str(device)
     return f"{processor()}, {device.threads} threads"
 
 
@@ -59,7 +87,7 @@ def settings(device: OnnxDevice) -> Provenance:
     return {
         "onnxruntime": onnxruntime.__version__,
         "threads": device.threads,
-        "providers": PROVIDERS,
+        "providers": [name for name, _ in device.providers],
         "graph_optimization_level": OPTIMISATION,
         "cpu_flags": processor_flags(),
     }
@@ -118,7 +146,14 @@ def runner_of(
     """InputError for what is no ONNX model."""
     if not isinstance(model, OnnxModel):
         raise InputError(f"ONNX Runtime runs ONNX files, no {type(model).__name__}: export it")
-    return OnnxRunner(session(model.path, device.threads), model, preprocessing, device)
+    try:
+        opened = session(model.path, device.threads, device.providers)
+    except Exception as error:  # its own kinds derive from nothing narrower
+        if device.type == "cpu" or out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot use {device} ({reason}): give --device cpu") from error
+    return OnnxRunner(opened, model, preprocessing, device)
 
 
 def on_host(pixels: np.ndarray, device: OnnxDevice) -> np.ndarray:
@@ -158,7 +193,7 @@ def release(device: OnnxDevice) -> None:
 
 
 def free_bytes(device: OnnxDevice) -> int | None:
-    return free_memory()
+    return free_memory() if device.type == "cpu" else None
 
 
 def peak_memory(call: Callable[[], object], runner: ModelRunner) -> int | None:

@@ -11,19 +11,24 @@ the file. It imports nothing of this program.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-PROVIDERS = ["CPUExecutionProvider"]
+CPU = "CPUExecutionProvider"
 OPTIMISATION = "ORT_ENABLE_ALL"
+Providers = Sequence[tuple[str, Mapping[str, Any]]]
 _ROUNDING = 0.01  # of the largest logit, which an int8 that rounds otherwise does not reach
 
 
-def session(path: str | Path, threads: int) -> Any:
-    """An onnxruntime.InferenceSession, which no library of operators is ever given."""
+def session(path: str | Path, threads: int, providers: Providers = ((CPU, {}),)) -> Any:
+    """An onnxruntime.InferenceSession, which no library of operators is ever given.
+
+    RuntimeError where it would run on another provider than the first of (name, options).
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, OPTIMISATION)
@@ -33,7 +38,10 @@ def session(path: str | Path, threads: int) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Whatever its bytes look like: its own format would pass by the checks of the file.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    return onnxruntime.InferenceSession(str(path), options, providers=PROVIDERS)
+    opened = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    if opened.get_providers()[0] != providers[0][0]:
+        raise RuntimeError(f"{providers[0][0]} cannot be loaded: is what it needs installed?")
+    return opened
 
 
 def _limit(more: int) -> None:

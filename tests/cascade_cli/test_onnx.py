@@ -177,7 +177,7 @@ def test_onnx_files_run_without_torch(nets, both, tmp_path):
 
 
 REFUSED = {
-    "another runtime": (("--runtime", "tensorrt-fp16-cuda"), "unknown runtime"),
+    "another runtime": (("--runtime", "openvino-fp32-cpu"), "unknown runtime"),
     "another precision": ((*IN, "--precision", "bf16"), "says precision and device"),
     "another device": ((*IN, "--device", "cuda"), "says precision and device"),
     "a precision it has not": (("--runtime", "onnxruntime-fp16-cpu"), "precision of ONNX Runtime"),

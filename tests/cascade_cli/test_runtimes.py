@@ -195,8 +195,10 @@ def test_a_policy_holds_each_models_runtime(run, tmp_path):
     said = cascade("live", "--cache", run[0], "--policy", policy, "--limit", "60", "--json").json
     assert said["agreement"]["answers_differ"] == 0
     assert (said["model_1"], said["model_2"]) == (SMALL, LARGE)
-    checked = cascade("check", policy, "--cache", run[0], "--split", "val", "--json")
+    # On other images use of B may differ by chance, as int8 files do from processor to processor.
+    checked = cascade("check", policy, "--cache", run[0], "--split", "test", "--json")
     assert checked.status == 0, checked.err
+    assert all(each["found"] == each["promised"] for each in checked.json["figures"])
     assert {model["same_weights"] for model in checked.json["models"]} == {True}
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from running import ROOT
+
+from stages import parallel
+from stages.parallel import prefetch
 
 CODE = """
 import os, sys, threading
@@ -27,3 +32,24 @@ def test_threads_step_back_but_never_forward(own, theirs):
     *threads, here = map(int, done.stdout.split())
     assert threads == [max(theirs, here)] * 3
     assert here >= own
+
+
+@pytest.mark.parametrize(("beside", "threads"), [(1.0, 3), (1.5, 1)])
+def test_threads_that_fight_give_way_to_one(beside, threads, monkeypatch):
+    """A call takes `beside` times as much processor time where others run."""
+    inside, most, took, lock = 0, 0, threading.local(), threading.Lock()
+    monkeypatch.setattr(parallel.time, "thread_time", lambda: getattr(took, "seconds", 0.0))
+
+    def call(i):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside) if i >= 60 else most
+        time.sleep(0.003)
+        with lock:
+            took.seconds = getattr(took, "seconds", 0.0) + (beside if inside > 1 else 1.0)
+            inside -= 1
+        return i
+
+    assert list(prefetch(call, range(100), 3)) == list(range(100))
+    assert most == threads

@@ -334,6 +334,14 @@ def test_unlike_gpus_by_number_are_flagged(clock):
     assert nvml_library.match(library, 0, found, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[1] == ()
 
 
+def test_a_gpus_name_by_its_number(clock, monkeypatch):
+    gpus = [FakeGpu(clock, uuid=UUIDS[0], name="slow"), FakeGpu(clock, uuid=UUIDS[1], name="fast")]
+    library = nvml_library.Nvml(FakeNvml(*gpus))
+    monkeypatch.setattr(nvml_library, "load", lambda: library)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [nvml_library.gpu_name(index) for index in range(3)] == ["slow", "fast", None]
+
+
 def test_only_the_gpus_in_use_are_opened(clock, tmp_path):
     gpus = [FakeGpu(clock, uuid=uuid) for uuid in UUIDS]
     gpus[0].errors["*"] = pynvml.NVML_ERROR_GPU_IS_LOST

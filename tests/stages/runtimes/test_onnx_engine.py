@@ -146,7 +146,7 @@ def test_each_engine_refuses_what_only_another_runs(tmp_path):
         for_engine(net, Target(ONNX, "fp32", (8, 8), None))
     with pytest.raises(InputError, match="ONNX Runtime runs ONNX files, no"):
         runner(net)
-    for how, what in (({"precision": "bf16"}, "precision"), ({"name": "cuda"}, "device")):
+    for how, what in (({"precision": "bf16"}, "precision"), ({"name": "xpu"}, "device")):
         with pytest.raises(InputError, match=f"unknown {what} of ONNX Runtime"):
             open_device(**{"name": None, **how}, engine=ONNX)
 

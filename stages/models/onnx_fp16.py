@@ -1,0 +1,44 @@
+"""A model's ONNX file in half precision, its input and output in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cache import InputError, Provenance
+from stages.models.onnx_file import facts
+from stages.runtimes import OnnxModel, Preprocessing, open_device, runner_of
+
+CLOSE = 0.05  # the largest difference of a logit from float32's, relative to the largest logit
+_IMAGES, _SEED = 4, 7
+
+
+def halve(name: str, model: OnnxModel, seen: Preprocessing, place: Path) -> Provenance:
+    """Write the half-precision file of a float32 one; returns what made it.
+
+    InputError where it cannot be made, or gives other logits than the float32 one on a CPU, which
+    computes the same rounded weights.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        made = convert_float_to_float16(onnx.load(model.path), keep_io_types=True)
+        onnx.save(made, place)
+    except Exception as error:  # it fails in any way
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{name} cannot be made fp16 ({type(error).__name__}: {reason}): run it in fp32"
+        ) from error
+    noise = np.random.default_rng(_SEED).integers(0, 256, (_IMAGES, *model.shape), np.uint8)
+    cpu = open_device("cpu", engine="onnxruntime")
+    runners = [runner_of(each, seen, cpu) for each in (model, facts(place))]
+    whole, half = (np.asarray(each.logits(each.upload(noise))) for each in runners)
+    difference = float(np.abs(whole - half).max() / np.abs(whole).max())
+    if not difference <= CLOSE:
+        raise InputError(
+            f"{name} in fp16 differs by {difference:.1e} of the largest logit, more than "
+            f"{CLOSE:g}: run it in fp32"
+        )
+    return {"precision": "fp16", "difference": difference}
