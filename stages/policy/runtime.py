@@ -10,6 +10,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class CascadeRuntime(ABC):
     ) -> Outcome:
         """Answer n requests; those of one batch are looked up together."""
         n = _length(batch)
+        if n and (table is None or self.digest is None):
+            return replace(self._decided(models, batch), hit=np.zeros(n, bool))
         known, keys = self._looked_up(table, pictures, n)
         misses = np.flatnonzero([answer is None for answer in known])
         stage, answered = np.full((2, n), -1, np.int8)

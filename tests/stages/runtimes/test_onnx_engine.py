@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -126,11 +127,37 @@ def test_an_export_is_made_once_and_again_when_it_is_damaged(
 def test_one_that_gives_other_logits_is_not_kept(tmp_path, monkeypatch, nothing_shipped):
     from stages.models import onnx_export
 
-    monkeypatch.setattr(onnx_export, "CLOSE", 0.0)
+    write = onnx_export._written
+
+    def of_another(name, module, *rest):
+        changed = deepcopy(module)
+        with torch.no_grad():
+            next(changed.parameters()).mul_(1 + 1e-3)
+        return write(name, changed, *rest)
+
+    monkeypatch.setattr(onnx_export, "_written", of_another)
     [one] = choose("digits", ["digits_wide"])
     with pytest.raises(InputError, match="differs from torch by"):
         for_engine(one, Target(ONNX, "fp32", (8, 8), tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_one_may_be_as_far_off_as_torch_is_itself(times, tmp_path, monkeypatch, nothing_shipped):
+    """Where rounding grows so that no two programs in float32 agree to 1e-5."""
+    from stages.models import onnx_export
+
+    own = 1e-3
+    monkeypatch.setattr(
+        onnx_export, "_apart", lambda a, b: own if b.dtype == np.float64 else own * times
+    )
+    [one] = choose("digits", ["digits_wide"])
+    target = Target(ONNX, "fp32", (8, 8), tmp_path)
+    if times == 1:
+        assert for_engine(one, target).weights.exported.about["difference"] == own
+    else:
+        with pytest.raises(InputError, match="9.0e-03 of the largest logit, more than 0.004"):
+            for_engine(one, target)
 
 
 def test_each_engine_refuses_what_only_another_runs(tmp_path):
