@@ -31,7 +31,7 @@ MODES = {
         *("model_1", "model_2", "scorefn", "threshold", "postcheck", "objective", "fit_split"),
         *("memory", "memory_size", "memory_radius", "memory_trust"),
         *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
-        *("halves", "stratified"),
+        *("halves", "stratified", "onnx"),
     },
     "output": {
         *("models", "scorefn", "data", "weights", "for_spreadsheets", "halves", "stratified"),
@@ -56,12 +56,13 @@ class ExportOptions(opt.CommonOptions):
 
     policy: str | None = opt.option(None, "Write the cascade A, B to this folder, to be deployed.")
     output: str | None = opt.option(None, "Write one row per image to this .csv or .parquet.", "-o")
+    onnx: bool = opt.option(False, "With --policy: also as one ONNX file, for model servers.")
     publish: str | None = opt.option(None, "Write a copy of the cache to publish to this folder.")
     tier: str = opt.option("scores", "What --publish copies: scores, top10 or full (logits, …).")
 
 
 @opt.grouped(
-    "policy output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
+    "policy onnx output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
     "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
     "halves stratified weights runtime cost cost_device batch_size baseline cache as_json",
     models="For -o, --publish: names. [default: all]",
@@ -79,7 +80,7 @@ def export(
     """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
 
     \b
-    cascade export --policy policy -m1 digits_wide -m2 digits_residual -s entropy
+    cascade export --policy policy -m1 digits_wide -m2 digits_residual --onnx
     cascade export -o wide.csv -d digits --split test
     cascade export --publish digits-scores -d digits --tier scores
     """
@@ -99,7 +100,8 @@ def export(
     if models is not None:
         scores = reported_scores(store, wanted, models)
         decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
-        found = write_policy(store, scores, decided, memory, wanted, costs, str(to.policy))
+        how = (memory, wanted, costs, str(to.policy))
+        found = write_policy(store, scores, decided, *how, as_onnx=to.onnx)
         show = _show_promise
     elif mode == "output":
         extra = package_scores(store, decision.scorefn)

@@ -12,6 +12,7 @@ from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, weights_files
+from cascade_cli.inputs.onnx_policy import onnx_stages
 from cascade_cli.inputs.running import in_runtime, named_to_run
 from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
@@ -32,14 +33,17 @@ def write_policy(
     costs: opt.CostOptions,
     folder: str,
     certificate: search.CertificateFacts | None = None,
+    as_onnx: bool = False,
 ) -> dict[str, Any]:
     """Write a cascade, and how its λ came about, to a folder, with what it promises: the row that
-    `simulate` gives.
+    `simulate` gives; also as one ONNX file where that is asked for.
 
     A note says where it surely costs more than the single model that it is held against.
     """
     cascade = decided[0]
     stage.deployable(cascade)
+    if as_onnx and memory.memory is not None:
+        raise InputError("an ONNX file holds no memory: leave out --memory, or --onnx")
     row, _ = simulated(store, scores, decided, memory, wanted, costs)
     found = stage.document(
         store, scores, cascade, row, memory_policy(memory, cascade.score), certificate
@@ -48,7 +52,12 @@ def write_policy(
     if saved is not None and saved.high < 0:
         say(f"note: it costs {-saved.value:.1%} more than {row.against.baseline} alone")
     replaces = Path(folder, stage.FILE).exists()
-    files = stage.write(folder, found)
+    beside = {}
+    if as_onnx:
+        models = onnx_stages(store, scores.dataset, found["models"], wanted)
+        about = {"policy_sha256": found["sha256"], "cascade": str(cascade)}
+        beside = stage.onnx_files(models, cascade, about)
+    files = stage.write(folder, found, beside)
     if replaces:
         say(f"note: the policy in {folder} is replaced")
     return {"files": files, "policy": found}

@@ -187,12 +187,13 @@ class Passes:
     def _alone(self, lanes: Sequence[Lane], batch: Batch) -> list[tuple[Lane, float, int, int]]:
         """All lanes on a batch while others run beside it: what each pass took, in ms."""
         passes = []
-        inputs: dict[int, _Inputs] = {}
+        inputs: dict[tuple[int, int], _Inputs] = {}
         for lane in lanes:
             watch, step = engine_of(self.device).stopwatch(self.device), self._limit(lane)
             for start in range(batch.start, batch.stop, step):
                 stop = min(start + step, batch.stop)
-                given = inputs.setdefault(start, _Inputs(batch, start, stop, self.device))
+                made = _Inputs(batch, start, stop, self.device)
+                given = inputs.setdefault((start, stop), made)
                 self._logits(lane, given, batch, watch)
                 passes.append((lane, sum(watch.read()), start, stop - start))
         return passes

@@ -16,4 +16,6 @@ from .file import (
     read as read,
     write as write,
 )
+from .onnx_folder import onnx_files as onnx_files
+from .onnx_graph import OnnxStage as OnnxStage
 from .runtime import CascadeRuntime as CascadeRuntime

@@ -258,23 +258,28 @@ def _function(by: Hash) -> tuple[Callable[..., Any], str]:
     return function, f"lambda pictures: {function.__name__}(pictures{given})"
 
 
-def write(folder: str | os.PathLike[str], policy: Policy) -> list[str]:
-    """Write both files into the folder, made where it is missing; their paths."""
+def write(
+    folder: str | os.PathLike[str], policy: Policy, beside: Mapping[str, bytes] | None = None
+) -> list[str]:
+    """Write both files into the folder, made where it is missing, and others by their places in
+    it; their paths."""
     import tomli_w
 
     file, program = Path(folder, FILE), Path(folder, CODE)
+    others = {Path(folder, place): data for place, data in (beside or {}).items()}
     # policy.toml last: it is what a folder is known by.
-    texts = {program: code(policy).encode(), file: tomli_w.dumps(policy).encode()}
+    texts = {**others, program: code(policy).encode(), file: tomli_w.dumps(policy).encode()}
     try:
         checked_policy(parsed_policy(texts[file], str(file)), str(file))
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        for path in texts:
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_whole({path: methodcaller("write", text) for path, text in texts.items()})
     except ValueError as error:  # of names that no policy can hold
         raise InputError(str(error)) from error
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {folder}: {reason}; check --policy") from error
-    return [str(file), str(program)]
+    return [str(path) for path in (file, program, *others)]
 
 
 def read(place: str | os.PathLike[str]) -> Deployment:

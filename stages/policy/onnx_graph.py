@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from cache import InputError
-from stages.cascade import ALWAYS, AT, NEVER, Cascade, Limit
+from stages.cascade import ALWAYS, AT, Cascade, Limit
+from stages.policy.file import deployable
 from stages.runtimes import OnnxModel, Preprocessing
 from stages.scores import Score, named
 
@@ -62,6 +63,7 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
     """
     from onnx import TensorProto, checker, helper
 
+    deployable(cascade)
     score = named(str(cascade.score))
     for stage in stages:
         _check(stage)
@@ -141,7 +143,9 @@ class _Graph:
         self._initialisers: list[Any] = []
         self._fresh = (f"{name}/{i}" for i in count())
 
-    def add(self, kind: str, given: Sequence[str], out: str | None = None, **attributes: Any) -> str:
+    def add(
+        self, kind: str, given: Sequence[str], out: str | None = None, **attributes: Any
+    ) -> str:
         """The output of a node with one."""
         from onnx import helper
 
@@ -242,9 +246,7 @@ class _Stages:
             }
         after = self._rest(graph, stage + 1, fresh, own, at)
         column = graph.add("Unsqueeze", [here, graph.constant([1])])
-        outs = {
-            name: graph.add("ScatterND", [state[name], column, after[name]]) for name in _STATE
-        }
+        outs = {name: graph.add("ScatterND", [state[name], column, after[name]]) for name in _STATE}
         return graph.proto([], [*_infos(outs)])
 
     def _unchanged(self, outer: _Graph, stage: int, state: dict[str, str]) -> Any:
@@ -267,8 +269,6 @@ class _Stages:
             trusts = "GreaterOrEqual" if self.score.sign > 0 else "LessOrEqual"
             at = graph.constant(np.float64(limit.value))
             return graph.add("Not", [graph.add(trusts, [own, at])])
-        if limit.kind not in (ALWAYS, NEVER):
-            raise InputError("the oracle cannot be deployed: it needs the label")
         return graph.filled(np.bool_(limit.kind == ALWAYS), own)
 
 
@@ -302,12 +302,8 @@ def _scored(graph: _Graph, logits: str, one: OnnxStage, score: Score) -> str:
         ends = [graph.constant([1]), graph.constant([2]), axis]
         second = graph.add("Squeeze", [graph.add("Slice", [two, *ends]), axis])
         return graph.add("Div", [graph.add("Sub", [unit, second]), total])
-    if score.name == "entropy":
-        weighted = graph.add("ReduceSum", [graph.add("Mul", [each, x]), axis], keepdims=0)
-        shares = graph.add("Div", [weighted, total])
-        nats = graph.add("Sub", [graph.add("Log", [total]), shares])
-        whole = graph.add("Div", [nats, graph.constant(np.float64(math.log(one.model.classes)))])
-        return graph.add("Clip", [whole, graph.constant(np.float64(0)), unit])
-    raise InputError(f"the score {score.name} cannot go into an ONNX file: it is a package's")
-
-
+    weighted = graph.add("ReduceSum", [graph.add("Mul", [each, x]), axis], keepdims=0)
+    shares = graph.add("Div", [weighted, total])
+    nats = graph.add("Sub", [graph.add("Log", [total]), shares])
+    whole = graph.add("Div", [nats, graph.constant(np.float64(math.log(one.model.classes)))])
+    return graph.add("Clip", [whole, graph.constant(np.float64(0)), unit])

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from running import ROOT, cascade, logits_of, manifest_of
+from running import ROOT, cascade, logits_of, manifest_of, seeded_weights
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -211,3 +211,64 @@ def test_where_there_is_no_torch_models_run_on_what_is_there(tmp_path, both):
     asked = run_python(WITHOUT, *args, "--runtime", "torch-fp32-cpu")
     assert asked.returncode == 2
     assert "or give --runtime onnxruntime-fp32-cpu" in asked.stderr
+
+
+CODE = """
+import json, sys
+import numpy as np, onnxruntime
+assert "torch" not in sys.modules
+opened = onnxruntime.InferenceSession(sys.argv[1])
+pixels = np.load(sys.argv[2])
+names = [each.name for each in opened.get_outputs()]
+out = dict(zip(names, opened.run(None, {"pixels": pixels})))
+print(json.dumps({name: each.tolist() for name, each in out.items()}))
+"""
+
+
+def test_a_policy_as_one_file_answers_as_simulate_does(both, tmp_path):
+    from stages.datasets import open_split
+    from stages.models import get
+
+    pair = ("--cache", both, "-m1", MODELS[0], "-m2", MODELS[1])
+    how = ("-s", "difference", "-p", "--runtime", RUNTIME)
+    policy = tmp_path / "policy"
+    done = cascade("export", *pair, *how, "--policy", policy, "--onnx", "--json")
+    assert sorted(path.removeprefix(f"{policy}/") for path in done.json["files"]) == [
+        "cascade.onnx",
+        "cascade_policy.py",
+        "policy.toml",
+        "triton/cascade/1/model.onnx",
+        "triton/cascade/config.pbtxt",
+    ]
+    source, seen = open_split("digits", "test"), get(MODELS[0]).preprocessing
+    pixels = np.stack([seen.pixels(source.read(i)) for i in range(len(source))])
+    np.save(tmp_path / "pixels.npy", pixels)
+    line = [sys.executable, "-c", CODE, policy / "cascade.onnx", tmp_path / "pixels.npy"]
+    ran = subprocess.run(line, capture_output=True, text=True, check=True)
+    found = json.loads(ran.stdout)
+    limit = str(done.json["policy"]["rule"]["threshold"])
+    told = cascade("simulate", *pair, *how, "-t", limit, "--json").json
+    assert sum(found["escalated"]) == told["escalated"]
+    assert sum(found["answered"]) == told["took_b"]
+    right = (np.array(found["prediction"]) == source.labels).mean()
+    assert right == pytest.approx(told["accuracy"], abs=1e-12)
+
+
+NOT_ONE_FILE = {
+    "a memory": (("--memory", "dhash"), "an ONNX file holds no memory"),
+    "the oracle": (("-s", "oracle"), "the oracle cannot be deployed"),
+    "other weights": (("--weights", "{other}"), f"{MODELS[0]} has weights"),
+    "no policy": (("-o", "wide.csv"), "--onnx is for --policy"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_ONE_FILE)
+def test_what_one_file_cannot_hold(kind, both, tmp_path):
+    args, words = NOT_ONE_FILE[kind]
+    seeded_weights(tmp_path / "other" / f"{MODELS[0]}.pt", MODELS[0])
+    args = [each.format(other=tmp_path / "other") for each in args]
+    to = () if kind == "no policy" else ("--policy", tmp_path / "policy")
+    pair = () if kind == "no policy" else ("-m1", MODELS[0], "-m2", MODELS[1])
+    done = cascade("export", "--cache", both, *pair, *to, *args, "--onnx", "--runtime", RUNTIME)
+    assert words in done.refusal
+    assert not (tmp_path / "policy").exists()

@@ -11,6 +11,7 @@ from running import RUNTIME, logits_of, manifest_of
 
 from cache import InputError, Store, read_table
 from stages import extract
+from stages.extract import passes
 from stages.extract.streams import Streams
 from stages.models import Target, choose, for_engine
 from stages.runtimes import open_device
@@ -112,15 +113,16 @@ def test_every_call_has_ended_before_an_exception_is_raised():
     assert sorted(ended) == [1, 2, 3]
 
 
-def right(root, whole, runtime=RUNTIME):
+def right(root, whole, runtime=RUNTIME, sizes=(16,)):
     for name in PAIR:
         ids, rows = logits_of(root, "test", name, runtime=runtime)
         assert ids.tolist() == list(range(N))
         np.testing.assert_allclose(rows, whole[name], rtol=1e-5, atol=1e-4)
         manifest = manifest_of(root, "timings", "test", name, runtime=runtime)
         table = read_table(Store(root), manifest).to_pydict()
-        assert table["first_sample_id"] == list(range(0, N, 16))
-        assert set(table["batch_size"]) == {16}
+        ends = np.cumsum(table["batch_size"])
+        assert table["first_sample_id"] == [0, *ends[:-1].tolist()]
+        assert set(table["batch_size"]) <= set(sizes)
         assert min(table["forward_ms"]) > 0
 
 
@@ -144,6 +146,15 @@ def test_rows_are_the_same_and_threads_are_given_back(
     right(tmp_path, whole)
     assert names >= {("MainThread", 2), ("stream", 1)}
     assert torch.get_num_threads() == 2
+
+
+def test_models_may_take_fewer_images_at_a_time(two_threads, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        passes.Lane, "step", property(lambda lane: 16 if lane.name == PAIR[0] else 6)
+    )
+    monkeypatch.setattr(Streams, "learn", lambda streams, what, seconds: streams.settle(2))
+    run(tmp_path, few_digits(N), **SETTINGS)
+    right(tmp_path, whole, sizes=(16, 6, 4))
 
 
 def test_onnx_runtime_gets_sessions_of_as_many_threads(whole, tmp_path, monkeypatch):

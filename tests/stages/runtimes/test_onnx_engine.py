@@ -156,7 +156,7 @@ def test_one_may_be_as_far_off_as_torch_is_itself(times, tmp_path, monkeypatch, 
     if times == 1:
         assert for_engine(one, target).weights.exported.about["difference"] == own
     else:
-        with pytest.raises(InputError, match="9.0e-03 of the largest logit, more than 0.004"):
+        with pytest.raises(InputError, match=r"9\.0e-03 of the largest logit, more than 0\.004"):
             for_engine(one, target)
 
 

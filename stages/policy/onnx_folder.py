@@ -1,0 +1,112 @@
+"""A cascade as a file for model servers and other languages: cascade.onnx, and Triton's folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache import InputError
+from stages.cascade import Cascade
+from stages.policy.onnx_graph import OUTPUTS, OnnxStage, cascade_graph, inputs
+from stages.policy.runtime import CascadeRuntime
+from stages.runtimes import ModelRunner, open_device, runner_of
+from stages.scores import named
+
+ONNX_FILE = "cascade.onnx"
+_MODEL = "cascade"  # Triton's name of it
+_TRITON = f"triton/{_MODEL}"
+_MOST = 64  # requests that Triton may answer together
+_PICTURES, _SEED = 16, 5
+# How far scores of one graph and of its models alone may be apart, as fused operators round.
+_CLOSE = 1e-4
+
+
+class _Sessions(CascadeRuntime):
+    """The models one by one, each on its own pixels."""
+
+    def __init__(self, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
+        self.seen = [stage.geometry for stage in stages]
+        score = named(str(cascade.score))
+        rules = [(score, limit) for limit in cascade.limits]
+        super().__init__([score.name] * len(stages), rules, cascade.postcheck)
+
+    def scored(self, stage: int, model: ModelRunner, batch: np.ndarray) -> dict[str, np.ndarray]:
+        pixels = np.stack([each[self.seen[stage]] for each in batch])
+        return model.answers(model.upload(pixels))
+
+
+def onnx_files(
+    stages: Sequence[OnnxStage], cascade: Cascade, about: Mapping[str, str]
+) -> dict[str, bytes]:
+    """cascade.onnx, with metadata `about`, and the files of Triton's folder, by their places.
+
+    InputError where the cascade cannot be one file, or answers otherwise than its models do.
+    """
+    data = cascade_graph(stages, cascade, dict(about)).SerializeToString()
+    _check(data, stages, cascade)
+    config = triton_config(stages).encode()
+    return {ONNX_FILE: data, f"{_TRITON}/config.pbtxt": config, f"{_TRITON}/1/model.onnx": data}
+
+
+def _check(data: bytes, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
+    """InputError where the file answers seeded pictures otherwise than its models one by one."""
+    from stages.runtimes import session  # ONNX Runtime, which other policies do without
+
+    rng, names = np.random.default_rng(_SEED), inputs(stages)
+    shapes = {stage.geometry: stage.model.shape for stage in stages}
+    pixels = {way: rng.integers(0, 256, (_PICTURES, *shapes[way]), np.uint8) for way in names}
+    device = open_device("cpu", engine="onnxruntime")
+    runners = [runner_of(stage.model, stage.preprocessing, device) for stage in stages]
+    requests = [{way: pixels[way][i] for way in names} for i in range(_PICTURES)]
+    told = _Sessions(stages, cascade).run(runners, requests, None, None)
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, ONNX_FILE)
+        file.write_bytes(data)
+        found = answered_by(session(file, 1), {name: pixels[way] for way, name in names.items()})
+    same = (found["prediction"] == told.prediction) & (found["escalated"] == told.escalated)
+    if not (same & (np.abs(found["score"] - told.score) <= _CLOSE)).all():
+        raise InputError(
+            "the cascade as one ONNX file answers otherwise than its models do: deploy the policy "
+            "with its own runtime"
+        )
+
+
+def answered_by(opened: Any, pixels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of a cascade's session, each [n], by name."""
+    names = list(OUTPUTS)
+    return dict(zip(names, opened.run(names, dict(pixels)), strict=True))
+
+
+def triton_config(stages: Sequence[OnnxStage]) -> str:
+    """config.pbtxt of the file for Triton's ONNX Runtime backend, which gathers up to 64 requests.
+
+    A row of an output is a number, which Triton reports as an array of one.
+    """
+    shapes = {stage.geometry: stage.model.shape for stage in stages}
+    ends = [
+        _block("input", name, "UINT8", f"dims: [ {', '.join(map(str, shapes[way]))} ]")
+        for way, name in inputs(stages).items()
+    ]
+    ends += [
+        _block("output", name, _TYPES.get(kind, kind), "dims: [ 1 ]", "reshape: { shape: [ ] }")
+        for name, kind in OUTPUTS.items()
+    ]
+    head = [
+        f'name: "{_MODEL}"',
+        'backend: "onnxruntime"',
+        f"max_batch_size: {_MOST}",
+        "dynamic_batching { }",
+    ]
+    return "\n".join([*head, *ends]) + "\n"
+
+
+_TYPES = {"DOUBLE": "FP64"}  # as Triton calls them
+
+
+def _block(kind: str, name: str, data_type: str, *lines: str) -> str:
+    told = [f'name: "{name}"', f"data_type: TYPE_{data_type}", *lines]
+    return f"{kind} [\n  {{\n" + "".join(f"    {line}\n" for line in told) + "  }\n]"
