@@ -20,7 +20,7 @@ from benchmarks.extract import seeded
 from stages.cascade import Cascade
 from stages.models import Target, for_engine, get, load
 from stages.policy import OnnxStage, onnx_files
-from stages.policy.onnx_folder import ONNX_FILE, answered_by
+from stages.policy.onnx_folder import answered_by
 from stages.policy.runtime import DeployedCascade
 from stages.runtimes import ModelRunner, open_device, runner_of
 from stages.runtimes.onnx_session import session
@@ -43,8 +43,8 @@ def main() -> None:
         sure = scores_of(runners[0].logits(runners[0].upload(pixels)))["maxp"]
         limit = float(np.quantile(sure, SHARE))
         cascade = Cascade.of(PAIR, "maxp", limit)
-        file = Path(folder, ONNX_FILE)
-        file.write_bytes(onnx_files(stages, cascade, {})[ONNX_FILE])
+        file = Path(folder, "cascade.onnx")
+        file.write_bytes(onnx_files(stages, cascade, {})[file.name])
         opened = session(file, device.threads)
         driven = DeployedCascade("maxp", limit)
         models = [partial(_logits, runner) for runner in runners]

@@ -17,7 +17,7 @@ Words = list[str]
 
 IMPORTED = "import"  # the runtime of logits that came without one
 _TORCH = re.compile(r"torch-(fp32|tf32|bf16|fp16)-([a-z]+)")
-_ONNX = re.compile(r"onnxruntime-(fp32|int8)-cpu|(onnxruntime|tensorrt)-(fp32|fp16)-cuda")
+_ONNX = re.compile(r"onnxruntime-(fp32|int8)-cpu|onnxruntime-(fp32|fp16)-cuda|tensorrt-fp16-cuda")
 
 
 def command_line(store: Store, words: Sequence[str]) -> str:

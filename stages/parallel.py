@@ -21,10 +21,9 @@ from typing import TypeVar
 # that launches a model's kernels waits for the decoding ones at every kernel.
 _SWITCH_S = 0.0002
 
-# Calls of each thread that tell what one takes beside others, then alone; how much more is a fight
-# for the lock: two threads that decode CIFAR-10 take 1.5 times the processor time of one, and are
-# no quicker.
-_CALLS, _FIGHT = 2, 1.3
+# Calls of each thread, together and then of one alone, that tell whether they fight, and how much
+# quicker they must be together: two threads that decode CIFAR-10 are slower than one.
+_CALLS, _QUICKER = 2, 1.1
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,11 +56,15 @@ def prefetch(
 
 
 class _Gate:
-    """Lets `workers` calls through at a time, then one, then as many as do not fight."""
+    """Lets `workers` calls through at a time, then one, then as many as do not fight.
+
+    They do where together they were hardly quicker than one is by its processor time, which does
+    not count that it waits for those that compute.
+    """
 
     def __init__(self, workers: int) -> None:
-        self._workers, self._open, self._inside = workers, workers, 0
-        self._together: list[float] = []
+        self._workers, self._open, self._inside, self._done = workers, workers, 0, 0
+        self._begun = self._together_s = 0.0
         self._alone: list[float] = []
         self._changed = threading.Condition()
 
@@ -83,12 +86,18 @@ class _Gate:
         """What a call took that began when so many were let through."""
         if len(self._alone) == _CALLS or self._workers == 1:
             return
-        (self._alone if open_to == 1 else self._together).append(seconds)
-        if len(self._together) >= _CALLS * self._workers:
+        if open_to == 1:
+            self._alone.append(seconds)
+        else:
+            self._done += 1
+        if self._done == self._workers:  # the first of each thread warm up
+            self._begun = self._begun or time.perf_counter()
+        if self._done == (1 + _CALLS) * self._workers and self._open > 1:
+            self._together_s = time.perf_counter() - self._begun
             self._open = 1
         if len(self._alone) == _CALLS:
-            fights = median(self._together) > _FIGHT * median(self._alone)
-            self._open = 1 if fights else self._workers
+            one_s = median(self._alone) * _CALLS * self._workers
+            self._open = 1 if self._together_s * _QUICKER > one_s else self._workers
 
 
 def _step_back() -> None:

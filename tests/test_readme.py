@@ -239,11 +239,12 @@ def test_every_command_runs(name, at_desk):
 
 
 def test_no_block_escapes():
-    """Other kinds are shown, not run; what is to be run stands under a heading; fences are even."""
+    """Other kinds are shown, not run (pycon by test_python_docs); what is to be run stands under a
+    heading; fences are even."""
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         kinds = [kind for kind, _ in FENCE.findall(text)]
-        assert set(kinds) <= {*RUNNABLE, "pycon", "text", "json"}  # test_python_docs runs pycon
+        assert set(kinds) <= {*RUNNABLE, "pycon", "text", "json", "javascript", "cpp"}
         assert len(re.findall(r"^```", text, re.M)) == 2 * len(kinds)
         found = [kind for s in SECTIONS.values() if s.page == page for kind, _ in s.blocks]
         assert sum(map(found.count, RUNNABLE)) == sum(map(kinds.count, RUNNABLE))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 
 from cache import InputError, PartWriter, Store
 from stages.extract.residency import Residents
@@ -120,6 +121,9 @@ class Passes:
         self._streams = Streams(engine.threads(device), partial(engine.free_bytes, device))
         self._limits: dict[str, int] = {}
         self._lanes: dict[str, list[Lane]] = {}
+        # By stream and model: the runner that a copy was made of, and the copy.
+        self._copies: dict[tuple[int, str], tuple[ModelRunner, ModelRunner]] = {}
+        self._free: SimpleQueue[int] = SimpleQueue()
 
     @property
     def wanted(self) -> int:
@@ -129,6 +133,7 @@ class Passes:
 
     def close(self) -> None:
         """Leave the device as it was."""
+        self._copies.clear()
         self._streams.close()
         engine_of(self.device).on_threads(self.device, self._streams.threads)
 
@@ -138,15 +143,18 @@ class Passes:
         for lane in lanes:
             lane.mark = len(lane.batches)
             self._lanes.setdefault(lane.name, []).append(lane)
+        if not self._lanes:
+            return
         self._share_threads()
         begun = time.perf_counter()
         self._waves(batches)
-        self._streams.learn((len(batches), *self._lanes), time.perf_counter() - begun)
+        self._streams.learn(len(batches), tuple(self._lanes), time.perf_counter() - begun)
 
     def _share_threads(self) -> None:
         device = engine_of(self.device).on_threads(self.device, self._streams.share)
         if device != self.device:
             self.device = device
+            self._copies.clear()
             self._residents.reload()
 
     def _waves(self, batches: Sequence[Batch]) -> None:
@@ -167,9 +175,12 @@ class Passes:
 
     def _side_by_side(self, batches: Sequence[Batch], lanes: Sequence[Lane]) -> bool:
         """False where there was no memory for it: from now on one batch at a time."""
-        for lane in lanes:
-            self._buffer(lane, batches[0])
+        if not self._copied(lanes):
+            self._one_at_a_time()
+            return False
         try:
+            for lane in lanes:
+                self._buffer(lane, batches[0])
             passes = self._streams.map(partial(self._alone, lanes), list(batches))
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -178,14 +189,43 @@ class Passes:
             for lane, ms, start, images in (each for one in passes for each in one):
                 lane.watch.add(ms / min(self._streams.count, len(batches)))
                 self._count(lane, start, images)
+            if len(self._residents.waves) > 1:  # whose copies would stay while they sleep
+                self._copies.clear()
             return True
+        self._one_at_a_time()
+        return False
+
+    def _one_at_a_time(self) -> None:
+        self._copies.clear()
         self._streams.settle(1)
         release(self.device)
         self._share_threads()
-        return False
+
+    def _copied(self, lanes: Sequence[Lane]) -> bool:
+        """Whether each stream has a runner of its own for each model."""
+        self._free = SimpleQueue()
+        for stream in range(self._streams.count):
+            self._free.put(stream)
+            for name in dict.fromkeys(lane.name for lane in lanes):
+                runner, key = self._residents[name], (stream, name)
+                if key not in self._copies or self._copies[key][0] is not runner:
+                    copied = engine_of(self.device).beside(runner)
+                    if copied is None:
+                        return False
+                    self._copies[key] = (runner, copied)
+        return True
 
     def _alone(self, lanes: Sequence[Lane], batch: Batch) -> list[tuple[Lane, float, int, int]]:
         """All lanes on a batch while others run beside it: what each pass took, in ms."""
+        stream = self._free.get()
+        try:
+            return self._on_stream(stream, lanes, batch)
+        finally:
+            self._free.put(stream)
+
+    def _on_stream(
+        self, stream: int, lanes: Sequence[Lane], batch: Batch
+    ) -> list[tuple[Lane, float, int, int]]:
         passes = []
         inputs: dict[tuple[int, int], _Inputs] = {}
         for lane in lanes:
@@ -194,7 +234,8 @@ class Passes:
                 stop = min(start + step, batch.stop)
                 made = _Inputs(batch, start, stop, self.device)
                 given = inputs.setdefault((start, stop), made)
-                self._logits(lane, given, batch, watch)
+                runner = self._copies[stream, lane.name][1]
+                self._logits(lane, runner, given, batch, watch)
                 passes.append((lane, sum(watch.read()), start, stop - start))
         return passes
 
@@ -223,7 +264,7 @@ class Passes:
         done = len(lane.batches)
         try:
             self._buffer(lane, batch)
-            self._logits(lane, inputs, batch, lane.watch)
+            self._logits(lane, self._residents[lane.name], inputs, batch, lane.watch)
             self._count(lane, start, stop - start)
             return True
         except RuntimeError as error:
@@ -235,8 +276,9 @@ class Passes:
         self._make_room(lane, stop - start)
         return False
 
-    def _logits(self, lane: Lane, inputs: _Inputs, batch: Batch, watch: Stopwatch) -> None:
-        runner = self._residents[lane.name]
+    def _logits(
+        self, lane: Lane, runner: ModelRunner, inputs: _Inputs, batch: Batch, watch: Stopwatch
+    ) -> None:
         given = inputs.of(lane.task.view, runner)
         watch.start()
         logits = runner.logits(given)

@@ -7,8 +7,8 @@ models nearly all of it where other work keeps a core busy. Passes of their own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 # Chunks of batches that tell of a count; the first, which also warms up, does not.
@@ -30,7 +30,8 @@ class Streams:
         self._at_first = free()
         self._rates: dict[int, float] = {}
         self._trials = 0
-        self._what: Hashable = None
+        self._most = 0
+        self._of: tuple[str, ...] = ()
         self._found = threads == 1
         self._pool: ThreadPoolExecutor | None = None
 
@@ -39,20 +40,27 @@ class Streams:
         return max(1, self.threads // self.count)
 
     def map(self, call: Callable[[T], R], items: list[T]) -> list[R]:
-        """The results in order, when all calls have ended; the first exception is raised then."""
+        """The results in order; after an exception no further call begins, and it is raised when
+        those at work have ended."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, "stream")
         futures: list[Future[R]] = [self._pool.submit(call, item) for item in items]
-        for future in futures:
-            future.exception()
-        return [future.result() for future in futures]
+        _, left = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in left:
+            future.cancel()
+        wait(futures)
+        return [future.result() for future in futures if not future.cancelled()]
 
-    def learn(self, what: Hashable, seconds: float) -> None:
-        """A chunk took so long; chunks of another kind than the first, `what`, tell nothing."""
+    def learn(self, batches: int, of: tuple[str, ...], seconds: float) -> None:
+        """A chunk of so many batches of these models took so long; others than the largest, and of
+        the models first seen with it, tell nothing."""
         if self._found:
             return
-        self._what = self._what or what
-        if what != self._what:
+        if batches > self._most:
+            self._most, self._of, self._trials = batches, of, 0
+            self._rates.clear()
+            self._change(1)
+        if (batches, of) != (self._most, self._of):
             return
         self._trials += 1
         if self._trials > 1:
@@ -68,7 +76,7 @@ class Streams:
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
         self._pool = None
 
     def _next(self) -> None:

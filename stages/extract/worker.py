@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -160,10 +161,17 @@ class Worker:
             }
             return Decoded(item, self._work.span(item), start, stop, pixels)
 
-        # While a chunk is computed the next one is decoded.
-        most = max((passes.wanted for passes in self._passes.values()), default=1)
+        return prefetch(decode, spans(), self._work.workers, self._ahead(pictures))
+
+    def _ahead(self, pictures: dict[int, Pictures[View]]) -> int:
+        """Batches that are decoded while a chunk is computed, no more than may wait."""
+        split = self._work.tasks[0].split
+        if split not in pictures:
+            pictures[split] = self._pictures(split)
+        pixels = sum(map(prod, pictures[split].shapes.values())) * self._work.batch
+        most = max(passes.wanted for passes in self._passes.values())
         workers = self._work.workers
-        return prefetch(decode, spans(), workers, workers + max(workers, most))
+        return workers + max(workers, min(most, _CHUNK_BYTES // max(1, pixels)))
 
     def _pictures(self, split: int) -> Pictures[View]:
         views = {task.view.geometry for task in self._work.tasks if task.split == split}

@@ -39,6 +39,8 @@ from stages.statistics import Interval
 from stages.threshold import trained_splits
 
 FILE, CODE = POLICY_FILE, "cascade_policy.py"
+# The cascade as one ONNX file, and the same as a model of Triton's.
+ONNX_FILES = ("cascade.onnx", "triton/cascade/config.pbtxt", "triton/cascade/1/model.onnx")
 _MODEL = ("weights_sha256", "weights_origin", "precision", "device", "parameters", "macs")
 _LOGITS = ("architecture", "classes", "preprocessing", "decoder", "logits_sha256")
 
@@ -262,7 +264,7 @@ def write(
     folder: str | os.PathLike[str], policy: Policy, beside: Mapping[str, bytes] | None = None
 ) -> list[str]:
     """Write both files into the folder, made where it is missing, and others by their places in
-    it; their paths."""
+    it; their paths. The ONNX files of a policy before are removed."""
     import tomli_w
 
     file, program = Path(folder, FILE), Path(folder, CODE)
@@ -274,6 +276,8 @@ def write(
         for path in texts:
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole({path: methodcaller("write", text) for path, text in texts.items()})
+        for old in {Path(folder, place) for place in ONNX_FILES} - others.keys():
+            old.unlink(missing_ok=True)
     except ValueError as error:  # of names that no policy can hold
         raise InputError(str(error)) from error
     except OSError as error:

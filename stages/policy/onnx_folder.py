@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ import numpy as np
 
 from cache import InputError
 from stages.cascade import Cascade
+from stages.policy.file import ONNX_FILES
 from stages.policy.onnx_graph import OUTPUTS, OnnxStage, cascade_graph, inputs
 from stages.policy.runtime import CascadeRuntime
-from stages.runtimes import ModelRunner, open_device, runner_of
+from stages.runtimes import (
+    ModelRunner,
+    not_installed,
+    open_device,
+    runner_of,
+    seeded_pictures,
+)
 from stages.scores import named
 
-ONNX_FILE = "cascade.onnx"
-_MODEL = "cascade"  # Triton's name of it
-_TRITON = f"triton/{_MODEL}"
 _MOST = 64  # requests that Triton may answer together
-_PICTURES, _SEED = 16, 5
+_PICTURES = 16
 # How far scores of one graph and of its models alone may be apart, as fused operators round.
 _CLOSE = 1e-4
 
@@ -46,25 +51,30 @@ def onnx_files(
 
     InputError where the cascade cannot be one file, or answers otherwise than its models do.
     """
+    if None in map(find_spec, ("onnx", "onnxruntime")):
+        raise not_installed("what writes a cascade as one file", "onnx-export")
     data = cascade_graph(stages, cascade, dict(about)).SerializeToString()
     _check(data, stages, cascade)
     config = triton_config(stages).encode()
-    return {ONNX_FILE: data, f"{_TRITON}/config.pbtxt": config, f"{_TRITON}/1/model.onnx": data}
+    return dict(zip(ONNX_FILES, (data, config, data), strict=True))
 
 
 def _check(data: bytes, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
     """InputError where the file answers seeded pictures otherwise than its models one by one."""
     from stages.runtimes import session  # ONNX Runtime, which other policies do without
 
-    rng, names = np.random.default_rng(_SEED), inputs(stages)
+    names = inputs(stages)
     shapes = {stage.geometry: stage.model.shape for stage in stages}
-    pixels = {way: rng.integers(0, 256, (_PICTURES, *shapes[way]), np.uint8) for way in names}
+    pixels = {way: seeded_pictures((_PICTURES, *shapes[way])) for way in names}
     device = open_device("cpu", engine="onnxruntime")
     runners = [runner_of(stage.model, stage.preprocessing, device) for stage in stages]
     requests = [{way: pixels[way][i] for way in names} for i in range(_PICTURES)]
-    told = _Sessions(stages, cascade).run(runners, requests, None, None)
+    try:
+        told = _Sessions(stages, cascade).run(runners, requests, None, None)
+    except ValueError as error:
+        raise InputError(f"its models give no finite logits of pictures ({error})") from error
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place, ONNX_FILE)
+        file = Path(place, "cascade.onnx")
         file.write_bytes(data)
         found = answered_by(session(file, 1), {name: pixels[way] for way, name in names.items()})
     same = (found["prediction"] == told.prediction) & (found["escalated"] == told.escalated)
@@ -96,7 +106,7 @@ def triton_config(stages: Sequence[OnnxStage]) -> str:
         for name, kind in OUTPUTS.items()
     ]
     head = [
-        f'name: "{_MODEL}"',
+        'name: "cascade"',
         'backend: "onnxruntime"',
         f"max_batch_size: {_MOST}",
         "dynamic_batching { }",

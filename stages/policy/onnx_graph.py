@@ -25,7 +25,8 @@ from stages.scores import Score, named
 OPSET = 18
 INPUT = "pixels"
 OUTPUTS = {"prediction": "INT32", "answered": "INT32", "score": "DOUBLE", "escalated": "BOOL"}
-LARGEST_BYTES = (1 << 31) - 1  # of a file, as protobuf has it
+LARGEST_BYTES = (1 << 31) - (1 << 24)  # as protobuf has it, less for what is around the weights
+_INSTEAD = "deploy the policy with its own runtime"
 # What an answer is made of, in the order of a branch's outputs, and the type of each.
 _STATE = {"prediction": "INT32", "answered": "INT32", "score": "DOUBLE", "stage": "INT32"}
 
@@ -67,6 +68,9 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
     score = named(str(cascade.score))
     for stage in stages:
         _check(stage)
+    whole = sum(stage.model.nbytes for stage in stages)
+    if whole > LARGEST_BYTES:
+        raise InputError(f"{whole >> 20} MiB are more than one ONNX file holds: {_INSTEAD}")
     given = inputs(stages)
     models = [_one_opset(stage, f"{chr(ord('A') + i)}/") for i, stage in enumerate(stages)]
     graph = _Graph("cascade")
@@ -86,12 +90,11 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
         graph.proto(ends, outs), opset_imports=made_of, ir_version=version, producer_name="cascade"
     )
     helper.set_model_props(found, about)
-    if found.ByteSize() > LARGEST_BYTES:
-        raise InputError(
-            f"a file of {found.ByteSize() >> 20} MiB is more than ONNX holds in one: deploy the "
-            "policy with its own runtime"
-        )
-    checker.check_model(found)
+    try:
+        checker.check_model(found)
+    except checker.ValidationError as error:
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"the cascade makes no valid ONNX file ({reason}): {_INSTEAD}") from error
     return found
 
 
@@ -107,21 +110,43 @@ def _check(stage: OnnxStage) -> None:
 def _one_opset(stage: OnnxStage, prefix: str) -> Any:
     """The model in this opset, without functions, its names after the prefix."""
     import onnx
-    from onnx import compose, inliner, version_converter
+    from onnx import inliner, version_converter
 
     found = onnx.load(stage.model.path)
     try:
         if found.functions:
             found = inliner.inline_local_functions(found)
+        for each in found.opset_import:
+            each.domain = _domain(each.domain)
         own = next((each.version for each in found.opset_import if not each.domain), OPSET)
         if own != OPSET:
             found = version_converter.convert_version(found, OPSET)
-        return compose.add_prefix(found, prefix)
+        if found.graph.sparse_initializer:
+            raise ValueError("it holds sparse weights")
+        _prefix(found.graph, prefix)
+        return found
     except Exception as error:  # its converter fails in any way
         reason = " ".join(str(error).split())[:150]
         raise InputError(
             f"{stage.name} cannot go into one file ({reason}): export it in opset {OPSET}"
         ) from error
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _prefix(graph: Any, prefix: str) -> None:
+    """Put it before every name of the graph and of those inside it."""
+    for each in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        each.name = prefix + each.name
+    for node in graph.node:
+        node.name, node.domain = node.name and prefix + node.name, _domain(node.domain)
+        node.input[:] = [prefix + name if name else "" for name in node.input]
+        node.output[:] = [prefix + name if name else "" for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _prefix(inner, prefix)
 
 
 def _other_domains(models: Sequence[Any]) -> list[Any]:

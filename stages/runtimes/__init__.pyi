@@ -24,7 +24,7 @@ from .common import (
 from .memory import free_memory as free_memory, out_of_memory as out_of_memory
 from .onnx_model import OnnxModel as OnnxModel
 from .onnx_session import session as session
-from .pictures import Pictures as Pictures
+from .pictures import Pictures as Pictures, seeded_pictures as seeded_pictures
 from .preprocess import INTERPOLATIONS as INTERPOLATIONS, Preprocessing as Preprocessing
 from .torch_engine import Runner as Runner
 from .variants import VARIANTS as VARIANTS, View as View, checked as checked

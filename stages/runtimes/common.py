@@ -173,6 +173,9 @@ class RuntimeEngine(Protocol):
     def on_threads(self, device: Device, count: int) -> Device:
         """The device, whose passes take so many threads from now on."""
 
+    def beside(self, runner: Any) -> ModelRunner | None:
+        """One that may run while the runner does, on the same weights; None where none may."""
+
     def release(self, device: Device) -> None:
         """Give back memory that the engine keeps though nothing uses it."""
 

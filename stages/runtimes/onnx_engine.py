@@ -47,6 +47,7 @@ class OnnxDevice:
 
 CPU = OnnxDevice()
 CUDA = "CUDAExecutionProvider"
+FULL = {"use_tf32": 0}  # float32 is float32
 # By kind of device; all are the file's.
 PRECISIONS = {"cpu": ("fp32", INT8), "cuda": ("fp32", "fp16")}
 
@@ -60,7 +61,7 @@ def open_device(name: str | None, precision: str = "fp32") -> OnnxDevice:
         raise one_of(f"precision of ONNX Runtime on {kind}", precision, PRECISIONS[kind])
     if kind == "cpu":
         return CPU
-    return on_gpu("onnxruntime", int(index or 0), {CUDA: {}})
+    return on_gpu("onnxruntime", int(index or 0), {CUDA: FULL})
 
 
 def on_gpu(engine: str, index: int, providers: Mapping[str, Mapping[str, Any]]) -> OnnxDevice:
@@ -149,9 +150,11 @@ def runner_of(
     try:
         opened = session(model.path, device.threads, device.providers)
     except Exception as error:  # its own kinds derive from nothing narrower
-        if device.type == "cpu" or out_of_memory(error):
-            raise
         reason = " ".join(str(error).split())[:200]
+        if out_of_memory(told := RuntimeError(reason)):
+            raise told from error
+        if device.type == "cpu":
+            raise
         raise InputError(f"cannot use {device} ({reason}): give --device cpu") from error
     return OnnxRunner(opened, model, preprocessing, device)
 
@@ -186,6 +189,11 @@ def threads(device: OnnxDevice) -> int:
 
 def on_threads(device: OnnxDevice, count: int) -> OnnxDevice:
     return replace(device, threads=count)
+
+
+def beside(runner: OnnxRunner) -> OnnxRunner:
+    """Itself: sessions keep nothing of a run."""
+    return runner
 
 
 def release(device: OnnxDevice) -> None:

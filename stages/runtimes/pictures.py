@@ -64,3 +64,15 @@ class Pictures(Generic[V]):
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}×{shape[2]}"
+
+
+def seeded_pictures(shape: tuple[int, ...], seed: int = 7) -> np.ndarray:
+    """uint8 [B, C, H, W] with detail of all sizes, as photographs have: some nets make chaos of
+    white noise."""
+    rng = np.random.default_rng(seed)
+    total, step = np.zeros(shape), max(shape[2:])
+    while step:
+        blocks = rng.standard_normal((*shape[:2], *(-(-side // step) for side in shape[2:])))
+        total += blocks.repeat(step, 2).repeat(step, 3)[..., : shape[2], : shape[3]]
+        step //= 2
+    return np.clip(128 + 24 * total, 0, 255).astype(np.uint8)

@@ -6,6 +6,7 @@ from cache import one_of
 from stages.runtimes.onnx_engine import (
     CPU as CPU,
     CUDA,
+    FULL,
     OnnxDevice,
     device_name as device_name,
     empty as empty,
@@ -25,15 +26,14 @@ from stages.runtimes.onnx_engine import (
 )
 
 TENSORRT = "TensorrtExecutionProvider"
-PRECISIONS = ("fp32", "fp16")  # TensorRT's own, of float32 files
+PRECISIONS = ("fp16",)  # of float32 files; its float32 would be TF32
 
 
-def open_device(name: str | None, precision: str = "fp32") -> OnnxDevice:
+def open_device(name: str | None, precision: str = "fp16") -> OnnxDevice:
     """The named GPU, else the first; InputError for another device or precision."""
     kind, _, index = (name or "cuda").partition(":")
     if kind != "cuda" or not (index or "0").isdecimal():
         raise one_of("device of TensorRT", str(name), ["cuda"])
     if precision not in PRECISIONS:
         raise one_of("precision of TensorRT", precision, PRECISIONS)
-    own = {"trt_fp16_enable": precision == "fp16"}
-    return on_gpu("tensorrt", int(index or 0), {TENSORRT: own, CUDA: {}})
+    return on_gpu("tensorrt", int(index or 0), {TENSORRT: {"trt_fp16_enable": True}, CUDA: FULL})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -148,8 +149,22 @@ def threads(device: torch.device) -> int:
 
 def on_threads(device: torch.device, count: int) -> torch.device:
     """Threads of this process that start from now on, and this one, compute so."""
-    torch.set_num_threads(count)
+    if device.type == "cpu":
+        torch.set_num_threads(count)
     return device
+
+
+def beside(runner: Runner) -> Runner | None:
+    """A module of its own, as some keep what they see; weights are shared. None where it cannot be
+    copied, and for hooks, which may keep it anywhere."""
+    if any(each._forward_hooks or each._forward_pre_hooks for each in runner.module.modules()):
+        return None
+    tensors = [*runner.module.parameters(), *runner.module.buffers()]
+    try:
+        module = deepcopy(runner.module, {id(each): each for each in tensors})
+    except Exception:  # of modules that hold what has no copy
+        return None
+    return replace(runner, module=module)
 
 
 def release(device: torch.device) -> None:

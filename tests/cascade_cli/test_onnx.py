@@ -252,6 +252,9 @@ def test_a_policy_as_one_file_answers_as_simulate_does(both, tmp_path):
     assert sum(found["answered"]) == told["took_b"]
     right = (np.array(found["prediction"]) == source.labels).mean()
     assert right == pytest.approx(told["accuracy"], abs=1e-12)
+    cascade("export", *pair, *how, "--policy", policy)  # whose rule the file might not have
+    left = [path.name for path in policy.rglob("*") if path.is_file()]
+    assert sorted(left) == ["cascade_policy.py", "policy.toml"]
 
 
 NOT_ONE_FILE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from running import RUNTIME, logits_of, manifest_of
 
 from cache import InputError, Store, read_table
 from stages import extract
-from stages.extract import passes
+from stages.extract import classes, passes, worker
 from stages.extract.streams import Streams
 from stages.models import Target, choose, for_engine
 from stages.runtimes import open_device
@@ -48,7 +49,7 @@ def tried(streams, seconds):
     counts = []
     while not streams._found:
         counts.append(streams.count)
-        streams.learn("chunk", seconds[streams.count])
+        streams.learn(32, PAIR, seconds[streams.count])
     return counts
 
 
@@ -69,7 +70,7 @@ def test_the_quickest_count_stays(seconds, best):
 def test_the_first_chunk_of_a_count_warms_up():
     streams = Streams(2, lambda: None)
     for seconds in (1.0, 5.0, 5.0, 100.0, 2.0, 90.0):
-        streams.learn("chunk", seconds)
+        streams.learn(4, PAIR, seconds)
     assert streams.count == 2
 
 
@@ -80,11 +81,21 @@ def test_one_thread_has_nothing_to_find():
 
 def test_chunks_of_another_kind_tell_nothing():
     streams = Streams(2, lambda: None)
-    streams.learn("chunk", 1.0)
+    streams.learn(4, PAIR, 1.0)
     for _ in range(9):
-        streams.learn("last", 0.01)
+        streams.learn(3, PAIR, 0.01)
+        streams.learn(4, PAIR[:1], 0.01)
     assert streams.count == 1
     assert not streams._found
+
+
+def test_a_larger_chunk_begins_anew():
+    streams = Streams(2, lambda: None)
+    for _ in range(4):
+        streams.learn(1, PAIR, 0.001)
+    assert streams.count == 2
+    assert tried(streams, {1: 1.0, 2: 2.0})[1:] == [1, 1, 2, 2, 2]
+    assert streams.count == 1
 
 
 @pytest.mark.parametrize(("memory", "most"), [(1000, 16), (150, 4), (60, 4), (30, 1)])
@@ -94,23 +105,27 @@ def test_a_count_that_memory_may_not_hold_is_not_tried(memory, most):
     streams = Streams(16, lambda: memory - taken)
     while not streams._found:
         taken = max(taken, 10 * streams.count)
-        streams.learn("chunk", 1 / streams.count)
+        streams.learn(32, PAIR, 1 / streams.count)
     assert streams.count == most
 
 
-def test_every_call_has_ended_before_an_exception_is_raised():
-    streams, ended = Streams(2, lambda: None), []
+def test_an_exception_is_raised_when_the_calls_at_work_have_ended():
+    streams, ended, begun = Streams(2, lambda: None), [], threading.Event()
     streams.settle(2)
 
     def call(i):
         if i == 0:
+            begun.wait(10)
             raise RuntimeError("first")
+        begun.set()
+        time.sleep(0.2)
         ended.append(i)
 
     with pytest.raises(RuntimeError, match="first"):
-        streams.map(call, [0, 1, 2, 3])
+        streams.map(call, range(50))
+    assert 1 in ended
+    assert len(ended) < 5
     streams.close()
-    assert sorted(ended) == [1, 2, 3]
 
 
 def right(root, whole, runtime=RUNTIME, sizes=(16,)):
@@ -140,7 +155,7 @@ def test_rows_are_the_same_and_threads_are_given_back(
     monkeypatch.setattr(Runner, "logits", watched)
     learn = Streams.learn
     monkeypatch.setattr(
-        Streams, "learn", lambda self, what, _: learn(self, what, abs(self.count - count) + 1.0)
+        Streams, "learn", lambda self, n, of, _: learn(self, n, of, abs(self.count - count) + 1.0)
     )
     run(tmp_path, few_digits(N), **SETTINGS)
     right(tmp_path, whole)
@@ -152,7 +167,7 @@ def test_models_may_take_fewer_images_at_a_time(two_threads, whole, tmp_path, mo
     monkeypatch.setattr(
         passes.Lane, "step", property(lambda lane: 16 if lane.name == PAIR[0] else 6)
     )
-    monkeypatch.setattr(Streams, "learn", lambda streams, what, seconds: streams.settle(2))
+    monkeypatch.setattr(Streams, "learn", lambda streams, *_: streams.settle(2))
     run(tmp_path, few_digits(N), **SETTINGS)
     right(tmp_path, whole, sizes=(16, 6, 4))
 
@@ -191,6 +206,48 @@ def test_want_of_memory_side_by_side_means_one_at_a_time(two_threads, whole, tmp
     run(tmp_path, few_digits(N), note=told.append, **SETTINGS)
     right(tmp_path, whole)
     assert not told
+
+
+class Remembering(torch.nn.Module):
+    """Reads in a second step what it kept in a first, as a hook or the module itself may."""
+
+    def __init__(self, inner, by_hook):
+        super().__init__()
+        self.inner = inner
+        self.seen = {}
+        if by_hook:
+            inner.register_forward_pre_hook(lambda module, given: self.keep(given[0]))
+        self.by_hook = by_hook
+
+    def keep(self, given):
+        self.seen["given"] = given
+
+    def forward(self, given):
+        if not self.by_hook:
+            self.keep(given)
+        self.inner(given)  # others run meanwhile
+        return self.inner(self.seen["given"])
+
+
+@pytest.mark.parametrize("by_hook", [False, True])
+def test_a_model_that_keeps_what_it_sees_gives_its_own_rows(
+    by_hook, two_threads, whole, tmp_path, monkeypatch
+):
+    read = worker.load
+    monkeypatch.setattr(worker, "load", lambda *args: Remembering(read(*args), by_hook))
+    monkeypatch.setattr(classes, "free_bytes", lambda _: 0)  # the driver keeps no module
+    monkeypatch.setattr(Streams, "learn", lambda streams, *_: streams._found or streams.settle(2))
+    counts = set()
+    side_by_side = passes.Passes._side_by_side
+
+    def watched(self, *args):
+        counts.add(side_by_side(self, *args))
+        return True in counts and not by_hook
+
+    monkeypatch.setattr(passes.Passes, "_side_by_side", watched)
+    run(tmp_path, few_digits(N), **SETTINGS)
+    right(tmp_path, whole)
+    assert counts == {not by_hook}
 
 
 def test_what_fails_in_a_stream_is_told(two_threads, tmp_path, monkeypatch):

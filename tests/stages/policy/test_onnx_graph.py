@@ -24,8 +24,8 @@ from stages.scores import named, scores_of
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
-from onnx import helper  # noqa: E402
-from onnx_files import ABOUT, value, weights, written  # noqa: E402
+from onnx import helper, numpy_helper  # noqa: E402
+from onnx_files import ABOUT, flatten_and_multiply, value, weights, written  # noqa: E402
 
 from stages.runtimes.onnx_session import session  # noqa: E402
 
@@ -231,6 +231,55 @@ def test_models_of_other_pictures_have_an_input_each(digits, tmp_path):
         answered_by(session(file, 1), {"pixels_1": pixels[0], "pixels_2": pixels[1]}),
         by_the_rule(cascade, found),
     )
+
+
+def odd(folder, name):
+    """Nets that are read otherwise than most."""
+    branch = helper.make_graph(
+        [helper.make_node("Mul", ["flat", "two"], ["out"])], "b", [], [value("out", "batch", 64)]
+    )
+    both = {"then_branch": branch, "else_branch": branch}
+    two = numpy_helper.from_array(np.float32(2), "two")
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    nodes = [
+        helper.make_node("Flatten", ["pixels"], ["flat"], domain="ai.onnx"),
+        helper.make_node("If", ["yes"], ["scaled"], **both),
+        helper.make_node("MatMul", ["scaled", "weights"], ["logits"]),
+    ]
+    model = flatten_and_multiply(nodes=nodes, initializer=[weights(), two, yes])
+    if name == "infinite":
+        huge = numpy_helper.from_array(np.full((64, 10), np.inf, np.float32), "weights")
+        model = flatten_and_multiply(initializer=[huge])
+    if name == "ai.onnx":
+        model.opset_import[0].domain = "ai.onnx"
+    [one] = choose("digits", [f"onnx:{written(folder, model, 'odd')}"])
+    return stage_of(one)
+
+
+@pytest.mark.parametrize("name", ["If", "ai.onnx"])
+def test_graphs_within_and_other_names(name, digits, tmp_path):
+    stages = [odd(tmp_path / "net", name), digits[0]["digits_wide"]]
+    source = open_split("digits", "test")
+    pixels = np.stack([stages[0].preprocessing.pixels(source.read(i)) for i in range(100)])
+    found = [scored(stage, pixels) for stage in stages]
+    cascade = Cascade.of(("odd", "digits_wide"), "maxp", middle(found[0]["maxp"], 0.5))
+    file, *_ = write_onnx(tmp_path, stages, cascade, {})
+    agrees(in_batches(file, pixels, 64), by_the_rule(cascade, found))
+
+
+def test_logits_that_are_not_finite_are_one_line(digits, tmp_path):
+    stages = [digits[0]["digits_wide"], odd(tmp_path, "infinite")]
+    with pytest.raises(InputError, match="no finite logits"):
+        onnx_files(stages, Cascade.of(("digits_wide", "odd"), "maxp", ALWAYS), {})
+
+
+def test_without_onnx_it_says_what_to_install(digits, monkeypatch):
+    from stages.policy import onnx_folder
+
+    monkeypatch.setattr(onnx_folder, "find_spec", lambda name: None)
+    stages = [digits[0][name] for name in CHAIN[:2]]
+    with pytest.raises(InputError, match="onnx-export"):
+        onnx_files(stages, Cascade.of(CHAIN[:2], "maxp", 0.9), {})
 
 
 def test_a_quantised_model_goes_in(digits, tmp_path):

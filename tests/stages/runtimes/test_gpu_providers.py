@@ -24,6 +24,11 @@ HAS_CUDA = CUDA in onnxruntime.get_available_providers()
 NAME = DIGITS[0]
 
 
+def on(index):
+    """TF32 is not float32."""
+    return {"device_id": index, "use_tf32": 0}
+
+
 @pytest.fixture
 def providers(monkeypatch):
     """As if this ONNX Runtime were built with them."""
@@ -36,23 +41,14 @@ def providers(monkeypatch):
     ("runtime", "name", "given"),
     [
         ("onnxruntime-fp32-cpu", None, [(CPU, {})]),
-        ("onnxruntime-fp32-cuda", "cuda", [(CUDA, {"device_id": 0}), (CPU, {})]),
-        ("onnxruntime-fp16-cuda", "cuda:1", [(CUDA, {"device_id": 1}), (CPU, {})]),
+        ("onnxruntime-fp32-cuda", "cuda", [(CUDA, on(0)), (CPU, {})]),
+        ("onnxruntime-fp16-cuda", "cuda:1", [(CUDA, on(1)), (CPU, {})]),
         (
             "tensorrt-fp16-cuda",
-            None,
-            [
-                (TENSORRT, {"device_id": 0, "trt_fp16_enable": True}),
-                (CUDA, {"device_id": 0}),
-                (CPU, {}),
-            ],
-        ),
-        (
-            "tensorrt-fp32-cuda",
             "cuda:2",
             [
-                (TENSORRT, {"device_id": 2, "trt_fp16_enable": False}),
-                (CUDA, {"device_id": 2}),
+                (TENSORRT, {"device_id": 2, "trt_fp16_enable": True}),
+                (CUDA, on(2)),
                 (CPU, {}),
             ],
         ),
@@ -77,6 +73,7 @@ def test_a_runtimes_name_says_the_providers(runtime, name, given, providers):
         ("onnxruntime", "mps", "fp32", "device of ONNX Runtime"),
         ("tensorrt", "cpu", "fp16", "device of TensorRT"),
         ("tensorrt", "cuda", "int8", "precision of TensorRT"),
+        ("tensorrt", "cuda", "fp32", "precision of TensorRT"),
     ],
 )
 def test_what_no_provider_runs_is_refused(engine, name, precision, words, providers):
