@@ -21,7 +21,7 @@ from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, without_formulas, write_file
 from cascade_cli.show.text import print_json, print_table, progress
 from stages import publish
-from stages.policy import PolicyPromise
+from stages.policy import Fallback, PolicyPromise
 from stages.publish import wide, writers
 from stages.scores import ScoreSet
 
@@ -31,7 +31,7 @@ MODES = {
         *("model_1", "model_2", "scorefn", "threshold", "postcheck", "objective", "fit_split"),
         *("memory", "memory_size", "memory_radius", "memory_trust"),
         *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
-        *("halves", "stratified", "onnx"),
+        *("halves", "stratified", "onnx", "on_error", "timeout_ms"),
     },
     "output": {
         *("models", "scorefn", "data", "weights", "for_spreadsheets", "halves", "stratified"),
@@ -57,14 +57,19 @@ class ExportOptions(opt.CommonOptions):
     policy: str | None = opt.option(None, "Write the cascade A, B to this folder, to be deployed.")
     output: str | None = opt.option(None, "Write one row per image to this .csv or .parquet.", "-o")
     onnx: bool = opt.option(False, "With --policy: also as one ONNX file, for model servers.")
+    on_error: str | None = opt.option(
+        None, "With --policy: A, whose answer stands where B fails. [default: an error]"
+    )
+    timeout_ms: float | None = opt.option(None, "With --on-error: B fails that takes longer.")
     publish: str | None = opt.option(None, "Write a copy of the cache to publish to this folder.")
     tier: str = opt.option("scores", "What --publish copies: scores, top10 or full (logits, …).")
 
 
 @opt.grouped(
-    "policy onnx output for_spreadsheets publish tier model_1 model_2 models dataset data scorefn "
-    "threshold postcheck memory memory_size memory_radius memory_trust objective split fit_split "
-    "halves stratified weights runtime cost cost_device batch_size baseline cache as_json",
+    "policy onnx on_error timeout_ms output for_spreadsheets publish tier model_1 model_2 models "
+    "dataset data scorefn threshold postcheck memory memory_size memory_radius memory_trust "
+    "objective split fit_split halves stratified weights runtime cost cost_device batch_size "
+    "baseline cache as_json",
     models="For -o, --publish: names. [default: all]",
     split="Split. [default: test; for --publish all, else by commas]",
 )
@@ -101,7 +106,7 @@ def export(
         scores = reported_scores(store, wanted, models)
         decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
         how = (memory, wanted, costs, str(to.policy))
-        found = write_policy(store, scores, decided, *how, as_onnx=to.onnx)
+        found = write_policy(store, scores, decided, *how, as_onnx=to.onnx, fallback=_fallback(to))
         show = _show_promise
     elif mode == "output":
         extra = package_scores(store, decision.scorefn)
@@ -112,6 +117,19 @@ def export(
         print_json(found)
     else:
         show(found)
+
+
+def _fallback(to: ExportOptions) -> Fallback | None:
+    """What answers where B fails; InputError for what cannot."""
+    if to.on_error is None:
+        if to.timeout_ms is not None:
+            raise InputError("--timeout-ms needs --on-error A: who is to answer then?")
+        return None
+    if to.on_error.upper() != "A":
+        raise InputError(f"--on-error {to.on_error}: give A, whose answer stands then")
+    if to.timeout_ms is not None and not 1e-3 <= to.timeout_ms <= 1e9:
+        raise InputError(f"--timeout-ms {to.timeout_ms}: give milliseconds from 0.001 to 1e9")
+    return Fallback(timeout_ms=to.timeout_ms)
 
 
 def _mode(context: typer.Context) -> str:

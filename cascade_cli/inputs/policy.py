@@ -34,6 +34,7 @@ def write_policy(
     folder: str,
     certificate: search.CertificateFacts | None = None,
     as_onnx: bool = False,
+    fallback: stage.Fallback | None = None,
 ) -> dict[str, Any]:
     """Write a cascade, and how its λ came about, to a folder, with what it promises: the row that
     `simulate` gives; also as one ONNX file where that is asked for.
@@ -44,9 +45,11 @@ def write_policy(
     stage.deployable(cascade)
     if as_onnx and memory.memory is not None:
         raise InputError("an ONNX file holds no memory: leave out --memory, or --onnx")
+    if as_onnx and fallback is not None:
+        raise InputError("an ONNX file cannot go on where B fails: leave out --on-error, or --onnx")
     row, _ = simulated(store, scores, decided, memory, wanted, costs)
     found = stage.document(
-        store, scores, cascade, row, memory_policy(memory, cascade.score), certificate
+        store, scores, cascade, row, memory_policy(memory, cascade.score), certificate, fallback
     )
     saved = row.price.saved
     if saved is not None and saved.high < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -134,7 +135,8 @@ class Outcome:
     """Per image [N], of J stages: `stage` int8, the last that ran, and `answered` int8, the one
     whose answer stands, both −1 where a memory answered; `prediction` int32; `scores` float64
     [J, N], of a stage that runs NaN where it did not; `correct` bool, empty without labels; `hit`
-    bool, a memory answered, None without one."""
+    bool, a memory answered, None without one; `failed` bool, a later model did and the first one's
+    answer stands, None where nothing runs."""
 
     stage: np.ndarray
     answered: np.ndarray
@@ -142,14 +144,12 @@ class Outcome:
     scores: Sequence[np.ndarray] | np.ndarray
     correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     hit: np.ndarray | None = None
+    failed: np.ndarray | None = None
 
     @classmethod
     def joined(cls, several: Sequence[Outcome]) -> Outcome:
-        """One after the other, each with its `hit`."""
-        names = [column.name for column in fields(cls)]
-        return cls(
-            *(np.concatenate([getattr(o, name) for o in several], axis=-1) for name in names)
-        )
+        """One after the other; what one of them lacks is None."""
+        return cls(*(_joined(several, column.name) for column in fields(cls)))
 
     @property
     def escalated(self) -> np.ndarray:
@@ -174,3 +174,8 @@ class Outcome:
     def usage(self, stage: int = 1) -> float:
         """The share of the images that this model, counted from 0, ran on."""
         return float((self.stage >= stage).mean())
+
+
+def _joined(several: Sequence[Outcome], name: str) -> Any:
+    parts = [getattr(one, name) for one in several]
+    return None if any(part is None for part in parts) else np.concatenate(parts, axis=-1)

@@ -20,11 +20,11 @@ from stages import search
 from stages.cascade import Cascade, MemoryPolicy
 from stages.costs import HeldAgainst, PairPrice
 from stages.hashes import Hash, hash_of
+from stages.policy.fallback import Fallback
 from stages.policy.flatten import flatten
 from stages.policy.format import (
     FORMAT,
     POLICY_FILE,
-    POLICY_VERSIONS,
     Policy,
     checked_policy,
     memory_of,
@@ -124,10 +124,12 @@ def document(
     row: SimulatedCascade,
     kept: MemoryPolicy | None = None,
     certificate: search.CertificateFacts | None = None,
+    fallback: Fallback | None = None,
 ) -> Policy:
     """What policy.toml says of a cascade that `simulate` gave this row on `scores`.
 
-    `certificate` is that of a search which tested λ on images that no model had seen.
+    `certificate` is that of a search which tested λ on images that no model had seen; `fallback`
+    says what answers where B fails.
     """
     trained = trained_splits(store, scores)
     models = [
@@ -135,10 +137,12 @@ def document(
         for name in cascade.models
     ]
     rule = {"score": row.score, **row.threshold.columns(), "postcheck": cascade.postcheck}
+    rule |= {} if fallback is None else vars(fallback)
     fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()} | scores.cut
     found = _without_nulls(
         {
-            "schema_version": max(POLICY_VERSIONS),
+            # Who reads version 2 alone runs what has no fallback.
+            "schema_version": 2 if fallback is None else 3,
             "sha256": "",  # its place
             "rule": rule,
             "models": models,

@@ -26,7 +26,9 @@ from stages.search import QUESTIONS
 from stages.statistics import share, with_ends
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
-POLICY_VERSIONS = (1, 2)
+# Version 3 may say what answers where B fails.
+POLICY_VERSIONS = (1, 2, 3)
+ANSWER_OF_A = "answer of A"
 POLICY_FILE = "policy.toml"
 Policy = dict[str, Any]  # as TOML has it
 # Far more than any policy has. A parser of TOML takes the square of a dotted key's parts in time.
@@ -126,6 +128,8 @@ LIMIT_KIND = Kind(
 )
 SCORE_KIND = _choice(*LABEL_FREE)
 FLAG_KIND = Kind("true or false", lambda value: type(value) is bool)
+ON_ERROR_KIND = _choice(ANSWER_OF_A)
+TIMEOUT_KIND = _number(float, "a finite float above 0", 1e-3, 1e9)
 CLASSES_KIND = _number(int, "an integer of 2 or more", 2, _MOST)
 _MEANS = _array_of("1 or 3 numbers", _is_number, 1, 3)
 _DEVIATIONS = _array_of(
@@ -169,6 +173,8 @@ FORMAT: dict[str, Any] = {
         "threshold_low?": _SHARE,
         "threshold_high?": _SHARE,
         "postcheck": FLAG_KIND,
+        "on_error?": ON_ERROR_KIND,
+        "timeout_ms?": TIMEOUT_KIND,
     },
     "models": [_MODEL, _MODEL],
     "memory?": {
@@ -261,6 +267,7 @@ class _Relations:
 
     def __init__(self, policy: Policy) -> None:
         self.rule, self.models = policy["rule"], policy["models"]
+        self.version = policy["schema_version"]
         self.promise, self.memory = policy["promise"], policy.get("memory")
         self.scores = policy.get("provenance", {}).get("scores")
         # Where folds were decided by a λ each, accuracy and cost are means over repeats.
@@ -325,6 +332,10 @@ class _Relations:
 
     def unmet(self) -> Iterator[str]:
         """What else must hold and does not, in words."""
+        if "timeout_ms" in self.rule and "on_error" not in self.rule:
+            yield "rule.timeout_ms only beside rule.on_error"
+        if "on_error" in self.rule and self.version < 3:
+            yield "rule.on_error only in schema_version 3"
         names = {model["name"] for model in self.models}
         if len(names) < len(self.models):
             yield "two models of different names"

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from stages.cascade import Limit, MemoryPolicy, MemoryTable, Outcome, Rules, run_stages, trusted
+from stages.policy.fallback import Fallback, Guard
 from stages.policy.format import (
     CLASSES_KIND,
     FLAG_KIND,
     LIMIT_KIND,
+    ON_ERROR_KIND,
     SCORE_KIND,
+    TIMEOUT_KIND,
     Kind,
     memory_of,
     read_policy,
@@ -58,7 +61,8 @@ class CascadeRuntime(ABC):
 
     @abstractmethod
     def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
-        """Of m requests by the model of a stage: `prediction` int32 [m] and the stage's score."""
+        """Of m requests by the model of a stage: `prediction` int32 [m] and the stage's score; may
+        hold `failed`, bool [m], those whose answer before stands."""
 
     def run(
         self, models: Sequence[Any], batch: Any, pictures: Any, table: MemoryTable[int] | None
@@ -71,26 +75,36 @@ class CascadeRuntime(ABC):
         misses = np.flatnonzero([answer is None for answer in known])
         stage, answered = np.full((2, n), -1, np.int8)
         prediction = np.array([-1 if answer is None else answer for answer in known], np.int32)
-        scores = np.full((len(self.names), n), np.nan)
+        scores, failed = np.full((len(self.names), n), np.nan), np.zeros(n, bool)
         if len(misses):
             fresh = self._decided(models, chosen(batch, misses))
             stage[misses], answered[misses] = fresh.stage, fresh.answered
             prediction[misses], scores[:, misses] = fresh.prediction, fresh.scores
+            failed[misses] = fresh.failed
             self._store(table, keys[misses], fresh)
-        return Outcome(stage, answered, prediction, scores, hit=stage < 0)
+        return Outcome(stage, answered, prediction, scores, hit=stage < 0, failed=failed)
 
     def _decided(self, models: Sequence[Any], batch: Any) -> Outcome:
         """The cascade without its memory."""
         n = len(batch)
-        scores = np.full((len(models), n), np.nan)
+        scores, failed = np.full((len(models), n), np.nan), np.zeros(n, bool)
+        given = np.zeros((len(models), n), np.int32)
 
         def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            rows, prediction = np.flatnonzero(going), np.zeros(n, np.int32)
+            rows = np.flatnonzero(going)
             out = self.scored(stage, models[stage], chosen(batch, rows))
-            prediction[rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
-            return prediction, scores[stage]
+            given[stage, rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
+            if "failed" in out:
+                failed[rows] = out["failed"]
+            return given[stage], scores[stage]
 
-        return Outcome(*run_stages(n, answers, self.rules, self.postcheck), scores)
+        stage, answered, prediction = run_stages(n, answers, self.rules, self.postcheck)
+        if failed.any():
+            answered, prediction = (
+                np.where(failed, 0, answered).astype(np.int8),
+                np.where(failed, given[0], prediction),
+            )
+        return Outcome(stage, answered, prediction, scores, failed=failed)
 
     def _looked_up(
         self, table: MemoryTable[int] | None, pictures: Any, n: int
@@ -112,6 +126,8 @@ class CascadeRuntime(ABC):
         trust, storable = table.policy.trust, np.ones(len(keys), bool)
         if trust is not None:
             storable = trusted(self.rules[0][0], fresh.score, Limit.of(trust))
+        if fresh.failed is not None:  # the next time B may answer
+            storable = storable & ~fresh.failed
         for i in np.flatnonzero(storable):
             table.store(keys[i], int(fresh.prediction[i]))
 
@@ -120,7 +136,8 @@ class DeployedCascade(CascadeRuntime):
     """Answers batches by the rule: A first, B where A is not trusted, with a memory in front.
 
     `classes` are those of A and of B, `key_bytes` the length of a digest's keys; None where not
-    known. ValueError for what is no rule.
+    known. With `on_error` A's answer stands where B fails or, in ms, is late. ValueError for what
+    is no rule.
     """
 
     def __init__(
@@ -132,6 +149,8 @@ class DeployedCascade(CascadeRuntime):
         digest: Digest | None = None,
         classes: Sequence[int | None] = (None, None),
         key_bytes: int | None = None,
+        on_error: str | None = None,
+        timeout_ms: float | None = None,
     ) -> None:
         threshold = threshold if isinstance(threshold, (str, bool)) else float(threshold)
         _require("score", score, SCORE_KIND)
@@ -139,6 +158,11 @@ class DeployedCascade(CascadeRuntime):
         _require("postcheck", postcheck, FLAG_KIND)
         for count in classes:
             _require("classes", 2 if count is None else count, CLASSES_KIND)
+        if on_error is not None:
+            _require("on_error", on_error, ON_ERROR_KIND)
+            _require("timeout_ms", 1.0 if timeout_ms is None else timeout_ms, TIMEOUT_KIND)
+        elif timeout_ms is not None:
+            raise ValueError("timeout_ms needs on_error, which says what answers then")
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
         self.score, self.threshold = SCORES[score], threshold
@@ -146,6 +170,8 @@ class DeployedCascade(CascadeRuntime):
         super().__init__((score, score), rules, postcheck, digest, key_bytes)
         self.memory: MemoryTable[int] | None = None if memory is None else MemoryTable(memory)
         self.classes = dict(zip("AB", classes, strict=True))
+        self.guard = None if on_error is None else Guard(Fallback(on_error, timeout_ms))
+        self.last_failure: str | None = None
         # Of A and of B: how many rows came, all of them like probabilities; gone once it is known.
         self._alike: dict[str, int] = {"A": 0, "B": 0}
 
@@ -162,7 +188,9 @@ class DeployedCascade(CascadeRuntime):
             digest = EMBEDDED[1] if EMBEDDED[0] == memory.algorithm else None
         classes = [model.get("classes") for model in policy["models"]]
         decides = (rule["score"], rule["threshold"], rule["postcheck"])
-        return cls(*decides, memory, digest, classes, policy.get("memory", {}).get("key_bytes"))
+        length = policy.get("memory", {}).get("key_bytes")
+        fails = (rule.get("on_error"), rule.get("timeout_ms"))
+        return cls(*decides, memory, digest, classes, length, *fails)
 
     def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Outcome:
         """Answer n requests.
@@ -172,15 +200,37 @@ class DeployedCascade(CascadeRuntime):
         hashes, by default `batch` itself. Requests of one batch are looked up together.
         Logits count as float32, as the cache holds them. ValueError for those that are no numbers,
         not finite, or not of these requests and classes, and for keys and pictures that are not;
-        a warning, once, for probabilities.
+        a warning, once, for probabilities. With `on_error` nothing that B does is an error: those
+        requests are `failed`, and `last_failure` says why.
         """
         shown = batch if pictures is None else pictures
         return self.run((first, second), batch, shown, self.memory)
 
     def scored(self, stage: int, model: Logits, batch: Any) -> dict[str, np.ndarray]:
-        """The logits of A or B must be those of this batch and policy."""
-        name = "AB"[stage]
-        logits, classes = _numbers(name, model(batch)), self.classes[name]
+        """The logits of A or B must be those of this batch and policy, or B has failed."""
+        if not stage or self.guard is None:
+            return self._scored("AB"[stage], model(batch), batch)
+        n = len(batch)
+        try:
+            logits = _numbers("B", self.guard(model, batch))
+            failed = ~np.isfinite(logits).all(axis=-1)
+            out = self._scored("B", np.where(failed[..., None], 0, logits), batch)
+            if failed.any():
+                self.last_failure = "B gave logits that are not finite"
+        except Exception as error:  # a model fails in any way
+            self.last_failure = " ".join(f"{type(error).__name__}: {error}".split())
+            return {
+                "prediction": np.zeros(n, np.int32),
+                self.names[stage]: np.full(n, np.nan),
+                "failed": np.ones(n, bool),
+            }
+        return out | {
+            "failed": failed,
+            self.names[stage]: np.where(failed, np.nan, out[self.names[stage]]),
+        }
+
+    def _scored(self, name: str, given: Any, batch: Any) -> dict[str, np.ndarray]:
+        logits, classes = _numbers(name, given), self.classes[name]
         if logits.ndim != 2:
             shape = list(logits.shape)
             raise ValueError(f"{name} gave logits of shape {shape}, not [images, classes]")
@@ -211,7 +261,7 @@ class DeployedCascade(CascadeRuntime):
                 warnings.warn(
                     f"{name} gives probabilities, rows that add up to 1, not logits: their "
                     "softmax is not the one that λ is of; give logits, or the logarithms of these",
-                    stacklevel=8,
+                    stacklevel=9,
                 )
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -449,9 +450,9 @@ def test_a_folder_that_is_none(toy, tmp_path):
 
 # Edits of a policy.toml, all of them vouched for, and what is told.
 DAMAGES = [
-    ("schema_version = 2", "schema_version = 7", "schema_version is 7, expected 1 or 2"),
-    ("schema_version = 2", "", "schema_version is missing, expected 1 or 2"),
-    ("schema_version = 2", "schema_version = true", "schema_version is true, expected 1 or 2"),
+    ("schema_version = 2", "schema_version = 7", "schema_version is 7, expected 1 or 2 or 3"),
+    ("schema_version = 2", "", "schema_version is missing, expected 1 or 2 or 3"),
+    ("schema_version = 2", "schema_version = true", "schema_version is true, expected 1 or 2 or 3"),
     ('score = "maxp"', 'score = "oracle"', 'rule.score is "oracle", expected "maxp" or "diff'),
     ('score = "maxp"', 'score = ""', 'rule.score is "", expected'),
     ("threshold = 0.8", "threshold = -3.0", 'is -3.0, expected a float from 0 to 1, "always" or'),
@@ -1026,3 +1027,129 @@ def test_names_that_clash_are_renamed_or_refused():
     assert (space["dhash"](shown) == HASHES["dhash"].digest(shown)).all()
     with pytest.raises(ValueError, match="something else, too"):
         flatten({"stages.hashes.dhash": ["SIDE"], "stages.hashes.moments": ["SIDE"]})
+
+
+# --- where B fails -------------------------------------------------------------------------------
+
+FAILING = """
+import sys, threading, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from cascade_policy import Cascade
+
+assert not {"torch", "cascade_cli", "stages", "cache"} & set(sys.modules)
+a, b = np.load(sys.argv[2]).astype(np.float32)
+rows, gate = np.arange(len(a)), threading.Event()
+
+def raises(batch):
+    raise OSError("the server is gone")
+
+def hangs(batch):
+    gate.wait(60)
+    return b[batch]
+
+def some_nan(batch):
+    found = b[batch].copy()
+    found[batch % 3 == 0, 1] = np.nan
+    return found
+
+plain = Cascade.load(sys.argv[3]).answer(a.__getitem__, b.__getitem__, rows)
+assert not plain.failed.any() and plain.took_b.any()
+sent = plain.escalated
+shorter = lambda batch: b[batch][:1]
+for second in (raises, hangs, some_nan, shorter):
+    cascade = Cascade.load(sys.argv[1])
+    begun = time.perf_counter()
+    found = cascade.answer(a.__getitem__, second, rows)
+    took = time.perf_counter() - begun
+    failed = sent & (rows % 3 == 0) if second is some_nan else sent
+    assert found.failed.tolist() == failed.tolist(), second
+    assert found.escalated.tolist() == sent.tolist()
+    assert not found.took_b[failed].any()
+    assert found.prediction[failed].tolist() == a.argmax(axis=1)[failed].tolist()
+    assert found.prediction[~failed].tolist() == plain.prediction[~failed].tolist()
+    assert np.isfinite(found.score).all()
+    print(cascade.last_failure)
+    if second is hangs:
+        assert 0.15 < took < 20, took
+        begun = time.perf_counter()
+        assert cascade.answer(a.__getitem__, b.__getitem__, rows).failed.tolist() == sent.tolist()
+        assert time.perf_counter() - begun < 0.15
+        print(cascade.last_failure)
+        gate.set()
+        while cascade.guard._late.is_alive():
+            time.sleep(0.01)
+        assert not cascade.answer(a.__getitem__, b.__getitem__, rows).failed.any()
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-p",)], ids=["plain", "postcheck"])
+def test_where_b_fails_the_answer_of_a_stands(toy, tmp_path, flags):
+    """In a process with numpy alone: a B that raises, hangs, answers NaN or too little."""
+    limit = ("-t", "0.6", *flags)
+    assert export(toy, tmp_path / "plain", *limit).status == 0
+    told = export(toy, tmp_path / "p", *limit, "--on-error", "A", "--timeout-ms", "200")
+    rule = told.json["policy"]["rule"]
+    assert (rule["on_error"], rule["timeout_ms"]) == ("answer of A", 200.0)
+    assert told.json["policy"]["schema_version"] == 3
+    np.save(tmp_path / "logits.npy", [logits_of(toy, model) for model in PAIR])
+    line = [sys.executable, "-W", "ignore", "-c", FAILING]
+    given = (tmp_path / "p", tmp_path / "logits.npy", tmp_path / "plain")
+    done = subprocess.run([*line, *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "OSError: the server is gone",
+        "TimeoutError: no answer within 200 ms",
+        "TimeoutError: it is still at an earlier batch",
+        "B gave logits that are not finite",
+        f"ValueError: B gave 1 rows for {done.stdout.split('1 rows for ')[1].split()[0]} images",
+    ]
+
+
+def test_a_failed_answer_is_not_remembered(toy, tmp_path):
+    how = ("-t", "always", "--memory", "dhash", "--on-error", "a")
+    assert export(toy, tmp_path, *how).status == 0
+    cascade_ = imported(tmp_path).Cascade.load(tmp_path)
+    first, second = (logits_of(toy, model)[:4].__getitem__ for model in PAIR)
+    pictures = np.random.default_rng(3).integers(0, 256, (4, 16, 16), np.uint8)
+
+    def fails(rows):
+        raise RuntimeError("no memory")
+
+    rows = np.arange(4)
+    assert cascade_.answer(first, fails, rows, pictures).failed.all()
+    again = cascade_.answer(first, second, rows, pictures)
+    assert not again.hit.any()
+    assert again.took_b.all()
+    assert cascade_.answer(first, fails, rows, pictures).hit.all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--on-error", "B"), "--on-error B: give A"),
+        (("--timeout-ms", "5"), "--timeout-ms needs --on-error A"),
+        (("--on-error", "A", "--timeout-ms", "0"), "--timeout-ms 0.0: give milliseconds"),
+        (("--on-error", "A", "--onnx"), "an ONNX file cannot go on where B fails"),
+    ],
+)
+def test_what_cannot_answer_for_b_is_refused(toy, tmp_path, flags, words):
+    assert words in export(toy, tmp_path / "p", "-t", "0.9", *flags).refusal
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('on_error = "raise"', 'rule.on_error is "raise", expected "answer of A"'),
+        ("timeout_ms = 5.0", "rule.timeout_ms only beside rule.on_error"),
+        ('on_error = "answer of A"', "rule.on_error only in schema_version 3"),
+        ('on_error = "answer of A"\ntimeout_ms = -1.0', "rule.timeout_ms is -1.0, expected"),
+    ],
+)
+def test_a_fallback_is_checked(toy, tmp_path, line, words):
+    assert export(toy, tmp_path, "-t", "0.9").status == 0
+    file = tmp_path / "policy.toml"
+    file.write_text(vouched(file.read_text()).replace("[rule]\n", f"[rule]\n{line}\n"))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read_policy(tmp_path)
