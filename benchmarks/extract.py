@@ -11,7 +11,7 @@ images against 40,000. Weights are random: they do not change the time. Each tim
 two, taken in turn.
 
 On two shared cores of an AMD EPYC server with AVX-512, of the floor (ONNX Runtime, the quickest):
-compute-bound 0.93 on CIFAR-10 and 0.88 on ImageNet; decode-bound 0.51 and 0.78, where Python's own
+compute-bound 0.93 on CIFAR-10 and 0.88 on ImageNet; decode-bound 0.42 and 0.78, where Python's own
 part of opening a small JPEG holds the interpreter lock. Beside a process that keeps one of the two
 cores busy a run takes 1.8 times as long in torch and 1.6 times in ONNX Runtime.
 """

@@ -107,8 +107,8 @@ def own_file(name: str, directory: str | os.PathLike[str] | None, program: bool)
     if found is None:
         where = "" if directory is None else f" in {os.fspath(directory)}"
         raise InputError(
-            f"no weights for {name}{where}: give --weights DIR with {name}.pt, .pth, .safetensors "
-            f"or .pt2, or extract {name}=ARCHITECTURE:FILE"
+            f"no weights for {name}{where}: give --weights DIR with {name}.pt, .pth, .safetensors, "
+            f".pt2 or .onnx, or extract {name}=ARCHITECTURE:FILE"
         )
     return found
 

@@ -124,7 +124,7 @@ def test_a_policy_names_the_architectures_that_a_new_cache_lacks(desk, code):
     assert cascade(*asked).status == 0
     line = cascade(*asked[:3], desk / "empty", "-f", desk / "images").refusal
     assert line.endswith(
-        "give --weights DIR with small.pt, .pth, .safetensors or .pt2, or "
+        "give --weights DIR with small.pt, .pth, .safetensors, .pt2 or .onnx, or "
         "extract small=ARCHITECTURE:FILE"
     )
 
