@@ -9,9 +9,18 @@ from functools import cached_property
 import numpy as np
 
 from stages.calibration import Likelihoods, fit_temperature
-from stages.scores import Parts, blocks, scaled, scored_block, subset, together
+from stages.scores import (
+    TOP,
+    Parts,
+    blocks,
+    logit_scores,
+    scaled,
+    scored_block,
+    softmax,
+    subset,
+    together,
+)
 
-TOP = 10
 # A model's temperatures in three digits, from 0.01 to 100: NLL is so flat around its least value
 # that a further digit changes nothing, and folds of the same images ask for the same few.
 GRID = np.array([float(f"{m}e{e}") for e in range(-4, 0) for m in range(100, 1000)] + [100.0])
@@ -124,17 +133,11 @@ class Outputs:
 def _reduce(
     rows: np.ndarray, logits: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """(scalars, prediction, top) of a block. As maxp = 1/Z with the largest logit z₁ taken out,
-    p_k = e^(z_k − z₁)·maxp and ln Σeᶻ = z₁ − ln maxp."""
+    """(scalars, prediction, top) of a block."""
     out = scored_block(rows, logits)
-    count = min(TOP, logits.shape[1])
-    largest = np.partition(logits, -count, axis=1)[:, -count:].astype(np.float64)
-    largest = np.sort(largest, axis=1)[:, ::-1]
-    out["margin"] = largest[:, 0] - largest[:, 1]
-    out["energy"] = largest[:, 0] - np.log(out["maxp"])
-    top = np.exp(largest - largest[:, :1]) * out["maxp"][:, None]
+    more, top = logit_scores(out, logits)
     prediction = out.pop("prediction")
-    return out, prediction, top
+    return out | more, prediction, top
 
 
 @dataclass(frozen=True)
@@ -196,10 +199,3 @@ def least(nll: Callable[[float], float], start: float) -> float:
         while 0 <= i + step < len(GRID) and nll(GRID[i + step]) < nll(GRID[i]):
             i += step
     return float(GRID[i])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """float64 [n, K]."""
-    p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    return p

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.cascade import takes_b
 from stages.deferral.model_outputs import Pair
-from stages.scores import Score
+from stages.scores import Coefficients, Score
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class RuleView:
 
 @dataclass(frozen=True)
 class RuleScores:
-    """`temperatures`: of both models, where they were fitted on the way."""
+    """`temperatures` and other `coefficients`: of both models, where they were fitted on the
+    way."""
 
     fitting: RuleView
     reporting: RuleView
     temperatures: tuple[float | None, float | None] = (None, None)
+    coefficients: tuple[Coefficients | None, Coefficients | None] = (None, None)
 
 
 @dataclass(frozen=True)

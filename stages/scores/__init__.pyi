@@ -7,10 +7,18 @@ from .candidates import (
     origin as origin,
     partitions_of as partitions_of,
 )
+from .fitted import (
+    TOP as TOP,
+    Coefficients as Coefficients,
+    features as features,
+    fitted_score as fitted_score,
+    logit_scores as logit_scores,
+    predicted_gain as predicted_gain,
+    scaled as scaled,
+)
 from .logits import (
     Parts as Parts,
     blocks as blocks,
-    scaled as scaled,
     scored_block as scored_block,
     subset as subset,
     together as together,
@@ -32,15 +40,21 @@ from .registry import (
     own as own,
     undeployable as undeployable,
 )
-from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of
+from .prepared import prepared as prepared
+from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of, softmax as softmax
 from .spec import (
     CALIBRATIONS as CALIBRATIONS,
     FUNCTIONS as FUNCTIONS,
     LABEL_FREE as LABEL_FREE,
     SCORES as SCORES,
+    VOTE_SHARE as VOTE_SHARE,
     Score as Score,
     ScoreFunction as ScoreFunction,
     allows as allows,
+    built_in as built_in,
+    checked_by as checked_by,
+    confidence as confidence,
+    made_of as made_of,
 )
 from .table import (
     Halves as Halves,

@@ -60,11 +60,6 @@ def blocks(parts: Parts) -> Iterator[Part]:
             yield rows[start : start + step], logits[start : start + step]
 
 
-def scaled(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """z/T in float64; the very same float32 z at T = 1, so that nothing is rounded anew."""
-    return logits if temperature == 1 else logits.astype(np.float64) / temperature
-
-
 def scored_block(rows: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
     """`scores_of` a block; NonFiniteError names the row of the split."""
     try:

@@ -22,8 +22,8 @@ from stages.scores.spec import (
     SCORES,
     Score,
     ScoreFunction,
+    built_in,
     confidence,
-    is_calibrated,
 )
 
 
@@ -34,10 +34,8 @@ class UnknownScoreError(InputError):
 def named(name: str) -> Score:
     """The score of this name; what is neither the rule's own, this project's nor a package's is a
     confidence that answers came with. Packages are asked last."""
-    if name in SCORES:
-        return SCORES[name]
-    if is_calibrated(name):
-        return Score(name, +1)
+    if (known := built_in(name)) is not None:
+        return known
     added = _added()
     return Score(name, added[name].item.sign) if name in added else confidence(name)
 
@@ -121,11 +119,8 @@ def own(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def undeployable(name: str) -> InputError:
-    """For a policy, whose Python file has the rule's own scores only."""
+    """For a policy, whose Python file has no score of a package."""
     where = "is a module of its own" if name in FUNCTIONS else "comes with a package"
-    where = "is calibrated" if is_calibrated(name) else where
-    if not named(name).comparable:
-        where = "is a confidence of imported answers"
     return InputError(
         f"the score {name} {where}, which a policy's file cannot carry: choose "
         f"{', '.join(LABEL_FREE)}"

@@ -82,6 +82,13 @@ def _exponentials(
     e.max(axis=1, out=second)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 [n, K]."""
+    p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return p
+
+
 def scores_of_probabilities(rows: np.ndarray) -> dict[str, np.ndarray]:
     """The same of probabilities [N, K] in [0, 1] themselves, as float64: no softmax, no logarithm
     of 0.

@@ -36,10 +36,41 @@ SCORES: Mapping[str, Score] = {
 LABEL_FREE = tuple(name for name, score in SCORES.items() if not score.needs_label)
 # What makes any of them the probability of being right; isotonic(maxp) then names it.
 CALIBRATIONS = ("isotonic", "platt")
+# What else is made of a score, or of the logits, with what images fitted: temperature(maxp).
+FITTED = (*CALIBRATIONS, "temperature", "learned", "logits")
+# The members behind a committee's answer over all of them.
+VOTE_SHARE = Score("vote_share", +1, comparable=False)
+
+
+def made_of(name: str) -> tuple[str, str] | None:
+    """(how, of which score) a fitted score is made, None for one that stands for itself.
+
+    >>> made_of("isotonic(maxp)")
+    ('isotonic', 'maxp')
+    """
+    how, found, score = name.partition("(")
+    return (how, score[:-1]) if found and how in FITTED and score.endswith(")") else None
 
 
 def is_calibrated(name: str) -> bool:
-    return name.partition("(")[0] in CALIBRATIONS and name.endswith(")")
+    """Whether it is the probability of being right."""
+    made = made_of(name)
+    return made is not None and made[0] in CALIBRATIONS
+
+
+def checked_by(name: str) -> str:
+    """The score that a post-check compares where λ is of this one: what is learned of A says
+    nothing of B."""
+    made = made_of(name)
+    return made[1] if made is not None and made[0] == "learned" else name
+
+
+def built_in(name: str) -> Score | None:
+    """The score of this name that no package and no answers brought."""
+    if (made := made_of(name)) is None:
+        return VOTE_SHARE if name == VOTE_SHARE.name else SCORES.get(name)
+    how, score = made
+    return Score(name, SCORES[score].sign if how == "temperature" and score in SCORES else +1)
 
 
 # How the name of a confidence begins that is surer when small; every other is when large.
@@ -49,7 +80,8 @@ SMALL_IS_SURE = ("entropy", "uncertainty", "variance", "loss")
 def allows(name: str, value: float) -> bool:
     """Whether λ of the score may be this: a number, of the rule's own and of probabilities in
     [0, 1]."""
-    any_range = name not in SCORES and not is_calibrated(name)
+    made = made_of(name)
+    any_range = name not in SCORES if made is None else made[0] in ("learned", "logits")
     return isfinite(value) and (any_range or 0 <= value <= 1)
 
 

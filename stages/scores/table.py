@@ -59,7 +59,8 @@ class ScoreSet:
     float64 [M, N] by name, those of packages made when asked for, InputError for what not all of
     the models have; `manifests` [M] say where each model's rows come from. `request_costs` float64
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
-    where these images are a half of the split, which.
+    where these images are a half of the split, which. `means` int32 [N]: what the mean of several
+    models' probabilities answers, by their names, of those that were made.
     """
 
     dataset: str
@@ -73,6 +74,7 @@ class ScoreSet:
     manifests: tuple[Manifest, ...]
     request_costs: Mapping[str, np.ndarray] = field(default_factory=dict)
     halves: Halves | None = None
+    means: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict)
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -143,6 +145,7 @@ class ScoreSet:
             correct=kept(self.correct),
             scores=Columns.mapped(self.scores, kept),
             request_costs={name: kept(each) for name, each in self.request_costs.items()},
+            means={names: answers[keep] for names, answers in self.means.items()},
         )
 
 

@@ -183,6 +183,10 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
             kind: gathered({name: each.request_costs[kind] for name, each in sets.items()})
             for kind in sorted(priced)
         },
+        means={
+            models: gathered({name: each.means[models] for name, each in sets.items()})
+            for models in first.means
+        },
     )
 
 

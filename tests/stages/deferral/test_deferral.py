@@ -18,7 +18,7 @@ from cache import InputError
 from stages import deferral
 from stages.calibration import fit_temperature
 from stages.deferral import FINALS, RULES, Outputs, Pair
-from stages.deferral.learned import features, predicted_gains
+from stages.deferral.learned import features_of, predicted_gains
 from stages.scores import NonFiniteError, scores_of, together, whole
 from stages.threshold import REPEATS, FitPlan, ThresholdQuestion, folds, operating_points
 
@@ -283,7 +283,7 @@ def test_learned_deferral_is_cross_fitted_within_the_images_that_fit():
     z_a, z_b, labels = drawn(35, n=n, step=1)
     pair = pair_of_few(z_a, z_b, labels)
     right_a, right_b = (z.argmax(axis=1) == labels for z in (z_a, z_b))
-    x, target = features(pair.a), right_b.astype(int) - right_a
+    x, target = features_of(pair.a), right_b.astype(int) - right_a
     counts = []
     for r in range(REPEATS):
         fold, right = folds(n, repeat=r), 0
@@ -322,15 +322,15 @@ def decided_right(chances, model, x, held, right_a, right_b):
 
 def test_learned_gains_against_scikit_learns_own_cross_fitting():
     fitting, reporting = pair_of(*drawn(40, n=300)), pair_of(*drawn(41, n=80))
-    x, fold = features(fitting.a), folds(300)
+    x, fold = features_of(fitting.a), folds(300)
     target = fitting.b.correct.astype(int) - fitting.a.correct.astype(int)
-    out_of_fold, reported = predicted_gains(fitting.a, target, reporting.a)
+    out_of_fold, reported, _ = predicted_gains(fitting.a, target, reporting.a)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
     chances = cross_val_predict(model, x, target, cv=PredefinedSplit(fold), method="predict_proba")
     np.testing.assert_allclose(out_of_fold, chances[:, 2] - chances[:, 0], atol=1e-12)
-    chances = model.fit(x, target).predict_proba(features(reporting.a))
+    chances = model.fit(x, target).predict_proba(features_of(reporting.a))
     np.testing.assert_allclose(reported, chances[:, 2] - chances[:, 0], atol=1e-12)
-    same, deployed = predicted_gains(fitting.a, target, fitting.a)
+    same, deployed, _ = predicted_gains(fitting.a, target, fitting.a)
     assert np.array_equal(same, out_of_fold)
     chances = model.predict_proba(x)
     np.testing.assert_allclose(deployed, chances[:, 2] - chances[:, 0], atol=1e-12)
@@ -338,8 +338,8 @@ def test_learned_gains_against_scikit_learns_own_cross_fitting():
 
 def test_features_are_those_of_a_alone():
     z_a, z_b, labels = drawn(42)
-    found = features(pair_of(z_a, z_b, labels).a)
-    assert np.array_equal(found, features(pair_of(z_a, z_b[::-1], labels[::-1]).a))
+    found = features_of(pair_of(z_a, z_b, labels).a)
+    assert np.array_equal(found, features_of(pair_of(z_a, z_b[::-1], labels[::-1]).a))
     top, answer = -np.sort(-softmax(z_a, axis=1), axis=1), np.eye(4)[z_a.argmax(axis=1)]
     np.testing.assert_allclose(found[:, :4], top, atol=1e-6)
     assert np.array_equal(found[:, -4:], answer)
