@@ -13,6 +13,7 @@ from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import refuse
 from cascade_cli.inputs.models import pair_or_all
+from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.scores import enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.files import check_table, write_rows
@@ -21,9 +22,10 @@ from cascade_cli.show.rules import show_rules
 from cascade_cli.show.text import print_json, progress, say
 from stages import deferral as stage
 from stages.cascade import OBJECTIVES
-from stages.deferral import FINALS, RULES, RulesQuestion, rule_of
+from stages.deferral import COMMITTEES, FINALS, RULES, RulesQuestion, rule_of
 from stages.scores import ScoreSet, by_name_in, with_references
-from stages.threshold import all_pairs
+from stages.simulate import FitFacts, FittedLimit
+from stages.threshold import FitPlan, all_pairs
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,21 @@ class RuleOptions(opt.ComparedOptions):
     all_pairs: bool = opt.option(False, "The best of all pairs for each rule.")
     rule: str | None = opt.option(
         None,
-        f"{', '.join(RULES)}, or a package's score, separated by commas. "
+        f"{', '.join((*RULES, *COMMITTEES))}, or a package's score, separated by commas. "
         "[default: all but packages']",
         "--rules",
     )
     final: str | None = opt.option(
         None, "What answers once B ran: b, postcheck, ensemble. [default: all]", "--finals"
     )
+    policy: str | None = opt.option(
+        None, "Also write the one row asked for to this folder: see export."
+    )
 
 
 @opt.grouped(
     "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
-    "fit_split halves stratified weights runtime cost cost_device batch_size baseline output "
+    "fit_split halves stratified weights runtime cost cost_device batch_size baseline policy output "
     "for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
 )
@@ -63,6 +68,8 @@ def rules(
 
     \b
     cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
+    cascade rules -m1 digits_wide -m2 digits_residual --rules maxp \\
+      --finals ensemble --objective best --policy mean
     """
     check_table(common)
     models = pair_or_all(pair, options.all_pairs)
@@ -71,11 +78,12 @@ def rules(
     teams = _teams(models, options.third, names_in(options.committee))
     listed = None if wanted.models is None else list(dict.fromkeys(names_in(wanted.models) or ()))
     names, store = _wanted(models, listed, teams), Store(common.cache)
-    chosen = _chosen(store, options)
+    chosen, voting = _chosen(store, options)
     reported = reported_scores(store, wanted, names)
     asked = options.rule is not None
     known = known_scores(chosen["rules"], reported, asked)
     chosen["rules"] = tuple(name for name in known if name in chosen["rules"])
+    chosen["voting"] = voting
     fitted = fit_plan(store, reported, wanted)
     question = _question(reported, models, listed, teams, chosen)
     enough_models(store, question.pairs, reported)
@@ -85,11 +93,51 @@ def rules(
         rows, notes = stage.run(store, reported, fitted, question, pricer, tell)
     say(*fitted.notes, *notes)
     write_rows(rows, common)
+    policy, refused = None, None
+    if options.policy is not None:
+        try:
+            policy = _deployed(store, reported, fitted, rows, wanted, costs, options.policy)
+        except InputError as error:  # the table is no less of one
+            refused = error
     if common.as_json:
-        head = fit_facts(reported, fitted)
+        head = fit_facts(reported, fitted) | ({} if policy is None else {"policy": policy})
         print_json(head | {"notes": [*fitted.notes, *notes], "rows": rows})
-        return
-    show_rules(reported, fitted, rows)
+    else:
+        show_rules(reported, fitted, rows)
+        print("\n".join([] if policy is None else policy["files"]))
+    if refused is not None:
+        raise refused
+
+
+def _deployed(
+    store: Store,
+    reported: ScoreSet,
+    fitted: FitPlan,
+    rows: Sequence[stage.RuleRow],
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
+    folder: str,
+) -> dict[str, object]:
+    """Write the row as a policy; InputError where there are several, or it cannot be one."""
+    if len(rows) != 1:
+        raise InputError(
+            f"--policy writes one cascade, and {len(rows)} rows are here: ask for one with --rules, "
+            "--finals and --objective"
+        )
+    [row] = rows
+    facts = FitFacts(
+        fit_split=row.fit_split,
+        fit_method=row.fit_method,
+        fit_n=row.fit_n,
+        objective=row.objective,
+        fit_accuracy=row.fit_accuracy,
+        fit_usage=row.fit_usage,
+    )
+    decided = (
+        stage.deployed(store, reported, fitted, row),
+        FittedLimit.told(facts, row.accuracy, row.against),
+    )
+    return write_policy(store, reported, decided, opt.MemoryOptions(), wanted, costs, folder)
 
 
 def _teams(
@@ -118,18 +166,24 @@ def _wanted(
     return list(dict.fromkeys([*chosen, *(name for team in teams for name in team)]))
 
 
-def _chosen(store: Store, options: RuleOptions) -> dict[str, tuple[str, ...]]:
-    """The names by the stage's words; InputError for one that it does not know."""
+def _chosen(
+    store: Store, options: RuleOptions
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The names by the stage's words, and which rules of committees; InputError for one that it
+    does not know."""
     given = {"rules": options.rule, "finals": options.final, "objectives": options.objective}
     known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
     out = {key: tuple(names_in(text) or known[key]) for key, text in given.items()}
+    asked = options.rule is not None
+    voting = tuple(name for name in COMMITTEES if not asked or name in out["rules"])
+    out["rules"] = tuple(name for name in out["rules"] if name not in COMMITTEES)
     for name in out["rules"]:
         by_name_in(store, name, rule_of)
     for key in ("finals", "objectives"):
         for name in out[key]:
             if name not in known[key]:
                 raise one_of(key.removesuffix("s"), name, known[key])
-    return out
+    return out, voting
 
 
 def _question(

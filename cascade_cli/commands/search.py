@@ -57,7 +57,7 @@ class SpaceOptions(opt.ComparedOptions):
     optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
     resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
     policy: str | None = opt.option(
-        None, "Also write the answer, a pair, to this folder: see export."
+        None, "Also write the answer to this folder: see export."
     )
 
 
@@ -140,26 +140,21 @@ def _deployed(
     folder: str,
 ) -> dict[str, Any]:
     """Write the answer as a policy; InputError where it cannot be one."""
-    decided = _decided(found)
+    decided = _decided(found, reported)
     if found.cost["kind"] != RUNS:
         costs = replace(costs, baseline=decided[1].baseline)
     how = (opt.MemoryOptions(), wanted, costs)
     return write_policy(store, reported, decided, *how, folder, found.certificate)
 
 
-def _decided(found: SearchResult) -> tuple[Cascade, FittedLimit]:
+def _decided(found: SearchResult, reported: ScoreSet) -> tuple[Cascade, FittedLimit]:
     """The answer, fitted as the search did, promised of the images that it was told of; InputError
-    where it is no pair."""
+    where there is none."""
     answer = found.answer
     if answer is None:
         raise InputError(
             "nothing was certified, so there is no policy to write: ask for a larger MAX_LOSS or "
             "RISK, or without --policy"
-        )
-    if answer.model_2 is None or answer.model_3 is not None:
-        what = "a chain of three" if answer.model_3 else f"{answer.model_1} alone"
-        raise InputError(
-            f"the answer is {what}, and a policy holds a pair: ask otherwise, or without --policy"
         )
     facts = FitFacts(
         fit_split=answer.fit_split,
@@ -168,9 +163,10 @@ def _decided(found: SearchResult) -> tuple[Cascade, FittedLimit]:
         objective=f"search: {found.question}",
         fit_accuracy=answer.fit_accuracy,
     )
-    cascade = Cascade.of(
-        answer.models, answer.score, answer.threshold, postcheck=bool(answer.postcheck)
-    )
+    limits = [answer.threshold, answer.limit_2][: len(answer.models) - 1]
+    fitted = reported.coefficients.get(str(answer.score), {})
+    how = {"postcheck": bool(answer.postcheck), "coefficients": fitted}
+    cascade = Cascade.of(answer.models, answer.score, *limits, **how)
     return cascade, FittedLimit.told(facts, answer.accuracy, answer.against)
 
 

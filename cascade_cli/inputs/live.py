@@ -60,7 +60,7 @@ def _cascade(
     some = {} if n == every else {"limit": n}
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = pricer_of_requests(store, asked, pair, costs)
+    pricer = pricer_of_requests(store, asked, cascade.models, costs)
     expected = asked.answered(store, cascade, fit, pricer, **some)
     rivals = [*pair, str(expected.against.baseline)] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,8 +19,6 @@ from stages.costs import Pricer
 from stages.hashes import hash_of
 from stages.scores import ScoreSet, allows
 from stages.simulate import FittedLimit, MissingHashesError, RequestSet, SimulatedCascade, Stream
-
-Pair = tuple[str, str]
 
 
 def memory_policy(options: opt.MemoryOptions, score: str | None = None) -> MemoryPolicy | None:
@@ -45,13 +44,12 @@ def request_set(
     """The requests about the images of `scores`. What the cache lacks is made if it can be; hashes
     are measured too: what they cost is known only afterwards."""
     policy, stream = memory_policy(options, cascade.score), _stream(options, scores)
-    pair = (cascade.models[0], cascade.models[1])
     images = replace(wanted, variants=",".join(stream.used))
     made_by = options.described() if options.repeats else None
-    about = (store, scores, pair, stream, policy, batch_size, made_by)
+    about = (store, scores, cascade, stream, policy, batch_size, made_by)
     made, where = partial(RequestSet.of, *about), (scores.dataset, scores.split)
     try:
-        return or_extracted(made, store, where, pair, images)
+        return or_extracted(made, store, where, cascade.models, images)
     except MissingHashesError:
         if policy is None or not have_images(scores.dataset, images):
             raise
@@ -77,10 +75,10 @@ def _stream(options: opt.MemoryOptions, scores: ScoreSet) -> Stream:
 
 
 def pricer_of_requests(
-    store: Store, asked: RequestSet, pair: Pair, costs: opt.CostOptions
+    store: Store, asked: RequestSet, models: Sequence[str], costs: opt.CostOptions
 ) -> Pricer | None:
     """Prices for the cascade, with those of its memory; None where no cost is known."""
-    return pricer_or_none(store, asked.everyone, pair, costs, asked.memory, comparing=True)
+    return pricer_or_none(store, asked.everyone, models, costs, asked.memory, comparing=True)
 
 
 def simulated(
@@ -96,8 +94,7 @@ def simulated(
     `decided` is the cascade and how its λ came about; without `costs` none are told.
     """
     cascade, fit = decided
-    pair = (cascade.models[0], cascade.models[1])
     batch_size = opt.CostOptions().batch_size if costs is None else costs.batch_size
     asked = request_set(store, scores, cascade, options, wanted, batch_size)
-    pricer = None if costs is None else pricer_of_requests(store, asked, pair, costs)
+    pricer = None if costs is None else pricer_of_requests(store, asked, cascade.models, costs)
     return asked.answered(store, cascade, fit, pricer), asked.name

@@ -13,11 +13,11 @@ import numpy as np
 
 from cache import InputError, one_of
 from stages.cascade import Cascade, Limit, Ordering
-from stages.scores import CALIBRATIONS, Columns, ScoreSet, named
+from stages.scores import CALIBRATIONS, Coefficients, Columns, ScoreSet, fitted_score, named
 from stages.threshold import FitPlan
 
-# Float64 [n] → probabilities float64 [n].
-Curve = Callable[[np.ndarray], np.ndarray]
+# How sure float64 [n], larger is surer, and right bool [n] → the coefficients of a curve.
+Fit = Callable[[np.ndarray, np.ndarray], Coefficients]
 
 
 def calibrated(
@@ -44,11 +44,15 @@ def calibrated(
     curves = {name: _curves(plan.scores, CURVES[method], name) for name in told}
 
     def applied(scores: ScoreSet) -> ScoreSet:
-        columns = Columns.mapped(scores.scores, np.asarray)
+        columns, fitted = Columns.mapped(scores.scores, np.asarray), dict(scores.coefficients)
         for name, each in curves.items():
-            pairs = zip(each, _sure(scores, name), strict=True)
-            columns[told[name]] = np.stack([curve(sure) for curve, sure in pairs])
-        return replace(scores, scores=columns)
+            made = [
+                fitted_score(told[name], curve, {name: values}, None)
+                for curve, values in zip(each, scores.scores[name], strict=True)
+            ]
+            columns[told[name]] = np.stack(made)
+            fitted[told[name]] = dict(zip(scores.models, each, strict=True))
+        return replace(scores, scores=columns, coefficients=fitted)
 
     what = f"{', '.join(told)} calibrated ({method}) on the {len(plan.scores.labels)} images"
     note = f"{what} of {plan.split} that fit λ: λ is the probability that A is right"
@@ -56,9 +60,7 @@ def calibrated(
     return applied(reported), fitted, [told.get(name, name) for name in names]
 
 
-def _curves(
-    scores: ScoreSet, fit: Callable[[np.ndarray, np.ndarray], Curve], name: str
-) -> list[Curve]:
+def _curves(scores: ScoreSet, fit: Fit, name: str) -> list[Coefficients]:
     """Of each model."""
     return [fit(*each) for each in zip(_sure(scores, name), scores.correct, strict=True)]
 
@@ -75,15 +77,16 @@ def own_limit(fitting: ScoreSet, cascade: Cascade) -> Limit:
     return Ordering.by(fitting, name[:-1].partition("(")[2], a).limit(sent)
 
 
-def isotonic(sure: np.ndarray, right: np.ndarray) -> Curve:
+def isotonic(sure: np.ndarray, right: np.ndarray) -> Coefficients:
     """The rising curve of least squares through `right` bool [N] over `sure` float64 [N], straight
     between two of these; beyond them it goes on level."""
     from sklearn.isotonic import IsotonicRegression  # slow to import, and for few
 
-    return IsotonicRegression(out_of_bounds="clip").fit(sure, right).predict
+    found = IsotonicRegression(out_of_bounds="clip").fit(sure, right)
+    return {"x": found.X_thresholds_.tolist(), "y": found.y_thresholds_.tolist()}
 
 
-def platt(sure: np.ndarray, right: np.ndarray) -> Curve:
+def platt(sure: np.ndarray, right: np.ndarray) -> Coefficients:
     """The sigmoid of most likelihood that does not fall, where of N₊ right and N₋ wrong answers
     one counts as right by (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2)."""
     from sklearn.linear_model import LogisticRegression  # slow to import, and for few
@@ -96,12 +99,12 @@ def platt(sure: np.ndarray, right: np.ndarray) -> Curve:
     rows, classes = np.tile(sure, 2)[:, None], np.repeat([True, False], n)
     weights = {"logisticregression__sample_weight": np.append(share, 1 - share)}
     model = make_pipeline(StandardScaler(), LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000))
-    model.fit(rows, classes, **weights)
-    if model[-1].coef_[0, 0] < 0:  # of those that rise the level one is the most likely
-        return lambda each: np.full(len(each), share.mean())
-    return lambda each: model.predict_proba(each[:, None])[:, 1]
+    scaler, fitted = model.fit(rows, classes, **weights)
+    slope = float(fitted.coef_[0, 0] / scaler.scale_[0])
+    if slope < 0:  # of those that rise the level one is the most likely
+        level = float(share.mean())
+        return {"slope": 0.0, "intercept": float(np.log(level / (1 - level)))}
+    return {"slope": slope, "intercept": float(fitted.intercept_[0] - slope * scaler.mean_[0])}
 
 
-CURVES: Mapping[str, Callable[[np.ndarray, np.ndarray], Curve]] = dict(
-    zip(CALIBRATIONS, (isotonic, platt), strict=True)
-)
+CURVES: Mapping[str, Fit] = dict(zip(CALIBRATIONS, (isotonic, platt), strict=True))

@@ -1,3 +1,4 @@
+from .committee import votes as votes
 from .decision import Answers as Answers, Rules as Rules, decide as decide, run_stages as run_stages
 from .memory import (
     MemoryPolicy as MemoryPolicy,
@@ -22,6 +23,8 @@ from .sweep import (
 from .values import (
     ALWAYS as ALWAYS,
     AT as AT,
+    ENSEMBLE as ENSEMBLE,
+    LAST as LAST,
     NEVER as NEVER,
     ORACLE as ORACLE,
     Cascade as Cascade,

@@ -5,18 +5,19 @@ The models may be rows of a cache or callables that run: what asks them decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from stages.cascade.committee import votes
 from stages.cascade.rule import takes_b, trusted
-from stages.cascade.values import Cascade, Limit, Outcome
-from stages.scores import Score, named
+from stages.cascade.values import Cascade, Limit, Outcome, Stage
+from stages.scores import VOTE_SHARE, Score, checked_by, named
 
-# (stage, bool [n], which of the images reach it) → answers int32 [n] and their scores float64 [n],
-# of other images anything.
-Answers = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# (stage, bool [n], which of the images reach it) → answers int32 [n], the scores that λ is of and
+# those that a post-check compares, float64 [n], of other images anything.
+Answers = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 # How each stage but the last is trusted.
 Rules = Sequence[tuple[Score, Limit]]
 
@@ -28,19 +29,18 @@ def run_stages(
     asked. With post-check its answer replaces the one at hand only where it is strictly surer."""
     stage, answered = np.zeros(n, np.int8), np.zeros(n, np.int8)
     going = np.ones(n, bool)
-    prediction, own = answers(0, going)
-    surest = own
+    prediction, own, surest = answers(0, going)
     for j, (score, limit) in enumerate(rules, 1):
         going = going & ~trusted(score, own, limit)
         if not going.any():
             break
-        fresh, own = answers(j, going)
+        fresh, own, sure = answers(j, going)
         taken = going
         if postcheck:
-            taken = going & takes_b(score, surest, own, postcheck)
+            taken = going & takes_b(score, surest, sure, postcheck)
             ours = taken.view(np.int8)
             answered = ours if j == 1 else np.maximum(answered, np.int8(j) * ours)
-            surest = np.where(taken, own, surest) if j < len(rules) else surest
+            surest = np.where(taken, sure, surest) if j < len(rules) else surest
         prediction = np.where(taken, fresh, prediction)
         stage += going
     return stage, answered if postcheck else stage, prediction
@@ -55,22 +55,40 @@ class Scored(Protocol):
     def predictions(self) -> np.ndarray: ...
     @property
     def correct(self) -> np.ndarray: ...
+    @property
+    def means(self) -> Mapping[tuple[str, ...], np.ndarray]: ...
     def index(self, model: str) -> int: ...
     def score(self, name: str, model: int) -> np.ndarray: ...
 
 
 def decide(scores: Scored, cascade: Cascade) -> Outcome:
     """Decide every image by the rule, model by model, from what is known of all of them."""
-    n, predictions, sure, rules = len(scores.labels), [], [], []
-    for each in cascade.stages:
-        m = scores.index(each.model)
-        predictions.append(scores.predictions[m])
-        sure.append(scores.score(each.score, m) if each.score else np.full(n, np.nan))
-        if each.score and each.limit:
-            rules.append((named(each.score), each.limit))
+    asked = [_asked(scores, stage) for stage in cascade.stages]
+    if cascade.averaged:
+        asked[1] = (scores.means[cascade.averaged], *asked[1][1:])
+    rules = [
+        (named(each.score), each.limit) for each in cascade.stages if each.score and each.limit
+    ]
 
-    def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return predictions[j], sure[j]
+    def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return asked[j]
 
+    n = len(scores.labels)
     stage, answered, prediction = run_stages(n, answers, rules, cascade.postcheck)
+    sure = [score for _, score, _ in asked]
     return Outcome(stage, answered, prediction, sure, prediction == scores.labels)
+
+
+def _asked(scores: Scored, stage: Stage) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A stage's answers int32 [N], its score, and what a post-check compares, float64 [N]; a score
+    that it has not is NaN."""
+    rows = [scores.index(model) for model in stage.members]
+    if stage.beside:
+        return *votes(scores.predictions[rows]), np.full(len(scores.labels), np.nan)
+    [m], name = rows, stage.score
+    if name is None or name == VOTE_SHARE.name:
+        unknown = np.full(len(scores.labels), np.nan)
+        return scores.predictions[m], unknown, unknown
+    own = scores.score(name, m)
+    checked = checked_by(name)
+    return scores.predictions[m], own, own if checked == name else scores.score(checked, m)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from cache import InputError
 from stages.cascade.postcheck import allowed
-from stages.scores import named
+from stages.scores import VOTE_SHARE, Coefficients, checked_by, named
 
 # A number, every image, none, or those whose answer the label says is wrong.
 AT, ALWAYS, NEVER, ORACLE = "at", "always", "never", "oracle"
-LAST, POSTCHECK = "last", "postcheck"
+LAST, POSTCHECK, ENSEMBLE = "last", "postcheck", "ensemble"
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,27 @@ class Limit:
 @dataclass(frozen=True)
 class Stage:
     """A model, in a runtime where several have its scores; by `score` the `limit` tells whether it
-    is trusted, else the next stage runs. The last stage has no limit, a model alone no score."""
+    is trusted, else the next stage runs. The last stage has no limit, a model alone perhaps no
+    score. `coefficients` are those of a fitted score. Models `beside` it run with it, and the
+    answer is that of most of them."""
 
     model: str
     score: str | None = None
     limit: Limit | None = None
     runtime: str | None = None
+    coefficients: Coefficients | None = None
+    beside: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return (self.model, *self.beside)
 
 
 @dataclass(frozen=True)
 class Cascade:
     """`stages` in the order they run; `final` says how the answer is taken: the LAST stage's that
-    ran, or by POSTCHECK a later one's only where it is strictly surer than the answer at hand."""
+    ran, by POSTCHECK a later one's only where it is strictly surer than the answer at hand, or that
+    of the mean of the probabilities of all that ran, an ENSEMBLE."""
 
     stages: tuple[Stage, ...]
     final: str = LAST
@@ -89,33 +99,67 @@ class Cascade:
         score: str | None = None,
         *limits: Limit | float | str,
         postcheck: bool = False,
+        ensemble: bool = False,
+        coefficients: Mapping[str, Coefficients] = MappingProxyType({}),
     ) -> Cascade:
-        """Of models with one score: a λ fewer than models, none of the oracle's. InputError where
-        one lacks, and for a post-check by scores that do not compare."""
+        """Of models with one score: a λ fewer than models, none of the oracle's; with the
+        `coefficients` of a fitted one by model. InputError where a λ lacks, and for a post-check by
+        scores that do not compare."""
         if score == ORACLE:
             limits = (Limit.of(None),) * (len(models) - 1)
         if len(limits) != len(models) - 1:
             raise InputError(f"a cascade by {score} needs a λ: give a number, always or never")
         if postcheck and score is not None:
-            allowed(named(score), (postcheck,))
+            allowed(named(checked_by(score)), (postcheck,))
         each = [limit if isinstance(limit, Limit) else Limit.of(limit) for limit in limits]
         stages = (
-            Stage(model, score, limit) for model, limit in zip(models, [*each, None], strict=True)
+            Stage(model, score, limit, coefficients=coefficients.get(model))
+            for model, limit in zip(models, [*each, None], strict=True)
         )
-        return cls(tuple(stages), POSTCHECK if postcheck else LAST)
+        final = POSTCHECK if postcheck else ENSEMBLE if ensemble else LAST
+        return cls(tuple(stages), final)
+
+    @classmethod
+    def committee(cls, members: Sequence[str], last: str, limit: Limit) -> Cascade:
+        """Members that all run, and the model that answers where their vote share is below λ."""
+        first, *beside = members
+        name = VOTE_SHARE.name
+        return cls((Stage(first, name, limit, beside=tuple(beside)), Stage(last, name)))
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(stage.model for stage in self.stages)
+        """All, in the order they run."""
+        return tuple(model for stage in self.stages for model in stage.members)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One a stage; members of a committee joined by commas."""
+        return tuple(",".join(stage.members) for stage in self.stages)
+
+    @property
+    def coefficients(self) -> dict[str, Coefficients]:
+        """Of fitted scores, by model."""
+        known = ((each.model, each.coefficients) for each in self.stages)
+        return {model: found for model, found in known if found is not None}
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The models whose mean answers, none but of an ensemble."""
+        return self.models if self.final == ENSEMBLE else ()
+
+    def ran(self, stage: np.ndarray) -> np.ndarray:
+        """int8 [N]: the last of `models` that ran where this stage was the last."""
+        beside = np.array([len(each.beside) for each in self.stages]).cumsum()
+        return np.where(stage < 0, -1, stage + beside[stage]).astype(np.int8)
 
     @property
     def score(self) -> str | None:
-        """The first model's."""
+        """The first stage's."""
         return self.stages[0].score
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """One fewer than models."""
+        """One fewer than stages."""
         return tuple(stage.limit for stage in self.stages if stage.limit is not None)
 
     @property
@@ -123,10 +167,11 @@ class Cascade:
         return self.final == POSTCHECK
 
     def __str__(self) -> str:
-        names = " → ".join(self.models)
+        names = " → ".join(name.replace(",", " + ") for name in self.names)
         if len(self.stages) == 1:
             return f"{names} alone"
-        check = " with post-check" if self.postcheck else ""
+        check = {POSTCHECK: " with post-check", ENSEMBLE: " answered by the mean"}
+        check = check.get(self.final, "")
         return f"{names} by {self.score}{check} at λ = {', '.join(map(str, self.limits))}"
 
 
@@ -172,7 +217,7 @@ class Outcome:
         return float(self.correct.mean())
 
     def usage(self, stage: int = 1) -> float:
-        """The share of the images that this model, counted from 0, ran on."""
+        """The share of the images that this stage, counted from 0, ran on."""
         return float((self.stage >= stage).mean())
 
 

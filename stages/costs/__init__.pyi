@@ -21,6 +21,7 @@ from .pricing import (
     PairPrice as PairPrice,
     Price as Price,
     Pricer as Pricer,
+    StagePrice as StagePrice,
     asked as asked,
     batches as batches,
     by_size as by_size,

@@ -98,6 +98,14 @@ class PairPrice(Price):
     cost_2: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StagePrice(PairPrice):
+    """With what the third stage of a chain costs alone; of a committee its members cost
+    `cost_1` together."""
+
+    cost_3: float | None = None
+
+
 UNPRICED = PairPrice()
 
 
@@ -237,11 +245,29 @@ class Pricer:
         baseline: str,
         remembered: bool = False,
     ) -> PairPrice:
-        """Of a cascade: as `against`, and what those that always run, and the last, cost alone."""
-        unknown = remembered and self.hash_cost is None and self.prices.kind in MEASURED
-        bill = None if unknown else self.bill(models, stage, remembered)
+        """Of a pair: as `against`, and what those that always run, and the last, cost alone."""
         *first, last = (self.model(name).value for name in models)
-        return PairPrice(**vars(self.against(bill, baseline)), cost_1=sum(first), cost_2=last)
+        told = self.against(self._known(models, stage, remembered), baseline)
+        return PairPrice(**vars(told), cost_1=sum(first), cost_2=last)
+
+    def of_stages(
+        self,
+        stages: Sequence[Sequence[str]],
+        ran: np.ndarray,
+        baseline: str,
+        remembered: bool = False,
+    ) -> StagePrice:
+        """The same of up to three stages, each of models that run together, where `ran` int [N] is
+        the last of all models that did."""
+        models = [name for stage in stages for name in stage]
+        told = self.against(self._known(models, ran, remembered), baseline)
+        alone = (sum(self.model(name).value for name in stage) for stage in stages)
+        each = {f"cost_{i}": cost for i, cost in enumerate(alone, 1)}
+        return StagePrice(**vars(told), **each)
+
+    def _known(self, models: Sequence[str], ran: np.ndarray, remembered: bool) -> Bill | None:
+        unknown = remembered and self.hash_cost is None and self.prices.kind in MEASURED
+        return None if unknown else self.bill(models, ran, remembered)
 
     def against(self, bill: Bill | None, baseline: str) -> Price:
         """Its cost, None where unknown, the baseline's, and what is saved."""

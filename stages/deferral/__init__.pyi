@@ -1,11 +1,12 @@
 from .committees import (
+    COMMITTEES as COMMITTEES,
     Ballot as Ballot,
     agreement as agreement,
     best_agreements as best_agreements,
     committee as committee,
-    votes as votes,
 )
 from .comparison import compare as compare, decide as decide
+from .deployed import deployed as deployed
 from .fitted_cascade import Best as Best, DeferralResult as DeferralResult
 from .model_outputs import Outputs as Outputs, Pair as Pair
 from .rules import RULES as RULES, rule_of as rule_of

@@ -13,25 +13,12 @@ from itertools import combinations
 
 import numpy as np
 
-from stages.cascade import AT, OBJECTIVES, Limit, Ordering
+from stages.cascade import AT, OBJECTIVES, Limit, Ordering, votes
 from stages.deferral.fitted_cascade import DeferralResult, Fitted, Side, Swept, cross_fitted
-from stages.scores import Score, ScoreSet
+from stages.scores import VOTE_SHARE, ScoreSet
 
-VOTE_SHARE = Score("vote_share", +1)
-NAMES = ("agreement", VOTE_SHARE.name)  # in the tables of rules
+COMMITTEES = ("agreement", VOTE_SHARE.name)  # in the tables of rules
 AGREEMENT = Limit(AT, 1.0)  # all members answer alike
-
-
-def votes(predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int [M, N] → the committee's answer int [N] and its vote share float64 [N].
-
-    >>> votes(np.array([[1, 4], [2, 5], [2, 6]]))
-    (array([2, 4]), array([0.66666667, 0.33333333]))
-    """
-    behind = np.array([(predictions == one).sum(axis=0) for one in predictions])
-    winner = behind.argmax(axis=0)
-    columns = np.arange(predictions.shape[1])
-    return predictions[winner, columns], behind[winner, columns] / len(predictions)
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,7 @@ def agreement(fitting: Ballot, reporting: Ballot) -> DeferralResult:
 
     def fitted(fitting: Ballot, reporting: Ballot) -> Iterator[Fitted]:
         swept = Swept(fitting.side, reporting.side)
-        yield swept.at(swept.about(NAMES[0], "b", AGREEMENT), fitting.gain, reporting.gain)
+        yield swept.at(swept.about(COMMITTEES[0], "b", AGREEMENT), fitting.gain, reporting.gain)
 
     return next(cross_fitted(fitted, fitting, reporting))
 

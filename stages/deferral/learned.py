@@ -61,9 +61,9 @@ def _fitted(inputs: np.ndarray, target: np.ndarray) -> Coefficients:
     if len(np.unique(target)) < 2:
         level = np.zeros(inputs.shape[1])
         return _listed(mean=level, scale=level + 1, weights=level, offsets=[0], gains=target[:1])
-    made = make_pipeline(
-        StandardScaler(), LogisticRegression(C=PENALTY, max_iter=_ROUNDS)
-    ).fit(inputs, target)
+    made = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=_ROUNDS)).fit(
+        inputs, target
+    )
     scaler, model = made
     weights, offsets = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # the odds of the second over the first

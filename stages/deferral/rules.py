@@ -13,7 +13,7 @@ import numpy as np
 
 from cache import one_of
 from stages import plugins, scores
-from stages.deferral.committees import NAMES as COMMITTEES
+from stages.deferral.committees import COMMITTEES
 from stages.deferral.model_outputs import Pair
 from stages.deferral.spec import (
     LABELS,

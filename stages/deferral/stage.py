@@ -17,7 +17,7 @@ import numpy as np
 from cache import InputError, Store
 from stages.cascade import OBJECTIVES
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
-from stages.deferral.committees import agreement, best_agreements, committee
+from stages.deferral.committees import COMMITTEES, agreement, best_agreements, committee
 from stages.deferral.comparison import decide
 from stages.deferral.fitted_cascade import Best, DeferralResult, RuleFigures, fitting_images
 from stages.deferral.from_cache import Sides
@@ -32,6 +32,7 @@ Team = tuple[int, ...]
 Key = tuple[str, str]  # rule, final answer
 Progress = Callable[[int, int], None]
 PLAIN = ("maxp", "b")
+AGREEMENT = COMMITTEES[0]
 BEST = "best"
 
 
@@ -44,7 +45,7 @@ def needs(name: str) -> tuple[str, ...]:
 class RulesQuestion:
     """Which rules, final answers and objectives; of several `pairs` (indices of models) the best
     counts. `committees` are members with the model that answers for them last; `trios` asks for the
-    best agreement of any two models with a third.
+    best agreement of any two models with a third; `voting` says which rules of theirs.
     """
 
     pairs: Sequence[tuple[int, int]]
@@ -53,6 +54,7 @@ class RulesQuestion:
     objectives: Sequence[str] = OBJECTIVES
     committees: Sequence[Team] = ()
     trios: bool = False
+    voting: Sequence[str] = COMMITTEES
 
     @property
     def needs(self) -> frozenset[str]:
@@ -96,6 +98,8 @@ def run(
     sides = Sides.of(store, reported, plan, logits, scores_among(question.rules))
     entries, plain = table(sides, question, progress)
     notes = left_out(sides, question)
+    if not entries and not notes:
+        raise InputError("nothing votes here: give --third or --committee, or other --rules")
     if not entries:
         raise InputError(f"{notes[0]}, which leaves none: extract or import logits")
     rows = [_row(decided, plain, sides, pricer) for decided in entries]
@@ -105,6 +109,7 @@ def run(
         "trios": question.trios,
         "fit": [plan.method, plan.split],
         "question": [list(question.rules), list(question.finals), list(question.objectives)],
+        **({} if question.voting == COMMITTEES else {"voting": list(question.voting)}),
         "cost": asked(pricer),
     }
     save(store, "rules", reported, request, rows)
@@ -180,8 +185,9 @@ def _teams(sides: Sides, question: RulesQuestion) -> Iterator[DeferralResult]:
         models = tuple(sides.reported.models[m] for m in team)
         ballots = sides.ballot(team[:-1], team[-1])
         for decided in (agreement(*ballots), *committee(*ballots, question.objectives)):
-            yield replace(decided, models=models)
-    if question.trios and len(sides.reported.models) > 2:
+            if decided.about.rule in question.voting:
+                yield replace(decided, models=models)
+    if question.trios and AGREEMENT in question.voting and len(sides.reported.models) > 2:
         yield _best_trio(sides)
 
 

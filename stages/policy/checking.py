@@ -15,7 +15,7 @@ from math import hypot, isclose
 from typing import Any
 
 from cache import InputError
-from stages.costs import PairPrice
+from stages.costs import StagePrice
 from stages.policy.file import Deployment, ModelFacts, PolicyPromise
 from stages.policy.format import dotted, shown_value
 from stages.search import CANNOT_TELL, MEETS, MISSES
@@ -86,9 +86,11 @@ def _told_twice(
         facts = [{key: getattr(each, key) for key in _FACTS} for each in pair]
         stated, known = (dict(dotted(each, f"models[{i}]")) for each in facts)
         yield from ((key, value, known.get(key)) for key, value in stated.items())
-    found = {"images": row.n, "accuracy_1": row.accuracy_1, "accuracy_2": row.accuracy_2}
+    alone = ("accuracy_1", "accuracy_2", "accuracy_3")
+    found = {"images": row.n} | {name: getattr(row, name) for name in alone}
     if deployed.fitted != "cross-fit":
         found |= {"right": round(row.accuracy.value * row.n), "escalated": row.escalated}
+        found |= {"escalated_2": row.escalated_2}
     for key, value in found.items():
         yield f"promise.{key}", getattr(deployed.promise, key), value
 
@@ -128,22 +130,22 @@ def _usage(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
 
 
 def _cost(
-    promise: PolicyPromise, price: PairPrice, row: SimulatedCascade, usage: Checked
+    promise: PolicyPromise, price: StagePrice, row: SimulatedCascade, usage: Checked
 ) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     before, now = price.known, row.price.cost
     if now is None or row.price.cost_kind != price.cost_kind:
         what = f"{price.cost_kind} of both models are not known here"
         return Checked("cost", before.value, None, None, row.memory.hash_reason or what)
-    if promise.memory is None and _close(price, row.price):
+    if promise.memory is None and promise.escalated_2 is None and _close(price, row.price):
         return Checked("cost", before.value, now.value, usage.p, FISHER, "usage")
     error = hypot(before.high - before.value, now.high - now.value)
     p = _above(now.value - before.value, error)
     return Checked("cost", before.value, now.value, p, NORMAL_TEST)
 
 
-def _close(one: PairPrice, other: PairPrice) -> bool:
-    """Whether both models cost the same alone."""
+def _close(one: StagePrice, other: StagePrice) -> bool:
+    """Whether all models cost the same alone."""
     pairs = ((one.cost_1, other.cost_1), (one.cost_2, other.cost_2))
     return all(isclose(a or 0.0, b or 0.0, rel_tol=1e-9) for a, b in pairs)
 

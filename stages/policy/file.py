@@ -17,12 +17,13 @@ from typing import Any
 import cache
 from cache import InputError, Partition, Store, now, versions, write_whole
 from stages import search
-from stages.cascade import Cascade, MemoryPolicy
-from stages.costs import HeldAgainst, PairPrice
+from stages.cascade import ENSEMBLE, NEVER, Cascade, Limit, MemoryPolicy
+from stages.costs import HeldAgainst, StagePrice
 from stages.hashes import Hash, hash_of
 from stages.policy.fallback import Fallback
 from stages.policy.flatten import flatten
 from stages.policy.format import (
+    ANSWERS,
     FORMAT,
     POLICY_FILE,
     Policy,
@@ -33,7 +34,16 @@ from stages.policy.format import (
     read_policy,
 )
 from stages.results import Row
-from stages.scores import Halves, ScoreSet, named, own, undeployable
+from stages.scores import (
+    CALIBRATIONS,
+    SCORES,
+    Halves,
+    ScoreSet,
+    built_in,
+    made_of,
+    named,
+    undeployable,
+)
 from stages.simulate import MemoryFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
@@ -63,6 +73,7 @@ class ModelFacts(Row):
     decoder: str | None = None
     logits_sha256: str | None = None
     trained_on: dict[str, object] | None = None
+    coefficients: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +88,12 @@ class PolicyPromise(Row):
     right: int
     accuracy: Interval | None = None
     escalated: int
+    escalated_2: int | None = None
     usage: Interval | None = None
     accuracy_1: float | None = None
     accuracy_2: float | None = None
-    price: PairPrice | None = None
+    accuracy_3: float | None = None
+    price: StagePrice | None = None
     against: HeldAgainst | None = None
     memory: MemoryFigures | None = None
 
@@ -110,11 +123,15 @@ class Deployment:
 
 def deployable(cascade: Cascade) -> None:
     """InputError for a rule that no application can follow."""
-    name = str(cascade.score)
-    if named(name).needs_label:
+    if cascade.score is None:  # a model alone
+        return
+    score = named(cascade.score)
+    if score.needs_label:
         raise InputError("the oracle cannot be deployed: it needs the label; choose another score")
-    if own((name,)):
-        raise undeployable(name)
+    made = made_of(cascade.score)
+    base = named(made[1]) if made and made[0] in CALIBRATIONS else score
+    if base.comparable and built_in(base.name) is None:  # neither ours nor a confidence
+        raise undeployable(cascade.score)
 
 
 def document(
@@ -133,16 +150,20 @@ def document(
     """
     trained = trained_splits(store, scores)
     models = [
-        replace(model_facts(store, scores, name), trained_on=_trained_on(*trained[name])).columns()
+        replace(
+            model_facts(store, scores, name),
+            trained_on=_trained_on(*trained[name]),
+            coefficients=dict(cascade.coefficients.get(name, {})) or None,
+        ).columns()
         for name in cascade.models
     ]
-    rule = {"score": row.score, **row.threshold.columns(), "postcheck": cascade.postcheck}
-    rule |= {} if fallback is None else vars(fallback)
+    rule = _rule(scores, cascade) | ({} if fallback is None else vars(fallback))
+    plain = len(models) == 2 and rule["score"] in SCORES and rule.keys() <= _OF_A_PAIR
     fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()} | scores.cut
     found = _without_nulls(
         {
-            # Who reads version 2 alone runs what has no fallback.
-            "schema_version": 2 if fallback is None else 3,
+            # Who reads version 2 alone runs what it can hold.
+            "schema_version": 2 if plain else 3,
             "sha256": "",  # its place
             "rule": rule,
             "models": models,
@@ -160,6 +181,25 @@ def document(
         }
     )
     return found | {"sha256": policy_digest(found)}
+
+
+_OF_A_PAIR = {"score", "threshold", "threshold_low", "threshold_high", "postcheck"}
+
+
+def _rule(scores: ScoreSet, cascade: Cascade) -> dict[str, object]:
+    """As the policy says it; a model alone is never asked for more."""
+    first, *second = cascade.limits or (Limit(NEVER),)
+    rule: dict[str, object] = {"score": cascade.score or scores.own[0], **first.columns()}
+    for limit in second:
+        rule |= limit.columns("threshold_2")
+    rule |= {"postcheck": cascade.postcheck}
+    answers = any("confidences" in each.identity for each in scores.manifests)
+    others = {
+        "final": ENSEMBLE if cascade.averaged else None,
+        "members": len(cascade.stages[0].members) if cascade.stages[0].beside else None,
+        "outputs": ANSWERS if answers else None,
+    }
+    return rule | {key: value for key, value in others.items() if value is not None}
 
 
 def model_facts(store: Store, scores: ScoreSet, name: str) -> ModelFacts:
@@ -203,9 +243,11 @@ def promised(scores: ScoreSet, row: SimulatedCascade) -> PolicyPromise:
         right=round(row.accuracy.value * row.n),
         accuracy=row.accuracy,
         escalated=row.escalated,
+        escalated_2=row.escalated_2,
         usage=row.usage,
         accuracy_1=row.accuracy_1,
         accuracy_2=row.accuracy_2,
+        accuracy_3=row.accuracy_3,
         price=None if unpriced else row.price,
         against=None if unpriced else row.against,
         memory=None if row.memory.memory is None else row.memory,
@@ -311,11 +353,10 @@ def _deployment(where: str, found: Policy) -> Deployment:
     rule, fit = found["rule"], found.get("fit", {})
     seed = fit.get("halves_seed")
     models, promise = tuple(map(ModelFacts.of, found["models"])), PolicyPromise.of(found["promise"])
-    names = [model.name for model in models]
     return Deployment(
         where,
         promise.dataset,
-        Cascade.of(names, rule["score"], rule["threshold"], postcheck=rule["postcheck"]),
+        _cascade(found),
         memory_of(found),
         models,
         promise,
@@ -324,3 +365,18 @@ def _deployment(where: str, found: Policy) -> Deployment:
         found.get("sha256"),
         None if seed is None else Halves(seed, fit.get("halves_stratified", False)),
     )
+
+
+def _cascade(found: Policy) -> Cascade:
+    rule, models = found["rule"], found["models"]
+    names, score = [model["name"] for model in models], rule["score"]
+    if "members" in rule:
+        return Cascade.committee(names[:-1], names[-1], Limit.of(rule["threshold"]))
+    limits = [rule[key] for key in ("threshold", "threshold_2") if key in rule]
+    made = made_of(score)
+    known = {model["name"]: model.get("coefficients") for model in models}
+    if made is not None and made[0] == "logits":
+        known = dict.fromkeys(names, {})
+    fitted = {name: each for name, each in known.items() if each is not None}
+    how = {"postcheck": rule["postcheck"], "ensemble": "final" in rule, "coefficients": fitted}
+    return Cascade.of(names, score, *limits[: len(names) - 1], **how)

@@ -18,15 +18,25 @@ from math import isclose, isfinite
 from typing import Any
 
 from cache import nearest, open_regular
-from stages.cascade import ALWAYS, NEVER, OBJECTIVES, MemoryPolicy
+from stages.cascade import ALWAYS, ENSEMBLE, NEVER, OBJECTIVES, MemoryPolicy
 from stages.costs import OF_EACH_REQUEST, UNITS
 from stages.runtimes import INTERPOLATIONS
-from stages.scores import LABEL_FREE, SCORES
+from stages.scores import (
+    LABEL_FREE,
+    SCORES,
+    VOTE_SHARE,
+    allows,
+    built_in,
+    confidence,
+    made_of,
+    unfit,
+)
 from stages.search import QUESTIONS
 from stages.statistics import share, with_ends
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
-# Version 3 may say what answers where B fails.
+# Version 3 may hold more than a pair by one of the rule's own scores, and say what answers where B
+# fails.
 POLICY_VERSIONS = (1, 2, 3)
 ANSWER_OF_A = "answer of A"
 POLICY_FILE = "policy.toml"
@@ -126,7 +136,13 @@ LIMIT_KIND = Kind(
     f'a float from 0 to 1, "{ALWAYS}" or "{NEVER}"',
     lambda value: _SHARE.holds(value) or (type(value) is str and value in (ALWAYS, NEVER)),
 )
+NUMBER_KIND = Kind(
+    f'a finite float, "{ALWAYS}" or "{NEVER}"',
+    lambda value: _FINITE.holds(value) or (type(value) is str and value in (ALWAYS, NEVER)),
+)
 SCORE_KIND = _choice(*LABEL_FREE)
+ANSWERS = "answers"  # what models give that have no logits: (prediction, confidence)
+MOST_MODELS = 3
 FLAG_KIND = Kind("true or false", lambda value: type(value) is bool)
 ON_ERROR_KIND = _choice(ANSWER_OF_A)
 TIMEOUT_KIND = _number(float, "a finite float above 0", 1e-3, 1e9)
@@ -162,6 +178,7 @@ _MODEL = {
     "decoder?": _LINE,
     "logits_sha256?": _DIGEST,
     "trained_on?": {"splits": _array_of("text", _is_line), "source": _LINE},
+    "coefficients?": _PLAIN,
 }
 # Key → what it must be; one that ends in `?` may be absent, as not known.
 FORMAT: dict[str, Any] = {
@@ -172,7 +189,13 @@ FORMAT: dict[str, Any] = {
         "threshold": LIMIT_KIND,
         "threshold_low?": _SHARE,
         "threshold_high?": _SHARE,
+        "threshold_2?": LIMIT_KIND,
+        "threshold_2_low?": _SHARE,
+        "threshold_2_high?": _SHARE,
         "postcheck": FLAG_KIND,
+        "final?": _choice(ENSEMBLE),
+        "members?": _number(int, "an integer of 2", 2, MOST_MODELS - 1),
+        "outputs?": _choice(ANSWERS),
         "on_error?": ON_ERROR_KIND,
         "timeout_ms?": TIMEOUT_KIND,
     },
@@ -212,10 +235,12 @@ FORMAT: dict[str, Any] = {
         "images": _SOME,
         "right": _COUNT,
         "escalated": _COUNT,
+        "escalated_2?": _COUNT,
         **dict.fromkeys(("accuracy?", "accuracy_low?", "accuracy_high?"), _SHARE),
         **dict.fromkeys(("usage?", "usage_low?", "usage_high?"), _SHARE),
-        **dict.fromkeys(("accuracy_1?", "accuracy_2?", "baseline_accuracy?"), _SHARE),
-        **dict.fromkeys(("cost?", "cost_1?", "cost_2?", "baseline_cost?"), _COST),
+        **dict.fromkeys(("accuracy_1?", "accuracy_2?", "accuracy_3?"), _SHARE),
+        **dict.fromkeys(("baseline_accuracy?",), _SHARE),
+        **dict.fromkeys(("cost?", "cost_1?", "cost_2?", "cost_3?", "baseline_cost?"), _COST),
         **dict.fromkeys(("cost_low?", "cost_high?"), _FINITE),
         # Of costs of each request also a unit's own name.
         **dict.fromkeys(("cost_kind?", "cost_unit?"), _LINE),
@@ -244,8 +269,7 @@ _INTERVALS = tuple(
 _TOGETHER = (
     *_INTERVALS,
     tuple(
-        f"promise.cost{end}"
-        for end in ("", "_low", "_high", "_1", "_2", "_kind", "_unit", "_batch_size")
+        f"promise.cost{end}" for end in ("", "_low", "_high", "_1", "_kind", "_unit", "_batch_size")
     ),
     ("promise.saved", "promise.baseline", "promise.baseline_cost", "promise.cost"),
     ("promise.hits", "promise.hit_rate", "promise.false_hits", "promise.memory_entries"),
@@ -254,8 +278,9 @@ _TOGETHER = (
 _ASCENDING = (
     *_INTERVALS,
     ("rule.threshold_low", "rule.threshold", "rule.threshold_high"),
+    ("rule.threshold_2_low", "rule.threshold_2", "rule.threshold_2_high"),
     ("promise.right", "promise.images"),
-    ("promise.escalated", "promise.images"),
+    ("promise.escalated_2", "promise.escalated", "promise.images"),
     ("promise.false_hits", "promise.hits", "promise.images"),
     ("promise.memory_entries", "promise.images"),
     ("promise.memory_entries", "memory.size"),
@@ -267,7 +292,12 @@ class _Relations:
 
     def __init__(self, policy: Policy) -> None:
         self.rule, self.models = policy["rule"], policy["models"]
-        self.version = policy["schema_version"]
+        self.version, score = policy["schema_version"], policy["rule"]["score"]
+        self.made, self.sign = made_of(score), (built_in(score) or confidence(score)).sign
+        # By stage the rows of its models.
+        rows = list(range(len(self.models)))
+        together = self.rule.get("members", 1)
+        self.stages = [rows[:together], *([row] for row in rows[together:])]
         self.promise, self.memory = policy["promise"], policy.get("memory")
         self.scores = policy.get("provenance", {}).get("scores")
         # Where folds were decided by a λ each, accuracy and cost are means over repeats.
@@ -301,7 +331,7 @@ class _Relations:
         if self.whole:
             yield from with_ends("promise.accuracy", share(promise["right"], images)).items()
         yield from with_ends("promise.usage", share(promise["escalated"], images)).items()
-        for key in ("accuracy_1", "accuracy_2"):
+        for key in ("accuracy_1", "accuracy_2", "accuracy_3"):
             if key in promise:  # the nearest share of the images
                 yield f"promise.{key}", round(promise[key] * images) / images
         if "hits" in promise:
@@ -315,14 +345,19 @@ class _Relations:
         # In larger batches B's images cost what their batches do, and hashing is not told apart.
         apart = "hits" not in promise and promise["cost_batch_size"] == 1
         if self.whole and not self.by_request and (kind == "macs" or apart):
-            to_a = 1 - promise.get("hits", 0) / promise["images"]
-            to_b = promise["escalated"] / promise["images"]
-            yield "promise.cost", to_a * promise["cost_1"] + to_b * promise["cost_2"]
+            reach = [
+                1 - promise.get("hits", 0) / promise["images"],
+                *(promise.get(key, 0) / promise["images"] for key in ("escalated", "escalated_2")),
+            ]
+            each = [promise.get(f"cost_{i}", 0.0) for i in range(1, len(self.stages) + 1)]
+            yield "promise.cost", sum(a * b for a, b in zip(reach, each, strict=False))
         if kind == "macs" and not self.by_request:
-            yield "promise.cost_1", self.models[0].get("macs")
-            yield "promise.cost_2", self.models[1].get("macs")
+            for i, rows in enumerate(self.stages, 1):
+                macs = [self.models[row].get("macs") for row in rows]
+                yield f"promise.cost_{i}", None if None in macs else sum(macs)
         yield "promise.cost_unit", UNITS.get(kind, kind)
-        rows = {model["name"]: row for row, model in enumerate(self.models, 1)}
+        alone = enumerate(self.stages, 1)
+        rows = {self.models[each[0]]["name"]: i for i, each in alone if len(each) == 1}
         if promise["baseline"] in rows:
             row = rows[promise["baseline"]]
             yield "promise.baseline_cost", promise[f"cost_{row}"]
@@ -334,21 +369,24 @@ class _Relations:
         """What else must hold and does not, in words."""
         if "timeout_ms" in self.rule and "on_error" not in self.rule:
             yield "rule.timeout_ms only beside rule.on_error"
-        if "on_error" in self.rule and self.version < 3:
-            yield "rule.on_error only in schema_version 3"
+        yield from self._unmet_by_rule()
+        for i in range(2, len(self.stages) + 1):
+            if "cost" in self.promise and f"cost_{i}" not in self.promise:
+                yield f"promise.cost_{i} beside promise.cost"
         names = {model["name"] for model in self.models}
         if len(names) < len(self.models):
             yield "two models of different names"
         if self.scores and not names <= self.scores.keys():
-            yield "the scores of both models among provenance.scores"
+            yield "the scores of all models among provenance.scores"
         for shape in (each["preprocessing"] for each in self.models if "preprocessing" in each):
             if len(shape["mean"]) != len(shape["std"]):
                 yield "as many numbers of preprocessing.std as of mean"
         # Beyond always and never no score is, so there λ has no end.
-        threshold, surer = self.rule["threshold"], SCORES[self.rule["score"]].sign > 0
-        end = "threshold_low" if (threshold == NEVER) == surer else "threshold_high"
-        if threshold in (ALWAYS, NEVER) and end in self.rule:
-            yield f'rule.threshold "{ALWAYS}" and "{NEVER}" without the end that no score is beyond'
+        for key in ("threshold", "threshold_2"):
+            limit = self.rule.get(key)
+            end = f"{key}_low" if (limit == NEVER) == (self.sign > 0) else f"{key}_high"
+            if limit in (ALWAYS, NEVER) and end in self.rule:
+                yield f'rule.{key} "{ALWAYS}" and "{NEVER}" without the end that no score is beyond'
         if self.memory is None and self.whole:
             yield from self._too_far()
         nowhere = self.by_request or self.promise.get("cost_kind") in (None, "macs")
@@ -357,11 +395,40 @@ class _Relations:
         if "hits" in self.promise and self.memory is None:
             yield "hits only of a policy with a memory"
 
+    def _unmet_by_rule(self) -> Iterator[str]:
+        """What a rule of this version, of so many models, must hold and does not."""
+        rule, count = self.rule, len(self.models)
+        for key in ("on_error", "threshold_2", "final", "members", "outputs"):
+            if key in rule and self.version < 3:
+                yield f"rule.{key} only in schema_version 3"
+        if count == 1 and rule["threshold"] != NEVER:
+            yield f'rule.threshold "{NEVER}" of one model'
+        voting = (rule["score"] == VOTE_SHARE.name, "members" in rule)
+        if any(voting) and (not all(voting) or count != rule["members"] + 1 or rule["postcheck"]):
+            yield f"rule.members, and one model more, of {VOTE_SHARE.name} without a post-check"
+        if (len(self.stages) == MOST_MODELS) != ("threshold_2" in rule):
+            yield "rule.threshold_2 of three models, one after the other, and of no others"
+        if "final" in rule and (count != 2 or rule["postcheck"] or "outputs" in rule):
+            yield "rule.final of two models that give logits, without a post-check"
+        if "on_error" in rule and len(self.models) != 2:
+            yield "rule.on_error of two models"
+        how = self.made[0] if self.made else None
+        if how in ("temperature", "learned", "logits") and "outputs" in rule:
+            yield f"logits for {rule['score']}, without rule.outputs"
+        fitted = self.models[:1] if how == "learned" else self.models if self.made else []
+        for row, model in enumerate(self.models):
+            wanted = unfit(rule["score"], model.get("coefficients")) if model in fitted else None
+            if wanted is not None:
+                yield f"models[{row}].coefficients to be {wanted}"
+            if "coefficients" in model and model not in fitted:
+                yield f"no models[{row}].coefficients where λ is of {rule['score']}"
+
     def _too_far(self) -> Iterator[str]:
         """Of A's answers only those of images that go on are others, of B's, without post-check,
         only those of the rest."""
         promise, images, sent = self.promise, self.promise["images"], self.promise["escalated"]
-        rest = images if self.rule["postcheck"] else images - sent
+        as_b = len(self.stages) == 2 and not self.rule["postcheck"] and "final" not in self.rule
+        rest = images - sent if as_b else images
         for key, changed, which in (
             ("accuracy_1", sent, "the escalated images"),
             ("accuracy_2", rest, "the images that are not escalated"),
@@ -438,7 +505,7 @@ def _faults(policy: Policy) -> Iterator[str]:
     be."""
     if "schema_version" in policy:  # one from the future has other keys
         yield from _misfits(FORMAT["schema_version"], policy["schema_version"], "schema_version")
-    yield from _misfits(FORMAT, policy, "")
+    yield from _misfits(_format(policy), policy, "")
     flat = dict(dotted(policy, ""))
     for key, expected in _contradicted(flat):
         found = shown_value(flat[key]) if key in flat else "missing"
@@ -453,6 +520,23 @@ def _faults(policy: Policy) -> Iterator[str]:
             yield f"{key} is {found}, expected {expected} by what else it says"
     for words in relations.unmet():
         yield f"expected {words}"
+
+
+def _format(policy: Policy) -> dict[str, Any]:
+    """FORMAT, with what version 3 may hold beside a pair by one of the rule's own scores."""
+    rule, models = policy.get("rule"), policy.get("models")
+    if policy.get("schema_version") != 3 or type(rule) is not dict:
+        return FORMAT
+    score, kinds = rule.get("score"), dict(FORMAT["rule"])
+    other = _is_line(score) and score not in SCORES
+    if other and (built_in(score) is not None or rule.get("outputs") == ANSWERS):
+        kinds["score"] = _LINE
+        if allows(score, 2):
+            kinds |= dict.fromkeys(("threshold", "threshold_2?"), NUMBER_KIND)
+            ends = (f"threshold{of}_{end}?" for of in ("", "_2") for end in ("low", "high"))
+            kinds |= dict.fromkeys(ends, _FINITE)
+    few = type(models) is list and 1 <= len(models) <= MOST_MODELS
+    return FORMAT | {"rule": kinds, "models": [_MODEL] * (len(models) if few else 2)}
 
 
 def _misfits(kind: Any, value: Any, at: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The cascade around models that run: in an application, any two callables that give logits.
+"""The cascade around models that run: in an application, any callables that give logits.
 
 `flatten` turns this module, with all it uses of this package, into the file that `cascade export
 --policy` writes beside policy.toml. So nothing here may need more than numpy.
@@ -15,12 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from stages.cascade import Limit, MemoryPolicy, MemoryTable, Outcome, Rules, run_stages, trusted
+from stages.cascade import (
+    ENSEMBLE,
+    Limit,
+    MemoryPolicy,
+    MemoryTable,
+    Outcome,
+    Rules,
+    run_stages,
+    trusted,
+    votes,
+)
 from stages.policy.fallback import Fallback, Guard
 from stages.policy.format import (
     CLASSES_KIND,
     FLAG_KIND,
     LIMIT_KIND,
+    NUMBER_KIND,
     ON_ERROR_KIND,
     SCORE_KIND,
     TIMEOUT_KIND,
@@ -29,13 +40,28 @@ from stages.policy.format import (
     read_policy,
     shown_value,
 )
-from stages.scores import SCORES, NonFiniteError, scores_of
+from stages.scores import (
+    SCORES,
+    VOTE_SHARE,
+    Coefficients,
+    NonFiniteError,
+    allows,
+    built_in,
+    checked_by,
+    confidence,
+    fitted_score,
+    made_of,
+    scaled,
+    scores_of,
+    softmax,
+)
 
 Logits = Callable[[Any], Any]
 Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 # The memory's hash, by name, where it stands in this same file.
 EMBEDDED: tuple[str, Digest] | None = None
+_NAMES = "ABC"
 # How far from 1 a row of probabilities adds up: in float32, and in half precision, where so little
 # is told by several rows only.
 _EXACT, _ROUNDED, _ROWS = 1e-5, 1e-2, 4
@@ -45,7 +71,8 @@ class CascadeRuntime(ABC):
     """Answers batches by the rule, models being whatever `scored` can ask, with a memory in front.
 
     `names` are the scores by stage, `rules` those of all stages but the last; `digest` maps
-    pictures to keys, `key_bytes` long where that is known.
+    pictures to keys, `key_bytes` long where that is known. A post-check compares the scores
+    `checks`; an `ensemble` answers by the mean of the probabilities of all that ran.
     """
 
     def __init__(
@@ -55,14 +82,17 @@ class CascadeRuntime(ABC):
         postcheck: bool,
         digest: Digest | None = None,
         key_bytes: int | None = None,
+        ensemble: bool = False,
     ) -> None:
         self.names, self.rules, self.postcheck = names, rules, postcheck
-        self.digest, self.key_bytes = digest, key_bytes
+        self.digest, self.key_bytes, self.ensemble = digest, key_bytes, ensemble
+        self.checks = [checked_by(name) for name in names]
 
     @abstractmethod
     def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
-        """Of m requests by the model of a stage: `prediction` int32 [m] and the stage's score; may
-        hold `failed`, bool [m], those whose answer before stands."""
+        """Of m requests by the model of a stage: `prediction` int32 [m], the stage's score, and
+        that of its check; of an ensemble `probabilities` float64 [m, K]; may hold `failed`, bool
+        [m], those whose answer before stands."""
 
     def run(
         self, models: Sequence[Any], batch: Any, pictures: Any, table: MemoryTable[int] | None
@@ -88,15 +118,20 @@ class CascadeRuntime(ABC):
         """The cascade without its memory."""
         n = len(batch)
         scores, failed = np.full((len(models), n), np.nan), np.zeros(n, bool)
+        checked = scores if self.checks == list(self.names) else scores.copy()
         given = np.zeros((len(models), n), np.int32)
+        summed: list[np.ndarray] = []
 
-        def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             rows = np.flatnonzero(going)
             out = self.scored(stage, models[stage], chosen(batch, rows))
             given[stage, rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
+            checked[stage, rows] = out[self.checks[stage]]
+            if self.ensemble:
+                given[stage, rows] = _averaged(summed, rows, out)
             if "failed" in out:
                 failed[rows] = out["failed"]
-            return given[stage], scores[stage]
+            return given[stage], scores[stage], checked[stage]
 
         stage, answered, prediction = run_stages(n, answers, self.rules, self.postcheck)
         if failed.any():
@@ -135,9 +170,12 @@ class CascadeRuntime(ABC):
 class DeployedCascade(CascadeRuntime):
     """Answers batches by the rule: A first, B where A is not trusted, with a memory in front.
 
-    `classes` are those of A and of B, `key_bytes` the length of a digest's keys; None where not
-    known. With `on_error` A's answer stands where B fails or, in ms, is late. ValueError for what
-    is no rule.
+    `classes` are those of each model, `key_bytes` the length of a digest's keys; None where not
+    known. With `on_error` A's answer stands where B fails or, in ms, is late. Three models are a
+    chain with λ of B in `threshold_2`, or, of the score vote_share, two that vote and one that
+    answers where they differ. Where `final` is "ensemble" the mean of both answers. `coefficients`
+    are those of a fitted score, by model. Of models whose `outputs` are "answers" each gives
+    (prediction, confidence). ValueError for what is no rule.
     """
 
     def __init__(
@@ -151,10 +189,19 @@ class DeployedCascade(CascadeRuntime):
         key_bytes: int | None = None,
         on_error: str | None = None,
         timeout_ms: float | None = None,
+        *,
+        threshold_2: float | str | None = None,
+        final: str | None = None,
+        outputs: str | None = None,
+        coefficients: Sequence[Coefficients | None] = (None, None, None),
     ) -> None:
-        threshold = threshold if isinstance(threshold, (str, bool)) else float(threshold)
-        _require("score", score, SCORE_KIND)
-        _require("threshold", threshold, LIMIT_KIND)
+        limits = [threshold] if threshold_2 is None else [threshold, threshold_2]
+        limits = [each if isinstance(each, (str, bool)) else float(each) for each in limits]
+        known = built_in(score) if outputs is None else built_in(score) or confidence(score)
+        if known is None:
+            _require("score", score, SCORE_KIND)
+        for each in limits:
+            _require("threshold", each, NUMBER_KIND if allows(score, 2) else LIMIT_KIND)
         _require("postcheck", postcheck, FLAG_KIND)
         for count in classes:
             _require("classes", 2 if count is None else count, CLASSES_KIND)
@@ -165,15 +212,18 @@ class DeployedCascade(CascadeRuntime):
             raise ValueError("timeout_ms needs on_error, which says what answers then")
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
-        self.score, self.threshold = SCORES[score], threshold
-        rules = [(self.score, Limit.of(threshold))]
-        super().__init__((score, score), rules, postcheck, digest, key_bytes)
+        self.score, self.threshold = known or SCORES[score], limits[0]
+        self.members = len(classes) - 1 if score == VOTE_SHARE.name else 1
+        self.classes, self.coefficients, self.outputs = list(classes), coefficients, outputs
+        stages = len(classes) - self.members + 1
+        rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
+        how = (digest, key_bytes, final == ENSEMBLE)
+        super().__init__((score,) * stages, rules, postcheck, *how)
         self.memory: MemoryTable[int] | None = None if memory is None else MemoryTable(memory)
-        self.classes = dict(zip("AB", classes, strict=True))
         self.guard = None if on_error is None else Guard(Fallback(on_error, timeout_ms))
         self.last_failure: str | None = None
-        # Of A and of B: how many rows came, all of them like probabilities; gone once it is known.
-        self._alike: dict[str, int] = {"A": 0, "B": 0}
+        # Of each model: how many rows came, all of them like probabilities; gone once it is known.
+        self._alike: dict[str, int] = dict.fromkeys(_NAMES[: len(classes)], 0)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> DeployedCascade:
@@ -190,47 +240,97 @@ class DeployedCascade(CascadeRuntime):
         decides = (rule["score"], rule["threshold"], rule["postcheck"])
         length = policy.get("memory", {}).get("key_bytes")
         fails = (rule.get("on_error"), rule.get("timeout_ms"))
-        return cls(*decides, memory, digest, classes, length, *fails)
+        more = {key: rule.get(key) for key in ("threshold_2", "final", "outputs")}
+        fitted = [model.get("coefficients") for model in policy["models"]]
+        return cls(*decides, memory, digest, classes, length, *fails, coefficients=fitted, **more)
 
-    def answer(self, first: Logits, second: Logits, batch: Any, pictures: Any = None) -> Outcome:
-        """Answer n requests.
+    def answer(self, *given: Any, pictures: Any = None) -> Outcome:
+        """Answer n requests: `answer(first, second, batch)`, of as many models as the policy has.
 
-        `first` and `second` map a batch of m requests to logits [m, K]; `second` gets only those
-        that are sent on. `batch` is an array, a tensor or a list; `pictures` are what a memory
-        hashes, by default `batch` itself. Requests of one batch are looked up together.
+        Each model maps a batch of m requests to logits [m, K], or, where the policy's `outputs` are
+        answers, to (predictions [m], confidences [m]); a later one gets only those that are sent
+        on. `batch` is an array, a tensor or a list; `pictures` are what a memory hashes, by default
+        `batch` itself. Requests of one batch are looked up together.
         Logits count as float32, as the cache holds them. ValueError for those that are no numbers,
         not finite, or not of these requests and classes, and for keys and pictures that are not;
         a warning, once, for probabilities. With `on_error` nothing that B does is an error: those
         requests are `failed`, and `last_failure` says why.
         """
-        shown = batch if pictures is None else pictures
-        return self.run((first, second), batch, shown, self.memory)
+        count = len(self.classes)
+        if not count < len(given) <= count + 2 - (pictures is not None):
+            names = ", ".join(("first", "second", "third")[:count])
+            raise ValueError(f"this policy takes answer({names}, batch), found {len(given)} values")
+        batch = given[count]
+        shown = given[count + 1] if len(given) > count + 1 else pictures
+        together = given[: self.members] if self.members > 1 else given[0]
+        models = (together, *given[self.members : count])
+        return self.run(models, batch, batch if shown is None else shown, self.memory)
 
-    def scored(self, stage: int, model: Logits, batch: Any) -> dict[str, np.ndarray]:
-        """The logits of A or B must be those of this batch and policy, or B has failed."""
+    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
+        """What a model gives must be of this batch and policy, or B has failed."""
+        at = stage + self.members - 1
+        if self.members > 1 and not stage:
+            each = [self._scored(i, one(batch), batch) for i, one in enumerate(model)]
+            prediction, share = votes(np.stack([one["prediction"] for one in each]))
+            return {"prediction": prediction, self.names[0]: share}
         if not stage or self.guard is None:
-            return self._scored("AB"[stage], model(batch), batch)
-        n = len(batch)
+            return self._scored(at, model(batch), batch)
         try:
-            logits = _numbers("B", self.guard(model, batch))
-            failed = ~np.isfinite(logits).all(axis=-1)
-            out = self._scored("B", np.where(failed[..., None], 0, logits), batch)
-            if failed.any():
-                self.last_failure = "B gave logits that are not finite"
+            return self._or_failed(at, self.guard(model, batch), batch)
         except Exception as error:  # a model fails in any way
             self.last_failure = " ".join(f"{type(error).__name__}: {error}".split())
-            return {
-                "prediction": np.zeros(n, np.int32),
-                self.names[stage]: np.full(n, np.nan),
-                "failed": np.ones(n, bool),
-            }
-        return out | {
-            "failed": failed,
-            self.names[stage]: np.where(failed, np.nan, out[self.names[stage]]),
-        }
+            n = len(batch)
+            unknown = dict.fromkeys((self.names[stage], self.checks[stage]), np.full(n, np.nan))
+            failed = {"prediction": np.zeros(n, np.int32), "failed": np.ones(n, bool)}
+            return unknown | failed | {"probabilities": np.zeros((n, 1))}
 
-    def _scored(self, name: str, given: Any, batch: Any) -> dict[str, np.ndarray]:
-        logits, classes = _numbers(name, given), self.classes[name]
+    def _or_failed(self, i: int, given: Any, batch: Any) -> dict[str, np.ndarray]:
+        """The rows that are not finite have failed."""
+        if self.outputs is not None:
+            prediction, sure = _pair(_NAMES[i], given)
+            failed = ~np.isfinite(sure)
+            out = self._scored(i, (prediction, np.where(failed, 0, sure)), batch)
+        else:
+            logits = _numbers(_NAMES[i], given)
+            failed = ~np.isfinite(logits).all(axis=-1)
+            out = self._scored(i, np.where(failed[..., None], 0, logits), batch)
+        if failed.any():
+            what = "logits" if self.outputs is None else "confidences"
+            self.last_failure = f"{_NAMES[i]} gave {what} that are not finite"
+        name = self.names[-1]
+        return out | {name: np.where(failed, np.nan, out[name]), "failed": failed}
+
+    def _scored(self, i: int, given: Any, batch: Any) -> dict[str, np.ndarray]:
+        """Answers and scores of the i-th model."""
+        name, made = self.names[0], made_of(self.names[0])
+        if self.outputs is not None:
+            logits, out = None, self._of_answers(i, given, batch)
+        else:
+            logits = self._checked(i, given, batch)
+            out = self._of_logits(i, logits)
+        fitted = self.coefficients[i]
+        if made is not None and (fitted is not None or made[0] == "logits"):
+            out[name] = fitted_score(name, fitted or {}, out, logits)
+        elif name not in out:
+            out[name] = np.full(len(out["prediction"]), np.nan)
+        if self.ensemble and logits is not None:
+            out["probabilities"] = softmax(scaled(logits, (fitted or {}).get("temperature", 1)))
+        return out
+
+    def _of_answers(self, i: int, given: Any, batch: Any) -> dict[str, np.ndarray]:
+        prediction, sure = _pair(_NAMES[i], given)
+        for found, what in ((prediction, "predictions"), (sure, "confidences")):
+            if found.shape != (len(batch),):
+                shape = list(found.shape)
+                raise ValueError(f"{_NAMES[i]} gave {what} {shape} for {len(batch)} images")
+        if not np.isfinite(sure).all():
+            raise ValueError(f"{_NAMES[i]} gave confidences that are not finite")
+        made = made_of(self.names[0])
+        return {"prediction": prediction, made[1] if made else self.names[0]: sure}
+
+    def _checked(self, i: int, given: Any, batch: Any) -> np.ndarray:
+        name, classes = _NAMES[i], self.classes[i]
+        logits = _numbers(name, given)
         if logits.ndim != 2:
             shape = list(logits.shape)
             raise ValueError(f"{name} gave logits of shape {shape}, not [images, classes]")
@@ -239,11 +339,16 @@ class DeployedCascade(CascadeRuntime):
             raise ValueError(f"{name} gave {n} rows for {len(batch)} images")
         if classes is not None and found != classes:
             raise ValueError(f"{name} gave logits of {found} classes, the policy says {classes}")
+        return logits
+
+    def _of_logits(self, i: int, logits: np.ndarray) -> dict[str, np.ndarray]:
+        name = _NAMES[i]
         try:
             scores = scores_of(logits)
         except NonFiniteError as error:
             raise ValueError(f"{name} gave logits that are not finite: {error}") from error
         except ValueError as error:
+            found = logits.shape[1]
             raise ValueError(f"{name} gave logits of {found} classes: {error}") from error
         if name in self._alike:
             self._tell_probabilities(name, logits)
@@ -261,8 +366,38 @@ class DeployedCascade(CascadeRuntime):
                 warnings.warn(
                     f"{name} gives probabilities, rows that add up to 1, not logits: their "
                     "softmax is not the one that λ is of; give logits, or the logarithms of these",
-                    stacklevel=9,
+                    stacklevel=10,
                 )
+
+
+def _averaged(summed: list[np.ndarray], rows: np.ndarray, out: dict[str, np.ndarray]) -> np.ndarray:
+    """What the mean of the probabilities so far answers; of A alone its own answer."""
+    fresh = out["probabilities"]
+    if not summed:
+        summed.append(fresh)
+        return out["prediction"]
+    failed = out.get("failed", np.zeros(len(rows), bool))
+    if not failed.all() and fresh.shape[1] != summed[0].shape[1]:
+        found = f"{summed[0].shape[1]} and {fresh.shape[1]}"
+        raise ValueError(f"the mean of {found} classes is of no classes: give models of the same")
+    return (summed[0][rows] + np.where(failed[:, None], 0, fresh)).argmax(axis=1)
+
+
+def _pair(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions int32 and confidences float64, as a model without logits gives them."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        kind = type(given).__name__
+        raise ValueError(f"{name} gave {kind}, not (predictions, confidences)")
+    try:
+        prediction, sure = (np.asarray(_off(each)) for each in given)
+        if prediction.dtype.kind not in "iuf" or sure.dtype.kind not in "iuf":
+            raise TypeError(f"{prediction.dtype} and {sure.dtype}")
+        whole = prediction.astype(np.int32)  # of a tensor they come as floats
+        if not np.array_equal(whole, prediction):
+            raise ValueError("predictions are no whole numbers")
+        return whole, sure.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} gave no predictions and confidences: {error}") from error
 
 
 def _require(name: str, value: object, kind: Kind) -> None:

@@ -12,9 +12,12 @@ from .fitted import (
     Coefficients as Coefficients,
     features as features,
     fitted_score as fitted_score,
+    isotonic_curve as isotonic_curve,
     logit_scores as logit_scores,
+    platt_curve as platt_curve,
     predicted_gain as predicted_gain,
     scaled as scaled,
+    unfit as unfit,
 )
 from .logits import (
     Parts as Parts,

@@ -88,13 +88,23 @@ def _tempered(score: str, c: Coefficients, scores: Scores, logits: np.ndarray) -
     return scores_of(scaled(logits, c["temperature"]))[score]
 
 
-def _platt(score: str, c: Coefficients, scores: Scores, logits: Any) -> np.ndarray:
+def platt_curve(c: Coefficients, sure: np.ndarray) -> np.ndarray:
+    """float64 [n] in [0, 1] of scores float64 [n] that are larger where surer."""
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-(c["slope"] * _sure(score, scores) + c["intercept"])))
+        return 1 / (1 + np.exp(-(c["slope"] * sure + c["intercept"])))
+
+
+def isotonic_curve(c: Coefficients, sure: np.ndarray) -> np.ndarray:
+    """The same: straight between the knots, level beyond them."""
+    return np.interp(sure, c["x"], c["y"])
+
+
+def _platt(score: str, c: Coefficients, scores: Scores, logits: Any) -> np.ndarray:
+    return platt_curve(c, _sure(score, scores))
 
 
 def _isotonic(score: str, c: Coefficients, scores: Scores, logits: Any) -> np.ndarray:
-    return np.interp(_sure(score, scores), c["x"], c["y"])
+    return isotonic_curve(c, _sure(score, scores))
 
 
 def _learned(score: str, c: Coefficients, scores: Scores, logits: np.ndarray) -> np.ndarray:
@@ -108,6 +118,39 @@ def _of_logits(score: str, c: Coefficients, scores: Scores, logits: np.ndarray) 
     return logit_scores(scores, logits)[0][score]
 
 
+def unfit(name: str, coefficients: Coefficients | None) -> str | None:
+    """What a score of this name takes, None where these coefficients are that; whatever they
+    hold."""
+    how, _ = made_of(name) or ("", "")
+    wanted = _NEEDS.get(how, ())
+    given = coefficients or {}
+    lists = {"x", "y", "mean", "scale", "weights", "offsets", "gains"}
+    for key in wanted:
+        values = given.get(key)
+        held = values if key in lists and isinstance(values, list) else [values]
+        if not held or not all(type(value) in (int, float) for value in held):
+            return f"{', '.join(wanted)} as numbers"
+    if given.keys() - {*wanted}:
+        return f"only {', '.join(wanted) or 'none'}"
+    size = {key: len(given[key]) for key in wanted if key in lists}
+    if how == "isotonic" and size["x"] != size["y"]:
+        return "as many y as x"
+    if how == "learned" and not (
+        size["mean"] == size["scale"]
+        and size["gains"] == size["offsets"]
+        and size["weights"] == size["gains"] * size["mean"]
+    ):
+        return "mean and scale of each feature, and weights of each for each of the gains"
+    positive = given.get("scale", []) if how == "learned" else [given.get("temperature", 1)]
+    return None if all(value > 0 for value in positive) else "numbers above 0 to divide by"
+
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "temperature": ("temperature",),
+    "platt": ("slope", "intercept"),
+    "isotonic": ("x", "y"),
+    "learned": ("mean", "scale", "weights", "offsets", "gains"),
+}
 _OF: Mapping[str, Callable[[str, Coefficients, Scores, Any], np.ndarray]] = {
     "temperature": _tempered,
     "platt": _platt,

@@ -19,6 +19,7 @@ from cache import SCORES as SCHEMA, InputError, Manifest, Partition, Store, near
 from stages import missing
 from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
+from stages.scores.fitted import Coefficients
 from stages.scores.logits import Parts, cached
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
@@ -60,7 +61,8 @@ class ScoreSet:
     the models have; `manifests` [M] say where each model's rows come from. `request_costs` float64
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
     where these images are a half of the split, which. `means` int32 [N]: what the mean of several
-    models' probabilities answers, by their names, of those that were made.
+    models' probabilities answers, by their names, of those that were made; `coefficients` of fitted
+    scores, by name and model.
     """
 
     dataset: str
@@ -75,6 +77,7 @@ class ScoreSet:
     request_costs: Mapping[str, np.ndarray] = field(default_factory=dict)
     halves: Halves | None = None
     means: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict)
+    coefficients: Mapping[str, Mapping[str, Coefficients]] = field(default_factory=dict)
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""

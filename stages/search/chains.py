@@ -67,8 +67,8 @@ class Chain:
         if runs is None and min(costs) <= 0:
             raise ValueError(f"costs must be above 0, found {costs}")
 
-        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return correct[j], scores[j]
+        def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            return correct[j], scores[j], scores[j]
 
         self._n, self._costs = correct.shape[1], costs
         onward = [[(score, Limit(ALWAYS))] * stage for stage in range(3)]

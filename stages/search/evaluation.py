@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stages.cascade import AT, NEVER, ORACLE, Cascade, Limit, Outcome, decide
+from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, decide
 from stages.costs import HeldAgainst, Price, Pricer, held_against
 from stages.results import Row
 from stages.scores import ScoreSet
-from stages.simulate import Honest
+from stages.simulate import Honest, limit_of_b
 from stages.statistics import Interval, change, mean_of, paired, share
 from stages.threshold import FitPlan
 
@@ -62,6 +62,12 @@ class SearchRow(Row):
     def models(self) -> tuple[str, ...]:
         names = (self.model_1, self.model_2, self.model_3)
         return tuple(name for name in names if name is not None)
+
+    @property
+    def limit_2(self) -> Limit:
+        """λ of a chain's second model."""
+        kind = AT if self.mode_2 in (None, "threshold") else self.mode_2
+        return Limit(kind, self.threshold_2, self.threshold_2_low, self.threshold_2_high)
 
     @property
     def rule(self) -> tuple[object, ...]:
@@ -136,10 +142,7 @@ class Judge:
             score=point.score,
             postcheck=None if point.score is None else point.postcheck,
             threshold=first,
-            threshold_2=second.value if second.kind == AT else None,
-            threshold_2_low=second.low,
-            threshold_2_high=second.high,
-            mode_2={AT: "threshold", ORACLE: None}.get(second.kind, second.kind),
+            **limit_of_b(second),
             accuracy=told.accuracy,
             usage=share(int((found.stage >= 1).sum()), n),
             usage_2=found.usage(2) if len(point.models) > 2 else None,

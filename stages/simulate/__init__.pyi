@@ -10,6 +10,7 @@ from .requests import (
     MissingHashesError as MissingHashesError,
     RequestSet as RequestSet,
     by_request as by_request,
+    ready as ready,
     recall as recall,
 )
 from .stage import (
@@ -20,6 +21,7 @@ from .stage import (
     Recall as Recall,
     SimulatedCascade as SimulatedCascade,
     figures as figures,
+    limit_of_b as limit_of_b,
     priced as priced,
     recalled as recalled,
     run as run,

@@ -16,7 +16,7 @@ import cache
 from cache import InputError
 from stages.cascade import AT, Cascade, Limit, Outcome, cut, decide, trusted
 from stages.results import Row
-from stages.scores import Score, ScoreSet, named, origin
+from stages.scores import Score, ScoreSet, checked_by, named, origin
 from stages.statistics import change, paired
 
 # The usual noises, as names of columns spell them.
@@ -133,16 +133,47 @@ class ModelChange:
 
 
 def near_limits(cascade: Cascade, outcome: Outcome) -> Near:
-    """How many images lie within each of NOISES of λ, and of a tie of s_A and s_B (with post-check,
-    among those that B runs on), and how far off the nearest is; null where λ is no number.
+    """How many images lie within each of NOISES of a λ that they are held against, and of a tie of
+    s_A and s_B (with post-check, among those that B runs on), and how far off the nearest is; null
+    where λ is no number.
 
     `outcome` is the cascade's, without a memory.
     """
     found = Near()
-    for each in _comparisons(cascade, outcome.scores, outcome.escalated):
-        if each.distance is not None:
-            found = replace(found, **_near(PREFIXES[each.name], each.distance))
+    if named(str(cascade.score)).needs_label:
+        return found
+    to_limit = _to_limits(cascade, outcome)
+    if np.isfinite(to_limit).any():
+        found = replace(found, **_near(PREFIXES[LAMBDA], to_limit))
+    # What is learned of A is not what a post-check compares.
+    compared = cascade.postcheck and checked_by(str(cascade.score)) == cascade.score
+    if compared and outcome.escalated.any():
+        found = replace(found, **_near(PREFIXES[POSTCHECK], _to_ties(cascade, outcome)))
     return found
+
+
+def _to_limits(cascade: Cascade, outcome: Outcome) -> np.ndarray:
+    """float64 [N]: how far each image's scores come to a λ, ∞ where none is a number."""
+    out, score = np.full(len(outcome.stage), np.inf), named(str(cascade.score))
+    for j, limit in enumerate(cascade.limits):
+        if limit.kind == AT:
+            here = outcome.stage >= j
+            by = abs(score.sign * outcome.scores[j][here] - cut(score, limit))
+            out[here] = np.minimum(out[here], by)
+    return out
+
+
+def _to_ties(cascade: Cascade, outcome: Outcome) -> np.ndarray:
+    """float64 [n], of those that go on: how near the score of a later model comes to the surest
+    before it."""
+    score, sent = named(str(cascade.score)), outcome.escalated
+    surest = score.sign * outcome.scores[0]
+    out = np.full(len(surest), np.inf)
+    for j in range(1, len(cascade.stages)):
+        here, own = outcome.stage >= j, score.sign * outcome.scores[j]
+        out[here] = np.minimum(out[here], abs(own - surest)[here])
+        surest = np.where(here, np.maximum(own, surest), surest)
+    return out[sent]
 
 
 def _near(prefix: str, distance: np.ndarray) -> dict[str, Any]:
@@ -189,7 +220,7 @@ def model_between_runtimes(here: ScoreSet, there: ScoreSet) -> ModelChange:
 def _comparisons(
     cascade: Cascade, scores: Sequence[np.ndarray] | np.ndarray, to_b: np.ndarray
 ) -> Iterator[Comparison]:
-    """Of both models' scores float64 [N], where B runs, bool [N]; none where the label decides."""
+    """Of a pair's scores float64 [N], where B runs, bool [N]; none where the label decides."""
     score, [limit], (s_a, s_b) = named(str(cascade.score)), cascade.limits, scores
     if score.needs_label:
         return

@@ -22,6 +22,7 @@ from stages.scores import (
     model_in,
     models_of,
     partitions_of,
+    prepared,
     with_references,
 )
 from stages.simulate.stage import FittedLimit, Recall, SimulatedCascade, run
@@ -52,7 +53,7 @@ class RequestSet:
         cls,
         store: Store,
         scores: ScoreSet,
-        models: Sequence[str],
+        cascade: Cascade,
         stream: Stream,
         policy: MemoryPolicy | None = None,
         batch_size: int = 1,
@@ -63,11 +64,11 @@ class RequestSet:
 
         MissingError and MissingHashesError name what makes what the cache lacks.
         """
-        shown, name = scores, None
+        shown, name = ready(store, scores, cascade), None
         if made_by is not None:
             hashed = None if policy is None else policy.algorithm
             where = (scores.dataset, scores.split)
-            shown = by_request(store, *where, models, stream, scores.runtime, hashed)
+            shown = by_request(store, *where, cascade, stream, scores.runtime, hashed)
             name = save(store, scores, stream, dict(made_by))
         everyone = shown
         if stream.used == ["identity"]:
@@ -101,18 +102,28 @@ class RequestSet:
         return run(store, self.scores, cascade, fit, pricer, self.recall, asked)
 
 
+def ready(store: Store, scores: ScoreSet, cascade: Cascade) -> ScoreSet:
+    """The same images with all that the cascade decides by; InputError where the cache has no
+    logits that this needs."""
+    fitted, averaged = cascade.coefficients, cascade.averaged
+    if not fitted and not averaged:
+        return scores
+    return prepared(store, scores, cascade.score, fitted, averaged)
+
+
 def by_request(
     store: Store,
     dataset: str,
     split: str,
-    models: Sequence[str],
+    cascade: Cascade,
     stream: Stream,
     runtime: str | None = None,
     algorithm: str | None = None,
 ) -> ScoreSet:
     """The scores by request. MissingError names what makes all missing variants, with the hashes
     that a memory by this algorithm lacks."""
-    where, absent = (dataset, split), _absent(store, dataset, split, models, stream, runtime)
+    where, models = (dataset, split), cascade.models
+    absent = _absent(store, dataset, split, models, stream, runtime)
     if absent:
         there = models_of(store, dataset, split, next(iter(absent)))
         names = [model for model in models if any(model in each for each in absent.values())]
@@ -125,6 +136,7 @@ def by_request(
         variant: load(store, dataset, split, models, variant, runtime) for variant in stream.used
     }
     cache.same_images([manifest for each in sets.values() for manifest in each.manifests])
+    sets = {variant: ready(store, each, cascade) for variant, each in sets.items()}
     return requested(sets, stream)
 
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from cache import Store
+from cache import Store, digest
 from stages.cascade import (
+    AT,
+    ENSEMBLE,
+    NEVER,
+    ORACLE,
     Cascade,
     Limit,
     MemoryPolicy,
     Outcome,
     Remembered,
+    Stage,
     decide,
     remember,
     size_bytes,
     trusted,
+    votes,
 )
-from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, expected, held_against
+from stages.costs import HeldAgainst, Pricer, StagePrice, asked, expected, held_against
 from stages.results import Row, save
 from stages.scores import ScoreSet, named
 from stages.simulate.margin import Near, near_limits
@@ -93,24 +100,36 @@ class MemoryFigures(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class DecidedRequests(Row):
-    """What a cascade did with `n` requests, of which `escalated` went to B and `took_b` were
-    answered by it."""
+    """What a cascade did with `n` requests, of which `escalated` went to B, `escalated_2` to C, and
+    `took_b` were answered by one of them. A model alone has no `model_2`, a pair no `model_3`; of a
+    committee `model_1` names all members. λ of A is `threshold`, B's is a number, or as `mode_2`
+    says."""
 
     split: str
     model_1: str
-    model_2: str
-    score: str
+    model_2: str | None
+    model_3: str | None = None
+    score: str | None
     threshold: Limit
+    threshold_2: float | None = None
+    threshold_2_low: float | None = None
+    threshold_2_high: float | None = None
+    mode_2: str | None = None
     postcheck: bool
+    final: str
     n: int
     accuracy: Interval
     usage: Interval
+    usage_2: float | None = None
     escalated: int
+    escalated_2: int | None = None
     took_b: int
     accuracy_1: float
-    accuracy_2: float
+    accuracy_2: float | None
+    accuracy_3: float | None = None
     macs_1: int | None
     macs_2: int | None
+    macs_3: int | None = None
     macs_per_request: float | None
 
 
@@ -122,7 +141,7 @@ class SimulatedCascade(DecidedRequests):
     memory: MemoryFigures
     fit: FitFacts
     against: HeldAgainst
-    price: PairPrice
+    price: StagePrice
 
 
 @dataclass(frozen=True)
@@ -184,14 +203,27 @@ def run(
 
 def _request(cascade: Cascade, recall: Recall | None, fit: FittedLimit | None) -> dict[str, object]:
     """As every version has spelled it: the same question asked again replaces its result."""
+    names = {f"model_{i}": name for i, name in enumerate(cascade.names, 1)}
+    plain = len(cascade.models) == 2 == len(cascade.stages) and cascade.final != ENSEMBLE
+    if not plain or cascade.coefficients:
+        limits = [each.threshold for each in cascade.limits]
+        more = {"final": cascade.final, "coefficients": digest(cascade.coefficients)}
+        told: object = names | {"score": cascade.score, "thresholds": limits} | more
+        return {"cascade": told, "memory": _kept(recall), "fit": _fitted(cascade, fit)}
     a, b = cascade.models
     rule = f"score={cascade.score!r}, threshold={cascade.limits[0].threshold!r}"
     told = f"Cascade(model_1={a!r}, model_2={b!r}, {rule}, postcheck={cascade.postcheck!r})"
-    memory = recall and [recall.policy, recall.batch_size]
-    return {"cascade": told, "memory": memory, "fit": fit and _fit(fit, cascade.limits[0])}
+    return {"cascade": told, "memory": _kept(recall), "fit": _fitted(cascade, fit)}
 
 
-def _fit(fit: FittedLimit, limit: Limit) -> dict[str, object]:
+def _kept(recall: Recall | None) -> list[object] | None:
+    return None if recall is None else [recall.policy, recall.batch_size]
+
+
+def _fitted(cascade: Cascade, fit: FittedLimit | None) -> dict[str, object] | None:
+    if fit is None:
+        return None
+    limit = (*cascade.limits, Limit(NEVER))[0]
     found = fit.facts.columns() | {"threshold_low": limit.low, "threshold_high": limit.high}
     found |= {"baseline": fit.baseline}
     if fit.honest is None:
@@ -279,7 +311,7 @@ def _memory_row(
     hash_cost = None if pricer is None else pricer.hash_cost
     per_miss = None
     if pricer is not None:
-        per_miss = pricer.request(cascade.models, plain.stage).value
+        per_miss = pricer.request(cascade.models, cascade.ran(plain.stage)).value
     return MemoryFigures(
         memory=policy.algorithm,
         memory_size=policy.size,
@@ -303,37 +335,71 @@ def _memory_row(
     )
 
 
-def priced(cascade: Cascade, outcome: Outcome, pricer: Pricer | None, baseline: str) -> PairPrice:
+def priced(cascade: Cascade, outcome: Outcome, pricer: Pricer | None, baseline: str) -> StagePrice:
     """What a simulated cascade costs, all null where no cost is known, against the model that one
     would deploy alone."""
     if pricer is None:
-        return UNPRICED
-    return pricer.compared(cascade.models, outcome.stage, baseline, outcome.hit is not None)
+        return StagePrice()
+    stages = [stage.members for stage in cascade.stages]
+    ran = cascade.ran(outcome.stage)
+    return pricer.of_stages(stages, ran, baseline, outcome.hit is not None)
 
 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequests:
     """The contract's keys, but for costs."""
-    a, b = map(scores.index, cascade.models)
-    macs_1, macs_2 = (scores.manifests[m].provenance.get("macs") for m in (a, b))
-    once = float((outcome.stage >= 0).mean())
+    each = [_of_stage(scores, stage) for stage in cascade.stages]
+    alone = {f"accuracy_{i}": right for i, (right, _) in enumerate(each, 1)}
+    macs = {f"macs_{i}": found for i, (_, found) in enumerate(each, 1)}
+    names = {f"model_{i}": name for i, name in enumerate(cascade.names, 1)}
+    first, second, *_ = (*(cascade.limits or (Limit(NEVER),)), Limit.of(None))
+    chain = len(each) > 2
+    shares = [float((outcome.stage >= j).mean()) for j in range(len(each))]
     return DecidedRequests(
         split=scores.split,
-        model_1=cascade.models[0],
-        model_2=cascade.models[1],
-        score=str(cascade.score),
-        threshold=cascade.limits[0],
+        **{"model_2": None, **names},
+        score=cascade.score,
+        threshold=first,
+        **limit_of_b(second),
         postcheck=cascade.postcheck,
+        final=cascade.final,
         n=len(scores.labels),
         accuracy=share_of(outcome.correct, scores.sample_ids),
         usage=share_of(outcome.escalated, scores.sample_ids),
+        usage_2=outcome.usage(2) if chain else None,
         escalated=int(outcome.escalated.sum()),
+        escalated_2=int((outcome.stage >= 2).sum()) if chain else None,
         took_b=int(outcome.took_b.sum()),
-        accuracy_1=float(scores.accuracy[a]),
-        accuracy_2=float(scores.accuracy[b]),
-        macs_1=macs_1,
-        macs_2=macs_2,
-        macs_per_request=expected(macs_1, macs_2, outcome.usage(), once),
+        **{"accuracy_2": None, **alone},
+        **{"macs_2": None, **macs},
+        macs_per_request=_macs([found for _, found in each], shares),
     )
+
+
+def limit_of_b(limit: Limit) -> dict[str, Any]:
+    """Columns of λ of a chain's second model, null where there is none (the oracle's limit)."""
+    mode = {AT: "threshold", ORACLE: None}.get(limit.kind, limit.kind)
+    value = limit.value if limit.kind == AT else None
+    ends = {"threshold_2_low": limit.low, "threshold_2_high": limit.high}
+    return {"threshold_2": value, **ends, "mode_2": mode}
+
+
+def _of_stage(scores: ScoreSet, stage: Stage) -> tuple[float, int | None]:
+    """(accuracy, multiply-adds of its models together, None where unknown) of a stage alone."""
+    rows = [scores.index(name) for name in stage.members]
+    macs = [scores.manifests[m].provenance.get("macs") for m in rows]
+    whole = None if None in macs else sum(macs)
+    if not stage.beside:
+        return float(scores.accuracy[rows[0]]), whole
+    return float((votes(scores.predictions[rows])[0] == scores.labels).mean()), whole
+
+
+def _macs(each: Sequence[int | None], shares: Sequence[float]) -> float | None:
+    """Expected of a request, of which these shares reach each stage."""
+    if len(each) == 2:
+        return expected(each[0], each[1], shares[1], shares[0])
+    if None in each:
+        return None
+    return sum(share * (macs or 0) for share, macs in zip(shares, each, strict=True))
 
 
 def share_of(holds: np.ndarray, sample_ids: np.ndarray) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -16,7 +17,7 @@ from cache import InputError
 from stages.calibration import calibrated, own_limit
 from stages.calibration.probabilities import isotonic, platt
 from stages.cascade import Cascade, Limit, decide
-from stages.scores import named
+from stages.scores import isotonic_curve, named, platt_curve
 from stages.threshold import FitPlan
 
 POINTS = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=40)
@@ -51,7 +52,7 @@ def test_isotonic_pools_adjacent_violators(points):
     expected = pooled(points)
     scores = np.array(sorted(expected), np.float64)
     shares = np.array([expected[score] for score in scores])
-    curve = isotonic(*arrays(points))
+    curve = partial(isotonic_curve, isotonic(*arrays(points)))
     assert curve(scores) == pytest.approx(shares, abs=1e-12)
     between = np.linspace(-6, 6, 49)
     assert curve(between) == pytest.approx(np.interp(between, scores, shares), abs=1e-12)
@@ -70,7 +71,7 @@ def test_platt_is_the_most_likely_sigmoid(points, scale, shift):
 
     how = {"bounds": [(0, None), (None, None)], "options": {"gtol": 1e-9, "ftol": 1e-15}}
     best = minimize(loss, [0.0, 0.0], method="L-BFGS-B", **how)
-    found = platt(sure * scale + shift, right)(sure * scale + shift)
+    found = platt_curve(platt(sure * scale + shift, right), sure * scale + shift)
     assert found == pytest.approx(expit(best.x[0] * sure + best.x[1]), abs=1e-5)
 
 
@@ -85,13 +86,13 @@ def test_scores_of_both_sets_become_probabilities_by_the_fitting_images(method):
         f"maxp, entropy calibrated ({method}) on the 80 images of val that fit λ: λ is the "
         "probability that A is right",
     )
-    curve = {"isotonic": isotonic, "platt": platt}[method]
+    fit, curve = {"isotonic": (isotonic, isotonic_curve), "platt": (platt, platt_curve)}[method]
     for name, new in zip(names[:2], told[:2], strict=True):
         sign = named(name).sign
         assert named(new).comparable
         assert named(new).sign == 1
         for m in range(3):
-            by = curve(sign * plan.scores.scores[name][m], plan.scores.correct[m])
+            by = partial(curve, fit(sign * plan.scores.scores[name][m], plan.scores.correct[m]))
             assert np.array_equal(after.score(new, m), by(sign * reported.scores[name][m]))
             assert np.array_equal(
                 fitted.scores.score(new, m), by(sign * plan.scores.scores[name][m])

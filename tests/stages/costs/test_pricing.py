@@ -14,7 +14,7 @@ from running import cascade
 from cache import InputError
 from stages import costs
 from stages.cascade import Cascade, decide
-from stages.costs import UNPRICED, HeldAgainst, Pricer, Prices, held_against
+from stages.costs import StagePrice, HeldAgainst, Pricer, Prices, held_against
 from stages.costs.table import Curve
 from stages.simulate import priced, run
 from stages.statistics import Interval
@@ -249,7 +249,7 @@ def test_pricing_changes_nothing_but_the_cost_fields(small_cache):
     one = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
     plain = run(small_cache, scores, one)
     rich = run(small_cache, scores, one, pricer=Pricer(scores, prices(flat(small=1, large=9))))
-    assert plain == replace(rich, price=UNPRICED)
+    assert plain == replace(rich, price=StagePrice())
     assert plain.against.baseline is not None
     assert rich.price.cost.value == pytest.approx(1 + 9 * rich.usage.value)
 
@@ -280,7 +280,7 @@ def test_other_costs_need_the_cache_only(small_cache):
 def test_without_any_cost_all_fields_are_null(small_cache):
     args = ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "-t", "0.6")
     found = cascade(*args, "--cache", small_cache.root, "--json")
-    assert {found.json[key] for key in UNPRICED.columns()} == {None}
+    assert {found.json[key] for key in StagePrice().columns()} == {None}
     assert "run `cascade profile`" in found.err
 
 

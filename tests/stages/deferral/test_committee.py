@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from stages.cascade import votes
 from stages.deferral import (
     Ballot,
     Best,
@@ -17,7 +18,6 @@ from stages.deferral import (
     agreement,
     best_agreements,
     committee,
-    votes,
 )
 from stages.deferral.fitted_cascade import FittedPart
 from stages.threshold import REPEATS, folds

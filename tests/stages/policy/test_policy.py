@@ -468,7 +468,7 @@ DAMAGES = [
     ("postcheck = false", "", "rule.postcheck is missing, expected true or false"),
     ("postcheck =", "postchek =", "rule.postchek is no key of a policy, did you mean postcheck"),
     ('name = "small"', 'name = "large"', "expected two models of different names"),
-    ('name = "small"', 'name = "smal"', "the scores of both models among provenance.scores"),
+    ('name = "small"', 'name = "smal"', "the scores of all models among provenance.scores"),
     ('name = "small"', 'name = "a\\nb"', 'name is "a\\nb", expected one line of text'),
     ('name = "small"', 'name = "small", classes = -5', "models[0].classes is -5, expected an int"),
     ('name = "small"', 'name = "small", classes = 1', "an integer of 2 or more"),
