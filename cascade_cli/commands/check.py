@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ from cache import Partition, Store, load
 from cascade_cli import options as opt
 from cascade_cli.exit_codes import NOT_AS_PROMISED
 from cascade_cli.inputs.costs import all_priced
-from cascade_cli.inputs.policy import recorded_models
+from cascade_cli.inputs.policy import memory_of, of_policy
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.show.text import print_json, print_table, print_text, say
@@ -60,9 +60,7 @@ def check(
     cascade check policy --split val
     """
     deployed = read(policy)
-    runtime = wanted.runtime or deployed.runtime
-    wanted = replace(wanted, recorded=recorded_models(deployed), runtime=runtime)
-    found = _checked(Store(common.cache), deployed, wanted, alpha)
+    found = _checked(Store(common.cache), deployed, of_policy(deployed, wanted), alpha)
     if common.as_json:
         print_json(found)
     else:
@@ -110,16 +108,7 @@ def _as_promised(
     store: Store, scores: ScoreSet, deployed: Deployment
 ) -> tuple[opt.MemoryOptions, opt.CostOptions | None]:
     """The memory and the kind of cost of the promise; no cost where it is not known any more."""
-    promise, kept = deployed.promise, deployed.memory
-    memory = opt.MemoryOptions()
-    if kept is not None:
-        memory = opt.MemoryOptions(
-            memory=kept.algorithm,
-            memory_size=kept.size,
-            memory_radius=kept.radius,
-            memory_trust=kept.trust,
-        )
-    price = promise.price
+    memory, price = memory_of(deployed, opt.MemoryOptions()), deployed.promise.price
     if price is None or not all_priced(store, scores, str(price.cost_kind), price.cost_device):
         return memory, None
     return memory, opt.CostOptions(price.cost_kind, price.cost_device, price.cost_batch_size or 1)

@@ -14,7 +14,7 @@ from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.flags import memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, required_pair, weights_files
 from cascade_cli.inputs.original_yml import config_options
-from cascade_cli.inputs.policy import policy_options
+from cascade_cli.inputs.policy import policy_options, recorded_models
 from cascade_cli.inputs.running import in_runtime
 from cascade_cli.inputs.scores import report_split
 from cascade_cli.show.finish import ENDINGS
@@ -64,6 +64,7 @@ def live(
     if run.policy is not None:
         live(context, **policy_options(context, run.policy))
         return
+    deployed = context.obj
     (named_1, named_2), aliases = cached_names(pair.model_1, pair.model_2)
     if named_1 is None:
         raise InputError("live needs a model: give -m1 A, and -m2 B for a cascade")
@@ -71,18 +72,24 @@ def live(
     memory_or_none(context, requests.memory)
     wanted = in_runtime(wanted)
     require_engine(wanted.runtime)
-    store, files, recorded = Store(common.cache), weights_files(pair), context.obj or {}
+    store, files = Store(common.cache), weights_files(pair)
+    recorded = {} if deployed is None else recorded_models(deployed)
     wanted = replace(wanted, files=files, aliases=aliases, recorded=recorded)
     dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
     split = report_split(store, dataset, wanted.split)
-    models = (named_1,) if named_2 is None else required_pair(named_1, named_2)
-    if len(models) == 1:
+    models: tuple[str, ...] = (named_1,)
+    if deployed is not None:
+        models = deployed.cascade.models
+    elif named_2 is not None:
+        models = required_pair(named_1, named_2)
+    if len(models) == 1 and deployed is None:
         _check_alone(context, requests)
     else:
         confirm_new_cache(store)
     from cascade_cli.inputs.live import run_live  # an engine, which may not be there
 
-    result = run_live(store, (dataset, split), models, wanted, decision, requests, options)
+    how = (decision, requests, options, None if deployed is None else deployed.cascade)
+    result = run_live(store, (dataset, split), models, wanted, *how)
     warn_busy(timed_contenders(result))
     if common.as_json:
         print_json(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 
@@ -52,8 +53,8 @@ class RuleOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "model_1 model_2 third committee all_pairs models dataset data rule final objective split "
-    "fit_split halves stratified weights runtime cost cost_device batch_size baseline policy output "
-    "for_spreadsheets cache as_json",
+    "fit_split halves stratified weights runtime cost cost_device batch_size baseline policy "
+    "output for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
 )
 def rules(
@@ -104,7 +105,8 @@ def rules(
         print_json(head | {"notes": [*fitted.notes, *notes], "rows": rows})
     else:
         show_rules(reported, fitted, rows)
-        print("\n".join([] if policy is None else policy["files"]))
+        for path in () if policy is None else policy["files"]:
+            print(path)
     if refused is not None:
         raise refused
 
@@ -117,12 +119,12 @@ def _deployed(
     wanted: opt.LogitsOptions,
     costs: opt.CostOptions,
     folder: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Write the row as a policy; InputError where there are several, or it cannot be one."""
     if len(rows) != 1:
         raise InputError(
-            f"--policy writes one cascade, and {len(rows)} rows are here: ask for one with --rules, "
-            "--finals and --objective"
+            f"--policy writes one cascade, and {len(rows)} rows are here: ask for one with "
+            "--rules, --finals and --objective"
         )
     [row] = rows
     facts = FitFacts(

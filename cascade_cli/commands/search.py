@@ -56,9 +56,7 @@ class SpaceOptions(opt.ComparedOptions):
     )
     optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
     resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
-    policy: str | None = opt.option(
-        None, "Also write the answer to this folder: see export."
-    )
+    policy: str | None = opt.option(None, "Also write the answer to this folder: see export.")
 
 
 @opt.grouped(
@@ -165,8 +163,8 @@ def _decided(found: SearchResult, reported: ScoreSet) -> tuple[Cascade, FittedLi
     )
     limits = [answer.threshold, answer.limit_2][: len(answer.models) - 1]
     fitted = reported.coefficients.get(str(answer.score), {})
-    how = {"postcheck": bool(answer.postcheck), "coefficients": fitted}
-    cascade = Cascade.of(answer.models, answer.score, *limits, **how)
+    check = bool(answer.postcheck)
+    cascade = Cascade.of(answer.models, answer.score, *limits, postcheck=check, coefficients=fitted)
     return cascade, FittedLimit.told(facts, answer.accuracy, answer.against)
 
 

@@ -10,8 +10,9 @@ from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
-from cascade_cli.inputs.flags import is_given, memory_or_none, threshold_or_fit
+from cascade_cli.inputs.flags import is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, choose_models, required_pair
+from cascade_cli.inputs.policy import memory_of, of_policy
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
@@ -20,12 +21,13 @@ from cascade_cli.show.fit import calibrated_by
 from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 from stages.calibration import own_limit
-from stages.simulate import between_runtimes
+from stages.policy import Deployment, read
+from stages.simulate import FittedLimit, between_runtimes
 
 
 @opt.grouped(
-    "model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective split "
-    "fit_split halves stratified weights preprocess runtime runtimes costs cache as_json"
+    "policy model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective "
+    "split fit_split halves stratified weights preprocess runtime runtimes costs cache as_json"
 )
 def simulate(
     context: typer.Context,
@@ -36,12 +38,16 @@ def simulate(
     costs: opt.CostOptions,
     common: opt.CommonOptions,
     runtimes: str | None = opt.option(None, "The runtime λ is for, and one to compare with: A,B."),
+    policy: str | None = opt.option(None, "The cascade that `export` or `search` wrote there."),
 ) -> None:
     """What a cascade answers and costs, request by request, at a given or fitted λ.
 
     \b
     cascade simulate -m1 digits_wide -m2 digits_residual -s entropy -t 0.4 --postcheck
     """
+    if policy is not None:
+        _of_policy(context, read(policy), wanted, requests, costs, common)
+        return
     decision = threshold_or_fit(context, decision)
     if decision.threshold is not None and decision.calibrate is None:  # nothing is fitted
         wanted = replace(wanted, halves=None)
@@ -79,6 +85,37 @@ def simulate(
         print_json({"dataset": dataset} | row.columns() | scores.cut | asked)
         return
     print_simulation(row, name, moved, own)
+
+
+# What a policy says itself.
+_SAID = (
+    *("model_1", "model_2", "weights_1", "weights_2", "scorefn", "threshold", "postcheck"),
+    *("objective", "fit_split", "halves", "stratified", "calibrate", "dataset", "runtimes"),
+    *("memory", "memory_size", "memory_radius", "memory_trust"),
+)
+
+
+def _of_policy(
+    context: typer.Context,
+    deployed: Deployment,
+    wanted: opt.RequestedOptions,
+    requests: opt.MemoryOptions,
+    costs: opt.CostOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """What the cascade of a policy answers, of any number of models."""
+    there = [name for name in _SAID if name in context.params]
+    refuse(context, there, f"is said by {deployed.where}: leave out the one")
+    requests, store = memory_of(deployed, requests), Store(common.cache)
+    images, cascade = of_policy(deployed, replace(wanted, halves=None)), deployed.cascade
+    split = report_split(store, deployed.dataset, wanted.split or deployed.promise.split)
+    scores = score_set(store, deployed.dataset, split, cascade.models, images, alone=True)
+    row, name = simulated(store, scores, (cascade, FittedLimit()), requests, images, costs)
+    if common.as_json:
+        asked = {"policy": deployed.where, "stream": name} | requests.described()
+        print_json({"dataset": deployed.dataset} | row.columns() | asked)
+        return
+    print_simulation(row, name, None)
 
 
 def _runtimes(

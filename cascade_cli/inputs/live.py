@@ -20,7 +20,7 @@ from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
 from stages.live import Agreement, LiveRow, agreement, latency_summary, record
 from stages.scores import ScoreSet
-from stages.simulate import RequestSet, SimulatedCascade, recalled, summary
+from stages.simulate import FittedLimit, RequestSet, SimulatedCascade, recalled, summary
 
 
 def run_live(
@@ -31,11 +31,13 @@ def run_live(
     decision: opt.DecisionOptions,
     stream: opt.MemoryOptions,
     options: opt.LiveOptions,
+    deployed: Cascade | None = None,
 ) -> dict[str, Any]:
-    """What the models answered, a cascade where they are two; nothing is held against one."""
+    """What the models answered, a cascade where they are two, or that of a policy; nothing is held
+    against one alone."""
     request = LiveRequest(store, *where, models, wanted, options)
-    if len(models) > 1:
-        return _cascade(request, decision, stream)
+    if len(models) > 1 or deployed is not None:
+        return _cascade(request, decision, stream, deployed)
     live = request.serve({CASCADE: Cascade.of(models)})
     head: dict[str, Any] = {"dataset": request.dataset, "split": request.split}
     head |= {"model_1": models[0], "model_2": None, "n": len(live.cascade.labels)}
@@ -43,16 +45,23 @@ def run_live(
 
 
 def _cascade(
-    request: LiveRequest, decision: opt.DecisionOptions, stream: opt.MemoryOptions
+    request: LiveRequest,
+    decision: opt.DecisionOptions,
+    stream: opt.MemoryOptions,
+    deployed: Cascade | None,
 ) -> dict[str, Any]:
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
     store, options, where = request.store, request.options, (request.dataset, request.split)
-    pair = (request.models[0], request.models[1])
+    models = request.models
     memory_policy(stream, decision.scorefn)  # before anything runs
     wanted = replace(request.images, runtime=runtime_of(request.images))
-    scores = score_set(store, *where, pair, wanted)
-    cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
-    running = named_to_run(store, request.dataset, pair, request.images)
+    scores = score_set(store, *where, models, wanted)
+    if deployed is None:
+        pair = (models[0], models[1])
+        cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
+    else:
+        cascade, fit = deployed, FittedLimit()
+    running = named_to_run(store, request.dataset, models, request.images)
     same_weights(store, scores, request.dataset, [one for one, _ in running.values()])
     asked = request_set(store, scores, cascade, stream, wanted, options.batch_size)
     every = len(asked.scores.labels)
@@ -62,7 +71,7 @@ def _cascade(
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
     pricer = pricer_of_requests(store, asked, cascade.models, costs)
     expected = asked.answered(store, cascade, fit, pricer, **some)
-    rivals = [*pair, str(expected.against.baseline)] if options.alone else []
+    rivals = [*models, str(expected.against.baseline)] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}
     live = request.serve(contenders, scores, asked)
     found, predicted = _compared(request, live, asked, cascade)
@@ -97,9 +106,11 @@ def _row(
     return LiveRow(
         model_1=expected.model_1,
         model_2=expected.model_2,
+        model_3=expected.model_3,
         score=expected.score,
         threshold=expected.threshold.threshold,
         postcheck=expected.postcheck,
+        final=expected.final,
         stream=stream,
         memory=memory.memory,
         memory_size=memory.memory_size,
@@ -137,7 +148,7 @@ def _compared(
         outcome, _ = recalled(shown, cascade, outcome, recall)
     found = agreement(live.cascade, shown, cascade, outcome, live.precision)
     algorithm = recall.policy.algorithm if recall else None
-    return found, _predicted(request, live, shown, outcome.stage, algorithm)
+    return found, _predicted(request, live, shown, cascade.ran(outcome.stage), algorithm)
 
 
 def _predicted(
@@ -146,8 +157,8 @@ def _predicted(
     """Latency and joules per request that the costs measured on this device predict, with what was
     measured and the relative difference, None where unknown.
 
-    `stage` int8 [N] is the last that ran, −1 where a memory answered by the hash `algorithm`, the
-    cost of which must be known.
+    `stage` int8 [N] is the last of the models that ran, −1 where a memory answered by the
+    hash `algorithm`, the cost of which must be known.
     """
     store, device, models = request.store, live.device, request.models
     joules = live.energy(CASCADE).energy_j_per_request

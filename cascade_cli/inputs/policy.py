@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,26 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
     if options["device"].partition(":")[0] != kind:
         raise _contradiction(deployed, "device", options["device"], kind)
     _check_weights(deployed, options)
-    context.obj = recorded_models(deployed)
+    context.obj = deployed
     return options | {"policy": None}
+
+
+def of_policy(deployed: Deployment, wanted: opt.LogitsOptions) -> opt.LogitsOptions:
+    """The logits that a policy is of, where nothing else is asked for."""
+    runtime = wanted.runtime or deployed.runtime
+    return replace(wanted, recorded=recorded_models(deployed), runtime=runtime)
+
+
+def memory_of(deployed: Deployment, requests: opt.MemoryOptions) -> opt.MemoryOptions:
+    """The requests with the memory of a policy in front."""
+    kept = deployed.memory
+    return replace(
+        requests,
+        memory=None if kept is None else kept.algorithm,
+        memory_size=None if kept is None else kept.size,
+        memory_radius=0 if kept is None else kept.radius,
+        memory_trust=None if kept is None else kept.trust,
+    )
 
 
 def recorded_models(deployed: Deployment) -> dict[str, dict[str, Any]]:
@@ -96,14 +114,16 @@ def recorded_models(deployed: Deployment) -> dict[str, dict[str, Any]]:
 
 
 def _says(deployed: Deployment) -> dict[str, Any]:
-    """What a policy decides, by the names of the options that would."""
+    """What a policy decides, by the names of the options that would; of more than two models these
+    name the first two."""
     cascade, kept = deployed.cascade, deployed.memory
+    a, b, *_ = (*cascade.models, None)
     return {
-        "model_1": cascade.models[0],
-        "model_2": cascade.models[1],
+        "model_1": a,
+        "model_2": b,
         "dataset": deployed.dataset,
         "scorefn": cascade.score,
-        "threshold": str(cascade.limits[0].threshold),
+        "threshold": str(cascade.limits[0].threshold) if cascade.limits else None,
         "postcheck": cascade.postcheck,
         "memory": None if kept is None else kept.algorithm,
         "memory_size": None if kept is None else kept.size,
@@ -156,7 +176,7 @@ def _contradiction(deployed: Deployment, name: str, given: Any, stated: Any) -> 
 def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
     """InputError for weights that are not the policy's."""
     pair = opt.PairOptions(*(options[each.name] for each in fields(opt.PairOptions)))
-    named, aliases = cached_names(pair.model_1, pair.model_2)
+    _, aliases = cached_names(pair.model_1, pair.model_2)
     promised = recorded_models(deployed)
     images = in_runtime(
         opt.ImageOptions(
@@ -169,7 +189,7 @@ def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
             runtime=options["runtime"],
         )
     )
-    names, store = [name for name in named if name is not None], Store(options["cache"])
+    names, store = deployed.cascade.models, Store(options["cache"])
     for one, _ in named_to_run(store, deployed.dataset, names, images).values():
         sha256 = promised[one.name].get("weights_sha256", "no digest")
         if one.weights.sha256 != sha256:

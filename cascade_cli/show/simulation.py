@@ -10,7 +10,13 @@ from cascade_cli.show.fit import decided_by_folds
 from cascade_cli.show.text import print_table, print_text
 from stages.cascade import Limit
 from stages.costs import figure
-from stages.simulate import NOISES, PREFIXES, RuntimeChange, SimulatedCascade
+from stages.simulate import (
+    NOISES,
+    PREFIXES,
+    DecidedRequests,
+    RuntimeChange,
+    SimulatedCascade,
+)
 from stages.statistics import Interval
 
 # By column.
@@ -19,8 +25,10 @@ SIMULATION = (
     ("usage", "use of B", ".2%"),
     ("escalated", "requests sent to B", "d"),
     ("took_b", "answered by B", "d"),
+    ("usage_2", "use of C", ".2%"),
     ("accuracy_1", "A alone", ".2%"),
     ("accuracy_2", "B alone", ".2%"),
+    ("accuracy_3", "C alone", ".2%"),
 )
 OF_MEMORY = (
     ("hits", "answered from memory", "d"),
@@ -53,11 +61,8 @@ def print_simulation(
 ) -> None:
     """The cascade and its figures, one a line, which images tell them, and what another runtime
     changes; `own` is λ as the score was before it was calibrated."""
-    check = " with post-check" if row.postcheck else ""
     how = f"fitted on {row.fit.fit_split}" if row.fit.fit_split else "given"
-    limit = f" at λ = {limit_text(row.threshold.threshold)} ({how})"
-    limit = "" if row.score == "oracle" else limit
-    print(f"{row.model_1} → {row.model_2}, {row.score}{limit}{check}")
+    print_text(f"{names_text(row)}{_rule(row, how)}")
     print(f"{row.split}: {row.n} {'requests' if stream else 'images'}")
     if own is not None:
         print(f"  {'λ before calibration':<26} {limit_text(own.threshold)}")
@@ -76,6 +81,26 @@ def print_simulation(
         _show_runtimes(moved)
     if row.fit.fit_method == "cross-fit":
         print_text(decided_by_folds(row.fit.fit_n or 0))
+
+
+def names_text(row: DecidedRequests) -> str:
+    """The models in their order; members of a committee joined by +."""
+    names = (row.model_1, row.model_2, row.model_3)
+    told = " → ".join(name.replace(",", " + ") for name in names if name)
+    return told if row.model_2 else f"{told} alone"
+
+
+def _rule(row: DecidedRequests, how: str) -> str:
+    """By which score, λ and final answer, with how λ came about."""
+    if row.model_2 is None:
+        return ""
+    limits = [limit_text(row.threshold.threshold)]
+    if row.model_3 is not None:
+        second = row.threshold_2 if row.mode_2 == "threshold" else row.mode_2
+        limits.append(limit_text(second))
+    limit = "" if row.score == "oracle" else f" at λ = {', '.join(limits)} ({how})"
+    final = {"postcheck": " with post-check", "ensemble": ", answered by the mean"}
+    return f", {row.score}{limit}{final.get(row.final, '')}"
 
 
 def near_texts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

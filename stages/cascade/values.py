@@ -170,8 +170,8 @@ class Cascade:
         names = " → ".join(name.replace(",", " + ") for name in self.names)
         if len(self.stages) == 1:
             return f"{names} alone"
-        check = {POSTCHECK: " with post-check", ENSEMBLE: " answered by the mean"}
-        check = check.get(self.final, "")
+        how = {POSTCHECK: " with post-check", ENSEMBLE: " answered by the mean"}
+        check = how.get(self.final, "")
         return f"{names} by {self.score}{check} at λ = {', '.join(map(str, self.limits))}"
 
 

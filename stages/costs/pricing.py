@@ -262,8 +262,8 @@ class Pricer:
         models = [name for stage in stages for name in stage]
         told = self.against(self._known(models, ran, remembered), baseline)
         alone = (sum(self.model(name).value for name in stage) for stage in stages)
-        each = {f"cost_{i}": cost for i, cost in enumerate(alone, 1)}
-        return StagePrice(**vars(told), **each)
+        cost_1, cost_2, cost_3, *_ = (*alone, None, None)
+        return StagePrice(**vars(told), cost_1=cost_1, cost_2=cost_2, cost_3=cost_3)
 
     def _known(self, models: Sequence[str], ran: np.ndarray, remembered: bool) -> Bill | None:
         unknown = remembered and self.hash_cost is None and self.prices.kind in MEASURED

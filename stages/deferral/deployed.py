@@ -56,9 +56,7 @@ def _coefficients(
         return {name: {} for name in names}
     if row.rule != _LEARNED:
         both = (row.temperature_1, row.temperature_2)
-        return {
-            name: {"temperature": float(t or 1)} for name, t in zip(names, both, strict=True)
-        }
+        return {name: {"temperature": float(t or 1)} for name, t in zip(names, both, strict=True)}
     a, b = map(reported.index, names)
     sides = Sides.of(store, reported, plan, logits=True)
     found = rule_of(row.rule).judge(*sides.pair(a, b), FINALS[row.final])

@@ -13,17 +13,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome
+from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome, votes
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
-from stages.policy import CascadeRuntime
+from stages.policy import CascadeRuntime, with_fitted
 from stages.runtimes import ModelRunner, Pictures, Preprocessing, engine_name, synchroniser
-from stages.scores import NonFiniteError, named, own
+from stages.scores import NonFiniteError, built_in, named, scores_of
 
 WARM_UP = 10
 BLOCKS = 10
@@ -47,7 +48,7 @@ class LiveMemory:
 
 
 class LiveCascade(CascadeRuntime):
-    """A cascade with a runner for each of its models."""
+    """A cascade with a runner for each of its models, in their order."""
 
     def __init__(
         self, cascade: Cascade, runners: Sequence[ModelRunner], memory: LiveMemory | None = None
@@ -56,25 +57,44 @@ class LiveCascade(CascadeRuntime):
         names = [stage.score or "maxp" for stage in cascade.stages]
         rules = [(named(name), limit) for name, limit in zip(names, cascade.limits, strict=False)]
         digest = None if memory is None else memory.digest
-        super().__init__(names, rules, cascade.postcheck, digest)
+        ensemble = bool(cascade.averaged)
+        super().__init__(names, rules, cascade.postcheck, digest, ensemble=ensemble)
+        each = iter(runners)
+        self._by_stage = [list(islice(each, len(one.members))) for one in cascade.stages]
+        self._plain = not ensemble and not cascade.coefficients
 
     def answer(self, batch: _Batch, table: MemoryTable[int]) -> Outcome:
-        return self.run(self.runners, batch, batch.pictures, table)
+        return self.run(self._by_stage, batch, batch.pictures, table)
 
-    def scored(self, stage: int, model: ModelRunner, batch: _Batch) -> Answers:
-        name = self.names[stage]
-        try:
-            out = model.answers(batch.of(_seen(model)), *own((name,)))
-        except NonFiniteError as error:
-            source, i = batch.source, batch.rows[error.row]
-            raise InputError(
-                f"{self.cascade.models[stage]} gives a NaN or infinite logit on {source.dataset}/"
-                f"{source.split} sample {i}: check its weights, or use --precision fp32"
-            ) from error
+    def scored(self, stage: int, model: Sequence[ModelRunner], batch: _Batch) -> Answers:
+        name, members = self.names[stage], self.cascade.stages[stage].members
+        each = [self._of(stage, *one, batch) for one in zip(members, model, strict=True)]
+        out = each[0]
+        if len(each) > 1:
+            prediction, out[name] = votes(np.stack([one["prediction"] for one in each]))
+            return out | {"prediction": prediction}
         if named(name).needs_label:
             right = out["prediction"] == batch.source.labels[batch.rows]
             out[name] = right.astype(np.float64)
+        elif name not in out:
+            out[name] = np.full(len(out["prediction"]), np.nan)
         return out
+
+    def _of(self, stage: int, model: str, runner: ModelRunner, batch: _Batch) -> Answers:
+        """What one model says of a batch."""
+        name, given = self.names[stage], batch.of(_seen(runner))
+        try:
+            if self._plain:
+                return runner.answers(given, *(() if built_in(name) else (name,)))
+            logits = runner.host_logits(given)
+            fitted = self.cascade.stages[stage].coefficients
+            return with_fitted(scores_of(logits), logits, name, fitted, self.ensemble)
+        except NonFiniteError as error:
+            source, i = batch.source, batch.rows[error.row]
+            raise InputError(
+                f"{model} gives a NaN or infinite logit on {source.dataset}/"
+                f"{source.split} sample {i}: check its weights, or use --precision fp32"
+            ) from error
 
 
 @dataclass(frozen=True)

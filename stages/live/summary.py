@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Store
-from stages.cascade import ORACLE, Cascade, Outcome, decide
+from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, decide
 from stages.energy import per_image
 from stages.live.serving import Served
 from stages.results import Row, save
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, allows, checked_by
 from stages.statistics import Interval
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
@@ -169,10 +169,16 @@ def agreement(
         "hit": hits,
     }
     differ = {name: live != cached for name, (live, cached) in pairs.items()}
+    differ["escalated"] = ours.stage != theirs.stage
     anywhere = np.logical_or.reduce(list(differ.values()))
-    rows = tuple(_difference(int(i), pairs, scores, cascade) for i in np.flatnonzero(anywhere))
+    both = (ours, theirs)
+    rows = tuple(
+        _difference(int(i), pairs, scores, cascade, both) for i in np.flatnonzero(anywhere)
+    )
     shift = np.abs(theirs.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
     noise = max(NOISE[each] for each in precision.split("+"))
+    if cascade.score and allows(cascade.score, 2):  # in logits, or of any range
+        noise *= max(1.0, float(np.nanmax(np.abs(theirs.scores[0]), initial=0.0)))
     return Agreement(
         n=len(served.labels),
         decisions_differ=int((differ["escalated"] | differ["took_b"]).sum()),
@@ -191,26 +197,40 @@ def _difference(
     pairs: dict[str, tuple[np.ndarray, np.ndarray]],
     scores: ScoreSet,
     cascade: Cascade,
+    outcomes: tuple[Outcome, Outcome],
 ) -> Difference:
-    (a, b), [limit] = map(scores.index, cascade.models), cascade.limits
-    s_a, s_b = (float(scores.score(str(cascade.score), m)[i]) for m in (a, b))
-    oracle = limit.kind == ORACLE
-    differs = {name: live[i] != cached[i] for name, (live, cached) in pairs.items()}
-    if differs["hit"]:
+    ended, by = ([int(each[i]) for each in of] for of in _ends(outcomes))
+    # Where they part, one ended with the stage that the other went on from.
+    j = max(min(ended if ended[0] != ended[1] else by), 0)
+    stage, limit = cascade.stages[j], (*cascade.limits, Limit(NEVER))[j]
+    if pairs["hit"][0][i] != pairs["hit"][1][i]:
         boundary, distance = "memory", math.inf
-    elif differs["escalated"] and not oracle:
-        boundary, distance = "threshold", abs(s_a - (limit.value or 0.0))
-    elif differs["took_b"] and not oracle:
-        boundary, distance = "postcheck", abs(s_a - s_b)
+    elif ended[0] != ended[1] and limit.kind == AT and not stage.beside:
+        boundary, distance = "threshold", abs(outcomes[1].scores[j][i] - (limit.value or 0.0))
+    elif by[0] != by[1] and cascade.postcheck and ended[0] == ended[1]:
+        sure = [_checked(scores, cascade, k)[i] for k in by]
+        boundary, distance = "postcheck", abs(sure[0] - sure[1])
     else:
-        model = a if oracle and differs["escalated"] else b if pairs["took_b"][1][i] else a
-        boundary, distance = "answer", scores.scores["difference"][model][i]
+        models = cascade.stages[j if ended[0] != ended[1] else max(by[1], 0)].members
+        each = (scores.scores["difference"][scores.index(name)][i] for name in models)
+        boundary, distance = "answer", min(each)
     both = {
         f"{name}_{of}": values[i].item()
         for name, pair in pairs.items()
         for of, values in zip(("live", "simulated"), pair, strict=True)
     }
     return Difference(i, int(scores.sample_ids[i]), boundary, float(distance), **both)
+
+
+def _ends(outcomes: tuple[Outcome, Outcome]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(the last stages that ran, those whose answers stand) of both."""
+    return [one.stage for one in outcomes], [one.answered for one in outcomes]
+
+
+def _checked(scores: ScoreSet, cascade: Cascade, stage: int) -> np.ndarray:
+    """float64 [N]: what a post-check compares."""
+    one = cascade.stages[stage]
+    return scores.score(checked_by(str(one.score or cascade.score)), scores.index(one.model))
 
 
 def classification(served: Served, class_names: tuple[str, ...] | None) -> Classes:
@@ -243,10 +263,12 @@ class LiveRow(Row):
     """The row of results/live; what was `predicted` are the costs of the table."""
 
     model_1: str
-    model_2: str
-    score: str
+    model_2: str | None
+    model_3: str | None = None
+    score: str | None
     threshold: float | str | None
     postcheck: bool
+    final: str
     stream: str | None
     memory: str | None
     memory_size: int | None

@@ -19,4 +19,4 @@ from .file import (
 )
 from .onnx_folder import onnx_files as onnx_files
 from .onnx_graph import OnnxStage as OnnxStage
-from .runtime import CascadeRuntime as CascadeRuntime
+from .runtime import CascadeRuntime as CascadeRuntime, with_fitted as with_fitted

@@ -350,7 +350,7 @@ def read(place: str | os.PathLike[str]) -> Deployment:
 
 
 def _deployment(where: str, found: Policy) -> Deployment:
-    rule, fit = found["rule"], found.get("fit", {})
+    fit = found.get("fit", {})
     seed = fit.get("halves_seed")
     models, promise = tuple(map(ModelFacts.of, found["models"])), PolicyPromise.of(found["promise"])
     return Deployment(
@@ -376,7 +376,7 @@ def _cascade(found: Policy) -> Cascade:
     made = made_of(score)
     known = {model["name"]: model.get("coefficients") for model in models}
     if made is not None and made[0] == "logits":
-        known = dict.fromkeys(names, {})
+        known = {name: {} for name in names}
     fitted = {name: each for name, each in known.items() if each is not None}
     how = {"postcheck": rule["postcheck"], "ensemble": "final" in rule, "coefficients": fitted}
     return Cascade.of(names, score, *limits[: len(names) - 1], **how)

@@ -357,9 +357,9 @@ class _Relations:
                 yield f"promise.cost_{i}", None if None in macs else sum(macs)
         yield "promise.cost_unit", UNITS.get(kind, kind)
         alone = enumerate(self.stages, 1)
-        rows = {self.models[each[0]]["name"]: i for i, each in alone if len(each) == 1}
-        if promise["baseline"] in rows:
-            row = rows[promise["baseline"]]
+        single = {self.models[each[0]]["name"]: i for i, each in alone if len(each) == 1}
+        if promise["baseline"] in single:
+            row = single[promise["baseline"]]
             yield "promise.baseline_cost", promise[f"cost_{row}"]
             yield "promise.baseline_accuracy", promise.get(f"accuracy_{row}")
         if promise["baseline_cost"]:
@@ -527,16 +527,17 @@ def _format(policy: Policy) -> dict[str, Any]:
     rule, models = policy.get("rule"), policy.get("models")
     if policy.get("schema_version") != 3 or type(rule) is not dict:
         return FORMAT
-    score, kinds = rule.get("score"), dict(FORMAT["rule"])
-    other = _is_line(score) and score not in SCORES
+    score, kinds = str(rule.get("score")), dict(FORMAT["rule"])
+    other = _is_line(rule.get("score")) and score not in SCORES
     if other and (built_in(score) is not None or rule.get("outputs") == ANSWERS):
         kinds["score"] = _LINE
         if allows(score, 2):
             kinds |= dict.fromkeys(("threshold", "threshold_2?"), NUMBER_KIND)
             ends = (f"threshold{of}_{end}?" for of in ("", "_2") for end in ("low", "high"))
             kinds |= dict.fromkeys(ends, _FINITE)
-    few = type(models) is list and 1 <= len(models) <= MOST_MODELS
-    return FORMAT | {"rule": kinds, "models": [_MODEL] * (len(models) if few else 2)}
+    count = len(models) if isinstance(models, list) else 0
+    count = count if 1 <= count <= MOST_MODELS else 2
+    return FORMAT | {"rule": kinds, "models": [_MODEL] * count}
 
 
 def _misfits(kind: Any, value: Any, at: str) -> Iterator[str]:

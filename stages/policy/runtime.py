@@ -309,13 +309,9 @@ class DeployedCascade(CascadeRuntime):
             logits = self._checked(i, given, batch)
             out = self._of_logits(i, logits)
         fitted = self.coefficients[i]
-        if made is not None and (fitted is not None or made[0] == "logits"):
-            out[name] = fitted_score(name, fitted or {}, out, logits)
-        elif name not in out:
-            out[name] = np.full(len(out["prediction"]), np.nan)
-        if self.ensemble and logits is not None:
-            out["probabilities"] = softmax(scaled(logits, (fitted or {}).get("temperature", 1)))
-        return out
+        if fitted is None and made is not None and made[0] == "logits":
+            fitted = {}
+        return with_fitted(out, logits, name, fitted, self.ensemble)
 
     def _of_answers(self, i: int, given: Any, batch: Any) -> dict[str, np.ndarray]:
         prediction, sure = _pair(_NAMES[i], given)
@@ -368,6 +364,25 @@ class DeployedCascade(CascadeRuntime):
                     "softmax is not the one that λ is of; give logits, or the logarithms of these",
                     stacklevel=10,
                 )
+
+
+def with_fitted(
+    out: dict[str, np.ndarray],
+    logits: np.ndarray | None,
+    name: str,
+    coefficients: Coefficients | None,
+    ensemble: bool,
+) -> dict[str, np.ndarray]:
+    """A model's own answers and scores with the fitted one of this name, NaN where the model has no
+    coefficients of it, and of an ensemble with the probabilities."""
+    if made_of(name) and coefficients is not None:
+        out[name] = fitted_score(name, coefficients, out, logits)
+    elif name not in out:
+        out[name] = np.full(len(out["prediction"]), np.nan)
+    if ensemble and logits is not None:
+        temperature = (coefficients or {}).get("temperature", 1)
+        out["probabilities"] = softmax(scaled(logits, temperature))
+    return out
 
 
 def _averaged(summed: list[np.ndarray], rows: np.ndarray, out: dict[str, np.ndarray]) -> np.ndarray:

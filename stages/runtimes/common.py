@@ -79,6 +79,9 @@ class ModelRunner(Protocol):
     def logits(self, batch: Array) -> Array:
         """Normalised input [B, C, h, w] → float32 [B, K], both on the device."""
 
+    def host_logits(self, batch: Array) -> np.ndarray:
+        """float32 [n, K] of a batch on the device, on the host."""
+
     def answers(self, batch: Array, score: str = "maxp") -> dict[str, np.ndarray]:
         """Answers and scores of a batch on the device, on the host: what a request waits for.
 

@@ -90,12 +90,16 @@ class Runner:
         with torch.inference_mode():
             return self.module(batch.to(self.dtype)).float()
 
+    def host_logits(self, batch: torch.Tensor) -> np.ndarray:
+        """float32 [n, K], on the host."""
+        return self.logits(batch).cpu().numpy()
+
     def answers(self, batch: torch.Tensor, score: str = "maxp") -> dict[str, np.ndarray]:
         """Answers and scores of a batch on the device, on the host: what a request waits for.
 
         The rule's own scores, and `score` where that is a package's.
         """
-        return answered(self.logits(batch).cpu().numpy(), score)
+        return answered(self.host_logits(batch), score)
 
 
 runner_of = Runner.of

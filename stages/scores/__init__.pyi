@@ -34,6 +34,7 @@ from .plugin_scores import (
     named_in as named_in,
     stored as stored,
 )
+from .prepared import prepared as prepared
 from .registry import (
     UnknownScoreError as UnknownScoreError,
     answered as answered,
@@ -43,7 +44,6 @@ from .registry import (
     own as own,
     undeployable as undeployable,
 )
-from .prepared import prepared as prepared
 from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of, softmax as softmax
 from .spec import (
     CALIBRATIONS as CALIBRATIONS,

@@ -1,4 +1,4 @@
-"""logits → what a cascade needs of them beyond the cached scores: fitted scores, means of answers."""
+"""logits → what a cascade needs beyond the cached scores: fitted ones, and answers of means."""
 
 from __future__ import annotations
 

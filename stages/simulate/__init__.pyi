@@ -14,6 +14,7 @@ from .requests import (
     recall as recall,
 )
 from .stage import (
+    DecidedRequests as DecidedRequests,
     FitFacts as FitFacts,
     FittedLimit as FittedLimit,
     Honest as Honest,

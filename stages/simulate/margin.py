@@ -153,10 +153,11 @@ def near_limits(cascade: Cascade, outcome: Outcome) -> Near:
 
 
 def _to_limits(cascade: Cascade, outcome: Outcome) -> np.ndarray:
-    """float64 [N]: how far each image's scores come to a λ, ∞ where none is a number."""
+    """float64 [N]: how far each image's scores come to a λ, ∞ where none is a number; a vote share
+    has no noise."""
     out, score = np.full(len(outcome.stage), np.inf), named(str(cascade.score))
     for j, limit in enumerate(cascade.limits):
-        if limit.kind == AT:
+        if limit.kind == AT and not cascade.stages[j].beside:
             here = outcome.stage >= j
             by = abs(score.sign * outcome.scores[j][here] - cut(score, limit))
             out[here] = np.minimum(out[here], by)

@@ -348,15 +348,14 @@ def priced(cascade: Cascade, outcome: Outcome, pricer: Pricer | None, baseline: 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequests:
     """The contract's keys, but for costs."""
     each = [_of_stage(scores, stage) for stage in cascade.stages]
-    alone = {f"accuracy_{i}": right for i, (right, _) in enumerate(each, 1)}
-    macs = {f"macs_{i}": found for i, (_, found) in enumerate(each, 1)}
-    names = {f"model_{i}": name for i, name in enumerate(cascade.names, 1)}
+    told: dict[str, Any] = {"model_2": None, "accuracy_2": None, "macs_2": None}
+    for i, (name, (right, macs)) in enumerate(zip(cascade.names, each, strict=True), 1):
+        told |= {f"model_{i}": name, f"accuracy_{i}": right, f"macs_{i}": macs}
     first, second, *_ = (*(cascade.limits or (Limit(NEVER),)), Limit.of(None))
     chain = len(each) > 2
     shares = [float((outcome.stage >= j).mean()) for j in range(len(each))]
     return DecidedRequests(
         split=scores.split,
-        **{"model_2": None, **names},
         score=cascade.score,
         threshold=first,
         **limit_of_b(second),
@@ -369,9 +368,8 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequ
         escalated=int(outcome.escalated.sum()),
         escalated_2=int((outcome.stage >= 2).sum()) if chain else None,
         took_b=int(outcome.took_b.sum()),
-        **{"accuracy_2": None, **alone},
-        **{"macs_2": None, **macs},
-        macs_per_request=_macs([found for _, found in each], shares),
+        macs_per_request=_macs([macs for _, macs in each], shares),
+        **told,
     )
 
 
@@ -387,7 +385,7 @@ def _of_stage(scores: ScoreSet, stage: Stage) -> tuple[float, int | None]:
     """(accuracy, multiply-adds of its models together, None where unknown) of a stage alone."""
     rows = [scores.index(name) for name in stage.members]
     macs = [scores.manifests[m].provenance.get("macs") for m in rows]
-    whole = None if None in macs else sum(macs)
+    whole = None if None in macs else sum(each or 0 for each in macs)
     if not stage.beside:
         return float(scores.accuracy[rows[0]]), whole
     return float((votes(scores.predictions[rows])[0] == scores.labels).mean()), whole

@@ -14,7 +14,7 @@ from running import cascade
 from cache import InputError
 from stages import costs
 from stages.cascade import Cascade, decide
-from stages.costs import StagePrice, HeldAgainst, Pricer, Prices, held_against
+from stages.costs import HeldAgainst, Pricer, Prices, StagePrice, held_against
 from stages.costs.table import Curve
 from stages.simulate import priced, run
 from stages.statistics import Interval
