@@ -14,12 +14,12 @@ from cascade_cli.inputs.dataset import dataset_in, named_splits
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import check_cached_names, required_pair
-from cascade_cli.inputs.policy import write_policy
+from cascade_cli.inputs.policy import add_onnx, write_policy
 from cascade_cli.inputs.scores import package_scores, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, without_formulas, write_file
-from cascade_cli.show.text import print_json, print_table, progress
+from cascade_cli.show.text import print_json, print_table, print_text, progress
 from stages import publish
 from stages.policy import Fallback, PolicyPromise
 from stages.publish import wide, writers
@@ -39,6 +39,9 @@ MODES = {
     "publish": {"models", "tier"},
 }
 
+
+# With --onnx alone, of a policy that is there.
+_OF_A_FILE = {"onnx", "data", "weights"}
 
 PUBLISHED_COLUMNS = {
     "model": "model",
@@ -96,12 +99,17 @@ def export(
     if mode == "policy" and decision.threshold is not None:  # and nothing is fitted
         wanted = replace(wanted, halves=None)
     memory_or_none(context, memory.memory)
-    models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
-    names = names_in(wanted.models) if models is None else None
     store = Store(to.cache)
-    wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
     found: Any
     show: Callable[[Any], None]
+    if to.onnx and pair == opt.PairOptions():
+        refuse(context, sorted(MODES["policy"] - _OF_A_FILE), "is said by the policy: leave it out")
+        found = add_onnx(store, str(to.policy), wanted)
+        print_json(found) if to.as_json else _show_promise(found)
+        return
+    models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
+    names = names_in(wanted.models) if models is None else None
+    wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
     if models is not None:
         scores = reported_scores(store, wanted, models)
         decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
@@ -149,9 +157,7 @@ def _mode(context: typer.Context) -> str:
 def _show_promise(found: dict[str, Any]) -> None:
     policy = found["policy"]
     rule, promise = policy["rule"], PolicyPromise.of(policy["promise"])
-    names = " → ".join(model["name"] for model in policy["models"])
-    check = " with post-check" if rule["postcheck"] else ""
-    print(f"{names} by {rule['score']}{check} at λ = {limit_text(rule['threshold'])}")
+    print_text(_rule_text(rule, [model["name"] for model in policy["models"]]))
     print(f"promised on {promise.images} images of {promise.dataset}/{promise.split}:")
     for title, share in (("accuracy", promise.accuracy), ("use of B", promise.usage)):
         if share is not None:
@@ -163,6 +169,18 @@ def _show_promise(found: dict[str, Any]) -> None:
         print(f"  cost      unknown: {memory.hash_reason}")
     for path in found["files"]:
         print(path)
+
+
+def _rule_text(rule: dict[str, Any], names: list[str]) -> str:
+    """Which models, by which score and λ, and whose answer stands."""
+    if len(names) == 1:
+        return f"{names[0]} alone"
+    together = rule.get("members", 1)
+    told = " → ".join([" + ".join(names[:together]), *names[together:]])
+    limits = [limit_text(rule[key]) for key in ("threshold", "threshold_2") if key in rule]
+    check = " with post-check" if rule["postcheck"] else ""
+    check = " answered by the mean" if "final" in rule else check
+    return f"{told} by {rule['score']}{check} at λ = {', '.join(limits)}"
 
 
 def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -> dict[str, Any]:

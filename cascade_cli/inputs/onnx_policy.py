@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from cache import InputError, Store
@@ -19,7 +19,7 @@ _FILES = {"onnxruntime-int8-cpu": "onnxruntime-int8-cpu"}
 
 
 def onnx_stages(
-    store: Store, dataset: str, models: list[Mapping[str, Any]], wanted: opt.LogitsOptions
+    store: Store, dataset: str, models: Sequence[Mapping[str, Any]], wanted: opt.LogitsOptions
 ) -> list[OnnxStage]:
     """Of the models that a policy is going to name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,8 @@ def write_policy(
     """
     cascade = decided[0]
     stage.deployable(cascade)
-    if as_onnx and memory.memory is not None:
-        raise InputError("an ONNX file holds no memory: leave out --memory, or --onnx")
-    if as_onnx and fallback is not None:
-        raise InputError("an ONNX file cannot go on where B fails: leave out --on-error, or --onnx")
+    if as_onnx:
+        _check_onnx(memory.memory is not None, fallback is not None)
     row, _ = simulated(store, scores, decided, memory, wanted, costs)
     found = stage.document(
         store, scores, cascade, row, memory_policy(memory, cascade.score), certificate, fallback
@@ -55,15 +54,43 @@ def write_policy(
     if saved is not None and saved.high < 0:
         say(f"note: it costs {-saved.value:.1%} more than {row.against.baseline} alone")
     replaces = Path(folder, stage.FILE).exists()
-    beside = {}
-    if as_onnx:
-        models = onnx_stages(store, scores.dataset, found["models"], wanted)
-        about = {"policy_sha256": found["sha256"], "cascade": str(cascade)}
-        beside = stage.onnx_files(models, cascade, about)
+    where = (store, scores.dataset, found["models"], wanted)
+    beside = _onnx_files(*where, cascade, found["sha256"]) if as_onnx else {}
     files = stage.write(folder, found, beside)
     if replaces:
         say(f"note: the policy in {folder} is replaced")
     return {"files": files, "policy": found}
+
+
+def add_onnx(store: Store, folder: str, wanted: opt.LogitsOptions) -> dict[str, Any]:
+    """Write the cascade of the policy that lies there as one ONNX file, too."""
+    deployed = stage.read(folder)
+    _check_onnx(deployed.memory is not None, deployed.falls_back)
+    models = [model.columns() for model in deployed.models]
+    how = (store, deployed.dataset, models, of_policy(deployed, wanted))
+    beside = _onnx_files(*how, deployed.cascade, deployed.sha256 or "")
+    files, found = stage.written_beside(folder, beside)
+    return {"files": files, "policy": found}
+
+
+def _check_onnx(remembers: bool, falls_back: bool) -> None:
+    """InputError for what no ONNX file does."""
+    if remembers:
+        raise InputError("an ONNX file holds no memory: leave out --memory, or --onnx")
+    if falls_back:
+        raise InputError("an ONNX file cannot go on where B fails: leave out --on-error, or --onnx")
+
+
+def _onnx_files(
+    store: Store,
+    dataset: str,
+    models: Sequence[Mapping[str, Any]],
+    wanted: opt.LogitsOptions,
+    cascade: Cascade,
+    sha256: str,
+) -> dict[str, bytes]:
+    stages = onnx_stages(store, dataset, models, wanted)
+    return stage.onnx_files(stages, cascade, {"policy_sha256": sha256, "cascade": str(cascade)})
 
 
 def policy_options(context: typer.Context, place: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from .file import (
     promised as promised,
     read as read,
     write as write,
+    written_beside as written_beside,
 )
 from .onnx_folder import onnx_files as onnx_files
 from .onnx_graph import OnnxStage as OnnxStage

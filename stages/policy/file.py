@@ -101,7 +101,7 @@ class PolicyPromise(Row):
 @dataclass(frozen=True)
 class Deployment:
     """A policy as it was read: `where` names its file; how λ was `fitted`, and of which `halves`,
-    is as written."""
+    is as written; whether A answers where B fails."""
 
     where: str
     dataset: str
@@ -113,6 +113,7 @@ class Deployment:
     scores: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
     halves: Halves | None = None
+    falls_back: bool = False
 
     @property
     def runtime(self) -> str | None:
@@ -332,6 +333,14 @@ def write(
     return [str(path) for path in (file, program, *others)]
 
 
+def written_beside(
+    folder: str | os.PathLike[str], beside: Mapping[str, bytes]
+) -> tuple[list[str], Policy]:
+    """The policy in a folder written again with others beside it: (all paths, what it says)."""
+    found = read_policy(folder)
+    return write(folder, found, beside), found
+
+
 def read(place: str | os.PathLike[str]) -> Deployment:
     """The policy in a folder, or of a policy.toml; InputError for what is none."""
     path = Path(place)
@@ -364,6 +373,7 @@ def _deployment(where: str, found: Policy) -> Deployment:
         found.get("provenance", {}).get("scores", {}),
         found.get("sha256"),
         None if seed is None else Halves(seed, fit.get("halves_stratified", False)),
+        "on_error" in found["rule"],
     )
 
 

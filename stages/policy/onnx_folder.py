@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Cascade
+from stages.cascade import Cascade, votes
 from stages.policy.file import ONNX_FILES
-from stages.policy.onnx_graph import OUTPUTS, OnnxStage, cascade_graph, inputs
-from stages.policy.runtime import CascadeRuntime
+from stages.policy.onnx_graph import (
+    OUTPUTS,
+    OnnxStage,
+    cascade_graph,
+    inputs,
+    score_in_graph,
+)
+from stages.policy.runtime import CascadeRuntime, with_fitted
 from stages.runtimes import (
     ModelRunner,
     not_installed,
@@ -22,7 +28,7 @@ from stages.runtimes import (
     runner_of,
     seeded_pictures,
 )
-from stages.scores import named
+from stages.scores import scores_of
 
 _MOST = 64  # requests that Triton may answer together
 _PICTURES = 16
@@ -34,14 +40,27 @@ class _Sessions(CascadeRuntime):
     """The models one by one, each on its own pixels."""
 
     def __init__(self, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
-        self.seen = [stage.geometry for stage in stages]
-        score = named(str(cascade.score))
+        self.seen = {stage.name: stage.geometry for stage in stages}
+        self.cascade, score = cascade, score_in_graph(cascade)
         rules = [(score, limit) for limit in cascade.limits]
-        super().__init__([score.name] * len(stages), rules, cascade.postcheck)
+        names, ensemble = [score.name] * len(cascade.stages), bool(cascade.averaged)
+        super().__init__(names, rules, cascade.postcheck, ensemble=ensemble)
 
-    def scored(self, stage: int, model: ModelRunner, batch: np.ndarray) -> dict[str, np.ndarray]:
-        pixels = np.stack([each[self.seen[stage]] for each in batch])
-        return model.answers(model.upload(pixels))
+    def scored(
+        self, stage: int, model: Mapping[str, ModelRunner], batch: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        name, fitted = self.names[stage], self.cascade.coefficients
+        each = []
+        for member in self.cascade.stages[stage].members:
+            runner = model[member]
+            pixels = np.stack([one[self.seen[member]] for one in batch])
+            logits = runner.host_logits(runner.upload(pixels))
+            how = (logits, name, fitted.get(member), self.ensemble)
+            each.append(with_fitted(scores_of(logits), *how))
+        if len(each) > 1:
+            prediction, each[0][name] = votes(np.stack([one["prediction"] for one in each]))
+            return each[0] | {"prediction": prediction}
+        return each[0]
 
 
 def onnx_files(
@@ -70,7 +89,9 @@ def _check(data: bytes, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
     runners = [runner_of(stage.model, stage.preprocessing, device) for stage in stages]
     requests = [{way: pixels[way][i] for way in names} for i in range(_PICTURES)]
     try:
-        told = _Sessions(stages, cascade).run(runners, requests, None, None)
+        by_name = dict(zip(cascade.models, runners, strict=True))
+        models = [by_name] * len(cascade.stages)
+        told = _Sessions(stages, cascade).run(models, requests, None, None)
     except ValueError as error:
         raise InputError(f"its models give no finite logits of pictures ({error})") from error
     with tempfile.TemporaryDirectory() as place:
@@ -78,7 +99,8 @@ def _check(data: bytes, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
         file.write_bytes(data)
         found = answered_by(session(file, 1), {name: pixels[way] for way, name in names.items()})
     same = (found["prediction"] == told.prediction) & (found["escalated"] == told.escalated)
-    if not (same & (np.abs(found["score"] - told.score) <= _CLOSE)).all():
+    close = np.isclose(found["score"], told.score, rtol=_CLOSE, atol=_CLOSE, equal_nan=True)
+    if not (same & close).all():
         raise InputError(
             "the cascade as one ONNX file answers otherwise than its models do: deploy the policy "
             "with its own runtime"

@@ -20,7 +20,7 @@ from cache import InputError
 from stages.cascade import ALWAYS, AT, Cascade, Limit
 from stages.policy.file import deployable
 from stages.runtimes import OnnxModel, Preprocessing
-from stages.scores import Score, named
+from stages.scores import SCORES, VOTE_SHARE, Coefficients, Score, made_of, named
 
 OPSET = 18
 INPUT = "pixels"
@@ -65,7 +65,7 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
     from onnx import TensorProto, checker, helper
 
     deployable(cascade)
-    score = named(str(cascade.score))
+    score = score_in_graph(cascade)
     for stage in stages:
         _check(stage)
     whole = sum(stage.model.nbytes for stage in stages)
@@ -96,6 +96,16 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
         reason = " ".join(str(error).split())[:150]
         raise InputError(f"the cascade makes no valid ONNX file ({reason}): {_INSTEAD}") from error
     return found
+
+
+def score_in_graph(cascade: Cascade) -> Score:
+    """By which it decides, of a model alone maxp; InputError for one that no graph computes."""
+    score = named(cascade.score or "maxp")
+    how, base = made_of(score.name) or ("", score.name)
+    known = how not in ("learned", "isotonic") and (how == "logits" or base in SCORES)
+    if not known and score != VOTE_SHARE:
+        raise InputError(f"no ONNX file holds the score {score.name}: {_INSTEAD}")
+    return score
 
 
 def _check(stage: OnnxStage) -> None:
@@ -230,35 +240,50 @@ class _Stages:
 
     def first(self, graph: _Graph) -> dict[str, str]:
         """The state of all rows once the cascade has run."""
-        prediction, own = self._asked(graph, 0, None)
+        prediction, own, shares = self._asked(graph, 0, None)
         zeros = graph.filled(np.int32(0), own)
         state = {"prediction": prediction, "answered": zeros, "score": own, "stage": zeros}
-        return self._rest(graph, 1, state, own, None)
+        return self._rest(graph, 1, state, own, None, shares)
 
     def _rest(
-        self, graph: _Graph, stage: int, state: dict[str, str], own: str, rows: str | None
+        self,
+        graph: _Graph,
+        stage: int,
+        state: dict[str, str],
+        own: str,
+        rows: str | None,
+        shares: str,
     ) -> dict[str, str]:
         """The state of these rows (None: all) after this stage and those that follow, where `own`
-        is the score of the one before."""
-        if stage == len(self.stages):
+        is the score of the one before, and `shares` its probabilities in an ensemble."""
+        if stage == len(self.cascade.stages):
             return state
         going = self._not_trusted(graph, own, self.cascade.limits[stage - 1])
         here = graph.add("Reshape", [graph.add("NonZero", [going]), graph.constant([-1])])
         some = graph.add("Greater", [graph.add("Size", [here]), graph.constant(0)])
         branches = {
-            "then_branch": self._branch(graph, stage, state, here, rows),
+            "then_branch": self._branch(graph, stage, state, here, rows, shares),
             "else_branch": self._unchanged(graph, stage, state),
         }
         outs = graph.add_to("If", [some], len(_STATE), **branches)
         return dict(zip(_STATE, outs, strict=True))
 
     def _branch(
-        self, outer: _Graph, stage: int, state: dict[str, str], here: str, rows: str | None
+        self,
+        outer: _Graph,
+        stage: int,
+        state: dict[str, str],
+        here: str,
+        rows: str | None,
+        shares: str,
     ) -> Any:
         """This stage on the rows `here`, positions among `rows`; the state of all of `rows`."""
         graph = _Graph(f"{outer.name}/{chr(ord('A') + stage)}")
         at = here if rows is None else graph.add("Gather", [rows, here])
-        prediction, own = self._asked(graph, stage, at)
+        prediction, own, more = self._asked(graph, stage, at)
+        if self.cascade.averaged:
+            mean = graph.add("Add", [graph.add("Gather", [shares, here]), more])
+            prediction = graph.cast(graph.add("ArgMax", [mean], axis=1, keepdims=0), "INT32")
         before = {name: graph.add("Gather", [value, here]) for name, value in state.items()}
         number = graph.filled(np.int32(stage), own)
         fresh = {"prediction": prediction, "answered": number, "score": own, "stage": number}
@@ -269,7 +294,7 @@ class _Stages:
                 name: graph.add("Where", [taken, fresh[name], before[name]])
                 for name in ("prediction", "answered", "score")
             }
-        after = self._rest(graph, stage + 1, fresh, own, at)
+        after = self._rest(graph, stage + 1, fresh, own, at, more)
         column = graph.add("Unsqueeze", [here, graph.constant([1])])
         outs = {name: graph.add("ScatterND", [state[name], column, after[name]]) for name in _STATE}
         return graph.proto([], [*_infos(outs)])
@@ -279,14 +304,32 @@ class _Stages:
         outs = {name: graph.add("Identity", [value]) for name, value in state.items()}
         return graph.proto([], [*_infos(outs)])
 
-    def _asked(self, graph: _Graph, stage: int, rows: str | None) -> tuple[str, str]:
-        """Answers and scores of a model on these rows (None: all)."""
-        one = self.stages[stage]
+    def _asked(self, graph: _Graph, stage: int, rows: str | None) -> tuple[str, str, str]:
+        """Answers, scores and, in an ensemble, probabilities of a stage on these rows (None:
+        all)."""
+        at, each = sum(len(one.members) for one in self.cascade.stages[:stage]), []
+        for i, name in enumerate(self.cascade.stages[stage].members, at):
+            logits = self._logits(graph, i, rows)
+            prediction = graph.add("ArgMax", [logits], axis=1, keepdims=0)
+            each.append((graph.cast(prediction, "INT32"), logits, name))
+        if len(each) > 1:
+            return *_voted(graph, *(prediction for prediction, *_ in each)), ""
+        [(prediction, logits, name)] = each
+        fitted = self.cascade.coefficients.get(name, {})
+        exact = graph.cast(logits, "DOUBLE")
+        if "temperature" in fitted:
+            exact = graph.add("Div", [exact, graph.constant(np.float64(fitted["temperature"]))])
+        if self.score == VOTE_SHARE:
+            return prediction, graph.filled(np.float64(np.nan), prediction), ""
+        own = _scored(graph, exact, self.stages[at].model.classes, self.score.name, fitted)
+        return prediction, own, _softmax(graph, exact) if self.cascade.averaged else ""
+
+    def _logits(self, graph: _Graph, i: int, rows: str | None) -> str:
+        """Of the i-th model on these rows."""
+        one = self.stages[i]
         pixels = self.given[one.geometry]
         taken = pixels if rows is None else graph.add("Gather", [pixels, rows])
-        logits = graph.inline(self.models[stage], _normalised(graph, taken, one.preprocessing))
-        prediction = graph.add("ArgMax", [logits], axis=1, keepdims=0)
-        return graph.cast(prediction, "INT32"), _scored(graph, logits, one, self.score)
+        return graph.inline(self.models[i], _normalised(graph, taken, one.preprocessing))
 
     def _not_trusted(self, graph: _Graph, own: str, limit: Limit) -> str:
         """bool [rows]: what is not surely above λ, NaN too."""
@@ -312,23 +355,74 @@ def _normalised(graph: _Graph, pixels: str, seen: Preprocessing) -> str:
     return graph.add("Div", [centred, graph.constant(std)])
 
 
-def _scored(graph: _Graph, logits: str, one: OnnxStage, score: Score) -> str:
-    """float64 [rows], as `stages.scores.scores_of`: x = logit − max, Z = Σ eˣ."""
+def _voted(graph: _Graph, a: str, b: str) -> tuple[str, str]:
+    """The answer of two that vote, in a tie the first's, and their vote share."""
+    ends = [graph.constant(np.float64(share)) for share in (1, 0.5)]
+    return a, graph.add("Where", [graph.add("Equal", [a, b]), *ends])
+
+
+def _softmax(graph: _Graph, exact: str) -> str:
+    """float64 [rows, K], as `stages.scores.softmax`."""
     axis = graph.constant([1])
-    exact = graph.cast(logits, "DOUBLE")
     x = graph.add("Sub", [exact, graph.add("ReduceMax", [exact, axis], keepdims=1)])
     each = graph.add("Exp", [x])
+    return graph.add("Div", [each, graph.add("ReduceSum", [each, axis], keepdims=1)])
+
+
+def _scored(graph: _Graph, exact: str, classes: int, name: str, fitted: Coefficients) -> str:
+    """float64 [rows] of logits float64 [rows, K], as `stages.scores` computes it: x = logit − max,
+    Z = Σ eˣ."""
+    how, score = made_of(name) or ("", name)
+    axis, unit = graph.constant([1]), graph.constant(np.float64(1))
+    largest = graph.add("ReduceMax", [exact, axis], keepdims=1)
+    x = graph.add("Sub", [exact, largest])
+    each = graph.add("Exp", [x])
     total = graph.add("ReduceSum", [each, axis], keepdims=0)
+    if score == "margin":
+        return _neg(graph, _second(graph, x))
+    if score == "energy":
+        first = graph.add("Squeeze", [largest, axis])
+        return graph.add("Add", [first, graph.add("Log", [total])])
+    own = _OF[score](graph, x, each, total, classes)
+    if how != "platt":
+        return own
+    slope = SCORES[score].sign * fitted["slope"]
+    line = graph.add("Mul", [own, graph.constant(np.float64(slope))])
+    line = graph.add("Add", [line, graph.constant(np.float64(fitted["intercept"]))])
+    odds = graph.add("Exp", [_neg(graph, line)])
+    return graph.add("Div", [unit, graph.add("Add", [unit, odds])])
+
+
+def _neg(graph: _Graph, value: str) -> str:
+    return graph.add("Neg", [value])
+
+
+def _second(graph: _Graph, values: str) -> str:
+    """The second largest of each row."""
+    axis = graph.constant([1])
+    two = graph.add_to("TopK", [values, graph.constant([2])], 2, axis=1)[0]
+    ends = [graph.constant([1]), graph.constant([2]), axis]
+    return graph.add("Squeeze", [graph.add("Slice", [two, *ends]), axis])
+
+
+def _maxp(graph: _Graph, x: str, each: str, total: str, classes: int) -> str:
+    return graph.add("Div", [graph.constant(np.float64(1)), total])
+
+
+def _difference(graph: _Graph, x: str, each: str, total: str, classes: int) -> str:
     unit = graph.constant(np.float64(1))
-    if score.name == "maxp":
-        return graph.add("Div", [unit, total])
-    if score.name == "difference":
-        two = graph.add_to("TopK", [each, graph.constant([2])], 2, axis=1)[0]
-        ends = [graph.constant([1]), graph.constant([2]), axis]
-        second = graph.add("Squeeze", [graph.add("Slice", [two, *ends]), axis])
-        return graph.add("Div", [graph.add("Sub", [unit, second]), total])
-    weighted = graph.add("ReduceSum", [graph.add("Mul", [each, x]), axis], keepdims=0)
+    return graph.add("Div", [graph.add("Sub", [unit, _second(graph, each)]), total])
+
+
+def _entropy(graph: _Graph, x: str, each: str, total: str, classes: int) -> str:
+    weighted = graph.add(
+        "ReduceSum", [graph.add("Mul", [each, x]), graph.constant([1])], keepdims=0
+    )
     shares = graph.add("Div", [weighted, total])
     nats = graph.add("Sub", [graph.add("Log", [total]), shares])
-    whole = graph.add("Div", [nats, graph.constant(np.float64(math.log(one.model.classes)))])
-    return graph.add("Clip", [whole, graph.constant(np.float64(0)), unit])
+    whole = graph.add("Div", [nats, graph.constant(np.float64(math.log(classes)))])
+    ends = [graph.constant(np.float64(end)) for end in (0, 1)]
+    return graph.add("Clip", [whole, *ends])
+
+
+_OF = {"maxp": _maxp, "difference": _difference, "entropy": _entropy}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from running import DIGITS, IMAGES, WEIGHTS, needs_shared
+from scipy.special import expit, logsumexp, softmax
 
 from cache import InputError
-from stages.cascade import ALWAYS, NEVER, Cascade, run_stages
+from stages.cascade import ALWAYS, NEVER, Cascade, Limit, run_stages
 from stages.datasets import open_split
 from stages.models import Target, choose, for_engine, load
 from stages.policy import OnnxStage, onnx_files
@@ -75,7 +77,7 @@ def by_the_rule(cascade, found):
     n = len(found[0]["prediction"])
     stage, answered, prediction = run_stages(
         n,
-        lambda j, going: (found[j]["prediction"], found[j][score.name]),
+        lambda j, going: (found[j]["prediction"], *[found[j][score.name]] * 2),
         rules,
         cascade.postcheck,
     )
@@ -118,6 +120,87 @@ def test_it_answers_as_the_rule_does(names, score, postcheck, digits, tmp_path):
     assert len(set(expected["answered"].tolist())) == len(names)
     for batch in (1, 16, 64, len(pixels)):
         agrees(in_batches(file, pixels, batch), expected)
+
+
+def logits_by(stage, pixels):
+    device = open_device("cpu", engine="onnxruntime")
+    runner = runner_of(stage.model, stage.preprocessing, device)
+    return runner.logits(runner.upload(pixels)).astype(np.float64)
+
+
+def mean_of(z_a, z_b, limit):
+    """(escalated, prediction, distance from a decision) of a pair by maxp that the mean answers."""
+    p, q = softmax(z_a, axis=1), softmax(z_b, axis=1)
+    sent, two = p.max(axis=1) < limit, np.sort(p + q, axis=1)[:, -2:]
+    answer = np.where(sent, (p + q).argmax(axis=1), p.argmax(axis=1))
+    tie = np.where(sent, two[:, 1] - two[:, 0], np.inf)
+    return sent, answer, np.minimum(abs(p.max(axis=1) - limit), tie)
+
+
+@pytest.mark.parametrize("batch", [1, 64, 500])
+def test_the_mean_of_both(batch, digits, tmp_path):
+    """With and without temperatures, by another softmax."""
+    names, stages = CHAIN[::2], [digits[0][name] for name in CHAIN[::2]]
+    a, b = (logits_by(stage, digits[1]) for stage in stages)
+    for t in ({}, dict(zip(names, (0.7, 2.5), strict=True))):
+        fitted = {name: {"temperature": each} for name, each in t.items()}
+        score = "temperature(maxp)" if t else "maxp"
+        made = Cascade.of(names, score, 0.9, ensemble=True, coefficients=fitted)
+        file, *_ = write_onnx(tmp_path / str(len(t)), stages, made, {})
+        found = in_batches(file, digits[1], batch)
+        sent, answer, _ = mean_of(a / t.get(names[0], 1), b / t.get(names[1], 1), 0.9)
+        assert 0 < sent.sum() < len(sent)
+        np.testing.assert_array_equal(found["escalated"], sent)
+        np.testing.assert_array_equal(found["prediction"], answer)
+
+
+def margin(z):
+    return np.sort(z, axis=1)[:, -1] - np.sort(z, axis=1)[:, -2]
+
+
+def test_two_that_vote_and_one_that_answers(digits, tmp_path):
+    stages = [digits[0][name] for name in CHAIN]
+    made = Cascade.committee(CHAIN[:2], CHAIN[2], Limit("at", 1.0))
+    file, *_ = write_onnx(tmp_path, stages, made, {})
+    a, b, c = (logits_by(stage, digits[1]).argmax(axis=1) for stage in stages)
+    found = in_batches(file, digits[1], 64)
+    np.testing.assert_array_equal(found["escalated"], a != b)
+    np.testing.assert_array_equal(found["prediction"], np.where(a == b, a, c))
+    np.testing.assert_array_equal(found["score"][a == b], 1.0)
+
+
+PLATT = {"slope": 4.0, "intercept": -0.5}
+
+
+@pytest.mark.parametrize(
+    ("score", "of", "fitted"),
+    [
+        ("logits(margin)", margin, {}),
+        ("logits(energy)", lambda z: logsumexp(z, axis=1), {}),
+        ("platt(maxp)", lambda z: expit(4 * softmax(z, axis=1).max(axis=1) - 0.5), PLATT),
+    ],
+)
+def test_fitted_scores(score, of, fitted, digits, tmp_path):
+    names, stages = CHAIN[::2], [digits[0][name] for name in CHAIN[::2]]
+    a, b = (logits_by(stage, digits[1]) for stage in stages)
+    limit = middle(of(a), 0.4)
+    known = dict.fromkeys(names, fitted)
+    made = Cascade.of(names, score, limit, postcheck=True, coefficients=known)
+    file, *_ = write_onnx(tmp_path, stages, made, {})
+    found, sent = in_batches(file, digits[1], 64), of(a) < limit
+    answer = np.where(sent & (of(b) > of(a)), b.argmax(axis=1), a.argmax(axis=1))
+    np.testing.assert_array_equal(found["escalated"], sent)
+    np.testing.assert_array_equal(found["prediction"], answer)
+
+
+def test_a_model_alone(digits, tmp_path):
+    stage = digits[0][CHAIN[0]]
+    file, *_ = write_onnx(tmp_path, [stage], Cascade.of(CHAIN[:1]), {})
+    found = in_batches(file, digits[1], 64)
+    expected = scored(stage, digits[1])
+    np.testing.assert_array_equal(found["prediction"], expected["prediction"])
+    np.testing.assert_allclose(found["score"], expected["maxp"], atol=1e-6)
+    assert not found["escalated"].any()
 
 
 @pytest.mark.parametrize(("limit", "share"), [(ALWAYS, 1.0), (NEVER, 0.0)])
@@ -301,6 +384,9 @@ def test_what_cannot_go_in_is_named(digits, tmp_path):
         cascade_graph((first, fixed), cascade, {})
     with pytest.raises(InputError, match="the oracle cannot be deployed"):
         cascade_graph((first, second), Cascade.of(CHAIN[:2], "oracle"), {})
+    for score in ("learned(maxp)", "isotonic(maxp)", "platt(logit)"):
+        with pytest.raises(InputError, match=f"no ONNX file holds the score {re.escape(score)}"):
+            cascade_graph((first, second), Cascade.of(CHAIN[:2], score, 0.5), {})
 
 
 def test_one_that_answers_otherwise_is_not_written(digits, tmp_path, monkeypatch):
@@ -355,7 +441,7 @@ def cifar(tmp_path_factory):
         module = load(one.spec, one.weights).eval()
         with torch.inference_mode():
             logits = torch.cat([module(part) for part in inputs.split(100)])
-        found[one.name] = scores_of(logits.numpy())
+        found[one.name] = scores_of(logits.numpy()) | {"logits": logits.numpy()}
     return {one.name: stage_of(for_engine(one, target)) for one in chosen}, pixels, found
 
 
@@ -404,5 +490,21 @@ def test_five_thousand_real_images(names, postcheck, batches, score, cifar, tmp_
     for batch in batches if score == "maxp" else batches[-1:]:
         found = in_batches(file, pixels, batch)
         differs = (found["prediction"] != prediction) | (found["escalated"] != escalated)
+        assert (near[differs] <= 1e-5).all()
+        assert differs.sum() <= 3
+
+
+@needs_shared
+@pytest.mark.slow
+def test_the_mean_of_five_thousand_real_images(cifar, tmp_path):
+    stages, pixels, scores = cifar
+    names = ("resnet20", "resnet56")
+    z = [scores[name]["logits"].astype(np.float64) for name in names]
+    made = Cascade.of(names, "maxp", middle(scores[names[0]]["maxp"], 0.25), ensemble=True)
+    file, *_ = write_onnx(tmp_path, [stages[name] for name in names], made, {})
+    sent, answer, near = mean_of(*z, made.limits[0].value)
+    for batch in (1, 16, 64):
+        found = in_batches(file, pixels, batch)
+        differs = (found["prediction"] != answer) | (found["escalated"] != sent)
         assert (near[differs] <= 1e-5).all()
         assert differs.sum() <= 3
