@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import isfinite
 
 import numpy as np
 
@@ -158,8 +157,8 @@ def _cells(answers: Mapping[str, np.ndarray], name: str) -> list[str]:
     values, ran = answers.get(name), answers["ran"]
     if values is None:
         return ["null"] * len(ran)
-    rows = zip(values.tolist(), ran.tolist(), strict=True)
-    return [repr(value) if there and isfinite(value) else "null" for value, there in rows]
+    rows = zip(values.tolist(), (ran & np.isfinite(values)).tolist(), strict=True)
+    return [repr(value) if there else "null" for value, there in rows]
 
 
 def _words(name: str, flags: np.ndarray | None, n: int) -> list[str]:
