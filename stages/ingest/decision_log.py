@@ -1,0 +1,256 @@
+"""A decision log, in files that may be cut, repeated and in any order → its requests.
+
+What pyarrow's reader takes for a line of the log is one. Where it raises, the first line that it
+does not take is looked for, and that file is read up to there.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from cache import InputError
+from stages.ingest.log_files import DamagedError, log_files, pieces
+
+Note = Callable[[str], None]
+KEY, DRAWN, PLACE = "key", "drawn", "place"
+_VERSION = 1
+_FLAGS = {"hit": "hits of a memory", "failed": "failed requests"}
+_READ: Mapping[str, pa.DataType] = {
+    "v": pa.int64(),
+    "time": pa.timestamp("us", tz="UTC"),
+    KEY: pa.string(),
+    "policy": pa.string(),
+    "models": pa.list_(pa.string()),
+    "predictions": pa.list_(pa.int32()),
+    **dict.fromkeys((*_FLAGS, DRAWN), pa.bool_()),
+}
+_LIST = re.compile(rb'"([^"\\]{1,64})"\s*:\s*\[\s*(?:[-0-9nNI])')  # of numbers, or null
+_BLOCK = 1 << 20  # bytes that a thread parses
+
+
+def column(name: str, model: int) -> str:
+    """What a model's predictions or scores are called among those of all."""
+    return f"{name}.{model}"
+
+
+@dataclass(frozen=True)
+class LoggedRequests:
+    """Each request once, by time and then key: key, `column`s of the predictions and scores of each
+    model, null where it did not run or nobody knows, drawn, and place, of which `at` tells file and
+    line."""
+
+    path: str
+    models: tuple[str, ...]
+    scores: tuple[str, ...]
+    rows: pl.DataFrame
+    at: Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Lines of a file one after the other, the first of them `line`; `scores` are those that all of
+    them have."""
+
+    path: str
+    line: int
+    cascades: Sequence[tuple[str, ...]]
+    policies: Sequence[str | None]
+    scores: Sequence[str]
+    rows: pl.DataFrame
+
+
+def read_log(path: str, note: Note) -> LoggedRequests:
+    """The requests of a file or folder that a model answered, each as it was asked first.
+
+    `note` is told of damage, after which a file is not read, and of what is left out. InputError
+    where nothing can be read, no request has a key, or the files are of several cascades.
+    """
+    files = log_files(path)
+    parts = [part for file in files for part in _parts(file, note)]
+    if not parts:
+        raise InputError(f"{path} holds no line of a decision log that can be read: check the path")
+    models = _one_cascade(path, parts)
+    _tell_policies(path, parts, note)
+    scores = _common(path, parts, note)
+    rows = pl.concat(part.rows.select(_columns(len(models), scores)) for part in parts)
+    rows = _distinct(path, rows.with_row_index(PLACE), len(files), note)
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
+
+    def at(place: int) -> str:
+        k = bisect_right(starts, place) - 1
+        return f"{parts[k].path}, line {parts[k].line + place - starts[k]}"
+
+    return LoggedRequests(path, models, scores, rows, at)
+
+
+def _one_cascade(path: str, parts: Sequence[_Part]) -> tuple[str, ...]:
+    found = {models: part.path for part in parts for models in part.cascades}
+    if len(found) > 1:
+        told = [f"{', '.join(models)} ({file})" for models, file in sorted(found.items())]
+        raise InputError(
+            f"{path} is the log of several cascades, {' and '.join(told[:2])}: give the files of "
+            "each a folder of their own"
+        )
+    return next(iter(found))
+
+
+def _tell_policies(path: str, parts: Sequence[_Part], note: Note) -> None:
+    found = {each for part in parts for each in part.policies if each}
+    if len(found) > 1:
+        told = ", ".join(each[:12] for each in sorted(found))
+        note(
+            f"warning: {path} is of {len(found)} policies ({told}): if the weights of a model "
+            "differ, import the files of each by themselves"
+        )
+
+
+def _common(path: str, parts: Sequence[_Part], note: Note) -> tuple[str, ...]:
+    """The scores that every line has."""
+    there = [dict.fromkeys(part.scores) for part in parts]
+    common = reduce(lambda a, b: {name: None for name in a if name in b}, there)
+    left = sorted({name for each in there for name in each} - common.keys())
+    if left:
+        note(f"warning: {path}: not every line has {', '.join(left)}: left out")
+    return tuple(common)
+
+
+def _columns(models: int, scores: Sequence[str]) -> list[str]:
+    per_model = [column(name, k) for name in ("prediction", *scores) for k in range(models)]
+    return ["time", KEY, *per_model, *_FLAGS, DRAWN]
+
+
+def _distinct(path: str, rows: pl.DataFrame, files: int, note: Note) -> pl.DataFrame:
+    """Those with a key that a model answered, as asked first; the order of reading is no part of
+    it. InputError where nothing is left."""
+    said = [name for name in rows.columns if name != PLACE]
+    lines, each = len(rows), rows.sort(*said, PLACE).unique(said, keep="first", maintain_order=True)
+    counts = {"lines that are there before": lines - len(each)}
+    kept = each.filter(pl.col(KEY).is_not_null())
+    if kept.is_empty():
+        raise InputError(
+            f"{path}: no line has a key, by which labels are told: give the cascade the keys of "
+            "its requests, cascade.answer(…, keys=names)"
+        )
+    counts["without a key"] = len(each) - len(kept)
+    for flag, words in _FLAGS.items():
+        counts[words] = int(kept[flag].sum())
+        kept = kept.filter(~pl.col(flag))
+    first = kept.unique(KEY, keep="first", maintain_order=True)
+    counts["of keys asked before"] = len(kept) - len(first)
+    told = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    left = f"; left out: {told}" if told else ""
+    note(f"{path}: {len(first):,} requests in {lines:,} lines of {files:,} files{left}")
+    if first.is_empty():
+        raise InputError(f"{path}: no request in it was answered by a model: {told}")
+    return first
+
+
+def _parts(path: str, note: Note) -> Iterator[_Part]:
+    """Of one file, up to its damage, which is told."""
+    line, read = 1, 0
+    try:
+        for piece in pieces(path):
+            for count, table in _tables(piece):
+                if len(table):
+                    yield _part(path, line, table)
+                line, read = line + count, read + len(table)
+    except DamagedError as error:
+        note(
+            f"warning: {path} is damaged in line {line} ({error}): the {read:,} before it are read"
+        )
+
+
+def _part(path: str, line: int, table: pa.Table) -> _Part:
+    cascades = pc.unique(pc.binary_join(table["models"], "\0")).to_pylist()
+    models = [tuple(each.split("\0")) for each in cascades]
+    scores = [name for name in table.column_names if name not in _READ]
+    columns = {"time": table["time"].cast(pa.int64()), KEY: table[KEY]}
+    for k in range(len(models[0])) if len(models) == 1 else ():
+        columns[column("prediction", k)] = pc.list_element(table["predictions"], k)
+        columns |= {column(name, k): pc.list_element(table[name], k) for name in scores}
+    columns |= {name: pc.fill_null(table[name], False) for name in (*_FLAGS, DRAWN)}
+    rows = pl.DataFrame(pl.from_arrow(pa.table(columns)))
+    rows = rows.with_columns(pl.selectors.float().fill_nan(None))
+    whole = [name for name in scores if not table[name].null_count]
+    return _Part(path, line, models, pc.unique(table["policy"]).to_pylist(), whole, rows)
+
+
+def _tables(lines: bytes) -> Iterator[tuple[int, pa.Table]]:
+    """(how many lines, what they say), up to a line that is none of a log: DamagedError."""
+    count = lines.count(b"\n") + (not lines.endswith(b"\n"))
+    try:
+        table = _parsed(lines, count)
+    except DamagedError:
+        if count == 1:
+            raise
+    else:
+        yield count, table
+        return
+    half = len(lines) // 2
+    cut = 1 + max(lines.rfind(b"\n", 0, half), lines.find(b"\n", half, len(lines) - 1))
+    yield from _tables(lines[:cut])
+    yield from _tables(lines[cut:])
+
+
+def _parsed(lines: bytes, count: int) -> pa.Table:
+    """The lines as a table of `_READ` and scores; DamagedError where any of them is none."""
+    if lines.isspace():
+        return _schema(()).empty_table()
+    try:
+        if not lines.isascii():
+            lines.decode()
+        table = _read(lines)
+    except UnicodeDecodeError as error:
+        raise DamagedError("no UTF-8") from error
+    except pa.ArrowException as error:
+        said = " ".join(str(error).removeprefix("JSON parse error: ").split())
+        raise DamagedError(said.partition(" in row ")[0].rstrip(".")[:100]) from error
+    if len(table) != count:
+        raise DamagedError(f"{len(table)} objects on a line")
+    return _checked(table)
+
+
+def _read(lines: bytes) -> pa.Table:
+    first = lines[: lines.find(b"\n") + 1] or lines
+    names = {name.decode() for name in _LIST.findall(first)}
+    return pj.read_json(
+        pa.BufferReader(lines),
+        pj.ReadOptions(block_size=max(_BLOCK, len(lines) + 1 if len(lines) < _BLOCK else 0)),
+        pj.ParseOptions(_schema(sorted(names - _READ.keys())), unexpected_field_behavior="ignore"),
+    )
+
+
+def _schema(scores: Sequence[str]) -> pa.Schema:
+    return pa.schema([*_READ.items(), *((name, pa.list_(pa.float64())) for name in scores)])
+
+
+def _checked(table: pa.Table) -> pa.Table:
+    """Without lists that are no scores; DamagedError where a line lacks what makes it one."""
+    models = _lengths(table, "models")
+    good = pc.fill_null(pc.equal(table["v"], _VERSION), False).to_numpy()
+    good &= table["time"].is_valid().to_numpy() & (models > 0)
+    good &= _lengths(table, "predictions") == models
+    for name in (each for each in table.column_names if each not in _READ):
+        found = _lengths(table, name)
+        if found[0] not in (models[0], -1):
+            table = table.drop_columns([name])
+        else:
+            good &= (found == models) | (found < 0)
+    if not good.all() or pc.list_flatten(table["models"]).null_count:
+        raise DamagedError(f"no line of a decision log of version {_VERSION}")
+    return table
+
+
+def _lengths(table: pa.Table, name: str) -> np.ndarray:
+    """int32 [N] of a column's lists, −1 where there is none."""
+    return np.asarray(pc.fill_null(pc.list_value_length(table[name]), -1))
