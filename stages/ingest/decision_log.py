@@ -20,6 +20,7 @@ import pyarrow.json as pj
 
 from cache import InputError
 from stages.ingest.log_files import DamagedError, log_files, pieces
+from stages.scores import LABEL_FREE
 
 Note = Callable[[str], None]
 KEY, DRAWN, PLACE = "key", "drawn", "place"
@@ -149,7 +150,8 @@ def _distinct(path: str, rows: pl.DataFrame, files: int, note: Note) -> pl.DataF
     counts["of keys asked before"] = len(kept) - len(first)
     told = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
     left = f"; left out: {told}" if told else ""
-    note(f"{path}: {len(first):,} requests in {lines:,} lines of {files:,} files{left}")
+    of = f" of {files:,} files" if files > 1 else ""
+    note(f"{path}: {len(first):,} requests in {lines:,} lines{of}{left}")
     if first.is_empty():
         raise InputError(f"{path}: no request in it was answered by a model: {told}")
     return first
@@ -160,7 +162,7 @@ def _parts(path: str, note: Note) -> Iterator[_Part]:
     line, read = 1, 0
     try:
         for piece in pieces(path):
-            for count, table in _tables(piece):
+            for count, table in _tables(piece, _scores(piece)):
                 if len(table):
                     yield _part(path, line, table)
                 line, read = line + count, read + len(table)
@@ -185,11 +187,11 @@ def _part(path: str, line: int, table: pa.Table) -> _Part:
     return _Part(path, line, models, pc.unique(table["policy"]).to_pylist(), whole, rows)
 
 
-def _tables(lines: bytes) -> Iterator[tuple[int, pa.Table]]:
+def _tables(lines: bytes, scores: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """(how many lines, what they say), up to a line that is none of a log: DamagedError."""
     count = lines.count(b"\n") + (not lines.endswith(b"\n"))
     try:
-        table = _parsed(lines, count)
+        table = _parsed(lines, count, scores)
     except DamagedError:
         if count == 1:
             raise
@@ -198,18 +200,33 @@ def _tables(lines: bytes) -> Iterator[tuple[int, pa.Table]]:
         return
     half = len(lines) // 2
     cut = 1 + max(lines.rfind(b"\n", 0, half), lines.find(b"\n", half, len(lines) - 1))
-    yield from _tables(lines[:cut])
-    yield from _tables(lines[cut:])
+    yield from _tables(lines[:cut], scores)
+    yield from _tables(lines[cut:], scores)
 
 
-def _parsed(lines: bytes, count: int) -> pa.Table:
+def _scores(lines: bytes) -> list[str]:
+    """Of which the first line has a list as long as that of the models, or that are known so."""
+    first = lines.lstrip().partition(b"\n")[0]
+    names = {name.decode(errors="replace") for name in _LIST.findall(first)} - _READ.keys()
+    known = names & {*LABEL_FREE}
+    try:
+        table = _read(first, 1, sorted(names))
+    except pa.ArrowException:
+        return sorted(known)
+    models = _lengths(table, "models")
+    return sorted(
+        name for name in names if name in known or (_lengths(table, name) == models).all()
+    )
+
+
+def _parsed(lines: bytes, count: int, scores: Sequence[str]) -> pa.Table:
     """The lines as a table of `_READ` and scores; DamagedError where any of them is none."""
     if lines.isspace():
-        return _schema(()).empty_table()
+        return _schema(scores).empty_table()
     try:
         if not lines.isascii():
             lines.decode()
-        table = _read(lines)
+        table = _read(lines, count, scores)
     except UnicodeDecodeError as error:
         raise DamagedError("no UTF-8") from error
     except pa.ArrowException as error:
@@ -217,16 +234,16 @@ def _parsed(lines: bytes, count: int) -> pa.Table:
         raise DamagedError(said.partition(" in row ")[0].rstrip(".")[:100]) from error
     if len(table) != count:
         raise DamagedError(f"{len(table)} objects on a line")
-    return _checked(table)
+    _check(table, scores)
+    return table
 
 
-def _read(lines: bytes) -> pa.Table:
-    first = lines[: lines.find(b"\n") + 1] or lines
-    names = {name.decode() for name in _LIST.findall(first)}
+def _read(lines: bytes, count: int, scores: Sequence[str]) -> pa.Table:
+    whole = count == 1 or len(lines) < _BLOCK  # no line may be longer than a block
     return pj.read_json(
         pa.BufferReader(lines),
-        pj.ReadOptions(block_size=max(_BLOCK, len(lines) + 1 if len(lines) < _BLOCK else 0)),
-        pj.ParseOptions(_schema(sorted(names - _READ.keys())), unexpected_field_behavior="ignore"),
+        pj.ReadOptions(block_size=len(lines) + 1 if whole else _BLOCK),
+        pj.ParseOptions(_schema(scores), unexpected_field_behavior="ignore"),
     )
 
 
@@ -234,21 +251,17 @@ def _schema(scores: Sequence[str]) -> pa.Schema:
     return pa.schema([*_READ.items(), *((name, pa.list_(pa.float64())) for name in scores)])
 
 
-def _checked(table: pa.Table) -> pa.Table:
-    """Without lists that are no scores; DamagedError where a line lacks what makes it one."""
+def _check(table: pa.Table, scores: Sequence[str]) -> None:
+    """DamagedError where a line lacks what makes it one."""
     models = _lengths(table, "models")
     good = pc.fill_null(pc.equal(table["v"], _VERSION), False).to_numpy()
     good &= table["time"].is_valid().to_numpy() & (models > 0)
     good &= _lengths(table, "predictions") == models
-    for name in (each for each in table.column_names if each not in _READ):
+    for name in scores:
         found = _lengths(table, name)
-        if found[0] not in (models[0], -1):
-            table = table.drop_columns([name])
-        else:
-            good &= (found == models) | (found < 0)
+        good &= (found == models) | (found < 0)
     if not good.all() or pc.list_flatten(table["models"]).null_count:
         raise DamagedError(f"no line of a decision log of version {_VERSION}")
-    return table
 
 
 def _lengths(table: pa.Table, name: str) -> np.ndarray:

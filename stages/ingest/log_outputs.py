@@ -85,7 +85,7 @@ def _labelled(
     """The requests that have a label, and the labels; InputError where none has."""
     table = _labels(str(request.labels), request.label_column)
     labels = table.array([1])
-    values = labels.read()
+    values = labels.read().reshape(-1)
     given = pl.DataFrame({KEY: table.frame.to_series(0)}).with_row_index(_ROW)
     first = given.unique(KEY, keep="first", maintain_order=True)
     _check_one_each(table, given, first, values)

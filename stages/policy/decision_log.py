@@ -60,6 +60,8 @@ class DecisionLog:
         score that is known of it. `drawn` bool [n]: all models ran whatever the rule said.
         ValueError where these are not of n requests.
         """
+        if keys is not None and len(keys) != len(outcome.prediction):
+            raise ValueError(f"there are {len(keys)} keys for {len(outcome.prediction)} requests")
         lines = [*self._lines(keys, outcome, answers, drawn, latency_ms)]
         if not lines:
             return
