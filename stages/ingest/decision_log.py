@@ -6,6 +6,7 @@ does not take is looked for, and that file is read up to there.
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +37,9 @@ _READ: Mapping[str, pa.DataType] = {
     **dict.fromkeys((*_FLAGS, DRAWN), pa.bool_()),
 }
 _LIST = re.compile(rb'"([^"\\]{1,64})"\s*:\s*\[\s*(?:[-0-9nNI])')  # of numbers, or null
+_NULL = re.compile(rb"}\s*n")  # behind an object, or in a text
 _BLOCK = 1 << 20  # bytes that a thread parses
+_HEAD = 1 << 16  # of a line, in which scores are
 
 
 def column(name: str, model: int) -> str:
@@ -133,8 +136,7 @@ def _columns(models: int, scores: Sequence[str]) -> list[str]:
 def _distinct(path: str, rows: pl.DataFrame, files: int, note: Note) -> pl.DataFrame:
     """Those with a key that a model answered, as asked first; the order of reading is no part of
     it. InputError where nothing is left."""
-    said = [name for name in rows.columns if name != PLACE]
-    lines, each = len(rows), rows.sort(*said, PLACE).unique(said, keep="first", maintain_order=True)
+    lines, each = len(rows), _once(rows)
     counts = {"lines that are there before": lines - len(each)}
     kept = each.filter(pl.col(KEY).is_not_null())
     if kept.is_empty():
@@ -146,7 +148,7 @@ def _distinct(path: str, rows: pl.DataFrame, files: int, note: Note) -> pl.DataF
     for flag, words in _FLAGS.items():
         counts[words] = int(kept[flag].sum())
         kept = kept.filter(~pl.col(flag))
-    first = kept.unique(KEY, keep="first", maintain_order=True)
+    first = kept.filter(pl.col(KEY).is_first_distinct())
     counts["of keys asked before"] = len(kept) - len(first)
     told = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
     left = f"; left out: {told}" if told else ""
@@ -155,6 +157,14 @@ def _distinct(path: str, rows: pl.DataFrame, files: int, note: Note) -> pl.DataF
     if first.is_empty():
         raise InputError(f"{path}: no request in it was answered by a model: {told}")
     return first
+
+
+def _once(rows: pl.DataFrame) -> pl.DataFrame:
+    """By time, key and then the rest; of lines that say the same, one."""
+    if rows[KEY].n_unique() == len(rows):  # no need to look at the rest
+        return rows.sort("time", KEY)
+    said = [name for name in rows.columns if name != PLACE]
+    return rows.sort(*said, PLACE).unique(said, keep="first", maintain_order=True)
 
 
 def _parts(path: str, note: Note) -> Iterator[_Part]:
@@ -175,43 +185,60 @@ def _parts(path: str, note: Note) -> Iterator[_Part]:
 def _part(path: str, line: int, table: pa.Table) -> _Part:
     cascades = pc.unique(pc.binary_join(table["models"], "\0")).to_pylist()
     models = [tuple(each.split("\0")) for each in cascades]
-    scores = [name for name in table.column_names if name not in _READ]
-    columns = {"time": table["time"].cast(pa.int64()), KEY: table[KEY]}
-    for k in range(len(models[0])) if len(models) == 1 else ():
-        columns[column("prediction", k)] = pc.list_element(table["predictions"], k)
-        columns |= {column(name, k): pc.list_element(table[name], k) for name in scores}
-    columns |= {name: pc.fill_null(table[name], False) for name in (*_FLAGS, DRAWN)}
+    given = [name for name in table.column_names if name not in _READ]
+    scores = [name for name in given if not table[name].null_count]
+    columns = {name: pc.fill_null(table[name], False) for name in (*_FLAGS, DRAWN)}
+    columns |= {"time": table["time"].cast(pa.int64()), KEY: table[KEY]}
     rows = pl.DataFrame(pl.from_arrow(pa.table(columns)))
-    rows = rows.with_columns(pl.selectors.float().fill_nan(None))
-    whole = [name for name in scores if not table[name].null_count]
-    return _Part(path, line, models, pc.unique(table["policy"]).to_pylist(), whole, rows)
+    if len(models) == 1:
+        names = {"prediction": "predictions", **dict(zip(scores, scores, strict=True))}
+        rows = rows.with_columns(
+            each for name, lists in names.items() for each in _by_model(name, table[lists])
+        )
+    policies = pc.unique(table["policy"]).to_pylist()
+    return _Part(path, line, models, policies, scores, rows)
+
+
+def _by_model(name: str, lists: pa.ChunkedArray) -> Iterator[pl.Series]:
+    """[N] for each model, of N lists of one length; what is no number is null."""
+    flat = pl.Series(pl.from_arrow(pc.list_flatten(lists)))
+    flat = flat.fill_nan(None) if flat.dtype.is_float() else flat
+    models = len(flat) // len(lists)
+    for k in range(models):
+        yield flat.gather_every(models, k).alias(column(name, k))
 
 
 def _tables(lines: bytes, scores: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """(how many lines, what they say), up to a line that is none of a log: DamagedError."""
-    count = lines.count(b"\n") + (not lines.endswith(b"\n"))
+    begins = _begins(lines)
     try:
-        table = _parsed(lines, count, scores)
+        table = _parsed(lines, begins, scores)
+        _check(table, scores)
     except DamagedError:
-        if count == 1:
+        if len(begins) == 1:
             raise
     else:
-        yield count, table
+        yield len(begins), table
         return
-    half = len(lines) // 2
-    cut = 1 + max(lines.rfind(b"\n", 0, half), lines.find(b"\n", half, len(lines) - 1))
-    yield from _tables(lines[:cut], scores)
-    yield from _tables(lines[cut:], scores)
+    half = begins[len(begins) // 2]
+    yield from _tables(lines[:half], scores)
+    yield from _tables(lines[half:], scores)
+
+
+def _begins(lines: bytes) -> np.ndarray:
+    """Where each line begins."""
+    codes = np.frombuffer(lines, np.uint8)
+    return np.concatenate([[0], np.flatnonzero(codes[:-1] == ord("\n")) + 1])
 
 
 def _scores(lines: bytes) -> list[str]:
     """Of which the first line has a list as long as that of the models, or that are known so."""
-    first = lines.lstrip().partition(b"\n")[0]
-    names = {name.decode(errors="replace") for name in _LIST.findall(first)} - _READ.keys()
+    first = lines[: 1 + lines.find(b"\n", len(lines) - len(lines.lstrip()))] or lines
+    names = {name.decode(errors="replace") for name in _LIST.findall(first[:_HEAD])} - _READ.keys()
     known = names & {*LABEL_FREE}
     try:
-        table = _read(first, 1, sorted(names))
-    except pa.ArrowException:
+        table = _parsed(first, np.zeros(1, np.int64), sorted(names))
+    except DamagedError:
         return sorted(known)
     models = _lengths(table, "models")
     return sorted(
@@ -219,27 +246,39 @@ def _scores(lines: bytes) -> list[str]:
     )
 
 
-def _parsed(lines: bytes, count: int, scores: Sequence[str]) -> pa.Table:
+def _parsed(lines: bytes, begins: np.ndarray, scores: Sequence[str]) -> pa.Table:
     """The lines as a table of `_READ` and scores; DamagedError where any of them is none."""
     if lines.isspace():
         return _schema(scores).empty_table()
+    if not _are_objects(lines, begins):
+        raise DamagedError("no object of JSON")
     try:
         if not lines.isascii():
             lines.decode()
-        table = _read(lines, count, scores)
+        table = _read(lines, len(begins) == 1, scores)
     except UnicodeDecodeError as error:
         raise DamagedError("no UTF-8") from error
     except pa.ArrowException as error:
         said = " ".join(str(error).removeprefix("JSON parse error: ").split())
         raise DamagedError(said.partition(" in row ")[0].rstrip(".")[:100]) from error
-    if len(table) != count:
-        raise DamagedError(f"{len(table)} objects on a line")
-    _check(table, scores)
+    if len(table) != len(begins):
+        raise DamagedError("objects and lines are not as many")
     return table
 
 
-def _read(lines: bytes, count: int, scores: Sequence[str]) -> pa.Table:
-    whole = count == 1 or len(lines) < _BLOCK  # no line may be longer than a block
+def _are_objects(lines: bytes, begins: np.ndarray) -> bool:
+    """Whether each line begins as one, and no null follows: of a row that is null pyarrow's reader
+    ends the process."""
+    if (np.frombuffer(lines, np.uint8)[begins] == ord("{")).all() and not _NULL.search(lines):
+        return True
+    try:
+        return len(begins) == 1 and isinstance(json.loads(lines), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _read(lines: bytes, is_one: bool, scores: Sequence[str]) -> pa.Table:
+    whole = is_one or len(lines) < _BLOCK  # no line may be longer than a block
     return pj.read_json(
         pa.BufferReader(lines),
         pj.ReadOptions(block_size=len(lines) + 1 if whole else _BLOCK),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,7 @@ from stages.ingest.arrays import unreadable
 _NAME = re.compile(r".+\.jsonl([.-]\d+)*(\.gz)?")  # also as logrotate calls what it has rotated
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 _PIECE, _LONGEST = 1 << 24, 1 << 25  # bytes that are parsed at once, and of a line
-_PACKED = 1 << 16
+_PACKED = 1 << 18
 
 
 class DamagedError(ValueError):
@@ -37,21 +38,20 @@ def pieces(path: str) -> Iterator[bytes]:
 
     DamagedError after the last that can be read; InputError for what is no file.
     """
-    rest, damage = bytearray(), None
+    held, damage = b"", None
     try:
         for chunk in _chunks(path):
-            rest += chunk
-            end = rest.rfind(b"\n") + 1 if len(rest) >= _PIECE else 0
+            end = chunk.rfind(b"\n") + 1
             if end:
-                yield bytes(rest[:end])
-                del rest[:end]
-            if len(rest) > _LONGEST:
-                rest.clear()
+                yield held + chunk[:end]
+            held = chunk[end:] if end else held + chunk
+            if len(held) > _LONGEST:
+                held = b""
                 raise DamagedError(f"a line is longer than {_LONGEST >> 20} MiB")
     except DamagedError as error:
         damage = error
-    if rest:
-        yield bytes(rest)
+    if held:
+        yield held
     if damage is not None:
         raise damage
 
@@ -75,23 +75,23 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
     for packed in iter(partial(file.read, _PACKED), b""):
         left = packed
         while left:
-            if unpack.eof:
-                unpack = zlib.decompressobj(wbits=31)
+            unpack = zlib.decompressobj(wbits=31) if unpack.eof else unpack
             before = unpack.copy()
             try:
-                yield unpack.decompress(left)
+                yield unpack.decompress(left, _PIECE)
             except zlib.error as error:
-                yield from _byte_by_byte(before, left)
+                yield _before_damage(before, left)
                 raise DamagedError("its gzip is damaged") from error
-            left = unpack.unused_data
+            left = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
     if not unpack.eof:
+        yield unpack.flush()
         raise DamagedError("its gzip is cut")
 
 
-def _byte_by_byte(unpack: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
-    """What comes before the damage, of which one call for all gives nothing."""
-    for k in range(len(packed)):
-        try:
-            yield unpack.decompress(packed[k : k + 1])
-        except zlib.error:
-            return
+def _before_damage(unpack: zlib._Decompress, packed: bytes) -> bytes:
+    """Byte by byte, as one call for all gives nothing."""
+    out = []
+    with suppress(zlib.error):
+        for k in range(len(packed)):
+            out.append(unpack.decompress(packed[k : k + 1]))
+    return b"".join(out)

@@ -106,7 +106,9 @@ def test_what_is_written_is_read(tmp_path):
         ran = (SENT | DRAWN) if k else np.ones(N, bool)
         for name in ("prediction", *log.scores):
             there = log.rows[f"{name}.{k}"].to_list()
-            assert there == [each.item() if of else None for each, of in zip(found[name], ran)]
+            assert there == [
+                each.item() if of else None for each, of in zip(found[name], ran, strict=True)
+            ]
 
 
 SMALL = "\n".join(
