@@ -66,7 +66,8 @@ def import_outputs(
 
     Of one model, or of all that a table, npz or folder holds. Columns class_1, p_1 … are the most
     probable classes, prediction and other numbers are answers, rows that sum to 1 are
-    probabilities, other numbers logits; a flag says it instead.
+    probabilities, other numbers logits; a flag says it instead. --log is what a deployed cascade
+    wrote down, of which requests drawn by chance become the split.
 
     \b
     cascade import all.parquet --dataset mine --split test

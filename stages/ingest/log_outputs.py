@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from cache import InputError, Store, one_of
-from stages.ingest.arrays import Array, NamedArrays, opened
+from stages.ingest.arrays import Array, NamedArrays, opened, unreadable
 from stages.ingest.csv_table import read_csv
 from stages.ingest.decision_log import DRAWN, KEY, PLACE, LoggedRequests, Note, column, read_log
 from stages.ingest.frame_table import FrameTable, in_memory
@@ -65,9 +65,11 @@ def _fair(log: LoggedRequests, note: Note) -> tuple[LoggedRequests, Sequence[str
         return log, models
     drawn = rows.filter(every & rows[DRAWN])
     if len(drawn):
+        less = int(rows[DRAWN].sum()) - len(drawn)
+        lacking = f", without {less:,} that lack an answer" if less else ""
         note(
             f"{log.path}: all models ran on {len(drawn):,} of {len(rows):,} requests by chance: "
-            "these are the split"
+            f"these are the split{lacking}"
         )
         return replace(log, rows=drawn), models
     note(
@@ -83,8 +85,9 @@ def _labelled(
     log: LoggedRequests, request: ImportRequest, note: Note
 ) -> tuple[LoggedRequests, Array]:
     """The requests that have a label, and the labels; InputError where none has."""
-    table = _labels(str(request.labels), request.label_column)
-    labels = table.array([1])
+    with unreadable(str(request.labels)):
+        table = _labels(str(request.labels), request.label_column)
+        labels = table.array([1])
     values = labels.read().reshape(-1)
     given = pl.DataFrame({KEY: table.frame.to_series(0)}).with_row_index(_ROW)
     first = given.unique(KEY, keep="first", maintain_order=True)
