@@ -62,11 +62,10 @@ class LoggedRequests:
 
 @dataclass(frozen=True)
 class _Part:
-    """Lines of a file one after the other, the first of them `line`; `scores` are those that all of
-    them have."""
+    """N rows of a file, and the numbers of their lines, int64 [N]; `scores` are those of all."""
 
     path: str
-    line: int
+    lines: np.ndarray
     cascades: Sequence[tuple[str, ...]]
     policies: Sequence[str | None]
     scores: Sequence[str]
@@ -92,7 +91,7 @@ def read_log(path: str, note: Note) -> LoggedRequests:
 
     def at(place: int) -> str:
         k = bisect_right(starts, place) - 1
-        return f"{parts[k].path}, line {parts[k].line + place - starts[k]}"
+        return f"{parts[k].path}, line {parts[k].lines[place - starts[k]]}"
 
     return LoggedRequests(path, models, scores, rows, at)
 
@@ -169,22 +168,26 @@ def _once(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _parts(path: str, note: Note) -> Iterator[_Part]:
     """Of one file, up to its damage, which is told."""
-    line, read = 1, 0
+    first, read = 1, 0
     try:
         for piece in pieces(path):
-            for count, table in _tables(piece, _scores(piece)):
+            for lines, table in _tables(piece, _scores(piece)):
+                read += len(table)
                 if len(table):
-                    yield _part(path, line, table)
-                line, read = line + count, read + len(table)
+                    yield _part(path, first + lines, table)
+            first += piece.count(b"\n")
     except DamagedError as error:
         note(
-            f"warning: {path} is damaged in line {line} ({error}): the {read:,} before it are read"
+            f"warning: {path} is damaged in line {first + error.line} ({error}): the {read:,} "
+            "before it are read"
         )
 
 
-def _part(path: str, line: int, table: pa.Table) -> _Part:
+def _part(path: str, lines: np.ndarray, table: pa.Table) -> _Part:
     cascades = pc.unique(pc.binary_join(table["models"], "\0")).to_pylist()
     models = [tuple(each.split("\0")) for each in cascades]
+    if len(models) == 1:  # whose names may hold anything
+        models = [tuple(table["models"][0].as_py())]
     given = [name for name in table.column_names if name not in _READ]
     scores = [name for name in given if not table[name].null_count]
     columns = {name: pc.fill_null(table[name], False) for name in (*_FLAGS, DRAWN)}
@@ -196,7 +199,7 @@ def _part(path: str, line: int, table: pa.Table) -> _Part:
             each for name, lists in names.items() for each in _by_model(name, table[lists])
         )
     policies = pc.unique(table["policy"]).to_pylist()
-    return _Part(path, line, models, policies, scores, rows)
+    return _Part(path, lines, models, policies, scores, rows)
 
 
 def _by_model(name: str, lists: pa.ChunkedArray) -> Iterator[pl.Series]:
@@ -208,36 +211,39 @@ def _by_model(name: str, lists: pa.ChunkedArray) -> Iterator[pl.Series]:
         yield flat.gather_every(models, k).alias(column(name, k))
 
 
-def _tables(lines: bytes, scores: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    """(how many lines, what they say), up to a line that is none of a log: DamagedError."""
-    begins = _begins(lines)
+def _tables(
+    piece: bytes, scores: Sequence[str], first: int = 0
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """(which lines of a piece, what they say), up to one that is none of a log: DamagedError; their
+    numbers begin with `first`."""
+    begins = _begins(piece)
     try:
-        table = _parsed(lines, begins, scores)
+        filled, table = _parsed(piece, begins, scores)
         _check(table, scores)
-    except DamagedError:
+    except DamagedError as error:
         if len(begins) == 1:
-            raise
+            raise DamagedError(str(error), first) from error
     else:
-        yield len(begins), table
+        yield first + filled, table
         return
-    half = begins[len(begins) // 2]
-    yield from _tables(lines[:half], scores)
-    yield from _tables(lines[half:], scores)
+    half = len(begins) // 2
+    yield from _tables(piece[: begins[half]], scores, first)
+    yield from _tables(piece[begins[half] :], scores, first + half)
 
 
-def _begins(lines: bytes) -> np.ndarray:
+def _begins(piece: bytes) -> np.ndarray:
     """Where each line begins."""
-    codes = np.frombuffer(lines, np.uint8)
+    codes = np.frombuffer(piece, np.uint8)
     return np.concatenate([[0], np.flatnonzero(codes[:-1] == ord("\n")) + 1])
 
 
-def _scores(lines: bytes) -> list[str]:
+def _scores(piece: bytes) -> list[str]:
     """Of which the first line has a list as long as that of the models, or that are known so."""
-    first = lines[: 1 + lines.find(b"\n", len(lines) - len(lines.lstrip()))] or lines
-    names = {name.decode(errors="replace") for name in _LIST.findall(first[:_HEAD])} - _READ.keys()
+    line = piece[: 1 + piece.find(b"\n", len(piece) - len(piece.lstrip()))] or piece
+    names = {name.decode(errors="replace") for name in _LIST.findall(line[:_HEAD])} - _READ.keys()
     known = names & {*LABEL_FREE}
     try:
-        table = _parsed(first, np.zeros(1, np.int64), sorted(names))
+        _, table = _parsed(line, _begins(line), sorted(names))
     except DamagedError:
         return sorted(known)
     models = _lengths(table, "models")
@@ -246,42 +252,53 @@ def _scores(lines: bytes) -> list[str]:
     )
 
 
-def _parsed(lines: bytes, begins: np.ndarray, scores: Sequence[str]) -> pa.Table:
-    """The lines as a table of `_READ` and scores; DamagedError where any of them is none."""
-    if lines.isspace():
-        return _schema(scores).empty_table()
-    if not _are_objects(lines, begins):
-        raise DamagedError("no object of JSON")
+def _parsed(piece: bytes, begins: np.ndarray, scores: Sequence[str]) -> tuple[np.ndarray, pa.Table]:
+    """(which lines are not blank, these as a table of `_READ` and scores); DamagedError where any
+    of them is no such."""
+    filled = _filled(piece, begins)
+    if not len(filled):
+        return filled, _schema(scores).empty_table()
     try:
-        if not lines.isascii():
-            lines.decode()
-        table = _read(lines, len(begins) == 1, scores)
+        if not piece.isascii():
+            piece.decode()
+        table = _read(piece, len(begins) == 1, scores)
     except UnicodeDecodeError as error:
         raise DamagedError("no UTF-8") from error
     except pa.ArrowException as error:
-        said = " ".join(str(error).removeprefix("JSON parse error: ").split())
-        raise DamagedError(said.partition(" in row ")[0].rstrip(".")[:100]) from error
-    if len(table) != len(begins):
-        raise DamagedError("objects and lines are not as many")
-    return table
+        said = str(error).removeprefix("JSON parse error: ").partition(" in row ")[0]
+        raise DamagedError("".join(filter(str.isprintable, said))[:100].rstrip(".")) from error
+    if len(table) != len(filled):
+        raise DamagedError("two objects on a line")
+    return filled, table
 
 
-def _are_objects(lines: bytes, begins: np.ndarray) -> bool:
-    """Whether each line begins as one, and no null follows: of a row that is null pyarrow's reader
-    ends the process."""
-    if (np.frombuffer(lines, np.uint8)[begins] == ord("{")).all() and not _NULL.search(lines):
-        return True
+def _filled(piece: bytes, begins: np.ndarray) -> np.ndarray:
+    """Which lines are not blank; DamagedError where one is no object, or may have a null behind it:
+    of a row that is null pyarrow's reader ends the process."""
+    odd = np.frombuffer(piece, np.uint8)[begins] != ord("{")
+    found = [match.start() for match in _NULL.finditer(piece)]
+    odd[np.searchsorted(begins, found, "right") - 1] = True
+    filled, ends = np.ones(len(begins), bool), [*begins[1:], len(piece)] if odd.any() else []
+    for k in np.flatnonzero(odd):
+        line = piece[begins[k] : ends[k]]
+        filled[k] = not line.isspace()
+        if filled[k] and not _is_object(line):
+            raise DamagedError("no object of JSON")
+    return np.flatnonzero(filled)
+
+
+def _is_object(line: bytes) -> bool:
     try:
-        return len(begins) == 1 and isinstance(json.loads(lines), dict)
+        return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def _read(lines: bytes, is_one: bool, scores: Sequence[str]) -> pa.Table:
-    whole = is_one or len(lines) < _BLOCK  # no line may be longer than a block
+def _read(piece: bytes, is_one: bool, scores: Sequence[str]) -> pa.Table:
+    whole = is_one or len(piece) < _BLOCK  # no line may be longer than a block
     return pj.read_json(
-        pa.BufferReader(lines),
-        pj.ReadOptions(block_size=len(lines) + 1 if whole else _BLOCK),
+        pa.BufferReader(piece),
+        pj.ReadOptions(block_size=len(piece) + 1 if whole else _BLOCK),
         pj.ParseOptions(_schema(scores), unexpected_field_behavior="ignore"),
     )
 

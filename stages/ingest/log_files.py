@@ -20,7 +20,12 @@ _PACKED = 1 << 18
 
 
 class DamagedError(ValueError):
-    """Where it is raised a file cannot be read on; says why."""
+    """Where it is raised a file cannot be read on; says why, and in which `line` of those that were
+    given last."""
+
+    def __init__(self, why: str, line: int = 0) -> None:
+        super().__init__(why)
+        self.line = line
 
 
 def log_files(path: str) -> list[str]:

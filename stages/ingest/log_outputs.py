@@ -141,7 +141,7 @@ def _check_one_each(
     """InputError for a key that has two labels."""
     before = given.join(first, on=KEY, how="left", maintain_order="left", suffix=" before")
     places = before[f"{_ROW} before"].to_numpy()
-    other = values != values[places]
+    other = (values != values[places]) & (places != np.arange(len(values)))
     if other.any():
         row = int(other.argmax())
         raise InputError(

@@ -184,6 +184,8 @@ HOSTILE = {
     "text": b"hello",
     "array": b"[1]",
     "two objects": (line() + line()).encode(),
+    "null": b"null",
+    "null behind": line().encode() + b" null",
     "deep": line(z=0).replace('"z":0', '"z":' + "[" * 100_000).encode(),
     "text for a number": line(predictions=["1", None]).encode(),
     "fraction": line(predictions=[1.5, None]).encode(),
@@ -235,6 +237,7 @@ def test_a_hostile_line_ends_its_file_and_no_other(tmp_path, name):
         line(z=0).replace('"z":0', '"z":' + "[" * 9999 + "]" * 9999),
         line(maxp=[float("nan"), None]),
         line(key="a\n\u2028"),
+        line(key="a}\tnull}null", more="} \\nnull"),
     ],
 )
 def test_what_is_odd_and_whole_is_read(tmp_path, text):
@@ -436,6 +439,7 @@ def test_bad_answers_are_one_line_that_names_the_place(tmp_path):
         ({"maxp": [1.5, None]}, "line 1 has maxp 1.5, expected a finite number from 0 to 1"),
         ({"maxp": [None, None], "hit": False}, "holds no answers"),
         ({"models": ["a,b", "c"]}, "a,b"),
+        ({"models": ["a\0b", "c"]}, "a"),
         ({"models": ["a", "a"], "predictions": [1, 1]}, "a is there 2 times"),
     ):
         (tmp_path / "log").write_text(line(**more), "utf-8")
