@@ -151,6 +151,7 @@ bench: $(STAMP) ## Print every benchmark's ratios
 	$(BIN)/python -m benchmarks.against_original
 	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.one_file
+	$(BIN)/python -m benchmarks.decision_log
 
 imagenet: $(STAMP) ## Run ImageNet's 40 models on LIMIT of your IMAGES with seeded weights
 	$(BIN)/python -m tools.imagenet_seeded '$(or $(IMAGES),$(error give IMAGES=FOLDER))' --limit $(LIMIT) $(ARGS)

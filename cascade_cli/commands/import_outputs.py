@@ -15,6 +15,7 @@ from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
 from stages import costs, ingest
 
+_LOG = "log"
 _COLUMNS = LOGITS_COLUMNS | {"kind": "kind", "classes": "classes", "macs": "MACs"}
 
 
@@ -32,6 +33,7 @@ class ImportOptions:
     probabilities: str | None = opt.option(None, "The same after the softmax; rows sum to 1.")
     top_k: str | None = opt.option(None, "The k most probable: class_1, p_1, class_2, p_2 …")
     answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
+    log: str | None = opt.option(None, "Decision log, FILE or FOLDER; --labels has key, label.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
@@ -64,11 +66,13 @@ def import_outputs(
 
     Of one model, or of all that a table, npz or folder holds. Columns class_1, p_1 … are the most
     probable classes, prediction and other numbers are answers, rows that sum to 1 are
-    probabilities, other numbers logits; a flag says it instead.
+    probabilities, other numbers logits; a flag says it instead. --log is what a deployed cascade
+    wrote down, of which requests drawn by chance become the split.
 
     \b
     cascade import all.parquet --dataset mine --split test
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
+    cascade import --dataset mine --split live --log log --labels labels.csv
     """
     store = Store(common.cache)
     kind, file = _outputs(given, outputs)
@@ -84,7 +88,8 @@ def import_outputs(
     said = {name: value for name, value in vars(given).items() if name in known}
     named = {"split": given.split or "", "model": given.model or ""}
     request = ingest.ImportRequest(**(said | told | named))
-    rows = ingest.import_many(store, request, given.split, say, given.dry_run, macs)
+    bring = ingest.import_log if kind == _LOG else ingest.import_many
+    rows = bring(store, request, given.split, say, given.dry_run, macs)
     if priced and not given.dry_run:
         bring_costs(store, given.dataset, priced)
     if common.as_json:
@@ -97,9 +102,9 @@ def import_outputs(
 
 def _outputs(given: ImportOptions, told: str | None) -> tuple[str, str]:
     """(what kind of outputs, "" where their file tells; their file)."""
-    named = {kind: getattr(given, kind) for kind in OUTPUTS} | {"": told}
+    named = {kind: getattr(given, kind) for kind in (*OUTPUTS, _LOG)} | {"": told}
     found = [(kind, file) for kind, file in named.items() if file is not None]
     if len(found) != 1:
-        flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in OUTPUTS)
+        flags = " or ".join(f"--{kind.replace('_', '-')} FILE" for kind in (*OUTPUTS, _LOG))
         raise InputError(f"give TABLE|FOLDER or {flags}{', one of them' if found else ''}")
     return found[0]

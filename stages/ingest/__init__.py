@@ -1,6 +1,6 @@
 """Outputs that something else computed → the cache, as if extracted.
 
-In: files of logits or probabilities, and labels (npy, npz, pt, csv, parquet). Out: partitions as
+In: files of logits, probabilities or answers, or a decision log; and labels. Out: partitions as
 `extract` writes them, under the runtime `import`; what is odd about them is told.
 
 >>> import numpy as np

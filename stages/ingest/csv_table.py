@@ -20,8 +20,8 @@ _LINE_BYTES = 1 << 24  # of the first line
 _DECIMAL_COMMA = re.compile("(?<=[0-9]),(?=[0-9])")
 
 
-def read_csv(path: str, words: Collection[str] = ()) -> Table:
-    """A csv: all of it, once its first line was looked at."""
+def read_csv(path: str, words: Collection[str] = (), as_text: bool = False) -> Table:
+    """A csv: all of it, once its first line was looked at; `as_text` as it stands, 007 as 007."""
     line = _first_line(path)
     cells = [cell.strip() for cell in next(csv.reader([line]), [])]
     if not cells:
@@ -30,7 +30,7 @@ def read_csv(path: str, words: Collection[str] = ()) -> Table:
     check_width(path, len(cells))
     fits(path, os.path.getsize(path), "text")
     headed = _is_header(cells, words)
-    frame = _frame(path, headed, len(cells))
+    frame = _frame(path, headed, len(cells), as_text)
     if len(cells) > 1 and not cells[-1] and frame.to_series(-1).null_count() == len(frame):
         cells, frame = cells[:-1], frame[:, :-1]  # each line ends in a comma
     numbers = ",".join(cells)[:40] if all(map(_is_number, cells)) else ""
@@ -124,11 +124,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _frame(path: str, headed: bool, width: int) -> pl.DataFrame:
+def _frame(path: str, headed: bool, width: int, as_text: bool) -> pl.DataFrame:
     import polars as pl
 
+    told = {"infer_schema": False} if as_text else {"infer_schema_length": None}
     try:
-        frame = pl.read_csv(path, has_header=headed, infer_schema_length=None)
+        frame = pl.read_csv(path, has_header=headed, **told)
     except pl.exceptions.ComputeError:
         _check_lines(path, width)
         raise

@@ -21,7 +21,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _One:
+class One:
     """A model to be imported; where it lies with others, `contents` opens its part."""
 
     request: ImportRequest
@@ -47,7 +47,18 @@ def import_many(
 
     In memory are the rows of one model at a time; beside them a csv, or a long table, as a whole.
     """
-    found = list(_models(request, split))
+    return import_each(store, request, list(_models(request, split)), note, dry_run, macs)
+
+
+def import_each(
+    store: Store,
+    request: ImportRequest,
+    found: Sequence[One],
+    note: Note = lambda line: None,
+    dry_run: bool = False,
+    macs: Mapping[str, int] | None = None,
+) -> list[ImportedModel]:
+    """The same of models that are found already."""
     _check_names(request.file, [each.request for each in found])
     note, ready = lru_cache(None)(note), list[PassedImport]()  # a line is said once
     models = {each.request.model for each in found}
@@ -73,7 +84,7 @@ def import_many(
 
 
 def _checked(
-    store: Store, found: Sequence[_One], note: Note, macs: Mapping[str, int]
+    store: Store, found: Sequence[One], note: Note, macs: Mapping[str, int]
 ) -> Iterator[PassedImport]:
     """Each held against those before it."""
     passed: dict[str, PassedImport] = {}
@@ -124,7 +135,7 @@ def _check_alike(passed: dict[str, PassedImport], told: PassedImport) -> None:
         )
 
 
-def _models(request: ImportRequest, split: str | None) -> Iterator[_One]:
+def _models(request: ImportRequest, split: str | None) -> Iterator[One]:
     if not request.model and Path(request.file).is_dir():
         yield from _of_folder(request, split)
         return
@@ -141,9 +152,9 @@ def _models(request: ImportRequest, split: str | None) -> Iterator[_One]:
     yield from _of_wide(replace(request, split=named(split)), contents)
 
 
-def _of_wide(request: ImportRequest, contents: Contents) -> Iterator[_One]:
+def _of_wide(request: ImportRequest, contents: Contents) -> Iterator[One]:
     if request.model:
-        yield _One(request, partial(replace, contents))
+        yield One(request, partial(replace, contents))
         return
     names = contents.models()
     if not names:
@@ -151,10 +162,10 @@ def _of_wide(request: ImportRequest, contents: Contents) -> Iterator[_One]:
             f"{request.file} holds one model: name it with --model, or head its columns MODEL.…"
         )
     for name in names:
-        yield _One(replace(request, model=name), partial(contents.of_model, name))
+        yield One(replace(request, model=name), partial(contents.of_model, name))
 
 
-def _of_long(request: ImportRequest, table: Table, split: str | None) -> Iterator[_One]:
+def _of_long(request: ImportRequest, table: Table, split: str | None) -> Iterator[One]:
     from stages.ingest.long_table import by_model  # polars is slow to start
 
     found = list(by_model(table, split))
@@ -162,10 +173,10 @@ def _of_long(request: ImportRequest, table: Table, split: str | None) -> Iterato
     if not asked:
         raise one_of("model", request.model, sorted({name for _, name, _ in found}))
     for place, name, part in asked:
-        yield _One(replace(request, split=place, model=name), partial(replace, part))
+        yield One(replace(request, split=place, model=name), partial(replace, part))
 
 
-def _of_folder(request: ImportRequest, split: str | None) -> Iterator[_One]:
+def _of_folder(request: ImportRequest, split: str | None) -> Iterator[One]:
     root = Path(request.file)
     shown = [path for path in root.iterdir() if not path.name.startswith(".")]
     folders = sorted(path for path in shown if path.is_dir())
@@ -179,6 +190,6 @@ def _of_folder(request: ImportRequest, split: str | None) -> Iterator[_One]:
             count += 1
             name = named(split) if folder == root else folder.name
             one = replace(request, split=name, model=path.stem, file=str(path), labels=labels)
-            yield _One(one, partial(open_contents, one.file))
+            yield One(one, partial(open_contents, one.file))
     if not count:
         raise InputError(f"{root} holds no models: put MODEL.npy … there, or SPLIT/MODEL.npy …")

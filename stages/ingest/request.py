@@ -17,7 +17,8 @@ class ImportRequest:
 
     `logits_column` and `label_column` say what they are called in a file that holds more: an array
     of an npz, a column of lists, the beginning of the classes' columns. Without labels in either
-    file the split must be in the cache already.
+    file the split must be in the cache already. `keys` are those of its images, where they have
+    any.
     """
 
     dataset: str
@@ -34,6 +35,7 @@ class ImportRequest:
     label_column: str | None = None
     kind: str = "logits"
     labels_from: int | None = None
+    keys: tuple[str, ...] | None = None
 
     @property
     def digest(self) -> str:

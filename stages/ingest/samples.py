@@ -96,6 +96,8 @@ def labels_of(
         if given is None:
             raise InputError(f"the cache has no {request.samples}: give --labels FILE")
         return _new(store, request, given, given_names)
+    if request.keys is not None:
+        _same_keys(store, request, known)
     table = cache.read_table(store, known, ["sample_id", "label"])
     stored = table.column("label").to_numpy()
     n = logits.shape[0]
@@ -114,6 +116,17 @@ def labels_of(
     _same_names(request, known, given_names)
     keep, odd = partial(_name, store, known, given_names), given.odd if given else ()
     return Labels(stored, str(known.fingerprint), keep, odd)
+
+
+def _same_keys(store: Store, request: ImportRequest, known: Manifest) -> None:
+    """InputError where the cache's images are not those of the request's keys, in their order."""
+    keys = cache.read_table(store, known, ["key"]).column("key").to_pylist()
+    if keys != [*(request.keys or ())]:
+        raise InputError(
+            f"{request.file} has {len(request.keys or ())} labelled requests that are not the "
+            f"{len(keys)} samples of {known.partition} in the cache: give another --split, or "
+            "remove that one (`cascade cache rm`)"
+        )
 
 
 def labels_beside(request: ImportRequest, contents: Contents, names: Sequence[str]) -> Array | None:
@@ -244,8 +257,8 @@ def read_names(path: str | None) -> tuple[str, ...]:
 
 
 def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[str]) -> Labels:
-    """Of samples known by their position alone."""
-    table, fingerprint = _positions(given.values.tobytes())
+    """Of samples known by their keys, or by their position alone."""
+    table, fingerprint = _samples(given.values.tobytes(), request.keys)
     identity = {"dataset_fingerprint": fingerprint}
     about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
     about[_NAMES] = list(names) or None
@@ -254,10 +267,10 @@ def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[st
 
 
 @lru_cache(maxsize=1)
-def _positions(labels: bytes) -> tuple[pa.Table, str]:
+def _samples(labels: bytes, given: tuple[str, ...] | None) -> tuple[pa.Table, str]:
     """Samples of int32 labels, and their fingerprint: of many models they are the same."""
     values = np.frombuffer(labels, np.int32)
-    keys = [f"row/{i}" for i in range(len(values))]
+    keys = [f"row/{i}" for i in range(len(values))] if given is None else list(given)
     table = cache.samples_table(np.arange(len(values)), values, keys)
     return table, fingerprint_of(values, keys)
 

@@ -4,6 +4,7 @@ from .checking import (
     not_compared as not_compared,
     target_of as target_of,
 )
+from .decision_log import DecisionLog as DecisionLog
 from .fallback import Fallback as Fallback
 from .file import (
     FILE as FILE,

@@ -175,5 +175,5 @@ def test_one_kind_for_each_model(tmp_path):
     where = ("-d", "mine", "--split", "test", "--model", "new", "--cache", tmp_path / "c")
     both = ("--logits", tmp_path / "x.npy", "--probabilities", tmp_path / "x.npy")
     told = cascade("import", *where, *both).refusal
-    assert "--probabilities FILE or --top-k FILE or --answers FILE, one of them" in told
+    assert "--probabilities FILE or --top-k FILE or --answers FILE or --log FILE, one" in told
     assert cascade("import", *where).refusal.endswith("--top-k FILE or --answers FILE")
