@@ -23,6 +23,7 @@ from stages.energy import open_meters
 from stages.hashes import hash_of
 from stages.live import EnergySummary, LiveCascade, LiveMemory, Served
 from stages.models import Chosen, load
+from stages.policy import DecisionLog
 from stages.runtimes import device_name, runner_of
 from stages.scores import ScoreSet
 from stages.simulate import Recall, RequestSet, share_of, shown
@@ -59,7 +60,8 @@ class LiveRequest:
         device = device_of(next(iter(models.values()))[1])
         [source] = open_sources(self.store, self.dataset, [self.split], images)
         recall = None if asked is None else asked.recall
-        running = _contenders(cascades, models, recall)
+        log = self.options.log and DecisionLog(self.options.log, cascades[CASCADE].models)
+        running = _contenders(cascades, models, recall, log or None)
         if scores is not None:
             same_images(scores, source)
         if asked is not None:
@@ -88,9 +90,10 @@ def precisions(images: Iterable[opt.LogitsOptions]) -> str:
 
 
 def _contenders(
-    cascades: dict[str, Cascade], models: Models, recall: Recall | None
+    cascades: dict[str, Cascade], models: Models, recall: Recall | None, log: DecisionLog | None
 ) -> dict[str, LiveCascade]:
-    """Each cascade with its models loaded, one that several use once; CASCADE with a memory."""
+    """Each cascade with its models loaded, one that several use once; CASCADE with a memory, and a
+    log."""
     runners = {
         name: runner_of(
             load(one.spec, one.weights), one.spec.preprocessing, device_of(own), own.precision
@@ -102,7 +105,12 @@ def _contenders(
         digest = hash_of(recall.policy.algorithm).digest_each
         memories[CASCADE] = LiveMemory(recall.policy, digest)
     return {
-        name: LiveCascade(each, [runners[model] for model in each.models], memories.get(name))
+        name: LiveCascade(
+            each,
+            [runners[model] for model in each.models],
+            memories.get(name),
+            log if name == CASCADE else None,
+        )
         for name, each in cascades.items()
     }
 

@@ -65,3 +65,4 @@ class LiveOptions:
     alone: bool = option(True, "Also run each model and the baseline alone, interleaved.")
     baseline: str | None = option(None, BASELINE)
     meter: str | None = option(None, METER)
+    log: str | None = option(None, "Folder of a decision log, a line for each request.")

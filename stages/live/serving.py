@@ -22,7 +22,7 @@ from cache import InputError
 from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome, votes
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
-from stages.policy import CascadeRuntime, with_fitted
+from stages.policy import CascadeRuntime, DecisionLog, Record, with_fitted
 from stages.runtimes import ModelRunner, Pictures, Preprocessing, engine_name, synchroniser
 from stages.scores import NonFiniteError, built_in, named, scores_of
 
@@ -51,9 +51,13 @@ class LiveCascade(CascadeRuntime):
     """A cascade with a runner for each of its models, in their order."""
 
     def __init__(
-        self, cascade: Cascade, runners: Sequence[ModelRunner], memory: LiveMemory | None = None
+        self,
+        cascade: Cascade,
+        runners: Sequence[ModelRunner],
+        memory: LiveMemory | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
-        self.cascade, self.runners, self.memory = cascade, runners, memory
+        self.cascade, self.runners, self.memory, self.log = cascade, runners, memory, log
         names = [stage.score or "maxp" for stage in cascade.stages]
         rules = [(named(name), limit) for name, limit in zip(names, cascade.limits, strict=False)]
         digest = None if memory is None else memory.digest
@@ -61,18 +65,27 @@ class LiveCascade(CascadeRuntime):
         super().__init__(names, rules, cascade.postcheck, digest, ensemble=ensemble)
         each = iter(runners)
         self._by_stage = [list(islice(each, len(one.members))) for one in cascade.stages]
+        self.beside = len(cascade.stages[0].beside)
         self._plain = not ensemble and not cascade.coefficients
 
-    def answer(self, batch: _Batch, table: MemoryTable[int]) -> Outcome:
-        return self.run(self._by_stage, batch, batch.pictures, table)
+    def answer(
+        self, batch: _Batch, table: MemoryTable[int], record: Record | None = None
+    ) -> Outcome:
+        return self.run(self._by_stage, batch, batch.pictures, table, record)
 
-    def scored(self, stage: int, model: Sequence[ModelRunner], batch: _Batch) -> Answers:
+    def write(self, batch: _Batch, out: Outcome, record: Record, latency_ms: float) -> None:
+        """The lines of a batch in the decision log."""
+        if self.log is not None:
+            keys, drawn = [batch.source.keys[i] for i in batch.rows], np.zeros(len(batch), bool)
+            self.log.write(keys, self.by_model(out), record.answers, drawn, latency_ms)
+
+    def scored(self, stage: int, model: Sequence[ModelRunner], batch: _Batch) -> dict[str, Any]:
         name, members = self.names[stage], self.cascade.stages[stage].members
         each = [self._of(stage, *one, batch) for one in zip(members, model, strict=True)]
-        out = each[0]
+        out: dict[str, Any] = each[0]
         if len(each) > 1:
             prediction, out[name] = votes(np.stack([one["prediction"] for one in each]))
-            return out | {"prediction": prediction}
+            return out | {"prediction": prediction, "each": each}
         if named(name).needs_label:
             right = out["prediction"] == batch.source.labels[batch.rows]
             out[name] = right.astype(np.float64)
@@ -261,7 +274,7 @@ def _window(
         ends = time.perf_counter() + window_s
         while not requests or (meters and time.perf_counter() < ends):
             table = tally.table.copy() if meters else tally.table  # each pass finds the same
-            for out, lap_ms in _pass(live, batches, table, sync):
+            for out, lap_ms in _pass(live, batches, table, sync, logged=not requests):
                 tally.latency_ms.append(lap_ms)
                 tally.outcomes += [] if requests else [out]
             if not requests:
@@ -289,13 +302,18 @@ def _pass(
     batches: Sequence[_Batch],
     table: MemoryTable[int],
     sync: Callable[[], None],
+    logged: bool = False,
 ) -> list[tuple[Outcome, float]]:
     done = []
     for batch in batches:
+        kept = live.log is not None and logged
+        record = Record(len(batch), len(live.runners)) if kept else None
         begun = time.perf_counter_ns()
-        out = live.answer(batch, table)
+        out = live.answer(batch, table, record)
         sync()
         done.append((out, (time.perf_counter_ns() - begun) / 1e6))
+        if record is not None:
+            live.write(batch, out, record, done[-1][1])
     return done
 
 

@@ -21,4 +21,8 @@ from .file import (
 )
 from .onnx_folder import onnx_files as onnx_files
 from .onnx_graph import OnnxStage as OnnxStage
-from .runtime import CascadeRuntime as CascadeRuntime, with_fitted as with_fitted
+from .runtime import (
+    CascadeRuntime as CascadeRuntime,
+    Record as Record,
+    with_fitted as with_fitted,
+)

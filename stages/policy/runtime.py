@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from stages.cascade import (
     trusted,
     votes,
 )
+from stages.policy.decision_log import DecisionLog
 from stages.policy.fallback import Fallback, Guard
 from stages.policy.format import (
     CLASSES_KIND,
@@ -67,6 +69,29 @@ _NAMES = "ABC"
 _EXACT, _ROUNDED, _ROWS = 1e-5, 1e-2, 4
 
 
+class Record:
+    """What each model said of which of n requests: a decision log has it. `rows` are those of the
+    requests that are being decided."""
+
+    def __init__(self, n: int, models: int) -> None:
+        self.rows, self._n = np.arange(n), n
+        self.answers = [
+            {"ran": np.zeros(n, bool), "prediction": np.full(n, -1, np.int32)}
+            for _ in range(models)
+        ]
+
+    def add(self, first: int, rows: np.ndarray, out: dict[str, Any]) -> None:
+        """Of `rows` what the model `first`, or each of those that vote, said."""
+        at = self.rows[rows]
+        for kept, said in zip(self.answers[first:], out.get("each", [out]), strict=False):
+            kept["ran"][at] = ~said["failed"] if "failed" in said else True
+            kept["prediction"][at] = said["prediction"]
+            for name, values in said.items():
+                plain = made_of(name) is None and name not in (VOTE_SHARE.name, "failed")
+                if plain and values.dtype == np.float64 and values.ndim == 1:
+                    kept.setdefault(name, np.full(self._n, np.nan))[at] = values
+
+
 class CascadeRuntime(ABC):
     """Answers batches by the rule, models being whatever `scored` can ask, with a memory in front.
 
@@ -87,34 +112,42 @@ class CascadeRuntime(ABC):
         self.names, self.rules, self.postcheck = names, rules, postcheck
         self.digest, self.key_bytes, self.ensemble = digest, key_bytes, ensemble
         self.checks = [checked_by(name) for name in names]
+        self.beside = 0  # models that run with the first
 
     @abstractmethod
-    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
+    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, Any]:
         """Of m requests by the model of a stage: `prediction` int32 [m], the stage's score, and
         that of its check; of an ensemble `probabilities` float64 [m, K]; may hold `failed`, bool
-        [m], those whose answer before stands."""
+        [m], those whose answer before stands, and `each`, the same of several that vote."""
 
     def run(
-        self, models: Sequence[Any], batch: Any, pictures: Any, table: MemoryTable[int] | None
+        self,
+        models: Sequence[Any],
+        batch: Any,
+        pictures: Any,
+        table: MemoryTable[int] | None,
+        record: Record | None = None,
     ) -> Outcome:
         """Answer n requests; those of one batch are looked up together."""
         n = _length(batch)
         if n and (table is None or self.digest is None):
-            return replace(self._decided(models, batch), hit=np.zeros(n, bool))
+            return replace(self._decided(models, batch, record), hit=np.zeros(n, bool))
         known, keys = self._looked_up(table, pictures, n)
         misses = np.flatnonzero([answer is None for answer in known])
         stage, answered = np.full((2, n), -1, np.int8)
         prediction = np.array([-1 if answer is None else answer for answer in known], np.int32)
         scores, failed = np.full((len(self.names), n), np.nan), np.zeros(n, bool)
         if len(misses):
-            fresh = self._decided(models, chosen(batch, misses))
+            if record is not None:
+                record.rows = misses
+            fresh = self._decided(models, chosen(batch, misses), record)
             stage[misses], answered[misses] = fresh.stage, fresh.answered
             prediction[misses], scores[:, misses] = fresh.prediction, fresh.scores
             failed[misses] = fresh.failed
             self._store(table, keys[misses], fresh)
         return Outcome(stage, answered, prediction, scores, hit=stage < 0, failed=failed)
 
-    def _decided(self, models: Sequence[Any], batch: Any) -> Outcome:
+    def _decided(self, models: Sequence[Any], batch: Any, record: Record | None) -> Outcome:
         """The cascade without its memory."""
         n = len(batch)
         scores, failed = np.full((len(models), n), np.nan), np.zeros(n, bool)
@@ -131,6 +164,8 @@ class CascadeRuntime(ABC):
                 given[stage, rows] = _averaged(summed, rows, out)
             if "failed" in out:
                 failed[rows] = out["failed"]
+            if record is not None:
+                record.add(stage + self.beside * bool(stage), rows, out)
             return given[stage], scores[stage], checked[stage]
 
         stage, answered, prediction = run_stages(n, answers, self.rules, self.postcheck)
@@ -140,6 +175,11 @@ class CascadeRuntime(ABC):
                 np.where(failed, given[0], prediction),
             )
         return Outcome(stage, answered, prediction, scores, failed=failed)
+
+    def by_model(self, found: Outcome) -> Outcome:
+        """The same with the model whose answer stands, of those that vote the first, for its
+        stage."""
+        return replace(found, answered=found.answered + self.beside * (found.answered > 0))
 
     def _looked_up(
         self, table: MemoryTable[int] | None, pictures: Any, n: int
@@ -175,7 +215,8 @@ class DeployedCascade(CascadeRuntime):
     chain with λ of B in `threshold_2`, or, of the score vote_share, two that vote and one that
     answers where they differ. Where `final` is "ensemble" the mean of both answers. `coefficients`
     are those of a fitted score, by model. Of models whose `outputs` are "answers" each gives
-    (prediction, confidence). ValueError for what is no rule.
+    (prediction, confidence). Where there is a `log` all models run on a share `both` of the
+    requests, drawn at random, whatever the rule says. ValueError for what is no rule.
     """
 
     def __init__(
@@ -194,6 +235,8 @@ class DeployedCascade(CascadeRuntime):
         final: str | None = None,
         outputs: str | None = None,
         coefficients: Sequence[Coefficients | None] = (None, None, None),
+        log: DecisionLog | None = None,
+        both: float = 0.0,
     ) -> None:
         limits = [threshold] if threshold_2 is None else [threshold, threshold_2]
         limits = [each if isinstance(each, (str, bool)) else float(each) for each in limits]
@@ -219,6 +262,10 @@ class DeployedCascade(CascadeRuntime):
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
+        if not 0 <= both <= 1 or (both and log is None):
+            raise ValueError(f"both is {both}, expected a share from 0 to 1, of a log")
+        self.beside, self.log, self.both = self.members - 1, log, both
+        self._drawn = np.random.default_rng()
         self.memory: MemoryTable[int] | None = None if memory is None else MemoryTable(memory)
         self.guard = None if on_error is None else Guard(Fallback(on_error, timeout_ms))
         self.last_failure: str | None = None
@@ -226,11 +273,18 @@ class DeployedCascade(CascadeRuntime):
         self._alike: dict[str, int] = dict.fromkeys(_NAMES[: len(classes)], 0)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], digest: Digest | None = None) -> DeployedCascade:
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        digest: Digest | None = None,
+        log: str | os.PathLike[str] | None = None,
+        both: float = 0.0,
+    ) -> DeployedCascade:
         """The cascade of `folder`/policy.toml; ValueError, in one line, for what is no policy.
 
         `digest` maps pictures, uint8 [H, W] or [H, W, 3] each, to keys, uint8 [n, length]; it is
-        needed where the policy has a memory whose hash is not in this file.
+        needed where the policy has a memory whose hash is not in this file. `log` is the folder of
+        a decision log, for which all models run on a share `both` of the requests.
         """
         policy = read_policy(folder)
         rule, memory = policy["rule"], memory_of(policy)
@@ -242,15 +296,21 @@ class DeployedCascade(CascadeRuntime):
         fails = (rule.get("on_error"), rule.get("timeout_ms"))
         more = {key: rule.get(key) for key in ("threshold_2", "final", "outputs")}
         fitted = [model.get("coefficients") for model in policy["models"]]
+        if log is not None:
+            names = [model["name"] for model in policy["models"]]
+            more |= {"log": DecisionLog(log, names, policy.get("sha256")), "both": both}
         return cls(*decides, memory, digest, classes, length, *fails, coefficients=fitted, **more)
 
-    def answer(self, *given: Any, pictures: Any = None) -> Outcome:
+    def answer(
+        self, *given: Any, pictures: Any = None, keys: Sequence[str] | None = None
+    ) -> Outcome:
         """Answer n requests: `answer(first, second, batch)`, of as many models as the policy has.
 
         Each model maps a batch of m requests to logits [m, K], or, where the policy's `outputs` are
         answers, to (predictions [m], confidences [m]); a later one gets only those that are sent
         on. `batch` is an array, a tensor or a list; `pictures` are what a memory hashes, by default
-        `batch` itself. Requests of one batch are looked up together.
+        `batch` itself. Requests of one batch are looked up together; `keys` are what a log calls
+        them.
         Logits count as float32, as the cache holds them. ValueError for those that are no numbers,
         not finite, or not of these requests and classes, and for keys and pictures that are not;
         a warning, once, for probabilities. With `on_error` nothing that B does is an error: those
@@ -264,15 +324,40 @@ class DeployedCascade(CascadeRuntime):
         shown = given[count + 1] if len(given) > count + 1 else pictures
         together = given[: self.members] if self.members > 1 else given[0]
         models = (together, *given[self.members : count])
-        return self.run(models, batch, batch if shown is None else shown, self.memory)
+        shown = batch if shown is None else shown
+        if self.log is None:
+            return self.run(models, batch, shown, self.memory)
+        begun, record = time.perf_counter(), Record(_length(batch), count)
+        found = self.run(models, batch, shown, self.memory, record)
+        latency_ms = 1e3 * (time.perf_counter() - begun)
+        drawn = self._ask_all(given[:count], batch, found, record)
+        self.log.write(keys, self.by_model(found), record.answers, drawn, latency_ms)
+        return found
 
-    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, np.ndarray]:
+    def _ask_all(
+        self, models: Sequence[Any], batch: Any, found: Outcome, record: Record
+    ) -> np.ndarray:
+        """bool [n]: requests drawn for the log, on which those models run that have not."""
+        drawn = self._drawn.random(len(found.stage)) < self.both
+        record.rows = np.arange(len(drawn))
+        for i, model in enumerate(models):
+            rows = np.flatnonzero(drawn & (found.stage >= 0) & ~record.answers[i]["ran"])
+            if not len(rows):
+                continue
+            asked = chosen(batch, rows)
+            try:
+                record.add(i, rows, self._scored(i, model(asked), asked))
+            except Exception:  # of a model that nobody waits for
+                drawn[rows] = False
+        return drawn
+
+    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, Any]:
         """What a model gives must be of this batch and policy, or B has failed."""
         at = stage + self.members - 1
         if self.members > 1 and not stage:
             each = [self._scored(i, one(batch), batch) for i, one in enumerate(model)]
             prediction, share = votes(np.stack([one["prediction"] for one in each]))
-            return {"prediction": prediction, self.names[0]: share}
+            return {"prediction": prediction, self.names[0]: share, "each": each}
         if not stage or self.guard is None:
             return self._scored(at, model(batch), batch)
         try:
