@@ -8,8 +8,9 @@ a million lines of 470 bytes, in order and shuffled, against `pyarrow.json.read_
 file, which keeps neither order nor each request once: seconds in a process of its own, the median
 of 5 in turn, and the peak of its memory.
 
-On two cores with other work beside it: 40 µs at batch 1 and 7 µs at batch 64, 2.6× and 0.45×; read
-in 1.1× (in order) and 1.2× (shuffled), and 2.1× where a process does it again; 617 MiB, 0.64×.
+On two cores with other work beside it (load 3 to 5): 40 µs at batch 1 and 7 µs at batch 64, 2.6×
+and 0.46×; read in 1.1 to 1.4× (in order) and 1.2 to 1.6× (shuffled), 2.1× where a process reads it
+again; 663 MiB, 0.69×.
 """
 
 from __future__ import annotations

@@ -176,4 +176,4 @@ def test_one_kind_for_each_model(tmp_path):
     both = ("--logits", tmp_path / "x.npy", "--probabilities", tmp_path / "x.npy")
     told = cascade("import", *where, *both).refusal
     assert "--probabilities FILE or --top-k FILE or --answers FILE or --log FILE, one" in told
-    assert cascade("import", *where).refusal.endswith("--top-k FILE or --answers FILE")
+    assert cascade("import", *where).refusal.endswith("--answers FILE or --log FILE")
