@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -171,7 +171,7 @@ def _show_promise(found: dict[str, Any]) -> None:
         print(path)
 
 
-def _rule_text(rule: dict[str, Any], names: list[str]) -> str:
+def _rule_text(rule: Mapping[str, Any], names: list[str]) -> str:
     """Which models, by which score and λ, and whose answer stands."""
     if len(names) == 1:
         return f"{names[0]} alone"
@@ -192,7 +192,7 @@ def _wide(store: Store, to: ExportOptions, scores: ScoreSet, extra: list[str]) -
 
         table = without_formulas(pl.DataFrame(table)).to_arrow()
     write_file(path, writers(table))
-    head: dict[str, Any] = {"output": path, "dataset": scores.dataset, "split": scores.split}
+    head: dict[str, object] = {"output": path, "dataset": scores.dataset, "split": scores.split}
     head |= {"models": list(scores.models), **scores.cut}
     return head | {"rows": table.num_rows, "columns": table.column_names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +69,6 @@ def rules(
 
     \b
     cascade rules -m1 digits_wide -m2 digits_residual --third digits_plain
-    cascade rules -m1 digits_wide -m2 digits_residual --rules maxp \\
-      --finals ensemble --objective best --policy mean
     """
     check_table(common)
     models = pair_or_all(pair, options.all_pairs)
@@ -119,7 +117,7 @@ def _deployed(
     wanted: opt.LogitsOptions,
     costs: opt.CostOptions,
     folder: str,
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Write the row as a policy; InputError where there are several, or it cannot be one."""
     if len(rows) != 1:
         raise InputError(
@@ -176,8 +174,7 @@ def _chosen(
     given = {"rules": options.rule, "finals": options.final, "objectives": options.objective}
     known = {"rules": RULES, "finals": FINALS, "objectives": OBJECTIVES}
     out = {key: tuple(names_in(text) or known[key]) for key, text in given.items()}
-    asked = options.rule is not None
-    voting = tuple(name for name in COMMITTEES if not asked or name in out["rules"])
+    voting = tuple(name for name in COMMITTEES if name in out["rules"]) or COMMITTEES
     out["rules"] = tuple(name for name in out["rules"] if name not in COMMITTEES)
     for name in out["rules"]:
         by_name_in(store, name, rule_of)

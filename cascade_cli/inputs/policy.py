@@ -62,7 +62,7 @@ def write_policy(
     return {"files": files, "policy": found}
 
 
-def add_onnx(store: Store, folder: str, wanted: opt.LogitsOptions) -> dict[str, Any]:
+def add_onnx(store: Store, folder: str, wanted: opt.LogitsOptions) -> Mapping[str, Any]:
     """Write the cascade of the policy that lies there as one ONNX file, too."""
     deployed = stage.read(folder)
     _check_onnx(deployed.memory is not None, deployed.falls_back)

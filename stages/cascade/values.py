@@ -82,6 +82,10 @@ class Stage:
     def members(self) -> tuple[str, ...]:
         return (self.model, *self.beside)
 
+    @property
+    def name(self) -> str:
+        return ",".join(self.members)
+
 
 @dataclass(frozen=True)
 class Cascade:
@@ -134,7 +138,7 @@ class Cascade:
     @property
     def names(self) -> tuple[str, ...]:
         """One a stage; members of a committee joined by commas."""
-        return tuple(",".join(stage.members) for stage in self.stages)
+        return tuple(stage.name for stage in self.stages)
 
     @property
     def coefficients(self) -> dict[str, Coefficients]:

@@ -16,7 +16,7 @@ from stages.scores import (
     logit_scores,
     scaled,
     scored_block,
-    softmax,
+    softmax_of,
     subset,
     together,
 )
@@ -182,8 +182,8 @@ class Pair:
             return whole.ensemble[keep]
         answer = np.empty(len(self.a.labels), np.int32)
         for rows, z_a, z_b in together(self.a.logits, self.b.logits):
-            p = softmax(scaled(z_a, self.a.temperature))
-            p += softmax(scaled(z_b, self.b.temperature))
+            p = softmax_of(scaled(z_a, self.a.temperature))
+            p += softmax_of(scaled(z_b, self.b.temperature))
             answer[rows] = p.argmax(axis=1)
         return answer
 

@@ -22,7 +22,7 @@ from cache import InputError
 from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome, votes
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
-from stages.policy import CascadeRuntime, DecisionLog, Record, with_fitted
+from stages.policy import CascadeRuntime, DecisionLog, Record, Said, with_fitted
 from stages.runtimes import ModelRunner, Pictures, Preprocessing, engine_name, synchroniser
 from stages.scores import NonFiniteError, built_in, named, scores_of
 
@@ -79,10 +79,10 @@ class LiveCascade(CascadeRuntime):
             keys, drawn = [batch.source.keys[i] for i in batch.rows], np.zeros(len(batch), bool)
             self.log.write(keys, self.by_model(out), record.answers, drawn, latency_ms)
 
-    def scored(self, stage: int, model: Sequence[ModelRunner], batch: _Batch) -> dict[str, Any]:
+    def scored(self, stage: int, model: Sequence[ModelRunner], batch: _Batch) -> Said:
         name, members = self.names[stage], self.cascade.stages[stage].members
         each = [self._of(stage, *one, batch) for one in zip(members, model, strict=True)]
-        out: dict[str, Any] = each[0]
+        out = each[0]
         if len(each) > 1:
             prediction, out[name] = votes(np.stack([one["prediction"] for one in each]))
             return out | {"prediction": prediction, "each": each}

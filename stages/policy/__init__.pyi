@@ -24,5 +24,6 @@ from .onnx_graph import OnnxStage as OnnxStage
 from .runtime import (
     CascadeRuntime as CascadeRuntime,
     Record as Record,
+    Said as Said,
     with_fitted as with_fitted,
 )

@@ -335,7 +335,7 @@ def write(
 
 def written_beside(
     folder: str | os.PathLike[str], beside: Mapping[str, bytes]
-) -> tuple[list[str], Policy]:
+) -> tuple[list[str], Mapping[str, Any]]:
     """The policy in a folder written again with others beside it: (all paths, what it says)."""
     found = read_policy(folder)
     return write(folder, found, beside), found
@@ -377,7 +377,7 @@ def _deployment(where: str, found: Policy) -> Deployment:
     )
 
 
-def _cascade(found: Policy) -> Cascade:
+def _cascade(found: Mapping[str, Any]) -> Cascade:
     rule, models = found["rule"], found["models"]
     names, score = [model["name"] for model in models], rule["score"]
     if "members" in rule:

@@ -522,7 +522,7 @@ def _faults(policy: Policy) -> Iterator[str]:
         yield f"expected {words}"
 
 
-def _format(policy: Policy) -> dict[str, Any]:
+def _format(policy: Mapping[str, Any]) -> Mapping[str, Any]:
     """FORMAT, with what version 3 may hold beside a pair by one of the rule's own scores."""
     rule, models = policy.get("rule"), policy.get("models")
     if policy.get("schema_version") != 3 or type(rule) is not dict:

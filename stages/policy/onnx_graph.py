@@ -362,7 +362,7 @@ def _voted(graph: _Graph, a: str, b: str) -> tuple[str, str]:
 
 
 def _softmax(graph: _Graph, exact: str) -> str:
-    """float64 [rows, K], as `stages.scores.softmax`."""
+    """float64 [rows, K], as `stages.scores.softmax_of`."""
     axis = graph.constant([1])
     x = graph.add("Sub", [exact, graph.add("ReduceMax", [exact, axis], keepdims=1)])
     each = graph.add("Exp", [x])

@@ -55,10 +55,11 @@ from stages.scores import (
     made_of,
     scaled,
     scores_of,
-    softmax,
+    softmax_of,
 )
 
 Logits = Callable[[Any], Any]
+Said = Mapping[str, Any]  # by name arrays of m requests; `each` is a list of such, of those that vote
 Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 # The memory's hash, by name, where it stands in this same file.
@@ -80,7 +81,7 @@ class Record:
             for _ in range(models)
         ]
 
-    def add(self, first: int, rows: np.ndarray, out: dict[str, Any]) -> None:
+    def add(self, first: int, rows: np.ndarray, out: Said) -> None:
         """Of `rows` what the model `first`, or each of those that vote, said."""
         at = self.rows[rows]
         for kept, said in zip(self.answers[first:], out.get("each", [out]), strict=False):
@@ -115,7 +116,7 @@ class CascadeRuntime(ABC):
         self.beside = 0  # models that run with the first
 
     @abstractmethod
-    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, Any]:
+    def scored(self, stage: int, model: Any, batch: Any) -> Said:
         """Of m requests by the model of a stage: `prediction` int32 [m], the stage's score, and
         that of its check; of an ensemble `probabilities` float64 [m, K]; may hold `failed`, bool
         [m], those whose answer before stands, and `each`, the same of several that vote."""
@@ -351,7 +352,7 @@ class DeployedCascade(CascadeRuntime):
                 drawn[rows] = False
         return drawn
 
-    def scored(self, stage: int, model: Any, batch: Any) -> dict[str, Any]:
+    def scored(self, stage: int, model: Any, batch: Any) -> Said:
         """What a model gives must be of this batch and policy, or B has failed."""
         at = stage + self.members - 1
         if self.members > 1 and not stage:
@@ -466,11 +467,11 @@ def with_fitted(
         out[name] = np.full(len(out["prediction"]), np.nan)
     if ensemble and logits is not None:
         temperature = (coefficients or {}).get("temperature", 1)
-        out["probabilities"] = softmax(scaled(logits, temperature))
+        out["probabilities"] = softmax_of(scaled(logits, temperature))
     return out
 
 
-def _averaged(summed: list[np.ndarray], rows: np.ndarray, out: dict[str, np.ndarray]) -> np.ndarray:
+def _averaged(summed: list[np.ndarray], rows: np.ndarray, out: Said) -> np.ndarray:
     """What the mean of the probabilities so far answers; of A alone its own answer."""
     fresh = out["probabilities"]
     if not summed:

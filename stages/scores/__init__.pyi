@@ -19,6 +19,7 @@ from .fitted import (
     scaled as scaled,
     unfit as unfit,
 )
+from .from_logits import prepared as prepared
 from .logits import (
     Parts as Parts,
     blocks as blocks,
@@ -34,7 +35,6 @@ from .plugin_scores import (
     named_in as named_in,
     stored as stored,
 )
-from .prepared import prepared as prepared
 from .registry import (
     UnknownScoreError as UnknownScoreError,
     answered as answered,
@@ -44,7 +44,11 @@ from .registry import (
     own as own,
     undeployable as undeployable,
 )
-from .softmax import NonFiniteError as NonFiniteError, scores_of as scores_of, softmax as softmax
+from .softmax import (
+    NonFiniteError as NonFiniteError,
+    scores_of as scores_of,
+    softmax_of as softmax_of,
+)
 from .spec import (
     CALIBRATIONS as CALIBRATIONS,
     FUNCTIONS as FUNCTIONS,

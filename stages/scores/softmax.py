@@ -82,7 +82,7 @@ def _exponentials(
     e.max(axis=1, out=second)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax_of(logits: np.ndarray) -> np.ndarray:
     """float64 [n, K]."""
     p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)

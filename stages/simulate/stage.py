@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -348,14 +348,15 @@ def priced(cascade: Cascade, outcome: Outcome, pricer: Pricer | None, baseline: 
 def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequests:
     """The contract's keys, but for costs."""
     each = [_of_stage(scores, stage) for stage in cascade.stages]
-    told: dict[str, Any] = {"model_2": None, "accuracy_2": None, "macs_2": None}
-    for i, (name, (right, macs)) in enumerate(zip(cascade.names, each, strict=True), 1):
-        told |= {f"model_{i}": name, f"accuracy_{i}": right, f"macs_{i}": macs}
+    b, c, *_ = (*each[1:], None, None)
     first, second, *_ = (*(cascade.limits or (Limit(NEVER),)), Limit.of(None))
     chain = len(each) > 2
     shares = [float((outcome.stage >= j).mean()) for j in range(len(each))]
     return DecidedRequests(
         split=scores.split,
+        model_1=each[0].name,
+        model_2=b and b.name,
+        model_3=c and c.name,
         score=cascade.score,
         threshold=first,
         **limit_of_b(second),
@@ -368,12 +369,17 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequ
         escalated=int(outcome.escalated.sum()),
         escalated_2=int((outcome.stage >= 2).sum()) if chain else None,
         took_b=int(outcome.took_b.sum()),
-        macs_per_request=_macs([macs for _, macs in each], shares),
-        **told,
+        accuracy_1=each[0].accuracy,
+        accuracy_2=b and b.accuracy,
+        accuracy_3=c and c.accuracy,
+        macs_1=each[0].macs,
+        macs_2=b and b.macs,
+        macs_3=c and c.macs,
+        macs_per_request=_macs([one.macs for one in each], shares),
     )
 
 
-def limit_of_b(limit: Limit) -> dict[str, Any]:
+def limit_of_b(limit: Limit) -> Mapping[str, Any]:
     """Columns of λ of a chain's second model, null where there is none (the oracle's limit)."""
     mode = {AT: "threshold", ORACLE: None}.get(limit.kind, limit.kind)
     value = limit.value if limit.kind == AT else None
@@ -381,14 +387,22 @@ def limit_of_b(limit: Limit) -> dict[str, Any]:
     return {"threshold_2": value, **ends, "mode_2": mode}
 
 
-def _of_stage(scores: ScoreSet, stage: Stage) -> tuple[float, int | None]:
-    """(accuracy, multiply-adds of its models together, None where unknown) of a stage alone."""
+class _Alone(NamedTuple):
+    """What the models of a stage are together; `macs` is None where unknown."""
+
+    name: str
+    accuracy: float
+    macs: int | None
+
+
+def _of_stage(scores: ScoreSet, stage: Stage) -> _Alone:
     rows = [scores.index(name) for name in stage.members]
     macs = [scores.manifests[m].provenance.get("macs") for m in rows]
-    whole = None if None in macs else sum(each or 0 for each in macs)
+    whole, name = None if None in macs else sum(each or 0 for each in macs), stage.name
     if not stage.beside:
-        return float(scores.accuracy[rows[0]]), whole
-    return float((votes(scores.predictions[rows])[0] == scores.labels).mean()), whole
+        return _Alone(name, float(scores.accuracy[rows[0]]), whole)
+    right = votes(scores.predictions[rows])[0] == scores.labels
+    return _Alone(name, float(right.mean()), whole)
 
 
 def _macs(each: Sequence[int | None], shares: Sequence[float]) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +12,8 @@ from running import cascade
 
 from cache import Partition, Store, answers_schema, write_partition
 from stages.notices import tell_once
+from stages.policy.runtime import DeployedCascade
+from stages.scores import load
 
 PAIR = ("-m1", "small", "-m2", "large")
 COMMANDS = {
@@ -56,15 +60,67 @@ def test_post_check_is_refused(roots, name):
     assert line.startswith(f"cascade: {REFUSED}: leave it out; --calibrate isotonic or platt")
 
 
-def test_no_policy_has_it(roots, tmp_path):
+def answers_of(root, split="test"):
+    """(predictions int [2, n], confidences float [2, n]) of the pair."""
+    found = load(Store(root), "toy", split, ["small", "large"])
+    return found.predictions, found.scores["logit"]
+
+
+def test_a_policy_has_confidences(roots, tmp_path):
+    """And callables that give (predictions, confidences)."""
     asked = ("export", "--policy", tmp_path / "out", "-d", "toy", *PAIR, "-s", "logit")
     assert REFUSED in cascade(*asked, "-p", "--cache", roots[0]).refusal
-    assert "a policy's file cannot carry" in cascade(*asked, "--cache", roots[0]).refusal
-    found = (*COMMANDS["search"], "--calibrate", "isotonic", "--policy", tmp_path / "out")
-    result = cascade(*found, "--cache", roots[0])
-    assert result.status == 2
-    assert "the score isotonic(logit) is calibrated, which a policy's file" in result.err
-    assert not (tmp_path / "out").exists()
+    told = cascade(*asked, "-t", "0.5", "--cache", roots[0], "--json").json["policy"]
+    assert (told["schema_version"], told["rule"]["outputs"]) == (3, "answers")
+    predictions, sure = answers_of(roots[0])
+    models = [lambda rows, m=m: (predictions[m][rows], sure[m][rows]) for m in (0, 1)]
+    for batch in (1, 7, 80):
+        running, found = DeployedCascade.load(tmp_path / "out"), []
+        for start in range(0, 80, batch):
+            found.append(running.answer(*models, np.arange(start, min(start + batch, 80))))
+        sent = sure[0] < 0.5
+        assert np.array_equal(np.concatenate([one.escalated for one in found]), sent)
+        given = np.concatenate([one.prediction for one in found])
+        assert np.array_equal(given, np.where(sent, predictions[1], predictions[0]))
+
+
+@pytest.mark.parametrize("method", ["isotonic", "platt"])
+def test_a_policy_has_probabilities_made_of_them(roots, tmp_path, method):
+    found = (*COMMANDS["search"], "--calibrate", method, "--policy", tmp_path, "-p")
+    told = cascade(*found, "--cache", roots[0], "--json").json
+    rule = told["policy"]["policy"]["rule"]
+    assert (rule["score"], rule["outputs"], rule["postcheck"]) == (
+        f"{method}(logit)",
+        "answers",
+        True,
+    )
+    names = [model["name"] for model in told["policy"]["policy"]["models"]]
+    scores = load(Store(roots[0]), "toy", "test", names)
+    models = [
+        lambda rows, m=m: (scores.predictions[m][rows], scores.scores["logit"][m][rows])
+        for m in range(len(names))
+    ]
+    out = DeployedCascade.load(tmp_path).answer(*models, np.arange(80))
+    simulated = cascade("simulate", "--policy", tmp_path, "--cache", roots[0], "--json").json
+    assert simulated["accuracy"] == (out.prediction == scores.labels).mean()
+    assert (simulated["escalated"], simulated["took_b"]) == (out.escalated.sum(), out.took_b.sum())
+    assert cascade("check", tmp_path, "--cache", roots[0]).status == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((4, 10)), "A gave ndarray, not (predictions, confidences)"),
+        ((np.zeros(4, int), np.array([1, 2, np.nan, 3])), "A gave confidences that are not finite"),
+        ((np.zeros(3, int), np.zeros(4)), "A gave predictions [3] for 4 images"),
+        ((np.full(4, 0.5), np.zeros(4)), "predictions are no whole numbers"),
+        ((np.zeros(4, int), ["a"] * 4), "A gave no predictions and confidences"),
+    ],
+)
+def test_what_is_no_answer_is_refused(given, words):
+    running = DeployedCascade("logit", 0.5, outputs="answers")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        running.answer(lambda rows: given, lambda rows: given, np.arange(4))
 
 
 @pytest.mark.parametrize("name", ["threshold", "all pairs", "search"])

@@ -296,19 +296,46 @@ def test_the_answer_becomes_a_policy(digits, tmp_path, question):
 
 
 @pytest.mark.parametrize(
-    ("question", "what"),
+    ("question", "models"),
     [
-        (("--max-cost", "8832"), "digits_wide alone"),
-        (("--stages", "3", "--min-accuracy", "0.98"), "a chain of three"),
+        (("--max-cost", "8832"), ["digits_wide"]),
+        (
+            ("--stages", "3", "--min-accuracy", "0.98"),
+            ["digits_wide", "digits_separable", "digits_plain"],
+        ),
+    ],
+    ids=["alone", "chain"],
+)
+def test_a_policy_holds_whatever_is_best(digits, tmp_path, question, models):
+    done = _search(digits, *question, "--policy", tmp_path / "policy", "--json").json
+    answer, promise = done["answer"], done["policy"]["policy"]["promise"]
+    assert [model["name"] for model in done["policy"]["policy"]["models"]] == models
+    for name in ("accuracy", "accuracy_low", "accuracy_high", "usage", "cost", "saved"):
+        assert promise.get(name) == pytest.approx(answer[name]), name
+    told = cascade("simulate", "--policy", tmp_path / "policy", "--cache", digits, "--json").json
+    names = ("model_1", "model_2", "model_3", "threshold", "threshold_2", "mode_2", "usage_2")
+    assert {name: told[name] for name in names} == {name: answer[name] for name in names}
+    assert (told["escalated"], told["n"]) == (promise["escalated"], promise["images"])
+    assert cascade("check", tmp_path / "policy", "--cache", digits).status == 0
+    shown = _search(digits, *question, "--policy", tmp_path / "policy")
+    assert shown.out.endswith(
+        f"{tmp_path}/policy/policy.toml\n{tmp_path}/policy/cascade_policy.py\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (("-m1", "digits_wide"), "--model1 is said by"),
+        (("-t", "0.5"), "--threshold is said by"),
+        (("--calibrate", "platt"), "--calibrate is said by"),
+        (("--memory", "dhash"), "--memory is said by"),
     ],
 )
-def test_a_policy_holds_a_pair(digits, tmp_path, question, what):
-    places = ("--policy", tmp_path / "policy", "-o", tmp_path / "t.csv")
-    done = _search(digits, *question, *places)
-    assert done.status == 2
-    assert f"cascade: the answer is {what}" in done.err.splitlines()[-1]
-    assert done.out == _search(digits, *question).out  # the answer is given first
-    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+def test_simulate_takes_all_of_a_policy(digits, tmp_path, flags, what):
+    _search(digits, "--max-cost", "8832", "--policy", tmp_path / "p")
+    asked = ("simulate", "--policy", tmp_path / "p", *flags, "--cache", digits)
+    assert what in cascade(*asked).refusal
 
 
 def test_what_is_not_certified_is_no_policy(digits, tmp_path):

@@ -11,7 +11,7 @@ from cache import InputError, Store
 from stages.scores.fitted import Coefficients, fitted_score, scaled
 from stages.scores.logits import Parts, blocks, scored_block, together
 from stages.scores.plugin_scores import Columns
-from stages.scores.softmax import softmax
+from stages.scores.softmax import softmax_of
 from stages.scores.spec import made_of
 from stages.scores.table import ScoreSet, parts_of
 
@@ -60,8 +60,8 @@ def _mean(
     answer = np.empty(len(scores.labels), np.int32)
     a, b = (_logits(store, scores, scores.index(name), "mean") for name in models)
     for rows, z_a, z_b in together(a, b):
-        p = softmax(scaled(z_a, temperatures[0]))
-        p += softmax(scaled(z_b, temperatures[1]))
+        p = softmax_of(scaled(z_a, temperatures[0]))
+        p += softmax_of(scaled(z_b, temperatures[1]))
         answer[rows] = p.argmax(axis=1)
     return answer
 
