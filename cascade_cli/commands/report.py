@@ -14,13 +14,14 @@ from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.provenance import same_images
 from cascade_cli.inputs.question import bounded_question, cost_limit, one_question
 from cascade_cli.inputs.scores import checked_score, reported_scores
-from cascade_cli.inputs.words import risks
+from cascade_cli.inputs.words import names_in, risks
 from cascade_cli.show.costs import NO_SENSOR, cost_note, lacks_energy, show_cost
 from cascade_cli.show.files import check_output
 from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import report as stage
 from stages.certify import Limits
 from stages.datasets import Source
+from stages.policy import read
 from stages.report import ReportSummary, priced
 from stages.scores import ScoreSet
 
@@ -35,13 +36,16 @@ class PageOptions(opt.CommonOptions):
     certify: str | None = opt.option(
         None, "MAX_LOSS,RISK of the certified λ, against B alone. [default: 0.01,0.1]"
     )
+    policy: str | None = opt.option(
+        None, "Folders of policies, by commas, to be set beside what they promised."
+    )
     output: str = opt.option("report.html", "The page, one HTML file.", "-o")
     figures: str | None = opt.option(None, "Folder for each figure as PNG and SVG.")
 
 
 @opt.grouped(
     "dataset data model_1 model_2 scorefn asked split fit_split halves stratified weights runtime "
-    "cost cost_device batch_size baseline certify output figures cache as_json"
+    "cost cost_device batch_size baseline certify policy output figures cache as_json"
 )
 def report(
     wanted: opt.LogitsOptions,
@@ -71,9 +75,10 @@ def report(
     question = bounded_question(question, most, reported.models)
     source = None if wanted.data is None else _images(store, reported, wanted)
     opened = (page.output, models, page.scorefn, page.figures)
+    policies = [read(folder) for folder in names_in(page.policy) or ()]
     with progress("comparing cascades") as tell:
         written = partial(stage.run, store, reported, fitted, *opened, tell)
-        facts = written(pricer, limits, source, question)
+        facts = written(pricer, limits, source, question, policies)
     say(*facts.notes)
     if page.as_json:
         print_json(facts.columns() | reported.cut)

@@ -18,7 +18,7 @@ from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import memory_policy, pricer_of_requests, request_set
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
-from stages.live import Agreement, LiveRow, agreement, latency_summary, record
+from stages.live import Agreement, LiveRow, Served, agreement, latency_summary, record
 from stages.scores import ScoreSet
 from stages.simulate import FittedLimit, RequestSet, SimulatedCascade, recalled, summary
 
@@ -151,11 +151,18 @@ def _compared(
     return found, _predicted(request, live, shown, cascade.ran(outcome.stage), algorithm)
 
 
+def _deciding_ms(served: Served) -> float:
+    """Of one request what scores and rule take, which no profile of the models has."""
+    size, stage = served.batch_size, served.outcome.stage
+    later = np.maximum.reduceat(stage, np.arange(0, len(stage), size)) > 0
+    return served.deciding.per_batch(float(later.mean())) * len(later) / len(stage)
+
+
 def _predicted(
     request: LiveRequest, live: LiveRun, scores: ScoreSet, stage: np.ndarray, algorithm: str | None
 ) -> dict[str, Any]:
     """Latency and joules per request that the costs measured on this device predict, with what was
-    measured and the relative difference, None where unknown.
+    measured and the relative difference, None where unknown; latency with what deciding took here.
 
     `stage` int8 [N] is the last of the models that ran, −1 where a memory answered by the
     hash `algorithm`, the cost of which must be known.
@@ -173,7 +180,9 @@ def _predicted(
         tell_unstated(store, scores, prices)
         priced = Pricer(scores, prices, request.options.batch_size, hash_cost=hashing or None)
         cost = priced.request(models, stage, bool(algorithm))
-        figures = {"value": cost.value, "low": cost.low, "high": cost.high, "unit": prices.unit}
-        difference = None if got is None else got / cost.value - 1
+        more = _deciding_ms(live.cascade) if kind == "latency" else 0.0
+        value, *ends = (each + more for each in (cost.value, cost.low, cost.high))
+        figures = {"value": value, "low": ends[0], "high": ends[1], "unit": prices.unit}
+        difference = None if got is None else got / value - 1
         out[kind] = figures | {"device": device, "measured": got, "difference": difference}
     return out

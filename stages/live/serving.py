@@ -13,15 +13,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Cascade, MemoryPolicy, MemoryTable, Outcome, votes
+from stages.cascade import (
+    ALWAYS,
+    NEVER,
+    Cascade,
+    MemoryPolicy,
+    MemoryTable,
+    Outcome,
+    votes,
+)
 from stages.datasets import Source
 from stages.energy import Idle, Meter, Reading, idle_of
+from stages.live.deciding import Deciding, Ready, at_all, median_ms
 from stages.policy import CascadeRuntime, DecisionLog, Record, Said, with_fitted
 from stages.runtimes import ModelRunner, Pictures, Preprocessing, engine_name, synchroniser
 from stages.scores import NonFiniteError, built_in, named, scores_of
@@ -116,7 +126,8 @@ class Served:
     `latency_ms` (input resident on the device → answers on the host, hashing included) of every
     time it ran, `weight` one over how often that was, `started` the batch's first request, and
     `preprocess_ms` (decode, resize, upload).
-    `windows` holds the meters' readings, one list per block, and how many requests each covers."""
+    `windows` holds the meters' readings, one list per block, and how many requests each covers;
+    `deciding` is what a batch takes beside the models."""
 
     labels: np.ndarray
     outcome: Outcome
@@ -126,6 +137,7 @@ class Served:
     weight: np.ndarray
     started: np.ndarray
     windows: tuple[tuple[int, list[Reading]], ...] = ()
+    deciding: Deciding = field(default_factory=Deciding)
 
     @property
     def ms_per_request(self) -> float:
@@ -198,6 +210,7 @@ def serve_all(
     _warm_up(first, contenders)
     if idle is None:
         idle = idle_of(meters, window_s, sync)
+    deciding = {name: _deciding(live, first) for name, live in contenders.items()}
     tallies = {
         name: _Tally(MemoryTable(live.memory.policy if live.memory else MemoryPolicy("none")))
         for name, live in contenders.items()
@@ -211,7 +224,7 @@ def serve_all(
             _window(tallies[name], contenders[name], batches, meters, idle, sync, window_s)
         progress(spans[-1][1], n)
     return {
-        name: _served(tally, source, n, batch_size, preprocess_ms)
+        name: _served(tally, source, n, batch_size, preprocess_ms, deciding[name])
         for name, tally in tallies.items()
     }
 
@@ -329,8 +342,24 @@ def _warm_up(first: _Batch, contenders: Mapping[str, LiveCascade]) -> None:
         live.answer(first, MemoryTable(MemoryPolicy("none")))
 
 
+def _deciding(live: LiveCascade, batch: _Batch) -> Deciding:
+    """Of this batch, without a memory, whose hash has a price of its own."""
+    ready: dict[int, Any] = {id(one): Ready(one, batch.of(_seen(one))) for one in live.runners}
+    runners, table = (
+        [ready[id(one)] for one in live.runners],
+        MemoryTable[int](MemoryPolicy("none")),
+    )
+    ends = (LiveCascade(at_all(live.cascade, kind), runners) for kind in (NEVER, ALWAYS))
+    return Deciding(*(median_ms(partial(one.answer, batch, table)) for one in ends))
+
+
 def _served(
-    tally: _Tally, source: Source, n: int, batch_size: int, preprocess_ms: Sequence[float]
+    tally: _Tally,
+    source: Source,
+    n: int,
+    batch_size: int,
+    preprocess_ms: Sequence[float],
+    deciding: Deciding,
 ) -> Served:
     labels, outcome = source.labels[:n], Outcome.joined(tally.outcomes)
     return Served(
@@ -342,4 +371,5 @@ def _served(
         preprocess_ms=np.array(preprocess_ms),
         batch_size=batch_size,
         windows=tuple(tally.windows),
+        deciding=deciding,
     )

@@ -59,7 +59,9 @@ from stages.scores import (
 )
 
 Logits = Callable[[Any], Any]
-Said = Mapping[str, Any]  # by name arrays of m requests; `each` is a list of such, of those that vote
+Said = Mapping[
+    str, Any
+]  # by name arrays of m requests; `each` is a list of such, of those that vote
 Digest = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 # The memory's hash, by name, where it stands in this same file.

@@ -15,7 +15,7 @@ from stages.heterogeneity import matrix
 from stages.notices import all_visible
 from stages.report import corners, packing, tables, words
 from stages.report.explorer import Explorer
-from stages.report.page import Number, Page, Tile
+from stages.report.page import Number, Page, PageTable, Tile
 from stages.report.points import Chosen, PageSubject
 from stages.report.searched import Searched
 from stages.results import Row
@@ -109,8 +109,10 @@ def summary(
     )
 
 
-def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
-    """The page, with what its script reads."""
+def build(
+    subject: PageSubject, searched: Searched, found: Explorer, more: Sequence[PageTable] = ()
+) -> Page:
+    """The page, with what its script reads, and `more` tables."""
     chosen = subject.points.chosen
     best = [row for row, _ in subject.points.pairs[:TOP]]
     return Page(
@@ -123,6 +125,7 @@ def build(subject: PageSubject, searched: Searched, found: Explorer) -> Page:
             tables.operating_points(subject, subject.points.alike(chosen)),
             tables.best_cascades(subject, best),
             tables.models(subject),
+            *more,
         ),
         inputs=[t for t in (tables.inputs(subject), tables.cost_inputs(subject)) if t is not None],
         data=packing.pack(all_visible(found.facts), found.arrays),

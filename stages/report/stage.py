@@ -12,7 +12,8 @@ from cache import InputError, Store, write_whole
 from stages.certify import Limits
 from stages.costs import Pricer, some_macs
 from stages.datasets import Source
-from stages.report import content, explorer, page
+from stages.policy import Deployment
+from stages.report import content, deployed, explorer, page
 from stages.report.certified import DELTA, EPSILON, Certifying
 from stages.report.content import ReportSummary
 from stages.report.costs import PageCosts
@@ -47,6 +48,7 @@ def run(
     limits: Limits | None = None,
     source: Source | None = None,
     question: Question = Question(),
+    policies: Sequence[Deployment] = (),
 ) -> ReportSummary:
     """Write the page, and with `figures` PNG and SVG of each chart into that folder.
 
@@ -54,7 +56,7 @@ def run(
     model; where its answer is tested on a part of one split, all of the page is about that part.
     `pair` and `score` say which cascade the page opens with, None is that answer. `pricer` says
     what costs are, by default multiply-adds; `limits` what a certified λ promises against B alone;
-    `source` holds the images to show, by default none.
+    `source` holds the images to show, by default none; `policies` stand beside what they promised.
     InputError where there are fewer than two models, a name is unknown, or a file cannot be
     written.
     """
@@ -66,7 +68,8 @@ def run(
     drawn = content.draw(subject)
     certifying = Certifying.of(store, subject.plan, limits or Limits(EPSILON, DELTA))
     found = explorer.explore(subject, searched, certifying, source)
-    _write(Path(out), page.render(content.build(subject, searched, found)))
+    written_down = [deployed.policies(subject, policies)] if policies else []
+    _write(Path(out), page.render(content.build(subject, searched, found, written_down)))
     files: list[Path] = []
     if figures is not None:
         files = save_figures(content.figures(subject, searched, drawn), figures)

@@ -16,6 +16,7 @@ from scipy.stats import binom
 from cache import InputError, Store
 from cascade_cli.inputs.words import parse_cost
 from cascade_cli.show.search import extent
+from stages import policy
 from stages.cascade import Cascade, Limit, decide
 from stages.certify import Limits
 from stages.costs import ExpectedCosts, Pricer, Prices, costs_of, counted_runs
@@ -321,6 +322,25 @@ def test_a_policy_holds_whatever_is_best(digits, tmp_path, question, models):
     assert shown.out.endswith(
         f"{tmp_path}/policy/policy.toml\n{tmp_path}/policy/cascade_policy.py\n"
     )
+
+
+def test_the_page_sets_policies_beside_what_they_promised(digits, tmp_path):
+    folders = [tmp_path / name for name in ("alone", "chain")]
+    for folder, asked in zip(folders, (("--max-cost", "8832"), ("--stages", "3")), strict=True):
+        _search(digits, *asked, "--policy", folder)
+    page, both = tmp_path / "report.html", ",".join(map(str, folders))
+    asked = ("report", "-d", "digits", "--policy", both, "-o", page, "--cache", digits)
+    assert cascade(*asked, "--split", "val").status == 0
+    shown = page.read_text(encoding="utf-8")
+    for folder in folders:
+        told = cascade(
+            "simulate", "--policy", folder, "--split", "val", "--cache", digits, "--json"
+        )
+        row = shown.partition(f"{policy.read(folder).cascade}</td>")[2].partition("</tr>")[0]
+        assert f">{told.json['accuracy']:.2%}<" in row
+        assert f">{told.json['usage']:.2%}<" in row
+    asked = ("report", "-d", "digits", "--policy", tmp_path, "-o", page, "--cache", digits)
+    assert "cannot read the policy" in cascade(*asked).refusal
 
 
 @pytest.mark.parametrize(
