@@ -156,7 +156,6 @@ def test_commands_take_what_they_have(mine, command, tmp_path, monkeypatch):
         (("threshold", "-s", "margn"), "did you mean 'margin'?"),
         (("rules",), "rules are held against plain maxp, which is not known of all these models"),
         (("calibrate",), "no logits"),
-        (("export", "--policy", "p", *PAIR), "loss is a confidence of imported answers"),
         (("simulate", *PAIR, "-s", "margin", "-t", "inf"), "is no threshold of margin"),
     ],
 )

@@ -66,8 +66,10 @@ COMMANDS = {
     "check": ("policy",),
     "report": (*PAIR, "-s", "difference", "-o", "page.html"),
 }
-# Whose outputs they are, by digest, and when; what the page says of all scores, as top-5 lack one.
+# Whose outputs they are, by digest, and when; what the page says of all scores, as top-5 lack one;
+# what callables give where a policy is of answers.
 OWN = {"sha256", "logits_sha256", "classes", "provenance", "sentence", "sentences"}
+OWN |= {"schema_version", "outputs"}
 
 
 def brought(root, kind):
