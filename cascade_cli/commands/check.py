@@ -11,8 +11,8 @@ from cache import Partition, Store, load
 from cascade_cli import options as opt
 from cascade_cli.exit_codes import NOT_AS_PROMISED
 from cascade_cli.inputs.costs import all_priced
-from cascade_cli.inputs.policy import memory_of, of_policy
-from cascade_cli.inputs.scores import report_split, score_set
+from cascade_cli.inputs.policy import memory_of, of_policy, policy_split
+from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import policy as stage
@@ -42,7 +42,8 @@ RATES = {
 
 
 @opt.grouped(
-    "policy split alpha data weights runtime cache as_json",
+    "policy dataset split alpha data weights runtime cache as_json",
+    dataset="Dataset to check on, of the same models. [default: the promise's]",
     split="Images to check on. [default: the promise's]",
     runtime="Whose logits. [default: the policy's]",
 )
@@ -60,7 +61,7 @@ def check(
     cascade check policy --split val
     """
     deployed = read(policy)
-    found = _checked(Store(common.cache), deployed, of_policy(deployed, wanted), alpha)
+    found = _checked(Store(common.cache), deployed, wanted, alpha)
     if common.as_json:
         print_json(found)
     else:
@@ -75,9 +76,9 @@ def _checked(
 ) -> dict[str, Any]:
     """The figures promised beside those found, and of what models and images."""
     promise, cascade = deployed.promise, deployed.cascade
-    split = report_split(store, deployed.dataset, wanted.split or promise.split)
-    pair = cascade.models
-    scores = score_set(store, deployed.dataset, split, pair, wanted, alone=True)
+    dataset, split = policy_split(store, deployed, wanted)
+    wanted = of_policy(deployed, wanted)
+    scores = score_set(store, dataset, split, cascade.models, wanted, alone=True)
     same = promise.dataset_fingerprint in _fingerprints(store, scores)
     if same and deployed.halves is not None:
         scores = reported_half(scores, deployed.halves)
@@ -89,7 +90,7 @@ def _checked(
     figures = stage.check(promise, row, alpha)
     return {
         "policy": deployed.where,
-        "dataset": deployed.dataset,
+        "dataset": dataset,
         "split": split,
         "n": row.n,
         "target": stage.target_of(figures),
@@ -132,7 +133,7 @@ def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     for model in deployed.models:
         manifest = scores.manifests[scores.index(model.name)]
         promised, found = model.weights_sha256, manifest.provenance.get("weights_sha256")
-        same = None if promised is None else promised == found
+        same = None if None in (promised, found) else promised == found
         shas = {"weights_sha256": found, "promised_weights_sha256": promised}
         out.append({"name": model.name, "same_weights": same} | shas)
     return out

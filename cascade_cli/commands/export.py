@@ -103,7 +103,9 @@ def export(
     found: Any
     show: Callable[[Any], None]
     if to.onnx and pair == opt.PairOptions():
-        refuse(context, sorted(MODES["policy"] - _OF_A_FILE), "is said by the policy: leave it out")
+        refuse(
+            context, sorted(MODES["policy"] - _OF_A_FILE), "is what the policy says: leave it out"
+        )
         found = add_onnx(store, str(to.policy), wanted)
         print_json(found) if to.as_json else _show_promise(found)
         return

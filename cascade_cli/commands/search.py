@@ -35,6 +35,7 @@ from stages.scores import ScoreSet, with_references
 from stages.search import (
     ACCURACY,
     CERTIFY,
+    MISSES,
     DeviceChoice,
     Promise,
     Question,
@@ -142,6 +143,8 @@ def _deployed(
     if found.cost["kind"] != RUNS:
         costs = replace(costs, baseline=decided[1].baseline)
     how = (opt.MemoryOptions(), wanted, costs)
+    if found.target == MISSES:
+        say("note: the policy is written, and its answer MISSES what was asked")
     return write_policy(store, reported, decided, *how, folder, found.certificate)
 
 

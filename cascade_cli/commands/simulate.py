@@ -12,7 +12,7 @@ from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, choose_models, required_pair
-from cascade_cli.inputs.policy import memory_of, of_policy
+from cascade_cli.inputs.policy import memory_of, of_policy, policy_split
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
@@ -90,7 +90,7 @@ def simulate(
 # What a policy says itself.
 _SAID = (
     *("model_1", "model_2", "weights_1", "weights_2", "scorefn", "threshold", "postcheck"),
-    *("objective", "fit_split", "halves", "stratified", "calibrate", "dataset", "runtimes"),
+    *("objective", "fit_split", "halves", "stratified", "calibrate", "runtimes"),
     *("memory", "memory_size", "memory_radius", "memory_trust"),
 )
 
@@ -105,17 +105,17 @@ def _of_policy(
 ) -> None:
     """What the cascade of a policy answers, of any number of models."""
     there = [name for name in _SAID if name in context.params]
-    refuse(context, there, f"is said by {deployed.where}: leave out the one")
+    refuse(context, there, f"is what {deployed.where} says: leave it out")
     requests, store = memory_of(deployed, requests), Store(common.cache)
     images, cascade = of_policy(deployed, replace(wanted, halves=None)), deployed.cascade
-    split = report_split(store, deployed.dataset, wanted.split or deployed.promise.split)
-    scores = score_set(store, deployed.dataset, split, cascade.models, images, alone=True)
+    dataset, split = policy_split(store, deployed, wanted)
+    scores = score_set(store, dataset, split, cascade.models, images, alone=True)
     row, name = simulated(store, scores, (cascade, FittedLimit()), requests, images, costs)
     if common.as_json:
         asked = {"policy": deployed.where, "stream": name} | requests.described()
-        print_json({"dataset": deployed.dataset} | row.columns() | asked)
+        print_json({"dataset": dataset} | row.columns() | asked)
         return
-    print_simulation(row, name, None)
+    print_simulation(row, name, None, how="of the policy")
 
 
 def _runtimes(

@@ -9,12 +9,13 @@ from typing import Any
 
 import typer
 
-from cache import InputError, Store
+from cache import InputError, Store, datasets
 from cascade_cli import options as opt
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, weights_files
 from cascade_cli.inputs.onnx_policy import onnx_stages
 from cascade_cli.inputs.running import in_runtime, named_to_run
+from cascade_cli.inputs.scores import report_split
 from cascade_cli.inputs.simulation import memory_policy, simulated
 from cascade_cli.show.text import say
 from stages import policy as stage, search
@@ -116,8 +117,23 @@ def policy_options(context: typer.Context, place: str) -> dict[str, Any]:
 
 def of_policy(deployed: Deployment, wanted: opt.LogitsOptions) -> opt.LogitsOptions:
     """The logits that a policy is of, where nothing else is asked for."""
-    runtime = wanted.runtime or deployed.runtime
-    return replace(wanted, recorded=recorded_models(deployed), runtime=runtime)
+    runtime, dataset = wanted.runtime, wanted.dataset or deployed.dataset
+    if dataset == deployed.dataset:
+        runtime = runtime or deployed.runtime
+    return replace(wanted, recorded=recorded_models(deployed), runtime=runtime, dataset=dataset)
+
+
+def policy_split(store: Store, deployed: Deployment, wanted: opt.LogitsOptions) -> tuple[str, str]:
+    """(dataset, split) that a policy is held against, by default the promise's; InputError where
+    the cache holds others only."""
+    dataset, there = wanted.dataset or deployed.dataset, datasets(store)
+    if wanted.dataset is None and there and dataset not in there:
+        raise InputError(
+            f"the policy is of {dataset}, and {store.root} holds {', '.join(there)}: say which "
+            "with --dataset, or give another --cache"
+        )
+    usual = deployed.promise.split if dataset == deployed.dataset else None
+    return dataset, report_split(store, dataset, wanted.split or usual)
 
 
 def memory_of(deployed: Deployment, requests: opt.MemoryOptions) -> opt.MemoryOptions:

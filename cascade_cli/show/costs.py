@@ -32,9 +32,11 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
         why = str(price.cost_why).removeprefix(f"{unit}, ") + without_hash(memory)
         print(f"  cost per request           {cost_interval(price)} ({why})")
         if isinstance(price, PairPrice):
-            known = [each for each in (price.cost_1, price.cost_2) if each is not None]
-            both = " and ".join(figure(each, unit) for each in known)
-            print(f"  A alone, B alone           {both} {told_in(unit)}")
+            third = getattr(price, "cost_3", None)
+            known = [each for each in (price.cost_1, price.cost_2, third) if each is not None]
+            told = " and ".join(figure(each, unit) for each in known)
+            names = ", ".join(f"{name} alone" for name in "ABC"[: len(known)])
+            print(f"  {names:<26} {told} {told_in(unit)}")
     if row.against.baseline is not None:
         value, low, high = (100 * each for each in astuple(row.against.accuracy_change))
         print(f"  {saved_text(row)}accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cascade_cli.show.costs import NO_SENSOR
 from cascade_cli.show.profile import Timed
 from cascade_cli.show.simulation import near_texts
-from cascade_cli.show.text import print_table, say
+from cascade_cli.show.text import print_table, print_text, say
 from stages.costs import amount, figures, interval, told_in
 
 if TYPE_CHECKING:  # torch, which may not be there
@@ -39,14 +39,15 @@ def show_live(result: dict[str, Any]) -> None:
     rows = [{"class": name} | row for name, row in report.items() if isinstance(row, dict)]
     print_table(rows, CLASS_COLUMNS)
     print()
-    second = f" → {result['model_2']}" if result["model_2"] else " alone"
-    print(f"{result['model_1']}{second} on {result['dataset']}/{result['split']}")
+    print_text(f"{_names(result)} on {result['dataset']}/{result['split']}")
     print(f"  images     {result['n']}")
     chose = result.get("fit_method") in ("cross-fit", "same-split")
     flatters = ", of images that chose λ: it flatters" if chose else ""
     print(f"  accuracy   {_share(result, 'accuracy')}{flatters}")
     if result["usage"] is not None:
         print(f"  use of B   {_share(result, 'usage')}, {result['escalated']} requests")
+    if result.get("usage_2") is not None:
+        print(f"  use of C   {result['usage_2']:.2%}, {result['escalated_2']} requests")
     if result.get("memory"):
         print(f"  memory     {result['hits']} answered from it ({result['hit_rate']:.2%})")
     latency = "  ".join(f"{name} {value:.3f}" for name, value in result["latency_ms"].items())
@@ -62,6 +63,15 @@ def show_live(result: dict[str, Any]) -> None:
         for title, text in near_texts(result):
             print(f"  {title:<10} {text}")
         _show_agreement(result["agreement"])
+
+
+def _names(result: dict[str, Any]) -> str:
+    """The models in their order, and whether their mean answers."""
+    names = [result.get(f"model_{i}") for i in (1, 2, 3)]
+    told = " → ".join(name.replace(",", " + ") for name in names if name)
+    if result["model_2"] is None:
+        return f"{told} alone"
+    return f"{told}, answered by the mean," if result.get("final") == "ensemble" else told
 
 
 def _share(result: dict[str, Any], name: str) -> str:

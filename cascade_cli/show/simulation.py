@@ -58,10 +58,12 @@ def print_simulation(
     stream: str | None,
     moved: RuntimeChange | None,
     own: Limit | None = None,
+    how: str = "given",
 ) -> None:
     """The cascade and its figures, one a line, which images tell them, and what another runtime
-    changes; `own` is λ as the score was before it was calibrated."""
-    how = f"fitted on {row.fit.fit_split}" if row.fit.fit_split else "given"
+    changes; `own` is λ as the score was before it was calibrated, `how` how it came about where
+    it was not fitted."""
+    how = f"fitted on {row.fit.fit_split}" if row.fit.fit_split else how
     print_text(f"{names_text(row)}{_rule(row, how)}")
     print(f"{row.split}: {row.n} {'requests' if stream else 'images'}")
     if own is not None:

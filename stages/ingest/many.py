@@ -62,6 +62,11 @@ def import_each(
     _check_names(request.file, [each.request for each in found])
     note, ready = lru_cache(None)(note), list[PassedImport]()  # a line is said once
     models = {each.request.model for each in found}
+    if len(models) > 1 and request.macs is not None:
+        raise InputError(
+            f"--macs is of one model, and {len(models)} are here: give --costs FILE with columns "
+            "model and macs"
+        )
     for name in (each for each in macs or () if each not in models):
         note(f"warning: {request.file} holds no {name}, whose multiply-adds are told")
     try:

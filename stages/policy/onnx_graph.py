@@ -225,7 +225,18 @@ class _Graph:
     def proto(self, ends: Sequence[Any], outs: Sequence[Any]) -> Any:
         from onnx import helper
 
-        return helper.make_graph(self._nodes, self.name, ends, outs, self._initialisers)
+        used = {name for node in self._nodes for name in _read_by(node)} | {o.name for o in outs}
+        stored = [each for each in self._initialisers if each.name in used]
+        return helper.make_graph(self._nodes, self.name, ends, outs, stored)
+
+
+def _read_by(node: Any) -> Iterator[str]:
+    """The names that a node, and the graphs inside it, read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            yield from (each.name for each in inner.output)
+            yield from (name for one in inner.node for name in _read_by(one))
 
 
 @dataclass(frozen=True)

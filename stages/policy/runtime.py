@@ -268,6 +268,7 @@ class DeployedCascade(CascadeRuntime):
         if not 0 <= both <= 1 or (both and log is None):
             raise ValueError(f"both is {both}, expected a share from 0 to 1, of a log")
         self.beside, self.log, self.both = self.members - 1, log, both
+        self.models: tuple[str, ...] = ()  # their names in the order of `answer`, of a policy
         self._drawn = np.random.default_rng()
         self.memory: MemoryTable[int] | None = None if memory is None else MemoryTable(memory)
         self.guard = None if on_error is None else Guard(Fallback(on_error, timeout_ms))
@@ -299,10 +300,12 @@ class DeployedCascade(CascadeRuntime):
         fails = (rule.get("on_error"), rule.get("timeout_ms"))
         more = {key: rule.get(key) for key in ("threshold_2", "final", "outputs")}
         fitted = [model.get("coefficients") for model in policy["models"]]
+        names = [model["name"] for model in policy["models"]]
         if log is not None:
-            names = [model["name"] for model in policy["models"]]
             more |= {"log": DecisionLog(log, names, policy.get("sha256")), "both": both}
-        return cls(*decides, memory, digest, classes, length, *fails, coefficients=fitted, **more)
+        found = cls(*decides, memory, digest, classes, length, *fails, coefficients=fitted, **more)
+        found.models = tuple(names)
+        return found
 
     def answer(
         self, *given: Any, pictures: Any = None, keys: Sequence[str] | None = None

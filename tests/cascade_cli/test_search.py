@@ -346,10 +346,10 @@ def test_the_page_sets_policies_beside_what_they_promised(digits, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "what"),
     [
-        (("-m1", "digits_wide"), "--model1 is said by"),
-        (("-t", "0.5"), "--threshold is said by"),
-        (("--calibrate", "platt"), "--calibrate is said by"),
-        (("--memory", "dhash"), "--memory is said by"),
+        (("-m1", "digits_wide"), "--model1 is what"),
+        (("-t", "0.5"), "--threshold is what"),
+        (("--calibrate", "platt"), "--calibrate is what"),
+        (("--memory", "dhash"), "--memory is what"),
     ],
 )
 def test_simulate_takes_all_of_a_policy(digits, tmp_path, flags, what):
