@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from cache import Partition, Store, load
+from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.exit_codes import NOT_AS_PROMISED
 from cascade_cli.inputs.costs import all_priced
-from cascade_cli.inputs.policy import memory_of, of_policy, policy_split
+from cascade_cli.inputs.policy import memory_of, of_policy, policy_split, same_images
 from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import simulated
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import policy as stage
 from stages.costs import figures, told_in
+from stages.missing import IMPORTED
 from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
 from stages.scores import ScoreSet
 from stages.simulate import FittedLimit, SimulatedCascade
@@ -79,7 +80,7 @@ def _checked(
     dataset, split = policy_split(store, deployed, wanted)
     wanted = of_policy(deployed, wanted)
     scores = score_set(store, dataset, split, cascade.models, wanted, alone=True)
-    same = promise.dataset_fingerprint in _fingerprints(store, scores)
+    same = same_images(store, deployed, scores)
     if same and deployed.halves is not None:
         scores = reported_half(scores, deployed.halves)
     for note in seen(scores, trained_splits(store, scores), "check"):
@@ -120,20 +121,14 @@ def _unit(deployed: Deployment) -> str:
     return "" if price is None else str(price.cost_unit)
 
 
-def _fingerprints(store: Store, scores: ScoreSet) -> set[str]:
-    """Of these images: the cache's own and, where that is a published copy, the original's."""
-    samples = load(store, Partition.of("samples", dataset=scores.dataset, split=scores.split))
-    source = None if samples is None else samples.provenance.get("source_fingerprint")
-    return {known for known in (scores.manifests[0].fingerprint, source) if known is not None}
-
-
 def _models(scores: ScoreSet, deployed: Deployment) -> list[dict[str, Any]]:
     """Whether the weights are those of the promise; None where it does not say."""
     out = []
     for model in deployed.models:
         manifest = scores.manifests[scores.index(model.name)]
         promised, found = model.weights_sha256, manifest.provenance.get("weights_sha256")
-        same = None if None in (promised, found) else promised == found
+        imported = manifest.partition.keys["runtime"] == IMPORTED
+        same = None if promised is None or (imported and found is None) else promised == found
         shas = {"weights_sha256": found, "promised_weights_sha256": promised}
         out.append({"name": model.name, "same_weights": same} | shas)
     return out
@@ -159,7 +154,7 @@ def _check_unedited(
 
 
 def _words(name: str) -> str:
-    return "use of B" if name == "usage" else name
+    return {"usage": "use of B", "usage_2": "use of C"}.get(name, name)
 
 
 def _shown(figure: dict[str, Any], unit: str) -> dict[str, Any]:

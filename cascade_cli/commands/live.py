@@ -88,7 +88,7 @@ def live(
         confirm_new_cache(store)
     from cascade_cli.inputs.live import run_live  # an engine, which may not be there
 
-    how = (decision, requests, options, None if deployed is None else deployed.cascade)
+    how = (decision, requests, options, deployed)
     result = run_live(store, (dataset, split), models, wanted, *how)
     warn_busy(timed_contenders(result))
     if common.as_json:

@@ -12,7 +12,12 @@ from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, refuse, threshold_or_fit
 from cascade_cli.inputs.models import cached_names, choose_models, required_pair
-from cascade_cli.inputs.policy import memory_of, of_policy, policy_split
+from cascade_cli.inputs.policy import (
+    memory_of,
+    of_policy,
+    policy_split,
+    promised_images,
+)
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.scores import report_split, score_set
 from cascade_cli.inputs.simulation import simulated
@@ -22,7 +27,7 @@ from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 from stages.calibration import own_limit
 from stages.policy import Deployment, read
-from stages.simulate import FittedLimit, between_runtimes
+from stages.simulate import between_runtimes
 
 
 @opt.grouped(
@@ -110,7 +115,8 @@ def _of_policy(
     images, cascade = of_policy(deployed, replace(wanted, halves=None)), deployed.cascade
     dataset, split = policy_split(store, deployed, wanted)
     scores = score_set(store, dataset, split, cascade.models, images, alone=True)
-    row, name = simulated(store, scores, (cascade, FittedLimit()), requests, images, costs)
+    scores, fit = promised_images(store, deployed, scores)
+    row, name = simulated(store, scores, (cascade, fit), requests, images, costs)
     if common.as_json:
         asked = {"policy": deployed.where, "stream": name} | requests.described()
         print_json({"dataset": dataset} | row.columns() | asked)

@@ -12,6 +12,7 @@ from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
+from cascade_cli.inputs.policy import promised_images
 from cascade_cli.inputs.provenance import same_weights
 from cascade_cli.inputs.running import named_to_run, runtime_of
 from cascade_cli.inputs.scores import score_set
@@ -19,8 +20,9 @@ from cascade_cli.inputs.simulation import memory_policy, pricer_of_requests, req
 from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
 from stages.live import Agreement, LiveRow, Served, agreement, latency_summary, record
+from stages.policy import Deployment
 from stages.scores import ScoreSet
-from stages.simulate import FittedLimit, RequestSet, SimulatedCascade, recalled, summary
+from stages.simulate import RequestSet, SimulatedCascade, recalled, summary
 
 
 def run_live(
@@ -31,11 +33,12 @@ def run_live(
     decision: opt.DecisionOptions,
     stream: opt.MemoryOptions,
     options: opt.LiveOptions,
-    deployed: Cascade | None = None,
+    deployed: Deployment | None = None,
 ) -> dict[str, Any]:
     """What the models answered, a cascade where they are two, or that of a policy; nothing is held
     against one alone."""
-    request = LiveRequest(store, *where, models, wanted, options)
+    sha256 = None if deployed is None else deployed.sha256
+    request = LiveRequest(store, *where, models, wanted, options, sha256)
     if len(models) > 1 or deployed is not None:
         return _cascade(request, decision, stream, deployed)
     live = request.serve({CASCADE: Cascade.of(models)})
@@ -48,7 +51,7 @@ def _cascade(
     request: LiveRequest,
     decision: opt.DecisionOptions,
     stream: opt.MemoryOptions,
-    deployed: Cascade | None,
+    deployed: Deployment | None,
 ) -> dict[str, Any]:
     """Simulate the cascade, run it, and hold the one against the other; the result is kept."""
     store, options, where = request.store, request.options, (request.dataset, request.split)
@@ -60,7 +63,7 @@ def _cascade(
         pair = (models[0], models[1])
         cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
     else:
-        cascade, fit = deployed, FittedLimit()
+        cascade, (_, fit) = deployed.cascade, promised_images(store, deployed, scores)
     running = named_to_run(store, request.dataset, models, request.images)
     same_weights(store, scores, request.dataset, [one for one, _ in running.values()])
     asked = request_set(store, scores, cascade, stream, wanted, options.batch_size)

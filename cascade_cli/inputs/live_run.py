@@ -44,6 +44,7 @@ class LiveRequest:
     models: tuple[str, ...]
     images: opt.LogitsOptions
     options: opt.LiveOptions
+    policy_sha256: str | None = None
 
     def serve(
         self,
@@ -60,7 +61,8 @@ class LiveRequest:
         device = device_of(next(iter(models.values()))[1])
         [source] = open_sources(self.store, self.dataset, [self.split], images)
         recall = None if asked is None else asked.recall
-        log = self.options.log and DecisionLog(self.options.log, cascades[CASCADE].models)
+        names, sha256 = cascades[CASCADE].models, self.policy_sha256
+        log = self.options.log and DecisionLog(self.options.log, names, sha256)
         running = _contenders(cascades, models, recall, log or None)
         if scores is not None:
             same_images(scores, source)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from cache import InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.running import in_runtime, models_to_run
+from cascade_cli.show.text import say
 from stages.models import load
 from stages.policy import OnnxStage
 from stages.runtimes import OnnxModel, said_by
@@ -45,6 +46,12 @@ def _stage(
         runtime=_FILES.get(runtime, _FLOAT32),
     )
     [one] = models_to_run(store, dataset, [bare], [], in_runtime(images))
+    if model.get("weights_sha256") is None:
+        raise InputError(
+            f"the policy does not say which weights of {name} it is of: export it again"
+        )
+    if "-fp32-" not in runtime and runtime not in _FILES:
+        say(f"note: {name} goes in in fp32, and λ is of {runtime}, whose scores differ a little")
     if one.weights.sha256 != model["weights_sha256"]:
         raise InputError(
             f"{name} has weights {one.weights.sha256[:12]}, its logits are of "

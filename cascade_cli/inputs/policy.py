@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from cache import InputError, Store, datasets
+from cache import InputError, Partition, Store, datasets, load
 from cascade_cli import options as opt
 from cascade_cli.inputs.flags import is_given
 from cascade_cli.inputs.models import cached_names, weights_files
@@ -22,8 +22,9 @@ from stages import policy as stage, search
 from stages.cascade import Cascade
 from stages.policy import Deployment
 from stages.runtimes import said_by
-from stages.scores import ScoreSet, model_in
-from stages.simulate import FittedLimit
+from stages.scores import ScoreSet, model_in, with_references
+from stages.simulate import FittedLimit, Honest
+from stages.threshold import reported_half
 
 
 def write_policy(
@@ -134,6 +135,34 @@ def policy_split(store: Store, deployed: Deployment, wanted: opt.LogitsOptions) 
         )
     usual = deployed.promise.split if dataset == deployed.dataset else None
     return dataset, report_split(store, dataset, wanted.split or usual)
+
+
+def same_images(store: Store, deployed: Deployment, scores: ScoreSet) -> bool:
+    """Whether these have the ids, names and labels of the promised ones, also those of a copy."""
+    samples = load(store, Partition.of("samples", dataset=scores.dataset, split=scores.split))
+    source = None if samples is None else samples.provenance.get("source_fingerprint")
+    known = {scores.manifests[0].fingerprint, source} - {None}
+    return deployed.promise.dataset_fingerprint in known
+
+
+def promised_images(
+    store: Store, deployed: Deployment, scores: ScoreSet
+) -> tuple[ScoreSet, FittedLimit]:
+    """Of the promised images the promised half, and how λ came about there; of others all. What
+    folds decided is told of them, and a line where these images chose λ."""
+    against = deployed.promise.against
+    baseline = None if against is None else against.baseline
+    baseline = baseline if baseline in with_references(store, scores).models else None
+    if not same_images(store, deployed, scores):
+        return scores, FittedLimit(baseline=baseline)
+    if deployed.halves is not None:
+        scores = reported_half(scores, deployed.halves)
+    told = deployed.promise.accuracy
+    if deployed.fitted == "cross-fit" and told is not None and against is not None:
+        return scores, FittedLimit(deployed.fit, baseline, Honest(told, against.accuracy_change))
+    if deployed.fitted in ("cross-fit", "hold-out", "same-split"):
+        say("these images, or some of them, chose λ, and flatter it: what others say is promised")
+    return scores, FittedLimit(baseline=baseline)
 
 
 def memory_of(deployed: Deployment, requests: opt.MemoryOptions) -> opt.MemoryOptions:

@@ -69,7 +69,9 @@ def print_simulation(
     if own is not None:
         print(f"  {'λ before calibration':<26} {limit_text(own.threshold)}")
     shown, memory = row.columns(), row.memory.memory
-    for key, title, style in (*SIMULATION, *(OF_MEMORY if memory else ())):
+    alone = SIMULATION[:1] if row.model_2 is None else SIMULATION
+    for key, title, style in (*alone, *(OF_MEMORY if memory else ())):
+        title += " or C" * (key == "took_b" and row.model_3 is not None)
         if shown[key] is not None:
             print(f"  {title:<26} {shown[key]:{style}}{ends_text(getattr(row, key, None))}")
     for title, text in near_texts(shown):

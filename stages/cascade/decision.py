@@ -65,7 +65,7 @@ def decide(scores: Scored, cascade: Cascade) -> Outcome:
     """Decide every image by the rule, model by model, from what is known of all of them."""
     asked = [_asked(scores, stage) for stage in cascade.stages]
     if cascade.averaged:
-        asked[1] = (scores.means[cascade.averaged], *asked[1][1:])
+        asked[1] = (scores.means[cascade.averaged][0].astype(np.int32), *asked[1][1:])
     rules = [
         (named(each.score), each.limit) for each in cascade.stages if each.score and each.limit
     ]

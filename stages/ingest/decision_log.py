@@ -26,7 +26,7 @@ from stages.scores import LABEL_FREE
 Note = Callable[[str], None]
 KEY, DRAWN, PLACE = "key", "drawn", "place"
 _VERSION = 1
-_FLAGS = {"hit": "hits of a memory", "failed": "failed requests"}
+_FLAGS = {"hit": "hits of a memory"}
 _READ: Mapping[str, pa.DataType] = {
     "v": pa.int64(),
     "time": pa.timestamp("us", tz="UTC"),
@@ -36,6 +36,7 @@ _READ: Mapping[str, pa.DataType] = {
     "predictions": pa.list_(pa.int32()),
     **dict.fromkeys((*_FLAGS, DRAWN), pa.bool_()),
 }
+_TAKEN = {*_READ, "prediction", "answered", "escalated", "failed", "latency_ms", "batch"}
 _LIST = re.compile(rb'"([^"\\]{1,64})"\s*:\s*\[\s*(?:[-0-9nNI])')  # of numbers, or null
 _NULL = re.compile(rb"}\s*n")  # behind an object, or in a text
 _BLOCK = 1 << 20  # bytes that a thread parses
@@ -240,7 +241,7 @@ def _begins(piece: bytes) -> np.ndarray:
 def _scores(piece: bytes) -> list[str]:
     """Of which the first line has a list as long as that of the models, or that are known so."""
     line = piece[: 1 + piece.find(b"\n", len(piece) - len(piece.lstrip()))] or piece
-    names = {name.decode(errors="replace") for name in _LIST.findall(line[:_HEAD])} - _READ.keys()
+    names = {name.decode(errors="replace") for name in _LIST.findall(line[:_HEAD])} - _TAKEN
     known = names & {*LABEL_FREE}
     try:
         _, table = _parsed(line, _begins(line), sorted(names))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from math import nan
+from operator import and_
 
 import numpy as np
 import polars as pl
@@ -56,29 +57,37 @@ def import_log(
     return import_each(store, told, found, note, dry_run, macs)
 
 
+# Where B gives more of the drawn requests no answer, what it did answer is no sample of them.
+MOST_LACKING = 0.05
+
+
 def _fair(log: LoggedRequests, note: Note) -> tuple[LoggedRequests, Sequence[str]]:
     """The requests that are no choice of the cascade's, and the models of which they tell."""
     rows, models = log.rows, log.models
-    ran = (pl.col(column("prediction", k)).is_not_null() for k in range(len(models)))
-    every = rows.select(pl.all_horizontal(*ran)).to_series()
+    ran = [rows[column("prediction", k)].is_not_null() for k in range(len(models))]
+    every = reduce(and_, ran)
     if every.all():
         return log, models
-    drawn = rows.filter(every & rows[DRAWN])
-    if len(drawn):
-        less = int(rows[DRAWN].sum()) - len(drawn)
-        lacking = f", without {less:,} that lack an answer" if less else ""
+    kept, drawn = rows.filter(every & rows[DRAWN]), int(rows[DRAWN].sum())
+    lacking = drawn - len(kept)
+    if len(kept) and lacking <= MOST_LACKING * drawn:
+        less = f", without {lacking:,} that lack an answer" if lacking else ""
         note(
-            f"{log.path}: all models ran on {len(drawn):,} of {len(rows):,} requests by chance: "
-            f"these are the split{lacking}"
+            f"{log.path}: all models ran on {len(kept):,} of {len(rows):,} requests by chance: "
+            f"these are the split{less}"
         )
-        return replace(log, rows=drawn), models
+        return replace(log, rows=kept), models
+    own = [name for name, there in zip(models, ran, strict=True) if there.all()] or [*models[:1]]
+    later = next(name for name in models if name not in own)
+    were = f"{' and '.join(own)} {'was' if len(own) == 1 else 'were'}"
+    why = f"{later} ran where {were} unsure, which is no fair sample"
+    if len(kept):
+        why = f"{lacking:,} of {drawn:,} requests that were drawn lack an answer, and by no chance"
     note(
-        f"warning: {log.path}: only {models[0]} is imported: {models[1]} ran where {models[0]} was "
-        "unsure, which is no fair sample; let all run on some requests by chance, "
-        "Cascade.load(…, both=0.05)"
+        f"warning: {log.path}: only {', '.join(own)} is imported: {why}; let all run "
+        "on some requests by chance, Cascade.load(…, both=0.05)"
     )
-    kept = rows.filter(pl.col(column("prediction", 0)).is_not_null())
-    return replace(log, rows=kept), models[:1]
+    return replace(log, rows=rows.filter(ran[0])), own
 
 
 def _labelled(

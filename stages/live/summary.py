@@ -8,11 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Store
-from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, decide
+from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, Stage, decide
 from stages.energy import per_image
 from stages.live.serving import Served
 from stages.results import Row, save
-from stages.scores import ScoreSet, allows, checked_by
+from stages.scores import (
+    CALIBRATIONS,
+    ScoreSet,
+    allows,
+    checked_by,
+    fitted_score,
+    made_of,
+)
 from stages.statistics import Interval
 
 # Batch size and device move an fp32 logit by about 1e-6; a score moves no more than that, with
@@ -172,13 +179,12 @@ def agreement(
     differ["escalated"] = ours.stage != theirs.stage
     anywhere = np.logical_or.reduce(list(differ.values()))
     both = (ours, theirs)
-    rows = tuple(
-        _difference(int(i), pairs, scores, cascade, both) for i in np.flatnonzero(anywhere)
-    )
     shift = np.abs(theirs.scores[0] - ours.scores[0])[~np.logical_or(*hits)]
     noise = max(NOISE[each] for each in precision.split("+"))
     if cascade.score and allows(cascade.score, 2):  # in logits, or of any range
         noise *= max(1.0, float(np.nanmax(np.abs(theirs.scores[0]), initial=0.0)))
+    how = (pairs, scores, cascade, both, noise)
+    rows = tuple(_difference(int(i), *how) for i in np.flatnonzero(anywhere))
     return Agreement(
         n=len(served.labels),
         decisions_differ=int((differ["escalated"] | differ["took_b"]).sum()),
@@ -198,6 +204,7 @@ def _difference(
     scores: ScoreSet,
     cascade: Cascade,
     outcomes: tuple[Outcome, Outcome],
+    noise: float,
 ) -> Difference:
     ended, by = ([int(each[i]) for each in of] for of in _ends(outcomes))
     # Where they part, one ended with the stage that the other went on from.
@@ -206,10 +213,12 @@ def _difference(
     if pairs["hit"][0][i] != pairs["hit"][1][i]:
         boundary, distance = "memory", math.inf
     elif ended[0] != ended[1] and limit.kind == AT and not stage.beside:
-        boundary, distance = "threshold", abs(outcomes[1].scores[j][i] - (limit.value or 0.0))
+        boundary, distance = "threshold", _to_limit(scores, stage, limit, i, noise)
     elif by[0] != by[1] and cascade.postcheck and ended[0] == ended[1]:
         sure = [_checked(scores, cascade, k)[i] for k in by]
         boundary, distance = "postcheck", abs(sure[0] - sure[1])
+    elif cascade.averaged and by[1] == 1:
+        boundary, distance = "answer", float(scores.means[cascade.averaged][1, i])
     else:
         models = cascade.stages[j if ended[0] != ended[1] else max(by[1], 0)].members
         each = (scores.scores["difference"][scores.index(name)][i] for name in models)
@@ -225,6 +234,20 @@ def _difference(
 def _ends(outcomes: tuple[Outcome, Outcome]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(the last stages that ran, those whose answers stand) of both."""
     return [one.stage for one in outcomes], [one.answered for one in outcomes]
+
+
+def _to_limit(scores: ScoreSet, stage: Stage, limit: Limit, i: int, noise: float) -> float:
+    """How far an image's score is from λ: of a curve not at all where float noise of the score that
+    it is made of carries it there, however steep it is."""
+    name, m, at = str(stage.score), scores.index(stage.model), limit.value or 0.0
+    how, base = made_of(name) or ("", "")
+    own = float(scores.score(name, m)[i])
+    if how in CALIBRATIONS and stage.coefficients is not None:
+        around = scores.scores[base][m][i] + np.array([-noise, noise])
+        low, high = sorted(fitted_score(name, stage.coefficients, {base: around}, None))
+        if low <= at <= high:
+            return 0.0
+    return abs(own - at)
 
 
 def _checked(scores: ScoreSet, cascade: Cascade, stage: int) -> np.ndarray:

@@ -47,8 +47,10 @@ def check(promise: PolicyPromise, row: SimulatedCascade, alpha: float = 0.05) ->
     if not 0 < alpha < 1:
         raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
     found = [_accuracy(promise, row), _usage(promise, row)]
+    if promise.escalated_2 is not None and row.escalated_2 is not None:
+        found.append(_usage_2(promise.escalated_2, promise.images, row.escalated_2, row.n))
     if promise.price is not None:
-        found.append(_cost(promise, promise.price, row, found[-1]))
+        found.append(_cost(promise, promise.price, row, found[1]))
     return _holm(found, alpha)
 
 
@@ -131,18 +133,25 @@ def _usage(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
     return Checked("usage", before / images, sent / n, p, FISHER)
 
 
+def _usage_2(before: int, images: int, sent: int, n: int) -> Checked:
+    """The same of C."""
+    p = fewer(n - sent, n, images - before, images)
+    return Checked("usage_2", before / images, sent / n, p, FISHER)
+
+
 def _cost(
     promise: PolicyPromise, price: StagePrice, row: SimulatedCascade, usage: Checked
 ) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     before, now = price.known, row.price.cost
+    same = now is not None and isclose(now.value, before.value, rel_tol=1e-9)
     if now is None or row.price.cost_kind != price.cost_kind:
         what = f"{price.cost_kind} of both models are not known here"
         return Checked("cost", before.value, None, None, row.memory.hash_reason or what)
     if promise.memory is None and promise.escalated_2 is None and _close(price, row.price):
         return Checked("cost", before.value, now.value, usage.p, FISHER, "usage")
     error = hypot(before.high - before.value, now.high - now.value)
-    p = _above(now.value - before.value, error)
+    p = _above(0.0 if same else now.value - before.value, error)
     return Checked("cost", before.value, now.value, p, NORMAL_TEST)
 
 

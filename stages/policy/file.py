@@ -44,7 +44,7 @@ from stages.scores import (
     named,
     undeployable,
 )
-from stages.simulate import MemoryFigures, SimulatedCascade
+from stages.simulate import FitFacts, MemoryFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
 
@@ -101,7 +101,7 @@ class PolicyPromise(Row):
 @dataclass(frozen=True)
 class Deployment:
     """A policy as it was read: `where` names its file; how λ was `fitted`, and of which `halves`,
-    is as written; whether A answers where B fails."""
+    is as written; whether A answers where B fails; `fit` is all that is said of it."""
 
     where: str
     dataset: str
@@ -114,6 +114,7 @@ class Deployment:
     sha256: str | None = None
     halves: Halves | None = None
     falls_back: bool = False
+    fit: FitFacts = field(default_factory=FitFacts)
 
     @property
     def runtime(self) -> str | None:
@@ -337,14 +338,20 @@ def written_beside(
     folder: str | os.PathLike[str], beside: Mapping[str, bytes]
 ) -> tuple[list[str], Mapping[str, Any]]:
     """The policy in a folder written again with others beside it: (all paths, what it says)."""
-    found = read_policy(folder)
-    return write(folder, found, beside), found
+    place = _folder(folder)
+    found = read_policy(place)
+    return write(place, found, beside), found
+
+
+def _folder(place: str | os.PathLike[str]) -> Path:
+    """That of a policy, or of its policy.toml."""
+    path = Path(place)
+    return path.parent if path.name == FILE else path
 
 
 def read(place: str | os.PathLike[str]) -> Deployment:
     """The policy in a folder, or of a policy.toml; InputError for what is none."""
-    path = Path(place)
-    folder = path.parent if path.name == FILE else path
+    folder = _folder(place)
     where = str(folder / FILE)
     try:
         found = read_policy(folder)
@@ -374,6 +381,7 @@ def _deployment(where: str, found: Policy) -> Deployment:
         found.get("sha256"),
         None if seed is None else Halves(seed, fit.get("halves_stratified", False)),
         "on_error" in found["rule"],
+        FitFacts.of({f"fit_{key}": value for key, value in fit.items()} | fit),
     )
 
 

@@ -22,6 +22,7 @@ from stages.cascade import ALWAYS, ENSEMBLE, NEVER, OBJECTIVES, MemoryPolicy
 from stages.costs import OF_EACH_REQUEST, UNITS
 from stages.runtimes import INTERPOLATIONS
 from stages.scores import (
+    BASES,
     LABEL_FREE,
     SCORES,
     VOTE_SHARE,
@@ -370,6 +371,11 @@ class _Relations:
         if "timeout_ms" in self.rule and "on_error" not in self.rule:
             yield "rule.timeout_ms only beside rule.on_error"
         yield from self._unmet_by_rule()
+        third = [key for key in ("escalated_2", "accuracy_3", "cost_3") if key in self.promise]
+        if len(self.stages) < MOST_MODELS and third:
+            yield f"no promise.{third[0]} without a third stage"
+        elif len(self.stages) == MOST_MODELS and "escalated_2" not in self.promise:
+            yield "promise.escalated_2 of three stages"
         for i in range(2, len(self.stages) + 1):
             if "cost" in self.promise and f"cost_{i}" not in self.promise:
                 yield f"promise.cost_{i} beside promise.cost"
@@ -406,18 +412,33 @@ class _Relations:
         voting = (rule["score"] == VOTE_SHARE.name, "members" in rule)
         if any(voting) and (not all(voting) or count != rule["members"] + 1 or rule["postcheck"]):
             yield f"rule.members, and one model more, of {VOTE_SHARE.name} without a post-check"
+        elif all(voting) and _FINITE.holds(rule["threshold"]) and not 0.5 < rule["threshold"] <= 1:
+            yield "rule.threshold above the vote share of two that differ, 0.5, and at most 1"
+        together = all(voting) or "final" in rule
+        known = {model["classes"] for model in self.models if "classes" in model}
+        if together and len(known) > 1:
+            yield "models of the same classes where they answer together"
         if (len(self.stages) == MOST_MODELS) != ("threshold_2" in rule):
             yield "rule.threshold_2 of three models, one after the other, and of no others"
         if "final" in rule and (count != 2 or rule["postcheck"] or "outputs" in rule):
             yield "rule.final of two models that give logits, without a post-check"
-        if "on_error" in rule and len(self.models) != 2:
-            yield "rule.on_error of two models"
-        how = self.made[0] if self.made else None
+        if "on_error" in rule and (count != 2 or "final" in rule):
+            yield "rule.on_error of two models, one of which answers"
+        yield from self._unmet_by_score()
+
+    def _unmet_by_score(self) -> Iterator[str]:
+        """What a fitted score takes, and is not given."""
+        rule, (how, base) = self.rule, self.made or (None, "")
+        bases = BASES[how] if how else None
+        usual = bases or (() if "outputs" in rule else LABEL_FREE)
+        if how and base not in usual and (bases or "outputs" not in rule or base == "oracle"):
+            yield f"rule.score {how}({' or '.join(usual)})"
         if how in ("temperature", "learned", "logits") and "outputs" in rule:
             yield f"logits for {rule['score']}, without rule.outputs"
         fitted = self.models[:1] if how == "learned" else self.models if self.made else []
         for row, model in enumerate(self.models):
-            wanted = unfit(rule["score"], model.get("coefficients")) if model in fitted else None
+            given = (rule["score"], model.get("coefficients"), model.get("classes"))
+            wanted = unfit(*given) if model in fitted else None
             if wanted is not None:
                 yield f"models[{row}].coefficients to be {wanted}"
             if "coefficients" in model and model not in fitted:

@@ -11,6 +11,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from stages.policy.format import (
     CLASSES_KIND,
     FLAG_KIND,
     LIMIT_KIND,
+    MOST_MODELS,
     NUMBER_KIND,
     ON_ERROR_KIND,
     SCORE_KIND,
@@ -262,6 +264,12 @@ class DeployedCascade(CascadeRuntime):
         self.members = len(classes) - 1 if score == VOTE_SHARE.name else 1
         self.classes, self.coefficients, self.outputs = list(classes), coefficients, outputs
         stages = len(classes) - self.members + 1
+        if self.members > MOST_MODELS - 1 or (
+            score == VOTE_SHARE.name and stages + self.members < 4
+        ):
+            raise ValueError(f"{VOTE_SHARE.name} is of two that vote and one that answers")
+        if stages > 1 and stages - 1 != len(limits):
+            raise ValueError(f"{len(classes)} models take {stages - 1} λ, found {len(limits)}")
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
@@ -351,10 +359,9 @@ class DeployedCascade(CascadeRuntime):
             if not len(rows):
                 continue
             asked = chosen(batch, rows)
-            try:
-                record.add(i, rows, self._scored(i, model(asked), asked))
-            except Exception:  # of a model that nobody waits for
-                drawn[rows] = False
+            with suppress(Exception):  # of a model that nobody waits for: it has no answer
+                said = model(asked) if self.guard is None else self.guard(model, asked)
+                record.add(i, rows, self._scored(i, said, asked))
         return drawn
 
     def scored(self, stage: int, model: Any, batch: Any) -> Said:
@@ -445,10 +452,11 @@ class DeployedCascade(CascadeRuntime):
         """Warn, once, where all rows so far add up to 1: the first that does not ends it."""
         off = float(np.abs(logits.sum(axis=1, dtype=np.float64) - 1).max())
         if off > _ROUNDED or (logits < 0).any():
-            del self._alike[name]
+            self._alike.pop(name, None)
         elif (logits != np.round(logits)).any():  # a row of one 1 and else 0 tells nothing
-            self._alike[name] += len(logits)
-            if off <= _EXACT or self._alike[name] >= _ROWS:
+            rows = self._alike.get(name, 0) + len(logits)
+            self._alike[name] = rows
+            if off <= _EXACT or rows >= _ROWS:
                 self._alike.clear()
                 warnings.warn(
                     f"{name} gives probabilities, rows that add up to 1, not logits: their "

@@ -8,6 +8,7 @@ from .candidates import (
     partitions_of as partitions_of,
 )
 from .fitted import (
+    BASES as BASES,
     TOP as TOP,
     Coefficients as Coefficients,
     features as features,

@@ -6,12 +6,13 @@ numpy only. A row's result never depends on the rows beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from stages.scores.softmax import scores_of
-from stages.scores.spec import built_in, confidence, made_of
+from stages.scores.spec import LABEL_FREE, built_in, confidence, made_of
 
 # By name numbers, or lists of them: `temperature`; `slope` and `intercept`; `x` and `y`, ascending;
 # `mean` and `scale` [F], `weights` [C × F] row by row, `offsets` and `gains` [C].
@@ -118,33 +119,67 @@ def _of_logits(score: str, c: Coefficients, scores: Scores, logits: np.ndarray) 
     return logit_scores(scores, logits)[0][score]
 
 
-def unfit(name: str, coefficients: Coefficients | None) -> str | None:
-    """What a score of this name takes, None where these coefficients are that; whatever they
-    hold."""
+def unfit(name: str, coefficients: Coefficients | None, classes: int | None = None) -> str | None:
+    """What a fitted score of this name takes, None where these coefficients, whatever they hold,
+    are that; of a model of so many classes, where they are known."""
     how, _ = made_of(name) or ("", "")
-    wanted = _NEEDS.get(how, ())
-    given = coefficients or {}
-    lists = {"x", "y", "mean", "scale", "weights", "offsets", "gains"}
+    wanted, given = _NEEDS.get(how, ()), coefficients or {}
+    if given.keys() != {*wanted}:
+        return f"{', '.join(wanted) or 'none'}, and no others"
     for key in wanted:
-        values = given.get(key)
-        held = values if key in lists and isinstance(values, list) else [values]
-        if not held or not all(type(value) in (int, float) for value in held):
-            return f"{', '.join(wanted)} as numbers"
-    if given.keys() - {*wanted}:
-        return f"only {', '.join(wanted) or 'none'}"
-    size = {key: len(given[key]) for key in wanted if key in lists}
-    if how == "isotonic" and size["x"] != size["y"]:
-        return "as many y as x"
-    if how == "learned" and not (
-        size["mean"] == size["scale"]
-        and size["gains"] == size["offsets"]
-        and size["weights"] == size["gains"] * size["mean"]
-    ):
+        values = given[key] if key in _LISTS else [given[key]]
+        if not isinstance(values, list) or not values or not all(map(_is_finite, values)):
+            return f"{key} as {'numbers' if key in _LISTS else 'a number'}"
+    return _MISFITS[how](given, classes) if how in _MISFITS else None
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and abs(float(str(value))) <= _LARGEST
+
+
+def _of_temperature(c: Coefficients, classes: int | None) -> str | None:
+    return None if 1e-3 <= c["temperature"] <= 1e3 else "a temperature from 0.001 to 1000"
+
+
+def _of_platt(c: Coefficients, classes: int | None) -> str | None:
+    return None if c["slope"] >= 0 else "a slope that does not fall"
+
+
+def _of_isotonic(c: Coefficients, classes: int | None) -> str | None:
+    x, y = c["x"], c["y"]
+    rises = all(a < b for a, b in pairwise(x)) and all(a <= b for a, b in pairwise(y))
+    fits = len(x) == len(y) and rises and y[0] >= 0 and y[-1] <= 1
+    return None if fits else "x that ascends, and as many y that do, from 0 to 1"
+
+
+def _of_learned(c: Coefficients, classes: int | None) -> str | None:
+    features, gains = len(c["mean"]), len(c["gains"])
+    if classes is not None:
+        known = 2 * min(TOP, classes) + 3 + (classes if classes <= _MANY else 0)
+        if features != known:
+            return f"the {known} features of {classes} classes"
+    same = (features, gains, gains * features)
+    if same != (len(c["scale"]), len(c["offsets"]), len(c["weights"])):
         return "mean and scale of each feature, and weights of each for each of the gains"
-    positive = given.get("scale", []) if how == "learned" else [given.get("temperature", 1)]
-    return None if all(value > 0 for value in positive) else "numbers above 0 to divide by"
+    return None if min(c["scale"]) > 0 else "a scale above 0"
 
 
+_LARGEST = 1e15
+_LISTS = {"x", "y", "mean", "scale", "weights", "offsets", "gains"}
+_MISFITS: Mapping[str, Callable[[Coefficients, int | None], str | None]] = {
+    "temperature": _of_temperature,
+    "platt": _of_platt,
+    "isotonic": _of_isotonic,
+    "learned": _of_learned,
+}
+# Of which scores each is made, None: of any.
+BASES: Mapping[str, tuple[str, ...] | None] = {
+    "temperature": LABEL_FREE,
+    "learned": ("maxp",),
+    "logits": ("margin", "energy"),
+    "platt": None,
+    "isotonic": None,
+}
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("temperature",),
     "platt": ("slope", "intercept"),

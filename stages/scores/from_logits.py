@@ -56,13 +56,15 @@ def _fitted(store: Store, scores: ScoreSet, m: int, name: str, each: Coefficient
 def _mean(
     store: Store, scores: ScoreSet, models: Sequence[str], temperatures: Sequence[float]
 ) -> np.ndarray:
-    """int32 [N]: the first largest of the mean of two models' probabilities; one joint pass."""
-    answer = np.empty(len(scores.labels), np.int32)
+    """float64 [2, N]: the first largest of the mean of two models' probabilities, and by how much
+    it is larger than the second; one joint pass."""
+    answer = np.empty((2, len(scores.labels)))
     a, b = (_logits(store, scores, scores.index(name), "mean") for name in models)
     for rows, z_a, z_b in together(a, b):
         p = softmax_of(scaled(z_a, temperatures[0]))
         p += softmax_of(scaled(z_b, temperatures[1]))
-        answer[rows] = p.argmax(axis=1)
+        two = np.partition(p, -2, axis=1)[:, -2:] / 2
+        answer[0, rows], answer[1, rows] = p.argmax(axis=1), two[:, 1] - two[:, 0]
     return answer
 
 

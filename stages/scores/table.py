@@ -60,9 +60,9 @@ class ScoreSet:
     float64 [M, N] by name, those of packages made when asked for, InputError for what not all of
     the models have; `manifests` [M] say where each model's rows come from. `request_costs` float64
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
-    where these images are a half of the split, which. `means` int32 [N]: what the mean of several
-    models' probabilities answers, by their names, of those that were made; `coefficients` of fitted
-    scores, by name and model.
+    where these images are a half of the split, which. `means` float64 [2, N]: what the mean of
+    several models' probabilities answers, and by how much, by their names, of those that were made;
+    `coefficients` of fitted scores, by name and model.
     """
 
     dataset: str
@@ -148,7 +148,7 @@ class ScoreSet:
             correct=kept(self.correct),
             scores=Columns.mapped(self.scores, kept),
             request_costs={name: kept(each) for name, each in self.request_costs.items()},
-            means={names: answers[keep] for names, answers in self.means.items()},
+            means={names: answers[:, keep] for names, answers in self.means.items()},
         )
 
 

@@ -281,13 +281,30 @@ def test_what_is_left_out_is_counted(tmp_path):
     (tmp_path / "x.jsonl").write_text("\n".join(lines), "utf-8")
     told: list = []
     log = read_log(str(tmp_path), told.append)
-    assert log.rows["key"].to_list() == ["a", "d", "e"]
-    assert log.rows["prediction.0"].to_list() == [1, 1, 1]
+    assert log.rows["key"].to_list() == ["a", "c", "d", "e"]
+    assert log.rows["prediction.0"].to_list() == [1, 1, 1, 1]
     assert "of 2 policies (xxxxxxxxxxxx, yyyyyyyyyyyy)" in told[0]
     assert told[-1].endswith(
-        "3 requests in 8 lines; left out: 1 lines that are there before, 1 without a key, 1 hits "
-        "of a memory, 1 failed requests, 1 of keys asked before"
+        "4 requests in 8 lines; left out: 1 lines that are there before, 1 without a key, 1 hits "
+        "of a memory, 1 of keys asked before"
     )
+
+
+@pytest.mark.parametrize(("lacking", "models"), [(0, 2), (1, 2), (9, 1)])
+def test_where_b_often_fails_its_answers_are_no_sample(lacking, models, tmp_path):
+    """Of 40 drawn requests some lack an answer of B: two or fewer are left out, more are not."""
+    lines = []
+    for i in range(60):
+        ran = lacking <= i < 40
+        said = {"predictions": [1, 2], "maxp": [0.5, 0.6]} if ran else {}
+        lines.append(line(key=f"k{i:02}", drawn=i < 40, failed=i < lacking, **said))
+    (tmp_path / "x.jsonl").write_text("\n".join(lines), "utf-8")
+    labelled(tmp_path, [f"k{i:02}" for i in range(60)], [1] * 60)
+    done = bring(tmp_path, "--json", log="x.jsonl")
+    rows = done.json["models"]
+    assert [row["rows"] for row in rows] == [40 - lacking if models == 2 else 60] * models
+    if models == 1:
+        assert "9 of 40 requests that were drawn lack an answer, and by no chance" in done.err
 
 
 # --- import --------------------------------------------------------------------------------------
