@@ -158,8 +158,9 @@ def promised_images(
     if deployed.halves is not None:
         scores = reported_half(scores, deployed.halves)
     told = deployed.promise.accuracy
-    if deployed.fitted == "cross-fit" and told is not None and against is not None:
-        return scores, FittedLimit(deployed.fit, baseline, Honest(told, against.accuracy_change))
+    if deployed.fitted == "cross-fit" and told is not None:
+        change = None if against is None else against.accuracy_change
+        return scores, FittedLimit(deployed.fit, baseline, Honest(told, change))
     if deployed.fitted in ("cross-fit", "hold-out", "same-split"):
         say("these images, or some of them, chose λ, and flatter it: what others say is promised")
     return scores, FittedLimit(baseline=baseline)

@@ -134,6 +134,7 @@ class Judge:
         told = honest or Honest(
             share(int(found.correct.sum()), n), change(paired(found.correct, self._other))
         )
+        changed = told.change or change(paired(found.correct, self._other))
         return SearchRow(
             kind=kind,
             model_1=point.models[0],
@@ -146,7 +147,7 @@ class Judge:
             accuracy=told.accuracy,
             usage=share(int((found.stage >= 1).sum()), n),
             usage_2=found.usage(2) if len(point.models) > 2 else None,
-            against=held_against(self.known, self.baseline, told.change),
+            against=held_against(self.known, self.baseline, changed),
             price=self.pricer.against(bill, self.baseline),
             matched=self.matched,
             n=n,

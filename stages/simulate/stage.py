@@ -36,10 +36,10 @@ from stages.statistics import Interval, Paired, change, paired, share, with_ends
 @dataclass(frozen=True)
 class Honest:
     """What images that had no part in the choice of λ say: accuracy, and its change against the
-    model that one would deploy instead."""
+    model that one would deploy instead, None where only the accuracy was told."""
 
     accuracy: Interval
-    change: Interval
+    change: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,8 +228,8 @@ def _fitted(cascade: Cascade, fit: FittedLimit | None) -> dict[str, object] | No
     found |= {"baseline": fit.baseline}
     if fit.honest is None:
         return found
-    accuracy = with_ends("accuracy", fit.honest.accuracy)
-    return found | accuracy | with_ends("accuracy_change", fit.honest.change)
+    accuracy, change = with_ends("accuracy", fit.honest.accuracy), fit.honest.change
+    return found | accuracy | ({} if change is None else with_ends("accuracy_change", change))
 
 
 def figures(
@@ -270,25 +270,29 @@ def figures(
 
 
 def _told(row: SimulatedCascade, honest: Honest) -> SimulatedCascade:
-    against = replace(row.against, accuracy_change=honest.change)
+    change = honest.change
+    if change is None:
+        flattery = row.accuracy.value - honest.accuracy.value
+        change = _lower(row.against.accuracy_change, flattery, -1.0)
+    against = replace(row.against, accuracy_change=change)
     return replace(row, accuracy=honest.accuracy, against=against)
 
 
 def _less(row: SimulatedCascade, honest: Honest) -> SimulatedCascade:
     """The accuracies without what a λ has of the images that chose it."""
     flattery = (row.fit.fit_accuracy or 0.0) - honest.accuracy.value
-
-    def lower(found: Interval, least: float) -> Interval:
-        ends = (found.value, found.low, found.high)
-        return Interval(*(min(max(each - flattery, least), 1.0) for each in ends))
-
-    changed = lower(row.against.accuracy_change, -1.0)
-    row = _told(row, Honest(lower(row.accuracy, 0.0), changed))
+    changed = _lower(row.against.accuracy_change, flattery, -1.0)
+    row = _told(row, Honest(_lower(row.accuracy, flattery, 0.0), changed))
     without = row.memory.accuracy_without_memory
     if without is None:
         return row
     memory = replace(row.memory, accuracy_without_memory=min(max(without - flattery, 0.0), 1.0))
     return replace(row, memory=memory)
+
+
+def _lower(found: Interval, by: float, least: float) -> Interval:
+    ends = (found.value, found.low, found.high)
+    return Interval(*(min(max(each - by, least), 1.0) for each in ends))
 
 
 def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:

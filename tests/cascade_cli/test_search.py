@@ -324,6 +324,28 @@ def test_a_policy_holds_whatever_is_best(digits, tmp_path, question, models):
     )
 
 
+@pytest.mark.parametrize("asked", ["--best-accuracy", "--match"])
+def test_simulate_tells_of_a_policy_what_folds_or_others_told(asked, tmp_path):
+    """Where one split chose λ: not what that flatters, and against the model of the promise."""
+    store = make_cache(tmp_path / "cache", splits=("test",), n=200)
+    where = ("-d", "toy", "--cache", store.root)
+    words = (asked, "large") if asked == "--match" else (asked,)
+    done = cascade("search", *where, *words, "--policy", tmp_path / "p", "--json").json
+    promise = done["policy"]["policy"]["promise"]
+    place = ("--policy", tmp_path / "p", "--cache", store.root)
+    found = cascade("simulate", *place, "--json")
+    if asked == "--match":  # of a part of these, which nobody tells apart
+        assert found.json["n"] == 200 > promise["images"]
+        assert "these images, or some of them, chose λ" in found.err
+        assert cascade("check", tmp_path / "p", "--cache", store.root).status in (0, 3)
+        return
+    names = ("accuracy", "accuracy_low", "accuracy_high", "usage")
+    assert {name: found.json[name] for name in names} == {name: promise[name] for name in names}
+    assert found.json["fit_method"] == "cross-fit"
+    if "baseline" in promise:
+        assert found.json["baseline"] == promise["baseline"]
+
+
 def test_the_page_sets_policies_beside_what_they_promised(digits, tmp_path):
     folders = [tmp_path / name for name in ("alone", "chain")]
     for folder, asked in zip(folders, (("--max-cost", "8832"), ("--stages", "3")), strict=True):
