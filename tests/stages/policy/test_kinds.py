@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from helpers import write_logits, write_samples
-from running import IMAGES, WEIGHTS, cascade, needs_shared
+from running import IMAGES, SHARED, WEIGHTS, cascade, needs_shared
 from scipy.special import expit, softmax
 
 from cache import Store, iter_logits, load as load_manifest
@@ -22,6 +23,7 @@ from stages.threshold import plan
 
 A, B, C = NETS = ("resnet20", "resnet32", "resnet56")
 N, FITTING = 5000, 1000
+FACES = SHARED / "outputs" / "ferplus.parquet"
 # Writes what a policy's own file answers, in a process that has numpy alone.
 CHILD = """
 import importlib.util, json, sys
@@ -37,10 +39,11 @@ for folder, names, answers in json.load(open("folders.json")):
     module = importlib.util.module_from_spec(spec)
     sys.modules["cascade_policy"] = module
     spec.loader.exec_module(module)
-    models = [stored[name].__getitem__ for name in names]
     if answers:
-        given = [(stored[name].argmax(1), stored[name].max(1)) for name in names]
+        given = [(stored[name + ".prediction"], stored[name + ".sure"]) for name in names]
         models = [lambda rows, of=of: (of[0][rows], of[1][rows]) for of in given]
+    else:
+        models = [stored[name].__getitem__ for name in names]
     for batch in (1, 64, 5000):
         loaded, found = module.Cascade.load(folder), []
         for start in range(0, 5000 if batch > 1 else 1000, batch):
@@ -142,12 +145,16 @@ def deployed(real, tmp_path_factory):
         folders[kind] = str(desk / kind)
         write(real, folders[kind], one, known)
     np.savez(desk / "stored.npz", **{name: logits_of(real, "test", name) for name in NETS})
-    told = [(each, policy.read(each).cascade.models, False) for each in folders.values()]
+    asked(desk, [(each, policy.read(each).cascade.models, False) for each in folders.values()])
+    return folders
+
+
+def asked(desk, told):
+    """Let a process with numpy alone answer by the policies in these folders."""
     (desk / "folders.json").write_text(json.dumps(told))
     line = [sys.executable, "-W", "error", "-c", CHILD]
     done = subprocess.run(line, cwd=desk, capture_output=True, text=True, timeout=600)
     assert done.stdout == "answered\n", done.stderr
-    return folders
 
 
 KINDS = (*RULED, "alone", "pair", "chain", "platt", "isotonic")
@@ -225,3 +232,38 @@ def test_platt_and_temperature_by_hand(deployed, real):
         np.testing.assert_array_equal(found["escalated"][~near], sent[~near])
         np.testing.assert_array_equal(found["prediction"][~near], answer[~near])
         assert near.sum() < 50  # where both are as sure as can be
+
+
+SERVICES = (("pair", "--max-cost", "0.0009"), ("chain", "--stages", "3", "--best-accuracy"))
+
+
+@needs_shared
+@pytest.mark.parametrize("calibrated_by", [(), ("--calibrate", "isotonic", "--halves", "1")])
+def test_confidences_of_services(calibrated_by, tmp_path):
+    """What four priced services and nets said of 5,000 faces, of which nobody has logits."""
+    pq.write_table(pq.read_table(FACES).slice(0, N), tmp_path / "faces.parquet")
+    where = ("-d", "faces", "--split", "test", "--cache", tmp_path / "cache")
+    assert cascade("import", tmp_path / "faces.parquet", *where).status == 0
+    told, store = [], Store(tmp_path / "cache")
+    for name, *question in SERVICES:
+        flags = (*question, *calibrated_by, "--policy", tmp_path / name)
+        done = cascade("search", *where, "--cost", "usd", *flags, "--json")
+        assert done.status == 0, done.err
+        told.append((str(tmp_path / name), policy.read(tmp_path / name).cascade.models, True))
+    scores = scoring.load(store, "faces", "test")
+    given = {}
+    for m, name in enumerate(scores.models):
+        given |= {f"{name}.prediction": scores.predictions[m]}
+        given |= {f"{name}.sure": scores.scores["confidence"][m]}
+    np.savez(tmp_path / "stored.npz", **given)
+    asked(tmp_path, told)
+    for folder, models, _ in told:
+        made = policy.read(folder).cascade
+        known = simulate.ready(store, scoring.load(store, "faces", "test", models), made)
+        expected = decide(known, made)
+        assert expected.escalated.any() or len(models) == 1
+        for batch in (1, 64, 5000):
+            found = np.load(f"{folder}/answers-{batch}.npz")
+            for column in ("prediction", "escalated", "stage", "answered"):
+                there = getattr(expected, column)[: len(found[column])]
+                np.testing.assert_array_equal(found[column], there, f"{column} at {batch}")
