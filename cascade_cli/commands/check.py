@@ -10,22 +10,25 @@ import typer
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.exit_codes import NOT_AS_PROMISED
+from cascade_cli.inputs.allowance import allowance
 from cascade_cli.inputs.costs import all_priced
 from cascade_cli.inputs.policy import memory_of, of_policy, policy_split, same_images
 from cascade_cli.inputs.scores import score_set
 from cascade_cli.inputs.simulation import simulated
+from cascade_cli.show.costs import limit_text
 from cascade_cli.show.text import print_json, print_table, print_text, say
 from stages import policy as stage
 from stages.costs import figures, told_in
 from stages.missing import IMPORTED
 from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
 from stages.scores import ScoreSet
-from stages.simulate import FittedLimit, SimulatedCascade
+from stages.simulate import FittedLimit, SimulatedCascade, ready
 from stages.threshold import reported_half, seen, trained_splits
 
 COLUMNS = {
     "name": "figure",
     "promised": "promised:.2%",
+    "allowed": "allowed:.2%",
     "found": "found:.2%",
     "p": "p:.2g",
     "worse": "worse",
@@ -43,7 +46,7 @@ RATES = {
 
 
 @opt.grouped(
-    "policy dataset split alpha data weights runtime cache as_json",
+    "policy dataset split alpha allow data weights runtime cache as_json",
     dataset="Dataset to check on, of the same models. [default: the promise's]",
     split="Images to check on. [default: the promise's]",
     runtime="Whose logits. [default: the policy's]",
@@ -55,6 +58,9 @@ def check(
     alpha: float = opt.option(
         0.05, "Rate of false alarms, of all the tests together.", callback=opt.share
     ),
+    allow: str | None = opt.option(
+        None, "How much worse is as promised still: accuracy=0.5pt,use=10%,cost=5%."
+    ),
 ) -> None:
     """Exit 3 where accuracy, use of B or cost is significantly worse than a policy promised.
 
@@ -62,7 +68,7 @@ def check(
     cascade check policy --split val
     """
     deployed = read(policy)
-    found = _checked(Store(common.cache), deployed, wanted, alpha)
+    found = _checked(Store(common.cache), deployed, wanted, alpha, allowance(allow))
     if common.as_json:
         print_json(found)
     else:
@@ -73,7 +79,11 @@ def check(
 
 
 def _checked(
-    store: Store, deployed: Deployment, wanted: opt.LogitsOptions, alpha: float
+    store: Store,
+    deployed: Deployment,
+    wanted: opt.LogitsOptions,
+    alpha: float,
+    allow: stage.Allowance,
 ) -> dict[str, Any]:
     """The figures promised beside those found, and of what models and images."""
     promise, cascade = deployed.promise, deployed.cascade
@@ -88,7 +98,10 @@ def _checked(
     memory, costs = _as_promised(store, scores, deployed)
     row, _ = simulated(store, scores, (cascade, FittedLimit()), memory, wanted, costs)
     _check_unedited(store, scores, deployed, row)
-    figures = stage.check(promise, row, alpha)
+    figures = stage.check(promise, row, alpha, allow)
+    worse = [each.name for each in figures if each.worse]
+    known = ready(store, scores, cascade) if worse else scores
+    mended = (known, cascade, promise, allow)
     return {
         "policy": deployed.where,
         "dataset": dataset,
@@ -100,7 +113,9 @@ def _checked(
         "fit_method": deployed.fitted,
         **scores.cut,
         "alpha": alpha,
-        "regressions": [each.name for each in figures if each.worse],
+        "regressions": worse,
+        "restoring": stage.restoring(*mended) if worse else None,
+        "first_left": stage.first_left(*mended, alpha) if worse else None,
         "models": _models(scores, deployed),
         "simulated": row,
     }
@@ -161,20 +176,40 @@ def _shown(figure: dict[str, Any], unit: str) -> dict[str, Any]:
     """A row of the table; of a cost with its unit."""
     if figure["name"] != "cost":
         return figure | {"name": _words(figure["name"])}
-    known = [figure[name] for name in ("promised", "found") if figure[name] is not None]
-    costs = dict(zip(("promised", "found"), figures(unit, *known), strict=False))
+    names = [name for name in ("promised", "allowed", "found") if figure[name] is not None]
+    costs = dict(zip(names, figures(unit, *(figure[name] for name in names)), strict=True))
     return figure | {"name": f"cost, {told_in(unit)}"} | costs
 
 
 def _show(found: dict[str, Any], unit: str, rate: str) -> None:
     print_text(_verdict(found))
-    print_table([_shown(each, unit) for each in found["figures"]], COLUMNS)
+    allowed = any(each["allowed"] is not None for each in found["figures"])
+    columns = COLUMNS if allowed else {k: v for k, v in COLUMNS.items() if k != "allowed"}
+    print_table([_shown(each, unit) for each in found["figures"]], columns)
+    _show_mending(found)
     print(f"false alarms in {rate} {found['alpha']:.2g} of such checks")
     if found["same_fingerprint"]:
         say(
             "these images have the names and labels of the promised ones; the policy holds no "
             "answers, so they count as a second sample of their kind"
         )
+
+
+def _show_mending(found: dict[str, Any]) -> None:
+    """Which figure left its promise first, and which λ would keep it here."""
+    if left := found["first_left"]:
+        print_text(
+            f"{_words(left.figure)} left it first: by request {left.requests} of {found['n']}, in "
+            "the order of the images"
+        )
+    if limit := found["restoring"]:
+        print_text(
+            f"λ = {limit_text(limit.threshold)} would keep it: accuracy {limit.accuracy:.2%}, use "
+            f"of B {limit.usage:.2%} of these images, which choose it: `cascade export -t` writes "
+            "it, and other images have to tell"
+        )
+    elif found["regressions"]:
+        print_text("no λ of this cascade keeps accuracy and use of B on these images")
 
 
 def _verdict(found: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
 from .checking import (
+    Allowance as Allowance,
     check as check,
     check_unedited as check_unedited,
     not_compared as not_compared,
@@ -21,6 +22,7 @@ from .file import (
 )
 from .onnx_folder import onnx_files as onnx_files
 from .onnx_graph import OnnxStage as OnnxStage
+from .restoring import first_left as first_left, restoring as restoring
 from .runtime import (
     CascadeRuntime as CascadeRuntime,
     Record as Record,

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import hypot, isclose
+from math import ceil, floor, hypot, isclose
 from typing import Any
+
+import numpy as np
 
 from cache import InputError
 from stages.costs import StagePrice
@@ -24,14 +26,35 @@ from stages.statistics import NORMAL
 
 Told = tuple[str, Any, Any]  # key, what a policy says, what the cache says
 _FACTS = ("weights_sha256", "parameters", "macs", "classes", "preprocessing")
+_EXACT = 1e-9  # what rounding may take of a count
 FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """How much worse than promised is as promised still: of accuracy by points, of the use of later
+    models by points and by a share of what was promised, of cost by such a share."""
+
+    accuracy: float = 0.0
+    use: float = 0.0
+    use_share: float = 0.0
+    cost_share: float = 0.0
+
+    def least_accuracy(self, promised: float) -> float:
+        return promised - self.accuracy
+
+    def most_use(self, promised: float) -> float:
+        return promised * (1 + self.use_share) + self.use
+
+    def most_cost(self, promised: float) -> float:
+        return promised * (1 + self.cost_share)
+
+
+@dataclass(frozen=True)
 class Checked:
-    """One figure: promised, found, and the chance `p` of such a loss where nothing got worse, None
-    where it could not be tested, and `test` says why; `implied_by` names the figure whose test is
-    this one's, too. `worse` is Holm's decision."""
+    """One figure: promised, found, and the chance `p` of such a loss where nothing got worse than
+    `allowed`, None where it could not be tested, and `test` says why; `implied_by` names the figure
+    whose test is this one's, too. `worse` is Holm's decision."""
 
     name: str
     promised: float
@@ -40,17 +63,25 @@ class Checked:
     test: str
     implied_by: str | None = None
     worse: bool = False
+    allowed: float | None = None
 
 
-def check(promise: PolicyPromise, row: SimulatedCascade, alpha: float = 0.05) -> list[Checked]:
+def check(
+    promise: PolicyPromise,
+    row: SimulatedCascade,
+    alpha: float = 0.05,
+    allow: Allowance = Allowance(),
+) -> list[Checked]:
     """Accuracy, use of B, and cost where one was promised; `row` as `simulate` gives it."""
     if not 0 < alpha < 1:
         raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
-    found = [_accuracy(promise, row), _usage(promise, row)]
+    sent = [("usage", promise.escalated, row.escalated)]
     if promise.escalated_2 is not None and row.escalated_2 is not None:
-        found.append(_usage_2(promise.escalated_2, promise.images, row.escalated_2, row.n))
+        sent.append(("usage_2", promise.escalated_2, row.escalated_2))
+    uses = [_usage(name, counts, (promise.images, row.n), allow) for name, *counts in sent]
+    found = [_accuracy(promise, row, allow), *uses]
     if promise.price is not None:
-        found.append(_cost(promise, promise.price, row, found[1]))
+        found.append(_cost(promise, promise.price, row, uses[0], allow))
     return _holm(found, alpha)
 
 
@@ -113,34 +144,44 @@ def fewer(count: int, n: int, before: int, n_before: int) -> float:
     >>> fewer(0, 3, 3, 3)
     0.05
     """
+    return float(fewer_each(np.array([count]), np.array([n]), before, n_before)[0])
+
+
+def fewer_each(count: np.ndarray, n: np.ndarray, before: int, n_before: int) -> np.ndarray:
+    """The same of many counts int [T], each of `n` int [T]."""
     from scipy.stats import hypergeom
 
-    return float(hypergeom.cdf(count, n + n_before, count + before, n))
+    return np.asarray(hypergeom.cdf(count, n + n_before, count + before, n), np.float64)
 
 
-def _accuracy(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
+def _accuracy(promise: PolicyPromise, row: SimulatedCascade, allow: Allowance) -> Checked:
+    """What is allowed counts as promised: so many fewer of its images were right."""
     found, right = row.accuracy.value, round(row.accuracy.value * row.n)
-    p = fewer(right, row.n, promise.right, promise.images)
-    told = promise.accuracy
-    promised = promise.right / promise.images if told is None else told.value
-    return Checked("accuracy", promised, found, p, FISHER)
+    told, share = promise.accuracy, promise.right / promise.images
+    promised = share if told is None else told.value
+    before = max(0, floor(allow.least_accuracy(share) * promise.images + _EXACT))
+    p = fewer(right, row.n, before, promise.images)
+    allowed = allow.least_accuracy(promised) if allow.accuracy else None
+    return Checked("accuracy", promised, found, p, FISHER, allowed=allowed)
 
 
-def _usage(promise: PolicyPromise, row: SimulatedCascade) -> Checked:
-    """More use of B is fewer requests that end with A."""
-    n, sent, before, images = row.n, row.escalated, promise.escalated, promise.images
-    p = fewer(n - sent, n, images - before, images)
-    return Checked("usage", before / images, sent / n, p, FISHER)
-
-
-def _usage_2(before: int, images: int, sent: int, n: int) -> Checked:
-    """The same of C."""
-    p = fewer(n - sent, n, images - before, images)
-    return Checked("usage_2", before / images, sent / n, p, FISHER)
+def _usage(name: str, counts: Sequence[int], images: tuple[int, int], allow: Allowance) -> Checked:
+    """More use of a later model is fewer requests that end before it. The counts and the images
+    are those promised and those found."""
+    (before, sent), (promised, n) = counts, images
+    most = allow.most_use(before / promised)
+    kept = promised - min(promised, ceil(most * promised - _EXACT))
+    p = fewer(n - sent, n, kept, promised)
+    allowed = most if allow.use or allow.use_share else None
+    return Checked(name, before / promised, sent / n, p, FISHER, allowed=allowed)
 
 
 def _cost(
-    promise: PolicyPromise, price: StagePrice, row: SimulatedCascade, usage: Checked
+    promise: PolicyPromise,
+    price: StagePrice,
+    row: SimulatedCascade,
+    usage: Checked,
+    allow: Allowance,
 ) -> Checked:
     """Where both models cost what they did, a request costs more only as B runs more often."""
     before, now = price.known, row.price.cost
@@ -148,11 +189,14 @@ def _cost(
     if now is None or row.price.cost_kind != price.cost_kind:
         what = f"{price.cost_kind} of both models are not known here"
         return Checked("cost", before.value, None, None, row.memory.hash_reason or what)
-    if promise.memory is None and promise.escalated_2 is None and _close(price, row.price):
+    most = allow.most_cost(before.value)
+    alike = promise.memory is None and promise.escalated_2 is None and _close(price, row.price)
+    if alike and allow == Allowance():
         return Checked("cost", before.value, now.value, usage.p, FISHER, "usage")
     error = hypot(before.high - before.value, now.high - now.value)
-    p = _above(0.0 if same else now.value - before.value, error)
-    return Checked("cost", before.value, now.value, p, NORMAL_TEST)
+    p = _above(0.0 if same else now.value - most, error)
+    allowed = most if allow.cost_share else None
+    return Checked("cost", before.value, now.value, p, NORMAL_TEST, allowed=allowed)
 
 
 def _close(one: StagePrice, other: StagePrice) -> bool:
