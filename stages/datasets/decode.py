@@ -93,8 +93,54 @@ def checked_decoder(name: str) -> str:
 
 
 def _with_pillow(encoded: bytes) -> np.ndarray:
+    found = small_jpeg(encoded) if encoded[:2] == _SOI else None
+    if found is not None:
+        return found
     with _opened(encoded) as image:
         return np.asarray(_eight_bit(image))
+
+
+# A JPEG's first two bytes, and the markers of a frame's header, from baseline to progressive.
+_SOI, _FRAMES = b"\xff\xd8", (0xC0, 0xC1, 0xC2)
+# What Pillow's decoder is given at once; a side beyond which reading a header costs little.
+_AT_ONCE, _SMALL = 1 << 16, 256
+_MODES = {1: "L", 3: "RGB"}
+
+
+def small_jpeg(encoded: bytes) -> np.ndarray | None:
+    """What Pillow's own decoder makes of a small grey or colour JPEG, its header read here: for
+    opening one Pillow takes twice as long as for decoding it, and holds the interpreter's lock.
+
+    None for whatever is not plainly such, which `Image.open` then tells of.
+    """
+    size = _frame(encoded) if len(encoded) <= _AT_ONCE else None
+    if size is None:
+        return None
+    width, height, mode = size
+    from PIL import Image
+
+    if width * height > (Image.MAX_IMAGE_PIXELS or width * height):
+        return None
+    try:
+        return np.asarray(Image.frombytes(mode, (width, height), encoded, "jpeg", mode, ""))
+    except Exception:  # as a plugin's parsing may raise, too
+        return None
+
+
+def _frame(encoded: bytes) -> tuple[int, int, str] | None:
+    """(width, height, mode) by the header of a JPEG's frame of 8 bits a sample."""
+    at, end = 2, len(encoded) - 9
+    while at < end and encoded[at] == 0xFF:
+        marker, length = encoded[at + 1], (encoded[at + 2] << 8) + encoded[at + 3]
+        if marker in _FRAMES:
+            height = (encoded[at + 5] << 8) + encoded[at + 6]
+            width = (encoded[at + 7] << 8) + encoded[at + 8]
+            mode, small = _MODES.get(encoded[at + 9]), 0 < width <= _SMALL and 0 < height <= _SMALL
+            return (width, height, mode) if mode and small and encoded[at + 4] == 8 else None
+        if not 0xDB <= marker <= 0xEF and marker not in (0xC4, 0xFE):  # tables, applications, text
+            return None
+        at += 2 + length
+    return None
 
 
 def _with_torchcodec(encoded: bytes) -> np.ndarray:

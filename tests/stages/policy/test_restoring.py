@@ -156,7 +156,13 @@ def test_check_says_how_to_mend(tmp_path):
     assert "use of B left it first: by request" in shown
     assert "would keep it" in shown
     more = cascade(
-        "check", tmp_path / "p", "--split", "test", *where, "--allow", "use=90pt,accuracy=9pt,cost=9999%"
+        "check",
+        tmp_path / "p",
+        "--split",
+        "test",
+        *where,
+        "--allow",
+        "use=90pt,accuracy=9pt,cost=9999%",
     )
     assert more.status == 0
     assert "allowed" in more.out
