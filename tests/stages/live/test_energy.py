@@ -92,6 +92,7 @@ class Bench:
             upload=lambda pixels: pixels,
             answers=answers,
             logits=answers,
+            host_logits=lambda batch: np.zeros((len(batch), 10), np.float32),
         )
 
     def contenders(self, share=0.3):

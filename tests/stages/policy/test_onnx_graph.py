@@ -503,8 +503,8 @@ def test_the_mean_of_five_thousand_real_images(cifar, tmp_path):
     made = Cascade.of(names, "maxp", middle(scores[names[0]]["maxp"], 0.25), ensemble=True)
     file, *_ = write_onnx(tmp_path, [stages[name] for name in names], made, {})
     sent, answer, near = mean_of(*z, made.limits[0].value)
-    for batch in (1, 16, 64):
-        found = in_batches(file, pixels, batch)
-        differs = (found["prediction"] != answer) | (found["escalated"] != sent)
-        assert (near[differs] <= 1e-5).all()
+    for batch, n in ((64, len(pixels)), (16, 500), (1, 500)):
+        found = in_batches(file, pixels[:n], batch)
+        differs = (found["prediction"] != answer[:n]) | (found["escalated"] != sent[:n])
+        assert (near[:n][differs] <= 1e-5).all()
         assert differs.sum() <= 3
