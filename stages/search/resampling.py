@@ -92,7 +92,8 @@ class Resampling:
         self, points: Points, weight: np.ndarray, alone: np.ndarray, prices: np.ndarray
     ) -> Choice:
         """The question, put to the frontier of one resample."""
-        asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices)
+        kept = np.ones(len(prices), bool)
+        asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices, kept)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
         size, correct = len(self.scores.models), self.scores.correct
