@@ -10,7 +10,7 @@ from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text, shortened
 from stages.costs import amount, figure, relative, told_in
 from stages.scores import model_in
-from stages.search import DeviceChoice, Optimism, SearchResult, SearchRow
+from stages.search import ALL_DEVICES, DeviceChoice, Optimism, SearchResult, SearchRow
 
 SHOWN = 12
 
@@ -161,8 +161,9 @@ def _plain(row: SearchRow) -> dict[str, Any]:
 
 
 def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
-    """A choice per device, priced on all, then the excess of each on every other."""
-    devices = [row.device for row in rows]
+    """A choice per device, priced on all, then the excess of each on every other, and what one
+    choice for all of them costs."""
+    devices = list(rows[0].costs)
     shown = [
         row.columns() | {name: figure(row.costs[name], unit) for name in devices} for row in rows
     ]
@@ -170,6 +171,12 @@ def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
     columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
     print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
     for row in rows:
+        if row.device == ALL_DEVICES:
+            told = ", ".join(f"{excess:+.1%} on {name}" for name, excess in row.excess.items())
+            print_text(f"One choice for all costs, against each one's own: {told}.")
+            continue
         for device, excess in row.excess.items():
             if device != row.device:
                 print(f"{row.device}'s choice costs {excess:+.1%} on {device}")
+    if rows[-1].device != ALL_DEVICES:
+        print_text("No one choice keeps the limits of all devices.")

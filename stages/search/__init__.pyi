@@ -1,4 +1,5 @@
 from .devices import (
+    ALL_DEVICES as ALL_DEVICES,
     DeviceChoice as DeviceChoice,
     compare_devices as compare_devices,
     priced_everywhere as priced_everywhere,
@@ -12,9 +13,13 @@ from .question import (
     BEST as BEST,
     CERTIFY as CERTIFY,
     COST as COST,
+    ENERGY as ENERGY,
+    LATENCY as LATENCY,
     MATCH as MATCH,
     QUESTIONS as QUESTIONS,
+    USAGE as USAGE,
     WITHIN as WITHIN,
+    Goal as Goal,
     Question as Question,
 )
 from .stage import Optimism as Optimism, Search as Search, SearchResult as SearchResult, run as run
@@ -22,5 +27,6 @@ from .verdict import (
     CANNOT_TELL as CANNOT_TELL,
     MEETS as MEETS,
     MISSES as MISSES,
+    limit_of as limit_of,
     sentences as sentences,
 )

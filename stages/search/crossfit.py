@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import decide
+from stages.cascade import Cascade, decide
 from stages.scores import ScoreSet
 from stages.search.fitted_frontier import Found
 from stages.search.question import Question
@@ -39,22 +39,41 @@ def cross_fitted(
     """The question, and the most accurate within each of `budgets` float64 [F], asked of a search
     on the images that fit, with the single model that one would deploy instead; `fixed` bool [N] is
     right where another baseline is."""
-    n, total = len(scores.labels), REPEATS * FOLDS
-    counts = np.zeros((3, REPEATS, 1 + len(budgets)), np.int64)
-    for done, (repeat, fitting, held) in enumerate(cross_fits(n)):
-        progress(done, total)
-        found = find(scores.of_images(fitting))
+
+    def choose(fitting: ScoreSet) -> Chosen:
+        found = find(fitting)
         choices = found.choices(question)
         within = np.maximum(affordable(found.cost, budgets), 0)
-        rows = np.concatenate(([nearest(question, choices)], within))
-        alone = scores.correct[single(question, choices)[0]] if fixed is None else fixed
-        images, alone = scores.of_images(held), alone[held]
-        points, which = np.unique(rows, return_inverse=True)
-        rights = (decide(images, found.points[row]).correct for row in points)
-        figures = np.array([_figures(right, alone) for right in rights])
-        counts[:, repeat] += figures[which].T
-    answer, *frontier = _honest(counts, n)
+        rows = [nearest(question, choices), *within.tolist()]
+        return [found.points[row] for row in rows], single(question, choices)[0]
+
+    answer, *frontier = decided_by_folds(scores, choose, fixed, progress)
     return CrossFitted(answer, tuple(frontier))
+
+
+# F cascades, and the row of the single model that one would deploy instead.
+Chosen = tuple[Sequence[Cascade], int]
+
+
+def decided_by_folds(
+    scores: ScoreSet,
+    choose: Callable[[ScoreSet], Chosen],
+    fixed: np.ndarray | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Honest]:
+    """Of each of F cascades that are chosen again on every four folds, what the fifth says."""
+    counts: list[list[list[tuple[int, int, int]]]] = [[] for _ in range(REPEATS)]
+    for done, (repeat, fitting, held) in enumerate(cross_fits(len(scores.labels))):
+        progress(done, REPEATS * FOLDS)
+        points, other = choose(scores.of_images(fitting))
+        images = scores.of_images(held)
+        alone = (scores.correct[other] if fixed is None else fixed)[held]
+        told: dict[int, tuple[int, int, int]] = {}
+        for point in points:
+            if id(point) not in told:
+                told[id(point)] = _figures(decide(images, point).correct, alone)
+        counts[repeat].append([told[id(point)] for point in points])
+    return list(_honest(np.array(counts).sum(axis=1).transpose(2, 0, 1), len(scores.labels)))
 
 
 def _figures(right: np.ndarray, alone: np.ndarray) -> tuple[int, int, int]:

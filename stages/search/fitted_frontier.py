@@ -9,16 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.cascade import Cascade, Ordering, decide
+from stages.cascade import Cascade, decide
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.parallel import default_workers
 from stages.scores import LABEL_FREE, ScoreSet, named
 from stages.search.caps import Cap, kept_alone
 from stages.search.chains import Chain, chain_candidates
-from stages.search.frontier import Points
-from stages.search.pairs import SearchRule, frontier, rules
+from stages.search.pairs import SearchRule, deployable, frontier, rules
 from stages.search.question import Question
-from stages.search.ranking import Choices, answer, most_accurate
+from stages.search.ranking import Choices, answer, choices_of
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,8 @@ class Found:
         return self.scores.correct.sum(axis=1)
 
     def choices(self, question: Question) -> Choices:
-        matched, goal = None, question.matching
-        if goal is not None and goal.model is not None:
-            matched = self.scores.index(goal.model)
-        elif goal is not None:
-            matched = most_accurate(self.alone, self.prices)
-        known = (self.cost, self.right, self.alone, self.prices, self.kept)
-        return Choices(len(self.scores.labels), *known, matched)
+        made = choices_of(question, self.scores, self.prices, self.kept)
+        return replace(made, cost=self.cost, right=self.right)
 
     @cached_property
     def hull(self) -> np.ndarray:
@@ -80,28 +74,9 @@ def find(
     """Everything on these images within the caps that nothing else beats: models, cascades and
     chains."""
     points = frontier(scores, costs, space.table, threads, caps).points
-    deployable = _deployable(scores, points, space.table)
-    found = Found(scores, deployable, points.cost, points.right, costs.alone, tuple(caps))
+    named = deployable(scores, points, space.table)
+    found = Found(scores, named, points.cost, points.right, costs.alone, tuple(caps))
     return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
-
-
-def _deployable(
-    scores: ScoreSet, points: Points, table: Sequence[SearchRule]
-) -> tuple[Cascade, ...]:
-    """Each point's λ; the images are sorted once per first model and score."""
-    out: list[Cascade | None] = [None] * len(points)
-    sorted_by: dict[tuple[int, str], list[int]] = {}
-    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
-        if rule < 0:
-            out[i] = Cascade.of((scores.models[a],))
-        else:
-            sorted_by.setdefault((a, table[rule].score), []).append(i)
-    for (a, score), rows in sorted_by.items():
-        ordering = Ordering.by(scores, score, a)
-        for i in rows:
-            models = (scores.models[a], scores.models[points.second[i]])
-            out[i] = table[points.rule[i]].cascade(models, ordering.limit(int(points.k[i])))
-    return tuple(point for point in out if point is not None)
 
 
 def _with_chains(

@@ -101,9 +101,7 @@ class Test:
         pricer = self.pricer if goal.pricer is None else goal.pricer.on(self.testing)
         return self._most_cost(pricer, point, found, use - ran / n)
 
-    def _most_cost(
-        self, pricer: Pricer, point: Cascade, found: Outcome, more_use: float
-    ) -> float:
+    def _most_cost(self, pricer: Pricer, point: Cascade, found: Outcome, more_use: float) -> float:
         """Of how often B runs, exactly, of what each request costs, where that is known, and of
         measuring."""
         bill, more = pricer.bill(point.models, found.stage), 0.0

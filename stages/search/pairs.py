@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from stages.cascade import Cascade, Limit, allowed, pair_gains
+from stages.cascade import Cascade, Limit, Ordering, allowed, pair_gains
 from stages.costs import ExpectedCosts, records
 from stages.parallel import default_workers
 from stages.scores import ScoreSet, named
@@ -62,8 +62,8 @@ def frontier(
     threads: int | None = None,
     caps: Sequence[Cap] = (),
 ) -> Frontier:
-    """The frontier over all single models, pairs, rules and λ of these images within the caps; where
-    nothing is, of the model nearest to it.
+    """The frontier over all single models, pairs, rules and λ of these images within the caps;
+    where nothing is, of the model nearest to it.
 
     Exact: equals what listing all operating points would give. Time grows with images × pairs ×
     rules, memory with models × images only.
@@ -162,3 +162,22 @@ class _Sweep:
         total = self._total[k]
         kept = records(total)
         return k[kept], total[kept]
+
+
+def deployable(
+    scores: ScoreSet, points: Points, table: Sequence[SearchRule]
+) -> tuple[Cascade, ...]:
+    """Each point's λ; the images are sorted once per first model and score."""
+    out: list[Cascade | None] = [None] * len(points)
+    sorted_by: dict[tuple[int, str], list[int]] = {}
+    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
+        if rule < 0:
+            out[i] = Cascade.of((scores.models[a],))
+        else:
+            sorted_by.setdefault((a, table[rule].score), []).append(i)
+    for (a, score), rows in sorted_by.items():
+        ordering = Ordering.by(scores, score, a)
+        for i in rows:
+            models = (scores.models[a], scores.models[points.second[i]])
+            out[i] = table[points.rule[i]].cascade(models, ordering.limit(int(points.k[i])))
+    return tuple(point for point in out if point is not None)

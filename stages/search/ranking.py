@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.scores import ScoreSet
 from stages.search.question import COST, MATCH, Goal, Question
 
 
@@ -28,13 +29,14 @@ class Choices:
 
     def enough(self, goals: Sequence[Goal]) -> np.ndarray:
         """bool [F]: which of the frontier keep these limits of accuracy, or of the cost."""
-        return self._enough(goals, self.cost, self.right)
+        return self.keep(goals, self.cost, self.right)
 
     def enough_alone(self, goals: Sequence[Goal]) -> np.ndarray:
         """bool [M]: the same of the models alone, and all caps."""
-        return self.kept & self._enough(goals, self.prices, self.alone)
+        return self.kept & self.keep(goals, self.prices, self.alone)
 
-    def _enough(self, goals: Sequence[Goal], cost: np.ndarray, right: np.ndarray) -> np.ndarray:
+    def keep(self, goals: Sequence[Goal], cost: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """bool [P]: the same of any points on these images."""
         found = np.ones(len(cost), bool)
         for goal in goals:
             if goal.kind == COST:
@@ -44,6 +46,16 @@ class Choices:
             else:
                 found &= right / self.n >= goal.number
         return found
+
+
+def choices_of(
+    question: Question, scores: ScoreSet, prices: np.ndarray, kept: np.ndarray
+) -> Choices:
+    """Of models alone: `prices` float64 [M], `kept` bool [M]."""
+    alone, goal, matched = scores.correct.sum(axis=1), question.matching, None
+    if goal is not None:
+        matched = scores.index(goal.model) if goal.model else most_accurate(alone, prices)
+    return Choices(len(scores.labels), prices, alone, alone, prices, kept, matched)
 
 
 def answer(question: Question, choices: Choices) -> int | None:

@@ -12,20 +12,32 @@ from functools import cached_property
 import numpy as np
 
 from cache import InputError, Store
-from stages.cascade import Cascade, decide
+from stages.cascade import Cascade, Outcome, decide
 from stages.certify import SAFEST
-from stages.costs import ExpectedCosts, Pricer, amount, asked, budget, costs_of
+from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
+from stages.search.caps import caps_of
 from stages.search.crossfit import CrossFitted, Progress, cross_fitted
 from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.guarantee import CertificateFacts, Certified, Promise, guarantee
 from stages.search.holdout import Test
-from stages.search.question import ACCURACY, CERTIFY, COST, Question
+from stages.search.question import ACCURACY, CERTIFY, COST, Goal, Question
 from stages.search.ranking import single
 from stages.search.resampling import Resampling
-from stages.search.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
+from stages.search.unreachable import unreachable
+from stages.search.verdict import (
+    CANNOT_TELL,
+    MEETS,
+    MISSES,
+    Reached,
+    Verdict,
+    did_of,
+    sentences,
+    target_of,
+    word_of,
+)
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
 
@@ -145,7 +157,8 @@ class Search:
         return self._find(self.plan.scores)
 
     def _find(self, scores: ScoreSet) -> Found:
-        return find(scores, self._costs(scores), self.space, self.threads)
+        caps = caps_of(self.question, scores)
+        return find(scores, self._costs(scores), self.space, self.threads, caps)
 
     def _costs(self, scores: ScoreSet) -> ExpectedCosts:
         return costs_of(self.pricer, scores)
@@ -180,14 +193,17 @@ class Search:
     def _row(self) -> int:
         row = self.found.answer(self.question)
         if row is None:
-            raise InputError(_unreachable(self.question, self.found, self.pricer))
+            where = (self.plan.scores, self.pricer, self.space, self.found)
+            raise InputError(unreachable(self.question, *where))
         return row
 
     def _near_accuracy(self, alone: int, reached: bool) -> str | None:
         """The most accurate model cheaper than the baseline, where it nearly reaches the goal."""
         found, goal = self.found, self.question.value or 0.0
         cheaper = np.flatnonzero(found.prices < found.prices[alone])
-        if self.question.kind != ACCURACY or not reached or not len(cheaper):
+        if self.question.kind != ACCURACY or self.question.several or not reached:
+            return None
+        if not len(cheaper):
             return None
         next_one = cheaper[found.alone[cheaper].argmax()]
         right = float(found.alone[next_one] / len(found.scores.labels))
@@ -263,13 +279,36 @@ class Search:
         honest = self.crossfitted.answer if self.crossfitted and not alone else None
         found = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
         row = AnswerRow(**vars(found), selected=decided.selected)
-        target, chose = decided.target or target_of(self.question, row, alone), decided.chose
+        goals = self._reached(row)
+        target, chose = decided.target, decided.chose
+        target = target or target_of(self.question, row, alone, goals)
         if self.plan.method == "same-split" and target == MEETS and not alone:
             target, chose = CANNOT_TELL, True
         names = ("reached", "needed", "near", "asked")
         how = {name: getattr(decided, name) for name in names} | {"chose": chose}
         rival = self._rival(row)
-        return row, Verdict(self.question, decided.point, row, target, rival=rival, **how)
+        told = (self.question, decided.point, row, target)
+        return row, Verdict(*told, rival=rival, goals=goals, **how)
+
+    def _reached(self, row: AnswerRow) -> list[Reached]:
+        """What the answer did of each limit; where it was tested, by the test."""
+        point, found = self.decided.point, decide(self.reported, self.decided.point)
+        out = []
+        for goal in self.question.goals if self.given is None else ():
+            did = self._did_of(goal, row, found)
+            if not self.question.tested:
+                word = word_of(goal, did)
+            elif self.test.keeps(goal, point, found):
+                word = MEETS
+            else:
+                word = MISSES if self.test.misses(goal, point, found) else CANNOT_TELL
+            out.append(Reached(goal, did, word))
+        return out
+
+    def _did_of(self, goal: Goal, row: AnswerRow, found: Outcome) -> Interval:
+        if goal.pricer is None:
+            return did_of(goal, row)
+        return goal.pricer.on(self.reported).request(row.models, found.stage)
 
     def _rival(self, row: SearchRow) -> str | None:
         """The most accurate single model that costs no more and was no worse, if any."""
@@ -284,6 +323,8 @@ class Search:
         """Two corners of the hull, and the share of requests that the second should get at random
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
+        if self.question.several:
+            return None
         corners = self.found.hull
         values, goal = self.found.cost[corners], self.question.value or 0.0
         if self.question.kind != COST:
@@ -399,7 +440,8 @@ def _request(search: Search, promise: Promise | None) -> dict[str, object]:
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     scores, cap = search.calibration or search.plan.scores, promise.limits.cost
     if cap is not None and cap < search.found.cost[0]:
-        raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
+        where = (search.plan.scores, search.pricer, search.space, search.found)
+        raise InputError(unreachable(Question(COST, cap), *where))
     if cap is not None and search.pricer.prices.by_request:
         raise InputError(
             "--certify caps a cost by how often B runs, which what each request costs does not "
@@ -449,21 +491,4 @@ def _refused(search: Search, certified: Certified) -> str:
     return (
         f"Infeasible: nothing is certified to lose at most {facts.epsilon:.2%} accuracy against "
         f"{facts.reference} alone with probability {1 - facts.delta:g}.{split} {why}."
-    )
-
-
-def _unreachable(question: Question, found: Found, pricer: Pricer) -> str:
-    """What was asked for, what there is, and what can be asked for instead."""
-    row = 0 if question.kind == COST else -1
-    has = (
-        f"{found.points[row]} reaches {found.right[row] / len(found.scores.labels):.2%} for "
-        f"{amount(float(found.cost[row]), pricer.prices.unit)}"
-    )
-    if question.kind == COST:
-        limit = budget(question.value or 0.0, pricer.prices.unit)
-        where = found.scores.split
-        return f"nothing costs {limit} or less on {where}; the cheapest, {has}: allow more"
-    return (
-        f"nothing reaches {question.value:.2%} on {found.scores.split}; the most accurate, {has}: "
-        "ask for less"
     )

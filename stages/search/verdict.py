@@ -3,13 +3,24 @@ the single model that one would deploy instead? And the sentences that begin wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from stages.cascade import Cascade
-from stages.costs import amount, budget, interval
+from stages.costs import amount, budget, figures, interval, told_in
 from stages.search.evaluation import AnswerRow, SearchRow
-from stages.search.question import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
+from stages.search.question import (
+    ACCURACY,
+    BEST,
+    CERTIFY,
+    COST,
+    ENERGY,
+    LATENCY,
+    MATCH,
+    USAGE,
+    Goal,
+    Question,
+)
 from stages.statistics import Interval
 
 MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
@@ -22,12 +33,23 @@ RUNS = "model runs"
 
 
 @dataclass(frozen=True)
+class Reached:
+    """A limit, what the answer did of it on the reported images, and MEETS, CANNOT TELL or
+    MISSES."""
+
+    goal: Goal
+    found: Interval
+    target: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """`target` and `worth` are the two words. What they were made of: the `row` of the answer,
-    whose cascade is `point`; `reached`, the baseline does what was asked; `rival`, a single model
-    that costs no more and was no worse, if any; `needed`, about how many images would tell, where
-    these cannot; `chose`, the images that would test are those that chose; `near`, of the next
-    cheaper single model, where it nearly does; `asked`, the baseline is not the search's."""
+    whose cascade is `point`; `goals`, what it did of each limit; `reached`, the baseline does what
+    was asked; `rival`, a single model that costs no more and was no worse, if any; `needed`, about
+    how many images would tell, where these cannot; `chose`, the images that would test are those
+    that chose; `near`, of the next cheaper single model, where it nearly does; `asked`, the
+    baseline is not the search's."""
 
     question: Question
     point: Cascade
@@ -39,6 +61,7 @@ class Verdict:
     chose: bool = False
     near: str | None = None
     asked: bool = False
+    goals: Sequence[Reached] = ()
 
     @property
     def alone(self) -> bool:
@@ -72,19 +95,38 @@ class Verdict:
         return NOT_WORTH if no_better and no_cheaper else CANNOT_TELL
 
 
-def target_of(question: Question, row: SearchRow, alone: bool) -> str:
-    """By the interval on the reported images, of an answer that was not tested there."""
-    if question.kind == BEST and alone:
-        return MEETS
-    found, goal, sign = {
-        ACCURACY: (row.accuracy, question.value, 1),
-        COST: (row.price.known, question.value, -1),
-        BEST: (row.against.accuracy_change, 0.0, 1),
-    }[question.kind]
-    least, most = sorted(sign * (end - float(goal or 0)) for end in (found.low, found.high))
+def target_of(question: Question, row: SearchRow, alone: bool, goals: Sequence[Reached]) -> str:
+    """By the intervals on the reported images, of an answer that was not tested there."""
     if question.kind == BEST:  # more accurate, not as accurate
-        return MEETS if least > 0 else MISSES if most < 0 else CANNOT_TELL
+        change = row.against.accuracy_change
+        return MEETS if alone or change.low > 0 else MISSES if change.high < 0 else CANNOT_TELL
+    return worst([each.target for each in goals])
+
+
+def did_of(goal: Goal, row: SearchRow) -> Interval:
+    """What the row tells of a limit."""
+    known = {
+        MATCH: row.against.accuracy_change,
+        ACCURACY: row.accuracy,
+        COST: row.price.cost,
+        USAGE: row.usage,
+    }
+    found = known[goal.kind]
+    if found is None:
+        raise ValueError("no cost is known")
+    return found
+
+
+def word_of(goal: Goal, found: Interval) -> str:
+    """By its interval: what is at least, or at most, what is asked."""
+    sign = 1 if goal.kind == ACCURACY else -1
+    least, most = sorted(sign * (end - goal.number) for end in (found.low, found.high))
     return MEETS if least >= 0 else MISSES if most < 0 else CANNOT_TELL
+
+
+def worst(words: Sequence[str]) -> str:
+    """Of all limits together."""
+    return next((word for word in (MISSES, CANNOT_TELL) if word in words), MEETS)
 
 
 # --- in words ------------------------------------------------------------------------------------
@@ -92,7 +134,8 @@ def target_of(question: Question, row: SearchRow, alone: bool) -> str:
 
 def sentences(found: Verdict) -> list[str]:
     """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
-    told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found), found.near]
+    first = _several if found.question.several else _VERDICTS[found.question.kind]
+    told = [first(found), *_figures(found), _further(found), _how(found), found.near]
     return [each for each in told if each]
 
 
@@ -159,6 +202,92 @@ def _best(found: Verdict) -> str:
         return f"MISSES, NOT WORTH IT: {_names(found)} is less accurate than {best}."
     chose = f": {CHOSE}" if found.chose else ""
     return _unknown(found, f"whether {_names(found)} is more accurate than {best}{chose}")
+
+
+def _several(found: Verdict) -> str:
+    """Of more limits than one."""
+    if found.target == MEETS:
+        sure = f" ({_sure(found.question)} sure)" if found.question.tested else ""
+        single = "" if found.reached else ", which no single model does"
+        kept = _and([_does(each.goal, found) for each in found.goals])
+        return _met(found, f"{_names(found)} {kept}{sure}{single}")
+    left = [each for each in found.goals if each.target == found.target] or list(found.goals)
+    told = "; ".join(_short_of(each, found) for each in left)
+    tested = found.question.tested
+    more = " No cascade passed the tests." if tested else " For assurance add --confidence 0.95."
+    if found.target == MISSES:
+        return f"MISSES, NOT WORTH IT: {_names(found)} does not keep all limits: {told}.{more}"
+    if found.chose:
+        told, more = CHOSE, ""
+    kept = _and([_does(each.goal, found) for each in left])
+    return f"{_unknown(found, f'whether {_names(found)} {kept}: {told}')}{more}"
+
+
+def _does(goal: Goal, found: Verdict) -> str:
+    return in_words(goal, found.model, str(found.row.price.cost_unit))
+
+
+def in_words(goal: Goal, matched: str, unit: str) -> str:
+    """What a cascade does that keeps the limit; `unit` is that of the cost compared."""
+    if goal.kind == MATCH:
+        return f"matches {goal.model or matched} within {limit_of(goal, unit)}"
+    most = {LATENCY: "takes at most", ENERGY: "draws at most", USAGE: "runs B on at most"}
+    does = most | {ACCURACY: "reaches"}
+    return f"{does.get(goal.kind, 'costs at most')} {limit_of(goal, unit)}"
+
+
+def limit_of(goal: Goal, unit: str) -> str:
+    """How much that is: a margin, a share, or a cost and where."""
+    if goal.kind == MATCH:
+        return _margin(goal.within)
+    if goal.kind in (ACCURACY, USAGE):
+        return f"{100 * goal.number:.6g}%"
+    return budget(goal.number, _unit(goal, unit)) + _place(goal)
+
+
+def _unit(goal: Goal, unit: str) -> str:
+    return unit if goal.pricer is None else goal.pricer.prices.unit
+
+
+def _place(goal: Goal) -> str:
+    """On which device, and in which batches."""
+    if goal.pricer is None:
+        return ""
+    device, size = goal.pricer.prices.device, goal.pricer.batch_size
+    return (f" on {device}" if device else "") + (f" in batches of {size}" if size > 1 else "")
+
+
+def _short_of(each: Reached, found: Verdict) -> str:
+    """What it did of a limit."""
+    goal, told = each.goal, each.found
+    if goal.kind == MATCH:
+        points = 100 * told.value
+        return f"{points:+.1f} points ({100 * told.low:+.1f} to {100 * told.high:+.1f})".replace(
+            "-", "−"
+        )
+    if goal.kind in (ACCURACY, USAGE):
+        what = "" if goal.kind == ACCURACY else "B runs on "
+        return f"{what}{told.value:.1%} ({told.low:.1%} to {told.high:.1%})"
+    unit = _unit(goal, str(found.row.price.cost_unit))
+    value, low, high = figures(unit, told.value, told.low, told.high)
+    return f"{value} {told_in(unit)}{_place(goal)} ({low} to {high})"
+
+
+def _further(found: Verdict) -> str | None:
+    """What it does of limits that no other sentence tells of."""
+    told = [_short_of(each, found) for each in found.goals if each.goal.pricer is not None]
+    if not told or found.target != MEETS:
+        return None
+    return f"A request takes {_and(told)}."
+
+
+def _and(words: Sequence[str]) -> str:
+    """
+    >>> _and(["one", "two", "three"])
+    'one, two and three'
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 _VERDICTS: dict[str, Callable[[Verdict], str]] = {

@@ -91,7 +91,7 @@ SEEDS = st.integers(0, 10_000)
 @settings(max_examples=60, deadline=None)
 def test_the_path_is_the_front_of_all_points_listed(seed, kind):
     scores, costs = _made(seed)
-    n, linear = 24, ExpectedCosts.linear(costs, 24)
+    linear = ExpectedCosts.linear(costs, 24)
     m = int(scores.correct.sum(axis=1).argmax())
     reference = scores.correct[m].astype(int)
     goal, budget = 0.55, 2.5

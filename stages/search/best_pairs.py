@@ -1,0 +1,85 @@
+"""Of each model alone, and of each pair under each rule, the λ that answers a question: for whoever
+wants more answers than the best."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stages.cascade import Cascade, Ordering, pair_gains, prefix
+from stages.costs import ExpectedCosts
+from stages.scores import ScoreSet
+from stages.search.caps import Cap, kept_alone, sent_within
+from stages.search.frontier import Points
+from stages.search.pairs import SearchRule, by_score, deployable
+from stages.search.question import Question
+from stages.search.ranking import Choices, choices_of
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BestOfEach:
+    """What each pair under each rule of the `table` can do for the `question` on these images, one
+    point each of those that can, by `answers`."""
+
+    scores: ScoreSet
+    costs: ExpectedCosts
+    table: Sequence[SearchRule]
+    question: Question
+    caps: Sequence[Cap] = ()
+
+    def answers(self, pairs: Collection[Pair] | None = None) -> Points:
+        """Of the pairs (default: all there are), and of the models alone."""
+        count = range(len(self.scores.models))
+        wanted = {(a, b) for a in count for b in count if a != b} if pairs is None else set(pairs)
+        asked = self._asked
+        alone = Points.alone(self.costs.alone, asked.alone)
+        found = [alone.take(np.flatnonzero(asked.enough_alone(self.question.compared)))]
+        for a in sorted({a for a, _ in wanted}):
+            for score, rows in by_score(self.table).items():
+                ordering = Ordering.by(self.scores, score, a)
+                for b in (b for b in count if (a, b) in wanted):
+                    found += self._best(ordering, a, b, rows)
+        return Points.joined(found)
+
+    @cached_property
+    def _asked(self) -> Choices:
+        kept = kept_alone(self.caps, len(self.scores.models))
+        return choices_of(self.question, self.scores, self.costs.alone, kept)
+
+    def _best(self, ordering: Ordering, a: int, b: int, rows: Sequence[int]) -> Iterator[Points]:
+        """Of one pair under rules of the ordering's score."""
+        question, right_a = self.question, int(self.scores.correct[a].sum())
+        most = sent_within(self.caps, a, b, ordering.order)
+        ends = ordering.ends[ordering.ends <= most]
+        cost = self.costs.alone[a] + self.costs.along(b, ordering.order)[ends]
+        for row in rows:
+            rule = self.table[row]
+            gain = pair_gains(self.scores, rule.score, a, b, rule.postcheck)
+            right = right_a + prefix(ordering, gain)[ends].astype(np.int64)
+            good = np.flatnonzero(self._asked.keep(question.compared, cost, right))
+            # Cost only rises along the sweep: the first is the cheapest, also of equals.
+            if len(good):
+                at = good[[0 if question.cheapest else right[good].argmax()]]
+                first, second, by = (np.full(1, x, np.int32) for x in (a, b, row))
+                yield Points(cost[at], right[at], first, second, by, ends[at])
+
+
+def ranked(points: Points, question: Question) -> Points:
+    """The best first; of models and pairs that come several times, the first stays."""
+    keys = (-points.right, points.cost) if question.cheapest else (points.cost, -points.right)
+    ordered = points.take(np.lexsort(keys))
+    pairs = np.stack([ordered.first, ordered.second])
+    _, first = np.unique(pairs, axis=1, return_index=True)
+    return ordered.take(np.sort(first))
+
+
+def top(of: BestOfEach, most: int) -> tuple[Cascade, ...]:
+    """At most so many answers, the best first, another pair each."""
+    rows = np.arange(most)
+    points = ranked(of.answers(), of.question)
+    return deployable(of.scores, points.take(rows[: len(points)]), of.table)
