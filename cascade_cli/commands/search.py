@@ -39,6 +39,7 @@ from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
 from stages.scores import ScoreSet, with_references
 from stages.search import (
+    ALL_DEVICES,
     CERTIFY,
     MISSES,
     DeviceChoice,
@@ -127,7 +128,8 @@ def search(
     with progress("searching again on folds") as tell:
         run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
         say(*run.plan.notes)
-        found = stage.run(store, run, space.resamples if space.optimism else None, promise)
+        again = space.resamples if space.optimism else None
+        found = stage.run(store, run, again, promise, space.top)
     policy, refused = None, None
     if space.policy is not None:
         try:

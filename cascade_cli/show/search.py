@@ -72,7 +72,10 @@ def _show(found: SearchResult, files: Sequence[str]) -> None:
         print_text(most_accurate(found.most_accurate, found.answer))
         _show_answer(found.answer, found.baselines)
     _show_optimism(found.optimism)
-    _show_hull(found)
+    if found.top is None:
+        _show_hull(found)
+    else:
+        _show_top(found, found.top)
     print(
         f"\nsearched on {found.fit_split} ({found.fit_n} images, {found.fit_method}), "
         f"reported on {found.split} ({found.n} images)"
@@ -131,6 +134,14 @@ def _show_hull(found: SearchResult) -> None:
     answer = [] if found.answer is None else [found.answer]
     rows = sorted([*rows, *answer], key=lambda row: row.fit_cost or 0.0)
     print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
+
+
+def _show_top(found: SearchResult, rows: Sequence[SearchRow]) -> None:
+    """Instead of the hull: who asks for several answers has others to choose from."""
+    print(f"\nAnswers by their estimates on {found.fit_split}, the best first:")
+    cells = [_other(row) | {"kind": i} for i, row in enumerate(rows, 1)]
+    against = found.frontier[0].against.baseline
+    print_table(cells, _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
 def _other(row: SearchRow) -> dict[str, Any]:

@@ -78,8 +78,16 @@ def ranked(points: Points, question: Question) -> Points:
     return ordered.take(np.sort(first))
 
 
-def top(of: BestOfEach, most: int) -> tuple[Cascade, ...]:
-    """At most so many answers, the best first, another pair each."""
-    rows = np.arange(most)
-    points = ranked(of.answers(), of.question)
-    return deployable(of.scores, points.take(rows[: len(points)]), of.table)
+def chosen_again(of: BestOfEach, points: Points) -> list[Cascade]:
+    """For each of these points what its models, by the best rule and λ, do on other images for the
+    same question; where they cannot, the more accurate of them alone."""
+    pairs = list(zip(points.first.tolist(), points.second.tolist(), strict=True))
+    here = ranked(of.answers([(a, b) for a, b in pairs if b >= 0]), of.question)
+    places = zip(here.first.tolist(), here.second.tolist(), strict=True)
+    made = dict(zip(places, deployable(of.scores, here, of.table), strict=True))
+    names, right = of.scores.models, of.scores.correct.sum(axis=1)
+
+    def alone(a: int, b: int) -> Cascade:
+        return Cascade.of((names[a if b < 0 or right[a] >= right[b] else b],))
+
+    return [made.get(pair) or alone(*pair) for pair in pairs]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from stages.certify import SAFEST
 from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
+from stages.search.best_pairs import BestOfEach, chosen_again, ranked
 from stages.search.caps import caps_of
-from stages.search.crossfit import CrossFitted, Progress, cross_fitted
+from stages.search.crossfit import Chosen, CrossFitted, Progress, cross_fitted, decided_by_folds
 from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
+from stages.search.frontier import Points
 from stages.search.guarantee import CertificateFacts, Certified, Promise, guarantee
 from stages.search.holdout import Test
+from stages.search.pairs import deployable
 from stages.search.question import ACCURACY, CERTIFY, COST, Goal, Question
 from stages.search.ranking import single
 from stages.search.resampling import Resampling
@@ -38,6 +41,7 @@ from stages.search.verdict import (
     target_of,
     word_of,
 )
+from stages.simulate import Honest
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
 
@@ -111,6 +115,7 @@ class SearchResult:
     baselines: Sequence[SearchRow]
     frontier: Sequence[SearchRow]
     hull: Sequence[SearchRow]
+    top: Sequence[SearchRow] | None
     most_accurate: SearchRow
     mixture: Mixture | None
     certificate: CertificateFacts | None
@@ -119,9 +124,10 @@ class SearchResult:
 
     @property
     def rows(self) -> list[AnswerRow]:
-        """The answer's, the frontier's and the baselines'."""
+        """The answer's, the best pairs', the frontier's and the baselines'."""
         answer = [] if self.answer is None else [self.answer]
-        return [AnswerRow(**vars(row)) for row in (*answer, *self.frontier, *self.baselines)]
+        listed = (*answer, *(self.top or ()), *self.frontier, *self.baselines)
+        return [AnswerRow(**vars(row)) for row in listed]
 
 
 @dataclass(frozen=True)
@@ -271,6 +277,34 @@ class Search:
         how = (self.found.cost, self.pricer.compared_with, self.progress)
         return cross_fitted(self.reported, self._find, self.question, *how)
 
+    def top(self, most: int) -> list[SearchRow]:
+        """At most so many answers by their estimates on the fitting images, the best first, of
+        another pair or model each."""
+        points = self._best_of(self.plan.scores).answers()
+        # A pair whose B never runs is its A alone.
+        points = points.take(np.flatnonzero((points.second < 0) | (points.k > 0)))
+        points = ranked(points, self.question)
+        points = points.take(np.arange(min(most, len(points))))
+        cascades = deployable(self.plan.scores, points, self.space.table)
+        honest: Sequence[Honest | None] = [None] * len(cascades)
+        if self.plan.method == "cross-fit" and cascades:
+            honest = decided_by_folds(self.reported, partial(self._again, points))
+        n, rows = len(self.plan.scores.labels), []
+        for i, (cascade, told) in enumerate(zip(cascades, honest, strict=True)):
+            fitted = FitFigures(float(points.right[i] / n), float(points.cost[i]))
+            alone = len(cascade.models) == 1
+            rows.append(self.judge.row("top", cascade, fitted, honest=None if alone else told))
+        return rows
+
+    def _best_of(self, scores: ScoreSet) -> BestOfEach:
+        caps = caps_of(self.question, scores)
+        return BestOfEach(scores, self._costs(scores), self.space.table, self.question, caps)
+
+    def _again(self, points: Points, scores: ScoreSet) -> Chosen:
+        """The same models on some of the images; where they cannot, the first of them alone."""
+        of, baseline = self._best_of(scores), scores.index(self.judge.baseline)
+        return chosen_again(of, points), baseline
+
     def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
@@ -370,10 +404,14 @@ NEAR = 0.01
 
 
 def run(
-    store: Store, search: Search, optimism: int | None = None, promise: Promise | None = None
+    store: Store,
+    search: Search,
+    optimism: int | None = None,
+    promise: Promise | None = None,
+    top: int = 0,
 ) -> SearchResult:
     """The answer with everything around it; its rows are also written to results/search.
-    `optimism` is a number of resamples."""
+    `optimism` is a number of resamples, `top` how many answers of another pair each are listed."""
     certified = None if promise is None else _certified(store, search, promise)
     if certified is not None:
         search = replace(search, given=_promised(search, certified))
@@ -407,6 +445,7 @@ def run(
         baselines=baselines,
         frontier=frontier,
         hull=[row for row in frontier if row.kind == "hull"],
+        top=search.top(top) if top else None,
         most_accurate=frontier[-1],
         mixture=None if certified else search.mixture(),
         certificate=None if certified is None else certified.facts,
