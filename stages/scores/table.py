@@ -89,6 +89,11 @@ class ScoreSet:
         where it is right."""
         return self.correct.view(np.int8) if self.earned is None else self.earned
 
+    def baseline(self, m: int) -> np.ndarray:
+        """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""
+        right = self.correct[m]
+        return right if self.loss is None else np.stack([right, self.credit[m].astype(np.int64)])
+
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
         if model not in self.models:
