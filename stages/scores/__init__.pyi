@@ -72,6 +72,7 @@ from .table import (
     ScoreSet as ScoreSet,
     load as load,
     models_of as models_of,
+    named_classes as named_classes,
     parts_of as parts_of,
     run as run,
     scored as scored,

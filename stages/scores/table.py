@@ -317,6 +317,14 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     return found.of_images(np.isin(found.sample_ids, scores.sample_ids))
 
 
+def named_classes(store: Store, scores: ScoreSet) -> list[str]:
+    """What the samples call their classes, in the order of the labels; empty where they do not."""
+    place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
+    manifest = cache.load(store, place)
+    names = (manifest.provenance.get("class_names") if manifest else None) or ()
+    return [str(name) for name in names]
+
+
 def splits_of(store: Store, dataset: str) -> list[str]:
     """Splits of the dataset that the cache has samples of."""
     return [found.partition.keys["split"] for found in cache.find(store, "samples", dataset)]

@@ -85,7 +85,7 @@ def loss_sums(credit: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def losses_of(sums: Sequence[float], n: int, most: int) -> tuple[Paired, Paired]:
-    """(loss, its change) of n images whose LOSS_SUMS these are, none differing by more than most."""
+    """(loss, its change) of n images whose LOSS_SUMS these are; none differs by more than most."""
     loss, change = (
         Paired(won, lost, n, squares, images, most)
         for won, lost, squares, images in (sums[:4], sums[4:])
