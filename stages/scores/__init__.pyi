@@ -7,6 +7,7 @@ from .candidates import (
     origin as origin,
     partitions_of as partitions_of,
 )
+from .credit import right_and_credit as right_and_credit, with_loss as with_loss
 from .fitted import (
     BASES as BASES,
     TOP as TOP,
@@ -29,6 +30,7 @@ from .logits import (
     together as together,
     whole as whole,
 )
+from .losses import Loss as Loss, parse_loss as parse_loss
 from .plugin_scores import (
     TABLE as TABLE,
     Columns as Columns,
@@ -70,6 +72,7 @@ from .table import (
     ScoreSet as ScoreSet,
     load as load,
     models_of as models_of,
+    named_classes as named_classes,
     parts_of as parts_of,
     run as run,
     scored as scored,

@@ -21,6 +21,7 @@ from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
 from stages.scores.fitted import Coefficients
 from stages.scores.logits import Parts, cached
+from stages.scores.losses import Loss
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
 from stages.scores.softmax import (
@@ -62,7 +63,8 @@ class ScoreSet:
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
     where these images are a half of the split, which. `means` float64 [2, N]: what the mean of
     several models' probabilities answers, and by how much, by their names, of those that were made;
-    `coefficients` of fitted scores, by name and model.
+    `coefficients` of fitted scores, by name and model. `earned`, where a `loss` says what answers
+    cost: minus that, int [M, N] in units of 1/scale.
     """
 
     dataset: str
@@ -78,6 +80,19 @@ class ScoreSet:
     halves: Halves | None = None
     means: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     coefficients: Mapping[str, Mapping[str, Coefficients]] = field(default_factory=dict)
+    earned: np.ndarray | None = None
+    loss: Loss | None = None
+
+    @property
+    def credit(self) -> np.ndarray:
+        """int [M, N] of a type that holds its differences: what each answer is worth, by default 1
+        where it is right."""
+        return self.correct.view(np.int8) if self.earned is None else self.earned
+
+    def baseline(self, m: int) -> np.ndarray:
+        """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""
+        right = self.correct[m]
+        return right if self.loss is None else np.stack([right, self.credit[m].astype(np.int64)])
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -146,6 +161,7 @@ class ScoreSet:
             labels=self.labels[keep],
             predictions=kept(self.predictions),
             correct=kept(self.correct),
+            earned=None if self.earned is None else kept(self.earned),
             scores=Columns.mapped(self.scores, kept),
             request_costs={name: kept(each) for name, each in self.request_costs.items()},
             means={names: answers[:, keep] for names, answers in self.means.items()},
@@ -299,6 +315,14 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     if len(found.labels) == len(scores.labels):
         return found
     return found.of_images(np.isin(found.sample_ids, scores.sample_ids))
+
+
+def named_classes(store: Store, scores: ScoreSet) -> list[str]:
+    """What the samples call their classes, in the order of the labels; empty where they do not."""
+    place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
+    manifest = cache.load(store, place)
+    names = (manifest.provenance.get("class_names") if manifest else None) or ()
+    return [str(name) for name in names]
 
 
 def splits_of(store: Store, dataset: str) -> list[str]:

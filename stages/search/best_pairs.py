@@ -53,7 +53,7 @@ class BestOfEach:
 
     def _best(self, ordering: Ordering, a: int, b: int, rows: Sequence[int]) -> Iterator[Points]:
         """Of one pair under rules of the ordering's score."""
-        question, right_a = self.question, int(self.scores.correct[a].sum())
+        question, right_a = self.question, int(self.scores.credit[a].sum(dtype=np.int64))
         most = sent_within(self.caps, a, b, ordering.order)
         ends = ordering.ends[ordering.ends <= most]
         cost = self.costs.alone[a] + self.costs.along(b, ordering.order)[ends]
@@ -85,7 +85,7 @@ def chosen_again(of: BestOfEach, points: Points) -> list[Cascade]:
     here = ranked(of.answers([(a, b) for a, b in pairs if b >= 0]), of.question)
     places = zip(here.first.tolist(), here.second.tolist(), strict=True)
     made = dict(zip(places, deployable(of.scores, here, of.table), strict=True))
-    names, right = of.scores.models, of.scores.correct.sum(axis=1)
+    names, right = of.scores.models, of.scores.credit.sum(axis=1, dtype=np.int64)
 
     def alone(a: int, b: int) -> Cascade:
         return Cascade.of((names[a if b < 0 or right[a] >= right[b] else b],))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import Cascade, decide
-from stages.scores import ScoreSet
+from stages.cascade import Cascade, Outcome, decide
+from stages.scores import Loss, ScoreSet, right_and_credit
 from stages.search.fitted_frontier import Found
 from stages.search.question import Question
 from stages.search.ranking import affordable, nearest, single
 from stages.simulate import Honest
-from stages.statistics import Paired, paired, repeated_change, repeated_share
+from stages.statistics import (
+    LOSS_SUMS,
+    Paired,
+    loss_sums,
+    paired,
+    repeated_change,
+    repeated_losses,
+    repeated_share,
+)
 from stages.threshold import FOLDS, REPEATS, cross_fits
 
 Progress = Callable[[int, int], None]
@@ -37,8 +45,8 @@ def cross_fitted(
     progress: Progress = lambda done, total: None,
 ) -> CrossFitted:
     """The question, and the most accurate within each of `budgets` float64 [F], asked of a search
-    on the images that fit, with the single model that one would deploy instead; `fixed` bool [N] is
-    right where another baseline is."""
+    on the images that fit, with the single model that one would deploy instead; `fixed`, as
+    `ScoreSet.baseline` gives it, is another baseline."""
 
     def choose(fitting: ScoreSet) -> Chosen:
         found = find(fitting)
@@ -62,28 +70,35 @@ def decided_by_folds(
     progress: Progress = lambda done, total: None,
 ) -> list[Honest]:
     """Of each of F cascades that are chosen again on every four folds, what the fifth says."""
-    counts: list[list[list[tuple[int, int, int]]]] = [[] for _ in range(REPEATS)]
+    counts: list[list[list[tuple[int, ...]]]] = [[] for _ in range(REPEATS)]
     for done, (repeat, fitting, held) in enumerate(cross_fits(len(scores.labels))):
         progress(done, REPEATS * FOLDS)
         points, other = choose(scores.of_images(fitting))
         images = scores.of_images(held)
-        alone = (scores.correct[other] if fixed is None else fixed)[held]
-        told: dict[int, tuple[int, int, int]] = {}
+        alone = (scores.baseline(other) if fixed is None else fixed)[..., held]
+        told: dict[int, tuple[int, ...]] = {}
         for point in points:
             if id(point) not in told:
-                told[id(point)] = _figures(decide(images, point).correct, alone)
+                told[id(point)] = _figures(decide(images, point), *right_and_credit(alone))
         counts[repeat].append([told[id(point)] for point in points])
-    return list(_honest(np.array(counts).sum(axis=1).transpose(2, 0, 1), len(scores.labels)))
+    whole = np.array(counts).sum(axis=1)
+    return [_honest(each, len(scores.labels), scores.loss) for each in whole.transpose(1, 0, 2)]
 
 
-def _figures(right: np.ndarray, alone: np.ndarray) -> tuple[int, int, int]:
-    """Right, won and lost, from bool [N] each."""
-    against = paired(right, alone)
-    return int(np.count_nonzero(right)), int(against.won), int(against.lost)
+# Right, won and lost, and `loss_sums`.
+_FIGURES = 3 + LOSS_SUMS
 
 
-def _honest(counts: np.ndarray, n: int) -> Iterator[Honest]:
-    """From int64 [3, REPEATS, F]: right, won and lost."""
-    for right, won, lost in counts.transpose(2, 0, 1).tolist():
-        pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
-        yield Honest(repeated_share(right, n), repeated_change(pairs))
+def _figures(found: Outcome, right: np.ndarray, credit: np.ndarray) -> tuple[int, ...]:
+    """Against a model alone, right bool [N] and credit int [N]."""
+    against = paired(found.correct, right)
+    counts = int(np.count_nonzero(found.correct)), int(against.won), int(against.lost)
+    return *counts, *loss_sums(found.credit, credit)
+
+
+def _honest(counts: np.ndarray, n: int, loss: Loss | None) -> Honest:
+    """From int64 [REPEATS, _FIGURES]."""
+    right, won, lost = counts[:, :3].T.tolist()
+    pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
+    losses = () if loss is None else repeated_losses(counts[:, 3:], n, loss.most, loss.scale)
+    return Honest(repeated_share(right, n), repeated_change(pairs), *losses)

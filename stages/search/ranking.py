@@ -52,7 +52,7 @@ def choices_of(
     question: Question, scores: ScoreSet, prices: np.ndarray, kept: np.ndarray
 ) -> Choices:
     """Of models alone: `prices` float64 [M], `kept` bool [M]."""
-    alone, goal, matched = scores.correct.sum(axis=1), question.matching, None
+    alone, goal, matched = scores.credit.sum(axis=1, dtype=np.int64), question.matching, None
     if goal is not None:
         matched = scores.index(goal.model) if goal.model else most_accurate(alone, prices)
     return Choices(len(scores.labels), prices, alone, alone, prices, kept, matched)
