@@ -15,6 +15,7 @@ from .question import (
     COST as COST,
     ENERGY as ENERGY,
     LATENCY as LATENCY,
+    LOSS as LOSS,
     MATCH as MATCH,
     QUESTIONS as QUESTIONS,
     USAGE as USAGE,
@@ -27,6 +28,5 @@ from .verdict import (
     CANNOT_TELL as CANNOT_TELL,
     MEETS as MEETS,
     MISSES as MISSES,
-    limit_of as limit_of,
-    sentences as sentences,
 )
+from .wording import limit_of as limit_of, sentences as sentences

@@ -24,7 +24,7 @@ from stages.search.crossfit import Chosen, decided_by_folds
 from stages.search.fitted_frontier import Space
 from stages.search.pairs import deployable
 from stages.search.question import COST, Question
-from stages.search.verdict import in_words
+from stages.search.wording import in_words
 from stages.simulate import share_of
 from stages.statistics import Interval
 from stages.threshold import FitPlan

@@ -15,7 +15,7 @@ from stages.costs import ExpectedCosts, Pricer
 from stages.scores import ScoreSet
 from stages.search import testing_order
 from stages.search.pairs import SearchRule
-from stages.search.question import ACCURACY, MATCH, USAGE, Goal, Question
+from stages.search.question import LOSS, MATCH, OF_ANSWERS, USAGE, Goal, Question
 from stages.search.ranking import best_alone
 from stages.search.verdict import CANNOT_TELL, MISSES
 from stages.statistics import (
@@ -25,6 +25,9 @@ from stages.statistics import (
     change,
     images_needed,
     least,
+    loss_sums,
+    losses_of,
+    mean_loss,
     most,
     paired,
     z_of,
@@ -73,23 +76,37 @@ class Test:
         return all(self.keeps(goal, point, found) for goal in self.question.goals)
 
     def keeps(self, goal: Goal, point: Cascade, found: Outcome) -> bool:
-        if goal.kind == MATCH:
-            return self._accuracy(goal, found.correct).low > -goal.within
-        if goal.kind == ACCURACY:
-            return self._accuracy(goal, found.correct).low >= goal.number
+        if goal.kind in OF_ANSWERS:
+            low = self._accuracy(goal, found).low
+            return low > self._least(goal) if goal.kind == MATCH else low >= self._least(goal)
         return self._most(goal, point, found) <= goal.number
 
-    def _against(self, correct: np.ndarray) -> Paired:
-        """The model to match."""
-        return paired(correct, self.testing.correct[self.matched or 0])
+    def _least(self, goal: Goal) -> float:
+        """What `_accuracy` must reach."""
+        return {MATCH: -goal.within, LOSS: -(goal.value or 0.0)}.get(goal.kind, goal.value or 0.0)
 
-    def _accuracy(self, goal: Goal, correct: np.ndarray) -> Interval:
+    def _against(self, found: Outcome) -> Paired:
+        """The model to match; under a loss by how much less is lost."""
+        m = self.matched or 0
+        if self.testing.loss is None:
+            return paired(found.correct, self.testing.correct[m])
+        return self._losses(self.testing.credit[m], found.credit)[1]
+
+    def _losses(self, credit: np.ndarray, other: np.ndarray) -> tuple[Paired, Paired]:
+        """(the loss, how much more it is than the other's), in units of 1/scale."""
+        loss = self.testing.loss
+        return losses_of(loss_sums(credit, other).tolist(), len(credit), loss.most if loss else 1)
+
+    def _accuracy(self, goal: Goal, found: Outcome) -> Interval:
         """What is asked of accuracy, with its one-sided limits: the change against the model to
-        match, or itself."""
-        sure = self.question.sure
+        match, or itself; under a loss minus that."""
+        sure, loss = self.question.sure, self.testing.loss
         if goal.kind == MATCH:
-            return change(self._against(correct), 2 * sure - 1)
-        right, n = int(correct.sum()), len(correct)
+            return change(self._against(found), 2 * sure - 1).over(loss.scale if loss else 1)
+        if loss is not None:
+            lost, _ = self._losses(found.credit, found.credit)
+            return mean_loss(lost, 2 * sure - 1).over(loss.scale).negative
+        right, n = int(found.correct.sum()), len(found.correct)
         return Interval(right / n, least(right, n, 1 - sure), most(right, n, 1 - sure))
 
     def _most(self, goal: Goal, point: Cascade, found: Outcome) -> float:
@@ -118,14 +135,15 @@ class Test:
             return MISSES, None
         if question.several or question.matching is None:
             return CANNOT_TELL, None
-        differing = self._against(found.correct).differing
+        if self.testing.loss is not None:
+            return CANNOT_TELL, None
+        differing = self._against(found).differing
         return CANNOT_TELL, images_needed(differing, question.within, 1 - question.sure)
 
     def misses(self, goal: Goal, point: Cascade, found: Outcome) -> bool:
-        if goal.kind == MATCH:
-            return self._accuracy(goal, found.correct).high <= -goal.within
-        if goal.kind == ACCURACY:
-            return self._accuracy(goal, found.correct).high < goal.number
+        if goal.kind in OF_ANSWERS:
+            high = self._accuracy(goal, found).high
+            return high <= self._least(goal) if goal.kind == MATCH else high < self._least(goal)
         if goal.kind == USAGE:
             ran, n = int((found.stage > 0).sum()), len(found.stage)
             return least(ran, n, 1 - self.question.sure) > goal.number
@@ -137,7 +155,7 @@ class Test:
         """The model that one would deploy alone, by its row, and whether it passes the test: the
         cheapest that does (within a cost, the most accurate); where none does, the one to match, or
         the most accurate. Of equals the cheaper one."""
-        prices, right = self.costs.alone, self.testing.correct.sum(axis=1)
+        prices, right = self.costs.alone, self.testing.credit.sum(axis=1, dtype=np.int64)
         models = [Cascade.of((name,)) for name in self.testing.models]
         passing = np.array([self._passes_alone(m, p) for m, p in enumerate(models)])
         if self.matched is not None and not passing.any():
@@ -156,13 +174,14 @@ class Test:
         """Of the most accurate model that is cheaper than this one, why it does not do, where it
         misses by little or not at all by its estimate."""
         under = np.flatnonzero(self.costs.alone < self.costs.alone[single])
-        if not len(under) or self.question.several or not self.question.cheapest:
+        lossy = self.testing.loss is not None
+        if not len(under) or self.question.several or not self.question.cheapest or lossy:
             return None
         after = under[self.testing.correct[under].sum(axis=1).argmax()]
         [goal] = self.question.goals
-        found = self._accuracy(goal, self.testing.correct[after])
-        least_wanted = -goal.within if goal.kind == MATCH else goal.number
-        if found.value < least_wanted - within:
+        point = Cascade.of((self.testing.models[after],))
+        found = self._accuracy(goal, decide(self.testing, point))
+        if found.value < self._least(goal) - within:
             return None
         why = f"right on {found.low:.1%} only"
         if goal.kind == MATCH:

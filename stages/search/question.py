@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from stages.costs import Pricer
 
 BEST, ACCURACY, COST = "best-accuracy", "min-accuracy", "max-cost"
-MATCH, CERTIFY = "match", "certify"
-QUESTIONS = (BEST, ACCURACY, COST, MATCH, CERTIFY)
+MATCH, CERTIFY, LOSS = "match", "certify", "max-loss"
+QUESTIONS = (BEST, ACCURACY, COST, MATCH, CERTIFY, LOSS)
+OF_ANSWERS = (ACCURACY, MATCH, LOSS)
 LATENCY, ENERGY, USAGE = "max-latency", "max-energy", "max-usage"
 # How much less accurate still matches, and how sure that must be.
 WITHIN, CONFIDENCE = 0.01, 0.95
@@ -18,9 +19,10 @@ WITHIN, CONFIDENCE = 0.01, 0.95
 @dataclass(frozen=True)
 class Goal:
     """One limit that an answer keeps. `kind`: `match`, no worse than `model` (None: the best single
-    one) by the margin `within`; `min-accuracy`, at least `value`; else at most `value`: `max-cost`
-    of what the search compares, `max-latency` and `max-energy` of what `pricer` tells, `max-usage`
-    of the requests that B runs on."""
+    one) by the margin `within`, of its loss where answers have one; `min-accuracy`, at least
+    `value`; else at most `value`: `max-loss` of the mean loss, `max-cost` of what the search
+    compares, `max-latency` and `max-energy` of what `pricer` tells, `max-usage` of the requests
+    that B runs on."""
 
     kind: str
     value: float | None = None
@@ -55,7 +57,8 @@ class Goal:
 @dataclass(frozen=True)
 class Question:
     """`kind`: `match`, the cheapest no worse than `model` (None: the best single one) by the margin
-    `within`; `min-accuracy`, the cheapest that reaches `value`; `max-cost`, the most accurate for
+    `within`; `min-accuracy`, or under a loss `max-loss`, the cheapest that reaches `value`;
+    `max-cost`, the most accurate for
     at most `value` per request, or without it within the other limits; `best-accuracy`. `also` are
     other limits that the answer keeps. `confidence` is how sure all that must be: an answer is then
     tested on images without a part in the choice, as one to `match` always is. `certify` is
@@ -71,7 +74,7 @@ class Question:
     @property
     def goals(self) -> tuple[Goal, ...]:
         """Every limit, that of `kind` first."""
-        own = self.kind in (MATCH, ACCURACY) or (self.kind == COST and self.value is not None)
+        own = self.cheapest or (self.kind == COST and self.value is not None)
         first = (Goal(self.kind, self.value, self.model, self.within),) if own else ()
         return (*first, *self.also)
 
@@ -91,8 +94,8 @@ class Question:
 
     @property
     def cheapest(self) -> bool:
-        """The least cost is wanted, else the highest accuracy."""
-        return self.kind in (MATCH, ACCURACY)
+        """The least cost is wanted, else the highest accuracy, or under a loss the least."""
+        return self.kind in (MATCH, ACCURACY, LOSS)
 
     @property
     def matching(self) -> Goal | None:
@@ -110,11 +113,11 @@ class Question:
     def of(
         cls, goals: Sequence[Goal], most_accurate: bool = False, confidence: float | None = None
     ) -> Question:
-        """The cheapest that keeps these where any is of accuracy, else, or where that is wanted,
-        the most accurate; without any, the cheapest that matches the best single model."""
+        """The cheapest that keeps these where any is of accuracy or loss, else, or where that is
+        wanted, the most accurate; without any, the cheapest that matches the best single model."""
         if not goals:
             return cls(BEST if most_accurate else MATCH, confidence=confidence)
-        kinds = (COST,) if most_accurate else (MATCH, ACCURACY, COST)
+        kinds = (COST,) if most_accurate else (MATCH, ACCURACY, LOSS, COST)
         found = (goal for kind in kinds for goal in goals if goal.kind == kind)
         first = next(found, Goal(COST))
         also = tuple(goal for goal in goals if goal is not first)

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.scores import ScoreSet
-from stages.search.question import COST, MATCH, Goal, Question
+from stages.search.question import COST, LOSS, MATCH, Goal, Question
 
 
 @dataclass(frozen=True)
 class Choices:
     """A Pareto frontier by ascending cost on n fitting images: `cost` float64 and `right` int64
     [F]; `alone` int64 [M] and `prices` float64 [M], right answers and cost of each model alone,
-    `kept` bool [M], those within all caps, and `matched`, the row of the one to match."""
+    `kept` bool [M], those within all caps, and `matched`, the row of the one to match. Under a loss
+    what is right is minus it, in units of 1/scale."""
 
     n: int
     cost: np.ndarray
@@ -26,6 +27,7 @@ class Choices:
     prices: np.ndarray
     kept: np.ndarray
     matched: int | None = None
+    scale: int = 1
 
     def enough(self, goals: Sequence[Goal]) -> np.ndarray:
         """bool [F]: which of the frontier keep these limits of accuracy, or of the cost."""
@@ -43,6 +45,8 @@ class Choices:
                 found &= cost <= goal.number
             elif goal.kind == MATCH:
                 found &= right >= self.alone[self.matched or 0]
+            elif goal.kind == LOSS:
+                found &= -right / (self.n * self.scale) <= goal.number
             else:
                 found &= right / self.n >= goal.number
         return found
@@ -55,7 +59,8 @@ def choices_of(
     alone, goal, matched = scores.credit.sum(axis=1, dtype=np.int64), question.matching, None
     if goal is not None:
         matched = scores.index(goal.model) if goal.model else most_accurate(alone, prices)
-    return Choices(len(scores.labels), prices, alone, alone, prices, kept, matched)
+    scale = 1 if scores.loss is None else scores.loss.scale
+    return Choices(len(scores.labels), prices, alone, alone, prices, kept, matched, scale)
 
 
 def answer(question: Question, choices: Choices) -> int | None:

@@ -95,7 +95,10 @@ class Resampling:
     ) -> Choice:
         """The question, put to the frontier of one resample."""
         kept = np.ones(len(prices), bool)
-        asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices, kept)
+        loss = self.scores.loss
+        ends = (points.cost, points.right, alone, prices, kept)
+        scale = 1 if loss is None else loss.scale
+        asked = Choices(int(weight.sum()), *ends, scale=scale)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
         size, credit = len(self.scores.models), self.scores.credit

@@ -16,7 +16,7 @@ from stages.cascade import Cascade, Outcome, decide
 from stages.certify import SAFEST
 from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
-from stages.scores import ScoreSet
+from stages.scores import Loss, ScoreSet
 from stages.search.best_pairs import BestOfEach, chosen_again, ranked
 from stages.search.caps import caps_of
 from stages.search.crossfit import Chosen, CrossFitted, Progress, cross_fitted, decided_by_folds
@@ -37,10 +37,10 @@ from stages.search.verdict import (
     Reached,
     Verdict,
     did_of,
-    sentences,
     target_of,
     word_of,
 )
+from stages.search.wording import sentences
 from stages.simulate import Honest
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
@@ -80,16 +80,19 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Optimism(Row):
-    """What choosing by this search yields on images left out of resamples."""
+    """What choosing by this search yields on images left out of resamples; under a loss that, and
+    by how much less is lost on those that chose."""
 
     resamples: int
     split: str
     baseline: str
-    accuracy: Interval
+    accuracy: Interval | None
     usage: Interval
-    accuracy_change: Interval
+    accuracy_change: Interval | None
     optimism: float
     same_models: float
+    loss: Interval | None = None
+    loss_change: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,13 +264,16 @@ class Search:
 
     def fitted(self, row: int) -> FitFigures:
         right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
-        return FitFigures(right / len(self.plan.scores.labels), cost)
+        scores, loss = self.plan.scores, self.plan.scores.loss
+        if loss is None:
+            return FitFigures(right / len(scores.labels), cost)
+        return _under(loss, decide(scores, self.found.points[row]), cost)
 
     def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""
-        found = decide(self.plan.scores, point)
-        bill = self.pricer.on(self.plan.scores).bill(point.models, found.stage)
-        return FitFigures(found.accuracy, bill.total.value)
+        found, loss = decide(self.plan.scores, point), self.plan.scores.loss
+        cost = self.pricer.on(self.plan.scores).bill(point.models, found.stage).total.value
+        return FitFigures(found.accuracy, cost) if loss is None else _under(loss, found, cost)
 
     @cached_property
     def crossfitted(self) -> CrossFitted | None:
@@ -291,7 +297,10 @@ class Search:
             honest = decided_by_folds(self.reported, partial(self._again, points))
         n, rows = len(self.plan.scores.labels), []
         for i, (cascade, told) in enumerate(zip(cascades, honest, strict=True)):
-            fitted = FitFigures(float(points.right[i] / n), float(points.cost[i]))
+            cost, loss = float(points.cost[i]), self.plan.scores.loss
+            fitted = FitFigures(float(points.right[i] / n), cost)
+            if loss is not None:
+                fitted = _under(loss, decide(self.plan.scores, cascade), cost)
             alone = len(cascade.models) == 1
             rows.append(self.judge.row("top", cascade, fitted, honest=None if alone else told))
         return rows
@@ -345,11 +354,15 @@ class Search:
         return goal.pricer.on(self.reported).request(row.models, found.stage)
 
     def _rival(self, row: SearchRow) -> str | None:
-        """The most accurate single model that costs no more and was no worse, if any."""
-        scores, names = self.reported, self.reported.models
-        alone = {name: float(scores.accuracy[m]) for m, name in enumerate(names)}
+        """The best single model that costs no more and was no worse, if any."""
+        scores, names, scale = self.reported, self.reported.models, 1
+        least = row.accuracy.value
+        if scores.loss is not None and row.loss is not None:
+            least, scale = -row.loss.value, scores.loss.scale
+        worth = scores.credit.sum(axis=1, dtype=np.int64) / (len(scores.labels) * scale)
+        alone = dict(zip(names, worth.tolist(), strict=True))
         costs = {name: self.pricer.model(name).value for name in names}
-        most, least = row.price.known.value, row.accuracy.value
+        most = row.price.known.value
         found = [name for name in names if costs[name] <= most and alone[name] >= least]
         return max(found, key=lambda name: (alone[name], -costs[name]), default=None)
 
@@ -357,7 +370,7 @@ class Search:
         """Two corners of the hull, and the share of requests that the second should get at random
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
-        if self.question.several:
+        if self.question.several or self.plan.scores.loss is not None:
             return None
         corners = self.found.hull
         values, goal = self.found.cost[corners], self.question.value or 0.0
@@ -377,20 +390,36 @@ class Search:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
         again = Resampling(scores, self._costs(scores), self.space.table, self.question)
+        credit, scale = scores.credit, 1 if scores.loss is None else scores.loss.scale
         if baseline not in scores.models:
-            baseline = scores.models[int(scores.accuracy.argmax())]
-        found = procedure(again.choose, scores.correct[scores.index(baseline)], resamples)
+            baseline = scores.models[int(credit.sum(axis=1, dtype=np.int64).argmax())]
+        other = credit[scores.index(baseline)]
+        found = procedure(again.choose, other, resamples, scale=scale)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
+        told: dict[str, Interval | None] = {
+            "accuracy": found.accuracy,
+            "accuracy_change": found.accuracy_change,
+        }
+        if scores.loss is not None:
+            told = {
+                **dict.fromkeys(told),
+                "loss": found.accuracy.negative,
+                "loss_change": found.accuracy_change.negative,
+            }
         return Optimism(
-            resamples,
-            scores.split,
-            baseline,
-            found.accuracy,
-            found.usage,
-            found.accuracy_change,
-            found.optimism,
-            float(np.mean(same)),
+            resamples=resamples,
+            split=scores.split,
+            baseline=baseline,
+            usage=found.usage,
+            optimism=found.optimism,
+            same_models=float(np.mean(same)),
+            **told,
         )
+
+
+def _under(loss: Loss, found: Outcome, cost: float) -> FitFigures:
+    lost = -float(found.credit.sum(dtype=np.int64)) / (len(found.credit) * loss.scale)
+    return FitFigures(found.accuracy, cost, lost)
 
 
 def _figures(row: SearchRow) -> np.ndarray:

@@ -13,7 +13,7 @@ from stages.search.caps import Cap, caps_of
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.question import ACCURACY, COST, MATCH, USAGE, Goal, Question
 from stages.search.ranking import answer
-from stages.search.verdict import in_words
+from stages.search.wording import in_words
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,8 @@ def test_what_the_space_leaves_out_is_not_chosen(measured, tmp_path):
     args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", "all")
     few = ("--models", "large,other", "--no-postcheck", "-s", "entropy", "--min-accuracy", "0.5")
     out = tmp_path / "devices.csv"
-    rows = cascade(*args, *few, "-o", out, "--json").json["rows"]
+    found = cascade(*args, *few, "-o", out, "--json").json
+    rows = [*found["rows"], found["one_for_all"]]
     assert {(row["score"], row["postcheck"]) for row in rows} == {("entropy", False)}
     assert {row["model_1"] for row in rows} | {row["model_2"] for row in rows} == {"large", "other"}
     table = pl.read_csv(out).to_dicts()
