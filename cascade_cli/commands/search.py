@@ -13,6 +13,7 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none, prices_by_device
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
+from cascade_cli.inputs.loss import under_loss
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import (
     check_question,
@@ -37,7 +38,7 @@ from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices, counted_runs
-from stages.scores import ScoreSet, with_references
+from stages.scores import ScoreSet, with_loss, with_references
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
@@ -68,8 +69,8 @@ class SpaceOptions(opt.ComparedOptions):
 
 
 @opt.grouped(
-    "dataset models asked certified top stages optimism resamples data scorefn calibrate postcheck "
-    "split fit_split halves stratified weights runtime runtimes cost cost_device batch_size "
+    "dataset models asked loss max_loss certified top stages optimism resamples data scorefn "
+    "calibrate postcheck split fit_split halves stratified weights runtime runtimes cost cost_device batch_size "
     "baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
@@ -79,6 +80,7 @@ def search(
     context: typer.Context,
     wanted: opt.LogitsOptions,
     asked: opt.QuestionOptions,
+    judged: opt.LossOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
     costs: opt.CostOptions,
@@ -95,7 +97,8 @@ def search(
     cascade search -d digits --cost-device jetson-nano,a100
     """
     check_table(common)
-    _check_asked(context, asked, certified, space)
+    check_question(asked, judged)
+    _check_asked(context, asked, judged, certified, space)
     _check_space(context, certified.certify, space, costs.batch_size)
     promise, store = _promise(certified, asked), Store(common.cache)
     scores = deployable_scores(store, space.scorefn)
@@ -104,6 +107,7 @@ def search(
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
     reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
+    reported, fitted = under_loss(store, judged.loss, reported, fitted)
     choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     if by_device is not None:
@@ -120,7 +124,7 @@ def search(
     pricer = _pricer(store, reported, costs)
     question = Question(CERTIFY)
     if promise is None:
-        question = question_of(store, reported, asked, pricer, costs)
+        question = question_of(store, reported, asked, pricer, costs, judged.max_loss)
     else:
         limits = replace(promise.limits, cost=cost_limit(asked, pricer))
         promise = replace(promise, limits=limits)
@@ -191,25 +195,26 @@ def _decided(found: SearchResult, reported: ScoreSet) -> tuple[Cascade, FittedLi
 def _check_asked(
     context: typer.Context,
     asked: opt.QuestionOptions,
+    judged: opt.LossOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
 ) -> None:
     """InputError where options do not go together; --certify is a question of its own, which may
     have a budget."""
-    check_question(asked)
     if certified.certify is None:
         parts = ("bound", "reference")
         refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
     else:
         others = [f for f in flags_given(asked) if f not in ("--max-cost", "--max-usage")]
         others += ["--top"] if space.top else []
+        others += [] if judged.max_loss is None else ["--max-loss"]
         if others:
             raise InputError(
                 f"--certify is a question of its own: leave out {others[0]}, or --certify"
             )
     if not space.optimism:
         refuse(context, ("resamples",), "belongs to --optimism: give that too")
-    elif certified.certify is None and tested(asked):
+    elif certified.certify is None and tested(asked, judged):
         raise InputError(
             "an answer that other images test has no optimism: leave out --optimism, or ask for "
             "--best-accuracy, --min-accuracy or --max-cost"
@@ -249,7 +254,9 @@ def _check_of_several(
 ) -> None:
     """InputError where several devices are asked what only one is."""
     special = {f"--{name}": is_given(context, name) for name in ("match", "within", "confidence")}
-    special |= {f"--{name}": is_given(context, name) for name in ("certify", "baseline", "policy")}
+    special |= {
+        f"--{name}": is_given(context, name) for name in ("certify", "baseline", "policy", "loss")
+    }
     special |= {
         "--stages 3": space.stages == 3,
         "--optimism": space.optimism,
@@ -307,6 +314,8 @@ def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
     along only to be compared with."""
     elsewhere = costs.baseline is not None and costs.baseline not in reported.models
     everyone = with_references(store, reported) if elsewhere else reported
+    if reported.loss is not None and elsewhere:
+        everyone = with_loss(store, everyone, reported.loss)
     found = pricer_or_none(store, everyone, reported.models, costs)
     if found is not None:
         return found

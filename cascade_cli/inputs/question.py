@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cache import InputError, Store, one_of
 from cascade_cli.inputs.words import parse_cost
 from cascade_cli.options.costs import CostOptions
+from cascade_cli.options.decision import LossOptions
 from cascade_cli.options.question import QuestionOptions
 from stages import costs as costs_stage
 from stages.costs import Pricer, current
@@ -17,6 +19,7 @@ from stages.search import (
     COST,
     ENERGY,
     LATENCY,
+    LOSS,
     MATCH,
     USAGE,
     WITHIN,
@@ -31,10 +34,18 @@ def flags_given(options: QuestionOptions) -> list[str]:
     return [flag for flag, value in given.items() if value not in (None, False, [])]
 
 
-def check_question(options: QuestionOptions) -> None:
-    """InputError for a margin or a confidence of nothing."""
+def check_question(options: QuestionOptions, judged: LossOptions = LossOptions()) -> None:
+    """InputError for a margin or a confidence of nothing, and for what does not go with a loss."""
+    most = judged.max_loss
+    if judged.loss is None and most is not None:
+        raise InputError("--max-loss is of what answers cost: give --loss FILE or top5 too")
+    if judged.loss is not None and options.min_accuracy is not None:
+        raise InputError("--min-accuracy goes without --loss: give --max-loss")
+    if most is not None and not 0 <= most < math.inf:
+        raise InputError(f"--max-loss {most}: give a mean loss of 0 or more")
     within, confidence = options.within, options.confidence
     asked = [flag for flag in flags_given(options) if flag not in ("--within", "--confidence")]
+    asked += [] if most is None else ["--max-loss"]
     if within is not None and options.match is None and asked:
         raise InputError(f"--within is the margin of --match: leave out one of it and {asked[0]}")
     if within is not None and not 0 < within < 1:
@@ -45,19 +56,25 @@ def check_question(options: QuestionOptions) -> None:
         raise InputError(f"--confidence {confidence}: give a probability of 0.5 to below 1, 0.95")
 
 
-def tested(options: QuestionOptions) -> bool:
+def tested(options: QuestionOptions, judged: LossOptions) -> bool:
     """Whether the answer is tested on images without a part in the choice."""
     asked = set(flags_given(options)) - {"--within"}
+    asked |= set() if judged.max_loss is None else {"--max-loss"}
     return not asked or bool(asked & {"--match", "--confidence"})
 
 
 def question_of(
-    store: Store, scores: ScoreSet, options: QuestionOptions, pricer: Pricer, costs: CostOptions
+    store: Store,
+    scores: ScoreSet,
+    options: QuestionOptions,
+    pricer: Pricer,
+    costs: CostOptions,
+    most_loss: float | None = None,
 ) -> Question:
     """The question, in the pricer's unit and those of its other limits; InputError where a model or
     a device is not known. Its limits are of the models of `scores`."""
-    check_question(options)
     goals = list(_goals(options, scores.models, pricer))
+    goals += [] if most_loss is None else [Goal(LOSS, most_loss)]
     for kind, texts in ((LATENCY, options.max_latency), (ENERGY, options.max_energy)):
         goals += [_capped(store, scores, kind, text, pricer, costs) for text in texts or ()]
     return Question.of(goals, options.best_accuracy, options.confidence)

@@ -22,7 +22,7 @@ class QuestionOptions:
     )
     within: float | None = option(
         None,
-        "How much less accurate still matches, 0.01: one point. [default: 0.01]",
+        "How much less accurate, or of more loss, still matches, 0.01: one point. [default: 0.01]",
         callback=share,
     )
     max_cost: str | None = option(

@@ -23,13 +23,15 @@ _THIRD = ("model_3", "threshold_2")
 CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
-COMPARED = CHAIN | {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
+COMPARED = CHAIN | {"loss": "loss:.4g"}
+COMPARED |= {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
 
 
 OTHERS = CHAIN | {
     "rule": "rule",
     "threshold": "λ:.4g",
     "threshold_2": "λ of B:.4g",
+    "loss": "loss:.4g",
     "accuracy": "accuracy:.1%",
     "cost": "cost",
     "saved": "saved",
@@ -87,14 +89,17 @@ def _show(found: SearchResult, files: Sequence[str]) -> None:
 
 
 def most_accurate(row: SearchRow, answer: SearchRow) -> str:
-    """The most accurate on the fitting images, and its price."""
+    """The most accurate, or of least loss, on the fitting images, and its price."""
+    lossy = row.loss is not None
     if len(row.models) == 1:
-        return f"No cascade looks more accurate than {row.model_1} alone."
+        looks = "looks to lose less" if lossy else "looks more accurate"
+        return f"No cascade {looks} than {row.model_1} alone."
+    best = "cascade of least loss" if lossy else "most accurate cascade"
     if row.rule == answer.rule:
-        return "It is the most accurate cascade, too."
+        return f"It is the {best}, too."
     cost = amount(row.price.known.value, str(row.price.cost_unit))
-    chain = " → ".join(row.models)
-    return f"The most accurate cascade: {chain}, {row.accuracy.value:.1%} at {cost}."
+    figure = f"{row.accuracy.value:.1%}" if row.loss is None else f"{row.loss.value:.4g}"
+    return f"The {best}: {' → '.join(row.models)}, {figure} at {cost}."
 
 
 def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
@@ -104,6 +109,8 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
         print(f"\n  {'rule':<10} {row.score}{check}, λ = {numbers}")
+    if row.loss is not None:
+        print(f"  {'loss':<10} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
     for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):
         print(f"  {title:<10} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
     print(f"  {'cost':<10} {cost_interval(row.price)}\n")
@@ -112,15 +119,20 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
 
 
 def _show_optimism(found: Optimism | None) -> None:
-    if found is not None:
-        told = found.accuracy
-        print()
-        print_text(
-            f"Searched again in {found.resamples} resamples of {found.split}: "
-            f"{told.value:.2%} ({told.low:.2%} to {told.high:.2%}) on the images left out; choosing"
-            f" flatters by {100 * found.optimism:.2f} points; the same models in "
-            f"{found.same_models:.0%}."
-        )
+    if found is None:
+        return
+    told, flatters = "", f"{100 * found.optimism:.2f} points"
+    if found.accuracy is not None:
+        ends = f"{found.accuracy.low:.2%} to {found.accuracy.high:.2%}"
+        told = f"{found.accuracy.value:.2%} ({ends})"
+    if found.loss is not None:
+        told = f"loss {found.loss.value:.4g} ({found.loss.low:.4g} to {found.loss.high:.4g})"
+        flatters = f"{found.optimism:.4g}"
+    print()
+    print_text(
+        f"Searched again in {found.resamples} resamples of {found.split}: {told} on the images "
+        f"left out; choosing flatters by {flatters}; the same models in {found.same_models:.0%}."
+    )
 
 
 def _show_hull(found: SearchResult) -> None:
@@ -163,7 +175,9 @@ def extent(shown: int, corners: int, where: str) -> str:
 
 def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
     third = any(row.model_3 for row in rows)
-    return {key: title for key, title in columns.items() if third or key not in _THIRD}
+    left = set() if third else {*_THIRD}
+    left |= set() if any(row.loss for row in rows) else {"loss"}
+    return {key: title for key, title in columns.items() if key not in left}
 
 
 def _plain(row: SearchRow) -> dict[str, Any]:

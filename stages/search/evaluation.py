@@ -162,7 +162,7 @@ class Judge:
         n, (model_2, model_3, *_) = len(found.correct), (*point.models[1:], None, None)
         first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
         told = honest or self._honest(found)
-        changed = told.change or self._honest(found).change
+        changed = told.change or change(paired(found.correct, right_and_credit(self._other)[0]))
         return SearchRow(
             kind=kind,
             model_1=point.models[0],
@@ -210,10 +210,10 @@ class Judge:
         shares = np.bincount(stage, minlength=len(rows)) / len(stage)
         expected, price = shares @ self.reported.correct[rows], answer.price
         (right, credit), loss = right_and_credit(self._other), self.reported.loss
-        losses: dict[str, Interval] = {}
+        lost, more = None, None
         if loss is not None:
-            lost = -(shares @ self.reported.credit[rows]) / loss.scale
-            losses = {"loss": mean_of(lost), "loss_change": mean_of(lost + credit / loss.scale)}
+            each = -(shares @ self.reported.credit[rows]) / loss.scale
+            lost, more = mean_of(each), mean_of(each + credit / loss.scale)
         if self.pricer.prices.by_request:
             ran = shares[::-1].cumsum()[::-1, None]
             price = self.pricer.against(self.pricer.summed(point.models, ran), self.baseline)
@@ -233,7 +233,8 @@ class Judge:
             fit_accuracy=None,
             fit_cost=None,
             fit_loss=None,
-            **losses,
+            loss=lost,
+            loss_change=more,
         )
 
 
