@@ -101,7 +101,7 @@ def test_rows_on_other_images_against_a_loop(tmp_path, kind, name):
         half = naive.Z * d.std() / math.sqrt(len(d))
         expected = (d.mean(), d.mean() - half, d.mean() + half)
         assert row.loss_change.value == pytest.approx(d.mean())
-        if np.count_nonzero(d) >= 30:
+        if np.abs(d).sum() ** 2 >= 30 * (d**2).sum() > 0:
             assert _ends(row.loss_change) == pytest.approx(expected)
         lost = -np.array(told, float)
         half = naive.Z * lost.std() / math.sqrt(len(lost))
