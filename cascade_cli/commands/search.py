@@ -70,8 +70,8 @@ class SpaceOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "dataset models asked loss max_loss certified top stages optimism resamples data scorefn "
-    "calibrate postcheck split fit_split halves stratified weights runtime runtimes cost cost_device batch_size "
-    "baseline policy output for_spreadsheets cache as_json",
+    "calibrate postcheck split fit_split halves stratified weights runtime runtimes cost "
+    "cost_device batch_size baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",

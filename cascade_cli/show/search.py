@@ -103,12 +103,13 @@ def most_accurate(row: SearchRow, answer: SearchRow) -> str:
 
 
 def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
+    print()
     if row.model_2 is not None:
         second = row.threshold_2 if row.mode_2 == "threshold" else row.mode_2
         limits = [row.threshold.threshold, *([second] if row.model_3 else [])]
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
-        print(f"\n  {'rule':<10} {row.score}{check}, λ = {numbers}")
+        print(f"  {'rule':<10} {row.score}{check}, λ = {numbers}")
     if row.loss is not None:
         print(f"  {'loss':<10} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
     for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):

@@ -403,7 +403,7 @@ class Search:
         if scores.loss is not None:
             told = {
                 **dict.fromkeys(told),
-                "loss": found.accuracy.negative,
+                "loss": replace(found.accuracy.negative, low=max(0.0, -found.accuracy.high)),
                 "loss_change": found.accuracy_change.negative,
             }
         return Optimism(

@@ -40,6 +40,7 @@ class _Words:
     is_worse: str
     looks_better: str
     as_good: str
+    may_be: str
 
 
 _ACCURATE = _Words(
@@ -49,6 +50,7 @@ _ACCURATE = _Words(
     is_worse="is less accurate than",
     looks_better="looks more accurate than",
     as_good="as accurate",
+    may_be="be {} less accurate",
 )
 _LOSING = _Words(
     better="of less loss",
@@ -57,6 +59,7 @@ _LOSING = _Words(
     is_worse="loses more than",
     looks_better="looks to lose less than",
     as_good="of as much loss",
+    may_be="lose {} more",
 )
 
 
@@ -88,7 +91,7 @@ def _match(found: Verdict) -> str:
         needed = _round(round(found.needed * both / row.n))
         why = f"that takes about {needed:,} images, here are {both:,}"
     else:
-        why = f"it may be {_by_how_much(-row.gain.low, row)} {_by(row).worse}"
+        why = f"it may {_by(row).may_be.format(_by_how_much(-row.gain.low, row))}"
     return _unknown(found, f"{asked}: {why}")
 
 
@@ -383,7 +386,7 @@ def _change(found: Verdict) -> str:
     gain = row.gain.value
     if not gain or (row.loss is None and abs(gain) < UNSEEN):
         return f"{by.as_good}{than and f' as{than}'}{chance}"
-    better = by.better if gain > 0 else by.worse
+    better = (by.better if gain > 0 else by.worse).removeprefix("of ")
     return f"{_by_how_much(abs(gain), row)} {better}{than and f' than{than}'}{chance}"
 
 
