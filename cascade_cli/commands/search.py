@@ -10,7 +10,7 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import pricer_or_none, prices_by_device
+from cascade_cli.inputs.costs import pricer_or_runs, prices_by_device
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.loss import under_loss
@@ -37,7 +37,7 @@ from stages import search as stage
 from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
-from stages.costs import RUNS, Pricer, Prices, counted_runs
+from stages.costs import RUNS, Pricer, Prices
 from stages.scores import ScoreSet, with_loss, with_references
 from stages.search import (
     ALL_DEVICES,
@@ -316,12 +316,7 @@ def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
     everyone = with_references(store, reported) if elsewhere else reported
     if reported.loss is not None and elsewhere:
         everyone = with_loss(store, everyone, reported.loss)
-    found = pricer_or_none(store, everyone, reported.models, costs)
-    if found is not None:
-        return found
-    say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
-    counted = counted_runs(everyone.models)
-    return Pricer(everyone, counted, costs.batch_size, baseline=costs.baseline)
+    return pricer_or_runs(store, everyone, reported.models, costs)
 
 
 def _promise(options: opt.CertifyOptions, asked: opt.QuestionOptions) -> Promise | None:

@@ -7,6 +7,7 @@ from .devices import (
 from .evaluation import AnswerRow as AnswerRow, SearchRow as SearchRow
 from .fitted_frontier import Space as Space
 from .guarantee import CertificateFacts as CertificateFacts, Promise as Promise
+from .one_pair import AnswerPoint as AnswerPoint, OnePair as OnePair, answers_of as answers_of
 from .pairs import rules as rules
 from .question import (
     ACCURACY as ACCURACY,

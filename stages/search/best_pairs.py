@@ -24,13 +24,15 @@ Pair = tuple[int, int]
 @dataclass(frozen=True)
 class BestOfEach:
     """What each pair under each rule of the `table` can do for the `question` on these images, one
-    point each of those that can, by `answers`."""
+    point each of those that can, by `answers`; `cheapest` where that is wanted instead of what the
+    question wants."""
 
     scores: ScoreSet
     costs: ExpectedCosts
     table: Sequence[SearchRule]
     question: Question
     caps: Sequence[Cap] = ()
+    cheapest: bool | None = None
 
     def answers(self, pairs: Collection[Pair] | None = None) -> Points:
         """Of the pairs (default: all there are), and of the models alone."""
@@ -53,7 +55,9 @@ class BestOfEach:
 
     def _best(self, ordering: Ordering, a: int, b: int, rows: Sequence[int]) -> Iterator[Points]:
         """Of one pair under rules of the ordering's score."""
-        question, right_a = self.question, int(self.scores.credit[a].sum(dtype=np.int64))
+        question, cheapest = self.question, self.cheapest
+        cheapest = question.cheapest if cheapest is None else cheapest
+        right_a = int(self.scores.credit[a].sum(dtype=np.int64))
         most = sent_within(self.caps, a, b, ordering.order)
         ends = ordering.ends[ordering.ends <= most]
         cost = self.costs.alone[a] + self.costs.along(b, ordering.order)[ends]
@@ -64,7 +68,7 @@ class BestOfEach:
             good = np.flatnonzero(self._asked.keep(question.compared, cost, right))
             # Cost only rises along the sweep: the first is the cheapest, also of equals.
             if len(good):
-                at = good[[0 if question.cheapest else right[good].argmax()]]
+                at = good[[0 if cheapest else right[good].argmax()]]
                 first, second, by = (np.full(1, x, np.int32) for x in (a, b, row))
                 yield Points(cost[at], right[at], first, second, by, ends[at])
 

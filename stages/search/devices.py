@@ -24,7 +24,7 @@ from stages.search.crossfit import Chosen, decided_by_folds
 from stages.search.fitted_frontier import Space
 from stages.search.pairs import deployable
 from stages.search.question import COST, Question
-from stages.search.wording import in_words
+from stages.search.wording import asked_of
 from stages.simulate import share_of
 from stages.statistics import Interval
 from stages.threshold import FitPlan
@@ -134,7 +134,7 @@ class _Devices:
         if not rows:
             best = float(self.scores.accuracy.max())
             unit = self.prices[device].unit
-            does = " and ".join(in_words(g, "the best model", unit) for g in question.goals)
+            does = asked_of(question, unit)
             raise InputError(
                 f"no cascade on {device} {does} on {self.split}: ask for less; the best model "
                 f"alone reaches {best:.2%}"

@@ -16,7 +16,7 @@ from stages.cascade import Cascade, Outcome, decide
 from stages.certify import SAFEST
 from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
-from stages.scores import Loss, ScoreSet
+from stages.scores import ScoreSet
 from stages.search.best_pairs import BestOfEach, chosen_again, ranked
 from stages.search.caps import caps_of
 from stages.search.crossfit import Chosen, CrossFitted, Progress, cross_fitted, decided_by_folds
@@ -36,9 +36,8 @@ from stages.search.verdict import (
     MISSES,
     Reached,
     Verdict,
-    did_of,
+    reached_by,
     target_of,
-    word_of,
 )
 from stages.search.wording import sentences
 from stages.simulate import Honest
@@ -264,16 +263,20 @@ class Search:
 
     def fitted(self, row: int) -> FitFigures:
         right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
-        scores, loss = self.plan.scores, self.plan.scores.loss
-        if loss is None:
-            return FitFigures(right / len(scores.labels), cost)
-        return _under(loss, decide(scores, self.found.points[row]), cost)
+        if self.plan.scores.loss is None:
+            return FitFigures(right / len(self.plan.scores.labels), cost)
+        return self._under_loss(self.found.points[row], cost)
 
     def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""
-        found, loss = decide(self.plan.scores, point), self.plan.scores.loss
-        cost = self.pricer.on(self.plan.scores).bill(point.models, found.stage).total.value
-        return FitFigures(found.accuracy, cost) if loss is None else _under(loss, found, cost)
+        found, scores = decide(self.plan.scores, point), self.plan.scores
+        cost = self.pricer.on(scores).bill(point.models, found.stage).total.value
+        return FitFigures(found.accuracy, cost, scores.mean_loss(found.credit))
+
+    def _under_loss(self, point: Cascade, cost: float) -> FitFigures:
+        """Accuracy is not what a frontier of losses knows."""
+        found, scores = decide(self.plan.scores, point), self.plan.scores
+        return FitFigures(found.accuracy, cost, scores.mean_loss(found.credit))
 
     @cached_property
     def crossfitted(self) -> CrossFitted | None:
@@ -297,10 +300,10 @@ class Search:
             honest = decided_by_folds(self.reported, partial(self._again, points))
         n, rows = len(self.plan.scores.labels), []
         for i, (cascade, told) in enumerate(zip(cascades, honest, strict=True)):
-            cost, loss = float(points.cost[i]), self.plan.scores.loss
+            cost = float(points.cost[i])
             fitted = FitFigures(float(points.right[i] / n), cost)
-            if loss is not None:
-                fitted = _under(loss, decide(self.plan.scores, cascade), cost)
+            if self.plan.scores.loss is not None:
+                fitted = self._under_loss(cascade, cost)
             alone = len(cascade.models) == 1
             rows.append(self.judge.row("top", cascade, fitted, honest=None if alone else told))
         return rows
@@ -335,32 +338,28 @@ class Search:
 
     def _reached(self, row: AnswerRow) -> list[Reached]:
         """What the answer did of each limit; where it was tested, by the test."""
+        if self.given is not None:
+            return []
         point, found = self.decided.point, decide(self.reported, self.decided.point)
-        out = []
-        for goal in self.question.goals if self.given is None else ():
-            did = self._did_of(goal, row, found)
-            if not self.question.tested:
-                word = word_of(goal, did)
-            elif self.test.keeps(goal, point, found):
-                word = MEETS
-            else:
-                word = MISSES if self.test.misses(goal, point, found) else CANNOT_TELL
-            out.append(Reached(goal, did, word))
-        return out
+        reached = reached_by(self.question, row, self.reported, found)
+        if not self.question.tested:
+            return reached
+        return [replace(each, target=self._word(each.goal, point, found)) for each in reached]
 
-    def _did_of(self, goal: Goal, row: AnswerRow, found: Outcome) -> Interval:
-        if goal.pricer is None:
-            return did_of(goal, row)
-        return goal.pricer.on(self.reported).request(row.models, found.stage)
+    def _word(self, goal: Goal, point: Cascade, found: Outcome) -> str:
+        """By the test."""
+        if self.test.keeps(goal, point, found):
+            return MEETS
+        return MISSES if self.test.misses(goal, point, found) else CANNOT_TELL
 
     def _rival(self, row: SearchRow) -> str | None:
         """The best single model that costs no more and was no worse, if any."""
-        scores, names, scale = self.reported, self.reported.models, 1
-        least = row.accuracy.value
-        if scores.loss is not None and row.loss is not None:
-            least, scale = -row.loss.value, scores.loss.scale
-        worth = scores.credit.sum(axis=1, dtype=np.int64) / (len(scores.labels) * scale)
-        alone = dict(zip(names, worth.tolist(), strict=True))
+        scores, names = self.reported, self.reported.models
+        least, alone = row.accuracy.value, dict(zip(names, scores.accuracy.tolist(), strict=True))
+        if row.loss is not None:
+            least = -row.loss.value
+            lost = (scores.mean_loss(credit) or 0.0 for credit in scores.credit)
+            alone = {name: -each for name, each in zip(names, lost, strict=True)}
         costs = {name: self.pricer.model(name).value for name in names}
         most = row.price.known.value
         found = [name for name in names if costs[name] <= most and alone[name] >= least]
@@ -415,11 +414,6 @@ class Search:
             same_models=float(np.mean(same)),
             **told,
         )
-
-
-def _under(loss: Loss, found: Outcome, cost: float) -> FitFigures:
-    lost = -float(found.credit.sum(dtype=np.int64)) / (len(found.credit) * loss.scale)
-    return FitFigures(found.accuracy, cost, lost)
 
 
 def _figures(row: SearchRow) -> np.ndarray:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.cascade import Cascade
+from stages.cascade import Cascade, Outcome
+from stages.scores import ScoreSet
 from stages.search.evaluation import AnswerRow, SearchRow
 from stages.search.question import ACCURACY, BEST, COST, LOSS, MATCH, USAGE, Goal, Question
 from stages.statistics import Interval
@@ -86,8 +87,10 @@ def target_of(question: Question, row: SearchRow, alone: bool, goals: Sequence[R
     return worst([each.target for each in goals])
 
 
-def did_of(goal: Goal, row: SearchRow) -> Interval:
-    """What the row tells of a limit."""
+def did_of(goal: Goal, row: SearchRow, scores: ScoreSet, found: Outcome) -> Interval:
+    """What the row's cascade did of a limit on these images."""
+    if goal.pricer is not None:
+        return goal.pricer.on(scores).request(row.models, found.stage)
     known = {
         MATCH: row.gain,
         ACCURACY: row.accuracy,
@@ -95,17 +98,28 @@ def did_of(goal: Goal, row: SearchRow) -> Interval:
         COST: row.price.cost,
         USAGE: row.usage,
     }
-    found = known[goal.kind]
-    if found is None:
+    told = known[goal.kind]
+    if told is None:
         raise ValueError(f"nothing is known of {goal.kind}")
-    return found
+    return told
 
 
 def word_of(goal: Goal, found: Interval) -> str:
-    """By its interval: what is at least, or at most, what is asked."""
+    """By its interval: what is at least, or at most, what is asked; to match, less worse."""
+    if goal.kind == MATCH:
+        low, high = found.low > -goal.within, found.high <= -goal.within
+        return MEETS if low else MISSES if high else CANNOT_TELL
     sign = 1 if goal.kind == ACCURACY else -1
     least, most = sorted(sign * (end - goal.number) for end in (found.low, found.high))
     return MEETS if least >= 0 else MISSES if most < 0 else CANNOT_TELL
+
+
+def reached_by(
+    question: Question, row: SearchRow, scores: ScoreSet, found: Outcome
+) -> list[Reached]:
+    """What the row's cascade did of each limit on these images, by its intervals."""
+    told = [(goal, did_of(goal, row, scores, found)) for goal in question.goals]
+    return [Reached(goal, did, word_of(goal, did)) for goal, did in told]
 
 
 def worst(words: Sequence[str]) -> str:

@@ -185,6 +185,11 @@ def _does(goal: Goal, found: Verdict) -> str:
     return in_words(goal, found.model, str(found.row.price.cost_unit))
 
 
+def asked_of(question: Question, unit: str) -> str:
+    """What a cascade does that keeps all limits, whatever comes of them."""
+    return " and ".join(in_words(goal, "the best model", unit) for goal in question.goals)
+
+
 def in_words(goal: Goal, matched: str, unit: str) -> str:
     """What a cascade does that keeps the limit; `unit` is that of the cost compared."""
     if goal.kind == MATCH:
