@@ -29,6 +29,16 @@ from .logits import (
     together as together,
     whole as whole,
 )
+from .nobody import (
+    ABSTAIN as ABSTAIN,
+    HUMAN as HUMAN,
+    NOBODYS as NOBODYS,
+    UNANSWERED as UNANSWERED,
+    Nobody as Nobody,
+    check_reserved as check_reserved,
+    is_nobody as is_nobody,
+)
+from .nobody_row import with_nobody as with_nobody, without_nobody as without_nobody
 from .plugin_scores import (
     TABLE as TABLE,
     Columns as Columns,

@@ -21,6 +21,7 @@ from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
 from stages.scores.fitted import Coefficients
 from stages.scores.logits import Parts, cached
+from stages.scores.nobody import Nobody, check_reserved
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
 from stages.scores.softmax import (
@@ -62,7 +63,8 @@ class ScoreSet:
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
     where these images are a half of the split, which. `means` float64 [2, N]: what the mean of
     several models' probabilities answers, and by how much, by their names, of those that were made;
-    `coefficients` of fitted scores, by name and model.
+    `coefficients` of fitted scores, by name and model. `nobody`: the last row is that of a last
+    stage which is no model, see `with_nobody`.
     """
 
     dataset: str
@@ -78,6 +80,7 @@ class ScoreSet:
     halves: Halves | None = None
     means: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     coefficients: Mapping[str, Mapping[str, Coefficients]] = field(default_factory=dict)
+    nobody: Nobody | None = None
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -97,6 +100,11 @@ class ScoreSet:
         answers lack some of, then confidences by name."""
         given = (name for name in self.scores if not named(name).comparable)
         return (*(name for name in LABEL_FREE if name in self.scores), *given)
+
+    @property
+    def models_that_run(self) -> tuple[str, ...]:
+        """Those that may be first, or deployed alone."""
+        return self.models if self.nobody is None else self.models[:-1]
 
     @cached_property
     def accuracy(self) -> np.ndarray:
@@ -333,6 +341,7 @@ def _choose(
     held = models_of(store, dataset, split, variant)
     found = held if runtime is None else models_of(store, dataset, split, variant, runtime)
     _check_told_apart(models or (), held, runtime)
+    check_reserved(models or found)
     chosen, absent = {}, []
     for model in models or found:
         name, own = in_runtime(model, held)
