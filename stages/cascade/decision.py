@@ -13,7 +13,7 @@ import numpy as np
 from stages.cascade.committee import votes
 from stages.cascade.rule import takes_b, trusted
 from stages.cascade.values import Cascade, Limit, Outcome, Stage
-from stages.scores import UNANSWERED, VOTE_SHARE, Score, checked_by, named
+from stages.scores import UNANSWERED, VOTE_SHARE, Loss, Score, checked_by, named
 
 # (stage, bool [n], which of the images reach it) → answers int32 [n], the scores that λ is of and
 # those that a post-check compares, float64 [n], of other images anything.
@@ -63,6 +63,10 @@ class Scored(Protocol):
     @property
     def correct(self) -> np.ndarray: ...
     @property
+    def credit(self) -> np.ndarray: ...
+    @property
+    def loss(self) -> Loss | None: ...
+    @property
     def means(self) -> Mapping[tuple[str, ...], np.ndarray]: ...
     def index(self, model: str) -> int: ...
     def score(self, name: str, model: int) -> np.ndarray: ...
@@ -83,7 +87,23 @@ def decide(scores: Scored, cascade: Cascade) -> Outcome:
     n = len(scores.labels)
     stage, answered, prediction = run_stages(n, answers, rules, cascade.postcheck)
     sure = [score for _, score, _ in asked]
-    return Outcome(stage, answered, prediction, sure, prediction == scores.labels)
+    right, earned = prediction == scores.labels, _earned(scores, cascade, answered, prediction)
+    return Outcome(stage, answered, prediction, sure, right, earned=earned)
+
+
+def _earned(
+    scores: Scored, cascade: Cascade, answered: np.ndarray, prediction: np.ndarray
+) -> np.ndarray | None:
+    """int [N]: the credit of the models that answered; of what several answer together by itself."""
+    if scores.loss is None:
+        return None
+    rows = [scores.index(stage.model) for stage in cascade.stages]
+    earned = np.choose(answered, scores.credit[rows])
+    together = [j for j, stage in enumerate(cascade.stages) if stage.beside]
+    mixed = np.isin(answered, [1] if cascade.averaged else together)
+    if mixed.any():
+        earned[mixed] = scores.loss.credits(scores.labels[mixed], prediction[mixed])
+    return earned
 
 
 def _asked(scores: Scored, stage: Stage) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -215,7 +215,8 @@ class Outcome:
     whose answer stands, both −1 where a memory answered; `prediction` int32, −1 of a stage that is
     nobody's; `scores` float64 [J, N], of a stage that runs NaN where it did not; `correct` bool,
     empty without labels; `hit` bool, a memory answered, None without one; `failed` bool, a later
-    model did and the first one's answer stands, None where nothing runs."""
+    model did and the first one's answer stands, None where nothing runs; `earned`
+    int, minus its loss, None without a loss."""
 
     stage: np.ndarray
     answered: np.ndarray
@@ -224,6 +225,12 @@ class Outcome:
     correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     hit: np.ndarray | None = None
     failed: np.ndarray | None = None
+    earned: np.ndarray | None = None
+
+    @property
+    def credit(self) -> np.ndarray:
+        """int [N]: what the answer is worth, by default 1 where it is right."""
+        return self.correct.view(np.int8) if self.earned is None else self.earned
 
     @classmethod
     def joined(cls, several: Sequence[Outcome]) -> Outcome:

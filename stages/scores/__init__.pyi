@@ -7,6 +7,7 @@ from .candidates import (
     origin as origin,
     partitions_of as partitions_of,
 )
+from .credit import with_loss as with_loss
 from .fitted import (
     BASES as BASES,
     TOP as TOP,
@@ -29,6 +30,7 @@ from .logits import (
     together as together,
     whole as whole,
 )
+from .losses import Loss as Loss, parse_loss as parse_loss
 from .nobody import (
     ABSTAIN as ABSTAIN,
     HUMAN as HUMAN,

@@ -21,6 +21,7 @@ from stages.notices import kept_if_writable, sound_or_told, unfinished_copy
 from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
 from stages.scores.fitted import Coefficients
 from stages.scores.logits import Parts, cached
+from stages.scores.losses import Loss
 from stages.scores.nobody import Nobody, check_reserved
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
@@ -63,8 +64,9 @@ class ScoreSet:
     [M, N] by kind, those that any model has: what each request cost, NaN where unknown. `halves`,
     where these images are a half of the split, which. `means` float64 [2, N]: what the mean of
     several models' probabilities answers, and by how much, by their names, of those that were made;
-    `coefficients` of fitted scores, by name and model. `nobody`: the last row is that of a last
-    stage which is no model, see `with_nobody`.
+    `coefficients` of fitted scores, by name and model. `earned`, where a `loss` says what answers
+    cost: minus that, int [M, N] in units of 1/scale. `nobody`: the last row is that of a last stage
+    which is no model, see `with_nobody`.
     """
 
     dataset: str
@@ -80,7 +82,15 @@ class ScoreSet:
     halves: Halves | None = None
     means: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     coefficients: Mapping[str, Mapping[str, Coefficients]] = field(default_factory=dict)
+    earned: np.ndarray | None = None
+    loss: Loss | None = None
     nobody: Nobody | None = None
+
+    @property
+    def credit(self) -> np.ndarray:
+        """int [M, N] of a type that holds its differences: what each answer is worth, by default 1
+        where it is right."""
+        return self.correct.view(np.int8) if self.earned is None else self.earned
 
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
@@ -154,6 +164,7 @@ class ScoreSet:
             labels=self.labels[keep],
             predictions=kept(self.predictions),
             correct=kept(self.correct),
+            earned=None if self.earned is None else kept(self.earned),
             scores=Columns.mapped(self.scores, kept),
             request_costs={name: kept(each) for name, each in self.request_costs.items()},
             means={names: answers[:, keep] for names, answers in self.means.items()},

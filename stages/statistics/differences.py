@@ -69,8 +69,9 @@ def within_one_se(short: np.ndarray, differing: np.ndarray) -> np.ndarray:
     """bool, which points are within one paired standard error of the best: it has `short` right
     answers more, and on `differing` images exactly one of the two is right.
 
-    Over n images correctness differs by d ∈ {−1, 0, 1} per image; with D = Σd and m = Σd², the
-    sample standard error of the mean is √((m − D²/n)/(n(n − 1))), so D/n ≤ SE exactly when D² ≤ m.
+    Over n images credit differs by d per image, of right answers d ∈ {−1, 0, 1}; with D = Σd and
+    m = Σd², the sample standard error of the mean is √((m − D²/n)/(n(n − 1))), so D/n ≤ SE exactly
+    when D² ≤ m, whatever the differences are: of losses `short` is D, and `differing` m.
     """
     return short * short <= differing
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import naive
 import numpy as np
 import pytest
 from helpers import random_scores
 
 from cache import InputError
-from stages.cascade import Cascade, Limit, Stage, decide
-from stages.scores import Nobody, with_nobody, without_nobody
+from stages.cascade import Cascade, Limit, Ordering, Stage, decide, fit, pair_gains
+from stages.scores import Nobody, parse_loss, with_loss, with_nobody, without_nobody
 
 LARGER_IS_SURER = {"maxp": True, "difference": True, "entropy": False}
 
@@ -61,10 +63,9 @@ def test_the_row_of_nobody_decides_alike():
     scores = random_scores(np.random.default_rng(1), 200)
     cascade = Cascade.of(("small", "large", "human"), "maxp", 0.5, 0.625)
     row = with_nobody(scores, Nobody.human(0.9, 2.0, "usd"))
-    for one, other in zip(
-        vars(decide(scores, cascade)).values(), vars(decide(row, cascade)).values(), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+    one, other = (vars(decide(each, cascade)) for each in (scores, row))
+    for name in one.keys() - {"earned"}:
+        np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_ends_of_a_limit():
@@ -134,3 +135,76 @@ def test_the_row():
 def test_what_nobody_cannot_cost(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+def naive_loss(image, prediction, matrix, last):
+    """Exactly, of one image: an error costs 1 where there is no matrix."""
+    classes = range(3)
+    cost = matrix or [[Fraction(int(true != told)) for told in classes] for true in classes]
+    if prediction >= 0:
+        return cost[image][prediction]
+    if last.name == "abstain":
+        return Fraction(str(last.loss))
+    right = Fraction(str(last.accuracy))
+    wrong = [cost[image][told] for told in classes if told != image]
+    return right * cost[image][image] + (1 - right) * sum(wrong) / len(wrong)
+
+
+MATRIX = [[0, 1, 10], [Fraction(1, 2), 0, 3], [4, Fraction(7, 4), 0]]
+
+
+@pytest.mark.parametrize("matrix", [None, MATRIX])
+@pytest.mark.parametrize(
+    "last", [Nobody.abstain(0.35), Nobody.abstain(0), Nobody.human(0.98), Nobody.human(0.875)]
+)
+def test_what_an_image_costs_is_exact(tmp_path, last, matrix):
+    scores = random_scores(np.random.default_rng(4), 90)
+    if matrix is not None:
+        file = tmp_path / "loss.csv"
+        file.write_text("\n".join(",".join(str(float(x)) for x in row) for row in matrix))
+        scores = with_loss(None, scores, parse_loss(str(file)))
+    row = with_nobody(scores, last)
+    outcome = decide(row, Cascade.of(("small", "large", last.name), "maxp", 0.5, 0.625))
+    wanted = [
+        naive_loss(label, prediction, matrix, last)
+        for label, prediction in zip(
+            scores.labels.tolist(), outcome.prediction.tolist(), strict=True
+        )
+    ]
+    assert [Fraction(-int(each), row.loss.scale) for each in outcome.credit] == wanted
+    stripped = without_nobody(row)
+    assert (stripped.loss is None) == (matrix is None)
+    mean = Fraction(-int(stripped.credit[0].sum()), 1 if matrix is None else stripped.loss.scale)
+    assert mean == (
+        -int(scores.correct[0].sum())
+        if matrix is None
+        else Fraction(-int(scores.credit[0].sum()), scores.loss.scale)
+    )
+
+
+def test_too_many_digits():
+    scores = random_scores(np.random.default_rng(5), 20)
+    with pytest.raises(InputError, match="too many digits to be summed exactly"):
+        with_nobody(scores, Nobody.abstain(1e-12))
+
+
+@pytest.mark.parametrize("last", [Nobody.abstain(0.25), Nobody.human(0.96)])
+def test_the_best_limit_is_the_one_that_a_loop_finds(last):
+    scores = with_nobody(random_scores(np.random.default_rng(6), 120), last)
+    ordering = Ordering.by(scores, "maxp", 0)
+    gain = pair_gains(scores, "maxp", 0, scores.index(last.name), False)
+    found = fit(ordering, gain, ("best",))["best"]
+    losses = {}
+    for at in sorted({*scores.scores["maxp"][0].tolist(), -1.0}):
+        cascade = Cascade.of(("small", last.name), "maxp", at + 1e-6)
+        outcome = decide(scores, cascade)
+        each = (
+            naive_loss(label, prediction, None, last)
+            for label, prediction in zip(
+                scores.labels.tolist(), outcome.prediction.tolist(), strict=True
+            )
+        )
+        losses[int(outcome.unanswered.sum())] = sum(each)
+    best = min(losses.values())
+    assert losses[found.k] == best
+    assert found.k == min(k for k, loss in losses.items() if loss == best)
