@@ -11,7 +11,13 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, refuse, threshold_or_fit
-from cascade_cli.inputs.models import cached_names, choose_models, required_pair
+from cascade_cli.inputs.models import cached_names, choose_models
+from cascade_cli.inputs.nobody import (
+    decided_before_last,
+    last_stage,
+    models_before,
+    nobody_asked,
+)
 from cascade_cli.inputs.policy import (
     memory_of,
     of_policy,
@@ -31,8 +37,9 @@ from stages.simulate import between_runtimes
 
 
 @opt.grouped(
-    "policy model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective "
-    "split fit_split halves stratified weights preprocess runtime runtimes costs cache as_json"
+    "policy model_1 model_2 dataset data scorefn calibrate threshold postcheck nobody requests "
+    "objective split fit_split halves stratified weights preprocess runtime runtimes costs cache "
+    "as_json"
 )
 def simulate(
     context: typer.Context,
@@ -41,6 +48,7 @@ def simulate(
     decision: opt.DecisionOptions,
     requests: opt.MemoryOptions,
     costs: opt.CostOptions,
+    nobody: opt.NobodyOptions,
     common: opt.CommonOptions,
     runtimes: str | None = opt.option(None, "The runtime λ is for, and one to compare with: A,B."),
     policy: str | None = opt.option(None, "The cascade that `export` or `search` wrote there."),
@@ -62,21 +70,24 @@ def simulate(
     wanted = replace(wanted, aliases=aliases)
     first, second = _runtimes(context, wanted.runtime, runtimes)
     wanted = replace(wanted, runtime=first)
-    models = required_pair(*named)
+    models = models_before(nobody_asked(context, nobody), *named)
     dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
     split = report_split(store, dataset, wanted.split)
     scores = score_set(store, dataset, split, models, wanted)
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
         same_weights(store, scores, dataset, choose_models(store, dataset, told, [], wanted))
-    fitted = None
+    fitted, last = None, last_stage(store, scores, nobody, costs)
     if decision.calibrate is not None:
         if requests.repeats or second is not None:
             raise InputError(
                 "--calibrate is for each image once, in one runtime: leave out the rest"
             )
         scores, decision, fitted = calibrated_decision(store, scores, models, decision, wanted)
-    decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
+    if last is not None:
+        scores, decided = decided_before_last(store, scores, decision, wanted, last)
+    else:
+        decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
     own = None if fitted is None else own_limit(fitted.scores, decided[0])
     row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
@@ -97,6 +108,7 @@ _SAID = (
     *("model_1", "model_2", "weights_1", "weights_2", "scorefn", "threshold", "postcheck"),
     *("objective", "fit_split", "halves", "stratified", "calibrate", "runtimes"),
     *("memory", "memory_size", "memory_radius", "memory_trust"),
+    *("abstain", "human", "max_abstained"),
 )
 
 
