@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import typer
@@ -11,18 +12,20 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.costs import pricer_or_none
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, or_train, refuse
+from cascade_cli.inputs.loss import under_loss
 from cascade_cli.inputs.models import pair_or_all
 from cascade_cli.inputs.scores import checked_score, enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import calibrated_by, fit_facts
-from cascade_cli.show.points import show_points
+from cascade_cli.show.points import best_first, show_classes, show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
 from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES
-from stages.scores import with_references
-from stages.threshold import ThresholdQuestion
+from stages.costs import Pricer
+from stages.scores import ScoreSet, named_classes, with_loss, with_references
+from stages.threshold import ClassChange, OperatingPoint, ThresholdQuestion
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class SweepOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "model_1 model_2 all_pairs models dataset data scorefn calibrate postcheck objective "
-    "n_threshold_values split fit_split halves stratified train weights runtime cost cost_device "
-    "batch_size baseline "
+    "loss n_threshold_values split fit_split halves stratified train weights runtime cost "
+    "cost_device batch_size baseline "
     "output for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
     train="Fit on the training split, as the original.",
@@ -48,6 +51,7 @@ def threshold(
     pair: opt.PairOptions,
     wanted: opt.LogitsOptions,
     sweep: SweepOptions,
+    judged: opt.LossOptions,
     costs: opt.CostOptions,
     common: opt.CommonOptions,
 ) -> None:
@@ -68,18 +72,38 @@ def threshold(
     split = or_train(context, "fit_split", wanted.fit_split, wanted.train)
     fitted = fit_plan(store, reported, replace(wanted, fit_split=split))
     reported, fitted, scores = calibrated(reported, fitted, sweep.calibrate, scores)
+    reported, fitted = under_loss(store, judged.loss, reported, fitted)
     question = replace(question, scores=tuple(scores))
     enough_models(store, reported.models[1:], reported)
     everyone = with_references(store, reported) if names else reported
+    if reported.loss is not None and costs.baseline is not None:
+        everyone = with_loss(store, everyone, reported.loss)
     pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
     rows = stage.run(store, reported, fitted, models and [models], question, pricer)
     say(*fitted.notes)
     write_rows(rows, common)
+    classes = _by_class(store, reported, rows, pricer) if models else []
     if common.as_json:
         head = fit_facts(reported, fitted) | calibrated_by(sweep.calibrate, fitted)
-        print_json(head | {"rows": rows})
+        of_classes = {"classes": classes} if classes else {}
+        print_json(head | of_classes | {"rows": rows})
         return
     show_points(reported, fitted, rows)
+    show_classes(fitted, rows, classes)
+
+
+def _by_class(
+    store: Store, reported: ScoreSet, rows: Sequence[OperatingPoint], pricer: Pricer | None
+) -> list[ClassChange]:
+    """Of one pair's row that is told first, where answers have a loss."""
+    if reported.loss is None:
+        return []
+    row = best_first(rows)[0]
+    other = row.against.baseline
+    alone = None if pricer is None else pricer.compared_with
+    if alone is None or other in reported.models:
+        alone = reported.baseline(reported.index(str(other)))
+    return stage.by_class(reported, row, alone, named_classes(store, reported))
 
 
 def _question(store: Store, options: SweepOptions) -> ThresholdQuestion:

@@ -10,6 +10,7 @@ from .costs import CostOptions as CostOptions
 from .decision import (
     ComparedOptions as ComparedOptions,
     DecisionOptions as DecisionOptions,
+    LossOptions as LossOptions,
     PairOptions as PairOptions,
 )
 from .groups import grouped as grouped, option as option

@@ -29,6 +29,17 @@ class CalibrateOptions:
 
 
 @dataclass(frozen=True)
+class LossOptions:
+    """What counts as right."""
+
+    loss: str | None = option(
+        None,
+        "What an answer costs: a CSV or JSON file, K × K (row true, column answered) or one per "
+        "class; or top5. [default: 1 where wrong]",
+    )
+
+
+@dataclass(frozen=True)
 class DecisionOptions(CalibrateOptions):
     """A score, λ (None: fitted, for the objective) and whether the surer answer counts."""
 

@@ -11,7 +11,7 @@ from cascade_cli.show.text import print_table, print_text
 from stages.cascade import NEVER
 from stages.costs import relative
 from stages.scores import ScoreSet
-from stages.threshold import FitPlan, OperatingPoint
+from stages.threshold import ClassChange, FitPlan, OperatingPoint
 
 SHOWN = 20
 
@@ -20,23 +20,42 @@ POINT_COLUMNS = {
     "rule": "score",
     "objective": "point",
     "threshold": "λ:.6g",
+    "loss": "loss:.4g",
     "accuracy": "accuracy:.2%",
     "usage": "use of B:.1%",
 }
 
 
 COST_COLUMNS = {"cost": "cost", "saved": "compared", "points": "points"}
+CLASS_COLUMNS = {
+    "name": "class",
+    "n": "images",
+    "loss_before": "loss alone:.4g",
+    "loss_after": "cascade:.4g",
+    "accuracy_before": "accuracy alone:.1%",
+    "accuracy_after": "cascade:.1%",
+}
+
+
+def best_first(rows: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """The most accurate first, or those that lose least."""
+
+    def worst(row: OperatingPoint) -> float:
+        return -row.accuracy.value if row.loss is None else row.loss.value
+
+    return sorted(rows, key=worst)
 
 
 def show_points(reported: ScoreSet, fitted: FitPlan, rows: Sequence[OperatingPoint]) -> None:
     """The most accurate points, whose costs and λ below them."""
-    rows = sorted(rows, key=lambda row: -row.accuracy.value)
+    rows = best_first(rows)
     cascades = [row for row in rows if row.threshold.kind != NEVER]
     several = len({(row.model_1, row.model_2) for row in rows}) > 1
     rows, left = (cascades, len(rows) - len(cascades)) if several and cascades else (rows, 0)
     _print_points(rows[:SHOWN], several)
     if len(rows) > SHOWN:
-        print(f"… the {SHOWN} most accurate of {len(rows)}; --json or --output FILE gives all")
+        first = "most accurate" if rows[0].loss is None else "first"
+        print(f"… the {SHOWN} {first} of {len(rows)}; --json or --output FILE gives all")
     if left:
         print(f"{left} more have λ never, which is A alone: --json or --output FILE gives them")
     print_text(_decided_by(reported, fitted))
@@ -47,14 +66,18 @@ def show_points(reported: ScoreSet, fitted: FitPlan, rows: Sequence[OperatingPoi
 def _print_points(rows: Sequence[OperatingPoint], several: bool) -> None:
     """A pair stands above its table, which then has room for the interval of the accuracy."""
     columns = ({"model_1": "A", "model_2": "B"} if several else {}) | POINT_COLUMNS
+    lossy = rows[0].loss is not None
+    if not lossy:
+        columns = {key: head for key, head in columns.items() if key != "loss"}
     if any(row.price.cost is not None for row in rows):
         columns |= COST_COLUMNS | baseline_column(rows)
     elif not several:
-        columns |= {"ends": "95% interval"}
+        columns |= {"ends": f"95% interval{' of the loss' * lossy}"}
     if not several:
         row = rows[0]
         alone = f"{row.accuracy_1:.2%} and {row.accuracy_2:.2%}"
-        print(f"{row.model_1} → {row.model_2}, alone {alone}")
+        losses = f"loss {row.loss_1:.4g} and {row.loss_2:.4g}, accuracy " if lossy else ""
+        print(f"{row.model_1} → {row.model_2}, alone {losses}{alone}")
     print_table([_shown(row) for row in rows], columns)
 
 
@@ -63,10 +86,32 @@ def _shown(row: OperatingPoint) -> dict[str, Any]:
     return row.columns() | {
         "cost": cost_cell(row.price),
         "rule": row.score + (" -p" if row.postcheck else ""),
-        "ends": f"{row.accuracy.low:.2%} to {row.accuracy.high:.2%}",
+        "ends": _ends(row),
         "saved": saved is not None and relative(saved.value),
         "points": f"{100 * row.against.accuracy_change.value:+.2f}",
     }
+
+
+def _ends(row: OperatingPoint) -> str:
+    if row.loss is not None:
+        return f"{row.loss.low:.4g} to {row.loss.high:.4g}"
+    return f"{row.accuracy.low:.2%} to {row.accuracy.high:.2%}"
+
+
+def show_classes(
+    fitted: FitPlan, rows: Sequence[OperatingPoint], classes: Sequence[ClassChange]
+) -> None:
+    """What the first point gains and loses on each class; of many those that change most."""
+    if not classes:
+        return
+    row, most = best_first(rows)[0], sorted(classes, key=lambda each: -abs(each.gained))[:SHOWN]
+    whom = row.against.baseline
+    print(f"\nThe first of these, {row.cascade}, by class, against {whom} alone:")
+    print_table(sorted(most, key=lambda each: -each.gained), CLASS_COLUMNS)
+    if len(classes) > SHOWN:
+        print(f"… the {SHOWN} that change most of {len(classes)} classes; --json gives all")
+    if fitted.method in ("cross-fit", "same-split"):
+        print_text("By class the figures are of the images that fitted λ, too.")
 
 
 def _decided_by(reported: ScoreSet, fitted: FitPlan) -> str:

@@ -24,7 +24,9 @@ from .sweep import (
     fit as fit,
     gains as gains,
     pair_gains as pair_gains,
+    postchecked as postchecked,
     prefix as prefix,
+    sum_type as sum_type,
     sums as sums,
 )
 from .values import (

@@ -94,7 +94,7 @@ def decide(scores: Scored, cascade: Cascade) -> Outcome:
 def _earned(
     scores: Scored, cascade: Cascade, answered: np.ndarray, prediction: np.ndarray
 ) -> np.ndarray | None:
-    """int [N]: the credit of the models that answered; of what several answer together by itself."""
+    """int [N]: the credit of the models that answered; what several answer together has its own."""
     if scores.loss is None:
         return None
     rows = [scores.index(stage.model) for stage in cascade.stages]

@@ -52,7 +52,7 @@ def pair_gains(scores: Scored, name: str, a: int, b: int, postcheck: bool) -> np
     return gains(named(name), credit[a], credit[b], s_a, s_b, postcheck)
 
 
-def sums(values: np.ndarray, dtype: DTypeLike = None) -> np.ndarray:
+def sums(values: np.ndarray, dtype: DTypeLike | None = None) -> np.ndarray:
     """[..., n + 1]: the sums of the first 0 to n along the last axis, of `sum_type` by default."""
     kind = sum_type(values) if dtype is None else dtype
     out = np.zeros((*values.shape[:-1], values.shape[-1] + 1), kind)

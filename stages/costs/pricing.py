@@ -170,10 +170,10 @@ class Pricer:
 
     @property
     def compared_with(self) -> np.ndarray | None:
-        """bool [N]: the baseline that was asked for is right; None where none was."""
+        """The baseline that was asked for, as `ScoreSet.baseline`; None where none was."""
         if self.baseline is None:
             return None
-        return self.scores.correct[self.scores.index(self.baseline)]
+        return self.scores.baseline(self.scores.index(self.baseline))
 
     def on(self, scores: ScoreSet) -> Pricer:
         """For the requests of another set of the same models."""

@@ -22,7 +22,7 @@ from stages.report.curves import CurveGroup, Key, Mark, Marks
 from stages.report.measured import hash_costs, live_runs
 from stages.report.points import PageSubject
 from stages.report.searched import Searched, key_of
-from stages.scores import ScoreSet, named
+from stages.scores import ScoreSet, named, named_classes
 from stages.statistics import FEW, LEVEL, NORMAL, least, most, z_of
 
 
@@ -234,11 +234,9 @@ def clustered(distance: np.ndarray) -> list[int]:
 
 def class_names(store: Store, reported: ScoreSet) -> list[str]:
     """As the samples name them; numbers where they do not."""
-    place = Partition.of("samples", dataset=reported.dataset, split=reported.split)
-    manifest = cache.load(store, place)
-    names = list((manifest.provenance.get("class_names") if manifest else None) or ())
+    names = named_classes(store, reported)
     count = int(max(reported.labels.max(), reported.predictions.max())) + 1
-    return [*map(str, names), *map(str, range(len(names), count))]
+    return [*names, *map(str, range(len(names), count))]
 
 
 def _details(

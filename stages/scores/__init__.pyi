@@ -7,7 +7,7 @@ from .candidates import (
     origin as origin,
     partitions_of as partitions_of,
 )
-from .credit import with_loss as with_loss
+from .credit import right_and_credit as right_and_credit, with_loss as with_loss
 from .fitted import (
     BASES as BASES,
     TOP as TOP,
@@ -82,6 +82,7 @@ from .table import (
     ScoreSet as ScoreSet,
     load as load,
     models_of as models_of,
+    named_classes as named_classes,
     parts_of as parts_of,
     run as run,
     scored as scored,

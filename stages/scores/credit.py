@@ -84,3 +84,10 @@ def _top(part: pa.Table, labels: np.ndarray, here: np.ndarray, k: int) -> np.nda
     own = values[each, labels][:, None]
     earlier = (values == own) & (np.arange(values.shape[1]) < labels[:, None])
     return ((values > own) | earlier).sum(axis=1) < k
+
+
+def right_and_credit(baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bool [N], int [N]) of what `ScoreSet.baseline` gives."""
+    if baseline.ndim == 1:
+        return baseline, baseline.view(np.int8)
+    return baseline[0].astype(bool), baseline[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from cache import InputError, one_of
+from cache import InputError, digest, one_of
 
 _TOP = re.compile(r"top([1-9]\d{0,5})")
 _DIGITS = 30  # of a number in a file, so that a hostile exponent takes no time
@@ -54,6 +54,12 @@ class Loss:
         """Whether an answer costs nothing or always as much."""
         others = self.other in (0, self.most)
         return others and (self.matrix is None or set(np.unique(self.matrix)) <= {0, self.most})
+
+    @property
+    def about(self) -> Mapping[str, object]:
+        """What tells it from others, JSON-ready."""
+        numbers = None if self.matrix is None else self.matrix.tolist()
+        return {"name": self.name, "scale": self.scale, "numbers": digest(numbers)}
 
     def credits(self, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         """−loss int64 [..., N] of answers int [..., N] to labels int [N]; InputError for a class

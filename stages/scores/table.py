@@ -92,6 +92,11 @@ class ScoreSet:
         where it is right."""
         return self.correct.view(np.int8) if self.earned is None else self.earned
 
+    def baseline(self, m: int) -> np.ndarray:
+        """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""
+        right = self.correct[m]
+        return right if self.loss is None else np.stack([right, self.credit[m].astype(np.int64)])
+
     def index(self, model: str) -> int:
         """InputError for a model that is not here."""
         if model not in self.models:
@@ -318,6 +323,14 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
     if len(found.labels) == len(scores.labels):
         return found
     return found.of_images(np.isin(found.sample_ids, scores.sample_ids))
+
+
+def named_classes(store: Store, scores: ScoreSet) -> list[str]:
+    """What the samples call their classes, in the order of the labels; empty where they do not."""
+    place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
+    manifest = cache.load(store, place)
+    names = (manifest.provenance.get("class_names") if manifest else None) or ()
+    return [str(name) for name in names]
 
 
 def splits_of(store: Store, dataset: str) -> list[str]:

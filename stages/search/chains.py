@@ -1,7 +1,7 @@
 """Chains of three models A → B → C: for every price of cost the best pair of thresholds, exactly.
 
 B runs where A is not trusted, C where B then is not. With v_j the value of stopping at stage j
-(correct_j minus price times the cost so far, of this very image where that is known), A's λ trusts
+(credit_j minus price times the cost so far, of this very image where that is known), A's λ trusts
 all but the k least sure by s_A, and among those k, B's λ sends a prefix of the order by s_B on to
 C, worth Σ (v_C − v_B): the best prefix sum of a tree that images enter by ascending s_A.
 """
@@ -18,15 +18,17 @@ from stages.cascade import ALWAYS, Limit, Ordering, run_stages, sums
 from stages.scores import Score
 from stages.search.prefix_tree import PrefixTree
 
-# A point that stands out from the hull by less than this many right answers is rounding.
-_ROUNDING = 1e-6
+# A point that stands out from the hull by less than this many right answers, or by less than this
+# share of all credit that there is to gain or lose, is rounding.
+_ROUNDING, _SHARE = 1e-6, 1e-14
 
 
 @dataclass(frozen=True)
 class ChainPoint:
     """One pair of thresholds.
 
-    `limits` are A's and B's; `usage_b` and `usage_c` are shares of all images; `cost` is per image.
+    `limits` are A's and B's; `usage_b` and `usage_c` are shares of all images; `cost` is per image,
+    and so is `accuracy`, under a loss the mean credit.
     """
 
     limits: tuple[Limit, Limit]
@@ -53,13 +55,13 @@ class Chain:
         self,
         score: Score,
         scores: np.ndarray,
-        correct: np.ndarray,
+        credit: np.ndarray,
         costs: tuple[float, float, float],
         postcheck: bool = False,
         runs: np.ndarray | None = None,
     ) -> None:
-        """From float64 [3, N] and bool [3, N] of the three models; `costs`, per run, are above 0,
-        those of B and C times `runs` float64 [2, N] where these differ by image.
+        """From float64 [3, N] and `credit` int or bool [3, N] of the three models; `costs`, per
+        run, are above 0, those of B and C times `runs` float64 [2, N] where these differ by image.
 
         With post-check a stage's answer replaces the one at hand only if it is strictly surer than
         that. It depends on no λ, so the search stays exact; B is still trusted by its own score.
@@ -68,16 +70,17 @@ class Chain:
             raise ValueError(f"costs must be above 0, found {costs}")
 
         def answers(j: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return correct[j], scores[j], scores[j]
+            return credit[j], scores[j], scores[j]
 
-        self._n, self._costs = correct.shape[1], costs
+        self._n, self._costs = credit.shape[1], costs
         onward = [[(score, Limit(ALWAYS))] * stage for stage in range(3)]
         stops = [run_stages(self._n, answers, rules, postcheck) for rules in onward]
         self._first, self._second = (Ordering.of(score, scores[j]) for j in (0, 1))
-        # [3, N]: the answer is right when the chain stops at stage j, whatever the thresholds.
+        # [3, N]: what the answer is worth when the chain stops at stage j, whatever the thresholds.
         right = np.stack([prediction for _, _, prediction in stops])
         right = right.astype(np.int64)[:, self._first.order]
         self._right_a = int(right[0].sum())
+        self._rounding = max(_ROUNDING, _SHARE * float(np.abs(np.diff(right, axis=0)).sum()))
         self._to_b = sums(right[1] - right[0])
         ranks = _ranks(self._second)[self._first.order]
         runs_b, runs_c = (None, None) if runs is None else runs[:, self._first.order]
@@ -117,14 +120,14 @@ class Chain:
                 found += [high] if high.right > low.right else []
             else:
                 open_ += [(between, high), (low, between)]
-        return _strict(found)
+        return _strict(found, self._rounding)
 
     def _above(self, low: _Point, high: _Point) -> _Point | None:
         if high.right - low.right < 1 or high.cost <= low.cost:
             return None
         price = (high.right - low.right) / (high.cost - low.cost)
         point = self._best(price)
-        return point if _excess(point, low, high) > _ROUNDING else None
+        return point if _excess(point, low, high) > self._rounding else None
 
     def _described(self, point: _Point) -> ChainPoint:
         n = self._n
@@ -147,13 +150,13 @@ def _ranks(ordering: Ordering) -> np.ndarray:
     return out
 
 
-def _strict(points: Sequence[_Point]) -> list[_Point]:
+def _strict(points: Sequence[_Point], rounding: float) -> list[_Point]:
     """Without those on the line between their neighbours; by ascending cost."""
     out: list[_Point] = []
     for point in points:
         if out and out[-1].cost >= point.cost:  # what runs may cost nothing
             out.pop()
-        while len(out) > 1 and _excess(out[-1], out[-2], point) <= _ROUNDING:
+        while len(out) > 1 and _excess(out[-1], out[-2], point) <= rounding:
             out.pop()
         out.append(point)
     return out

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import decide
-from stages.scores import ScoreSet
+from stages.cascade import Outcome, decide
+from stages.scores import Loss, ScoreSet, right_and_credit
 from stages.search.fitted_frontier import Found
 from stages.search.question import Question
 from stages.search.ranking import affordable, nearest, single
 from stages.simulate import Honest
-from stages.statistics import Paired, paired, repeated_change, repeated_share
+from stages.statistics import (
+    LOSS_SUMS,
+    Paired,
+    loss_sums,
+    paired,
+    repeated_change,
+    repeated_losses,
+    repeated_share,
+)
 from stages.threshold import FOLDS, REPEATS, cross_fits
 
 Progress = Callable[[int, int], None]
@@ -37,34 +45,40 @@ def cross_fitted(
     progress: Progress = lambda done, total: None,
 ) -> CrossFitted:
     """The question, and the most accurate within each of `budgets` float64 [F], asked of a search
-    on the images that fit, with the single model that one would deploy instead; `fixed` bool [N] is
-    right where another baseline is."""
+    on the images that fit, with the single model that one would deploy instead; `fixed`, as
+    `ScoreSet.baseline` gives it, is another baseline."""
     n, total = len(scores.labels), REPEATS * FOLDS
-    counts = np.zeros((3, REPEATS, 1 + len(budgets)), np.int64)
+    counts = np.zeros((REPEATS, 1 + len(budgets), _FIGURES), np.int64)
     for done, (repeat, fitting, held) in enumerate(cross_fits(n)):
         progress(done, total)
         found = find(scores.of_images(fitting))
         choices = found.choices(question)
         within = np.maximum(affordable(found.cost, budgets), 0)
         rows = np.concatenate(([nearest(question, choices)], within))
-        alone = scores.correct[single(question, choices)[0]] if fixed is None else fixed
-        images, alone = scores.of_images(held), alone[held]
+        alone = scores.baseline(single(question, choices)[0]) if fixed is None else fixed
+        images, alone = scores.of_images(held), alone[..., held]
         points, which = np.unique(rows, return_inverse=True)
-        rights = (decide(images, found.points[row]).correct for row in points)
-        figures = np.array([_figures(right, alone) for right in rights])
-        counts[:, repeat] += figures[which].T
-    answer, *frontier = _honest(counts, n)
+        decided = (decide(images, found.points[row]) for row in points)
+        figures = np.array([_figures(each, *right_and_credit(alone)) for each in decided])
+        counts[repeat] += figures[which]
+    answer, *frontier = (_honest(each, n, scores.loss) for each in counts.transpose(1, 0, 2))
     return CrossFitted(answer, tuple(frontier))
 
 
-def _figures(right: np.ndarray, alone: np.ndarray) -> tuple[int, int, int]:
-    """Right, won and lost, from bool [N] each."""
-    against = paired(right, alone)
-    return int(np.count_nonzero(right)), int(against.won), int(against.lost)
+# Right, won and lost, and `loss_sums`.
+_FIGURES = 3 + LOSS_SUMS
 
 
-def _honest(counts: np.ndarray, n: int) -> Iterator[Honest]:
-    """From int64 [3, REPEATS, F]: right, won and lost."""
-    for right, won, lost in counts.transpose(2, 0, 1).tolist():
-        pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
-        yield Honest(repeated_share(right, n), repeated_change(pairs))
+def _figures(found: Outcome, right: np.ndarray, credit: np.ndarray) -> tuple[int, ...]:
+    """Against a model alone, right bool [N] and credit int [N]."""
+    against = paired(found.correct, right)
+    counts = int(np.count_nonzero(found.correct)), int(against.won), int(against.lost)
+    return *counts, *loss_sums(found.credit, credit)
+
+
+def _honest(counts: np.ndarray, n: int, loss: Loss | None) -> Honest:
+    """From int64 [REPEATS, _FIGURES]."""
+    right, won, lost = counts[:, :3].T.tolist()
+    pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
+    losses = () if loss is None else repeated_losses(counts[:, 3:], n, loss.most, loss.scale)
+    return Honest(repeated_share(right, n), repeated_change(pairs), *losses)

@@ -42,8 +42,8 @@ class Found:
 
     @cached_property
     def alone(self) -> np.ndarray:
-        """int64 [M]: the right answers of each model."""
-        return self.scores.correct.sum(axis=1)
+        """int64 [M]: the right answers of each model, or its credit."""
+        return self.scores.credit.sum(axis=1)
 
     def choices(self, question: Question) -> Choices:
         matched = None
@@ -120,7 +120,7 @@ def _hull(
     runs = costs.runs(rows[1:])
     prices = (first, second, third) if runs is None else (first, 1.0, 1.0)
     sure = np.stack([scores.score(rule.score, row) for row in rows])
-    chain = Chain(named(rule.score), sure, scores.correct[rows], prices, rule.postcheck, runs)
+    chain = Chain(named(rule.score), sure, scores.credit[rows], prices, rule.postcheck, runs)
     return [
         (rule.cascade(models, *p.limits), p.cost, round(p.accuracy * len(scores.labels)))
         for p in chain.hull()

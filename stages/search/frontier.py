@@ -9,13 +9,17 @@ import numpy as np
 
 from stages.costs import pareto
 
+# Less than any credit, and far enough from the least int64.
+_NONE = -(2**62)
+
 
 @dataclass(frozen=True)
 class Points:
     """P operating points, columns [P].
 
-    `cost` float64 per request; `right` int64 answers; `first`, `second`, `rule` int32, the models A
-    and B (−1: A alone) and which rule decides; `k` int64, how many images B runs on.
+    `cost` float64 per request; `right` int64 answers, under a loss their credit; `first`,
+    `second`, `rule` int32, the models A and B (−1: A alone) and which rule decides; `k` int64, how
+    many images B runs on.
     """
 
     cost: np.ndarray
@@ -60,10 +64,10 @@ class Frontier:
     def _replace(self, points: Points) -> None:
         self.points = points.take(pareto(points.cost, points.right))
         # One object, so that a thread that reads never sees half of what another replaces.
-        self._steps = (self.points.cost, np.concatenate(([-1], self.points.right)))
+        self._steps = (self.points.cost, np.concatenate(([_NONE], self.points.right)))
 
     def bar(self, cost: np.ndarray) -> np.ndarray:
-        """The most right answers at no more than these costs: int64, −1 where none is that cheap.
+        """The most right answers at no more than these costs: int64, −2^62 where there is none.
 
         Costs in any shape; a point of this cost must be right more often to join the frontier.
         """

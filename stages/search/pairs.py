@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from stages.cascade import Cascade, Limit, allowed, pair_gains
+from stages.cascade import Cascade, Limit, allowed, postchecked, sum_type
 from stages.costs import ExpectedCosts, records
 from stages.parallel import default_workers
 from stages.scores import ScoreSet, named
@@ -62,7 +62,7 @@ def frontier(
     Exact: equals what listing all operating points would give. Time grows with images × pairs ×
     rules, memory with models × images only.
     """
-    found = Frontier(Points.alone(costs.alone, scores.correct.sum(axis=1)))
+    found = Frontier(Points.alone(costs.alone, scores.credit.sum(axis=1)))
     lock = threading.Lock()
 
     def search(task: tuple[int, tuple[str, list[int]]]) -> None:
@@ -89,16 +89,19 @@ def _better(
     rows: Sequence[int],
 ) -> Iterator[Points]:
     """Points of A under this score that beat the frontier as it stands."""
-    right_a = int(scores.correct[a].sum())
-    sweep = _Sweep(named(score).sign * scores.score(score, a))
+    credit, by, s_a = scores.credit, named(score), scores.score(score, a)
+    right_a = int(credit[a].sum())
+    sweep = _Sweep(by.sign * s_a, sum_type(credit))
     for b in range(len(scores.models)):
         if b == a:
             continue
         spent = costs.along(b, sweep.order)
         bar = found.bar(costs.alone[a] + spent[sweep.starts]) - right_a
+        gained = credit[b] - credit[a]
         for row in rows:
-            post = table[row].postcheck
-            gain = pair_gains(scores, score, a, b, post)
+            gain = gained
+            if table[row].postcheck:
+                gain = postchecked(by, gained, s_a, scores.score(score, b))
             blocks = sweep.blocks(gain, bar)
             if not len(blocks):
                 continue
@@ -114,11 +117,11 @@ def _better(
 class _Sweep:
     """Prefix sums along the images, least sure first (`order`), in buffers that are used again.
 
-    From float64 [N], larger is surer. Where a tie group ends is a mask, which costs a tenth of the
-    `Ordering` that only the few points on the frontier need.
+    From float64 [N], larger is surer; sums are of this `kind`. Where a tie group ends is a mask,
+    which costs a tenth of the `Ordering` that only the few points on the frontier need.
     """
 
-    def __init__(self, sure: np.ndarray) -> None:
+    def __init__(self, sure: np.ndarray, kind: np.dtype) -> None:
         n = len(sure)
         self.order = np.argsort(sure)
         values = sure[self.order]
@@ -127,19 +130,19 @@ class _Sweep:
         blocks = -(-(n + 1) // _BLOCK)
         self.starts = np.arange(blocks) * _BLOCK
         # The tail beyond N repeats the last total, so that every block is whole.
-        self._total = np.zeros(blocks * _BLOCK, np.int32)
+        self._total = np.zeros(blocks * _BLOCK, kind)
         self._n = n
 
     def blocks(self, gain: np.ndarray, bar: np.ndarray) -> np.ndarray:
         """Sum up; the blocks that somewhere gain more than the bar at their start: intp."""
         n, total = self._n, self._total
         # A fresh int8 array of this size is faster to take into than a given one.
-        gain.take(self.order).cumsum(dtype=np.int32, out=total[1 : n + 1])
+        gain.take(self.order).cumsum(dtype=total.dtype, out=total[1 : n + 1])
         total[n + 1 :] = total[n]
-        return np.flatnonzero(np.maximum.reduceat(total, self.starts) > bar)
+        return np.flatnonzero(total.reshape(-1, _BLOCK).max(axis=1) > bar)
 
     def ends(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(k, gain) of the tie groups that end in these blocks: intp, int32 [P], k ascending.
+        """(k, gain) of the tie groups that end in these blocks: intp, int [P], k ascending.
 
         Of one pair only what rises counts, for a later point costs no less.
         """

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from stages.cascade import Ordering, cut, pair_gains, sums, trusted
+from stages.cascade import Ordering, cut, pair_gains, sum_type, sums, trusted
 from stages.costs import ExpectedCosts
 from stages.scores import ScoreSet
 from stages.search.frontier import Frontier, Points
@@ -30,7 +30,8 @@ _BLOCK = 32
 class Candidate:
     """A cascade whose λ is to be chosen: any pair, rule and final answer, on the fitting images.
 
-    `ordering` by the rule's score; `gain` int8 [N] as `gains` gives it; `correct_a` bool [N].
+    `ordering` by the rule's score; `gain` int [N] as `gains` gives it; `correct_a` bool [N], under
+    a loss A's credit.
     """
 
     ordering: Ordering
@@ -44,8 +45,8 @@ def choice(c: int, candidate: Candidate, weights: np.ndarray, k: int) -> Choice:
     limit = ordering.subset(seen).limit(int(np.count_nonzero(seen[ordering.order[:k]])))
     escalated = np.empty(len(weights), bool)
     escalated[ordering.order] = ~trusted(ordering.score, ordering.values, limit)
-    right = candidate.correct_a.view(np.int8) + escalated * candidate.gain
-    return Choice(c, cut(ordering.score, limit), right.astype(bool), escalated)
+    earned = candidate.correct_a + escalated * candidate.gain
+    return Choice(c, cut(ordering.score, limit), earned, escalated)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Resampling:
 
     def choose(self, weights: np.ndarray) -> list[Choice]:
         """What the search chooses under each of weights int32 [R, N]."""
-        alone = weights @ self.scores.correct.T.astype(np.int32)
+        credit = self.scores.credit
+        alone = weights @ credit.T.astype(sum_type(credit))
         bags = list(zip(weights, alone, self.costs.of_bags(weights), strict=True))
         found = [Frontier(Points.alone(prices, right)) for _, right, prices in bags]
         for sweeps in self._sweeps():
@@ -95,16 +97,16 @@ class Resampling:
         asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
-        size, correct = len(self.scores.models), self.scores.correct
+        size, credit = len(self.scores.models), self.scores.credit
         if rule < 0:
             number = size * size * len(self.table) + a
-            return Choice(number, -np.inf, correct[a], np.zeros(correct.shape[1], bool))
-        candidate = Candidate(self.ordering(a, rule), self.gain(a, b, rule), correct[a])
+            return Choice(number, -np.inf, credit[a], np.zeros(credit.shape[1], bool))
+        candidate = Candidate(self.ordering(a, rule), self.gain(a, b, rule), credit[a])
         number = rule + len(self.table) * (b + size * a)
         return choice(number, candidate, weight, int(points.k[row]))
 
     def gain(self, a: int, b: int, rule: int) -> np.ndarray:
-        """int8 [N], as `gains`."""
+        """int [N], as `gains`."""
         by = self.table[rule]
         return pair_gains(self.scores, by.score, a, b, by.postcheck)
 
@@ -114,9 +116,9 @@ class Resampling:
 
 @dataclass(frozen=True)
 class _Sweeps:
-    """All sweeps of a first model and score, back to back, as E images that are won or lost.
+    """All sweeps of a first model and score, back to back, as E images that gain or lose.
 
-    `image` and `sign` [E]. Of the R ends of tie groups that win some: `last`, the events up to
+    `image` and `gain` [E]. Of the R ends of tie groups that win some: `last`, the events up to
     there, and `k`, how many images go to B. In blocks [Q], each within one sweep: `starts`, their
     first ends; `base`, the events before the sweep; `second` and `rule`.
     """
@@ -124,7 +126,7 @@ class _Sweeps:
     a: int
     order: np.ndarray
     image: np.ndarray
-    sign: np.ndarray
+    gain: np.ndarray
     last: np.ndarray
     k: np.ndarray
     starts: np.ndarray
@@ -160,8 +162,9 @@ class _Sweeps:
         costs: ExpectedCosts,
     ) -> Points:
         """What beats the frontier of a resample: its weights int [N], and of each model [M] the
-        right answers and cost."""
-        total = sums(weight[self.image] * self.sign)
+        right answers, or credit, and cost."""
+        kind = sum_type(self.gain)
+        total = sums(weight[self.image].astype(kind) * self.gain, kind)
         alone, right = prices[self.a], int(rights[self.a])
         more, ran = costs.in_bag(self.order, weight)
         reached = total[self.last]
@@ -185,10 +188,10 @@ class _Sweeps:
         )
 
 
-def _rising(end: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rising(end: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(events up to and with the group, where it ends) of tie groups that win an image."""
     if not len(end):
         return end, end
     last = np.flatnonzero(np.diff(end, append=-1)) + 1
-    wins = np.maximum.reduceat(sign, np.concatenate(([0], last[:-1]))) > 0
+    wins = np.maximum.reduceat(gain, np.concatenate(([0], last[:-1]))) > 0
     return last[wins], end[last[wins] - 1]

@@ -38,10 +38,13 @@ from stages.statistics import Interval, Paired, change, paired, with_ends
 @dataclass(frozen=True)
 class Honest:
     """What images that had no part in the choice of λ say: accuracy, and its change against the
-    model that one would deploy instead, None where only the accuracy was told."""
+    model that one would deploy instead, None where only the accuracy was told; where answers have a
+    loss, the mean loss and its change, below 0 where less is lost."""
 
     accuracy: Interval
     change: Interval | None
+    loss: Interval | None = None
+    loss_change: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

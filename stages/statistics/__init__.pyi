@@ -6,9 +6,13 @@ from .bootstrap import (
 )
 from .differences import (
     FEW as FEW,
+    LOSS_SUMS as LOSS_SUMS,
     Paired as Paired,
     change as change,
     images_needed as images_needed,
+    loss_sums as loss_sums,
+    losses_of as losses_of,
+    mean_loss as mean_loss,
     paired as paired,
     within_one_se as within_one_se,
 )
@@ -21,5 +25,9 @@ from .intervals import (
     with_ends as with_ends,
     z_of as z_of,
 )
-from .repeats import repeated_change as repeated_change, repeated_share as repeated_share
+from .repeats import (
+    repeated_change as repeated_change,
+    repeated_losses as repeated_losses,
+    repeated_share as repeated_share,
+)
 from .shares import least as least, most as most, share as share

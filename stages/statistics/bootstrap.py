@@ -22,9 +22,10 @@ _CHUNK_BYTES = 1 << 22  # of one array over resamples and images
 
 @dataclass(frozen=True)
 class Choice:
-    """A cascade as chosen: what it does to each of the N images, bool [N] in their order.
+    """A cascade as chosen: what it does to each of the N images in their order.
 
-    `threshold` is on the axis where larger is surer; ±∞ is B always, never.
+    `threshold` is on the axis where larger is surer; ±∞ is B always, never. `correct` bool [N], or
+    int [N], what the answers are worth; `escalated` bool [N].
     """
 
     candidate: int
@@ -44,8 +45,8 @@ class Procedure:
     `accuracy`, `usage` and `accuracy_change` (against the baseline, paired) are means over the
     resamples, out of bag. `optimism` is by how much choosing flatters: 0.632 of how much more
     accurate the choice on all images looks there than choices do out of bag, which have seen 63.2 %
-    of the images only (Efron 1983). `chosen` intp [R] and `thresholds` float64
-    [R] tell how stable the choice is.
+    of the images only (Efron 1983). `chosen` intp [R] and `thresholds` float64 [R] tell how stable
+    the choice is. Where answers have a worth, its mean is meant by accuracy.
     """
 
     accuracy: Interval
@@ -62,10 +63,12 @@ def procedure(
     resamples: int = 200,
     level: float = LEVEL,
     seed: int = SEED,
+    scale: int = 1,
 ) -> Procedure:
     """Choose in each resample of the N fitting images, judge on those it does not contain.
 
-    baseline: bool [N], the single model compared with is right. A choice's score out of bag is
+    baseline: bool [N], the single model compared with is right, or int [N], what its answers are
+    worth, as the choices' in units of 1/scale. A choice's score out of bag is
     unbiased for that choice, and the mean over endless resamples varies no more than one such score
     would on all N images. So the interval is the mean ± z·SE with the standard error of one cascade
     judged on N images: exact where every resample chooses alike, else on the wide side. Few
@@ -78,7 +81,7 @@ def procedure(
     for done in range(0, resamples, step):
         weights = _resampled(rng, n, min(step, resamples - done))
         choices = choose(weights)
-        rows += [_judged(*both, baseline) for both in zip(choices, weights, strict=True)]
+        rows += [_judged(*both, baseline, scale) for both in zip(choices, weights, strict=True)]
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     [looked] = choose(np.ones((1, n), np.int32))
     accuracy, usage, change = (
@@ -88,7 +91,7 @@ def procedure(
         accuracy=accuracy,
         usage=usage,
         accuracy_change=change,
-        optimism=_SEEN * (float(looked.correct.mean()) - accuracy.value),
+        optimism=_SEEN * (float(looked.correct.mean()) / scale - accuracy.value),
         chosen=found["chosen"].astype(np.intp),
         thresholds=found["threshold"],
     )
@@ -100,12 +103,15 @@ def _resampled(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
     return np.bincount(draws.ravel(), minlength=count * n).reshape(count, n).astype(np.int32)
 
 
-def _judged(choice: Choice, weights: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
+def _judged(
+    choice: Choice, weights: np.ndarray, baseline: np.ndarray, scale: int
+) -> dict[str, float]:
     out = weights == 0
+    worth, alone = choice.correct[out].astype(np.int64), baseline[out].astype(np.int64)
     scores = {
-        "accuracy": choice.correct[out].astype(np.int8),
+        "accuracy": worth / scale,
         "usage": choice.escalated[out].astype(np.int8),
-        "change": choice.correct[out].view(np.int8) - baseline[out].view(np.int8),
+        "change": (worth - alone) / scale,
     }
     row: dict[str, float] = {"chosen": choice.candidate, "threshold": choice.threshold}
     for name, score in scores.items():

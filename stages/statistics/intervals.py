@@ -28,6 +28,10 @@ class Interval:
     def half(self) -> float:
         return (self.high - self.low) / 2
 
+    def over(self, divisor: float) -> Interval:
+        """In another unit, the divisor of this one's."""
+        return Interval(self.value / divisor, self.low / divisor, self.high / divisor)
+
 
 def with_ends(name: str, found: Interval | None) -> dict[str, float | None]:
     """As the columns of a table.

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import hypot
 from statistics import fmean, stdev
 
-from stages.statistics.differences import Paired, change
+import numpy as np
+
+from stages.statistics.differences import Paired, change, losses_of, mean_loss
 from stages.statistics.intervals import LEVEL, Interval, z_of
 from stages.statistics.shares import share
 
@@ -23,9 +25,22 @@ def repeated_share(counts: Sequence[int], n: int, level: float = LEVEL) -> Inter
 
 def repeated_change(repeats: Sequence[Paired], level: float = LEVEL) -> Interval:
     """The same of a paired difference."""
-    mean = Paired(fmean(r.won for r in repeats), fmean(r.lost for r in repeats), repeats[0].n)
+    mean = Paired.mean(repeats)
     found = _widened(change(mean, level), [each.value for each in repeats], level)
-    return Interval(found.value, max(found.low, -1.0), min(found.high, 1.0))
+    return Interval(found.value, max(found.low, -mean.most), min(found.high, mean.most))
+
+
+def repeated_losses(
+    sums: np.ndarray, n: int, most: int, scale: int, level: float = LEVEL
+) -> tuple[Interval, Interval]:
+    """The same of (a mean loss, its change), which one repeat alone may tell, from int [R,
+    LOSS_SUMS] in units of 1/scale."""
+    repeats = [losses_of(row, n, most) for row in sums.tolist()]
+    losses, changes = ([row[side] for row in repeats] for side in (0, 1))
+    mean = Paired.mean(losses)
+    found = _widened(mean_loss(mean, level), [each.value for each in losses], level)
+    loss = Interval(found.value, max(found.low, 0.0), min(found.high, mean.most))
+    return loss.over(scale), repeated_change(changes, level).over(scale)
 
 
 def _widened(found: Interval, values: Sequence[float], level: float) -> Interval:

@@ -7,16 +7,25 @@ images alone: what it chooses is what `sweep.fit` chooses on the four folds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isqrt
 
 import numpy as np
 
 from stages.cascade import Ordering, sums
-from stages.statistics import Interval, Paired, repeated_change, repeated_share, within_one_se
+from stages.scores import Loss
+from stages.statistics import (
+    LOSS_SUMS,
+    Interval,
+    Paired,
+    loss_sums,
+    repeated_change,
+    repeated_losses,
+    repeated_share,
+    within_one_se,
+)
 from stages.threshold.fit_images import FOLDS, REPEATS, cross_fits
-
-_ROOT = 46340  # of the largest int32
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class FoldCounts:
     right: np.ndarray
     won: np.ndarray
     lost: np.ndarray
+    losses: np.ndarray | None = None
 
     @cached_property
     def accuracy(self) -> Interval:
@@ -42,11 +52,17 @@ class FoldCounts:
         pairs = zip(_by_repeat(self.won), _by_repeat(self.lost), strict=True)
         return repeated_change([Paired(won, lost, self.n) for won, lost in pairs])
 
+    def losses_of(self, loss: Loss) -> tuple[Interval, Interval]:
+        """(mean loss, its change) against the baseline."""
+        folds = np.zeros((len(self.right), LOSS_SUMS)) if self.losses is None else self.losses
+        sums = folds.reshape(-1, FOLDS, LOSS_SUMS).sum(axis=1)
+        return repeated_losses(sums, self.n, loss.most, loss.scale)
+
 
 def best_of(several: Sequence[FoldCounts]) -> FoldCounts:
     """Each fitting chooses among cascades too: the most accurate there, then the least use of B,
     the first of equals."""
-    names = [column.name for column in fields(FoldCounts) if column.name != "n"]
+    names = [name for name, column in vars(several[0]).items() if isinstance(column, np.ndarray)]
     columns = {name: np.stack([getattr(each, name) for each in several]) for name in names}
     best = np.lexsort((columns["fit_sent"], -columns["fit_right"]), axis=0)[0]
     fittings = np.arange(len(best))
@@ -56,6 +72,23 @@ def best_of(several: Sequence[FoldCounts]) -> FoldCounts:
 
 def _by_repeat(counts: np.ndarray) -> list[int]:
     return counts.reshape(-1, FOLDS).sum(axis=1).tolist()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of N images, right answers, 0 or 1, or their credit: int or bool [N], what B's answer adds,
+    `gain`, and what A's is, `right`; `baselines` [B, N] those of other models."""
+
+    gain: np.ndarray
+    right: np.ndarray
+    baselines: np.ndarray
+
+    @cached_property
+    def trusted(self) -> np.ndarray:
+        """int [B, N]: A's minus those of each baseline."""
+        if self.right.dtype == bool:
+            return self.right.view(np.int8) - self.baselines.view(np.int8)
+        return self.right - self.baselines
 
 
 @dataclass(frozen=True)
@@ -98,41 +131,54 @@ class Folds:
         right: np.ndarray,
         baselines: np.ndarray,
         objectives: Sequence[str],
+        answers: Answers | None = None,
     ) -> dict[str, FoldCounts]:
-        """By objective. int8 [N] `gain` as `sweep.gains` gives it; bool [N] `right` where A is;
+        """By objective. int [N] `gain` as `sweep.gains` gives it; bool [N] `right` where A is;
         `baselines` bool [B, N], the models one of which would be deployed alone, the most accurate
-        on the images that fit, the first of equals."""
-        trusted = right.view(np.int8) - baselines.view(np.int8)
-        events = self._events(gain, trusted)
-        # A's right answers less a model's, so the least is the most accurate.
-        base = (events.trusted.astype(np.float32) @ events.fits.T).argmin(axis=0)
-        alone = np.count_nonzero(self.fits & right[self.order], axis=1)
-        held = np.count_nonzero(right) - alone
+        on the images that fit, the first of equals. Under a loss the three are credit, int, and
+        `answers` what they are in right answers."""
+        credit = Answers(gain, right, baselines)
+        events = self._events(credit, losses=answers is not None)
+        # A's credit less a model's, so the least is the best.
+        base = (events.trusted.astype(np.float64) @ events.fits.T).argmin(axis=0)
+        own = right if answers is None else answers.right
+        told = events if answers is None else events.of(answers, self.order)
+        alone, held = self._sum(right), own.sum() - self._sum(own)
         out = {}
         for objective in objectives:
             gained, end = events.fitted(objective)
-            sent = self._sent(end)
-            before = np.searchsorted(events.at, sent)
-            more = events.all[before] - events.total[self._each, before]
-            changes = events.held_changes(base, before)
+            before = np.searchsorted(events.at, self._sent(end))
+            more = told.all[before] - told.total[self._each, before]
+            changes = told.held_changes(base, before)
             won, lost = (np.count_nonzero(some, axis=1) for some in (changes > 0, changes < 0))
             used = self.count[self._each, end]
-            out[objective] = FoldCounts(len(right), alone + gained, used, held + more, won, lost)
+            losses = None if answers is None else events.losses(base, before)
+            counts = (alone + gained, used, held + more, won, lost, losses)
+            out[objective] = FoldCounts(len(right), *counts)
         return out
+
+    def _sum(self, right: np.ndarray) -> np.ndarray:
+        """int64 [F]: of right answers or credit [N] on the images that fit."""
+        if right.dtype == bool:
+            return np.count_nonzero(self.fits & right[self.order], axis=1)
+        return (self.fits * right[self.order]).sum(axis=1, dtype=np.int64)
 
     @property
     def _each(self) -> np.ndarray:
         return np.arange(len(self.fits))
 
-    def _events(self, gain: np.ndarray, trusted: np.ndarray) -> _Events:
-        at = np.flatnonzero(((gain != 0) | (trusted != 0).any(axis=0))[self.order])
+    def _events(self, answers: Answers, losses: bool) -> _Events:
+        """With `losses` all images at which anything is lost are events, too."""
+        some = (answers.gain != 0) | (answers.trusted != 0).any(axis=0)
+        at = np.flatnonzero((some | (answers.right != 0) if losses else some)[self.order])
         images, keys = self.order[at], self.keys[at]
         last = np.flatnonzero(keys != np.append(keys[1:], np.inf))
         if self.most is not None:  # what every λ of the grid trusts is never sent
             last = last[keys[last] < self.most]
         ends = np.searchsorted(self.keys, keys[last], side="right")
         counts = np.concatenate(([0], last + 1)), np.concatenate(([0], ends))
-        return _Events(at, gain[images], trusted[:, images], self.fits[:, at], *counts)
+        own, trusted = answers.right[images], answers.trusted[:, images]
+        return _Events(at, answers.gain[images], own, trusted, self.fits[:, at], *counts)
 
     def _sent(self, end: np.ndarray) -> np.ndarray:
         """How many of all images are sent by the λ, as `Ordering.interval` has it, that sends those
@@ -146,27 +192,42 @@ class Folds:
 
 @dataclass(frozen=True)
 class _Events:
-    """The E images at which anything changes, `at` intp [E] in order: int8 [E] `gain`, and
-    `trusted` [B, E], A's correctness minus that of each baseline; bool [F, E] `fits`. At each of P
-    numbers of images that some λ sends, int64 [P]: how many events are among them, `counts`, and
-    how many images, `ends`."""
+    """The E images at which anything changes, `at` intp [E] in order: int [E] `gain` and `right`,
+    A's answers, and `trusted` [B, E], these minus those of each baseline; bool [F, E] `fits`. At
+    each of P numbers of images that some λ sends, int64 [P]: how many events are among them,
+    `counts`, and how many images, `ends`."""
 
     at: np.ndarray
     gain: np.ndarray
+    right: np.ndarray
     trusted: np.ndarray
     fits: np.ndarray
     counts: np.ndarray
     ends: np.ndarray
 
+    def of(self, answers: Answers, order: np.ndarray) -> _Events:
+        """The same images, by what else their answers are worth."""
+        images = order[self.at]
+        gain, right = answers.gain[images], answers.right[images]
+        return replace(self, gain=gain, right=right, trusted=answers.trusted[:, images])
+
     @cached_property
     def all(self) -> np.ndarray:
-        """int32 [E + 1]: right answers gained by the first events."""
+        """int [E + 1]: right answers gained by the first events."""
         return sums(self.gain)
 
     @cached_property
     def total(self) -> np.ndarray:
-        """int32 [F, E + 1]: the same of those that fit."""
+        """int [F, E + 1]: the same of those that fit."""
         return sums(self.fits * self.gain)
+
+    @cached_property
+    def touched(self) -> np.ndarray:
+        """int [F, E + 1]: the same of the squares."""
+        sizes = np.abs(self.gain)
+        if (sizes > 1).any():
+            sizes = sizes.astype(np.int64) ** 2
+        return sums(self.fits * sizes)
 
     def fitted(self, objective: str) -> tuple[np.ndarray, np.ndarray]:
         """(right answers gained where it was fitted, how many of all images that is) int64 [F]."""
@@ -174,14 +235,23 @@ class _Events:
         best = total.argmax(axis=1)[:, None]
         chosen = best
         if objective == "1se":
-            touched = sums(self.fits * np.abs(self.gain)).take(self.counts, axis=1)
+            touched = self.touched.take(self.counts, axis=1)
             short, more = (np.take_along_axis(x, best, axis=1) - x for x in (total, touched))
-            short = np.minimum(short, _ROOT)  # its square stays an int32
+            root = isqrt(np.iinfo(more.dtype).max)  # so that the square is of that type
+            short = np.minimum(short, root).astype(more.dtype)
             chosen = within_one_se(short, more).argmax(axis=1)[:, None]
         return np.take_along_axis(total, chosen, axis=1)[:, 0], self.ends[chosen[:, 0]]
 
     def held_changes(self, base: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """int8 [F, E]: correctness minus the baseline's, by its row `base` int64 [F], of the images
+        """int [F, E]: correctness minus the baseline's, by its row `base` int64 [F], of the images
         that do not fit; B runs on the first `before` int64 [F] events."""
-        sent = np.arange(len(self.at)) < before[:, None]
-        return (self.trusted[base] + sent * self.gain) * ~self.fits
+        return (self.trusted[base] + self._sent(before)) * ~self.fits
+
+    def losses(self, base: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """int64 [F, LOSS_SUMS] of the same images, where right answers are credit."""
+        credit = (self.right + self._sent(before)) * ~self.fits
+        return loss_sums(credit, (self.right - self.trusted)[base] * ~self.fits)
+
+    def _sent(self, before: np.ndarray) -> np.ndarray:
+        """int [F, E]: what B adds."""
+        return (np.arange(len(self.at)) < before[:, None]) * self.gain

@@ -16,16 +16,17 @@ from stages.cascade import (
     Ordering,
     allowed,
     fit,
+    gains,
     pair_gains,
     prefix,
     trusted,
 )
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
-from stages.scores import LABEL_FREE, Score, ScoreSet, named
+from stages.scores import LABEL_FREE, Loss, Score, ScoreSet, named, right_and_credit
 from stages.simulate import FitFacts, FittedLimit
-from stages.statistics import Interval, Paired, change, share
-from stages.threshold.crossfit import FoldCounts, Folds
+from stages.statistics import Interval, Paired, change, loss_sums, repeated_losses, share
+from stages.threshold.crossfit import Answers, FoldCounts, Folds
 from stages.threshold.fit_images import FitPlan
 
 Pair = tuple[int, int]
@@ -50,6 +51,8 @@ class OperatingPoint(Row):
     reported ones. `accuracy`, and its change `against` the model that one would deploy instead, the
     more accurate of the two where λ was fitted, are those of this λ on the reported images; where
     it was cross-fitted, of folds decided with the λ of the others. `points`: of the sweep.
+    Under a loss λ is fitted to that, the mean loss of an image, and the other model is the one that
+    loses less where λ was fitted; `loss_change` below 0 is less lost.
     """
 
     model_1: str
@@ -67,6 +70,11 @@ class OperatingPoint(Row):
     split: str
     fit: FitFacts
     price: PairPrice = UNPRICED
+    loss: Interval | None = None
+    loss_change: Interval | None = None
+    loss_1: float | None = None
+    loss_2: float | None = None
+    fit_loss: float | None = None
 
     @property
     def cascade(self) -> Cascade:
@@ -75,15 +83,20 @@ class OperatingPoint(Row):
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The most accurate where it was fitted, then the least use of B."""
-        return -(self.fit.fit_accuracy or 0.0), self.fit.fit_usage or 0.0
+        """The best where it was fitted, by loss or else accuracy, then the least use of B."""
+        accuracy, usage = self.fit.fit_accuracy or 0.0, self.fit.fit_usage or 0.0
+        return (-accuracy if self.fit_loss is None else self.fit_loss), usage
 
-    def told(self, decided: FoldCounts | None) -> OperatingPoint:
+    def told(self, decided: FoldCounts | None, loss: Loss | None = None) -> OperatingPoint:
         """With what folds decided by the others say, instead of the images that chose."""
         if decided is None:
             return self
         against = replace(self.against, accuracy_change=decided.change)
-        return replace(self, accuracy=decided.accuracy, against=against)
+        row = replace(self, accuracy=decided.accuracy, against=against)
+        if loss is None:
+            return row
+        mean, change = decided.losses_of(loss)
+        return replace(row, loss=mean, loss_change=change)
 
     def priced(self, pricer: Pricer, reported: ScoreSet) -> OperatingPoint:
         """With its cost on the pricer's images, which are those reported."""
@@ -117,6 +130,8 @@ def run(
         "question": question,
         "cost": asked(pricer),
     }
+    if reported.loss is not None:
+        request["loss"] = reported.loss.about
     save(store, "threshold", reported, request, rows)
     return rows
 
@@ -150,8 +165,8 @@ def operating_points(
     question: ThresholdQuestion,
     baseline: np.ndarray | None = None,
 ) -> Iterator[OperatingPoint]:
-    """One per pair, score, post-check and objective. `baseline`, bool [N], is right where another
-    model to compare with is."""
+    """One per pair, score, post-check and objective. `baseline`, as `ScoreSet.baseline` gives it,
+    is another model to compare with."""
     for row, _ in cross_fitted_points(reported, plan, pairs, question, baseline):
         yield row
 
@@ -175,6 +190,15 @@ def cross_fitted_points(
             for b in partners:
                 for postcheck in checks:
                     yield from first.rows(b, postcheck, question, baseline)
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """int [N] each, of `sweep.gains`: what λ is fitted to, and right answers, the same without a
+    loss."""
+
+    credit: np.ndarray
+    right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -213,35 +237,53 @@ class _First:
     def rows(
         self, b: int, postcheck: bool, question: ThresholdQuestion, baseline: np.ndarray | None
     ) -> Iterator[tuple[OperatingPoint, FoldCounts | None]]:
-        gain = self._gain(self.plan.scores, b, postcheck)
-        same = self.plan.scores is self.reported
-        reported_gain = gain if same else self._gain(self.reported, b, postcheck)
+        fitting, reported = self.plan.scores, self.reported
+        gain = self._gains(fitting, b, postcheck)
+        reported_gain = gain if fitting is reported else self._gains(reported, b, postcheck)
         against, alone = self._alone(b) if baseline is None else (None, baseline)
         if self.score.needs_label:
-            k = int((~self.reported.correct[self.a]).sum())
+            k = int((~reported.correct[self.a]).sum())
             fitted = self._fit("best")
             oracle = self._row(b, False, Limit.of(None), reported_gain, k, against, alone, fitted)
             yield replace(oracle, points=1), None
             return
-        pair = [self.reported.correct[m] for m in (self.a, b)]
-        decided: dict[str, FoldCounts] = {}
-        if self.held_out is not None:
-            baselines = np.stack(pair if baseline is None else [baseline])
-            decided = self.held_out.decide(gain, pair[0], baselines, question.objectives)
-        for objective, point in fit(self.fitting, gain, question.objectives).items():
+        decided = {} if self.held_out is None else self._decided(b, gain, question, baseline)
+        for objective, point in fit(self.fitting, gain.credit, question.objectives).items():
             limit = self._limit(point)
             k = self.reporting.escalated(limit)
-            fitted = self._fit(objective, point)
+            fitted = self._fit(objective, point, gain)
             row = self._row(b, postcheck, limit, reported_gain, k, against, alone, fitted)
-            yield row.told(decided.get(objective)), decided.get(objective)
+            row = replace(row, fit_loss=self._fit_loss(point))
+            yield row.told(decided.get(objective), reported.loss), decided.get(objective)
 
     def _alone(self, b: int) -> tuple[str, np.ndarray]:
-        """The more accurate of the two on the fitting images, A of equals."""
-        chosen = max(self.a, b, key=lambda m: (self.plan.scores.accuracy[m], m == self.a))
-        return self.reported.models[chosen], self.reported.correct[chosen]
+        """The better of the two on the fitting images, A of equals."""
+        found = self.plan.scores.credit
+        chosen = max(self.a, b, key=lambda m: (int(found[m].sum()), m == self.a))
+        return self.reported.models[chosen], self.reported.baseline(chosen)
 
-    def _gain(self, scores: ScoreSet, b: int, postcheck: bool) -> np.ndarray:
-        return pair_gains(scores, self.score.name, self.a, b, postcheck)
+    def _gains(self, scores: ScoreSet, b: int, postcheck: bool) -> _Gains:
+        def of(values: np.ndarray) -> np.ndarray:
+            s_a, s_b = (scores.score(self.score.name, m) for m in (self.a, b))
+            return gains(self.score, values[self.a], values[b], s_a, s_b, postcheck)
+
+        right = of(scores.correct)
+        return _Gains(right if scores.loss is None else of(scores.credit), right)
+
+    def _decided(
+        self, b: int, gain: _Gains, question: ThresholdQuestion, baseline: np.ndarray | None
+    ) -> dict[str, FoldCounts]:
+        """What each fold decides by the λ of the others, by objective."""
+        if self.held_out is None:
+            return {}
+        given = [self.reported.baseline(m) for m in (self.a, b)] if baseline is None else [baseline]
+        right, credit = map(np.stack, zip(*map(right_and_credit, given), strict=True))
+        told = Answers(gain.right, self.reported.correct[self.a], right)
+        how = question.objectives
+        if self.reported.loss is None:
+            return self.held_out.decide(told.gain, told.right, told.baselines, how)
+        own = self.reported.credit[self.a].astype(np.int64)
+        return self.held_out.decide(gain.credit, own, credit, how, told)
 
     def _limit(self, point: Fit) -> Limit:
         limit = self.fitting.limit(point.k)
@@ -255,7 +297,7 @@ class _First:
         b: int,
         postcheck: bool,
         limit: Limit,
-        gain: np.ndarray,
+        gain: _Gains,
         k: int,
         baseline: str | None,
         alone: np.ndarray,
@@ -263,9 +305,10 @@ class _First:
     ) -> OperatingPoint:
         """B runs on the k least sure of the reported images."""
         accuracy, n = self.reported.accuracy, len(self.reported.labels)
-        found = self._change(gain, k, alone)
+        alone, credit = right_and_credit(alone)
+        found = self._change(gain.right, k, alone)
         right = int(alone.sum()) + round(found.value * n)
-        return OperatingPoint(
+        row = OperatingPoint(
             model_1=self.reported.models[self.a],
             model_2=self.reported.models[b],
             score=self.score.name,
@@ -281,16 +324,44 @@ class _First:
             split=self.reported.split,
             fit=fitted,
         )
+        return self._with_loss(row, b, gain.credit, k, credit)
 
-    def _fit(self, objective: str, point: Fit | None = None) -> FitFacts:
+    def _with_loss(
+        self, row: OperatingPoint, b: int, gain: np.ndarray, k: int, alone: np.ndarray
+    ) -> OperatingPoint:
+        """With the columns of a loss, where there is one, against the credit of a model alone."""
+        loss, n = self.reported.loss, row.n
+        if loss is None:
+            return row
+        credit, sent = self.reported.credit.astype(np.int64), self.reporting.order[:k]
+        earned = credit[self.a].copy()
+        earned[sent] += gain[sent]
+        sums = loss_sums(earned, alone)[None]
+        mean, changed = repeated_losses(sums, n, loss.most, loss.scale)
+        one, two = (-credit[[self.a, b]].sum(axis=1) / (n * loss.scale)).tolist()
+        return replace(row, loss=mean, loss_change=changed, loss_1=one, loss_2=two)
+
+    def _fit_loss(self, point: Fit) -> float | None:
+        fitting, loss = self.plan.scores, self.plan.scores.loss
+        if loss is None:
+            return None
+        return -(int(fitting.credit[self.a].sum()) + point.gain) / (
+            len(fitting.labels) * loss.scale
+        )
+
+    def _fit(
+        self, objective: str, point: Fit | None = None, gain: _Gains | None = None
+    ) -> FitFacts:
         fitting = self.plan.scores
         n, right = len(fitting.labels), int(fitting.correct[self.a].sum())
+        if point is not None and gain is not None:
+            right += int(gain.right[self.fitting.order[: point.k]].sum())
         return FitFacts(
             fit_split=self.plan.split,
             fit_method=self.plan.method,
             fit_n=n,
             objective=objective,
-            fit_accuracy=None if point is None else (right + point.gain) / n,
+            fit_accuracy=None if point is None else right / n,
             fit_usage=None if point is None else point.k / n,
         )
 
