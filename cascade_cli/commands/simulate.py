@@ -33,6 +33,7 @@ from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 from stages.calibration import own_limit
 from stages.policy import Deployment, read
+from stages.scores import with_nobody
 from stages.simulate import between_runtimes
 
 
@@ -126,8 +127,9 @@ def _of_policy(
     requests, store = memory_of(deployed, requests), Store(common.cache)
     images, cascade = of_policy(deployed, replace(wanted, halves=None)), deployed.cascade
     dataset, split = policy_split(store, deployed, wanted)
-    scores = score_set(store, dataset, split, cascade.models, images, alone=True)
+    scores = score_set(store, dataset, split, cascade.models_that_run, images, alone=True)
     scores, fit = promised_images(store, deployed, scores)
+    scores = with_nobody(scores, deployed.nobody)
     row, name = simulated(store, scores, (cascade, fit), requests, images, costs)
     if common.as_json:
         asked = {"policy": deployed.where, "stream": name} | requests.described()

@@ -28,7 +28,7 @@ def nobody_asked(context: typer.Context, options: opt.NobodyOptions) -> bool:
         refuse(context, ("max_abstained",), "is of a last stage: give --abstain or --human too")
         return False
     why = "is for cascades that end with a model: leave it out, or --abstain and --human"
-    refuse(context, ("calibrate", "runtimes"), why)
+    refuse(context, {"calibrate", "runtimes"} & context.params.keys(), why)
     return True
 
 

@@ -40,7 +40,11 @@ from .nobody import (
     check_reserved as check_reserved,
     is_nobody as is_nobody,
 )
-from .nobody_row import with_nobody as with_nobody, without_nobody as without_nobody
+from .nobody_row import (
+    loss_given as loss_given,
+    with_nobody as with_nobody,
+    without_nobody as without_nobody,
+)
 from .plugin_scores import (
     TABLE as TABLE,
     Columns as Columns,

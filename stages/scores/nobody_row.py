@@ -54,11 +54,16 @@ def with_nobody(scores: ScoreSet, last: Nobody | None) -> ScoreSet:
     )
 
 
+def loss_given(scores: ScoreSet) -> Loss | None:
+    """That of the answers, None where an error costs 1 because nothing else was said."""
+    return None if scores.loss is None or scores.loss.name == _AN_ERROR else scores.loss
+
+
 def without_nobody(scores: ScoreSet) -> ScoreSet:
     """The models' rows alone."""
     if scores.nobody is None:
         return scores
-    implied = scores.loss is not None and scores.loss.name == _AN_ERROR
+    implied = loss_given(scores) is None
     return replace(
         scores,
         models=scores.models[:-1],

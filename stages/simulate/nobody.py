@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.cascade import NEVER, Cascade, Limit, Outcome, decide, risk_coverage
 from stages.results import Row
-from stages.scores import ScoreSet, named
+from stages.scores import ScoreSet, loss_given, named
 from stages.simulate.shares import share_of, worth
 from stages.statistics import NORMAL, Interval
 
@@ -22,9 +22,9 @@ from stages.statistics import NORMAL, Interval
 class NobodyFigures(Row):
     """Of all requests the share `abstained` that no model answers, `unanswered` of them; null where
     the last stage is a model. `answered_accuracy` is of the others; `expected_accuracy` of all,
-    where a person answers the rest. `loss` is what a request costs, an error 1 where no loss says
-    otherwise. `aurc` is the area under the risk–coverage curve of the last model's λ, and
-    `excess_aurc` what of it a better order would spare."""
+    where a person answers the rest. `loss` is what a request costs, an error 1 where no loss of
+    the name `loss_name` says otherwise. `aurc` is the area under the risk–coverage curve of the
+    last model's λ, and `excess_aurc` what of it a better order would spare."""
 
     abstain_cost: float | None = None
     human_accuracy: float | None = None
@@ -34,6 +34,7 @@ class NobodyFigures(Row):
     answered_accuracy: Interval | None = None
     expected_accuracy: float | None = None
     loss: Interval | None = None
+    loss_name: str | None = None
     aurc: Interval | None = None
     excess_aurc: float | None = None
 
@@ -50,7 +51,7 @@ def nobody_figures(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> Nobo
     expected = None
     if last.accuracy is not None:
         expected = float((right + count * Fraction(str(last.accuracy))) / n)
-    area = risk_coverage(*_surer_and_loss(scores, cascade))
+    given, area = loss_given(scores), risk_coverage(*_surer_and_loss(scores, cascade))
     person = last.accuracy is not None
     return NobodyFigures(
         abstain_cost=None if person else last.loss,
@@ -60,10 +61,22 @@ def nobody_figures(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> Nobo
         abstained=share_of(sent, ids),
         answered_accuracy=share_of(outcome.correct[~sent], ids[~sent]) if count < n else None,
         expected_accuracy=expected,
-        loss=_mean(-outcome.credit, ids, scores.loss.scale),
+        loss=_mean(-_credit(scores, outcome), ids, scores.loss.scale),
+        loss_name=None if given is None else given.name,
         aurc=area.interval,
         excess_aurc=area.excess,
     )
+
+
+def _credit(scores: ScoreSet, outcome: Outcome) -> np.ndarray:
+    """int [N]: what was earned; of a live run the answers tell."""
+    if outcome.earned is not None or scores.loss is None:
+        return outcome.credit
+    if loss_given(scores) is None:
+        own = (outcome.correct.astype(np.int64) - 1) * scores.loss.scale
+    else:
+        own = scores.loss.credits(scores.labels, np.maximum(outcome.prediction, 0))
+    return np.where(outcome.unanswered, scores.credit[-1].astype(np.int64), own)
 
 
 def _mean(each: np.ndarray, sample_ids: np.ndarray, scale: int) -> Interval:
