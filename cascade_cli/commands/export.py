@@ -181,7 +181,8 @@ def _show_promise(found: dict[str, Any]) -> None:
     if left is not None:
         worth = ("abstain_cost", "loss"), ("human_accuracy", "accuracy"), ("human_cost", "price")
         last = {name: policy["nobody"].get(key) for name, key in worth}
-        print_text(handed_on(replace(left, **last), policy["nobody"].get("kind")))
+        unit = None if promise.price is None else promise.price.cost_unit
+        print_text(handed_on(replace(left, **last), unit))
         shares = {"accuracy of those answered": left.answered_accuracy}
     for title, share in shares.items():
         if share is not None:

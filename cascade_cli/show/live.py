@@ -45,8 +45,9 @@ def show_live(result: dict[str, Any]) -> None:
     flatters = ", of images that chose λ: it flatters" if chose else ""
     print(f"  accuracy   {_share(result, 'accuracy')}{flatters}")
     if result.get("unanswered") is not None:
-        answered = f"{_share(result, 'answered_accuracy')} of those answered"
-        print(f"  left       {_share(result, 'abstained')} to nobody, accuracy {answered}")
+        print(f"  unanswered {_share(result, 'abstained')}, {result['unanswered']} requests")
+        if result["answered_accuracy"] is not None:
+            print(f"  answered   {_share(result, 'answered_accuracy')} of the others are right")
     if result["usage"] is not None and result.get("accuracy_2") is not None:
         print(f"  use of B   {_share(result, 'usage')}, {result['escalated']} requests")
     if result.get("usage_2") is not None and result.get("accuracy_3") is not None:

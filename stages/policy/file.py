@@ -80,7 +80,8 @@ class ModelFacts(Row):
 @dataclass(frozen=True, kw_only=True)
 class PolicyPromise(Row):
     """What was found on `images`, as counts and shares with their 95 % intervals; `price` and what
-    it is held `against` where a cost was known, `memory` where there was one."""
+    it is held `against` where a cost was known, `memory` where there was one, `left` where the last
+    stage is no model."""
 
     dataset: str
     split: str
@@ -98,6 +99,11 @@ class PolicyPromise(Row):
     against: HeldAgainst | None = None
     memory: MemoryFigures | None = None
     left: NobodyFigures | None = None
+
+    @property
+    def answered(self) -> int:
+        """How many of the images a model answered."""
+        return self.images - ((self.left and self.left.unanswered) or 0)
 
 
 @dataclass(frozen=True)
