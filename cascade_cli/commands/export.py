@@ -174,7 +174,8 @@ def _show_promise(found: dict[str, Any]) -> None:
     policy = found["policy"]
     rule, promise = policy["rule"], PolicyPromise.of(policy["promise"])
     names = [model["name"] for model in policy["models"]]
-    print_text(_rule_text(rule, names + [policy["nobody"]["name"]] * ("nobody" in policy)))
+    names += [policy["nobody"]["name"]] if "nobody" in policy else []
+    print_text(_rule_text(rule, names))
     print(f"promised on {promise.images} images of {promise.dataset}/{promise.split}:")
     left = promise.left
     shares = {"accuracy": promise.accuracy, "use of B": promise.usage}

@@ -382,15 +382,16 @@ class _Relations:
         yield from with_ends("promise.abstained", share(left, images)).items()
         if not self.whole:
             return
-        right, accuracy = promise["right"], nobody.get("accuracy")
+        right, person = promise["right"], nobody["name"] == HUMAN
+        accuracy = nobody.get("accuracy") if person else None
         if left < images:
             answered = share(right, images - left)
             yield from with_ends("promise.answered_accuracy", answered).items()
-        each = nobody.get("loss", 0.0)
+        each = None if person else nobody.get("loss")
         if accuracy is not None:
             yield "promise.expected_accuracy", (right + left * accuracy) / images
             each = 1 - accuracy
-        if "loss_name" not in promise:
+        if each is not None and "loss_name" not in promise:
             yield "promise.loss", (images - left - right + left * each) / images
 
     def _costs(self) -> Iterator[tuple[str, Any]]:
@@ -425,8 +426,8 @@ class _Relations:
         """What else must hold and does not, in words."""
         if "timeout_ms" in self.rule and "on_error" not in self.rule:
             yield "rule.timeout_ms only beside rule.on_error"
-        yield from self._unmet_by_rule()
         yield from self._unmet_by_nobody()
+        yield from self._unmet_by_rule()
         third = [key for key in ("escalated_2", "accuracy_3", "cost_3") if key in self.promise]
         if len(self.stages) < MOST_MODELS and third:
             yield f"no promise.{third[0]} without a third stage"
