@@ -23,7 +23,7 @@ from benchmarks.peak import peak_mib
 from cache import Partition, Store, logits_schema, samples_table, write_partition
 from stages.cascade import gains
 from stages.costs import ExpectedCosts
-from stages.scores import SCORES, ScoreSet, scores_of
+from stages.scores import SCORES, Loss, ScoreSet, scores_of, with_loss
 from stages.search import BEST, Question, Space, rules
 from stages.search.crossfit import cross_fitted
 from stages.search.fitted_frontier import Found, find
@@ -45,6 +45,7 @@ def main(words: list[str]) -> int:
         print(f"{took} {peak}")
         return 0
     against_floor(40, 50_000)
+    under_losses(40, 50_000)
     growth()
     cold_start(19, 10_000)
     optimism(19, 5_000)
@@ -67,6 +68,20 @@ def against_floor(models: int, images: int) -> None:
     print(f"  one core      {one:6.2f} s, {one / floor:.2f}× gather + prefix sum ({floor:.2f} s)")
     print(f"  all cores     {both:6.2f} s")
     print(f"  peak memory   {peak:6.0f} MiB")
+
+
+def under_losses(models: int, images: int) -> None:
+    """All pairs under losses whose credits take one, two and four bytes, against right answers."""
+    scores = models_of(models, images)
+    kinds = {"0 to 9": (1, 9), "0.00 to 9.99": (100, 999), "0.000 to 99.999": (1000, 99_999)}
+    plain = min(cpu_seconds(lambda: searched(scores, 1)) for _ in range(3))
+    print("under a loss, against right answers, one core")
+    for name, (scale, most) in kinds.items():
+        matrix = np.random.default_rng(0).integers(1, most + 1, (CLASSES, CLASSES))
+        np.fill_diagonal(matrix, 0)
+        lossy = with_loss(Store("."), scores, Loss(name, scale, matrix))
+        took = min(cpu_seconds(lambda: searched(lossy, 1)) for _ in range(3))  # noqa: B023
+        print(f"  {name:16} {lossy.credit.dtype!s:6} {took / plain:5.2f}×")
 
 
 def growth() -> None:

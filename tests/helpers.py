@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from cache import (
     samples_table,
     write_partition,
 )
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, parse_loss
 
 RUNTIME = "torch-fp32-cpu"
 MODELS = ("small", "large", "other")
@@ -181,3 +182,33 @@ QUESTIONS = (
     ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large"),
     ("simulate", "--dataset", "toy", "-m1", "small", "-m2", "large", "--duplicates", "1"),
 )
+
+
+# What answers cost, as users write it: whole, decimals, large decimals, the weights of classes.
+LOSS_TEXTS = {
+    "whole": "0,1,3\n2,0,1\n1,5,0\n",
+    "decimal": "0,0.1,0.25\n1.5,0,0.1\n0.35,0.35,0\n",
+    "int16": "0,12.25,3\n40.75,0.5,1\n0,99.5,0\n",
+    "int32": "0,12.3456,3\n0.0001,0,1\n77.7,99.9999,0\n",
+    "weights": "0.5\n2\n1.25\n",
+}
+
+
+def loss_matrix(kind):
+    """The numbers of one of LOSS_TEXTS as exact fractions: row true, column answered."""
+    rows = [[Fraction(cell) for cell in line.split(",")] for line in LOSS_TEXTS[kind].split()]
+    if len(rows[0]) == 1:
+        return [[0 if t == a else rows[t][0] for a in range(3)] for t in range(3)]
+    return rows
+
+
+def worth_of(kind):
+    """`naive`'s worth of an answer: minus its loss, exactly."""
+    matrix = loss_matrix(kind)
+    return lambda label, answer: -matrix[label][answer]
+
+
+def loss_of(kind, folder):
+    path = folder / f"{kind}.csv"
+    path.write_text(LOSS_TEXTS[kind], encoding="utf-8")
+    return parse_loss(str(path))

@@ -57,8 +57,14 @@ def decide(name, image, threshold, postcheck):
     return True, True, image.answer_b
 
 
+def is_right(label, answer):
+    """What an answer is worth, where nothing else says."""
+    return answer == label
+
+
 class Point(NamedTuple):
-    """What one threshold does: who was sent to B, and which answers came out right."""
+    """What one threshold does: who was sent to B, and which answers came out right, or what each
+    is worth."""
 
     sent: frozenset
     right: tuple
@@ -72,13 +78,13 @@ class Point(NamedTuple):
         return sum(self.right)
 
 
-def point(name, images, threshold, postcheck):
+def point(name, images, threshold, postcheck, worth=is_right):
     sent, right = set(), []
     for i, image in enumerate(images):
         ran_b, _, answer = decide(name, image, threshold, postcheck)
         if ran_b:
             sent.add(i)
-        right.append(answer == image.label)
+        right.append(worth(image.label, answer))
     return Point(frozenset(sent), tuple(right))
 
 
@@ -89,11 +95,11 @@ def candidates(images):
     return ["never", "always", values[0] - 1, *values, *between, values[-1] + 1]
 
 
-def all_points(name, images, postcheck, thresholds=None):
+def all_points(name, images, postcheck, thresholds=None, worth=is_right):
     """Every distinct outcome → the first threshold that gives it."""
     found = {}
     for threshold in candidates(images) if thresholds is None else thresholds:
-        found.setdefault(point(name, images, threshold, postcheck), threshold)
+        found.setdefault(point(name, images, threshold, postcheck, worth), threshold)
     return found
 
 
@@ -111,8 +117,8 @@ def one_se(points):
 
 def _within_one_se(top, other):
     n = len(top.right)
-    d = [int(x) - int(y) for x, y in zip(top.right, other.right, strict=True)]
-    mean = Fraction(sum(d), n)
+    d = [x - y for x, y in zip(top.right, other.right, strict=True)]
+    mean = Fraction(sum(d)) / n
     variance = sum((x - mean) ** 2 for x in d) / Fraction(n - 1)
     return mean <= 0 or mean**2 <= variance / n
 
@@ -150,6 +156,13 @@ class Held(NamedTuple):
     lost: int
 
 
+class HeldCredit(NamedTuple):
+    """And of what each answer is worth, and the other model's: pairs of each image of the fold."""
+
+    held: Held
+    credit: list
+
+
 def cross_fit(name, images, postcheck, objective, repeats, alone=None, thresholds=None):
     """[Held of each fold] of each of the `repeats`, the folds of the images: the λ fitted on the
     others decides a fold. It is held against A or B, the more accurate on those others, of equals
@@ -179,6 +192,28 @@ def _held(name, images, postcheck, objective, fold_of, fold, alone, thresholds):
             won += is_right and not rivals[i]
             lost += rivals[i] and not is_right
     return Held(chosen.hits, chosen.usage, right, won, lost)
+
+
+def cross_fit_credit(name, images, postcheck, objective, fold_of, fold, worth):
+    """HeldCredit of one fold, where λ and the other model, A or B, are chosen by what answers are
+    worth on the others."""
+    others = [image for image, f in zip(images, fold_of, strict=True) if f != fold]
+    chosen = CHOOSE[objective](all_points(name, others, postcheck, None, worth))
+    threshold = interval(name, others, chosen.sent)[0]
+    own, theirs = (sum(worth(i.label, getattr(i, x)) for i in others) for x in _ANSWERS)
+    rival = _ANSWERS[theirs > own]
+    right = won = lost = 0
+    credit = []
+    for image in (image for image, f in zip(images, fold_of, strict=True) if f == fold):
+        answer, other = decide(name, image, threshold, postcheck)[2], getattr(image, rival)
+        right += answer == image.label
+        won += answer == image.label != other
+        lost += answer != image.label == other
+        credit.append((worth(image.label, answer), worth(image.label, other)))
+    return HeldCredit(Held(chosen.hits, chosen.usage, right, won, lost), credit)
+
+
+_ANSWERS = ("answer_a", "answer_b")
 
 
 def more_accurate(fitting, images):

@@ -1,8 +1,9 @@
 """p-values for "the risk exceeds ε" that hold at any sample size, no approximation.
 
 The risk is the mean of ref − cascade, the reference's correctness minus the cascade's, in
-{−1, 0, 1} per image. `binomial` counts only the images that the reference alone gets right, which
-can only overstate the risk; `betting` takes the signed difference as it is.
+{−1, 0, 1} per image, or in [−1, 1] of the largest loss. `binomial` counts only the images that the
+reference alone gets right, which can only overstate the risk; `betting` takes the signed difference
+as it is.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def betting(
 ) -> np.ndarray:
     """p-values of H₀: E[ref − cascade] > ε, from bets that grow a capital unless H₀ holds.
 
-    difference: int8 [C, N] in {−1, 0, 1}, images in random order, one candidate per row. `before`,
-    int8 [C, M], are other images, which only make the first bets wiser. Returns float64 [C].
+    difference: [C, N] in [−1, 1], images in random order, one candidate per row. `before`, [C, M],
+    are other images, which only make the first bets wiser. Returns float64 [C].
 
     With X = (d + 1)/2 in [0, 1] and m = (ε + 1)/2, the capital Π(1 + b_t·(ε − d_t)) is a
     nonnegative supermartingale under H₀ when b_t depends on the past alone, so 1/max is a p-value
@@ -61,7 +62,7 @@ def _past_variance(d: np.ndarray, before: np.ndarray | None) -> np.ndarray:
 def binomial_images(difference: np.ndarray, epsilon: float, delta: float) -> int | None:
     """About how many images would show risk ≤ ε at level δ at this rate of errors.
 
-    difference: int8 [N]. None where no number would: the rate itself reaches ε.
+    difference: [N] in {−1, 0, 1}. None where no number would: the rate itself reaches ε.
     """
     from scipy.special import betainc  # likewise
 

@@ -23,10 +23,10 @@ _HOPELESS = 3.0
 class Sweep:
     """All λ of one pair and rule, against a reference.
 
-    `trusted` and `escalated`, int8 [N]: the reference's correctness minus the cascade's where A's
-    answer stands and once B has run. A request costs `cost_1`, and `cost_2` more where B runs: 0
-    of a model alone, which has no B; where it is known of each request, `each_2` float64 [N].
-    `to_reference`: once B has run the answer is the reference's;
+    `trusted` and `escalated`, int [N]: the reference's correctness, or credit, minus the cascade's
+    where A's answer stands and once B has run, by `most` at most. A request costs `cost_1`, and
+    `cost_2` more where B runs: 0 of a model alone, which has no B; where it is known of each
+    request, `each_2` float64 [N]. `to_reference`: once B has run the answer is the reference's;
     `is_reference`: the reference alone, which loses nothing by definition and needs no test.
     """
 
@@ -38,6 +38,7 @@ class Sweep:
     to_reference: bool = False
     is_reference: bool = False
     each_2: np.ndarray | None = None
+    most: int = 1
 
     @property
     def has_b(self) -> bool:
@@ -55,7 +56,7 @@ class Sweep:
         return self.ordering.escalated_by(cuts)
 
     def differences(self, cut: float) -> np.ndarray:
-        """int8 [N]: the reference's correctness minus the cascade's at this λ."""
+        """int [N]: the reference's correctness, or credit, minus the cascade's at this λ."""
         to_b = self.ordering.order[: int(self.ordering.escalated_by(np.array(cut)))]
         out = self.trusted.copy()
         out[to_b] = self.escalated[to_b]
@@ -75,7 +76,7 @@ class Candidates:
     """λ of several sweeps: `sweep` intp [C]; `cuts` float64 [C], λ on the axis where larger is
     surer (±∞: B always, never runs); and as estimated on the proposing part, float64 [C] each,
     `usage` of B, `cost`, and the shares `lost` and `won` of the images that the reference alone and
-    the cascade alone gets right."""
+    the cascade alone gets right, or what is lost and won of all that there could be."""
 
     sweep: np.ndarray
     cuts: np.ndarray
@@ -97,17 +98,17 @@ class Candidates:
         return cls(*(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names))
 
 
-Loss = Callable[[np.ndarray], np.ndarray]
+Side = Callable[[np.ndarray], np.ndarray]
 
 
 def lost(difference: np.ndarray) -> np.ndarray:
-    """int8: 1 where the reference alone is right."""
-    return (difference > 0).astype(np.int8)
+    """int: 1 where the reference alone is right, or how much more credit it has."""
+    return np.maximum(difference, 0)
 
 
 def won(difference: np.ndarray) -> np.ndarray:
-    """int8: 1 where the cascade alone is right."""
-    return (difference < 0).astype(np.int8)
+    """int: 1 where the cascade alone is right, or how much more credit it has."""
+    return np.maximum(-difference, 0)
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,10 @@ class ImageSubset:
             self._cut[key] = sweep.ordering.subset(self.keep)
         return self._cut[key]
 
-    def totals(self, sweep: Sweep, loss: Loss) -> np.ndarray:
-        """int64 [n + 1]: the summed loss when the k least sure of these images go to B."""
+    def totals(self, sweep: Sweep, side: Side) -> np.ndarray:
+        """int64 [n + 1]: the sum of a side when the k least sure of these images go to B."""
         order = self.ordering(sweep).order
-        before, after = loss(sweep.trusted[order]), loss(sweep.escalated[order])
+        before, after = side(sweep.trusted[order]), side(sweep.escalated[order])
         return before.sum() + sums(after - before)
 
 
@@ -164,7 +165,7 @@ def _curve(s: int, sweep: Sweep, part: ImageSubset, below: float) -> Candidates:
     ends = ordering.ends if sweep.has_b else ordering.ends[:1]
     cost = sweep.cost(ordering.order, ends)
     cost, ends = cost[cost < below], ends[cost < below]
-    shares = [part.totals(sweep, loss)[ends] / n for loss in (lost, won)]
+    shares = [part.totals(sweep, side)[ends] / (n * sweep.most) for side in (lost, won)]
     return Candidates(np.full(len(ends), s), ordering.cuts(ends), ends / n, cost, *shares)
 
 

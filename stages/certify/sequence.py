@@ -17,6 +17,7 @@ import numpy as np
 from cache import InputError, one_of
 from stages.cascade import Limit
 from stages.certify.bounds import BOUNDS
+from stages.scores import Loss
 
 SAFEST = "the safest candidate"  # what every reason starts with
 # Candidates tested at once: few, since the first that fails ends it.
@@ -25,22 +26,39 @@ _BLOCK = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """At most `epsilon` accuracy is lost with probability 1 − `delta`; where they are given, B also
-    runs on at most `usage` of the requests, and a request costs at most `cost`."""
+    """At most `epsilon` accuracy is lost with probability 1 − `delta`, or under a `loss` so much
+    more of that; where they are given, B also runs on at most `usage` of the requests, and a
+    request costs at most `cost`."""
 
     epsilon: float
     delta: float
     bound: str = "binomial"
     usage: float | None = None
     cost: float | None = None
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "delta"):
+        for name, most in (("epsilon", self.largest), ("delta", 1)):
             value = getattr(self, name)
-            if not 0 < value < 1:
-                raise InputError(f"{name} must lie between 0 and 1, found {value}")
+            if not 0 < value < most:
+                raise InputError(f"{name} must lie between 0 and {most:g}, found {value}")
         if self.bound not in BOUNDS:
             raise one_of("bound", self.bound, list(BOUNDS))
+        if self.bound == "binomial" and self.loss is not None and not self.loss.is_zero_one:
+            raise InputError(
+                f"the binomial bound counts images, and {self.loss.name} costs more or less: give "
+                "the bound betting"
+            )
+
+    @property
+    def largest(self) -> float:
+        """The most that an image loses."""
+        return 1.0 if self.loss is None else self.loss.largest
+
+    @property
+    def share(self) -> float:
+        """Epsilon of the largest loss."""
+        return self.epsilon if self.loss is None else self.epsilon / self.loss.largest
 
     @property
     def capped(self) -> bool:
@@ -103,7 +121,7 @@ def in_sequence(
     past all before it, so δ is not divided); the cheapest that passed is chosen.
 
     `costs` float64 [C]; `p_of` and `differences` are functions from rows intp [c] to p-values [c]
-    and int8 [c, N].
+    and differences in [−1, 1] [c, N].
     """
     rows, seen, passed = np.arange(len(costs)), [np.zeros(0)], 0
     while passed < len(rows):
@@ -118,14 +136,15 @@ def in_sequence(
     made = Certificate(len(rows), p_values, passed, first.shape[1], chosen)
     if passed or not len(rows):
         return made
-    images = BOUNDS[limits.bound](first[0], limits.epsilon, limits.delta)
+    images = BOUNDS[limits.bound](first[0], limits.share, limits.delta)
     return replace(made, why=_why(first[0], float(p_values[0]), images, limits), images=images)
 
 
 def _why(safest: np.ndarray, p: float, images: int | None, limits: Limits) -> str:
     lost = (safest > 0).mean() if limits.bound == "binomial" else safest.mean()
+    much = f"{lost:.2%} of" if limits.loss is None else f"{lost * limits.largest:.4g} more on"
     found = (
-        f"{SAFEST} loses {lost:.2%} of the {len(safest)} testing images (p = {p:.3g}, at most "
+        f"{SAFEST} loses {much} the {len(safest)} testing images (p = {p:.3g}, at most "
         f"{limits.delta:g} is needed)"
     )
     if images is None:

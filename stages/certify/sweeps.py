@@ -29,7 +29,8 @@ _LUCK = 1.0
 class CertifiedLimit:
     """The certified λ of `sweeps[sweep]`, whose interval is that of the images that proposed it.
     From all calibration images, as estimates: `usage` of B, `cost`, `lost`, the share that the
-    reference alone gets right, and `difference`, the accuracy given up."""
+    reference alone gets right, and `difference`, the accuracy given up; under a loss what is lost
+    more where any is, and on the whole."""
 
     sweep: int
     limit: Limit
@@ -47,7 +48,9 @@ def certify_sweeps(
     A part of the images, drawn by `seed`, proposes candidates; the others test. Of what passed and
     the reference alone the cheapest is deployed, None where there is neither.
     """
-    n = len(sweeps[0].trusted)
+    n, most = len(sweeps[0].trusted), 1 if limits.loss is None else limits.loss.most
+    if {sweep.most for sweep in sweeps} != {most}:
+        raise ValueError("the limits and the sweeps are of different losses")
     proposing, testing = parts(n, seed)
     part = ImageSubset(np.isin(np.arange(n), proposing))
     caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
@@ -60,7 +63,9 @@ def certify_sweeps(
         made = test.explained(made, part)
     if made.chosen is not None and test.costs[made.chosen] < below:
         return made, test.deployed(made.chosen, part)
-    return made, _deployed(sweeps, untested[0], part, -math.inf) if untested else None
+    if not untested:
+        return made, None
+    return made, _deployed(sweeps, untested[0], part, -math.inf, limits)
 
 
 def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[[Candidates], np.ndarray]:
@@ -83,11 +88,11 @@ def _within(found: Candidates, limits: Limits, n: int) -> np.ndarray:
     none counts as below 0: those are ranked by their standard error, the share of images where
     either is wrong alone. A λ that is as safe by its losses alone goes first: it needs no gains.
     """
-    losses = _errors(found.lost, limits.epsilon, n)
+    losses = _errors(found.lost, limits.share, n)
     if limits.bound == "binomial":
         return losses
     risk = np.maximum(found.lost - found.won, 0)
-    signed = (limits.epsilon - risk) / np.sqrt((found.lost + found.won + 1 / n) / n)
+    signed = (limits.share - risk) / np.sqrt((found.lost + found.won + 1 / n) / n)
     return np.maximum(losses, signed - _LUCK)
 
 
@@ -116,9 +121,9 @@ class _Test:
 
     def _risk(self, rows: np.ndarray) -> np.ndarray:
         if self.limits.bound == "binomial":
-            return binomial(self._counts[0, rows], len(self.testing), self.limits.epsilon)
+            return binomial(self._counts[0, rows], len(self.testing), self.limits.share)
         before = self._differences(rows, self.proposing)
-        return betting(self.differences(rows), self.limits.epsilon, self.limits.delta, before)
+        return betting(self.differences(rows), self.limits.share, self.limits.delta, before)
 
     def _usage(self, rows: np.ndarray) -> np.ndarray:
         n, cap = len(self.testing), self.caps[self.found.sweep[rows]]
@@ -126,15 +131,16 @@ class _Test:
         return np.where(cap >= 1, 0.0, p)
 
     def differences(self, rows: np.ndarray) -> np.ndarray:
-        """int8 [c, N]: the reference's correctness minus the candidate's on the testing images."""
+        """[c, N]: the reference's correctness minus the candidate's on the testing images, or of
+        what it loses less the share of the largest loss."""
         return self._differences(rows, self.testing)
 
     def _differences(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
-        out = np.empty((len(rows), len(images)), np.int8)
+        out = np.empty((len(rows), len(images)), self.sweeps[0].trusted.dtype)
         for row, c in zip(out, rows, strict=True):
             sweep = self.sweeps[self.found.sweep[c]]
             row[:] = sweep.differences(self.found.cuts[c])[images]
-        return out
+        return out if self.limits.loss is None else out / self.limits.loss.most
 
     @cached_property
     def _counts(self) -> np.ndarray:
@@ -145,7 +151,7 @@ class _Test:
         for s in np.unique(self.found.sweep):
             mine = self.found.sweep == s
             used[mine] = part.ordering(self.sweeps[s]).escalated_by(self.found.cuts[mine])
-            errors[mine] = part.totals(self.sweeps[s], lost)[used[mine]]
+            errors[mine] = part.totals(self.sweeps[s], lost)[used[mine]] // self.sweeps[s].most
         return counts
 
     @cached_property
@@ -159,7 +165,8 @@ class _Test:
         return out
 
     def deployed(self, row: int, part: ImageSubset) -> CertifiedLimit:
-        return _deployed(self.sweeps, int(self.found.sweep[row]), part, self.found.cuts[row])
+        s, cut = int(self.found.sweep[row]), self.found.cuts[row]
+        return _deployed(self.sweeps, s, part, cut, self.limits)
 
     def explained(self, made: Certificate, part: ImageSubset) -> Certificate:
         """The same where nothing passed, with what was tested first; without a candidate only the
@@ -191,12 +198,15 @@ class _Test:
         return replace(made, why=why, images=None)
 
 
-def _deployed(sweeps: Sequence[Sweep], s: int, part: ImageSubset, cut: float) -> CertifiedLimit:
+def _deployed(
+    sweeps: Sequence[Sweep], s: int, part: ImageSubset, cut: float, limits: Limits
+) -> CertifiedLimit:
     sweep = sweeps[s]
     ordering = part.ordering(sweep)
     limit = ordering.limit(int(ordering.escalated_by(np.array(cut))))
     d = sweep.differences(cut)
     [sent] = sweep.sent(np.array([cut]))
     cost = sweep.cost(sweep.ordering.order, sent)
-    estimates = (sent / len(d), cost, lost(d).mean(), d.mean())
+    unit = 1 if limits.loss is None else limits.loss.scale
+    estimates = (sent / len(d), cost, lost(d).mean() / unit, d.mean() / unit)
     return CertifiedLimit(s, limit, *map(float, estimates))

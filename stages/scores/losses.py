@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -130,6 +130,8 @@ class _Numbers:
 
     def _value(self, name: str, cell: object) -> Fraction:
         """Exactly as written; a file has few different numbers."""
+        if not isinstance(cell, (str, Decimal)):  # true is 1 to a dict
+            return _value(name, cell)
         if cell not in self._known:
             self._known[cell] = _value(name, cell)
         return self._known[cell]
@@ -174,7 +176,7 @@ def _places(
 
 
 def _of_csv(name: str, text: str) -> _Numbers:
-    """With a first row or column of names, where these are no numbers or what is left over."""
+    """With or without a first row or column of names: the first way that it can be read."""
     try:
         lines = list(csv.reader(text.splitlines(), strict=True))
     except csv.Error as error:
@@ -183,17 +185,26 @@ def _of_csv(name: str, text: str) -> _Numbers:
     width = len(cells[0]) if cells else 0
     if not cells or any(len(line) != width for line in cells):
         raise InputError(f"{name}: its rows are not all as long: give K × K numbers, or K × 1")
-    header = _named(cells[0]) or (len(cells) == width + 1 and width > 1)
-    body = cells[1:] if header else cells
-    first = [line[0] for line in body]
-    beside = width > 1 and (_named(first) or width == len(body) + 1 or (width == 2 != len(body)))
-    columns = cells[0][beside:] if header and width - beside == len(body) else None
-    body = [line[1:] for line in body] if beside else body
-    return _Numbers(body, first if beside else None, columns if width - beside > 1 else None)
+    for header, beside in ((0, 0), (1, 1), (1, 0), (0, 1)):
+        body = [line[beside:] for line in cells[header:]]
+        top, first = cells[0][beside:], [line[0] for line in cells[header:]]
+        fits = width - beside in (1, len(body)) and not any(map(_named, body))
+        if header:
+            fits = fits and (_named(top) if width - beside == 1 else _titles(top))
+        if fits and (not beside or _titles(first)):
+            columns = top if header and len(top) > 1 else None
+            return _Numbers(body, first if beside else None, columns)
+    return _Numbers(cells)
 
 
-def _named(cells: Iterable[str]) -> bool:
+def _named(cells: Sequence[str]) -> bool:
+    """Whether any is no number."""
     return any(_number(cell) is None for cell in cells)
+
+
+def _titles(cells: Sequence[str]) -> bool:
+    """Whether these name classes: by words, or by all their indices."""
+    return _named(cells) or sorted(cells) == sorted(map(str, range(len(cells))))
 
 
 def _of_json(name: str, text: str) -> _Numbers:

@@ -24,7 +24,7 @@ from stages.threshold import parts, trained_splits
 @dataclass(frozen=True)
 class Promise:
     """What is to be certified, against a model alone; None is the most accurate single model on the
-    proposing images."""
+    proposing images, or the one that loses least. The limits are of the scores' own loss."""
 
     limits: Limits
     reference: str | None = None
@@ -93,7 +93,7 @@ class Shortlist:
     ) -> Shortlist:
         proposing, _ = parts(len(scores.labels))
         part = scores.of_images(proposing)
-        reference = reference or part.models[int(part.accuracy.argmax())]
+        reference = reference or part.models[int(part.credit.sum(axis=1).argmax())]
         if reference not in scores.models:
             raise one_of("reference", reference, scores.models)
         tried = _tried(find(part, costs.of_images(proposing), space), reference)
@@ -147,17 +147,20 @@ def _sweeps(
     scores: ScoreSet, costs: ExpectedCosts, tried: Sequence[Tried], reference: str
 ) -> list[Sweep]:
     """Every λ of each; sweeps of one first model and score share its ordering."""
-    wanted = scores.correct[scores.index(reference)].view(np.int8)
+    wanted, most = scores.credit[scores.index(reference)], 1
+    if scores.loss is not None:
+        most = scores.loss.most
     orderings: dict[tuple[int, str], Ordering] = {}
     alone: list[float] = costs.alone.tolist()
     out = []
     for models, rule in tried:
         a, b = scores.index(models[0]), scores.index(models[-1])
-        trusted = wanted - scores.correct[a]
+        trusted = wanted - scores.credit[a]
         if rule is None:  # one model has no λ: its images stay together
             together = Ordering.of(named("maxp"), np.zeros(len(wanted)))
             known = models == (reference,)
-            out.append(Sweep(together, trusted, trusted, alone[a], 0.0, is_reference=known))
+            alike = (together, trusted, trusted, alone[a], 0.0)
+            out.append(Sweep(*alike, is_reference=known, most=most))
             continue
         if (a, rule.score) not in orderings:
             orderings[a, rule.score] = Ordering.by(scores, rule.score, a)
@@ -165,5 +168,6 @@ def _sweeps(
         last = models[-1] == reference and not rule.postcheck
         ordering, runs = orderings[a, rule.score], costs.runs([b])
         each = None if runs is None else runs[0]
-        out.append(Sweep(ordering, trusted, escalated, alone[a], alone[b], last, each_2=each))
+        sweep = Sweep(ordering, trusted, escalated, alone[a], alone[b], last)
+        out.append(replace(sweep, each_2=each, most=most))
     return out

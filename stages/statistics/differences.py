@@ -25,14 +25,13 @@ class Paired:
     """Of n images, those that only the first of two gets right, `won`, and only the second,
     `lost`; means over repeats where folds decided, so not always whole.
 
-    Under a loss by how much credit d per image differs: `won` is Σ max(d, 0) and `lost`
-    Σ max(−d, 0), `squares` Σ d² and `images` how many differ, of which each by `most` at most."""
+    Under a loss by how much credit d per image differs: `won` is Σ max(d, 0), `lost` Σ max(−d, 0)
+    and `squares` Σ d², where no image differs by more than `most`."""
 
     won: float
     lost: float
     n: int
     squares: float | None = None
-    images: float | None = None
     most: float = 1
 
     @property
@@ -47,8 +46,10 @@ class Paired:
 
     @property
     def few(self) -> bool:
-        """Whether normal limits would be too narrow."""
-        return (self.won + self.lost if self.images is None else self.images) < FEW
+        """Whether normal limits would be too narrow: fewer than FEW images differ, of which some
+        count for more than others: (Σ|d|)²/Σd² (Kish 1965), where all d are alike their number."""
+        total = self.won + self.lost
+        return total < FEW if self.squares is None else total**2 < FEW * self.squares or not total
 
     @classmethod
     def mean(cls, several: Sequence[Paired]) -> Paired:
@@ -56,10 +57,10 @@ class Paired:
         first = several[0]
         means = (
             None if getattr(first, name) is None else fmean(getattr(r, name) for r in several)
-            for name in ("won", "lost", "squares", "images")
+            for name in ("won", "lost", "squares")
         )
-        won, lost, squares, images = means
-        return cls(won or 0.0, lost or 0.0, first.n, squares, images, first.most)
+        won, lost, squares = means
+        return cls(won or 0.0, lost or 0.0, first.n, squares, first.most)
 
 
 def paired(correct: np.ndarray, other: np.ndarray) -> Paired:
@@ -69,8 +70,8 @@ def paired(correct: np.ndarray, other: np.ndarray) -> Paired:
     return Paired(won, lost, len(correct))
 
 
-# Of the loss and of its change: Σ max(d, 0), Σ max(−d, 0), Σ d² and how many images differ.
-LOSS_SUMS = 8
+# Of the loss and of its change: Σ max(d, 0), Σ max(−d, 0) and Σ d².
+LOSS_SUMS = 6
 
 
 def loss_sums(credit: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -80,15 +81,14 @@ def loss_sums(credit: np.ndarray, other: np.ndarray) -> np.ndarray:
     found: list[np.ndarray] = []
     for d in (-credit, other - credit):
         more, total = np.maximum(d, 0).sum(axis=-1), d.sum(axis=-1)
-        found += [more, more - total, (d * d).sum(axis=-1), np.count_nonzero(d, axis=-1)]
+        found += [more, more - total, (d * d).sum(axis=-1)]
     return np.stack(found, axis=-1)
 
 
 def losses_of(sums: Sequence[float], n: int, most: int) -> tuple[Paired, Paired]:
     """(loss, its change) of n images whose LOSS_SUMS these are; none differs by more than most."""
     loss, change = (
-        Paired(won, lost, n, squares, images, most)
-        for won, lost, squares, images in (sums[:4], sums[4:])
+        Paired(won, lost, n, squares, most) for won, lost, squares in (sums[:3], sums[3:])
     )
     return loss, change
 

@@ -90,6 +90,16 @@ class Answers:
             return self.right.view(np.int8) - self.baselines.view(np.int8)
         return self.right - self.baselines
 
+    @property
+    def changing(self) -> np.ndarray:
+        """bool [N]: it matters which of the models answers."""
+        return (self.gain != 0) | (self.trusted != 0).any(axis=0)
+
+    @property
+    def losing(self) -> np.ndarray:
+        """bool [N]: or A's answer has a loss."""
+        return self.changing | (self.right != 0)
+
 
 @dataclass(frozen=True)
 class Folds:
@@ -138,7 +148,8 @@ class Folds:
         on the images that fit, the first of equals. Under a loss the three are credit, int, and
         `answers` what they are in right answers."""
         credit = Answers(gain, right, baselines)
-        events = self._events(credit, losses=answers is not None)
+        some = credit.changing if answers is None else credit.losing | answers.changing
+        events = self._events(credit, some)
         # A's credit less a model's, so the least is the best.
         base = (events.trusted.astype(np.float64) @ events.fits.T).argmin(axis=0)
         own = right if answers is None else answers.right
@@ -167,10 +178,9 @@ class Folds:
     def _each(self) -> np.ndarray:
         return np.arange(len(self.fits))
 
-    def _events(self, answers: Answers, losses: bool) -> _Events:
-        """With `losses` all images at which anything is lost are events, too."""
-        some = (answers.gain != 0) | (answers.trusted != 0).any(axis=0)
-        at = np.flatnonzero((some | (answers.right != 0) if losses else some)[self.order])
+    def _events(self, answers: Answers, some: np.ndarray) -> _Events:
+        """Of `some` of the images, bool [N]."""
+        at = np.flatnonzero(some[self.order])
         images, keys = self.order[at], self.keys[at]
         last = np.flatnonzero(keys != np.append(keys[1:], np.inf))
         if self.most is not None:  # what every λ of the grid trusts is never sent
@@ -238,7 +248,7 @@ class _Events:
             touched = self.touched.take(self.counts, axis=1)
             short, more = (np.take_along_axis(x, best, axis=1) - x for x in (total, touched))
             root = isqrt(np.iinfo(more.dtype).max)  # so that the square is of that type
-            short = np.minimum(short, root).astype(more.dtype)
+            short = np.minimum(short.astype(more.dtype), root)
             chosen = within_one_se(short, more).argmax(axis=1)[:, None]
         return np.take_along_axis(total, chosen, axis=1)[:, 0], self.ends[chosen[:, 0]]
 
