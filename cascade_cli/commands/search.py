@@ -14,6 +14,7 @@ from cascade_cli.inputs.costs import pricer_or_runs, prices_by_device
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
 from cascade_cli.inputs.loss import under_loss
+from cascade_cli.inputs.nobody import last_stage, nobody_asked
 from cascade_cli.inputs.policy import write_policy
 from cascade_cli.inputs.question import (
     check_question,
@@ -38,7 +39,7 @@ from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices
-from stages.scores import ScoreSet, with_loss, with_references
+from stages.scores import ScoreSet, with_loss, with_nobody, with_references
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
@@ -51,7 +52,7 @@ from stages.search import (
     rules,
 )
 from stages.simulate import FitFacts, FittedLimit
-from stages.threshold import FitPlan
+from stages.threshold import FitPlan, LastStage
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class SpaceOptions(opt.ComparedOptions):
 
 
 @opt.grouped(
-    "dataset models asked loss max_loss certified top stages optimism resamples data scorefn "
-    "calibrate postcheck split fit_split halves stratified weights runtime runtimes cost "
+    "dataset models asked loss max_loss nobody certified top stages optimism resamples data "
+    "scorefn calibrate postcheck split fit_split halves stratified weights runtime runtimes cost "
     "cost_device batch_size baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
@@ -81,6 +82,7 @@ def search(
     wanted: opt.LogitsOptions,
     asked: opt.QuestionOptions,
     judged: opt.LossOptions,
+    nobody: opt.NobodyOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
     costs: opt.CostOptions,
@@ -99,12 +101,14 @@ def search(
     check_table(common)
     check_question(asked, judged)
     _check_asked(context, asked, judged, certified, space)
+    _check_unsure(context, asked, nobody)
     _check_space(context, certified.certify, space, costs.batch_size)
     promise, store = _promise(certified, asked), Store(common.cache)
     scores = deployable_scores(store, space.scorefn)
     reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
-    enough_models(store, reported.models[1:], reported)
+    unsure = nobody_asked(context, nobody)
+    enough_models(store, reported.models if unsure else reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
     reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
     reported, fitted = under_loss(store, judged.loss, reported, fitted)
@@ -121,10 +125,13 @@ def search(
             stage.compare_devices(reported, fitted, *how), reported, fitted, by_device, common
         )
         return
-    pricer = _pricer(store, reported, costs)
+    last = last_stage(store, reported, nobody, costs)
+    pricer = _pricer(store, reported, costs, last)
+    reported, fitted = _before_last(reported, fitted, last)
     question = Question(CERTIFY)
     if promise is None:
-        question = question_of(store, reported, asked, pricer, costs, judged.max_loss)
+        most = (judged.max_loss, nobody.max_abstained)
+        question = question_of(store, reported, asked, pricer, costs, *most)
     else:
         limits = replace(promise.limits, cost=cost_limit(asked, pricer))
         promise = replace(promise, limits=limits)
@@ -221,6 +228,17 @@ def _check_asked(
         )
 
 
+def _check_unsure(
+    context: typer.Context, asked: opt.QuestionOptions, nobody: opt.NobodyOptions
+) -> None:
+    """InputError where what leaves images unanswered is asked what is of models alone."""
+    if not nobody_asked(context, nobody):
+        return
+    refuse(context, ("certify", "optimism"), "goes without --abstain and --human: leave it out")
+    if asked.min_accuracy is not None and nobody.abstain is not None:
+        raise InputError("--min-accuracy goes without --abstain, whose cost is a loss: --max-loss")
+
+
 def _check_question(question: Question, space: SpaceOptions) -> None:
     """InputError where resamples, or chains, are asked what they do not price."""
     for goal in question.caps if space.optimism else ():
@@ -309,13 +327,28 @@ def _check_space(
         raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
 
 
-def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
+def _before_last(
+    reported: ScoreSet, fitted: FitPlan, last: LastStage | None
+) -> tuple[ScoreSet, FitPlan]:
+    """With the row of what takes what stays unsure; as they are without."""
+    if last is None:
+        return reported, fitted
+    told = with_nobody(reported, last.nobody)
+    same = fitted.scores is reported
+    return told, replace(fitted, scores=told if same else with_nobody(fitted.scores, last.nobody))
+
+
+def _pricer(
+    store: Store, reported: ScoreSet, costs: opt.CostOptions, last: LastStage | None
+) -> Pricer:
     """Prices of the models, or the runs of any model where no cost is known; another model comes
     along only to be compared with."""
     elsewhere = costs.baseline is not None and costs.baseline not in reported.models
     everyone = with_references(store, reported) if elsewhere else reported
     if reported.loss is not None and elsewhere:
         everyone = with_loss(store, everyone, reported.loss)
+    if last is not None:
+        everyone = with_nobody(everyone, last.nobody)
     return pricer_or_runs(store, everyone, reported.models, costs)
 
 

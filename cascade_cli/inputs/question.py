@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from cache import InputError, Store, one_of
 from cascade_cli.inputs.words import parse_cost
@@ -15,6 +16,7 @@ from stages import costs as costs_stage
 from stages.costs import Pricer, current
 from stages.scores import ScoreSet
 from stages.search import (
+    ABSTAINED,
     ACCURACY,
     COST,
     ENERGY,
@@ -70,14 +72,23 @@ def question_of(
     pricer: Pricer,
     costs: CostOptions,
     most_loss: float | None = None,
+    most_abstained: float | None = None,
 ) -> Question:
     """The question, in the pricer's unit and those of its other limits; InputError where a model or
     a device is not known. Its limits are of the models of `scores`."""
-    goals = list(_goals(options, scores.models, pricer))
-    goals += [] if most_loss is None else [Goal(LOSS, most_loss)]
+    goals = list(_goals(options, scores.models_that_run, pricer))
+    if scores.nobody is not None:  # a person's accuracy counts, too
+        goals = [_as_loss(goal) if goal.kind == ACCURACY else goal for goal in goals]
+    most = ((LOSS, most_loss), (ABSTAINED, most_abstained))
+    goals += [Goal(kind, value) for kind, value in most if value is not None]
     for kind, texts in ((LATENCY, options.max_latency), (ENERGY, options.max_energy)):
         goals += [_capped(store, scores, kind, text, pricer, costs) for text in texts or ()]
     return Question.of(goals, options.best_accuracy, options.confidence)
+
+
+def _as_loss(goal: Goal) -> Goal:
+    """An accuracy, where an error costs 1."""
+    return Goal(LOSS, float(1 - Fraction(str(goal.number))))
 
 
 def _goals(options: QuestionOptions, models: Sequence[str], pricer: Pricer) -> Iterator[Goal]:

@@ -23,7 +23,7 @@ _THIRD = ("model_3", "threshold_2")
 CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
-COMPARED = CHAIN | {"loss": "loss:.4g"}
+COMPARED = CHAIN | {"loss": "loss:.4g", "abstained": "no model:.1%"}
 COMPARED |= {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
 
 
@@ -32,6 +32,7 @@ OTHERS = CHAIN | {
     "threshold": "λ:.4g",
     "threshold_2": "λ of B:.4g",
     "loss": "loss:.4g",
+    "abstained": "no model:.1%",
     "accuracy": "accuracy:.1%",
     "cost": "cost",
     "saved": "saved",
@@ -110,6 +111,9 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
         print(f"  {'rule':<10} {row.score}{check}, λ = {numbers}")
+    if row.abstained is not None:
+        told = row.abstained
+        print(f"  {'unanswered':<10} {told.value:.1%} ({told.low:.1%} to {told.high:.1%})")
     if row.loss is not None:
         print(f"  {'loss':<10} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
     for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):
@@ -178,6 +182,7 @@ def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
     third = any(row.model_3 for row in rows)
     left = set() if third else {*_THIRD}
     left |= set() if any(row.loss for row in rows) else {"loss"}
+    left |= set() if any(row.abstained for row in rows) else {"abstained"}
     return {key: title for key, title in columns.items() if key not in left}
 
 

@@ -3,6 +3,7 @@ from .expected_costs import (
     RUNS as RUNS,
     ExpectedCosts as ExpectedCosts,
     UseOfB as UseOfB,
+    UseOfLast as UseOfLast,
     costs_of as costs_of,
     counted_runs as counted_runs,
 )

@@ -69,6 +69,10 @@ class ExpectedCosts:
         """Of some of the requests, int [n], one by one."""
         return ExpectedCosts.linear(self.alone, len(rows))
 
+    def of_first(self, models: int) -> ExpectedCosts:
+        """Of so many of the models."""
+        return ExpectedCosts(self.alone[:models], self.more[:models])
+
 
 @dataclass(frozen=True)
 class RequestCosts(ExpectedCosts):
@@ -106,6 +110,9 @@ class RequestCosts(ExpectedCosts):
     def of_images(self, rows: np.ndarray) -> ExpectedCosts:
         return RequestCosts.of(self.each[:, rows])
 
+    def of_first(self, models: int) -> ExpectedCosts:
+        return RequestCosts.of(self.each[:models])
+
 
 @dataclass(frozen=True)
 class UseOfB(ExpectedCosts):
@@ -118,6 +125,24 @@ class UseOfB(ExpectedCosts):
 
     def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
         return (stage >= 1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class UseOfLast(UseOfB):
+    """Counted is what comes to the row `last`, by the models that run before it."""
+
+    last: int | None
+
+    @classmethod
+    def nobodys(cls, scores: ScoreSet) -> UseOfLast:
+        """What comes to a last stage that is no model; nothing where there is none."""
+        use = UseOfB.of(scores.models, len(scores.labels))
+        row = None if scores.nobody is None else len(scores.models) - 1
+        mine = np.arange(len(scores.models)) == (-1 if row is None else row)
+        return cls(use.alone, use.more * mine[:, None], row)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        return ((rows[-1] == self.last) & (stage == len(rows) - 1)).astype(np.float64)
 
 
 def counted_runs(models: Sequence[str]) -> Prices:

@@ -123,6 +123,11 @@ class ScoreSet:
         return (*(name for name in LABEL_FREE if name in self.scores), *given)
 
     @property
+    def runs(self) -> np.ndarray:
+        """bool [M]: rows of models, that may be first, or deployed alone."""
+        return np.arange(len(self.models)) < len(self.models_that_run)
+
+    @property
     def models_that_run(self) -> tuple[str, ...]:
         """Those that may be first, or deployed alone."""
         return self.models if self.nobody is None else self.models[:-1]

@@ -10,6 +10,7 @@ from .guarantee import CertificateFacts as CertificateFacts, Promise as Promise
 from .one_pair import AnswerPoint as AnswerPoint, OnePair as OnePair, answers_of as answers_of
 from .pairs import rules as rules
 from .question import (
+    ABSTAINED as ABSTAINED,
     ACCURACY as ACCURACY,
     BEST as BEST,
     CERTIFY as CERTIFY,

@@ -14,7 +14,7 @@ from stages.costs import ExpectedCosts
 from stages.scores import ScoreSet
 from stages.search.caps import Cap, kept_alone, sent_within
 from stages.search.frontier import Points
-from stages.search.pairs import SearchRule, by_score, deployable
+from stages.search.pairs import SearchRule, by_score, deployable, possible
 from stages.search.question import Question
 from stages.search.ranking import Choices, choices_of
 
@@ -37,7 +37,8 @@ class BestOfEach:
     def answers(self, pairs: Collection[Pair] | None = None) -> Points:
         """Of the pairs (default: all there are), and of the models alone."""
         count = range(len(self.scores.models))
-        wanted = {(a, b) for a in count for b in count if a != b} if pairs is None else set(pairs)
+        firsts = range(len(self.scores.models_that_run))
+        wanted = {(a, b) for a in firsts for b in count if a != b} if pairs is None else set(pairs)
         asked = self._asked
         alone = Points.alone(self.costs.alone, asked.alone)
         found = [alone.take(np.flatnonzero(asked.enough_alone(self.question.compared)))]
@@ -50,7 +51,7 @@ class BestOfEach:
 
     @cached_property
     def _asked(self) -> Choices:
-        kept = kept_alone(self.caps, len(self.scores.models))
+        kept = kept_alone(self.caps, self.scores)
         return choices_of(self.question, self.scores, self.costs.alone, kept)
 
     def _best(self, ordering: Ordering, a: int, b: int, rows: Sequence[int]) -> Iterator[Points]:
@@ -61,14 +62,15 @@ class BestOfEach:
         most = sent_within(self.caps, a, b, ordering.order)
         ends = ordering.ends[ordering.ends <= most]
         cost = self.costs.alone[a] + self.costs.along(b, ordering.order)[ends]
-        for row in rows:
+        for row in possible(rows, self.table, self.scores, b):
             rule = self.table[row]
             gain = pair_gains(self.scores, rule.score, a, b, rule.postcheck)
             right = right_a + prefix(ordering, gain)[ends].astype(np.int64)
             good = np.flatnonzero(self._asked.keep(question.compared, cost, right))
-            # Cost only rises along the sweep: the first is the cheapest, also of equals.
+            # Cost only rises along the sweep, or stays where a run of B costs nothing.
             if len(good):
-                at = good[[0 if cheapest else right[good].argmax()]]
+                good = good[cost[good] == cost[good[0]]] if cheapest else good
+                at = good[[right[good].argmax()]]
                 first, second, by = (np.full(1, x, np.int32) for x in (a, b, row))
                 yield Points(cost[at], right[at], first, second, by, ends[at])
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.costs import ExpectedCosts, UseOfB, costs_of
+from stages.costs import ExpectedCosts, UseOfB, UseOfLast, costs_of
 from stages.scores import ScoreSet
-from stages.search.question import Question
+from stages.search.question import ABSTAINED, Goal, Question
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,15 @@ class Cap:
 
 def caps_of(question: Question, scores: ScoreSet) -> tuple[Cap, ...]:
     """The question's, on these images."""
-    use = UseOfB.of(scores.models, len(scores.labels))
-    return tuple(
-        Cap(goal.number, use if goal.pricer is None else costs_of(goal.pricer, scores))
-        for goal in question.caps
-    )
+
+    def told(goal: Goal) -> ExpectedCosts:
+        if goal.pricer is not None:
+            return costs_of(goal.pricer, scores)
+        if goal.kind == ABSTAINED:
+            return UseOfLast.nobodys(scores)
+        return UseOfB.of(scores.models, len(scores.labels))
+
+    return tuple(Cap(goal.number, told(goal)) for goal in question.caps)
 
 
 def sent_within(caps: Sequence[Cap], a: int, b: int, order: np.ndarray) -> int:
@@ -47,14 +51,17 @@ def sent_within(caps: Sequence[Cap], a: int, b: int, order: np.ndarray) -> int:
     return min([cap.sent(a, b, order) for cap in caps], default=len(order))
 
 
-def kept_alone(caps: Sequence[Cap], models: int) -> np.ndarray:
+def kept_alone(caps: Sequence[Cap], scores: ScoreSet) -> np.ndarray:
     """bool [M]: the models that alone keep all of these."""
-    kept = [cap.costs.alone <= cap.most for cap in caps]
-    return np.all(kept, axis=0) if kept else np.ones(models, bool)
+    return np.all([scores.runs, *(cap.costs.alone <= cap.most for cap in caps)], axis=0)
 
 
-def nearest_alone(caps: Sequence[Cap]) -> int:
+def nearest_alone(caps: Sequence[Cap], scores: ScoreSet) -> int:
     """The model that alone exceeds these by the smallest factor."""
-    with np.errstate(divide="ignore"):
-        over = [cap.costs.alone / cap.most for cap in caps]
-    return int(np.max(over, axis=0).argmin())
+    kept = [cap.costs.alone <= cap.most for cap in caps]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over = [
+            np.where(within, 1.0, cap.costs.alone / cap.most)
+            for cap, within in zip(caps, kept, strict=True)
+        ]
+    return int(np.where(scores.runs, np.max(over, axis=0), np.inf).argmin())

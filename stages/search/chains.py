@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from stages.cascade import ALWAYS, Limit, Ordering, run_stages, sums
-from stages.scores import Score
+from stages.scores import Score, is_nobody
 from stages.search.prefix_tree import PrefixTree
 
 # A point that stands out from the hull by less than this many right answers, or by less than this
@@ -173,13 +173,16 @@ def chain_candidates(
 ) -> list[tuple[str, str, str]]:
     """Chains A → B → C worth searching, given the pairs on the frontier.
 
-    At least two of A → B, B → C and A → C are such pairs. Those with all three come first, then
-    the cheap by summed cost. A step that is not such a pair may not go to a cheaper model.
+    At least two of A → B, B → C and A → C are such pairs; only C may be nobody. Those with all
+    three come first, then the cheap by summed cost. A step that is not such a pair may not go to a
+    cheaper model.
     """
     known = set(pairs)
     models = sorted({model for pair in known for model in pair})
     ranked = []
     for a, b, c in permutations(models, 3):
+        if is_nobody(a) or is_nobody(b):
+            continue
         links = sum(pair in known for pair in ((a, b), (b, c), (a, c)))
         steps = ((a, b), (b, c))
         if links >= 2 and all(step in known or costs[step[0]] <= costs[step[1]] for step in steps):

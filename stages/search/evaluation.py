@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,8 @@ class SearchRow(Row):
     loss: Interval | None = None
     loss_change: Interval | None = None
     fit_loss: float | None = None
+    abstained: Interval | None = None
+    answered_accuracy: Interval | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -188,7 +191,18 @@ class Judge:
             loss=told.loss,
             loss_change=told.loss_change,
             fit_loss=None if fitted is None else fitted.loss,
+            **self._of_nobody(found),
         )
+
+    def _of_nobody(self, found: Outcome) -> dict[str, Any]:
+        """Where a last stage may be no model, what comes there, and how many of the others are
+        right."""
+        if self.reported.nobody is None:
+            return {}
+        sent, n = found.unanswered, len(found.correct)
+        count, right = int(sent.sum()), int(found.correct[~sent].sum())
+        answered = share(right, n - count) if count < n else None
+        return {"abstained": share(count, n), "answered_accuracy": answered}
 
     def single(self, model: str) -> SearchRow:
         """A model alone."""
@@ -233,6 +247,7 @@ class Judge:
             fit_accuracy=None,
             fit_cost=None,
             fit_loss=None,
+            answered_accuracy=None,
             loss=lost,
             loss_change=more,
         )

@@ -12,7 +12,7 @@ import numpy as np
 from stages.cascade import Cascade, decide
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.parallel import default_workers
-from stages.scores import LABEL_FREE, ScoreSet, named
+from stages.scores import LABEL_FREE, ScoreSet, is_nobody, named, without_nobody
 from stages.search.caps import Cap, kept_alone
 from stages.search.chains import Chain, chain_candidates
 from stages.search.pairs import SearchRule, deployable, frontier, rules
@@ -44,7 +44,7 @@ class Found:
 
     @cached_property
     def kept(self) -> np.ndarray:
-        return kept_alone(self.caps, len(self.prices))
+        return kept_alone(self.caps, self.scores)
 
     @cached_property
     def alone(self) -> np.ndarray:
@@ -86,6 +86,17 @@ def _with_chains(
     scores = found.scores
     alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))
     pairs = {point.models for point in found.points if len(point.models) == 2}
+    if scores.nobody is not None:  # which may take all that a second model would have
+        known = without_nobody(scores)
+        bare = costs.of_first(len(known.models))
+        there = frontier(known, bare, table, threads).points
+        pairs |= {
+            (scores.models[a], scores.models[b])
+            for a, b in zip(there.first.tolist(), there.second.tolist(), strict=True)
+            if b >= 0
+        }
+        running = {name for pair in pairs for name in pair if name != scores.nobody.name}
+        pairs |= {(name, scores.nobody.name) for name in running}
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
     def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
@@ -109,12 +120,14 @@ def _hull(
 ) -> list[tuple[Cascade, float, int]]:
     """(point, cost, right answers) of the vertices of a chain's hull that run all three models and
     keep the caps."""
-    rows = [scores.index(model) for model in models]
+    rows, by = [scores.index(model) for model in models], named(rule.score)
     first, second, third = costs.alone[rows].tolist()
-    runs = costs.runs(rows[1:])
+    runs, sure = costs.runs(rows[1:]), np.stack([scores.score(rule.score, row) for row in rows])
+    if is_nobody(models[-1]):  # whose runs may cost nothing, and whose word stands
+        sure[-1] = by.sign * np.inf
+        runs = np.outer((second, third), np.ones(sure.shape[1])) if runs is None else runs
     prices = (first, second, third) if runs is None else (first, 1.0, 1.0)
-    sure = np.stack([scores.score(rule.score, row) for row in rows])
-    chain = Chain(named(rule.score), sure, scores.credit[rows], prices, rule.postcheck, runs)
+    chain = Chain(by, sure, scores.credit[rows], prices, rule.postcheck, runs)
     points = [
         (rule.cascade(models, *p.limits), p.cost, round(p.accuracy * len(scores.labels)))
         for p in chain.hull()

@@ -15,7 +15,7 @@ from stages.costs import ExpectedCosts, Pricer
 from stages.scores import ScoreSet
 from stages.search import testing_order
 from stages.search.pairs import SearchRule
-from stages.search.question import LOSS, MATCH, OF_ANSWERS, USAGE, Goal, Question
+from stages.search.question import ABSTAINED, LOSS, MATCH, OF_ANSWERS, USAGE, Goal, Question
 from stages.search.ranking import best_alone
 from stages.search.verdict import CANNOT_TELL, MISSES
 from stages.statistics import (
@@ -115,6 +115,9 @@ class Test:
         use = most(ran, n, 1 - self.question.sure)
         if goal.kind == USAGE:
             return use if len(point.models) > 1 else 0.0
+        if goal.kind == ABSTAINED:
+            sent = int(found.unanswered.sum())
+            return most(sent, n, 1 - self.question.sure) if point.nobody else 0.0
         pricer = self.pricer if goal.pricer is None else goal.pricer.on(self.testing)
         return self._most_cost(pricer, point, found, use - ran / n)
 
@@ -144,9 +147,9 @@ class Test:
         if goal.kind in OF_ANSWERS:
             high = self._accuracy(goal, found).high
             return high <= self._least(goal) if goal.kind == MATCH else high < self._least(goal)
-        if goal.kind == USAGE:
-            ran, n = int((found.stage > 0).sum()), len(found.stage)
-            return least(ran, n, 1 - self.question.sure) > goal.number
+        if goal.kind in (USAGE, ABSTAINED):
+            sent = found.unanswered if goal.kind == ABSTAINED else found.stage > 0
+            return least(int(sent.sum()), len(sent), 1 - self.question.sure) > goal.number
         pricer = self.pricer if goal.pricer is None else goal.pricer.on(self.testing)
         return pricer.bill(point.models, found.stage).total.low > goal.number
 
@@ -155,8 +158,9 @@ class Test:
         """The model that one would deploy alone, by its row, and whether it passes the test: the
         cheapest that does (within a cost, the most accurate); where none does, the one to match, or
         the most accurate. Of equals the cheaper one."""
-        prices, right = self.costs.alone, self.testing.credit.sum(axis=1, dtype=np.int64)
-        models = [Cascade.of((name,)) for name in self.testing.models]
+        models = [Cascade.of((name,)) for name in self.testing.models_that_run]
+        prices = self.costs.alone[: len(models)]
+        right = self.testing.credit[: len(models)].sum(axis=1, dtype=np.int64)
         passing = np.array([self._passes_alone(m, p) for m, p in enumerate(models)])
         if self.matched is not None and not passing.any():
             return self.matched, False

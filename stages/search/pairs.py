@@ -50,6 +50,13 @@ def by_score(table: Sequence[SearchRule]) -> dict[str, list[int]]:
     return found
 
 
+def possible(
+    rows: Sequence[int], table: Sequence[SearchRule], scores: ScoreSet, b: int
+) -> list[int]:
+    """Those by which the model b may be second: a post-check needs one that runs."""
+    return [row for row in rows if scores.runs[b] or not table[row].postcheck]
+
+
 def usual_threads(scores: ScoreSet) -> int:
     """Threads gain more than they cost from many images on only."""
     return default_workers() if len(scores.labels) >= _MANY else 1
@@ -69,9 +76,9 @@ def frontier(
     rules, memory with models × images only.
     """
     alone = Points.alone(costs.alone, scores.credit.sum(axis=1))
-    kept = np.flatnonzero(kept_alone(caps, len(alone)))
+    kept = np.flatnonzero(kept_alone(caps, scores))
     if not len(kept):  # what B costs only comes on top
-        return Frontier(alone.take(np.array([nearest_alone(caps)])))
+        return Frontier(alone.take(np.array([nearest_alone(caps, scores)])))
     found = Frontier(alone.take(kept))
     lock = threading.Lock()
 
@@ -111,7 +118,7 @@ def _better(
         bar = found.bar(costs.alone[a] + spent[sweep.starts]) - right_a
         bar[sweep.starts > most] = np.iinfo(bar.dtype).max
         gained = credit[b] - credit[a]
-        for row in rows:
+        for row in possible(rows, table, scores, b):
             gain = gained
             if table[row].postcheck:
                 gain = postchecked(by, gained, s_a, scores.score(score, b))

@@ -12,6 +12,8 @@ MATCH, CERTIFY, LOSS = "match", "certify", "max-loss"
 QUESTIONS = (BEST, ACCURACY, COST, MATCH, CERTIFY, LOSS)
 OF_ANSWERS = (ACCURACY, MATCH, LOSS)
 LATENCY, ENERGY, USAGE = "max-latency", "max-energy", "max-usage"
+ABSTAINED = "max-abstained"
+CAPS = (LATENCY, ENERGY, USAGE, ABSTAINED)
 # How much less accurate still matches, and how sure that must be.
 WITHIN, CONFIDENCE = 0.01, 0.95
 
@@ -22,7 +24,7 @@ class Goal:
     one) by the margin `within`, of its loss where answers have one; `min-accuracy`, at least
     `value`; else at most `value`: `max-loss` of the mean loss, `max-cost` of what the search
     compares, `max-latency` and `max-energy` of what `pricer` tells, `max-usage` of the requests
-    that B runs on."""
+    that B runs on, `max-abstained` of those that come to a last stage that is no model."""
 
     kind: str
     value: float | None = None
@@ -81,7 +83,7 @@ class Question:
     @property
     def caps(self) -> tuple[Goal, ...]:
         """The limits of what is not compared."""
-        return tuple(goal for goal in self.goals if goal.kind in (LATENCY, ENERGY, USAGE))
+        return tuple(goal for goal in self.goals if goal.kind in CAPS)
 
     @property
     def compared(self) -> tuple[Goal, ...]:

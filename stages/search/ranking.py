@@ -55,8 +55,10 @@ class Choices:
 def choices_of(
     question: Question, scores: ScoreSet, prices: np.ndarray, kept: np.ndarray
 ) -> Choices:
-    """Of models alone: `prices` float64 [M], `kept` bool [M]."""
+    """Of models alone: `prices` float64 [M], `kept` bool [M]. A row that is no model's is worth
+    less than any."""
     alone, goal, matched = scores.credit.sum(axis=1, dtype=np.int64), question.matching, None
+    alone = np.where(scores.runs, alone, np.iinfo(np.int64).min // 2)
     if goal is not None:
         matched = scores.index(goal.model) if goal.model else most_accurate(alone, prices)
     scale = 1 if scores.loss is None else scores.loss.scale

@@ -354,12 +354,12 @@ class Search:
 
     def _rival(self, row: SearchRow) -> str | None:
         """The best single model that costs no more and was no worse, if any."""
-        scores, names = self.reported, self.reported.models
-        least, alone = row.accuracy.value, dict(zip(names, scores.accuracy.tolist(), strict=True))
+        scores, names = self.reported, self.reported.models_that_run
+        least, alone = row.accuracy.value, dict(zip(names, scores.accuracy.tolist(), strict=False))
         if row.loss is not None:
             least = -row.loss.value
             lost = (scores.mean_loss(credit) or 0.0 for credit in scores.credit)
-            alone = {name: -each for name, each in zip(names, lost, strict=True)}
+            alone = {name: -each for name, each in zip(names, lost, strict=False)}
         costs = {name: self.pricer.model(name).value for name in names}
         most = row.price.known.value
         found = [name for name in names if costs[name] <= most and alone[name] >= least]
@@ -438,7 +438,7 @@ def run(
     certified = None if promise is None else _certified(store, search, promise)
     if certified is not None:
         search = replace(search, given=_promised(search, certified))
-    baselines = [search.judge.single(model) for model in search.reported.models]
+    baselines = [search.judge.single(model) for model in search.reported.models_that_run]
     answer, judged = None, None
     if certified is not None and certified.point is None:
         told = [_refused(search, certified)]

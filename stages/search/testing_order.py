@@ -22,7 +22,7 @@ from stages.cascade import Cascade, Ordering, decide, pair_gains, sums
 from stages.costs import ExpectedCosts, pareto, records
 from stages.scores import ScoreSet
 from stages.search.caps import Cap, caps_of
-from stages.search.pairs import SearchRule, by_score, usual_threads
+from stages.search.pairs import SearchRule, by_score, possible, usual_threads
 from stages.search.question import ACCURACY, COST, LOSS, MATCH, Goal, Question
 
 # Standard errors from which on a cascade counts as safe; the longest path.
@@ -165,11 +165,11 @@ def path(
 
     def search(task: tuple[int, tuple[str, list[int]]]) -> list[_Found]:
         a, (name, rows) = task
-        return list(_pairs(scores, costs, aim, a, name, [table[row] for row in rows]))
+        return list(_pairs(scores, costs, aim, a, name, table, rows))
 
     # First, so that a model alone is told as such, not as a cascade whose B never runs.
-    found = [_one(scores, costs, aim, Cascade.of((model,))) for model in scores.models]
-    tasks = product(range(len(scores.models)), by_score(table).items())
+    found = [_one(scores, costs, aim, Cascade.of((name,))) for name in scores.models_that_run]
+    tasks = product(range(len(scores.models_that_run)), by_score(table).items())
     with ThreadPoolExecutor(threads or usual_threads(scores)) as pool:
         found += [each for several in pool.map(search, tasks) for each in several]
     found += [_one(scores, costs, aim, point) for point in chains]
@@ -205,7 +205,13 @@ def _kept(found: PointCounts, aim: Aim, at: Callable[[int], Cascade]) -> _Found:
 
 
 def _pairs(
-    scores: ScoreSet, costs: ExpectedCosts, aim: Aim, a: int, name: str, rules: Sequence[SearchRule]
+    scores: ScoreSet,
+    costs: ExpectedCosts,
+    aim: Aim,
+    a: int,
+    name: str,
+    table: Sequence[SearchRule],
+    rows: Sequence[int],
 ) -> Iterator[_Found]:
     """Every λ of A with each other model."""
     n, ordering, kind = len(scores.labels), Ordering.by(scores, name, a), _sums_of(scores)
@@ -221,7 +227,7 @@ def _pairs(
         order = ordering.order[: ends[-1]]
         along = [each.alone[a] + each.along(b, ordering.order)[ends] for each in tables]
         errors = [each.error(a, b, ordering.order, ends) for each in tables]
-        for rule in rules:
+        for rule in (table[row] for row in possible(rows, table, scores, b)):
             gain = pair_gains(scores, name, a, b, rule.postcheck)
             gained = sums(gain[order])[ends]
             differing, squares = (

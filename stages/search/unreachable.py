@@ -14,7 +14,7 @@ from stages.search.best_pairs import BestOfEach
 from stages.search.caps import Cap, caps_of
 from stages.search.fitted_frontier import Found, Space, find
 from stages.search.pairs import SearchRule, deployable
-from stages.search.question import COST, MATCH, OF_ANSWERS, USAGE, Goal, Question
+from stages.search.question import ABSTAINED, COST, MATCH, OF_ANSWERS, USAGE, Goal, Question
 from stages.search.ranking import choices_of
 from stages.search.wording import asked_of
 
@@ -47,7 +47,7 @@ class Nearest:
             return f"{amount(self.found, self.unit)} instead of {asked} ({self.point})"
         if self.lossy:
             return f"a loss of {self.found:.4g} instead of {self.wanted:.4g} ({self.point})"
-        what = "B on " if self.goal.kind == USAGE else ""
+        what = {USAGE: "B on ", ABSTAINED: "no answer to "}.get(self.goal.kind, "")
         return f"{what}{self.found:.2%} instead of {self.wanted:.2%} ({self.point})"
 
 

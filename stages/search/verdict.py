@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from stages.cascade import Cascade, Outcome
 from stages.scores import ScoreSet
 from stages.search.evaluation import AnswerRow, SearchRow
-from stages.search.question import ACCURACY, BEST, COST, LOSS, MATCH, USAGE, Goal, Question
+from stages.search.question import (
+    ABSTAINED,
+    ACCURACY,
+    BEST,
+    COST,
+    LOSS,
+    MATCH,
+    USAGE,
+    Goal,
+    Question,
+)
 from stages.statistics import Interval
 
 MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
@@ -97,6 +107,7 @@ def did_of(goal: Goal, row: SearchRow, scores: ScoreSet, found: Outcome) -> Inte
         LOSS: row.loss,
         COST: row.price.cost,
         USAGE: row.usage,
+        ABSTAINED: row.abstained,
     }
     told = known[goal.kind]
     if told is None:

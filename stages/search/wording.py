@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from stages.costs import amount, budget, figures, interval, told_in
+from stages.scores import ABSTAIN, HUMAN
 from stages.search.evaluation import AnswerRow, SearchRow
 from stages.search.question import (
+    ABSTAINED,
     ACCURACY,
     BEST,
     CERTIFY,
@@ -197,6 +199,7 @@ def in_words(goal: Goal, matched: str, unit: str) -> str:
     if goal.kind == LOSS:
         return f"loses at most {limit_of(goal, unit)}"
     most = {LATENCY: "takes at most", ENERGY: "draws at most", USAGE: "runs B on at most"}
+    most |= {ABSTAINED: "leaves to nobody's model at most"}
     does = most | {ACCURACY: "reaches"}
     return f"{does.get(goal.kind, 'costs at most')} {limit_of(goal, unit)}"
 
@@ -207,7 +210,7 @@ def limit_of(goal: Goal, unit: str) -> str:
         return _margin(goal.within)
     if goal.kind == LOSS:
         return f"{goal.number:g}"
-    if goal.kind in (ACCURACY, USAGE):
+    if goal.kind in (ACCURACY, USAGE, ABSTAINED):
         return f"{100 * goal.number:.6g}%"
     return budget(goal.number, _unit(goal, unit)) + _place(goal)
 
@@ -231,8 +234,8 @@ def _short_of(each: Reached, found: Verdict) -> str:
         return _signed(told, found.row)
     if goal.kind == LOSS:
         return f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})"
-    if goal.kind in (ACCURACY, USAGE):
-        what = "" if goal.kind == ACCURACY else "B runs on "
+    if goal.kind in (ACCURACY, USAGE, ABSTAINED):
+        what = {USAGE: "B runs on ", ABSTAINED: "no model answers "}.get(goal.kind, "")
         return f"{what}{told.value:.1%} ({told.low:.1%} to {told.high:.1%})"
     unit = _unit(goal, str(found.row.price.cost_unit))
     value, low, high = figures(unit, told.value, told.low, told.high)
@@ -327,6 +330,8 @@ def _figures(found: Verdict) -> list[str]:
     accuracy = f"{row.accuracy.value:.1%} of {_images(row)}"
     right = f"is right on {accuracy}"
     if row.loss is not None:
+        if found.point.nobody and row.answered_accuracy is not None:
+            accuracy = f"{row.answered_accuracy.value:.1%} of those answered of {_images(row)}"
         accuracy = f"{_mean_loss(row)} a request, right on {accuracy}"
         right = f"loses {accuracy}"
     if found.alone and first in (found.model, row.against.baseline):
@@ -411,12 +416,16 @@ def _how(found: Verdict) -> str:
     """Which model answers what."""
     if found.alone:
         return ""
-    first, second, *third = found.point.models
+    first, second, *third = map(_who, found.point.models)
     usage = _percent(found.row.usage.value)
     told = f"{first} answers every image, {second} the {usage} where it is unsure"
     if third:
         told += f", {third[0]} the {_percent(found.row.usage_2 or 0.0)} where that is unsure too"
     return told + (", and the surer answer counts." if found.point.postcheck else ".")
+
+
+def _who(model: str) -> str:
+    return {HUMAN: "a person", ABSTAIN: "nobody"}.get(model, model)
 
 
 def _percent(share: float) -> str:
