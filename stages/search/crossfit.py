@@ -59,7 +59,7 @@ def cross_fitted(
         images, alone = scores.of_images(held), alone[..., held]
         points, which = np.unique(rows, return_inverse=True)
         decided = (decide(images, found.points[row]) for row in points)
-        figures = np.array([_figures(each, *right_and_credit(alone)) for each in decided])
+        figures = np.array([_figures(each, alone, scores.loss) for each in decided])
         counts[repeat] += figures[which]
     answer, *frontier = (_honest(each, n, scores.loss) for each in counts.transpose(1, 0, 2))
     return CrossFitted(answer, tuple(frontier))
@@ -69,11 +69,13 @@ def cross_fitted(
 _FIGURES = 3 + LOSS_SUMS
 
 
-def _figures(found: Outcome, right: np.ndarray, credit: np.ndarray) -> tuple[int, ...]:
-    """Against a model alone, right bool [N] and credit int [N]."""
+def _figures(found: Outcome, alone: np.ndarray, loss: Loss | None) -> tuple[int, ...]:
+    """Against a model alone, as `ScoreSet.baseline` gives it."""
+    right, credit = right_and_credit(alone)
     against = paired(found.correct, right)
     counts = int(np.count_nonzero(found.correct)), int(against.won), int(against.lost)
-    return *counts, *loss_sums(found.credit, credit)
+    losses = np.zeros(LOSS_SUMS, int) if loss is None else loss_sums(found.credit, credit)
+    return *counts, *losses.tolist()
 
 
 def _honest(counts: np.ndarray, n: int, loss: Loss | None) -> Honest:
