@@ -38,7 +38,8 @@ def save(
     """
     if stage not in STAGES:
         raise KeyError(stage)
-    request = json.loads(json.dumps(request | scores.cut, default=asdict))
+    last = {} if scores.nobody is None else {"nobody": scores.nobody}
+    request = json.loads(json.dumps(request | scores.cut | last, default=asdict))
     told = [row.columns() for row in rows]
     run = digest([request, [str(manifest.partition) for manifest in scores.manifests]])[:12]
     partition = Partition.of(

@@ -21,7 +21,7 @@ from stages import policy as stage
 from stages.costs import figures, told_in
 from stages.missing import IMPORTED
 from stages.policy import Deployment, check_unedited, model_facts, not_compared, read
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, with_nobody
 from stages.simulate import FittedLimit, SimulatedCascade, ready
 from stages.threshold import reported_half, seen, trained_splits
 
@@ -89,10 +89,11 @@ def _checked(
     promise, cascade = deployed.promise, deployed.cascade
     dataset, split = policy_split(store, deployed, wanted)
     wanted = of_policy(deployed, wanted)
-    scores = score_set(store, dataset, split, cascade.models, wanted, alone=True)
+    scores = score_set(store, dataset, split, cascade.models_that_run, wanted, alone=True)
     same = same_images(store, deployed, scores)
     if same and deployed.halves is not None:
         scores = reported_half(scores, deployed.halves)
+    scores = with_nobody(scores, deployed.nobody)
     for note in seen(scores, trained_splits(store, scores), "check"):
         say(note)
     memory, costs = _as_promised(store, scores, deployed)
@@ -169,14 +170,24 @@ def _check_unedited(
 
 
 def _words(name: str) -> str:
-    return {"usage": "use of B", "usage_2": "use of C"}.get(name, name)
+    return _WORDS.get(name, name)
+
+
+_WORDS = {
+    "usage": "use of B",
+    "usage_2": "use of C",
+    "abstained": "share unanswered",
+    "answered_accuracy": "accuracy of those answered",
+}
 
 
 def _shown(figure: dict[str, Any], unit: str) -> dict[str, Any]:
-    """A row of the table; of a cost with its unit."""
+    """A row of the table; of a cost with its unit, of a loss none."""
+    names = [name for name in ("promised", "allowed", "found") if figure[name] is not None]
+    if figure["name"] == "loss":
+        return figure | {name: f"{figure[name]:.4f}" for name in names}
     if figure["name"] != "cost":
         return figure | {"name": _words(figure["name"])}
-    names = [name for name in ("promised", "allowed", "found") if figure[name] is not None]
     costs = dict(zip(names, figures(unit, *(figure[name] for name in names)), strict=True))
     return figure | {"name": f"cost, {told_in(unit)}"} | costs
 

@@ -13,12 +13,19 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in, named_splits
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.flags import flag_of, is_given, memory_or_none, refuse, threshold_or_fit
-from cascade_cli.inputs.models import check_cached_names, required_pair
+from cascade_cli.inputs.models import check_cached_names
+from cascade_cli.inputs.nobody import (
+    decided_before_last,
+    last_stage,
+    models_before,
+    nobody_asked,
+)
 from cascade_cli.inputs.policy import add_onnx, write_policy
 from cascade_cli.inputs.scores import package_scores, reported_scores
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.costs import cost_interval, limit_text, without_hash
 from cascade_cli.show.files import check_table, without_formulas, write_file
+from cascade_cli.show.nobody import handed_on
 from cascade_cli.show.text import print_json, print_table, print_text, progress
 from stages import publish
 from stages.policy import Fallback, PolicyPromise
@@ -32,6 +39,7 @@ MODES = {
         *("memory", "memory_size", "memory_radius", "memory_trust"),
         *("cost", "cost_device", "batch_size", "baseline", "data", "weights"),
         *("halves", "stratified", "onnx", "on_error", "timeout_ms"),
+        *("abstain", "human", "max_abstained"),
     },
     "output": {
         *("models", "scorefn", "data", "weights", "for_spreadsheets", "halves", "stratified"),
@@ -70,7 +78,7 @@ class ExportOptions(opt.CommonOptions):
 
 @opt.grouped(
     "policy onnx on_error timeout_ms output for_spreadsheets publish tier model_1 model_2 models "
-    "dataset data scorefn threshold postcheck memory memory_size memory_radius memory_trust "
+    "dataset data scorefn threshold postcheck nobody memory memory_size memory_radius memory_trust "
     "objective split fit_split halves stratified weights runtime cost cost_device batch_size "
     "baseline cache as_json",
     models="For -o, --publish: names. [default: all]",
@@ -84,6 +92,7 @@ def export(
     decision: opt.DecisionOptions,
     memory: opt.MemoryOptions,
     costs: opt.CostOptions,
+    nobody: opt.NobodyOptions,
 ) -> None:
     """Write a cascade to deploy (--policy), one wide table (-o), or a copy to publish (--publish).
 
@@ -109,12 +118,17 @@ def export(
         found = add_onnx(store, str(to.policy), wanted)
         print_json(found) if to.as_json else _show_promise(found)
         return
-    models = required_pair(pair.model_1, pair.model_2) if mode == "policy" else None
+    ends = nobody_asked(context, nobody)
+    models = models_before(ends, pair.model_1, pair.model_2) if mode == "policy" else None
     names = names_in(wanted.models) if models is None else None
     wanted = replace(wanted, dataset=dataset_in(store, wanted.dataset, models or names or ()))
     if models is not None:
         scores = reported_scores(store, wanted, models)
-        decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
+        last = last_stage(store, scores, nobody, costs)
+        if last is not None:
+            scores, decided = decided_before_last(store, scores, decision, wanted, last)
+        else:
+            decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline)
         how = (memory, wanted, costs, str(to.policy))
         found = write_policy(store, scores, decided, *how, as_onnx=to.onnx, fallback=_fallback(to))
         show = _show_promise
@@ -159,9 +173,19 @@ def _mode(context: typer.Context) -> str:
 def _show_promise(found: dict[str, Any]) -> None:
     policy = found["policy"]
     rule, promise = policy["rule"], PolicyPromise.of(policy["promise"])
-    print_text(_rule_text(rule, [model["name"] for model in policy["models"]]))
+    names = [model["name"] for model in policy["models"]]
+    names += [policy["nobody"]["name"]] if "nobody" in policy else []
+    print_text(_rule_text(rule, names))
     print(f"promised on {promise.images} images of {promise.dataset}/{promise.split}:")
-    for title, share in (("accuracy", promise.accuracy), ("use of B", promise.usage)):
+    left = promise.left
+    shares = {"accuracy": promise.accuracy, "use of B": promise.usage}
+    if left is not None:
+        worth = ("abstain_cost", "loss"), ("human_accuracy", "accuracy"), ("human_cost", "price")
+        last = {name: policy["nobody"].get(key) for name, key in worth}
+        unit = None if promise.price is None else promise.price.cost_unit
+        print_text(handed_on(replace(left, **last), unit))
+        shares = {"accuracy of those answered": left.answered_accuracy}
+    for title, share in shares.items():
         if share is not None:
             print(f"  {title:<9} {share.value:.2%} ({share.low:.2%} to {share.high:.2%})")
     memory = promise.memory

@@ -79,7 +79,7 @@ def live(
     split = report_split(store, dataset, wanted.split)
     models: tuple[str, ...] = (named_1,)
     if deployed is not None:
-        models = deployed.cascade.models
+        models = deployed.cascade.models_that_run
     elif named_2 is not None:
         models = required_pair(named_1, named_2)
     if len(models) == 1 and deployed is None:

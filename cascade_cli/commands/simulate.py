@@ -11,7 +11,13 @@ from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in
 from cascade_cli.inputs.fit import calibrated_decision, decided_cascade
 from cascade_cli.inputs.flags import is_given, memory_or_none, refuse, threshold_or_fit
-from cascade_cli.inputs.models import cached_names, choose_models, required_pair
+from cascade_cli.inputs.models import cached_names, choose_models
+from cascade_cli.inputs.nobody import (
+    decided_before_last,
+    last_stage,
+    models_before,
+    nobody_asked,
+)
 from cascade_cli.inputs.policy import (
     memory_of,
     of_policy,
@@ -27,12 +33,14 @@ from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 from stages.calibration import own_limit
 from stages.policy import Deployment, read
+from stages.scores import with_nobody
 from stages.simulate import between_runtimes
 
 
 @opt.grouped(
-    "policy model_1 model_2 dataset data scorefn calibrate threshold postcheck requests objective "
-    "split fit_split halves stratified weights preprocess runtime runtimes costs cache as_json"
+    "policy model_1 model_2 dataset data scorefn calibrate threshold postcheck nobody requests "
+    "objective split fit_split halves stratified weights preprocess runtime runtimes costs cache "
+    "as_json"
 )
 def simulate(
     context: typer.Context,
@@ -41,6 +49,7 @@ def simulate(
     decision: opt.DecisionOptions,
     requests: opt.MemoryOptions,
     costs: opt.CostOptions,
+    nobody: opt.NobodyOptions,
     common: opt.CommonOptions,
     runtimes: str | None = opt.option(None, "The runtime λ is for, and one to compare with: A,B."),
     policy: str | None = opt.option(None, "The cascade that `export` or `search` wrote there."),
@@ -62,21 +71,24 @@ def simulate(
     wanted = replace(wanted, aliases=aliases)
     first, second = _runtimes(context, wanted.runtime, runtimes)
     wanted = replace(wanted, runtime=first)
-    models = required_pair(*named)
+    models = models_before(nobody_asked(context, nobody), *named)
     dataset = dataset_in(store, wanted.dataset, (pair.model_1, pair.model_2))
     split = report_split(store, dataset, wanted.split)
     scores = score_set(store, dataset, split, models, wanted)
     if aliases:
         told = [alias.partition("=")[0] for alias in aliases]
         same_weights(store, scores, dataset, choose_models(store, dataset, told, [], wanted))
-    fitted = None
+    fitted, last = None, last_stage(store, scores, nobody, costs)
     if decision.calibrate is not None:
         if requests.repeats or second is not None:
             raise InputError(
                 "--calibrate is for each image once, in one runtime: leave out the rest"
             )
         scores, decision, fitted = calibrated_decision(store, scores, models, decision, wanted)
-    decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
+    if last is not None:
+        scores, decided = decided_before_last(store, scores, decision, wanted, last)
+    else:
+        decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
     own = None if fitted is None else own_limit(fitted.scores, decided[0])
     row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
@@ -97,6 +109,7 @@ _SAID = (
     *("model_1", "model_2", "weights_1", "weights_2", "scorefn", "threshold", "postcheck"),
     *("objective", "fit_split", "halves", "stratified", "calibrate", "runtimes"),
     *("memory", "memory_size", "memory_radius", "memory_trust"),
+    *("abstain", "human", "max_abstained"),
 )
 
 
@@ -114,8 +127,9 @@ def _of_policy(
     requests, store = memory_of(deployed, requests), Store(common.cache)
     images, cascade = of_policy(deployed, replace(wanted, halves=None)), deployed.cascade
     dataset, split = policy_split(store, deployed, wanted)
-    scores = score_set(store, dataset, split, cascade.models, images, alone=True)
+    scores = score_set(store, dataset, split, cascade.models_that_run, images, alone=True)
     scores, fit = promised_images(store, deployed, scores)
+    scores = with_nobody(scores, deployed.nobody)
     row, name = simulated(store, scores, (cascade, fit), requests, images, costs)
     if common.as_json:
         asked = {"policy": deployed.where, "stream": name} | requests.described()

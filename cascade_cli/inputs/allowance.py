@@ -14,6 +14,7 @@ _ALLOWED = {
     "accuracy": {"pt": "accuracy"},
     "use": {"pt": "use", "%": "use_share"},
     "cost": {"%": "cost_share"},
+    "loss": {"%": "loss_share"},
 }
 
 
@@ -27,7 +28,7 @@ def allowance(text: str | None) -> Allowance:
         if told is None or field is None:
             raise InputError(
                 f"--allow {word!r} is not understood: give accuracy=0.5pt, use=10% (of the "
-                "promised) or use=2pt, cost=5%, by commas"
+                "promised) or use=2pt, cost=5%, loss=5%, by commas"
             )
         found = replace(found, **{field: float(told[1]) / 100})
     return found

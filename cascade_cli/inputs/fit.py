@@ -35,26 +35,41 @@ def fit_plan(
 def calibrated_decision(
     store: Store,
     reported: ScoreSet,
-    pair: tuple[str, str],
+    pair: tuple[str, ...],
     decision: DecisionOptions,
     wanted: LogitsOptions,
 ) -> tuple[ScoreSet, DecisionOptions, FitPlan]:
     """The same with the probability of being right as score, and the images that fit."""
     fitted = fit_plan(store, reported, wanted, pair)
-    score = checked_score(store, _score(decision, reported))
+    score = checked_score(store, score_asked(decision, reported))
     reported, fitted, [score] = calibrated(reported, fitted, decision.calibrate, [score])
     say(*fitted.notes)
     return reported, replace(decision, scorefn=score), fitted
 
 
-def _score(decision: DecisionOptions, reported: ScoreSet) -> str:
+def score_asked(decision: DecisionOptions, reported: ScoreSet) -> str:
+    """Its name, by default one that all models have."""
     return decision.scorefn or known_scores(("maxp",), reported, asked=False)[0]
+
+
+def limit_in(text: str, score: str) -> Limit:
+    """λ of -t; InputError for what is none of this score."""
+    try:
+        limit = Limit.parse(text)
+        if limit.value is not None and not allows(score, limit.value):
+            raise ValueError(text)
+    except ValueError as error:
+        raise InputError(
+            f"λ {text!r} is no threshold of {score}: give a number"
+            f"{'' if allows(score, 2) else ' in [0, 1]'}, `always` or `never`"
+        ) from error
+    return limit
 
 
 def decided_cascade(
     store: Store,
     reported: ScoreSet,
-    pair: tuple[str, str],
+    pair: tuple[str, ...],
     decision: DecisionOptions,
     wanted: LogitsOptions,
     baseline: str | None,
@@ -69,7 +84,7 @@ def decided_cascade(
             raise one_of("baseline", baseline, everyone.models)
         right = everyone.correct[everyone.index(baseline)]
     threshold, postcheck = decision.threshold, decision.postcheck
-    name = _score(decision, reported)
+    name = score_asked(decision, reported)
     score = named_in(store, name)
     if decision.objective not in OBJECTIVES:
         raise one_of("objective", decision.objective, OBJECTIVES)
@@ -78,18 +93,10 @@ def decided_cascade(
             say("the oracle knows the label: λ and post-check mean nothing to it and are ignored")
         return Cascade.of(pair, name), FittedLimit()
     if threshold is not None:
-        try:
-            limit = Limit.parse(threshold)
-            if limit.value is not None and not allows(name, limit.value):
-                raise ValueError(threshold)
-            return Cascade.of(pair, name, limit, postcheck=postcheck), FittedLimit()
-        except ValueError as error:
-            raise InputError(
-                f"λ {threshold!r} is no threshold of {name}: give a number"
-                f"{'' if allows(name, 2) else ' in [0, 1]'}, `always` or `never`"
-            ) from error
+        return Cascade.of(pair, name, limit_in(threshold, name), postcheck=postcheck), FittedLimit()
     if fitted is None:
         fitted = fit_plan(store, reported, wanted, pair)
         say(*fitted.notes)
-    limit, fit = fitted_point(reported, fitted, pair, name, postcheck, decision.objective, right)
+    how = (name, postcheck, decision.objective, right)
+    limit, fit = fitted_point(reported, fitted, (pair[0], pair[1]), *how)
     return Cascade.of(pair, name, limit, postcheck=postcheck), fit

@@ -10,6 +10,7 @@ import numpy as np
 
 from cache import Store
 from cascade_cli import options as opt
+from cascade_cli.inputs.costs import all_priced
 from cascade_cli.inputs.fit import decided_cascade
 from cascade_cli.inputs.live_run import CASCADE, LiveRequest, LiveRun
 from cascade_cli.inputs.policy import promised_images
@@ -21,7 +22,7 @@ from stages.cascade import Cascade, decide
 from stages.costs import Pricer, current, hash_cost, known, tell_unstated
 from stages.live import Agreement, LiveRow, Served, agreement, latency_summary, record
 from stages.policy import Deployment
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, with_nobody, without_nobody
 from stages.simulate import RequestSet, SimulatedCascade, recalled, summary
 
 
@@ -64,6 +65,7 @@ def _cascade(
         cascade, fit = decided_cascade(store, scores, pair, decision, wanted, options.baseline)
     else:
         cascade, (_, fit) = deployed.cascade, promised_images(store, deployed, scores)
+        scores = with_nobody(scores, deployed.nobody)
     running = named_to_run(store, request.dataset, models, request.images)
     same_weights(store, scores, request.dataset, [one for one, _ in running.values()])
     asked = request_set(store, scores, cascade, stream, wanted, options.batch_size)
@@ -72,7 +74,9 @@ def _cascade(
     some = {} if n == every else {"limit": n}
     asked = asked.first(n)
     costs = opt.CostOptions(batch_size=options.batch_size, baseline=options.baseline)
-    pricer = pricer_of_requests(store, asked, cascade.models, costs)
+    pricer = None
+    if _priced(store, scores):
+        pricer = pricer_of_requests(store, asked, cascade.models, costs)
     expected = asked.answered(store, cascade, fit, pricer, **some)
     rivals = [*models, str(expected.against.baseline)] if options.alone else []
     contenders = {CASCADE: cascade} | {rival: Cascade.of((rival,)) for rival in rivals}
@@ -95,6 +99,12 @@ def _cascade(
         "predicted": predicted,
         "energy_j_per_request": row.energy_j,
     }
+
+
+def _priced(store: Store, scores: ScoreSet) -> bool:
+    """Whether the models' costs are known here of the kind that a person's price is of."""
+    kind = None if scores.nobody is None else scores.nobody.kind
+    return kind is None or all_priced(store, scores, kind, None)
 
 
 def _row(
@@ -126,6 +136,7 @@ def _row(
         meter=energy.source,
         accuracy=live.share(outcome.correct),
         usage=live.share(outcome.escalated),
+        abstained=float(outcome.unanswered.mean()) if expected.unanswered.abstained else None,
         hit_rate=float((outcome.stage < 0).mean()),
         **{f"latency_{name}_ms": latency[name] for name in ("p50", "p95", "p99")},
         latency_ms=live.cascade.ms_per_request,
@@ -172,7 +183,7 @@ def _predicted(
     """
     store, device, models = request.store, live.device, request.models
     joules = live.energy(CASCADE).energy_j_per_request
-    rows, out = current(store, scores), {}
+    rows, out = current(store, without_nobody(scores)), {}
     for kind, got in {"latency": live.cascade.ms_per_request, "joules": joules}.items():
         prices = next(known(rows, {}, models, (kind,), device, scores.runtime), None)
         if prices is None:
@@ -181,7 +192,8 @@ def _predicted(
         if algorithm and hashing is None:
             continue
         tell_unstated(store, scores, prices)
-        priced = Pricer(scores, prices, request.options.batch_size, hash_cost=hashing or None)
+        size = request.options.batch_size
+        priced = Pricer(without_nobody(scores), prices, size, hash_cost=hashing or None)
         cost = priced.request(models, stage, bool(algorithm))
         more = _deciding_ms(live.cascade) if kind == "latency" else 0.0
         value, *ends = (each + more for each in (cost.value, cost.low, cost.high))

@@ -61,8 +61,9 @@ class LiveRequest:
         device = device_of(next(iter(models.values()))[1])
         [source] = open_sources(self.store, self.dataset, [self.split], images)
         recall = None if asked is None else asked.recall
-        names, sha256 = cascades[CASCADE].models, self.policy_sha256
-        log = self.options.log and DecisionLog(self.options.log, names, sha256)
+        cascade, sha256 = cascades[CASCADE], self.policy_sha256
+        names, last = cascade.models_that_run, cascade.nobody
+        log = self.options.log and DecisionLog(self.options.log, names, sha256, last=last)
         running = _contenders(cascades, models, recall, log or None)
         if scores is not None:
             same_images(scores, source)
@@ -82,7 +83,7 @@ class LiveRequest:
 
     def models_to_run(self, cascades: dict[str, Cascade]) -> Models:
         """Those of all cascades, by name."""
-        names = dict.fromkeys(name for each in cascades.values() for name in each.models)
+        names = dict.fromkeys(name for each in cascades.values() for name in each.models_that_run)
         return named_to_run(self.store, self.dataset, list(names), self.images)
 
 
@@ -109,7 +110,7 @@ def _contenders(
     return {
         name: LiveCascade(
             each,
-            [runners[model] for model in each.models],
+            [runners[model] for model in each.models_that_run],
             memories.get(name),
             log if name == CASCADE else None,
         )

@@ -190,7 +190,7 @@ def _says(deployed: Deployment) -> dict[str, Any]:
     """What a policy decides, by the names of the options that would; of more than two models these
     name the first two."""
     cascade, kept = deployed.cascade, deployed.memory
-    a, b, *_ = (*cascade.models, None)
+    a, b, *_ = (*cascade.models_that_run, None)
     return {
         "model_1": a,
         "model_2": b,
@@ -262,7 +262,7 @@ def _check_weights(deployed: Deployment, options: dict[str, Any]) -> None:
             runtime=options["runtime"],
         )
     )
-    names, store = deployed.cascade.models, Store(options["cache"])
+    names, store = deployed.cascade.models_that_run, Store(options["cache"])
     for one, _ in named_to_run(store, deployed.dataset, names, images).values():
         sha256 = promised[one.name].get("weights_sha256", "no digest")
         if one.weights.sha256 != sha256:

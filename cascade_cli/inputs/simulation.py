@@ -49,7 +49,7 @@ def request_set(
     about = (store, scores, cascade, stream, policy, batch_size, made_by)
     made, where = partial(RequestSet.of, *about), (scores.dataset, scores.split)
     try:
-        return or_extracted(made, store, where, cascade.models, images)
+        return or_extracted(made, store, where, cascade.models_that_run, images)
     except MissingHashesError:
         if policy is None or not have_images(scores.dataset, images):
             raise

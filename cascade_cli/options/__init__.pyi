@@ -20,5 +20,6 @@ from .images import (
     LogitsOptions as LogitsOptions,
     RequestedOptions as RequestedOptions,
 )
+from .nobody import NobodyOptions as NobodyOptions
 from .question import CertifyOptions as CertifyOptions, QuestionOptions as QuestionOptions
 from .stream import METER as METER, LiveOptions as LiveOptions, MemoryOptions as MemoryOptions

@@ -9,7 +9,7 @@ from typing import Protocol
 from cascade_cli.show.text import print_text
 from stages import costs
 from stages.costs import CostBasis, HeldAgainst, PairPrice, Price, figure, told_in
-from stages.simulate import MemoryFigures
+from stages.simulate import MemoryFigures, NobodyFigures
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
@@ -27,6 +27,7 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
     """What one cascade costs and why it is counted so, what it saves and how much more accurate it
     is than the model that one would deploy alone, and what is not known."""
     price = row.price
+    handing_on = getattr(row, "unanswered", NobodyFigures()).unanswered is not None
     if price.cost is not None:
         unit = str(price.cost_unit)
         why = str(price.cost_why).removeprefix(f"{unit}, ") + without_hash(memory)
@@ -34,10 +35,13 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
         if isinstance(price, PairPrice):
             third = getattr(price, "cost_3", None)
             known = [each for each in (price.cost_1, price.cost_2, third) if each is not None]
+            known = known[:-1] if handing_on else known  # the last is no model
             told = " and ".join(figure(each, unit) for each in known)
             names = ", ".join(f"{name} alone" for name in "ABC"[: len(known)])
             print(f"  {names:<26} {told} {told_in(unit)}")
-    if row.against.baseline is not None:
+    if handing_on and price.saved is not None:  # a fall in accuracy is no loss of what is handed on
+        print(f"  {saved_text(row).rstrip(', ')}")
+    elif row.against.baseline is not None and not handing_on:
         value, low, high = (100 * each for each in astuple(row.against.accuracy_change))
         print(f"  {saved_text(row)}accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f})")
     if memory is not None and memory.hash_reason:

@@ -44,9 +44,13 @@ def show_live(result: dict[str, Any]) -> None:
     chose = result.get("fit_method") in ("cross-fit", "same-split")
     flatters = ", of images that chose λ: it flatters" if chose else ""
     print(f"  accuracy   {_share(result, 'accuracy')}{flatters}")
-    if result["usage"] is not None:
+    if result.get("unanswered") is not None:
+        print(f"  unanswered {_share(result, 'abstained')}, {result['unanswered']} requests")
+        if result["answered_accuracy"] is not None:
+            print(f"  answered   {_share(result, 'answered_accuracy')} of the others are right")
+    if result["usage"] is not None and result.get("accuracy_2") is not None:
         print(f"  use of B   {_share(result, 'usage')}, {result['escalated']} requests")
-    if result.get("usage_2") is not None:
+    if result.get("usage_2") is not None and result.get("accuracy_3") is not None:
         print(f"  use of C   {result['usage_2']:.2%}, {result['escalated_2']} requests")
     if result.get("memory"):
         print(f"  memory     {result['hits']} answered from it ({result['hit_rate']:.2%})")

@@ -7,6 +7,7 @@ from typing import Any
 
 from cascade_cli.show.costs import limit_text, show_cost
 from cascade_cli.show.fit import decided_by_folds
+from cascade_cli.show.nobody import handed_on, nobody_lines
 from cascade_cli.show.text import print_table, print_text
 from stages.cascade import Limit
 from stages.costs import figure
@@ -69,9 +70,13 @@ def print_simulation(
     if own is not None:
         print(f"  {'λ before calibration':<26} {limit_text(own.threshold)}")
     shown, memory = row.columns(), row.memory.memory
-    alone = SIMULATION[:1] if row.model_2 is None else SIMULATION
-    for key, title, style in (*alone, *(OF_MEMORY if memory else ())):
-        title += " or C" * (key == "took_b" and row.model_3 is not None)
+    told = handed_on(row.unanswered, row.price.cost_unit)
+    if told:
+        print_text(told)
+    for title, text in nobody_lines(row.unanswered):
+        print(f"  {title:<26} {text}")
+    for key, title, style in (*_titles(row), *(OF_MEMORY if memory else ())):
+        title += " or C" * (key == "took_b" and row.accuracy_3 is not None)
         if shown[key] is not None:
             print(f"  {title:<26} {shown[key]:{style}}{ends_text(getattr(row, key, None))}")
     for title, text in near_texts(shown):
@@ -85,6 +90,17 @@ def print_simulation(
         _show_runtimes(moved)
     if row.fit.fit_method == "cross-fit":
         print_text(decided_by_folds(row.fit.fit_n or 0))
+
+
+def _titles(row: DecidedRequests) -> Iterator[tuple[str, str, str]]:
+    """What is told of the models: of B nothing where none runs."""
+    models = sum(each is not None for each in (row.accuracy_1, row.accuracy_2, row.accuracy_3))
+    alone = row.model_2 is None
+    skipped = {"accuracy", "usage_2"} if row.unanswered.abstained is not None else set()
+    skipped |= {"usage", "escalated", "took_b"} if models == 1 else set()
+    yield from (each for each in SIMULATION if each[0] not in skipped and not alone)
+    if alone:
+        yield SIMULATION[0]
 
 
 def names_text(row: DecidedRequests) -> str:

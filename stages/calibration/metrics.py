@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import group_ends
+from stages.cascade import risk_coverage
 from stages.scores import NonFiniteError, Parts, blocks, scaled, scored_block, subset
 
 BINS = 15  # Guo et al. 2017
 _RANGE = (0.01, 100.0)  # of 1/T
 _TOLERANCE = 1e-7  # of the last step, whose error is about its square
 _STEPS = 100
-_ROUNDING = 4 * np.finfo(np.float64).eps  # of a probability
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,7 @@ def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:
     >>> aurc(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
     0.27777777777777773
     """
-    ends, errors = _risk(confidence, correct)
-    return float((np.diff(ends) * errors[1:] / ends[1:]).sum() / ends[-1])
+    return risk_coverage(confidence, ~correct).area
 
 
 def augrc(confidence: np.ndarray, correct: np.ndarray) -> float:
@@ -158,17 +156,9 @@ def augrc(confidence: np.ndarray, correct: np.ndarray) -> float:
     >>> augrc(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
     0.16666666666666666
     """
-    ends, errors = _risk(confidence, correct)
+    found = risk_coverage(confidence, ~correct)
+    ends, errors = found.covered, found.lost
     return float((np.diff(ends) * (errors[1:] + errors[:-1])).sum() / 2 / ends[-1] ** 2)
-
-
-def _risk(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(images covered, errors among them), float64 [P] each: none first, then surest first.
-    Confidences that differ by rounding alone are ties: which is surer would be the machine's."""
-    order = np.argsort(-confidence)
-    ends = group_ends(np.cumsum(np.diff(confidence[order], prepend=np.inf) < -_ROUNDING))
-    errors = np.concatenate(([0], np.cumsum(~correct[order])))
-    return ends.astype(np.float64), errors[ends].astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,12 @@
 from .committee import votes as votes
-from .decision import Answers as Answers, Rules as Rules, decide as decide, run_stages as run_stages
+from .coverage import RiskCoverage as RiskCoverage, risk_coverage as risk_coverage
+from .decision import (
+    Answers as Answers,
+    Rules as Rules,
+    decide as decide,
+    nobodys_answers as nobodys_answers,
+    run_stages as run_stages,
+)
 from .memory import (
     MemoryPolicy as MemoryPolicy,
     MemoryTable as MemoryTable,

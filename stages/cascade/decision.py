@@ -13,7 +13,7 @@ import numpy as np
 from stages.cascade.committee import votes
 from stages.cascade.rule import takes_b, trusted
 from stages.cascade.values import Cascade, Limit, Outcome, Stage
-from stages.scores import VOTE_SHARE, Loss, Score, checked_by, named
+from stages.scores import UNANSWERED, VOTE_SHARE, Loss, Score, checked_by, named
 
 # (stage, bool [n], which of the images reach it) → answers int32 [n], the scores that λ is of and
 # those that a post-check compares, float64 [n], of other images anything.
@@ -44,6 +44,13 @@ def run_stages(
         prediction = np.where(taken, fresh, prediction)
         stage += going
     return stage, answered if postcheck else stage, prediction
+
+
+def nobodys_answers(score: Score, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As Answers of a last stage that is no model: no answer and no score, and to a post-check
+    surer than any model, as what comes here stays here."""
+    nothing = np.full(n, np.nan)
+    return np.full(n, UNANSWERED, np.int32), nothing, np.full(n, score.sign * np.inf)
 
 
 class Scored(Protocol):
@@ -102,6 +109,8 @@ def _earned(
 def _asked(scores: Scored, stage: Stage) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A stage's answers int32 [N], its score, and what a post-check compares, float64 [N]; a score
     that it has not is NaN."""
+    if stage.nobodys:
+        return nobodys_answers(named(str(stage.score)), len(scores.labels))
     rows = [scores.index(model) for model in stage.members]
     if stage.beside:
         return *votes(scores.predictions[rows]), np.full(len(scores.labels), np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cache import InputError
 from stages.cascade.postcheck import allowed
-from stages.scores import VOTE_SHARE, Coefficients, checked_by, named
+from stages.scores import UNANSWERED, VOTE_SHARE, Coefficients, checked_by, is_nobody, named
 
 # A number, every image, none, or those whose answer the label says is wrong.
 AT, ALWAYS, NEVER, ORACLE = "at", "always", "never", "oracle"
@@ -69,7 +69,7 @@ class Stage:
     """A model, in a runtime where several have its scores; by `score` the `limit` tells whether it
     is trusted, else the next stage runs. The last stage has no limit, a model alone perhaps no
     score. `coefficients` are those of a fitted score. Models `beside` it run with it, and the
-    answer is that of most of them."""
+    answer is that of most of them. The last may be nobody's: no model runs there."""
 
     model: str
     score: str | None = None
@@ -85,6 +85,11 @@ class Stage:
     @property
     def name(self) -> str:
         return ",".join(self.members)
+
+    @property
+    def nobodys(self) -> bool:
+        """What comes here is left unanswered, or a person answers it."""
+        return is_nobody(self.model)
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,9 @@ class Cascade:
         coefficients: Mapping[str, Coefficients] = MappingProxyType({}),
     ) -> Cascade:
         """Of models with one score: a λ fewer than models, none of the oracle's; with the
-        `coefficients` of a fitted one by model. InputError where a λ lacks, and for a post-check by
-        scores that do not compare."""
+        `coefficients` of a fitted one by model. InputError where a λ lacks, for a post-check by
+        scores that do not compare, and for what a last stage that is nobody's cannot be part of."""
+        _check_last(models, postcheck, ensemble)
         if score == ORACLE:
             limits = (Limit.of(None),) * (len(models) - 1)
         if len(limits) != len(models) - 1:
@@ -132,8 +138,18 @@ class Cascade:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """All, in the order they run."""
+        """All, in the order they run; the last may be nobody's."""
         return tuple(model for stage in self.stages for model in stage.members)
+
+    @property
+    def nobody(self) -> str | None:
+        """The name of a last stage that is no model."""
+        last = self.stages[-1]
+        return last.model if last.nobodys else None
+
+    @property
+    def models_that_run(self) -> tuple[str, ...]:
+        return self.models if self.nobody is None else self.models[:-1]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,13 +195,28 @@ class Cascade:
         return f"{names} by {self.score}{check} at λ = {', '.join(map(str, self.limits))}"
 
 
+def _check_last(models: Sequence[str], postcheck: bool, ensemble: bool) -> None:
+    """InputError for a stage of nobody's that is not last, and for what takes two answers."""
+    for model in filter(is_nobody, models[:-1]):
+        raise InputError(f"{model} is no model, and may only be the last stage")
+    if not is_nobody(models[-1]):
+        return
+    if len(models) == 1:
+        raise InputError(f"{models[-1]} is no model: name one that runs before it")
+    if ensemble:
+        raise InputError(f"{models[-1]} gives no probabilities, of which there could be a mean")
+    if postcheck and len(models) == 2:
+        raise InputError("post-check asks which of two models is surer, and one alone runs")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Per image [N], of J stages: `stage` int8, the last that ran, and `answered` int8, the one
-    whose answer stands, both −1 where a memory answered; `prediction` int32; `scores` float64
-    [J, N], of a stage that runs NaN where it did not; `correct` bool, empty without labels; `hit`
-    bool, a memory answered, None without one; `failed` bool, a later model did and the first one's
-    answer stands, None where nothing runs; `earned` int, minus its loss, None without a loss."""
+    whose answer stands, both −1 where a memory answered; `prediction` int32, −1 of a stage that is
+    nobody's; `scores` float64 [J, N], of a stage that runs NaN where it did not; `correct` bool,
+    empty without labels; `hit` bool, a memory answered, None without one; `failed` bool, a later
+    model did and the first one's answer stands, None where nothing runs; `earned`
+    int, minus its loss, None without a loss."""
 
     stage: np.ndarray
     answered: np.ndarray
@@ -215,6 +246,11 @@ class Outcome:
     def took_b(self) -> np.ndarray:
         """bool [N]: the answer is not the first model's."""
         return self.answered >= 1
+
+    @property
+    def unanswered(self) -> np.ndarray:
+        """bool [N]: no model's answer stands, the last stage being nobody's."""
+        return self.prediction == UNANSWERED
 
     @property
     def score(self) -> np.ndarray:

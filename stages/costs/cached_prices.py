@@ -11,7 +11,7 @@ from stages import missing
 from stages.costs.pricing import Pricer
 from stages.costs.stale import current, tell_unstated
 from stages.costs.table import MEASURED, choose, hash_cost, of_each_request
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, is_nobody, without_nobody
 
 
 def pricer(
@@ -28,12 +28,14 @@ def pricer(
     Those of each request where they are known of all of them, unless a `device` is asked for; else
     the best costs that all of them have on one device, as `choose` tells, or those of the `kind`
     and `device` asked for; InputError where these are not there. `memory` names the hash that
-    requests are looked up by, `how` are the fields of `Pricer`: `batch_size`, `baseline` …
+    requests are looked up by, `how` are the fields of `Pricer`: `batch_size`, `baseline` … A person
+    who is the last stage has a price of one kind, which is asked for unless another one is.
     """
-    required = models or scores.models
+    required = [name for name in models or scores.models if not is_nobody(name)]
+    kind = kind or (scores.nobody.kind if scores.nobody else None)
     found = of_each_request(scores, required, kind) if device is None else None
     if found is None:
-        rows = current(store, scores)
+        rows = current(store, without_nobody(scores))
         found = choose(rows, scores.macs, required, kind, device, scores.runtime)
     if found is None:
         return None

@@ -16,7 +16,7 @@ import numpy as np
 from stages.cascade import sums
 from stages.costs.pricing import Pricer
 from stages.costs.table import Prices, flat
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, is_nobody
 
 RUNS = "runs"
 # The expectation is smooth in p: between so many values of p it is linear to 1e-6.
@@ -107,10 +107,24 @@ class RequestCosts(ExpectedCosts):
         return RequestCosts.of(self.each[:, rows])
 
 
+@dataclass(frozen=True)
+class UseOfB(ExpectedCosts):
+    """What is counted is whether B runs: a model alone costs nothing, and each run of B one."""
+
+    @classmethod
+    def of(cls, models: Sequence[str], n: int) -> UseOfB:
+        more = np.broadcast_to(np.arange(n + 1) / n, (len(models), n + 1))
+        return cls(np.zeros(len(models)), more)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        return (stage >= 1).astype(np.float64)
+
+
 def counted_runs(models: Sequence[str]) -> Prices:
     """Where nothing is known about costs: a run of any model costs 1."""
     why = "no cost of all these models is known, so the runs of any model count alike"
-    return Prices(RUNS, "model runs", None, why, dict.fromkeys(models, flat(1.0)), {})
+    each = {model: flat(1.0) for model in models if not is_nobody(model)}
+    return Prices(RUNS, "model runs", None, why, each, {})
 
 
 def costs_of(pricer: Pricer, scores: ScoreSet) -> ExpectedCosts:
@@ -121,7 +135,7 @@ def costs_of(pricer: Pricer, scores: ScoreSet) -> ExpectedCosts:
 
 
 def _of_curves(pricer: Pricer, models: Sequence[str], n: int) -> ExpectedCosts:
-    curves = [pricer.prices.forward[model] for model in models]
+    curves = [pricer.curve(model) for model in models]
     size = min(pricer.batch_size, n)
     alone = np.array([float(curve.at(size)) / size for curve in curves])
     if size == 1:

@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from cache import InputError, one_of
-from stages.costs.table import MEASURED, Curve, Prices
+from stages.costs.table import MEASURED, Curve, Prices, flat
 from stages.results import Row
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, is_nobody, without_nobody
 from stages.statistics import NORMAL, Interval
 
 
@@ -128,7 +128,8 @@ class Pricer:
     memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
     that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
     multiply-adds and named units, which hashing has none of. Where the prices are of each request,
-    they are those of the images of `scores`, in this order, as must be what is billed.
+    they are those of the images of `scores`, in this order, as must be what is billed. A last stage
+    that is nobody's costs what `scores` say of it: nothing, or a person's price.
     """
 
     scores: ScoreSet
@@ -160,6 +161,12 @@ class Pricer:
             raise InputError("--arrival-rate needs joules and idle power: run `cascade profile`")
         if self.baseline is not None and self.baseline not in self._priced:
             raise one_of("baseline", self.baseline, self._priced)
+        last = self.scores.nobody
+        if last is not None and last.kind not in (None, prices.kind):
+            raise InputError(
+                f"the price of {last.name} is known in {last.kind}, not in {prices.kind}: give "
+                f"--cost {last.kind}"
+            )
 
     @property
     def compared_with(self) -> np.ndarray | None:
@@ -231,10 +238,11 @@ class Pricer:
         busy, idle_w, rate = self.prices.busy, self.prices.idle_w, self.arrival_rate
         if busy is None or idle_w is None or rate is None:
             raise ValueError("an arrival rate needs latencies and idle power")
+        models = [name for name in models if not is_nobody(name)]  # a person keeps no device busy
         for name in models:
             _of(name, busy.forward, "latency")
         how = (self.batch_size, self.preprocess)
-        latency = Pricer(self.scores, busy, *how, hash_cost=self.hash_ms)
+        latency = Pricer(without_nobody(self.scores), busy, *how, hash_cost=self.hash_ms)
         seconds = latency.request(models, stage, remembered).value / 1e3
         return idle_w * max(0.0, 1 / rate - seconds)
 
@@ -293,11 +301,18 @@ class Pricer:
             cost_why=self.prices.why,
         )
 
+    def curve(self, model: str) -> Curve:
+        """Of a batch by its size; KeyError where none is known."""
+        last = self.scores.nobody
+        if last is not None and model == last.name:
+            return flat(last.price)
+        return self.prices.forward[model]
+
     def _forward(self, model: str, chosen: np.ndarray) -> Interval:
         """What a model costs in all on the requests where bool [N] holds."""
         key = model, min(self.batch_size, len(chosen))
         if key not in self._tables:
-            self._tables[key] = by_size(self.prices.forward[model], key[1])
+            self._tables[key] = by_size(self.curve(model), key[1])
         return _summed(self._tables[key], batches(chosen, key[1]))
 
     @cached_property
@@ -309,7 +324,7 @@ class Pricer:
             known &= prices.preprocess.keys()
         if self.arrival_rate is not None and prices.busy is not None:
             known &= prices.busy.forward.keys()
-        return [model for model in self.scores.models if model in known]
+        return [model for model in self.scores.models_that_run if model in known]
 
     def _alone(self, name: str) -> Bill:
         if name not in self._bills:

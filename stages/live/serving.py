@@ -74,7 +74,9 @@ class LiveCascade(CascadeRuntime):
         ensemble = bool(cascade.averaged)
         super().__init__(names, rules, cascade.postcheck, digest, ensemble=ensemble)
         each = iter(runners)
-        self._by_stage = [list(islice(each, len(one.members))) for one in cascade.stages]
+        self._by_stage = [
+            list(islice(each, len(one.members))) for one in cascade.stages if not one.nobodys
+        ]
         self.beside = len(cascade.stages[0].beside)
         self._plain = not ensemble and not cascade.coefficients
 

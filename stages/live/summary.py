@@ -140,7 +140,8 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SimulatedRequests:
-    """Shares and counts of `n` requests."""
+    """Shares and counts of `n` requests; `unanswered` of those that come to a last stage which is
+    no model."""
 
     n: int
     accuracy: float
@@ -148,12 +149,15 @@ class SimulatedRequests:
     escalated: int
     took_b: int
     hits: int
+    unanswered: int
 
     @classmethod
     def of(cls, outcome: Outcome) -> SimulatedRequests:
         hits = 0 if outcome.hit is None else int(outcome.hit.sum())
-        sent, took_b = int(outcome.escalated.sum()), int(outcome.took_b.sum())
-        return cls(len(outcome.stage), outcome.accuracy, outcome.usage(), sent, took_b, hits)
+        sent, left = int(outcome.escalated.sum()), int(outcome.unanswered.sum())
+        shares = (outcome.accuracy, outcome.usage())
+        took_b = int(outcome.took_b.sum()) - left
+        return cls(len(outcome.stage), *shares, sent, took_b, hits, left)
 
 
 def agreement(
@@ -304,6 +308,7 @@ class LiveRow(Row):
     meter: str
     accuracy: Interval
     usage: Interval
+    abstained: float | None = None
     hit_rate: float
     latency_p50_ms: float
     latency_p95_ms: float

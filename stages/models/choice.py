@@ -16,6 +16,7 @@ from stages.models.records import Facts, Recorded, same_bytes
 from stages.models.registry import get, knows, specs
 from stages.models.spec import ModelSpec
 from stages.models.weights import Weights, available, digest, find, own_file, stated
+from stages.scores import check_reserved
 
 PathLike = str | os.PathLike[str]
 GROUPS = ("all", "all-available")
@@ -131,6 +132,7 @@ def aliased(name: str) -> str:
 
 def check_name(name: str) -> str:
     """The name itself if it can be a partition's, else InputError."""
+    check_reserved([name])
     if not name or name != name.strip() or name in GROUPS:
         raise InputError(f"{name!r} cannot be a model's name: choose another")
     if not {",", "="}.isdisjoint(name) or name.startswith(programs.PREFIXES):

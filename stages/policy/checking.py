@@ -21,7 +21,7 @@ from stages.costs import StagePrice
 from stages.policy.file import Deployment, ModelFacts, PolicyPromise
 from stages.policy.format import dotted, shown_value
 from stages.search import CANNOT_TELL, MEETS, MISSES
-from stages.simulate import SimulatedCascade
+from stages.simulate import NobodyFigures, SimulatedCascade
 from stages.statistics import NORMAL
 
 Told = tuple[str, Any, Any]  # key, what a policy says, what the cache says
@@ -33,12 +33,13 @@ FISHER, NORMAL_TEST = "Fisher's exact test", "normal approximation"
 @dataclass(frozen=True)
 class Allowance:
     """How much worse than promised is as promised still: of accuracy by points, of the use of later
-    models by points and by a share of what was promised, of cost by such a share."""
+    stages by points and by a share of what was promised, of cost and loss by such a share."""
 
     accuracy: float = 0.0
     use: float = 0.0
     use_share: float = 0.0
     cost_share: float = 0.0
+    loss_share: float = 0.0
 
     def least_accuracy(self, promised: float) -> float:
         return promised - self.accuracy
@@ -48,6 +49,9 @@ class Allowance:
 
     def most_cost(self, promised: float) -> float:
         return promised * (1 + self.cost_share)
+
+    def most_loss(self, promised: float) -> float:
+        return promised * (1 + self.loss_share)
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,20 @@ def check(
     alpha: float = 0.05,
     allow: Allowance = Allowance(),
 ) -> list[Checked]:
-    """Accuracy, use of B, and cost where one was promised; `row` as `simulate` gives it."""
+    """Accuracy, use of B, and cost where one was promised; where the last stage is no model the
+    accuracy of what is answered, the share that is not, and the loss. `row` as `simulate` gives it.
+    """
     if not 0 < alpha < 1:
         raise InputError(f"--alpha {alpha}: give a rate of false alarms between 0 and 1")
     sent = [("usage", promise.escalated, row.escalated)]
     if promise.escalated_2 is not None and row.escalated_2 is not None:
         sent.append(("usage_2", promise.escalated_2, row.escalated_2))
+    if promise.left is not None:  # of the last that is sent on
+        sent[-1] = ("abstained", *sent[-1][1:])
     uses = [_usage(name, counts, (promise.images, row.n), allow) for name, *counts in sent]
     found = [_accuracy(promise, row, allow), *uses]
+    if promise.left is not None:
+        found.append(_loss(promise.left, row.unanswered, allow))
     if promise.price is not None:
         found.append(_cost(promise, promise.price, row, uses[0], allow))
     return _holm(found, alpha)
@@ -128,6 +138,9 @@ def _told_twice(
         found |= {"escalated_2": row.escalated_2}
     for key, value in found.items():
         yield f"promise.{key}", getattr(deployed.promise, key), value
+    left = deployed.promise.left
+    if left is not None:
+        yield "promise.unanswered", left.unanswered, row.unanswered.unanswered
 
 
 def target_of(figures: Sequence[Checked]) -> str:
@@ -155,14 +168,21 @@ def fewer_each(count: np.ndarray, n: np.ndarray, before: int, n_before: int) -> 
 
 
 def _accuracy(promise: PolicyPromise, row: SimulatedCascade, allow: Allowance) -> Checked:
-    """What is allowed counts as promised: so many fewer of its images were right."""
-    found, right = row.accuracy.value, round(row.accuracy.value * row.n)
-    told, share = promise.accuracy, promise.right / promise.images
+    """What is allowed counts as promised: so many fewer of its images were right. Of what no model
+    answers none is told."""
+    left, name = promise.left, "accuracy" if promise.left is None else "answered_accuracy"
+    told = promise.accuracy if left is None else left.answered_accuracy
+    images = promise.answered
+    n = row.n - (row.unanswered.unanswered or 0)
+    if not images or not n:
+        return Checked(name, promise.right / max(images, 1), None, None, "nothing was answered")
+    right, share = round(row.accuracy.value * row.n), promise.right / images
     promised = share if told is None else told.value
-    before = max(0, floor(allow.least_accuracy(share) * promise.images + _EXACT))
-    p = fewer(right, row.n, before, promise.images)
+    before = max(0, floor(allow.least_accuracy(share) * images + _EXACT))
+    p = fewer(right, n, before, images)
     allowed = allow.least_accuracy(promised) if allow.accuracy else None
-    return Checked("accuracy", promised, found, p, FISHER, allowed=allowed)
+    found = row.accuracy.value if left is None else right / n
+    return Checked(name, promised, found, p, FISHER, allowed=allowed)
 
 
 def _usage(name: str, counts: Sequence[int], images: tuple[int, int], allow: Allowance) -> Checked:
@@ -174,6 +194,18 @@ def _usage(name: str, counts: Sequence[int], images: tuple[int, int], allow: All
     p = fewer(n - sent, n, kept, promised)
     allowed = most if allow.use or allow.use_share else None
     return Checked(name, before / promised, sent / n, p, FISHER, allowed=allowed)
+
+
+def _loss(promised: NobodyFigures, found: NobodyFigures, allow: Allowance) -> Checked:
+    """Of an error, an abstention or a person's answer alike."""
+    before, now = promised.loss, found.loss
+    if before is None or now is None or promised.loss_name != found.loss_name:
+        why = f"{promised.loss_name or 'the loss'} is not known here"
+        return Checked("loss", before.value if before else 0.0, None, None, why)
+    most = allow.most_loss(before.value)
+    p = _above(now.value - most, hypot(before.high - before.value, now.high - now.value))
+    allowed = most if allow.loss_share else None
+    return Checked("loss", before.value, now.value, p, NORMAL_TEST, allowed=allowed)
 
 
 def _cost(
@@ -192,7 +224,7 @@ def _cost(
     most = allow.most_cost(before.value)
     alike = promise.memory is None and promise.escalated_2 is None and _close(price, row.price)
     if alike and allow == Allowance():
-        return Checked("cost", before.value, now.value, usage.p, FISHER, "usage")
+        return Checked("cost", before.value, now.value, usage.p, FISHER, usage.name)
     error = hypot(before.high - before.value, now.high - now.value)
     p = _above(0.0 if same else now.value - most, error)
     allowed = most if allow.cost_share else None

@@ -25,9 +25,10 @@ _NO_SCORES = frozenset(("ran", "prediction"))
 class DecisionLog:
     """Writes JSON Lines into files of a folder, of which each process has its own.
 
-    `models` are the names of A, B …, `policy` is the SHA-256 of what decides. A file that would
-    pass `most_bytes` is followed by another; none is renamed or changed later. Where nothing can be
-    written a warning says so, once, and `lost` counts the lines. Threads may share one.
+    `models` are the names of A, B …, `policy` is the SHA-256 of what decides, `last` what a last
+    stage that is no model is called. A file that would pass `most_bytes` is followed by another;
+    none is renamed or changed later. Where nothing can be written a warning says so, once, and
+    `lost` counts the lines. Threads may share one.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class DecisionLog:
         models: Sequence[str],
         policy: str | None = None,
         most_bytes: int = 1 << 26,
+        last: str | None = None,
     ) -> None:
         self.folder, self.lost = os.fspath(folder), 0
-        self._names = [*map(_json, models), "null"]  # −1 is a memory
-        self._policy, self._models = _json(policy), f"[{','.join(self._names[:-1])}]"
+        names = [*map(_json, models)]
+        after = [] if last is None else [_json(last)]
+        self._names = [*names, *after, "null"]  # −1 is a memory
+        self._policy, self._models = _json(policy), f"[{','.join(names)}]"
         self._most, self._lock = most_bytes, threading.Lock()
         self._begun = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         self._file: int | None = None

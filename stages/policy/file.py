@@ -38,13 +38,14 @@ from stages.scores import (
     CALIBRATIONS,
     SCORES,
     Halves,
+    Nobody,
     ScoreSet,
     built_in,
     made_of,
     named,
     undeployable,
 )
-from stages.simulate import FitFacts, MemoryFigures, SimulatedCascade
+from stages.simulate import FitFacts, MemoryFigures, NobodyFigures, SimulatedCascade
 from stages.statistics import Interval
 from stages.threshold import trained_splits
 
@@ -79,7 +80,8 @@ class ModelFacts(Row):
 @dataclass(frozen=True, kw_only=True)
 class PolicyPromise(Row):
     """What was found on `images`, as counts and shares with their 95 % intervals; `price` and what
-    it is held `against` where a cost was known, `memory` where there was one."""
+    it is held `against` where a cost was known, `memory` where there was one, `left` where the last
+    stage is no model."""
 
     dataset: str
     split: str
@@ -96,12 +98,19 @@ class PolicyPromise(Row):
     price: StagePrice | None = None
     against: HeldAgainst | None = None
     memory: MemoryFigures | None = None
+    left: NobodyFigures | None = None
+
+    @property
+    def answered(self) -> int:
+        """How many of the images a model answered."""
+        return self.images - ((self.left and self.left.unanswered) or 0)
 
 
 @dataclass(frozen=True)
 class Deployment:
     """A policy as it was read: `where` names its file; how λ was `fitted`, and of which `halves`,
-    is as written; whether A answers where B fails; `fit` is all that is said of it."""
+    is as written; whether A answers where B fails; `fit` is all that is said of it; `nobody` what a
+    last stage is worth that is no model."""
 
     where: str
     dataset: str
@@ -115,6 +124,7 @@ class Deployment:
     halves: Halves | None = None
     falls_back: bool = False
     fit: FitFacts = field(default_factory=FitFacts)
+    nobody: Nobody | None = None
 
     @property
     def runtime(self) -> str | None:
@@ -157,10 +167,12 @@ def document(
             trained_on=_trained_on(*trained[name]),
             coefficients=dict(cascade.coefficients.get(name, {})) or None,
         ).columns()
-        for name in cascade.models
+        for name in cascade.models_that_run
     ]
+    last = scores.nobody
     rule = _rule(scores, cascade) | ({} if fallback is None else vars(fallback))
     plain = len(models) == 2 and rule["score"] in SCORES and rule.keys() <= _OF_A_PAIR
+    plain = plain and last is None
     fit = {key.removeprefix("fit_"): value for key, value in row.fit.columns().items()} | scores.cut
     found = _without_nulls(
         {
@@ -169,6 +181,7 @@ def document(
             "sha256": "",  # its place
             "rule": rule,
             "models": models,
+            "nobody": None if last is None else _nobody(last),
             "memory": None if kept is None else _memory(kept),
             "fit": fit,
             "certificate": certificate and _known("certificate?", vars(certificate)),
@@ -177,7 +190,8 @@ def document(
                 "made": now(),
                 "versions": versions(),
                 "scores": {
-                    name: scores.manifests[scores.index(name)].content for name in scores.models
+                    name: scores.manifests[scores.index(name)].content
+                    for name in scores.models_that_run
                 },
             },
         }
@@ -217,6 +231,12 @@ def _trained_on(splits: tuple[str, ...], source: str) -> dict[str, object] | Non
     return None if source == "unknown" else {"splits": list(splits), "source": source}
 
 
+def _nobody(last: Nobody) -> dict[str, object]:
+    told: dict[str, object] = {"name": last.name, "accuracy": last.accuracy}
+    told |= {"loss": last.loss} if last.accuracy is None else {}
+    return told | ({"price": last.price, "kind": last.kind} if last.kind else {})
+
+
 def _memory(kept: MemoryPolicy) -> dict[str, object]:
     by = hash_of(kept.algorithm)
     return {
@@ -253,6 +273,7 @@ def promised(scores: ScoreSet, row: SimulatedCascade) -> PolicyPromise:
         price=None if unpriced else row.price,
         against=None if unpriced else row.against,
         memory=None if row.memory.memory is None else row.memory,
+        left=None if row.unanswered.unanswered is None else row.unanswered,
     )
 
 
@@ -382,12 +403,14 @@ def _deployment(where: str, found: Policy) -> Deployment:
         None if seed is None else Halves(seed, fit.get("halves_stratified", False)),
         "on_error" in found["rule"],
         FitFacts.of({f"fit_{key}": value for key, value in fit.items()} | fit),
+        Nobody(**found["nobody"]) if "nobody" in found else None,
     )
 
 
 def _cascade(found: Mapping[str, Any]) -> Cascade:
     rule, models = found["rule"], found["models"]
     names, score = [model["name"] for model in models], rule["score"]
+    names += [found["nobody"]["name"]] if "nobody" in found else []
     if "members" in rule:
         return Cascade.committee(names[:-1], names[-1], Limit.of(rule["threshold"]))
     limits = [rule[key] for key in ("threshold", "threshold_2") if key in rule]

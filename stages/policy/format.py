@@ -22,8 +22,11 @@ from stages.cascade import ALWAYS, ENSEMBLE, NEVER, OBJECTIVES, MemoryPolicy
 from stages.costs import OF_EACH_REQUEST, UNITS
 from stages.runtimes import INTERPOLATIONS
 from stages.scores import (
+    ABSTAIN,
     BASES,
+    HUMAN,
     LABEL_FREE,
+    NOBODYS,
     SCORES,
     VOTE_SHARE,
     allows,
@@ -36,8 +39,8 @@ from stages.search import QUESTIONS
 from stages.statistics import share, with_ends
 
 # Version 2 added `sha256`, of all the rest; version 1 is read without.
-# Version 3 may hold more than a pair by one of the rule's own scores, and say what answers where B
-# fails.
+# Version 3 may hold more than a pair by one of the rule's own scores, say what answers where B
+# fails, and end with a stage that is no model.
 POLICY_VERSIONS = (1, 2, 3)
 ANSWER_OF_A = "answer of A"
 POLICY_FILE = "policy.toml"
@@ -146,6 +149,7 @@ ANSWERS = "answers"  # what models give that have no logits: (prediction, confid
 MOST_MODELS = 3
 FLAG_KIND = Kind("true or false", lambda value: type(value) is bool)
 ON_ERROR_KIND = _choice(ANSWER_OF_A)
+LAST_KIND = _choice(*NOBODYS)
 TIMEOUT_KIND = _number(float, "a finite float above 0", 1e-3, 1e9)
 CLASSES_KIND = _number(int, "an integer of 2 or more", 2, _MOST)
 _MEANS = _array_of("1 or 3 numbers", _is_number, 1, 3)
@@ -201,6 +205,13 @@ FORMAT: dict[str, Any] = {
         "timeout_ms?": TIMEOUT_KIND,
     },
     "models": [_MODEL, _MODEL],
+    "nobody?": {
+        "name": LAST_KIND,
+        "loss?": _COST,
+        "accuracy?": _SHARE,
+        "price?": _COST,
+        "kind?": _LINE,
+    },
     "memory?": {
         "hash": _LINE,
         "key_bytes": _SOME,
@@ -254,6 +265,12 @@ FORMAT: dict[str, Any] = {
         **dict.fromkeys(("hits?", "false_hits?", "memory_entries?", "memory_bytes?"), _COUNT),
         "hit_rate?": _SHARE,
         "hash_counted?": FLAG_KIND,
+        "unanswered?": _COUNT,
+        **dict.fromkeys(("abstained?", "abstained_low?", "abstained_high?"), _SHARE),
+        **dict.fromkeys((f"answered_accuracy{end}?" for end in ("", "_low", "_high")), _SHARE),
+        "expected_accuracy?": _SHARE,
+        **dict.fromkeys(("loss?", "loss_low?", "loss_high?"), _FINITE),
+        "loss_name?": _LINE,
     },
     "provenance?": {
         "made?": Kind("a time as 2026-01-31T12:00:00+00:00 (ISO 8601)", _is_time),
@@ -262,9 +279,18 @@ FORMAT: dict[str, Any] = {
     },
 }
 
+# What is promised of a last stage that is no model.
+_OF_NOBODY = (
+    "unanswered",
+    "abstained",
+    "answered_accuracy",
+    "loss",
+    "expected_accuracy",
+    "loss_name",
+)
 _INTERVALS = tuple(
     tuple(f"promise.{name}{end}" for end in ("_low", "", "_high"))
-    for name in ("accuracy", "usage", "cost", "saved", "accuracy_change")
+    for name in ("accuracy", "usage", "cost", "saved", "accuracy_change", *_OF_NOBODY[1:4])
 )
 # Keys that stand together or not at all: what is missing would be taken for something else.
 _TOGETHER = (
@@ -274,6 +300,8 @@ _TOGETHER = (
     ),
     ("promise.saved", "promise.baseline", "promise.baseline_cost", "promise.cost"),
     ("promise.hits", "promise.hit_rate", "promise.false_hits", "promise.memory_entries"),
+    ("promise.unanswered", "promise.abstained", "promise.loss", "nobody.name"),
+    ("nobody.price", "nobody.kind"),
 )
 # Keys whose values ascend.
 _ASCENDING = (
@@ -282,6 +310,7 @@ _ASCENDING = (
     ("rule.threshold_2_low", "rule.threshold_2", "rule.threshold_2_high"),
     ("promise.right", "promise.images"),
     ("promise.escalated_2", "promise.escalated", "promise.images"),
+    ("promise.unanswered", "promise.escalated"),
     ("promise.false_hits", "promise.hits", "promise.images"),
     ("promise.memory_entries", "promise.images"),
     ("promise.memory_entries", "memory.size"),
@@ -300,6 +329,8 @@ class _Relations:
         together = self.rule.get("members", 1)
         self.stages = [rows[:together], *([row] for row in rows[together:])]
         self.promise, self.memory = policy["promise"], policy.get("memory")
+        self.nobody = policy.get("nobody")
+        self.stages += [] if self.nobody is None else [[]]
         self.scores = policy.get("provenance", {}).get("scores")
         # Where folds were decided by a λ each, accuracy and cost are means over repeats.
         self.whole = policy.get("fit", {}).get("method") != "cross-fit"
@@ -317,6 +348,8 @@ class _Relations:
         promise = self.promise
         if "cost" in promise:
             yield from self._costs()
+        if self.nobody is not None:
+            yield from self._left(self.nobody)
         if self.whole and {"accuracy", "baseline_accuracy"} <= promise.keys():
             yield "promise.accuracy_change", promise["accuracy"] - promise["baseline_accuracy"]
 
@@ -341,6 +374,26 @@ class _Relations:
                 kept = promise["memory_entries"] * (self.memory["key_bytes"] + 4)
                 yield "promise.memory_bytes", kept
 
+    def _left(self, nobody: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """What no model answers; where a loss has a name, its figure says more than counts do."""
+        promise, images, left = self.promise, self.promise["images"], self.promise["unanswered"]
+        beyond = promise["escalated"] if len(self.stages) == 2 else promise.get("escalated_2")
+        yield "promise.unanswered", beyond
+        yield from with_ends("promise.abstained", share(left, images)).items()
+        if not self.whole:
+            return
+        right, person = promise["right"], nobody["name"] == HUMAN
+        accuracy = nobody.get("accuracy") if person else None
+        if left < images:
+            answered = share(right, images - left)
+            yield from with_ends("promise.answered_accuracy", answered).items()
+        each = None if person else nobody.get("loss")
+        if accuracy is not None:
+            yield "promise.expected_accuracy", (right + left * accuracy) / images
+            each = 1 - accuracy
+        if each is not None and "loss_name" not in promise:
+            yield "promise.loss", (images - left - right + left * each) / images
+
     def _costs(self) -> Iterator[tuple[str, Any]]:
         promise, kind = self.promise, self.promise["cost_kind"]
         # In larger batches B's images cost what their batches do, and hashing is not told apart.
@@ -352,8 +405,11 @@ class _Relations:
             ]
             each = [promise.get(f"cost_{i}", 0.0) for i in range(1, len(self.stages) + 1)]
             yield "promise.cost", sum(a * b for a, b in zip(reach, each, strict=False))
+        if self.nobody is not None:
+            yield f"promise.cost_{len(self.stages)}", self.nobody.get("price", 0.0)
+            yield "nobody.kind", kind
         if kind == "macs" and not self.by_request:
-            for i, rows in enumerate(self.stages, 1):
+            for i, rows in enumerate(filter(None, self.stages), 1):
                 macs = [self.models[row].get("macs") for row in rows]
                 yield f"promise.cost_{i}", None if None in macs else sum(macs)
         yield "promise.cost_unit", UNITS.get(kind, kind)
@@ -370,6 +426,7 @@ class _Relations:
         """What else must hold and does not, in words."""
         if "timeout_ms" in self.rule and "on_error" not in self.rule:
             yield "rule.timeout_ms only beside rule.on_error"
+        yield from self._unmet_by_nobody()
         yield from self._unmet_by_rule()
         third = [key for key in ("escalated_2", "accuracy_3", "cost_3") if key in self.promise]
         if len(self.stages) < MOST_MODELS and third:
@@ -407,7 +464,7 @@ class _Relations:
         for key in ("on_error", "threshold_2", "final", "members", "outputs"):
             if key in rule and self.version < 3:
                 yield f"rule.{key} only in schema_version 3"
-        if count == 1 and rule["threshold"] != NEVER:
+        if len(self.stages) == 1 and rule["threshold"] != NEVER:
             yield f'rule.threshold "{NEVER}" of one model'
         voting = (rule["score"] == VOTE_SHARE.name, "members" in rule)
         if any(voting) and (not all(voting) or count != rule["members"] + 1 or rule["postcheck"]):
@@ -419,12 +476,42 @@ class _Relations:
         if together and len(known) > 1:
             yield "models of the same classes where they answer together"
         if (len(self.stages) == MOST_MODELS) != ("threshold_2" in rule):
-            yield "rule.threshold_2 of three models, one after the other, and of no others"
+            each = "models, one after the other" if self.nobody is None else "stages"
+            yield f"rule.threshold_2 of three {each}, and of no others"
         if "final" in rule and (count != 2 or rule["postcheck"] or "outputs" in rule):
             yield "rule.final of two models that give logits, without a post-check"
         if "on_error" in rule and (count != 2 or "final" in rule):
             yield "rule.on_error of two models, one of which answers"
         yield from self._unmet_by_score()
+
+    def _unmet_by_nobody(self) -> Iterator[str]:
+        """What a last stage that is no model cannot be part of, and what it must say."""
+        nobody, promise = self.nobody, self.promise
+        if nobody is None:
+            there = [key for key in _OF_NOBODY if key in promise]
+            if there:
+                yield f"no promise.{there[0]} without the table nobody"
+            return
+        if self.version < 3:
+            yield "the table nobody only in schema_version 3"
+        if len(self.stages) > MOST_MODELS:
+            yield "two models at most beside the table nobody"
+        beside = [key for key in ("members", "final", "on_error") if key in self.rule]
+        if beside:
+            yield f"no rule.{beside[0]} beside the table nobody"
+        if self.rule["postcheck"] and len(self.models) == 1:
+            yield "rule.postcheck false of one model"
+        wanted = {ABSTAIN: "loss", HUMAN: "accuracy"}[nobody["name"]]
+        if wanted not in nobody:
+            yield f"nobody.{wanted} of {nobody['name']}"
+        others = {ABSTAIN: ("accuracy", "price"), HUMAN: ("loss",)}[nobody["name"]]
+        if told := [key for key in others if key in nobody]:
+            yield f"no nobody.{told[0]} of {nobody['name']}"
+        own = f"accuracy_{len(self.stages)}"
+        if own in promise:
+            yield f"no promise.{own}, as {nobody['name']} is no model"
+        if ("expected_accuracy" in promise) != ("accuracy" in nobody):
+            yield f"promise.expected_accuracy of {HUMAN}, and of no other"
 
     def _unmet_by_score(self) -> Iterator[str]:
         """What a fitted score takes, and is not given."""
@@ -449,6 +536,7 @@ class _Relations:
         only those of the rest."""
         promise, images, sent = self.promise, self.promise["images"], self.promise["escalated"]
         as_b = len(self.stages) == 2 and not self.rule["postcheck"] and "final" not in self.rule
+        as_b = as_b and self.nobody is None
         rest = images - sent if as_b else images
         for key, changed, which in (
             ("accuracy_1", sent, "the escalated images"),

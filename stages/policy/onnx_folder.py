@@ -89,8 +89,8 @@ def _check(data: bytes, stages: Sequence[OnnxStage], cascade: Cascade) -> None:
     runners = [runner_of(stage.model, stage.preprocessing, device) for stage in stages]
     requests = [{way: pixels[way][i] for way in names} for i in range(_PICTURES)]
     try:
-        by_name = dict(zip(cascade.models, runners, strict=True))
-        models = [by_name] * len(cascade.stages)
+        by_name = dict(zip(cascade.models_that_run, runners, strict=True))
+        models = [by_name] * sum(not stage.nobodys for stage in cascade.stages)
         told = _Sessions(stages, cascade).run(models, requests, None, None)
     except ValueError as error:
         raise InputError(f"its models give no finite logits of pictures ({error})") from error

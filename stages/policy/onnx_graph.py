@@ -20,7 +20,7 @@ from cache import InputError
 from stages.cascade import ALWAYS, AT, Cascade, Limit
 from stages.policy.file import deployable
 from stages.runtimes import OnnxModel, Preprocessing
-from stages.scores import SCORES, VOTE_SHARE, Coefficients, Score, made_of, named
+from stages.scores import SCORES, UNANSWERED, VOTE_SHARE, Coefficients, Score, made_of, named
 
 OPSET = 18
 INPUT = "pixels"
@@ -59,8 +59,8 @@ def cascade_graph(stages: Sequence[OnnxStage], cascade: Cascade, about: dict[str
 
     Inputs uint8 [batch, C, H, W], resized and cropped; outputs int32 [batch] `prediction` and
     `answered` (the stage whose answer stands, from 0), float64 `score` of that stage and bool
-    `escalated`. InputError for a model that cannot go in, and for a score that is not the rule's
-    own.
+    `escalated`; of a last stage that is nobody's −1 and NaN. InputError for a model that cannot go
+    in, and for a score that is not the rule's own.
     """
     from onnx import TensorProto, checker, helper
 
@@ -270,6 +270,8 @@ class _Stages:
         if stage == len(self.cascade.stages):
             return state
         going = self._not_trusted(graph, own, self.cascade.limits[stage - 1])
+        if self.cascade.stages[stage].nobodys:
+            return self._nobodys(graph, stage, state, going)
         here = graph.add("Reshape", [graph.add("NonZero", [going]), graph.constant([-1])])
         some = graph.add("Greater", [graph.add("Size", [here]), graph.constant(0)])
         branches = {
@@ -278,6 +280,17 @@ class _Stages:
         }
         outs = graph.add_to("If", [some], len(_STATE), **branches)
         return dict(zip(_STATE, outs, strict=True))
+
+    def _nobodys(
+        self, graph: _Graph, stage: int, state: dict[str, str], going: str
+    ) -> dict[str, str]:
+        """The state once these rows, bool, are left to nobody: no model runs."""
+        at, nothing = np.int32(stage), np.float64(np.nan)
+        fresh = {"prediction": np.int32(UNANSWERED), "answered": at, "score": nothing, "stage": at}
+        return {
+            name: graph.add("Where", [going, graph.constant(fresh[name]), value])
+            for name, value in state.items()
+        }
 
     def _branch(
         self,

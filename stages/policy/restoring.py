@@ -39,8 +39,9 @@ class FirstLeft:
 def restoring(
     scores: ScoreSet, cascade: Cascade, promise: PolicyPromise, allow: Allowance
 ) -> RestoringLimit | None:
-    """The λ of a cascade of two stages that keeps accuracy and use of B, with the least use; None
-    where none does, or there are more stages, or one."""
+    """The λ of a cascade of two stages that keeps accuracy and use of B, with the least use; of a
+    last stage that is no model the accuracy of what is answered. None where none does, or there are
+    more stages, or one."""
     if len(cascade.stages) != 2:
         return None
     first, last = cascade.stages
@@ -56,8 +57,9 @@ def restoring(
     gain = right_b.astype(np.int64) - right_a
     right = int(right_a.sum()) + np.concatenate(([0], gain[ordering.order].cumsum()))
     n, ends = len(right_a), ordering.ends
-    accuracy, usage = right[ends] / n, ends / n
-    kept = accuracy >= allow.least_accuracy(promise.right / promise.images)
+    answered = np.full(len(ends), n) if cascade.nobody is None else n - ends
+    accuracy, usage = right[ends] / np.maximum(answered, 1), ends / n
+    kept = accuracy >= allow.least_accuracy(promise.right / max(promise.answered, 1))
     kept &= usage <= allow.most_use(promise.escalated / promise.images)
     if not kept.any():
         return None
@@ -75,15 +77,18 @@ def first_left(
     it tells where to look and is no alarm."""
     outcome, images, n = decide(scores, cascade), promise.images, len(scores.labels)
     at = np.unique(np.linspace(1, n, min(n, POINTS)).astype(int))
-    least = int(allow.least_accuracy(promise.right / images) * images)
+    answered = (~outcome.unanswered).cumsum()[at - 1]
+    least = int(allow.least_accuracy(promise.right / max(promise.answered, 1)) * promise.answered)
     most = min(images, ceil(allow.most_use(promise.escalated / images) * images))
+    accuracy = "accuracy" if cascade.nobody is None else "answered_accuracy"
+    usage = "abstained" if cascade.nobody and len(cascade.stages) == 2 else "usage"
     counts = {
-        "accuracy": (outcome.correct.cumsum()[at - 1], least),
-        "usage": ((~outcome.escalated).cumsum()[at - 1], images - most),
+        accuracy: (outcome.correct.cumsum()[at - 1], answered, least, promise.answered),
+        usage: ((~outcome.escalated).cumsum()[at - 1], at, images - most, images),
     }
     found = []
-    for name, (count, before) in counts.items():
-        left = fewer_each(count, at, before, images) <= alpha / len(counts)
+    for name, (count, of, before, promised) in counts.items():
+        left = fewer_each(count, of, before, promised) <= alpha / len(counts)
         if left.any():
             found.append(FirstLeft(name, int(at[left.argmax()])))
     return min(found, key=lambda one: one.requests, default=None)

@@ -24,6 +24,7 @@ from stages.cascade import (
     MemoryTable,
     Outcome,
     Rules,
+    nobodys_answers,
     run_stages,
     trusted,
     votes,
@@ -33,6 +34,7 @@ from stages.policy.fallback import Fallback, Guard
 from stages.policy.format import (
     CLASSES_KIND,
     FLAG_KIND,
+    LAST_KIND,
     LIMIT_KIND,
     MOST_MODELS,
     NUMBER_KIND,
@@ -102,7 +104,8 @@ class CascadeRuntime(ABC):
 
     `names` are the scores by stage, `rules` those of all stages but the last; `digest` maps
     pictures to keys, `key_bytes` long where that is known. A post-check compares the scores
-    `checks`; an `ensemble` answers by the mean of the probabilities of all that ran.
+    `checks`; an `ensemble` answers by the mean of the probabilities of all that ran. A last stage
+    without a model is nobody's, whose answer is −1.
     """
 
     def __init__(
@@ -154,13 +157,15 @@ class CascadeRuntime(ABC):
 
     def _decided(self, models: Sequence[Any], batch: Any, record: Record | None) -> Outcome:
         """The cascade without its memory."""
-        n = len(batch)
-        scores, failed = np.full((len(models), n), np.nan), np.zeros(n, bool)
+        n, stages = len(batch), len(self.rules) + 1
+        scores, failed = np.full((stages, n), np.nan), np.zeros(n, bool)
         checked = scores if self.checks == list(self.names) else scores.copy()
-        given = np.zeros((len(models), n), np.int32)
+        given = np.zeros((stages, n), np.int32)
         summed: list[np.ndarray] = []
 
         def answers(stage: int, going: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            if stage == len(models):
+                return nobodys_answers(self.rules[0][0], n)
             rows = np.flatnonzero(going)
             out = self.scored(stage, models[stage], chosen(batch, rows))
             given[stage, rows], scores[stage, rows] = out["prediction"], out[self.names[stage]]
@@ -203,9 +208,9 @@ class CascadeRuntime(ABC):
     def _store(self, table: MemoryTable[int] | None, keys: np.ndarray, fresh: Outcome) -> None:
         if table is None or self.digest is None:
             return
-        trust, storable = table.policy.trust, np.ones(len(keys), bool)
+        trust, storable = table.policy.trust, ~fresh.unanswered
         if trust is not None:
-            storable = trusted(self.rules[0][0], fresh.score, Limit.of(trust))
+            storable = storable & trusted(self.rules[0][0], fresh.score, Limit.of(trust))
         if fresh.failed is not None:  # the next time B may answer
             storable = storable & ~fresh.failed
         for i in np.flatnonzero(storable):
@@ -219,9 +224,10 @@ class DeployedCascade(CascadeRuntime):
     known. With `on_error` A's answer stands where B fails or, in ms, is late. Three models are a
     chain with λ of B in `threshold_2`, or, of the score vote_share, two that vote and one that
     answers where they differ. Where `final` is "ensemble" the mean of both answers. `coefficients`
-    are those of a fitted score, by model. Of models whose `outputs` are "answers" each gives
-    (prediction, confidence). Where there is a `log` all models run on a share `both` of the
-    requests, drawn at random, whatever the rule says. ValueError for what is no rule.
+    are those of a fitted score, by model. `last` names a last stage that is no model: what the last
+    model is not trusted with is nobody's there, its prediction −1. Of models whose `outputs` are
+    "answers" each gives (prediction, confidence). Where there is a `log` all models run on a share
+    `both` of the requests, drawn at random, whatever the rule says. ValueError for what is no rule.
     """
 
     def __init__(
@@ -238,6 +244,7 @@ class DeployedCascade(CascadeRuntime):
         *,
         threshold_2: float | str | None = None,
         final: str | None = None,
+        last: str | None = None,
         outputs: str | None = None,
         coefficients: Sequence[Coefficients | None] = (None, None, None),
         log: DecisionLog | None = None,
@@ -263,19 +270,28 @@ class DeployedCascade(CascadeRuntime):
         self.score, self.threshold = known or SCORES[score], limits[0]
         self.members = len(classes) - 1 if score == VOTE_SHARE.name else 1
         self.classes, self.coefficients, self.outputs = list(classes), coefficients, outputs
-        stages = len(classes) - self.members + 1
+        stages = len(classes) - self.members + 1 + (last is not None)
         if self.members > MOST_MODELS - 1 or (
             score == VOTE_SHARE.name and stages + self.members < 4
         ):
             raise ValueError(f"{VOTE_SHARE.name} is of two that vote and one that answers")
         if stages > 1 and stages - 1 != len(limits):
-            raise ValueError(f"{len(classes)} models take {stages - 1} λ, found {len(limits)}")
+            also = "" if last is None else f" and {last}"
+            raise ValueError(
+                f"{len(classes)} models{also} take {stages - 1} λ, found {len(limits)}"
+            )
+        if last is not None:
+            _require("last", last, LAST_KIND)
+            if self.members > 1 or final is not None or on_error is not None:
+                raise ValueError(f"{last} is last of models that answer by themselves, or not")
+            if postcheck and len(classes) == 1:
+                raise ValueError(f"a post-check before {last} takes two models")
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
         if not 0 <= both <= 1 or (both and log is None):
             raise ValueError(f"both is {both}, expected a share from 0 to 1, of a log")
-        self.beside, self.log, self.both = self.members - 1, log, both
+        self.beside, self.log, self.both, self.last = self.members - 1, log, both, last
         self.models: tuple[str, ...] = ()  # their names in the order of `answer`, of a policy
         self._drawn = np.random.default_rng()
         self.memory: MemoryTable[int] | None = None if memory is None else MemoryTable(memory)
@@ -309,8 +325,10 @@ class DeployedCascade(CascadeRuntime):
         more = {key: rule.get(key) for key in ("threshold_2", "final", "outputs")}
         fitted = [model.get("coefficients") for model in policy["models"]]
         names = [model["name"] for model in policy["models"]]
+        more["last"] = last = policy.get("nobody", {}).get("name")
         if log is not None:
-            more |= {"log": DecisionLog(log, names, policy.get("sha256")), "both": both}
+            kept = DecisionLog(log, names, policy.get("sha256"), last=last)
+            more |= {"log": kept, "both": both}
         found = cls(*decides, memory, digest, classes, length, *fails, coefficients=fitted, **more)
         found.models = tuple(names)
         return found
@@ -324,7 +342,7 @@ class DeployedCascade(CascadeRuntime):
         answers, to (predictions [m], confidences [m]); a later one gets only those that are sent
         on. `batch` is an array, a tensor or a list; `pictures` are what a memory hashes, by default
         `batch` itself. Requests of one batch are looked up together; `keys` are what a log calls
-        them.
+        them. What is left to nobody, or to a person, is `unanswered`.
         Logits count as float32, as the cache holds them. ValueError for those that are no numbers,
         not finite, or not of these requests and classes, and for keys and pictures that are not;
         a warning, once, for probabilities. With `on_error` nothing that B does is an error: those

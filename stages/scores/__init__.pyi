@@ -31,6 +31,20 @@ from .logits import (
     whole as whole,
 )
 from .losses import Loss as Loss, parse_loss as parse_loss
+from .nobody import (
+    ABSTAIN as ABSTAIN,
+    HUMAN as HUMAN,
+    NOBODYS as NOBODYS,
+    UNANSWERED as UNANSWERED,
+    Nobody as Nobody,
+    check_reserved as check_reserved,
+    is_nobody as is_nobody,
+)
+from .nobody_row import (
+    loss_given as loss_given,
+    with_nobody as with_nobody,
+    without_nobody as without_nobody,
+)
 from .plugin_scores import (
     TABLE as TABLE,
     Columns as Columns,

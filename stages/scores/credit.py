@@ -19,23 +19,24 @@ _EXACT = 2**62  # of sums of squares, so that they stay int64
 def with_loss(store: Store, scores: ScoreSet, loss: Loss) -> ScoreSet:
     """The same images, with what each answer earns: minus its loss. InputError where that is not
     known of a model, and where sums over so many images would not be exact."""
-    n = len(scores.labels)
-    if n * loss.most**2 >= _EXACT:
-        raise InputError(
-            f"{loss.name}: losses up to {loss.most} in steps of 1/{loss.scale} have too many "
-            f"digits to be summed exactly over {n} images: round them"
-        )
+    kind = credit_type(loss, len(scores.labels))
     if loss.top is None:
         earned = loss.credits(scores.labels, scores.predictions)
     else:
         rows = range(len(scores.models))
         earned = np.stack([_among(store, scores, m, loss.top) for m in rows]) - 1
-    return replace(scores, earned=earned.astype(_type(loss.most, n)), loss=loss)
+    return replace(scores, earned=earned.astype(kind), loss=loss)
 
 
-def _type(most: int, n: int) -> np.dtype:
+def credit_type(loss: Loss, n: int) -> np.dtype:
     """The smallest that holds all differences of credits from −most to 0; sums of n of the smallest
-    are to stay within int32."""
+    are to stay within int32. InputError where those of their squares are not exact."""
+    most = loss.most
+    if n * most**2 >= _EXACT:
+        raise InputError(
+            f"{loss.name}: losses up to {most} in steps of 1/{loss.scale} have too many digits to "
+            f"be summed exactly over {n} images: round them"
+        )
     return np.promote_types(np.min_scalar_type(-most - 1), np.int16 if n * most >> 31 else np.int8)
 
 

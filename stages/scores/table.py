@@ -22,6 +22,7 @@ from stages.scores.candidates import Held, candidate, in_runtime, partitions_of
 from stages.scores.fitted import Coefficients
 from stages.scores.logits import Parts, cached
 from stages.scores.losses import Loss
+from stages.scores.nobody import Nobody, check_reserved
 from stages.scores.plugin_scores import Columns, column
 from stages.scores.registry import named
 from stages.scores.softmax import (
@@ -64,7 +65,8 @@ class ScoreSet:
     where these images are a half of the split, which. `means` float64 [2, N]: what the mean of
     several models' probabilities answers, and by how much, by their names, of those that were made;
     `coefficients` of fitted scores, by name and model. `earned`, where a `loss` says what answers
-    cost: minus that, int [M, N] in units of 1/scale.
+    cost: minus that, int [M, N] in units of 1/scale. `nobody`: the last row is that of a last stage
+    which is no model, see `with_nobody`.
     """
 
     dataset: str
@@ -82,12 +84,19 @@ class ScoreSet:
     coefficients: Mapping[str, Mapping[str, Coefficients]] = field(default_factory=dict)
     earned: np.ndarray | None = None
     loss: Loss | None = None
+    nobody: Nobody | None = None
 
     @property
     def credit(self) -> np.ndarray:
         """int [M, N] of a type that holds its differences: what each answer is worth, by default 1
         where it is right."""
         return self.correct.view(np.int8) if self.earned is None else self.earned
+
+    def mean_loss(self, credit: np.ndarray) -> float | None:
+        """Of answers that earn this, int [N]; None where answers have no loss."""
+        if self.loss is None:
+            return None
+        return -float(credit.sum(dtype=np.int64)) / (len(credit) * self.loss.scale)
 
     def baseline(self, m: int) -> np.ndarray:
         """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""
@@ -112,6 +121,11 @@ class ScoreSet:
         answers lack some of, then confidences by name."""
         given = (name for name in self.scores if not named(name).comparable)
         return (*(name for name in LABEL_FREE if name in self.scores), *given)
+
+    @property
+    def models_that_run(self) -> tuple[str, ...]:
+        """Those that may be first, or deployed alone."""
+        return self.models if self.nobody is None else self.models[:-1]
 
     @cached_property
     def accuracy(self) -> np.ndarray:
@@ -357,6 +371,7 @@ def _choose(
     held = models_of(store, dataset, split, variant)
     found = held if runtime is None else models_of(store, dataset, split, variant, runtime)
     _check_told_apart(models or (), held, runtime)
+    check_reserved(models or found)
     chosen, absent = {}, []
     for model in models or found:
         name, own = in_runtime(model, held)

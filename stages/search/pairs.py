@@ -15,10 +15,11 @@ from itertools import product
 
 import numpy as np
 
-from stages.cascade import Cascade, Limit, allowed, postchecked, sum_type
+from stages.cascade import Cascade, Limit, Ordering, allowed, postchecked, sum_type
 from stages.costs import ExpectedCosts, records
 from stages.parallel import default_workers
 from stages.scores import ScoreSet, named
+from stages.search.caps import Cap, kept_alone, nearest_alone, sent_within
 from stages.search.frontier import Frontier, Points
 
 # λ that are dismissed together, and images from which on threads gain more than they cost.
@@ -55,24 +56,34 @@ def usual_threads(scores: ScoreSet) -> int:
 
 
 def frontier(
-    scores: ScoreSet, costs: ExpectedCosts, table: Sequence[SearchRule], threads: int | None = None
+    scores: ScoreSet,
+    costs: ExpectedCosts,
+    table: Sequence[SearchRule],
+    threads: int | None = None,
+    caps: Sequence[Cap] = (),
 ) -> Frontier:
-    """The frontier over all single models, pairs, rules and λ of these images.
+    """The frontier over all single models, pairs, rules and λ of these images within the caps;
+    where nothing is, of the model nearest to it.
 
     Exact: equals what listing all operating points would give. Time grows with images × pairs ×
     rules, memory with models × images only.
     """
-    found = Frontier(Points.alone(costs.alone, scores.credit.sum(axis=1)))
+    alone = Points.alone(costs.alone, scores.credit.sum(axis=1))
+    kept = np.flatnonzero(kept_alone(caps, len(alone)))
+    if not len(kept):  # what B costs only comes on top
+        return Frontier(alone.take(np.array([nearest_alone(caps)])))
+    found = Frontier(alone.take(kept))
     lock = threading.Lock()
 
     def search(task: tuple[int, tuple[str, list[int]]]) -> None:
         a, (score, rows) = task
-        for points in _better(scores, costs, found, a, score, table, rows):
+        for points in _better(scores, costs, found, a, score, table, rows, caps):
             with lock:
                 found.add(points)
 
     # The cheapest first models lead: what they reach dismisses most of the rest.
-    tasks = product(np.argsort(costs.alone).tolist(), by_score(table).items())
+    firsts = kept[np.argsort(costs.alone[kept])].tolist()
+    tasks = product(firsts, by_score(table).items())
     with ThreadPoolExecutor(threads or usual_threads(scores)) as pool:
         for done in [pool.submit(search, task) for task in tasks]:
             done.result()
@@ -87,6 +98,7 @@ def _better(
     score: str,
     table: Sequence[SearchRule],
     rows: Sequence[int],
+    caps: Sequence[Cap],
 ) -> Iterator[Points]:
     """Points of A under this score that beat the frontier as it stands."""
     credit, by, s_a = scores.credit, named(score), scores.score(score, a)
@@ -95,8 +107,9 @@ def _better(
     for b in range(len(scores.models)):
         if b == a:
             continue
-        spent = costs.along(b, sweep.order)
+        spent, most = costs.along(b, sweep.order), sent_within(caps, a, b, sweep.order)
         bar = found.bar(costs.alone[a] + spent[sweep.starts]) - right_a
+        bar[sweep.starts > most] = np.iinfo(bar.dtype).max
         gained = credit[b] - credit[a]
         for row in rows:
             gain = gained
@@ -108,7 +121,7 @@ def _better(
             k, total = sweep.ends(blocks)
             right = right_a + total
             cost = costs.alone[a] + spent[k]
-            kept = np.flatnonzero(right > found.bar(cost))
+            kept = np.flatnonzero((right > found.bar(cost)) & (k <= most))
             if len(kept):
                 first, second, rule = (np.full(len(kept), v, np.int32) for v in (a, b, row))
                 yield Points(cost[kept], right[kept], first, second, rule, k[kept])
@@ -157,3 +170,22 @@ class _Sweep:
         total = total.reshape(-1)[reached]
         kept = records(total)
         return k[reached[kept]], total[kept]
+
+
+def deployable(
+    scores: ScoreSet, points: Points, table: Sequence[SearchRule]
+) -> tuple[Cascade, ...]:
+    """Each point's λ; the images are sorted once per first model and score."""
+    out: list[Cascade | None] = [None] * len(points)
+    sorted_by: dict[tuple[int, str], list[int]] = {}
+    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
+        if rule < 0:
+            out[i] = Cascade.of((scores.models[a],))
+        else:
+            sorted_by.setdefault((a, table[rule].score), []).append(i)
+    for (a, score), rows in sorted_by.items():
+        ordering = Ordering.by(scores, score, a)
+        for i in rows:
+            models = (scores.models[a], scores.models[points.second[i]])
+            out[i] = table[points.rule[i]].cascade(models, ordering.limit(int(points.k[i])))
+    return tuple(point for point in out if point is not None)

@@ -6,6 +6,7 @@ from .margin import (
     between_runtimes as between_runtimes,
     model_between_runtimes as model_between_runtimes,
 )
+from .nobody import NobodyFigures as NobodyFigures, nobody_figures as nobody_figures
 from .requests import (
     MissingHashesError as MissingHashesError,
     RequestSet as RequestSet,
@@ -13,6 +14,7 @@ from .requests import (
     ready as ready,
     recall as recall,
 )
+from .shares import share_of as share_of
 from .stage import (
     DecidedRequests as DecidedRequests,
     FitFacts as FitFacts,
@@ -26,7 +28,6 @@ from .stage import (
     priced as priced,
     recalled as recalled,
     run as run,
-    share_of as share_of,
     summary as summary,
 )
 from .stream import (

@@ -170,7 +170,7 @@ def _to_ties(cascade: Cascade, outcome: Outcome) -> np.ndarray:
     score, sent = named(str(cascade.score)), outcome.escalated
     surest = score.sign * outcome.scores[0]
     out = np.full(len(surest), np.inf)
-    for j in range(1, len(cascade.stages)):
+    for j in range(1, len(cascade.stages) - cascade.stages[-1].nobodys):
         here, own = outcome.stage >= j, score.sign * outcome.scores[j]
         out[here] = np.minimum(out[here], abs(own - surest)[here])
         surest = np.where(here, np.maximum(own, surest), surest)

@@ -23,7 +23,9 @@ from stages.scores import (
     models_of,
     partitions_of,
     prepared,
+    with_nobody,
     with_references,
+    without_nobody,
 )
 from stages.simulate.stage import FittedLimit, Recall, SimulatedCascade, run
 from stages.simulate.stream import Stream, requested, save
@@ -69,10 +71,12 @@ class RequestSet:
             hashed = None if policy is None else policy.algorithm
             where = (scores.dataset, scores.split)
             shown = by_request(store, *where, cascade, stream, scores.runtime, hashed)
+            shown = with_nobody(shown, scores.nobody)
             name = save(store, scores, stream, dict(made_by))
         everyone = shown
         if stream.used == ["identity"]:
-            everyone = requested({"identity": with_references(store, scores)}, stream)
+            every = with_nobody(with_references(store, scores), scores.nobody)
+            everyone = requested({"identity": every}, stream)
         found = None if policy is None else recall(store, shown, stream, policy, batch_size)
         return cls(shown, everyone, stream, name, found)
 
@@ -108,7 +112,8 @@ def ready(store: Store, scores: ScoreSet, cascade: Cascade) -> ScoreSet:
     fitted, averaged = cascade.coefficients, cascade.averaged
     if not fitted and not averaged:
         return scores
-    return prepared(store, scores, cascade.score, fitted, averaged)
+    made = prepared(store, without_nobody(scores), cascade.score, fitted, averaged)
+    return with_nobody(made, scores.nobody)
 
 
 def by_request(
@@ -122,7 +127,7 @@ def by_request(
 ) -> ScoreSet:
     """The scores by request. MissingError names what makes all missing variants, with the hashes
     that a memory by this algorithm lacks."""
-    where, models = (dataset, split), cascade.models
+    where, models = (dataset, split), cascade.models_that_run
     absent = _absent(store, dataset, split, models, stream, runtime)
     if absent:
         there = models_of(store, dataset, split, next(iter(absent)))

@@ -30,7 +30,9 @@ from stages.costs import HeldAgainst, Pricer, StagePrice, asked, expected, held_
 from stages.results import Row, save
 from stages.scores import ScoreSet, named
 from stages.simulate.margin import Near, near_limits
-from stages.statistics import Interval, Paired, change, paired, share, with_ends
+from stages.simulate.nobody import NobodyFigures, nobody_figures
+from stages.simulate.shares import share_of, worth
+from stages.statistics import Interval, Paired, change, paired, with_ends
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class DecidedRequests(Row):
     """What a cascade did with `n` requests, of which `escalated` went to B, `escalated_2` to C, and
     `took_b` were answered by one of them. A model alone has no `model_2`, a pair no `model_3`; of a
     committee `model_1` names all members. λ of A is `threshold`, B's is a number, or as `mode_2`
-    says."""
+    says. The last may be nobody's, `abstain` or `human`, of which no accuracy is told here, and
+    which answers nothing: `accuracy` is the share that models get right."""
 
     split: str
     model_1: str
@@ -134,6 +137,7 @@ class DecidedRequests(Row):
     macs_2: int | None
     macs_3: int | None = None
     macs_per_request: float | None
+    unanswered: NobodyFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +172,15 @@ def recalled(
     scores: ScoreSet, cascade: Cascade, plain: Outcome, recall: Recall
 ) -> tuple[Outcome, Remembered]:
     """The same requests with a memory: a hit returns what the storing request was answered."""
-    trust, storable = recall.policy.trust, np.ones(len(scores.labels), bool)
+    trust, storable = recall.policy.trust, ~plain.unanswered
     if trust is not None:
-        storable = trusted(named(str(cascade.score)), plain.score, Limit.of(trust))
+        storable = storable & trusted(named(str(cascade.score)), plain.score, Limit.of(trust))
     found = remember(recall.codes, recall.keys, storable, recall.policy, recall.batch_size)
     given = np.where(found.hit, found.source, np.arange(len(storable)))
-    prediction = plain.prediction[given]
+    prediction, earned = plain.prediction[given], None
+    if scores.loss is not None and plain.earned is not None:
+        earned, hit = plain.earned.copy(), found.hit
+        earned[hit] = scores.loss.credits(scores.labels[hit], prediction[hit])
     outcome = Outcome(
         np.where(found.hit, -1, plain.stage),
         np.where(found.hit, -1, plain.answered),
@@ -181,6 +188,7 @@ def recalled(
         [np.where(found.hit, np.nan, each) for each in plain.scores],
         prediction == scores.labels,
         found.hit,
+        earned=earned,
     )
     return outcome, found
 
@@ -300,7 +308,7 @@ def _lower(found: Interval, by: float, least: float) -> Interval:
 
 def _more_accurate(scores: ScoreSet, cascade: Cascade) -> str:
     """What one would deploy alone where λ was given: of equals A."""
-    return max(cascade.models, key=lambda name: float(scores.accuracy[scores.index(name)]))
+    return max(cascade.models_that_run, key=lambda name: float(scores.accuracy[scores.index(name)]))
 
 
 def _memory_row(
@@ -375,14 +383,15 @@ def summary(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> DecidedRequ
         usage_2=outcome.usage(2) if chain else None,
         escalated=int(outcome.escalated.sum()),
         escalated_2=int((outcome.stage >= 2).sum()) if chain else None,
-        took_b=int(outcome.took_b.sum()),
-        accuracy_1=each[0].accuracy,
+        took_b=int((outcome.took_b & ~outcome.unanswered).sum()),
+        accuracy_1=float(each[0].accuracy or 0.0),
         accuracy_2=b and b.accuracy,
         accuracy_3=c and c.accuracy,
         macs_1=each[0].macs,
         macs_2=b and b.macs,
         macs_3=c and c.macs,
         macs_per_request=_macs([one.macs for one in each], shares),
+        unanswered=nobody_figures(scores, cascade, outcome),
     )
 
 
@@ -395,14 +404,17 @@ def limit_of_b(limit: Limit) -> Mapping[str, Any]:
 
 
 class _Alone(NamedTuple):
-    """What the models of a stage are together; `macs` is None where unknown."""
+    """What the models of a stage are together; `macs` is None where unknown, and nobody's accuracy
+    is."""
 
     name: str
-    accuracy: float
+    accuracy: float | None
     macs: int | None
 
 
 def _of_stage(scores: ScoreSet, stage: Stage) -> _Alone:
+    if stage.nobodys:
+        return _Alone(stage.name, None, 0)
     rows = [scores.index(name) for name in stage.members]
     macs = [scores.manifests[m].provenance.get("macs") for m in rows]
     whole, name = None if None in macs else sum(each or 0 for each in macs), stage.name
@@ -421,23 +433,9 @@ def _macs(each: Sequence[int | None], shares: Sequence[float]) -> float | None:
     return sum(share * (macs or 0) for share, macs in zip(shares, each, strict=True))
 
 
-def share_of(holds: np.ndarray, sample_ids: np.ndarray) -> Interval:
-    """The share of requests, bool [N], of these images, int64 [N]."""
-    count, n, worth = int(holds.sum()), len(holds), _worth(sample_ids)
-    found = share(count * worth / n, worth)
-    return Interval(count / n, found.low, found.high)
-
-
 def _change(correct: np.ndarray, other: np.ndarray, sample_ids: np.ndarray) -> Interval:
     """Of accuracy between two that answer the same requests, bool [N] each."""
-    found, worth = paired(correct, other), _worth(sample_ids)
-    each = worth / found.n
-    ends = change(Paired(found.won * each, found.lost * each, worth))
+    found, images = paired(correct, other), worth(sample_ids)
+    each = images / found.n
+    ends = change(Paired(found.won * each, found.lost * each, images))
     return Interval(found.value, ends.low, ends.high)
-
-
-def _worth(sample_ids: np.ndarray) -> int:
-    """How many images, each asked once, tell as much as these requests do: n²/Σw², w being how
-    often an image is asked (Kish 1965)."""
-    times = np.unique(sample_ids, return_counts=True)[1]
-    return max(1, round(int(times.sum()) ** 2 / int((times**2).sum())))

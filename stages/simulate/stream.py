@@ -175,6 +175,9 @@ def requested(sets: dict[str, ScoreSet], stream: Stream) -> ScoreSet:
         labels=gathered({name: each.labels for name, each in sets.items()}),
         predictions=gathered({name: each.predictions for name, each in sets.items()}),
         correct=gathered({name: each.correct for name, each in sets.items()}),
+        earned=None
+        if first.earned is None
+        else gathered({name: each.credit for name, each in sets.items()}),
         scores=Columns({score: stretched(score) for score in first.scores}, stretched),
         manifests=tuple(manifest for each in sets.values() for manifest in each.manifests)[
             : len(first.models)

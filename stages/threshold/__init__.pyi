@@ -17,6 +17,11 @@ from .fit_images import (
     trained_splits as trained_splits,
     unlike as unlike,
 )
+from .last_limit import (
+    LastStage as LastStage,
+    fitted_before_last as fitted_before_last,
+    last_limit as last_limit,
+)
 from .stage import (
     OperatingPoint as OperatingPoint,
     ThresholdQuestion as ThresholdQuestion,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tomli_w
 from running import cascade
@@ -89,3 +91,32 @@ def test_other_runtimes_are_refused(desk):
 
 def test_no_policy(desk):
     assert "cascade export --policy" in live(desk, policy="nowhere").refusal
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("-m1", "digits_wide", "-t", "0.7", "--abstain", "0.2"),
+        ("-m1", "digits_wide", "-m2", "digits_plain", "-t", "0.7,0.6", "-p", "--human", "0.98,9M"),
+    ],
+)
+def test_what_is_left_to_nobody(desk, tmp_path, how):
+    cache = ("--cache", desk / "cache")
+    done = cascade("export", "--policy", tmp_path / "p", *how, *cache)
+    assert done.status == 0, done.err
+    log = ("--log", tmp_path / "log")
+    found = cascade("live", "--policy", tmp_path / "p", *QUICK, *cache, *log, "--json").json
+    last = how[-2].strip("-")
+    assert found["agreement"]["outside_noise"] == 0
+    assert found["agreement"]["simulated"]["unanswered"] == found["unanswered"] > 0
+    assert found["abstained"] == found["unanswered"] / 30
+    lines = [
+        line for file in (tmp_path / "log").iterdir() for line in file.read_text().splitlines()
+    ]
+    answered = [json.loads(line) for line in lines]
+    left = [line for line in answered if line["answered"] == last]
+    assert len(left) == found["unanswered"]
+    assert {line["prediction"] for line in left} == {-1}
+    assert all(line["prediction"] != -1 for line in answered if line not in left)
+    shown = cascade("live", "--policy", tmp_path / "p", *QUICK, *cache)
+    assert "unanswered" in shown.out

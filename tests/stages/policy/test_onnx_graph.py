@@ -122,6 +122,35 @@ def test_it_answers_as_the_rule_does(names, score, postcheck, digits, tmp_path):
         agrees(in_batches(file, pixels, batch), expected)
 
 
+@pytest.mark.parametrize("postcheck", [False, True])
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("names", [CHAIN[:1], CHAIN[::2]], ids=["one", "two"])
+def test_what_the_last_model_is_unsure_of_is_nobodys(names, score, postcheck, digits, tmp_path):
+    if postcheck and len(names) == 1:
+        pytest.skip("one model alone is surer than no other")
+    stages, pixels = [digits[0][name] for name in names], digits[1]
+    found = [scored(stage, pixels) for stage in stages]
+    limits = [middle(found[j][score], 0.5) for j in range(len(names))]
+    cascade = Cascade.of((*names, "human"), score, *limits, postcheck=postcheck)
+    file, *_ = write_onnx(tmp_path, stages, cascade, {})
+    sign = -1 if score == "entropy" else 1
+    wanted = {"prediction": [], "answered": [], "score": [], "escalated": []}
+    for i in range(len(pixels)):
+        sure, best, j = [sign * each[score][i] for each in found], 0, 0
+        while j < len(names) and sure[j] < sign * limits[j]:
+            j += 1
+            if j < len(names) and (not postcheck or sure[j] > sure[best]):
+                best = j
+        left = j == len(names)
+        wanted["prediction"].append(-1 if left else found[best]["prediction"][i])
+        wanted["answered"].append(j if left else best)
+        wanted["score"].append(np.nan if left else found[best][score][i])
+        wanted["escalated"].append(j > 0)
+    assert 0 < wanted["prediction"].count(-1) < len(pixels)
+    for batch in (1, 64, len(pixels)):
+        agrees(in_batches(file, pixels, batch), wanted)
+
+
 def logits_by(stage, pixels):
     device = open_device("cpu", engine="onnxruntime")
     runner = runner_of(stage.model, stage.preprocessing, device)
