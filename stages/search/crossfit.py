@@ -79,25 +79,23 @@ def decided_by_folds(
         told: dict[int, tuple[int, ...]] = {}
         for point in points:
             if id(point) not in told:
-                told[id(point)] = _figures(decide(images, point), *right_and_credit(alone))
+                told[id(point)] = _figures(decide(images, point), alone, scores.loss)
         counts[repeat].append([told[id(point)] for point in points])
     whole = np.array(counts).sum(axis=1)
     return [_honest(each, len(scores.labels), scores.loss) for each in whole.transpose(1, 0, 2)]
 
 
-# Right, won and lost, and `loss_sums`.
-_FIGURES = 3 + LOSS_SUMS
-
-
-def _figures(found: Outcome, right: np.ndarray, credit: np.ndarray) -> tuple[int, ...]:
-    """Against a model alone, right bool [N] and credit int [N]."""
+def _figures(found: Outcome, alone: np.ndarray, loss: Loss | None) -> tuple[int, ...]:
+    """Right, won and lost, and `loss_sums`, against a model alone as `ScoreSet.baseline` has it."""
+    right, credit = right_and_credit(alone)
     against = paired(found.correct, right)
     counts = int(np.count_nonzero(found.correct)), int(against.won), int(against.lost)
-    return *counts, *loss_sums(found.credit, credit)
+    losses = np.zeros(LOSS_SUMS, int) if loss is None else loss_sums(found.credit, credit)
+    return *counts, *losses.tolist()
 
 
 def _honest(counts: np.ndarray, n: int, loss: Loss | None) -> Honest:
-    """From int64 [REPEATS, _FIGURES]."""
+    """From int64 [REPEATS, 3 + LOSS_SUMS], what `_figures` gives."""
     right, won, lost = counts[:, :3].T.tolist()
     pairs = [Paired(*both, n) for both in zip(won, lost, strict=True)]
     losses = () if loss is None else repeated_losses(counts[:, 3:], n, loss.most, loss.scale)

@@ -1,8 +1,8 @@
 """Every ordered pair by every rule at every λ, exactly: the frontier of accuracy against cost.
 
 For a first model and score the images are sorted once. Each second model and rule then costs one
-gather and one prefix sum; a block of λ whose best cannot beat the frontier found so far is not
-looked at. Threads share the frontier: numpy releases the interpreter's lock in these loops.
+gather and two sums of blocks; a block of λ that cannot beat the frontier found so far is not looked
+at. Threads share the frontier: numpy releases the interpreter's lock in these loops.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _better(
     """Points of A under this score that beat the frontier as it stands."""
     credit, by, s_a = scores.credit, named(score), scores.score(score, a)
     right_a = int(credit[a].sum())
-    sweep = _Sweep(by.sign * s_a, sum_type(credit))
+    sweep = _Sweep(by.sign * s_a, credit.dtype)
     for b in range(len(scores.models)):
         if b == a:
             continue
@@ -126,7 +126,7 @@ def _better(
             if not len(blocks):
                 continue
             k, total = sweep.ends(blocks)
-            right = right_a + total.astype(np.int64)
+            right = right_a + total
             cost = costs.alone[a] + spent[k]
             kept = np.flatnonzero((right > found.bar(cost)) & (k <= most))
             if len(kept):
@@ -135,9 +135,9 @@ def _better(
 
 
 class _Sweep:
-    """Prefix sums along the images, least sure first (`order`), in buffers that are used again.
+    """Gains along the images, least sure first (`order`), in a buffer that is used again.
 
-    From float64 [N], larger is surer; sums are of this `kind`. Where a tie group ends is a mask,
+    From float64 [N], larger is surer, and of credits of a type. Where a tie group ends is a mask,
     which costs a tenth of the `Ordering` that only the few points on the frontier need.
     """
 
@@ -145,33 +145,38 @@ class _Sweep:
         n = len(sure)
         self.order = np.argsort(sure)
         values = sure[self.order]
-        self._ends = np.ones(n + 1, bool)
-        np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
         blocks = -(-(n + 1) // _BLOCK)
+        # The tail beyond N gains nothing, so that every block is whole.
+        self._ends = np.zeros(blocks * _BLOCK, bool)
+        np.not_equal(values[1:], values[:-1], out=self._ends[1:n])
+        self._ends[[0, n]] = True
         self.starts = np.arange(blocks) * _BLOCK
-        # The tail beyond N repeats the last total, so that every block is whole.
-        self._total = np.zeros(blocks * _BLOCK, kind)
-        self._n = n
+        self._gain = np.zeros((blocks, _BLOCK), kind)
+        self._along = self._gain.reshape(-1)[:n]
+        self._before = np.zeros(blocks + 1, np.int64)
 
     def blocks(self, gain: np.ndarray, bar: np.ndarray) -> np.ndarray:
-        """Sum up; the blocks that somewhere gain more than the bar at their start: intp."""
-        n, total = self._n, self._total
-        # A fresh int8 array of this size is faster to take into than a given one.
-        gain.take(self.order).cumsum(dtype=total.dtype, out=total[1 : n + 1])
-        total[n + 1 :] = total[n]
-        return np.flatnonzero(total.reshape(-1, _BLOCK).max(axis=1) > bar)
+        """Those that might gain more than the bar at their start: intp. A block gains no more than
+        all that is gained in it, which takes two sums of blocks instead of one along all images.
+        """
+        np.take(gain, self.order, out=self._along, mode="clip")
+        kind = sum_type(self._gain)
+        self._gain.sum(axis=1, dtype=kind).cumsum(out=self._before[1:])
+        most = np.maximum(self._gain, 0).sum(axis=1, dtype=kind)
+        return np.flatnonzero(self._before[:-1] + most > bar)
 
     def ends(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(k, gain) of the tie groups that end in these blocks: intp, int [P], k ascending.
+        """(k, gain) of the tie groups that end in these blocks: intp, int64 [P], k ascending.
 
         Of one pair only what rises counts, for a later point costs no less.
         """
         k = (self.starts[blocks, None] + np.arange(_BLOCK)).reshape(-1)
-        k = k[k <= self._n]
-        k = k[self._ends[k]]
-        total = self._total[k]
+        inside = self._gain[blocks]
+        total = inside.cumsum(axis=1, dtype=np.int64) - inside + self._before[blocks, None]
+        reached = np.flatnonzero(self._ends[k])
+        total = total.reshape(-1)[reached]
         kept = records(total)
-        return k[kept], total[kept]
+        return k[reached[kept]], total[kept]
 
 
 def deployable(
