@@ -39,7 +39,14 @@ from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
 from stages.costs import RUNS, Pricer, Prices
-from stages.scores import ScoreSet, with_loss, with_nobody, with_references
+from stages.scores import (
+    ScoreSet,
+    is_nobody,
+    with_loss,
+    with_nobody,
+    with_references,
+    without_nobody,
+)
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
@@ -99,7 +106,7 @@ def search(
     cascade search -d digits --cost-device jetson-nano,a100
     """
     check_table(common)
-    check_question(asked, judged)
+    check_question(asked, judged, nobody_asked(context, nobody))
     _check_asked(context, asked, judged, certified, space)
     _check_unsure(context, asked, nobody)
     _check_space(context, certified.certify, space, costs.batch_size)
@@ -144,7 +151,8 @@ def search(
     policy, refused = None, None
     if space.policy is not None:
         try:
-            policy = _deployed(store, found, run.reported, wanted, costs, space.policy)
+            told = _that_answers(found, run.reported)
+            policy = _deployed(store, found, told, wanted, costs, space.policy)
         except InputError as error:  # the answer is no less of one
             refused = error
     write_rows(found.rows, common)
@@ -156,6 +164,12 @@ def search(
         show_search(found, () if policy is None else policy["files"])
     if refused is not None:
         raise refused
+
+
+def _that_answers(found: SearchResult, reported: ScoreSet) -> ScoreSet:
+    """The scores without a last stage that the answer has not."""
+    ends = found.answer is not None and is_nobody(found.answer.models[-1])
+    return reported if ends else without_nobody(reported)
 
 
 def _deployed(
@@ -272,9 +286,8 @@ def _check_of_several(
 ) -> None:
     """InputError where several devices are asked what only one is."""
     special = {f"--{name}": is_given(context, name) for name in ("match", "within", "confidence")}
-    special |= {
-        f"--{name}": is_given(context, name) for name in ("certify", "baseline", "policy", "loss")
-    }
+    more = ("certify", "baseline", "policy", "loss", "abstain", "human")
+    special |= {f"--{name}": is_given(context, name) for name in more}
     special |= {
         "--stages 3": space.stages == 3,
         "--optimism": space.optimism,

@@ -36,10 +36,13 @@ def flags_given(options: QuestionOptions) -> list[str]:
     return [flag for flag, value in given.items() if value not in (None, False, [])]
 
 
-def check_question(options: QuestionOptions, judged: LossOptions = LossOptions()) -> None:
-    """InputError for a margin or a confidence of nothing, and for what does not go with a loss."""
+def check_question(
+    options: QuestionOptions, judged: LossOptions = LossOptions(), unsure: bool = False
+) -> None:
+    """InputError for a margin or a confidence of nothing, and for what does not go with a loss;
+    `unsure`: a last stage is no model, whose cost is one."""
     most = judged.max_loss
-    if judged.loss is None and most is not None:
+    if judged.loss is None and most is not None and not unsure:
         raise InputError("--max-loss is of what answers cost: give --loss FILE or top5 too")
     if judged.loss is not None and options.min_accuracy is not None:
         raise InputError("--min-accuracy goes without --loss: give --max-loss")

@@ -20,10 +20,12 @@ NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 
 MODELS = {"model_1": "A", "model_2": "B"}
 _THIRD = ("model_3", "threshold_2")
+# What no model answers, and how many of the others are right.
+NOBODYS = {"abstained": "no model:.1%", "answered_accuracy": "of the rest:.1%"}
 CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
-COMPARED = CHAIN | {"loss": "loss:.4g", "abstained": "no model:.1%"}
+COMPARED = CHAIN | {"loss": "loss:.4g"} | NOBODYS
 COMPARED |= {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
 
 
@@ -32,7 +34,7 @@ OTHERS = CHAIN | {
     "threshold": "λ:.4g",
     "threshold_2": "λ of B:.4g",
     "loss": "loss:.4g",
-    "abstained": "no model:.1%",
+    **NOBODYS,
     "accuracy": "accuracy:.1%",
     "cost": "cost",
     "saved": "saved",
@@ -110,15 +112,18 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
         limits = [row.threshold.threshold, *([second] if row.model_3 else [])]
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
-        print(f"  {'rule':<10} {row.score}{check}, λ = {numbers}")
+        print(f"  {'rule':<11} {row.score}{check}, λ = {numbers}")
     if row.abstained is not None:
         told = row.abstained
-        print(f"  {'unanswered':<10} {told.value:.1%} ({told.low:.1%} to {told.high:.1%})")
+        print(f"  {'no model':<11} {told.value:.1%} ({told.low:.1%} to {told.high:.1%})")
     if row.loss is not None:
-        print(f"  {'loss':<10} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
-    for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):
-        print(f"  {title:<10} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
-    print(f"  {'cost':<10} {cost_interval(row.price)}\n")
+        print(f"  {'loss':<11} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
+    right = ("accuracy", row.accuracy)
+    if row.answered_accuracy is not None:
+        right = ("of the rest", row.answered_accuracy)
+    for title, share in (right, ("use of B", row.usage)):
+        print(f"  {title:<11} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
+    print(f"  {'cost':<11} {cost_interval(row.price)}\n")
     rows = [row, *baselines]
     print_table([_plain(each) for each in rows], _used(COMPARED, rows))
 
@@ -182,7 +187,7 @@ def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
     third = any(row.model_3 for row in rows)
     left = set() if third else {*_THIRD}
     left |= set() if any(row.loss for row in rows) else {"loss"}
-    left |= set() if any(row.abstained for row in rows) else {"abstained"}
+    left |= {"accuracy"} if any(row.abstained for row in rows) else {*NOBODYS}
     return {key: title for key, title in columns.items() if key not in left}
 
 
