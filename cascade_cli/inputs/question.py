@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from cache import InputError, Store, one_of
@@ -14,7 +14,7 @@ from cascade_cli.options.decision import LossOptions
 from cascade_cli.options.question import QuestionOptions
 from stages import costs as costs_stage
 from stages.costs import Pricer, current
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, with_nobody, without_nobody
 from stages.search import (
     ABSTAINED,
     ACCURACY,
@@ -140,13 +140,16 @@ _KINDS = {LATENCY: "latency", ENERGY: "joules"}
 def _capped(
     store: Store, scores: ScoreSet, kind: str, text: str, pricer: Pricer, costs: CostOptions
 ) -> Goal:
-    """Where no device is named, of the one whose costs are compared, if it tells of this kind."""
-    cost, rows = _KINDS[kind], current(store, scores)
-    devices = costs_stage.devices_of(rows, scores.models)
+    """Where no device is named, of the one whose costs are compared, if it tells of this kind. A
+    person keeps no device busy."""
+    if scores.nobody is not None:
+        scores = with_nobody(scores, replace(scores.nobody, price=0.0, kind=None))
+    cost, rows = _KINDS[kind], current(store, without_nobody(scores))
+    devices = costs_stage.devices_of(rows, scores.models_that_run)
     placed = _Placed.of(text, devices)
     device = placed.device or costs.cost_device
     if device is None and pricer.prices.device in devices:
-        known = costs_stage.known(rows, {}, scores.models, (cost,), pricer.prices.device)
+        known = costs_stage.known(rows, {}, scores.models_that_run, (cost,), pricer.prices.device)
         device = pricer.prices.device if next(known, None) else None
     size = placed.batch_size or costs.batch_size
     found = costs_stage.pricer(store, scores, None, cost, device, batch_size=size)

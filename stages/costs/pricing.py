@@ -16,7 +16,7 @@ import numpy as np
 from cache import InputError, one_of
 from stages.costs.table import MEASURED, Curve, Prices, flat
 from stages.results import Row
-from stages.scores import ScoreSet, is_nobody, without_nobody
+from stages.scores import ScoreSet, is_nobody, with_nobody, without_nobody
 from stages.statistics import NORMAL, Interval
 
 
@@ -176,7 +176,11 @@ class Pricer:
         return self.scores.baseline(self.scores.index(self.baseline))
 
     def on(self, scores: ScoreSet) -> Pricer:
-        """For the requests of another set of the same models."""
+        """For the requests of another set of the same models; a last stage that is no model costs
+        what it does here."""
+        own = self.scores.nobody
+        if own is not None and scores.nobody is not None and own != scores.nobody:
+            scores = with_nobody(scores, own)
         return replace(self, scores=scores, baseline=None)
 
     @cached_property

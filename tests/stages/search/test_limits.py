@@ -18,8 +18,9 @@ from cache import InputError
 from stages.cascade import decide
 from stages.costs import Pricer, Prices, costs_of
 from stages.costs.table import flat
-from stages.scores import Loss
+from stages.scores import Loss, Nobody, with_nobody
 from stages.search import (
+    ABSTAINED,
     ACCURACY,
     ALL_DEVICES,
     COST,
@@ -55,6 +56,7 @@ def combined(kinds):
 
 ASKED = combined((*OF_RIGHT, *OF_COST))
 UNDER_LOSS = combined((LOSS, MATCH, *OF_COST))
+UNSURE = [each for each in combined((LOSS, MATCH, *OF_COST, ABSTAINED)) if ABSTAINED in each]
 
 
 def matrix(rng, scores):
@@ -110,32 +112,44 @@ class Made:
     """Three models on 8 or 16 images with whole-number costs of three kinds, and every operating
     point there is, one by one."""
 
-    def __init__(self, seed, loss=None):
+    def __init__(self, seed, loss=None, last=None):
         rng = np.random.default_rng(seed)
         names = ("a", "b", "c")
         self.scores = random_scores(rng, int(rng.choice([8, 16])), levels=5, models=names)
         self.scores = self.scores if loss is None else under(loss, rng, self.scores)
         self.costs = {kind: rng.integers(1, 6, 3) for kind in (COST, LATENCY, ENERGY)}
         self.n = len(self.scores.labels)
+        self.last = last
+        if last is not None:
+            self.scores = with_nobody(self.scores, last)
+            paid = {COST: int(last.price)}  # a person keeps no device busy
+            self.costs = {k: [*each.tolist(), paid.get(k, 0)] for k, each in self.costs.items()}
         units = {
             COST: ("macs", "multiply-adds"),
             LATENCY: ("latency", "ms"),
             ENERGY: ("joules", "J"),
         }
         self.pricers = {
-            kind: Pricer(self.scores, _prices(*unit, kind, names, self.costs[kind]))
+            kind: Pricer(self._for(kind), _prices(*unit, kind, names, self.costs[kind][:3]))
             for kind, unit in units.items()
         }
         self.points = list(self._listed())
+
+    def _for(self, kind):
+        """The scores that a pricer of this kind is of."""
+        if self.last is None or kind == COST:
+            return self.scores
+        return with_nobody(self.scores, replace(self.last, price=0.0, kind=None))
 
     def _listed(self):
         worth = self.scores.credit.tolist()
         for m in range(3):
             spent = {kind: Fraction(int(each[m])) for kind, each in self.costs.items()}
-            yield Listed((m,), spent | {USAGE: Fraction(0)}, sum(worth[m]))
+            none = {USAGE: Fraction(0), ABSTAINED: Fraction(0)}
+            yield Listed((m,), spent | none, sum(worth[m]))
         for a in range(3):
-            for b in {0, 1, 2} - {a}:
-                for rule in TABLE:
+            for b in {0, 1, 2, *([3] if self.last else [])} - {a}:
+                for rule in TABLE if b < 3 else [rule for rule in TABLE if not rule.postcheck]:
                     images = naive.images_of(self.scores, a, b, rule.score)
                     for threshold in naive.candidates(images):
                         told = [
@@ -149,12 +163,13 @@ class Made:
                         earned = sum(
                             worth[b if took else a][i] for i, (_, took, _) in enumerate(told)
                         )
-                        yield Listed((a, b), spent | {USAGE: use}, earned, rule)
+                        spent |= {USAGE: use, ABSTAINED: use if b == 3 else Fraction(0)}
+                        yield Listed((a, b), spent, earned, rule)
 
     @property
     def to_match(self):
         """The best single model, of equals the cheapest."""
-        right = [sum(row) for row in self.scores.credit.tolist()]
+        right = [sum(row) for row in self.scores.credit.tolist()[:3]]
         return min(range(3), key=lambda m: (-right[m], self.costs[COST][m]))
 
     def goal(self, kind, rng):
@@ -222,6 +237,25 @@ def test_limits_in_every_combination(kinds, seed, accurate):
 @settings(max_examples=6, deadline=None)
 def test_the_same_under_a_loss(kinds, seed, accurate, loss):
     as_listed(Made(seed, loss), kinds, seed, accurate)
+
+
+BEFORE = {
+    "abstain": Nobody.abstain(0.25),
+    "abstain for free": Nobody.abstain(0.0),
+    "human": Nobody.human(0.9, 3.0, "macs"),
+}
+
+
+@pytest.mark.parametrize("kinds", UNSURE, ids="+".join)
+@given(
+    seed=SEEDS,
+    accurate=st.booleans(),
+    loss=st.sampled_from([None, *sorted(LOSSES)]),
+    last=st.sampled_from(sorted(BEFORE)),
+)
+@settings(max_examples=6, deadline=None)
+def test_the_same_before_nobody(kinds, seed, accurate, loss, last):
+    as_listed(Made(seed, loss, BEFORE[last]), kinds, seed, accurate)
 
 
 def as_listed(made, kinds, seed, accurate):
