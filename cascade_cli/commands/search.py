@@ -3,77 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import pricer_or_runs, prices_by_device
-from cascade_cli.inputs.fit import fit_plan
-from cascade_cli.inputs.flags import is_given, refuse
-from cascade_cli.inputs.loss import under_loss
-from cascade_cli.inputs.nobody import last_stage, nobody_asked
+from cascade_cli.inputs.costs import prices_by_device
+from cascade_cli.inputs.nobody import last_stage
 from cascade_cli.inputs.policy import write_policy
-from cascade_cli.inputs.question import (
-    check_question,
-    cost_limit,
-    flags_given,
-    question_of,
-    tested,
+from cascade_cli.inputs.question import question_of
+from cascade_cli.inputs.search import (
+    before_last,
+    check_of_several,
+    check_priced,
+    check_search,
+    pricer_of_search,
+    promise_of,
+    questions_on,
+    searched,
 )
-from cascade_cli.inputs.scores import (
-    deployable_scores,
-    enough_models,
-    known_scores,
-    reported_scores,
-)
-from cascade_cli.inputs.words import names_in, postchecks, risks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import calibrated_by, decided_by_folds
 from cascade_cli.show.search import show_devices, show_search
 from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
-from stages.calibration import calibrated
 from stages.cascade import Cascade
-from stages.certify import Limits
-from stages.costs import RUNS, Pricer, Prices
-from stages.scores import (
-    ScoreSet,
-    is_nobody,
-    with_loss,
-    with_nobody,
-    with_references,
-    without_nobody,
-)
+from stages.costs import RUNS, Prices
+from stages.scores import ScoreSet, is_nobody, without_nobody
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
     MISSES,
     DeviceChoice,
-    Promise,
     Question,
     SearchResult,
-    Space,
-    rules,
 )
 from stages.simulate import FitFacts, FittedLimit
-from stages.threshold import FitPlan, LastStage
-
-
-@dataclass(frozen=True)
-class SpaceOptions(opt.ComparedOptions):
-    """What is searched, whether it is searched again, and where the answer goes as a policy."""
-
-    stages: int = opt.option(2, "3: also chains of three models.", min=2, max=3)
-    runtimes: str | None = opt.option(
-        None, "Try each model in each of these, by commas, or in all: MODEL@RUNTIME."
-    )
-    top: int = opt.option(0, "List so many answers, the best first, each of another pair.", min=0)
-    optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
-    resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
-    policy: str | None = opt.option(None, "Also write the answer to this folder: see export.")
+from stages.threshold import FitPlan
 
 
 @opt.grouped(
@@ -91,7 +59,7 @@ def search(
     judged: opt.LossOptions,
     nobody: opt.NobodyOptions,
     certified: opt.CertifyOptions,
-    space: SpaceOptions,
+    space: opt.SpaceOptions,
     costs: opt.CostOptions,
     common: opt.CommonOptions,
 ) -> None:
@@ -106,48 +74,43 @@ def search(
     cascade search -d digits --cost-device jetson-nano,a100
     """
     check_table(common)
-    check_question(asked, judged, nobody_asked(context, nobody))
-    _check_asked(context, asked, judged, certified, space)
-    _check_unsure(context, asked, nobody)
-    _check_space(context, certified.certify, space, costs.batch_size)
-    promise, store = _promise(certified, asked), Store(common.cache)
-    scores = deployable_scores(store, space.scorefn)
-    reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
-    scores = known_scores(scores, reported, is_given(context, "scorefn"))
-    unsure = nobody_asked(context, nobody)
-    enough_models(store, reported.models if unsure else reported.models[1:], reported)
-    fitted = fit_plan(store, reported, wanted)
-    reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
-    reported, fitted = under_loss(store, judged.loss, reported, fitted)
-    choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
+    check_search(context, asked, judged, nobody, certified, space, costs)
+    store = Store(common.cache)
+    reported, fitted, choices = searched(context, store, wanted, judged, nobody, space)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     if by_device is not None:
-        _check_of_several(context, asked, space)
-        questions = {
-            device: _question_on(store, reported, asked, costs, Pricer(reported, prices))
-            for device, prices in by_device.items()
-        }
+        check_of_several(context, space)
+        questions = questions_on(store, reported, asked, costs, by_device)
         how = (by_device, questions, costs.batch_size, choices)
-        _tell_devices(
-            stage.compare_devices(reported, fitted, *how), reported, fitted, by_device, common
-        )
+        rows = stage.compare_devices(reported, fitted, *how)
+        _tell_devices(rows, reported, fitted, by_device, common)
         return
     last = last_stage(store, reported, nobody, costs)
-    pricer = _pricer(store, reported, costs, last)
-    reported, fitted = _before_last(reported, fitted, last)
-    question = Question(CERTIFY)
+    pricer = pricer_of_search(store, reported, costs, last)
+    reported, fitted = before_last(reported, fitted, last)
+    promise, question = promise_of(certified, asked, pricer), Question(CERTIFY)
     if promise is None:
         most = (judged.max_loss, nobody.max_abstained)
         question = question_of(store, reported, asked, pricer, costs, *most)
-    else:
-        limits = replace(promise.limits, cost=cost_limit(asked, pricer))
-        promise = replace(promise, limits=limits)
-    _check_question(question, space)
+        check_priced(question, space)
     with progress("searching again on folds") as tell:
         run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
         say(*run.plan.notes)
         again = space.resamples if space.optimism else None
         found = stage.run(store, run, again, promise, space.top)
+    _tell(store, found, run, wanted, costs, space, common)
+
+
+def _tell(
+    store: Store,
+    found: SearchResult,
+    run: stage.Search,
+    wanted: opt.LogitsOptions,
+    costs: opt.CostOptions,
+    space: opt.SpaceOptions,
+    common: opt.CommonOptions,
+) -> None:
+    """Print and write the answer, and its policy where one is asked for."""
     policy, refused = None, None
     if space.policy is not None:
         try:
@@ -157,7 +120,7 @@ def search(
             refused = error
     write_rows(found.rows, common)
     if common.as_json:
-        more = calibrated_by(space.calibrate, fitted)
+        more = calibrated_by(space.calibrate, run.plan)
         more |= {} if policy is None else {"policy": policy}
         print_json(vars(found) | run.reported.cut | more)
     else:
@@ -213,91 +176,6 @@ def _decided(found: SearchResult, reported: ScoreSet) -> tuple[Cascade, FittedLi
     return cascade, FittedLimit.told(facts, answer.accuracy, answer.against)
 
 
-def _check_asked(
-    context: typer.Context,
-    asked: opt.QuestionOptions,
-    judged: opt.LossOptions,
-    certified: opt.CertifyOptions,
-    space: SpaceOptions,
-) -> None:
-    """InputError where options do not go together; --certify is a question of its own, which may
-    have a budget."""
-    if certified.certify is None:
-        parts = ("bound", "reference")
-        refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
-    else:
-        others = [f for f in flags_given(asked) if f not in ("--max-cost", "--max-usage")]
-        others += ["--top"] if space.top else []
-        others += [] if judged.max_loss is None else ["--max-loss"]
-        if others:
-            raise InputError(
-                f"--certify is a question of its own: leave out {others[0]}, or --certify"
-            )
-    if not space.optimism:
-        refuse(context, ("resamples",), "belongs to --optimism: give that too")
-    elif certified.certify is None and tested(asked, judged):
-        raise InputError(
-            "an answer that other images test has no optimism: leave out --optimism, or ask for "
-            "--best-accuracy, --min-accuracy or --max-cost"
-        )
-
-
-def _check_unsure(
-    context: typer.Context, asked: opt.QuestionOptions, nobody: opt.NobodyOptions
-) -> None:
-    """InputError where what leaves images unanswered is asked what is of models alone."""
-    if not nobody_asked(context, nobody):
-        return
-    refuse(context, ("certify", "optimism"), "goes without --abstain and --human: leave it out")
-    if asked.min_accuracy is not None and nobody.abstain is not None:
-        raise InputError("--min-accuracy goes without --abstain, whose cost is a loss: --max-loss")
-
-
-def _check_question(question: Question, space: SpaceOptions) -> None:
-    """InputError where resamples, or chains, are asked what they do not price."""
-    for goal in question.caps if space.optimism else ():
-        raise InputError(f"--optimism goes without --{goal.kind}: leave out one of them")
-    for goal in question.caps if space.stages == 3 else ():
-        if goal.pricer and goal.pricer.batch_size > 1:
-            raise InputError(
-                f"--stages 3 prices requests one by one: leave out the batch size of --{goal.kind}"
-            )
-
-
-def _question_on(
-    store: Store,
-    reported: ScoreSet,
-    asked: opt.QuestionOptions,
-    costs: opt.CostOptions,
-    pricer: Pricer,
-) -> Question:
-    """What one device of several is asked: limits that name another one are that one's."""
-    device = str(pricer.prices.device)
-    question = question_of(store, reported, asked, pricer, replace(costs, cost_device=device))
-    elsewhere = [
-        goal for goal in question.caps if goal.pricer and goal.pricer.prices.device != device
-    ]
-    goals = [goal for goal in question.goals if goal not in elsewhere]
-    return Question.of(goals, not question.cheapest or not goals)
-
-
-def _check_of_several(
-    context: typer.Context, asked: opt.QuestionOptions, space: SpaceOptions
-) -> None:
-    """InputError where several devices are asked what only one is."""
-    special = {f"--{name}": is_given(context, name) for name in ("match", "within", "confidence")}
-    more = ("certify", "baseline", "policy", "loss", "abstain", "human")
-    special |= {f"--{name}": is_given(context, name) for name in more}
-    special |= {
-        "--stages 3": space.stages == 3,
-        "--optimism": space.optimism,
-        "--top": space.top > 0,
-    }
-    for flag, there in special.items():
-        if there:
-            raise InputError(f"{flag} is for one --cost-device: leave it out, or name one")
-
-
 def _tell_devices(
     rows: Sequence[DeviceChoice],
     reported: ScoreSet,
@@ -320,53 +198,3 @@ def _tell_devices(
     show_devices(rows, unit)
     if fitted.method == "cross-fit":
         print_text(decided_by_folds(len(reported.labels)))
-
-
-def _check_space(
-    context: typer.Context, certify: str | None, space: SpaceOptions, batch_size: int
-) -> None:
-    """InputError where what prices and resamples pairs, request by request, is asked to do more,
-    and where one runtime is named beside several."""
-    if space.runtimes is not None:
-        refuse(context, ("runtime",), "names one runtime: leave it out, or --runtimes")
-    special = {"--certify": certify is not None, "--stages 3": space.stages == 3}
-    given = [flag for flag, there in special.items() if there]
-    if given and (space.optimism or len(given) > 1):
-        other = "--optimism" if space.optimism else given[1]
-        raise InputError(f"{given[0]} goes without {other}: ask for one of them")
-    if space.calibrate and (certify is not None or space.optimism):
-        raise InputError("--calibrate goes without --certify and --optimism: leave out one of them")
-    if given and batch_size > 1:
-        raise InputError(f"{given[0]} prices requests one by one: leave out --batch-size")
-
-
-def _before_last(
-    reported: ScoreSet, fitted: FitPlan, last: LastStage | None
-) -> tuple[ScoreSet, FitPlan]:
-    """With the row of what takes what stays unsure; as they are without."""
-    if last is None:
-        return reported, fitted
-    told = with_nobody(reported, last.nobody)
-    same = fitted.scores is reported
-    return told, replace(fitted, scores=told if same else with_nobody(fitted.scores, last.nobody))
-
-
-def _pricer(
-    store: Store, reported: ScoreSet, costs: opt.CostOptions, last: LastStage | None
-) -> Pricer:
-    """Prices of the models, or the runs of any model where no cost is known; another model comes
-    along only to be compared with."""
-    elsewhere = costs.baseline is not None and costs.baseline not in reported.models
-    everyone = with_references(store, reported) if elsewhere else reported
-    if reported.loss is not None and elsewhere:
-        everyone = with_loss(store, everyone, reported.loss)
-    if last is not None:
-        everyone = with_nobody(everyone, last.nobody)
-    return pricer_or_runs(store, everyone, reported.models, costs)
-
-
-def _promise(options: opt.CertifyOptions, asked: opt.QuestionOptions) -> Promise | None:
-    if options.certify is None:
-        return None
-    limits = Limits(*risks(options.certify), options.bound or "binomial", asked.max_usage)
-    return Promise(limits, options.reference)

@@ -21,5 +21,9 @@ from .images import (
     RequestedOptions as RequestedOptions,
 )
 from .nobody import NobodyOptions as NobodyOptions
-from .question import CertifyOptions as CertifyOptions, QuestionOptions as QuestionOptions
+from .question import (
+    CertifyOptions as CertifyOptions,
+    QuestionOptions as QuestionOptions,
+    SpaceOptions as SpaceOptions,
+)
 from .stream import METER as METER, LiveOptions as LiveOptions, MemoryOptions as MemoryOptions

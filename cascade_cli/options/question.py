@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cascade_cli.options.common import share
+from cascade_cli.options.decision import ComparedOptions
 from cascade_cli.options.groups import option
 
 
@@ -56,3 +57,17 @@ class CertifyOptions:
     )
     bound: str | None = option(None, "Of --certify: binomial (default) or betting.")
     reference: str | None = option(None, "Of --certify: lost against this model. [default: best]")
+
+
+@dataclass(frozen=True)
+class SpaceOptions(ComparedOptions):
+    """What is searched, whether it is searched again, and where the answer goes as a policy."""
+
+    stages: int = option(2, "3: also chains of three models.", min=2, max=3)
+    runtimes: str | None = option(
+        None, "Try each model in each of these, by commas, or in all: MODEL@RUNTIME."
+    )
+    top: int = option(0, "List so many answers, the best first, each of another pair.", min=0)
+    optimism: bool = option(False, "Search again in resamples of the fitting images.")
+    resamples: int = option(200, "How many, for --optimism.", min=2, max=10**5)
+    policy: str | None = option(None, "Also write the answer to this folder: see export.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -164,7 +163,7 @@ class Judge:
         bill = self.pricer.bill(point.models, found.stage)
         n, (model_2, model_3, *_) = len(found.correct), (*point.models[1:], None, None)
         first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
-        told = honest or self._honest(found)
+        told, (abstained, answered) = honest or self._honest(found), self._abstained(found)
         changed = told.change or change(paired(found.correct, right_and_credit(self._other)[0]))
         return SearchRow(
             kind=kind,
@@ -191,18 +190,18 @@ class Judge:
             loss=told.loss,
             loss_change=told.loss_change,
             fit_loss=None if fitted is None else fitted.loss,
-            **self._of_nobody(found),
+            abstained=abstained,
+            answered_accuracy=answered,
         )
 
-    def _of_nobody(self, found: Outcome) -> dict[str, Any]:
+    def _abstained(self, found: Outcome) -> tuple[Interval | None, Interval | None]:
         """Where a last stage may be no model, what comes there, and how many of the others are
         right."""
         if self.reported.nobody is None:
-            return {}
+            return None, None
         sent, n = found.unanswered, len(found.correct)
         count, right = int(sent.sum()), int(found.correct[~sent].sum())
-        answered = share(right, n - count) if count < n else None
-        return {"abstained": share(count, n), "answered_accuracy": answered}
+        return share(count, n), share(right, n - count) if count < n else None
 
     def single(self, model: str) -> SearchRow:
         """A model alone."""

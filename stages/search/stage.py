@@ -34,6 +34,7 @@ from stages.search.verdict import (
     CANNOT_TELL,
     MEETS,
     MISSES,
+    GoalFacts,
     Reached,
     Verdict,
     reached_by,
@@ -112,6 +113,7 @@ class SearchResult:
     target: str
     worth: str
     answer: AnswerRow | None
+    goals: Sequence[GoalFacts]
     sentence: str
     sentences: Sequence[str]
     baselines: Sequence[SearchRow]
@@ -463,6 +465,7 @@ def run(
         target=CANNOT_TELL if judged is None else judged.target,
         worth=CANNOT_TELL if judged is None else judged.worth,
         answer=answer,
+        goals=[] if judged is None else [GoalFacts.of(each) for each in judged.goals],
         sentence=" ".join(told),
         sentences=told,
         baselines=baselines,
@@ -490,13 +493,18 @@ def _cost(pricer: Pricer) -> dict[str, object]:
 
 def _request(search: Search, promise: Promise | None) -> dict[str, object]:
     """What tells this search from others."""
-    return {
+    told: dict[str, object] = {
         "question": str(search.question),
         "space": search.space,
         "fit": [search.plan.method, search.plan.split],
         "cost": asked(search.pricer),
-        "promise": promise,
+        "promise": promise and replace(promise, limits=replace(promise.limits, loss=None)),
     }
+    if search.reported.loss is not None:
+        told["loss"] = search.reported.loss.about
+    if search.reported.nobody is not None:
+        told["nobody"] = search.reported.nobody
+    return told
 
 
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
@@ -533,9 +541,14 @@ def _risk(certified: Certified, answer: SearchRow) -> str:
         return f"Nothing cheaper is certified: the safest, {_safest(certified)}."
     return (
         f"With probability {1 - facts.delta:g} over the calibration images it loses at most "
-        f"{facts.epsilon:.2%} accuracy against {facts.reference} alone. That holds of one "
+        f"{_at_most(answer.loss is not None, facts)} {facts.reference} alone. That holds of one "
         "certificate, not of the first that passes of several tries."
     )
+
+
+def _at_most(lossy: bool, facts: CertificateFacts) -> str:
+    """Of accuracy, or of loss."""
+    return f"{facts.epsilon:g} more than" if lossy else f"{facts.epsilon:.2%} accuracy against"
 
 
 def _safest(certified: Certified) -> str:
@@ -550,7 +563,8 @@ def _refused(search: Search, certified: Certified) -> str:
     cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {testing}"
     split = f" {cut} tested them." if proposing + testing == n else ""
     why = f"The safest, {_safest(certified)}" if certified.safest else str(facts.why).capitalize()
+    most = _at_most(scores.loss is not None, facts)
     return (
-        f"Infeasible: nothing is certified to lose at most {facts.epsilon:.2%} accuracy against "
-        f"{facts.reference} alone with probability {1 - facts.delta:g}.{split} {why}."
+        f"Infeasible: nothing is certified to lose at most {most} {facts.reference} alone with "
+        f"probability {1 - facts.delta:g}.{split} {why}."
     )

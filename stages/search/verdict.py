@@ -37,6 +37,33 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class GoalFacts:
+    """The same, JSON-ready: `limit` is the margin of a match; `device` and `batch_size` where it is
+    of one, `unit` that of a cost that is not the one compared."""
+
+    kind: str
+    limit: float
+    model: str | None
+    device: str | None
+    batch_size: int | None
+    unit: str | None
+    found: float
+    found_low: float
+    found_high: float
+    target: str
+
+    @classmethod
+    def of(cls, reached: Reached) -> GoalFacts:
+        goal, told, pricer = reached.goal, reached.found, reached.goal.pricer
+        limit = goal.within if goal.kind == MATCH else goal.number
+        place = (None, None, None)
+        if pricer is not None:
+            place = (pricer.prices.device, pricer.batch_size, pricer.prices.unit)
+        ends = (told.value, told.low, told.high)
+        return cls(goal.kind, limit, goal.model, *place, *ends, reached.target)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """`target` and `worth` are the two words. What they were made of: the `row` of the answer,
     whose cascade is `point`; `goals`, what it did of each limit; `reached`, the baseline does what

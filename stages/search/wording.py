@@ -33,7 +33,7 @@ RUNS = "model runs"
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Comparing:
     """How answers compare: by accuracy, or by what they lose."""
 
     better: str
@@ -45,7 +45,7 @@ class _Words:
     may_be: str
 
 
-_ACCURATE = _Words(
+_ACCURATE = _Comparing(
     better="more accurate",
     worse="less accurate",
     is_better="is more accurate than",
@@ -54,7 +54,7 @@ _ACCURATE = _Words(
     as_good="as accurate",
     may_be="be {} less accurate",
 )
-_LOSING = _Words(
+_LOSING = _Comparing(
     better="of less loss",
     worse="of more loss",
     is_better="loses less than",
@@ -153,7 +153,7 @@ def _mean_loss(row: SearchRow) -> str:
     return f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})"
 
 
-def _by(row: SearchRow) -> _Words:
+def _by(row: SearchRow) -> _Comparing:
     return _ACCURATE if row.loss is None else _LOSING
 
 
