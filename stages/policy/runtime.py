@@ -281,11 +281,8 @@ class DeployedCascade(CascadeRuntime):
                 f"{len(classes)} models{also} take {stages - 1} λ, found {len(limits)}"
             )
         if last is not None:
-            _require("last", last, LAST_KIND)
-            if self.members > 1 or final is not None or on_error is not None:
-                raise ValueError(f"{last} is last of models that answer by themselves, or not")
-            if postcheck and len(classes) == 1:
-                raise ValueError(f"a post-check before {last} takes two models")
+            together = self.members > 1 or final is not None or on_error is not None
+            _check_last(last, together, postcheck and len(classes) == 1)
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
@@ -530,6 +527,15 @@ def _pair(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
         return whole, sure.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} gave no predictions and confidences: {error}") from error
+
+
+def _check_last(last: str, together: bool, surer_than_none: bool) -> None:
+    """ValueError for what a last stage that is no model cannot end."""
+    _require("last", last, LAST_KIND)
+    if together:
+        raise ValueError(f"{last} ends only what one model after the other answers, or nobody")
+    if surer_than_none:
+        raise ValueError(f"a post-check before {last} takes two models")
 
 
 def _require(name: str, value: object, kind: Kind) -> None:
