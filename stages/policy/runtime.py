@@ -275,11 +275,9 @@ class DeployedCascade(CascadeRuntime):
         ):
             raise ValueError(f"{VOTE_SHARE.name} is of two that vote and one that answers")
         if stages > 1 and stages - 1 != len(limits):
-            also = "" if last is None else f" and {last}"
-            told = f"{len(classes)} models{also} take {stages - 1} λ, found {len(limits)}"
-            raise ValueError(told)
-        together = self.members > 1 or final is not None or on_error is not None
-        _check_last(last, together, postcheck and len(classes) == 1)
+            each = " and ".join([f"{len(classes)} models", *([last] if last else [])])
+            raise ValueError(f"{each} take {stages - 1} λ, found {len(limits)}")
+        _check_last(last, self.members > 1 or final or on_error, postcheck and len(classes) == 1)
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
@@ -534,7 +532,7 @@ def _known_score(name: str, outputs: str | None) -> Score:
     return known or SCORES[name]
 
 
-def _check_last(last: str | None, together: bool, surer_than_none: bool) -> None:
+def _check_last(last: str | None, together: object, surer_than_none: bool) -> None:
     """ValueError for what a last stage that is no model cannot end."""
     if last is None:
         return
