@@ -12,7 +12,7 @@ from cascade_cli.inputs.costs import pricer_of_all
 from cascade_cli.inputs.dataset import dataset_in, open_sources
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.provenance import same_images
-from cascade_cli.inputs.question import bounded_question, cost_limit, one_question
+from cascade_cli.inputs.question import check_question, question_of
 from cascade_cli.inputs.scores import checked_score, reported_scores
 from cascade_cli.inputs.words import names_in, risks
 from cascade_cli.show.costs import NO_SENSOR, cost_note, lacks_energy, show_cost
@@ -62,7 +62,7 @@ def report(
     cascade report -d digits --match digits_residual --output report.html
     """
     check_output(page.output, (".html", ".htm"))
-    question = one_question(asked)
+    check_question(asked)
     limits = None if page.certify is None else Limits(*risks(page.certify))
     store, models = Store(page.cache), (pair.model_1, pair.model_2)
     if page.scorefn is not None:
@@ -71,8 +71,7 @@ def report(
     reported = reported_scores(store, wanted, None)
     fitted = fit_plan(store, reported, wanted)
     pricer = pricer_of_all(store, reported, costs)
-    most = cost_limit(asked.max_cost, priced(pricer))
-    question = bounded_question(question, most, reported.models)
+    question = question_of(store, reported, asked, priced(pricer), costs)
     source = None if wanted.data is None else _images(store, reported, wanted)
     opened = (page.output, models, page.scorefn, page.figures)
     policies = [read(folder) for folder in names_in(page.policy) or ()]

@@ -10,11 +10,18 @@ import typer
 
 from cache import InputError, Store
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import pricer_or_none, prices_by_device
+from cascade_cli.inputs.costs import pricer_or_runs, prices_by_device
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, refuse
+from cascade_cli.inputs.loss import under_loss
 from cascade_cli.inputs.policy import write_policy
-from cascade_cli.inputs.question import bounded_question, cost_limit, one_question, questions_asked
+from cascade_cli.inputs.question import (
+    check_question,
+    cost_limit,
+    flags_given,
+    question_of,
+    tested,
+)
 from cascade_cli.inputs.scores import (
     deployable_scores,
     enough_models,
@@ -30,10 +37,10 @@ from stages import search as stage
 from stages.calibration import calibrated
 from stages.cascade import Cascade
 from stages.certify import Limits
-from stages.costs import RUNS, Pricer, Prices, counted_runs
-from stages.scores import ScoreSet, with_references
+from stages.costs import RUNS, Pricer, Prices
+from stages.scores import ScoreSet, with_loss, with_references
 from stages.search import (
-    ACCURACY,
+    ALL_DEVICES,
     CERTIFY,
     MISSES,
     DeviceChoice,
@@ -55,15 +62,16 @@ class SpaceOptions(opt.ComparedOptions):
     runtimes: str | None = opt.option(
         None, "Try each model in each of these, by commas, or in all: MODEL@RUNTIME."
     )
+    top: int = opt.option(0, "List so many answers, the best first, each of another pair.", min=0)
     optimism: bool = opt.option(False, "Search again in resamples of the fitting images.")
     resamples: int = opt.option(200, "How many, for --optimism.", min=2, max=10**5)
     policy: str | None = opt.option(None, "Also write the answer to this folder: see export.")
 
 
 @opt.grouped(
-    "dataset models asked certified stages optimism resamples data scorefn calibrate postcheck "
-    "split fit_split halves stratified weights runtime runtimes cost cost_device batch_size "
-    "baseline policy output for_spreadsheets cache as_json",
+    "dataset models asked loss max_loss certified top stages optimism resamples data scorefn "
+    "calibrate postcheck split fit_split halves stratified weights runtime runtimes cost "
+    "cost_device batch_size baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",
@@ -72,6 +80,7 @@ def search(
     context: typer.Context,
     wanted: opt.LogitsOptions,
     asked: opt.QuestionOptions,
+    judged: opt.LossOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
     costs: opt.CostOptions,
@@ -79,40 +88,52 @@ def search(
 ) -> None:
     """Which cascade to deploy: out of all pairs, rules and λ, with what it saves and how sure.
 
-    On several devices: the cheapest on each as accurate as the best model, or --min-accuracy, and
-    what one device's choice costs on another.
+    On several devices: the best on each, what one device's choice costs on another, and one choice
+    for all.
 
     \b
-    cascade search -d digits --min-accuracy 0.98
+    cascade search -d digits --min-accuracy 0.98 --max-usage 0.2
+    cascade search -d digits --max-latency 12ms@jetson-nano:8 --top 10
     cascade search -d digits --cost-device jetson-nano,a100
     """
     check_table(common)
-    question = _question(context, asked, certified, space)
+    check_question(asked, judged)
+    _check_asked(context, asked, judged, certified, space)
     _check_space(context, certified.certify, space, costs.batch_size)
-    promise, store = _promise(certified), Store(common.cache)
+    promise, store = _promise(certified, asked), Store(common.cache)
     scores = deployable_scores(store, space.scorefn)
     reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
     enough_models(store, reported.models[1:], reported)
     fitted = fit_plan(store, reported, wanted)
     reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
+    reported, fitted = under_loss(store, judged.loss, reported, fitted)
     choices = Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     if by_device is not None:
-        _check_of_several(context, question, space)
-        asked_of = (question.value, costs.batch_size, choices)
-        rows = stage.compare_devices(reported, fitted, by_device, *asked_of)
-        _tell_devices(rows, reported, fitted, by_device, common)
+        _check_of_several(context, asked, space)
+        questions = {
+            device: _question_on(store, reported, asked, costs, Pricer(reported, prices))
+            for device, prices in by_device.items()
+        }
+        how = (by_device, questions, costs.batch_size, choices)
+        _tell_devices(
+            stage.compare_devices(reported, fitted, *how), reported, fitted, by_device, common
+        )
         return
     pricer = _pricer(store, reported, costs)
-    limit = cost_limit(asked.max_cost, pricer)
-    if promise is not None:
-        promise = replace(promise, limits=replace(promise.limits, cost=limit))
-    question = bounded_question(question, limit, reported.models)
+    question = Question(CERTIFY)
+    if promise is None:
+        question = question_of(store, reported, asked, pricer, costs, judged.max_loss)
+    else:
+        limits = replace(promise.limits, cost=cost_limit(asked, pricer))
+        promise = replace(promise, limits=limits)
+    _check_question(question, space)
     with progress("searching again on folds") as tell:
         run = stage.Search.of(reported, fitted, pricer, choices, question, tell)
         say(*run.plan.notes)
-        found = stage.run(store, run, space.resamples if space.optimism else None, promise)
+        again = space.resamples if space.optimism else None
+        found = stage.run(store, run, again, promise, space.top)
     policy, refused = None, None
     if space.policy is not None:
         try:
@@ -171,45 +192,76 @@ def _decided(found: SearchResult, reported: ScoreSet) -> tuple[Cascade, FittedLi
     return cascade, FittedLimit.told(facts, answer.accuracy, answer.against)
 
 
-def _question(
+def _check_asked(
     context: typer.Context,
     asked: opt.QuestionOptions,
+    judged: opt.LossOptions,
     certified: opt.CertifyOptions,
     space: SpaceOptions,
-) -> Question:
-    """The one question asked; --certify is one of its own, which may have a budget."""
+) -> None:
+    """InputError where options do not go together; --certify is a question of its own, which may
+    have a budget."""
     if certified.certify is None:
-        question = one_question(asked)
-        parts = ("bound", "reference", "max_usage")
+        parts = ("bound", "reference")
         refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
     else:
-        others = [flag for flag in questions_asked(asked) if flag != "--max-cost"]
-        others += ["--within"] if asked.within is not None else []
-        others += ["--confidence"] if asked.confidence is not None else []
+        others = [f for f in flags_given(asked) if f not in ("--max-cost", "--max-usage")]
+        others += ["--top"] if space.top else []
+        others += [] if judged.max_loss is None else ["--max-loss"]
         if others:
             raise InputError(
                 f"--certify is a question of its own: leave out {others[0]}, or --certify"
             )
-        question = Question(CERTIFY)
     if not space.optimism:
         refuse(context, ("resamples",), "belongs to --optimism: give that too")
-    elif question.tested:
+    elif certified.certify is None and tested(asked, judged):
         raise InputError(
             "an answer that other images test has no optimism: leave out --optimism, or ask for "
             "--best-accuracy, --min-accuracy or --max-cost"
         )
-    return question
 
 
-def _check_of_several(context: typer.Context, question: Question, space: SpaceOptions) -> None:
+def _check_question(question: Question, space: SpaceOptions) -> None:
+    """InputError where resamples, or chains, are asked what they do not price."""
+    for goal in question.caps if space.optimism else ():
+        raise InputError(f"--optimism goes without --{goal.kind}: leave out one of them")
+    for goal in question.caps if space.stages == 3 else ():
+        if goal.pricer and goal.pricer.batch_size > 1:
+            raise InputError(
+                f"--stages 3 prices requests one by one: leave out the batch size of --{goal.kind}"
+            )
+
+
+def _question_on(
+    store: Store,
+    reported: ScoreSet,
+    asked: opt.QuestionOptions,
+    costs: opt.CostOptions,
+    pricer: Pricer,
+) -> Question:
+    """What one device of several is asked: limits that name another one are that one's."""
+    device = str(pricer.prices.device)
+    question = question_of(store, reported, asked, pricer, replace(costs, cost_device=device))
+    elsewhere = [
+        goal for goal in question.caps if goal.pricer and goal.pricer.prices.device != device
+    ]
+    goals = [goal for goal in question.goals if goal not in elsewhere]
+    return Question.of(goals, not question.cheapest or not goals)
+
+
+def _check_of_several(
+    context: typer.Context, asked: opt.QuestionOptions, space: SpaceOptions
+) -> None:
     """InputError where several devices are asked what only one is."""
-    if question not in (Question(), Question(ACCURACY, question.value)):
-        raise InputError(
-            "several devices are asked --min-accuracy, or no question: leave out the other, or "
-            "name one --cost-device"
-        )
-    special = {"--stages 3": space.stages == 3, "--optimism": space.optimism}
-    special |= {f"--{name}": is_given(context, name) for name in ("baseline", "policy")}
+    special = {f"--{name}": is_given(context, name) for name in ("match", "within", "confidence")}
+    special |= {
+        f"--{name}": is_given(context, name) for name in ("certify", "baseline", "policy", "loss")
+    }
+    special |= {
+        "--stages 3": space.stages == 3,
+        "--optimism": space.optimism,
+        "--top": space.top > 0,
+    }
     for flag, there in special.items():
         if there:
             raise InputError(f"{flag} is for one --cost-device: leave it out, or name one")
@@ -229,7 +281,10 @@ def _tell_devices(
     if common.as_json:
         head = {"dataset": reported.dataset, "split": reported.split, "fit_split": fitted.split}
         head |= {"fit_method": fitted.method, "cost_unit": unit}
-        print_json(head | reported.cut | {"rows": rows})
+        own = [row for row in rows if row.device != ALL_DEVICES]
+        shared = [row for row in rows if row.device == ALL_DEVICES]
+        more = {"rows": own, "one_for_all": shared[0] if shared else None}
+        print_json(head | reported.cut | more)
         return
     show_devices(rows, unit)
     if fitted.method == "cross-fit":
@@ -259,16 +314,13 @@ def _pricer(store: Store, reported: ScoreSet, costs: opt.CostOptions) -> Pricer:
     along only to be compared with."""
     elsewhere = costs.baseline is not None and costs.baseline not in reported.models
     everyone = with_references(store, reported) if elsewhere else reported
-    found = pricer_or_none(store, everyone, reported.models, costs)
-    if found is not None:
-        return found
-    say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
-    counted = counted_runs(everyone.models)
-    return Pricer(everyone, counted, costs.batch_size, baseline=costs.baseline)
+    if reported.loss is not None and elsewhere:
+        everyone = with_loss(store, everyone, reported.loss)
+    return pricer_or_runs(store, everyone, reported.models, costs)
 
 
-def _promise(options: opt.CertifyOptions) -> Promise | None:
+def _promise(options: opt.CertifyOptions, asked: opt.QuestionOptions) -> Promise | None:
     if options.certify is None:
         return None
-    limits = Limits(*risks(options.certify), options.bound or "binomial", options.max_usage)
+    limits = Limits(*risks(options.certify), options.bound or "binomial", asked.max_usage)
     return Promise(limits, options.reference)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import typer
 
-from cache import Store, one_of
+from cache import InputError, Store, one_of
 from cascade_cli import options as opt
-from cascade_cli.inputs.costs import pricer_or_none
+from cascade_cli.inputs.costs import pricer_or_none, pricer_or_runs
 from cascade_cli.inputs.fit import fit_plan
 from cascade_cli.inputs.flags import is_given, or_train, refuse
 from cascade_cli.inputs.loss import under_loss
 from cascade_cli.inputs.models import pair_or_all
+from cascade_cli.inputs.question import check_question, flags_given, question_of
 from cascade_cli.inputs.scores import checked_score, enough_models, known_scores, reported_scores
 from cascade_cli.inputs.words import names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
@@ -25,6 +26,7 @@ from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES
 from stages.costs import Pricer
 from stages.scores import ScoreSet, named_classes, with_loss, with_references
+from stages.search import OnePair, answers_of, rules
 from stages.threshold import ClassChange, OperatingPoint, ThresholdQuestion
 
 
@@ -40,7 +42,8 @@ class SweepOptions(opt.ComparedOptions):
 
 @opt.grouped(
     "model_1 model_2 all_pairs models dataset data scorefn calibrate postcheck objective "
-    "loss n_threshold_values split fit_split halves stratified train weights runtime cost "
+    "loss max_loss min_accuracy match within max_cost max_latency max_energy max_usage "
+    "best_accuracy n_threshold_values split fit_split halves stratified train weights runtime cost "
     "cost_device batch_size baseline "
     "output for_spreadsheets cache as_json",
     models="Pairs of these only, separated by commas.",
@@ -51,14 +54,17 @@ def threshold(
     pair: opt.PairOptions,
     wanted: opt.LogitsOptions,
     sweep: SweepOptions,
+    asked: opt.QuestionOptions,
     judged: opt.LossOptions,
     costs: opt.CostOptions,
     common: opt.CommonOptions,
 ) -> None:
-    """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it.
+    """Fit λ exactly for one pair or all: the most accurate point, and the cheapest near it; or for
+    one pair the λ that keeps limits.
 
     \b
     cascade threshold -m1 digits_wide -m2 digits_residual -s maxp
+    cascade threshold -m1 digits_wide -m2 digits_residual --min-accuracy 0.97 --max-usage 0.3
     """
     check_table(common)
     store = Store(common.cache)
@@ -66,6 +72,10 @@ def threshold(
     models = pair_or_all(pair, sweep.all_pairs)
     if models:
         refuse(context, ("models",), "is for all pairs: leave it out, or -m1 and -m2")
+    check_question(asked, judged)
+    questioned = bool(flags_given(asked)) or judged.max_loss is not None
+    if questioned:
+        _check_questioned(context, models, sweep)
     names = list(models) if models else names_in(wanted.models)
     reported = reported_scores(store, wanted, names)
     scores = known_scores(question.scores, reported, is_given(context, "scorefn"))
@@ -78,8 +88,16 @@ def threshold(
     everyone = with_references(store, reported) if names else reported
     if reported.loss is not None and costs.baseline is not None:
         everyone = with_loss(store, everyone, reported.loss)
-    pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
-    rows = stage.run(store, reported, fitted, models and [models], question, pricer)
+    rows: Sequence[OperatingPoint]
+    pricer: Pricer | None
+    if models and questioned:
+        pricer = found = pricer_or_runs(store, everyone, reported.models, costs)
+        limits = question_of(store, reported, asked, found, costs, judged.max_loss)
+        table = rules(question.scores, question.postchecks)
+        rows = answers_of(store, OnePair(reported, fitted, found, models, limits), table)
+    else:
+        pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
+        rows = stage.run(store, reported, fitted, models and [models], question, pricer)
     say(*fitted.notes)
     write_rows(rows, common)
     classes = _by_class(store, reported, rows, pricer) if models else []
@@ -90,6 +108,16 @@ def threshold(
         return
     show_points(reported, fitted, rows)
     show_classes(fitted, rows, classes)
+
+
+def _check_questioned(
+    context: typer.Context, models: tuple[str, str] | None, sweep: SweepOptions
+) -> None:
+    """InputError where limits are asked of all pairs, or of a grid or a point of their own."""
+    if not models:
+        raise InputError("limits are for one pair: give -m1 and -m2, or ask `cascade search`")
+    grid = ("objective", "n_threshold_values")
+    refuse(context, grid, "says which λ by itself: leave it out, or the limits")
 
 
 def _by_class(

@@ -9,7 +9,7 @@ from cache import InputError, Store, one_of
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
 from stages import costs as stage
-from stages.costs import Pricer, Prices, current, known
+from stages.costs import Pricer, Prices, counted_runs, current, known
 from stages.scores import ScoreSet
 
 
@@ -42,6 +42,18 @@ def pricer_or_none(
     if found is None and comparing and costs.baseline is not None:
         raise InputError("--baseline compares costs, and none is known: leave it out")
     return found
+
+
+def pricer_or_runs(
+    store: Store, scores: ScoreSet, models: Sequence[str], costs: CostOptions
+) -> Pricer:
+    """The same, or the runs of any model where no cost is known."""
+    found = pricer_or_none(store, scores, models, costs)
+    if found is not None:
+        return found
+    say("so the runs of any model count alike, and no cascade can be cheaper than a single model")
+    counted = counted_runs(scores.models)
+    return Pricer(scores, counted, costs.batch_size, baseline=costs.baseline)
 
 
 def all_priced(store: Store, scores: ScoreSet, kind: str, device: str | None) -> bool:

@@ -37,6 +37,9 @@ class LossOptions:
         "What an answer costs: a CSV or JSON file, K × K (row true, column answered) or one per "
         "class; or top5. [default: 1 where wrong]",
     )
+    max_loss: float | None = option(
+        None, "Under --loss: a mean loss of at most this; the cheapest is wanted."
+    )
 
 
 @dataclass(frozen=True)

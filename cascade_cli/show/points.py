@@ -11,6 +11,7 @@ from cascade_cli.show.text import print_table, print_text
 from stages.cascade import NEVER
 from stages.costs import relative
 from stages.scores import ScoreSet
+from stages.search import AnswerPoint
 from stages.threshold import ClassChange, FitPlan, OperatingPoint
 
 SHOWN = 20
@@ -23,6 +24,7 @@ POINT_COLUMNS = {
     "loss": "loss:.4g",
     "accuracy": "accuracy:.2%",
     "usage": "use of B:.1%",
+    "target": "limits",
 }
 
 
@@ -38,12 +40,12 @@ CLASS_COLUMNS = {
 
 
 def best_first(rows: Sequence[OperatingPoint]) -> list[OperatingPoint]:
-    """The most accurate first, or those that lose least."""
+    """The most accurate first, or those that lose least; answers are in their own order."""
 
     def worst(row: OperatingPoint) -> float:
         return -row.accuracy.value if row.loss is None else row.loss.value
 
-    return sorted(rows, key=worst)
+    return list(rows) if isinstance(rows[0], AnswerPoint) else sorted(rows, key=worst)
 
 
 def show_points(reported: ScoreSet, fitted: FitPlan, rows: Sequence[OperatingPoint]) -> None:
@@ -67,8 +69,9 @@ def _print_points(rows: Sequence[OperatingPoint], several: bool) -> None:
     """A pair stands above its table, which then has room for the interval of the accuracy."""
     columns = ({"model_1": "A", "model_2": "B"} if several else {}) | POINT_COLUMNS
     lossy = rows[0].loss is not None
-    if not lossy:
-        columns = {key: head for key, head in columns.items() if key != "loss"}
+    left = set() if lossy else {"loss"}
+    left |= {"objective"} if isinstance(rows[0], AnswerPoint) else {"target"}
+    columns = {key: head for key, head in columns.items() if key not in left}
     if any(row.price.cost is not None for row in rows):
         columns |= COST_COLUMNS | baseline_column(rows)
     elif not several:

@@ -10,7 +10,7 @@ from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text, shortened
 from stages.costs import amount, figure, relative, told_in
 from stages.scores import model_in
-from stages.search import DeviceChoice, Optimism, SearchResult, SearchRow
+from stages.search import ALL_DEVICES, DeviceChoice, Optimism, SearchResult, SearchRow
 
 SHOWN = 12
 
@@ -23,13 +23,15 @@ _THIRD = ("model_3", "threshold_2")
 CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
-COMPARED = CHAIN | {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
+COMPARED = CHAIN | {"loss": "loss:.4g"}
+COMPARED |= {"accuracy": "accuracy:.1%", "usage": "use of B:.1%", "cost": "cost"}
 
 
 OTHERS = CHAIN | {
     "rule": "rule",
     "threshold": "λ:.4g",
     "threshold_2": "λ of B:.4g",
+    "loss": "loss:.4g",
     "accuracy": "accuracy:.1%",
     "cost": "cost",
     "saved": "saved",
@@ -72,7 +74,10 @@ def _show(found: SearchResult, files: Sequence[str]) -> None:
         print_text(most_accurate(found.most_accurate, found.answer))
         _show_answer(found.answer, found.baselines)
     _show_optimism(found.optimism)
-    _show_hull(found)
+    if found.top is None:
+        _show_hull(found)
+    else:
+        _show_top(found, found.top)
     print(
         f"\nsearched on {found.fit_split} ({found.fit_n} images, {found.fit_method}), "
         f"reported on {found.split} ({found.n} images)"
@@ -84,23 +89,29 @@ def _show(found: SearchResult, files: Sequence[str]) -> None:
 
 
 def most_accurate(row: SearchRow, answer: SearchRow) -> str:
-    """The most accurate on the fitting images, and its price."""
+    """The most accurate, or of least loss, on the fitting images, and its price."""
+    lossy = row.loss is not None
     if len(row.models) == 1:
-        return f"No cascade looks more accurate than {row.model_1} alone."
+        looks = "looks to lose less" if lossy else "looks more accurate"
+        return f"No cascade {looks} than {row.model_1} alone."
+    best = "cascade of least loss" if lossy else "most accurate cascade"
     if row.rule == answer.rule:
-        return "It is the most accurate cascade, too."
+        return f"It is the {best}, too."
     cost = amount(row.price.known.value, str(row.price.cost_unit))
-    chain = " → ".join(row.models)
-    return f"The most accurate cascade: {chain}, {row.accuracy.value:.1%} at {cost}."
+    figure = f"{row.accuracy.value:.1%}" if row.loss is None else f"{row.loss.value:.4g}"
+    return f"The {best}: {' → '.join(row.models)}, {figure} at {cost}."
 
 
 def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
+    print()
     if row.model_2 is not None:
         second = row.threshold_2 if row.mode_2 == "threshold" else row.mode_2
         limits = [row.threshold.threshold, *([second] if row.model_3 else [])]
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
-        print(f"\n  {'rule':<10} {row.score}{check}, λ = {numbers}")
+        print(f"  {'rule':<10} {row.score}{check}, λ = {numbers}")
+    if row.loss is not None:
+        print(f"  {'loss':<10} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
     for title, share in (("accuracy", row.accuracy), ("use of B", row.usage)):
         print(f"  {title:<10} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
     print(f"  {'cost':<10} {cost_interval(row.price)}\n")
@@ -109,15 +120,20 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
 
 
 def _show_optimism(found: Optimism | None) -> None:
-    if found is not None:
-        told = found.accuracy
-        print()
-        print_text(
-            f"Searched again in {found.resamples} resamples of {found.split}: "
-            f"{told.value:.2%} ({told.low:.2%} to {told.high:.2%}) on the images left out; choosing"
-            f" flatters by {100 * found.optimism:.2f} points; the same models in "
-            f"{found.same_models:.0%}."
-        )
+    if found is None:
+        return
+    told, flatters = "", f"{100 * found.optimism:.2f} points"
+    if found.accuracy is not None:
+        ends = f"{found.accuracy.low:.2%} to {found.accuracy.high:.2%}"
+        told = f"{found.accuracy.value:.2%} ({ends})"
+    if found.loss is not None:
+        told = f"loss {found.loss.value:.4g} ({found.loss.low:.4g} to {found.loss.high:.4g})"
+        flatters = f"{found.optimism:.4g}"
+    print()
+    print_text(
+        f"Searched again in {found.resamples} resamples of {found.split}: {told} on the images "
+        f"left out; choosing flatters by {flatters}; the same models in {found.same_models:.0%}."
+    )
 
 
 def _show_hull(found: SearchResult) -> None:
@@ -131,6 +147,14 @@ def _show_hull(found: SearchResult) -> None:
     answer = [] if found.answer is None else [found.answer]
     rows = sorted([*rows, *answer], key=lambda row: row.fit_cost or 0.0)
     print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
+
+
+def _show_top(found: SearchResult, rows: Sequence[SearchRow]) -> None:
+    """Instead of the hull: who asks for several answers has others to choose from."""
+    print(f"\nAnswers by their estimates on {found.fit_split}, the best first:")
+    cells = [_other(row) | {"kind": i} for i, row in enumerate(rows, 1)]
+    against = found.frontier[0].against.baseline
+    print_table(cells, _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
 def _other(row: SearchRow) -> dict[str, Any]:
@@ -152,7 +176,9 @@ def extent(shown: int, corners: int, where: str) -> str:
 
 def _used(columns: dict[str, str], rows: Sequence[SearchRow]) -> dict[str, str]:
     third = any(row.model_3 for row in rows)
-    return {key: title for key, title in columns.items() if third or key not in _THIRD}
+    left = set() if third else {*_THIRD}
+    left |= set() if any(row.loss for row in rows) else {"loss"}
+    return {key: title for key, title in columns.items() if key not in left}
 
 
 def _plain(row: SearchRow) -> dict[str, Any]:
@@ -161,8 +187,9 @@ def _plain(row: SearchRow) -> dict[str, Any]:
 
 
 def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
-    """A choice per device, priced on all, then the excess of each on every other."""
-    devices = [row.device for row in rows]
+    """A choice per device, priced on all, then the excess of each on every other, and what one
+    choice for all of them costs."""
+    devices = list(rows[0].costs)
     shown = [
         row.columns() | {name: figure(row.costs[name], unit) for name in devices} for row in rows
     ]
@@ -170,6 +197,12 @@ def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
     columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
     print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
     for row in rows:
+        if row.device == ALL_DEVICES:
+            told = ", ".join(f"{excess:+.1%} on {name}" for name, excess in row.excess.items())
+            print_text(f"One choice for all costs, against each one's own: {told}.")
+            continue
         for device, excess in row.excess.items():
             if device != row.device:
                 print(f"{row.device}'s choice costs {excess:+.1%} on {device}")
+    if rows[-1].device != ALL_DEVICES:
+        print_text("No one choice keeps the limits of all devices.")

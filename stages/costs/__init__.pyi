@@ -2,6 +2,7 @@ from .cached_prices import pricer as pricer
 from .expected_costs import (
     RUNS as RUNS,
     ExpectedCosts as ExpectedCosts,
+    UseOfB as UseOfB,
     costs_of as costs_of,
     counted_runs as counted_runs,
 )

@@ -107,6 +107,19 @@ class RequestCosts(ExpectedCosts):
         return RequestCosts.of(self.each[:, rows])
 
 
+@dataclass(frozen=True)
+class UseOfB(ExpectedCosts):
+    """What is counted is whether B runs: a model alone costs nothing, and each run of B one."""
+
+    @classmethod
+    def of(cls, models: Sequence[str], n: int) -> UseOfB:
+        more = np.broadcast_to(np.arange(n + 1) / n, (len(models), n + 1))
+        return cls(np.zeros(len(models)), more)
+
+    def spent(self, rows: Sequence[int], stage: np.ndarray) -> np.ndarray:
+        return (stage >= 1).astype(np.float64)
+
+
 def counted_runs(models: Sequence[str]) -> Prices:
     """Where nothing is known about costs: a run of any model costs 1."""
     why = "no cost of all these models is known, so the runs of any model count alike"

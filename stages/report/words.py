@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from stages.costs import budget
 from stages.report.costs import PageCosts
 from stages.report.points import PageSubject
 from stages.report.searched import Searched
-from stages.search import ACCURACY, BEST, COST, MATCH
+from stages.search import ACCURACY, COST, ENERGY, LATENCY, MATCH, USAGE, limit_of
 from stages.threshold import FOLDS, REPEATS
 
 
 def asked(searched: Searched, costs: PageCosts) -> str:
     """The question."""
-    question = searched.question
-    value, points = question.value or 0.0, f"{100 * question.within:g}"
+    question, unit = searched.question, costs.pricer.prices.unit
     model = question.model or f"{searched.answer.matched}, the best single model"
     words = {
-        BEST: "the most accurate",
-        ACCURACY: f"the cheapest that is right on at least {100 * value:.6g}%",
-        COST: f"the most accurate for at most {budget(value, costs.pricer.prices.unit)} a request",
-        MATCH: f"the cheapest within {points} point{'s' * (points != '1')} of {model}",
+        MATCH: f"within {{}} of {model}",
+        ACCURACY: "that is right on at least {}",
+        COST: "for at most {} a request",
+        LATENCY: "in at most {} a request",
+        ENERGY: "with at most {} a request",
+        USAGE: "with B on at most {}",
     }
+    goals = [words[goal.kind].format(limit_of(goal, unit)) for goal in question.goals]
+    best = "the cheapest" if question.cheapest else "the most accurate"
     sure = "" if question.confidence is None else f", {question.confidence:.0%} sure"
-    return f"Asked for: {words[question.kind]}{sure}."
+    return f"Asked for: {' '.join([best, ', '.join(goals)]).strip()}{sure}."
 
 
 def basis(subject: PageSubject, selected: bool = False) -> str:

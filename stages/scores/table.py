@@ -92,6 +92,12 @@ class ScoreSet:
         where it is right."""
         return self.correct.view(np.int8) if self.earned is None else self.earned
 
+    def mean_loss(self, credit: np.ndarray) -> float | None:
+        """Of answers that earn this, int [N]; None where answers have no loss."""
+        if self.loss is None:
+            return None
+        return -float(credit.sum(dtype=np.int64)) / (len(credit) * self.loss.scale)
+
     def baseline(self, m: int) -> np.ndarray:
         """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""
         right = self.correct[m]

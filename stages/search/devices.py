@@ -1,31 +1,36 @@
-"""Two devices, one question: does the best cascade change, and what does a wrong choice cost?
+"""Several devices, one question: does the best cascade change, and what does a wrong choice cost?
 
-For each device the cheapest cascade that is accurate enough on the fitting images is chosen, and
-each choice is then priced on every device with its requests to B on the reported images. Where
-these are the same images, folds decided by the choice of the others say how accurate it is. Nothing
-runs.
+For each device the pair that answers the question on the fitting images is chosen, and each choice
+is then priced on every device with its requests to B on the reported images; and one for all of
+them, which keeps the limits of each. Where these are the same images, folds decided by the choice
+of the others say how accurate it is. Nothing runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Cascade, Ordering, decide, pair_gains, prefix
-from stages.costs import Pricer, Prices, costs_of
+from stages.cascade import Cascade, decide
+from stages.costs import ExpectedCosts, Pricer, Prices, costs_of
 from stages.results import Row
 from stages.scores import ScoreSet
-from stages.search.crossfit import cross_fitted
-from stages.search.fitted_frontier import Found, Space, find
-from stages.search.pairs import by_score
-from stages.search.question import ACCURACY, MATCH, Question
+from stages.search.best_pairs import BestOfEach
+from stages.search.caps import Cap, caps_of
+from stages.search.crossfit import Chosen, decided_by_folds
+from stages.search.fitted_frontier import Space
+from stages.search.pairs import deployable
+from stages.search.question import COST, Question
+from stages.search.wording import asked_of
 from stages.simulate import share_of
 from stages.statistics import Interval
-from stages.threshold import FitPlan, all_pairs
+from stages.threshold import FitPlan
+
+# How the choice for all devices is told.
+ALL_DEVICES = "all"
 
 
 @dataclass(frozen=True)
@@ -59,53 +64,42 @@ class DeviceChoice(Row):
 def compare_devices(
     reported: ScoreSet,
     plan: FitPlan,
-    prices: dict[str, Prices],
-    min_accuracy: float | None = None,
+    prices: Mapping[str, Prices],
+    questions: Mapping[str, Question],
     batch_size: int = 1,
     space: Space = Space(),
 ) -> list[DeviceChoice]:
-    """One row per device: its cheapest cascade, a pair of the space, with at least `min_accuracy`
-    on the fitting images.
+    """One row per device: the pair of the space that answers its question on the fitting images;
+    and where one keeps the limits of all of them, one more, ALL_DEVICES: the one whose largest
+    excess over a device's own choice is least, or the most accurate, as asked.
 
-    By default that is the accuracy of the best single model there, which a cascade always has.
-    InputError where no cascade is accurate enough.
+    InputError where on a device nothing does.
     """
-    best = float(plan.scores.accuracy.max())
-    target = best if min_accuracy is None else min_accuracy
-    rows = candidates(plan.scores, target, space)
-    if not rows:
-        raise InputError(
-            f"no cascade reaches {target:.2%} on {plan.split}: ask for less, or leave out "
-            f"--min-accuracy for the {best:.2%} of the best model"
-        )
-    expected = _costs(rows, plan.scores, prices, batch_size)
-    chosen = [
-        min(
-            zip(rows, expected, strict=True),
-            key=lambda each: (each[1][device], -each[0].fit_accuracy),
-        )[0]
-        for device in prices
-    ]
-    costs = dict(zip(prices, _costs(chosen, reported, prices, batch_size), strict=True))
+    everywhere = _Devices(plan.split, plan.scores, prices, questions, batch_size, space)
+    chosen = {device: everywhere.choice(device) for device in prices}
+    shared = everywhere.for_all(chosen)
+    if shared is not None:
+        chosen[ALL_DEVICES] = shared
+    each = list(chosen.values())
+    costs = dict(zip(chosen, _costs(each, reported, prices, batch_size), strict=True))
     own = {device: costs[device][device] for device in prices}
     found = []
-    for device, each in zip(prices, chosen, strict=True):
-        outcome = decide(reported, each.cascade)
+    for device, point in chosen.items():
+        outcome = decide(reported, point.cascade)
         told = share_of(outcome.correct, reported.sample_ids)
         if plan.method == "cross-fit":
-            pricer = Pricer(reported, prices[device], batch_size)
-            told = _honest(reported, pricer, min_accuracy, space)
-        (first, second), [limit] = each.cascade.models, each.cascade.limits
+            told = _honest(reported, prices, questions, device, batch_size, space)
+        (first, second), [limit] = point.cascade.models, point.cascade.limits
         found.append(
             DeviceChoice(
                 device=device,
                 model_1=first,
                 model_2=second,
-                score=str(each.cascade.score),
-                postcheck=each.cascade.postcheck,
+                score=str(point.cascade.score),
+                postcheck=point.cascade.postcheck,
                 threshold=limit.threshold,
-                fit_accuracy=each.fit_accuracy,
-                fit_usage=each.fit_usage,
+                fit_accuracy=point.fit_accuracy,
+                fit_usage=point.fit_usage,
                 accuracy=told,
                 usage=outcome.usage(),
                 costs=costs[device],
@@ -123,38 +117,104 @@ def priced_everywhere(rows: Sequence[DeviceChoice]) -> Iterator[dict[str, object
             yield own | {"priced_on": device, "cost": cost, "excess": row.excess[device]}
 
 
-def candidates(scores: ScoreSet, target: float, space: Space = Space()) -> list[DeviceCandidate]:
-    """For each pair, score and rule the λ with the least use of B that reaches the target."""
-    found, n = [], len(scores.labels)
-    needed = int(np.ceil(target * n - 1e-9))
-    for name, rows in by_score(space.table).items():
-        orderings = [Ordering.by(scores, name, m) for m in range(len(scores.models))]
-        for (a, b), row in product(all_pairs(scores.models), rows):
-            ordering, rule = orderings[a], space.table[row]
-            gained = prefix(ordering, pair_gains(scores, name, a, b, rule.postcheck))
-            right = int(scores.correct[a].sum()) + gained[ordering.ends]
-            for end in np.flatnonzero(right >= needed)[:1]:
-                k = int(ordering.ends[end])
-                cascade = rule.cascade((scores.models[a], scores.models[b]), ordering.limit(k))
-                found.append(DeviceCandidate(cascade, int(right[end]) / n, k / n))
-    return found
+@dataclass(frozen=True)
+class _Devices:
+    """What each device is asked, on its own prices, of the same images, which are of `split`."""
+
+    split: str
+    scores: ScoreSet
+    prices: Mapping[str, Prices]
+    questions: Mapping[str, Question]
+    batch_size: int
+    space: Space
+
+    def choice(self, device: str) -> DeviceCandidate:
+        question, caps = self.questions[device], caps_of(self.questions[device], self.scores)
+        rows = candidates(self.scores, question, self._costs(device), self.space, caps)
+        if not rows:
+            best = float(self.scores.accuracy.max())
+            unit = self.prices[device].unit
+            does = asked_of(question, unit)
+            raise InputError(
+                f"no cascade on {device} {does} on {self.split}: ask for less; the best model "
+                f"alone reaches {best:.2%}"
+            )
+        costs = _costs(rows, self.scores, {device: self.prices[device]}, self.batch_size)
+        spent = [each[device] for each in costs]
+        wrong = [-row.fit_accuracy for row in rows]
+        return rows[np.lexsort((wrong, spent) if question.cheapest else (spent, wrong))[0]]
+
+    def for_all(self, chosen: Mapping[str, DeviceCandidate]) -> DeviceCandidate | None:
+        """The one for all devices, whose own choices are `chosen`."""
+        question = next(iter(self.questions.values()))
+        caps = [cap for each in self.questions.values() for cap in caps_of(each, self.scores)]
+        for device, each in self.questions.items():
+            limits = [goal.number for goal in each.compared if goal.kind == COST]
+            caps += [Cap(most, self._costs(device)) for most in limits]
+        rows = candidates(self.scores, question, self._costs(next(iter(chosen))), self.space, caps)
+        if not rows:
+            return None
+        spent = _costs(rows, self.scores, self.prices, self.batch_size)
+        [*own] = _costs(list(chosen.values()), self.scores, self.prices, self.batch_size)
+        least = {device: each[device] for device, each in zip(chosen, own, strict=True)}
+        excess = [max(each[d] / least[d] for d in self.prices) for each in spent]
+        wrong = [-row.fit_accuracy for row in rows]
+        return rows[np.lexsort((wrong, excess) if question.cheapest else (excess, wrong))[0]]
+
+    def _costs(self, device: str) -> ExpectedCosts:
+        return costs_of(Pricer(self.scores, self.prices[device], self.batch_size), self.scores)
+
+
+def candidates(
+    scores: ScoreSet,
+    question: Question,
+    costs: ExpectedCosts,
+    space: Space = Space(),
+    caps: Sequence[Cap] = (),
+) -> list[DeviceCandidate]:
+    """For each pair, score and rule the λ that answers the question, of those that can."""
+    n = len(scores.labels)
+    points = BestOfEach(scores, costs, space.table, question, caps).answers()
+    points = points.take(np.flatnonzero(points.second >= 0))
+    made = deployable(scores, points, space.table)
+    return [
+        DeviceCandidate(cascade, right / n, k / n)
+        for cascade, right, k in zip(made, points.right.tolist(), points.k.tolist(), strict=True)
+    ]
 
 
 def _honest(
-    reported: ScoreSet, pricer: Pricer, min_accuracy: float | None, space: Space
+    reported: ScoreSet,
+    prices: Mapping[str, Prices],
+    questions: Mapping[str, Question],
+    device: str,
+    batch_size: int,
+    space: Space,
 ) -> Interval:
-    """The accuracy of folds, each decided by what is the cheapest on the others."""
-    question = Question(MATCH) if min_accuracy is None else Question(ACCURACY, min_accuracy)
+    """The accuracy of folds, each decided by what is chosen on the others, or, where that is
+    nothing, by the most accurate model."""
+    wanted = list(prices) if device == ALL_DEVICES else [device]
+    some = ({d: prices[d] for d in wanted}, {d: questions[d] for d in wanted})
 
-    def search(scores: ScoreSet) -> Found:
-        return find(scores, costs_of(pricer, scores), space)
+    def choose(scores: ScoreSet) -> Chosen:
+        everywhere = _Devices(reported.split, scores, *some, batch_size, space)
+        best = int(scores.accuracy.argmax())
+        try:
+            chosen = {each: everywhere.choice(each) for each in wanted}
+        except InputError:
+            return [Cascade.of((scores.models[best],))], best
+        shared = everywhere.for_all(chosen) if device == ALL_DEVICES else chosen[device]
+        point = Cascade.of((scores.models[best],)) if shared is None else shared.cascade
+        return [point], best
 
-    found = cross_fitted(reported, search, question, np.empty(0))
-    return found.answer.accuracy
+    return decided_by_folds(reported, choose)[0].accuracy
 
 
 def _costs(
-    rows: Sequence[DeviceCandidate], scores: ScoreSet, prices: dict[str, Prices], batch_size: int
+    rows: Sequence[DeviceCandidate],
+    scores: ScoreSet,
+    prices: Mapping[str, Prices],
+    batch_size: int,
 ) -> list[dict[str, float]]:
     """Cost per request by device, in the sub-batches that B would see."""
     pricers = {device: Pricer(scores, each, batch_size) for device, each in prices.items()}

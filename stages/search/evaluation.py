@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +10,17 @@ import numpy as np
 from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, decide
 from stages.costs import HeldAgainst, Price, Pricer, held_against
 from stages.results import Row
-from stages.scores import ScoreSet
+from stages.scores import ScoreSet, right_and_credit
 from stages.simulate import Honest, limit_of_b
-from stages.statistics import Interval, change, mean_of, paired, share
+from stages.statistics import (
+    Interval,
+    change,
+    loss_sums,
+    mean_of,
+    paired,
+    repeated_losses,
+    share,
+)
 from stages.threshold import FitPlan
 
 
@@ -21,6 +30,7 @@ class FitFigures:
 
     accuracy: float
     cost: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,9 @@ class SearchRow(Row):
     fit_split: str
     fit_method: str
     fit_n: int
+    loss: Interval | None = None
+    loss_change: Interval | None = None
+    fit_loss: float | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -68,6 +81,13 @@ class SearchRow(Row):
         """λ of a chain's second model."""
         kind = AT if self.mode_2 in (None, "threshold") else self.mode_2
         return Limit(kind, self.threshold_2, self.threshold_2_low, self.threshold_2_high)
+
+    @property
+    def gain(self) -> Interval:
+        """By how much more accurate it is, or under a loss by how much less it loses."""
+        if self.loss_change is None:
+            return self.against.accuracy_change
+        return self.loss_change.negative
 
     @property
     def rule(self) -> tuple[object, ...]:
@@ -113,9 +133,19 @@ class Judge:
 
     @property
     def _other(self) -> np.ndarray:
-        """bool [N]: the model that accuracy is held against is right, the one to match, else the
-        baseline."""
-        return self.known.correct[self.known.index(self.matched or self.baseline)]
+        """Of the model that accuracy is held against, the one to match, else the baseline, as
+        `ScoreSet.baseline` gives it."""
+        return self.known.baseline(self.known.index(self.matched or self.baseline))
+
+    def _honest(self, found: Outcome) -> Honest:
+        """What the reported images say."""
+        (right, credit), n = right_and_credit(self._other), len(found.correct)
+        told = share(int(found.correct.sum()), n), change(paired(found.correct, right))
+        loss = self.reported.loss
+        if loss is None:
+            return Honest(*told)
+        sums = loss_sums(found.credit, credit)[None]
+        return Honest(*told, *repeated_losses(sums, n, loss.most, loss.scale))
 
     def row(
         self,
@@ -131,10 +161,8 @@ class Judge:
         bill = self.pricer.bill(point.models, found.stage)
         n, (model_2, model_3, *_) = len(found.correct), (*point.models[1:], None, None)
         first, second, *_ = (*(point.limits or (Limit(NEVER),)), Limit.of(None))
-        told = honest or Honest(
-            share(int(found.correct.sum()), n), change(paired(found.correct, self._other))
-        )
-        changed = told.change or change(paired(found.correct, self._other))
+        told = honest or self._honest(found)
+        changed = told.change or change(paired(found.correct, right_and_credit(self._other)[0]))
         return SearchRow(
             kind=kind,
             model_1=point.models[0],
@@ -157,6 +185,9 @@ class Judge:
             fit_split=self.plan.split,
             fit_method=self.plan.method,
             fit_n=len(self.plan.scores.labels),
+            loss=told.loss,
+            loss_change=told.loss_change,
+            fit_loss=None if fitted is None else fitted.loss,
         )
 
     def single(self, model: str) -> SearchRow:
@@ -169,17 +200,20 @@ class Judge:
         if len(point.models) == 1:
             return []
         rows = [self.reported.index(model) for model in point.models]
-        correct, knowing = self.reported.correct[rows], Cascade.of(point.models, "oracle")
-        oracle = self.row(
-            "oracle", knowing, found=_oracle(correct, self.reported.predictions[rows])
-        )
-        return [self._random(answer, point, correct), replace(oracle, postcheck=None)]
+        knowing = Cascade.of(point.models, "oracle")
+        oracle = self.row("oracle", knowing, found=_oracle(self.reported, rows))
+        return [self._random(answer, point, rows), replace(oracle, postcheck=None)]
 
-    def _random(self, answer: SearchRow, point: Cascade, correct: np.ndarray) -> SearchRow:
+    def _random(self, answer: SearchRow, point: Cascade, rows: Sequence[int]) -> SearchRow:
         """As the answer, but which images go on is drawn: the mean over all draws."""
         stage = decide(self.reported, point).stage
-        shares = np.bincount(stage, minlength=len(correct)) / len(stage)
-        expected, price = shares @ correct, answer.price
+        shares = np.bincount(stage, minlength=len(rows)) / len(stage)
+        expected, price = shares @ self.reported.correct[rows], answer.price
+        (right, credit), loss = right_and_credit(self._other), self.reported.loss
+        lost, more = None, None
+        if loss is not None:
+            each = -(shares @ self.reported.credit[rows]) / loss.scale
+            lost, more = mean_of(each), mean_of(each + credit / loss.scale)
         if self.pricer.prices.by_request:
             ran = shares[::-1].cumsum()[::-1, None]
             price = self.pricer.against(self.pricer.summed(point.models, ran), self.baseline)
@@ -195,14 +229,21 @@ class Judge:
             threshold_2_high=None,
             mode_2=None,
             accuracy=mean_of(expected),
-            against=replace(answer.against, accuracy_change=mean_of(expected - self._other)),
+            against=replace(answer.against, accuracy_change=mean_of(expected - right)),
             fit_accuracy=None,
             fit_cost=None,
+            fit_loss=None,
+            loss=lost,
+            loss_change=more,
         )
 
 
-def _oracle(correct: np.ndarray, predictions: np.ndarray) -> Outcome:
-    """The first model that is right answers; the first of all where none is: [J, N] each."""
-    first = correct.argmax(axis=0).astype(np.int8)
-    sure = correct.astype(np.float64)
-    return Outcome(first, first, np.choose(first, predictions), sure, np.choose(first, correct))
+def _oracle(scores: ScoreSet, rows: Sequence[int]) -> Outcome:
+    """The first model whose answer is worth most, without a loss the first that is right: the first
+    of all where none is."""
+    credit = scores.credit[rows]
+    first = credit.argmax(axis=0).astype(np.int8)
+    sure, told = scores.correct[rows].astype(np.float64), scores.predictions[rows]
+    right, earned = (np.choose(first, each) for each in (scores.correct[rows], credit))
+    lost = None if scores.loss is None else earned
+    return Outcome(first, first, np.choose(first, told), sure, right, earned=lost)

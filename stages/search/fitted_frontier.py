@@ -9,15 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.cascade import Cascade, Ordering
+from stages.cascade import Cascade, decide
 from stages.costs import ExpectedCosts, pareto, upper_hull
 from stages.parallel import default_workers
 from stages.scores import LABEL_FREE, ScoreSet, named
+from stages.search.caps import Cap, kept_alone
 from stages.search.chains import Chain, chain_candidates
-from stages.search.frontier import Points
-from stages.search.pairs import SearchRule, frontier, rules
-from stages.search.question import MATCH, Question
-from stages.search.ranking import Choices, answer, most_accurate
+from stages.search.pairs import SearchRule, deployable, frontier, rules
+from stages.search.question import Question
+from stages.search.ranking import Choices, answer, choices_of
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,19 @@ class Space:
 @dataclass(frozen=True)
 class Found:
     """The Pareto frontier on N fitting images, by ascending cost: `points` [F], `cost` float64 and
-    `right` int64 [F]; `prices` float64 [M], what each model costs alone."""
+    `right` int64 [F]; `prices` float64 [M], what each model costs alone, and `kept` bool [M], those
+    that keep all `caps`. Where none does, the frontier is the one that comes nearest."""
 
     scores: ScoreSet
     points: tuple[Cascade, ...]
     cost: np.ndarray
     right: np.ndarray
     prices: np.ndarray
+    caps: tuple[Cap, ...] = ()
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        return kept_alone(self.caps, len(self.prices))
 
     @cached_property
     def alone(self) -> np.ndarray:
@@ -46,13 +52,8 @@ class Found:
         return self.scores.credit.sum(axis=1)
 
     def choices(self, question: Question) -> Choices:
-        matched = None
-        if question.kind == MATCH and question.model is not None:
-            matched = self.scores.index(question.model)
-        elif question.kind == MATCH:
-            matched = most_accurate(self.alone, self.prices)
-        n = len(self.scores.labels)
-        return Choices(n, self.cost, self.right, self.alone, self.prices, matched)
+        made = choices_of(question, self.scores, self.prices, self.kept)
+        return replace(made, cost=self.cost, right=self.right)
 
     @cached_property
     def hull(self) -> np.ndarray:
@@ -63,31 +64,19 @@ class Found:
         return answer(question, self.choices(question))
 
 
-def find(scores: ScoreSet, costs: ExpectedCosts, space: Space, threads: int | None = None) -> Found:
-    """Everything on these images that nothing else beats: models, cascades and chains."""
-    points = frontier(scores, costs, space.table, threads).points
-    deployable = _deployable(scores, points, space.table)
-    found = Found(scores, deployable, points.cost, points.right, costs.alone)
+def find(
+    scores: ScoreSet,
+    costs: ExpectedCosts,
+    space: Space,
+    threads: int | None = None,
+    caps: Sequence[Cap] = (),
+) -> Found:
+    """Everything on these images within the caps that nothing else beats: models, cascades and
+    chains."""
+    points = frontier(scores, costs, space.table, threads, caps).points
+    named = deployable(scores, points, space.table)
+    found = Found(scores, named, points.cost, points.right, costs.alone, tuple(caps))
     return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
-
-
-def _deployable(
-    scores: ScoreSet, points: Points, table: Sequence[SearchRule]
-) -> tuple[Cascade, ...]:
-    """Each point's λ; the images are sorted once per first model and score."""
-    out: list[Cascade | None] = [None] * len(points)
-    sorted_by: dict[tuple[int, str], list[int]] = {}
-    for i, (a, rule) in enumerate(zip(points.first.tolist(), points.rule.tolist(), strict=True)):
-        if rule < 0:
-            out[i] = Cascade.of((scores.models[a],))
-        else:
-            sorted_by.setdefault((a, table[rule].score), []).append(i)
-    for (a, score), rows in sorted_by.items():
-        ordering = Ordering.by(scores, score, a)
-        for i in rows:
-            models = (scores.models[a], scores.models[points.second[i]])
-            out[i] = table[points.rule[i]].cascade(models, ordering.limit(int(points.k[i])))
-    return tuple(point for point in out if point is not None)
 
 
 def _with_chains(
@@ -100,7 +89,7 @@ def _with_chains(
     tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
 
     def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
-        return _hull(scores, *task, costs)
+        return _hull(scores, *task, costs, found.caps)
 
     with ThreadPoolExecutor(threads or default_workers()) as pool:
         added = [row for rows in pool.map(hull, tasks) for row in rows]
@@ -112,17 +101,30 @@ def _with_chains(
 
 
 def _hull(
-    scores: ScoreSet, models: tuple[str, str, str], rule: SearchRule, costs: ExpectedCosts
+    scores: ScoreSet,
+    models: tuple[str, str, str],
+    rule: SearchRule,
+    costs: ExpectedCosts,
+    caps: Sequence[Cap],
 ) -> list[tuple[Cascade, float, int]]:
-    """(point, cost, right answers) of the vertices of a chain's hull that run all three models."""
+    """(point, cost, right answers) of the vertices of a chain's hull that run all three models and
+    keep the caps."""
     rows = [scores.index(model) for model in models]
     first, second, third = costs.alone[rows].tolist()
     runs = costs.runs(rows[1:])
     prices = (first, second, third) if runs is None else (first, 1.0, 1.0)
     sure = np.stack([scores.score(rule.score, row) for row in rows])
     chain = Chain(named(rule.score), sure, scores.credit[rows], prices, rule.postcheck, runs)
-    return [
+    points = [
         (rule.cascade(models, *p.limits), p.cost, round(p.accuracy * len(scores.labels)))
         for p in chain.hull()
         if p.usage_c > 0
+    ]
+    if not caps:
+        return points
+    stages = [decide(scores, point).stage for point, _, _ in points]
+    return [
+        point
+        for point, stage in zip(points, stages, strict=True)
+        if all(cap.keeps(rows, stage) for cap in caps)
     ]

@@ -94,7 +94,11 @@ class Resampling:
         self, points: Points, weight: np.ndarray, alone: np.ndarray, prices: np.ndarray
     ) -> Choice:
         """The question, put to the frontier of one resample."""
-        asked = Choices(int(weight.sum()), points.cost, points.right, alone, prices)
+        kept = np.ones(len(prices), bool)
+        loss = self.scores.loss
+        ends = (points.cost, points.right, alone, prices, kept)
+        scale = 1 if loss is None else loss.scale
+        asked = Choices(int(weight.sum()), *ends, scale=scale)
         row = nearest(self.question, asked)
         a, b, rule = (int(column[row]) for column in (points.first, points.second, points.rule))
         size, credit = len(self.scores.models), self.scores.credit

@@ -7,25 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from cache import InputError, Store
-from stages.cascade import Cascade, decide
+from stages.cascade import Cascade, Outcome, decide
 from stages.certify import SAFEST
-from stages.costs import ExpectedCosts, Pricer, amount, asked, budget, costs_of
+from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
-from stages.search.crossfit import CrossFitted, Progress, cross_fitted
+from stages.search.best_pairs import BestOfEach, chosen_again, ranked
+from stages.search.caps import caps_of
+from stages.search.crossfit import Chosen, CrossFitted, Progress, cross_fitted, decided_by_folds
 from stages.search.evaluation import AnswerRow, FitFigures, Judge, KeptRow, SearchRow
 from stages.search.fitted_frontier import Found, Space, find
+from stages.search.frontier import Points
 from stages.search.guarantee import CertificateFacts, Certified, Promise, guarantee
 from stages.search.holdout import Test
-from stages.search.question import ACCURACY, CERTIFY, COST, Question
+from stages.search.pairs import deployable
+from stages.search.question import ACCURACY, CERTIFY, COST, Goal, Question
 from stages.search.ranking import single
 from stages.search.resampling import Resampling
-from stages.search.verdict import CANNOT_TELL, MEETS, Verdict, sentences, target_of
+from stages.search.unreachable import unreachable
+from stages.search.verdict import (
+    CANNOT_TELL,
+    MEETS,
+    MISSES,
+    Reached,
+    Verdict,
+    reached_by,
+    target_of,
+)
+from stages.search.wording import sentences
+from stages.simulate import Honest
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
 
@@ -64,16 +79,19 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Optimism(Row):
-    """What choosing by this search yields on images left out of resamples."""
+    """What choosing by this search yields on images left out of resamples; under a loss that, and
+    by how much less is lost on those that chose."""
 
     resamples: int
     split: str
     baseline: str
-    accuracy: Interval
+    accuracy: Interval | None
     usage: Interval
-    accuracy_change: Interval
+    accuracy_change: Interval | None
     optimism: float
     same_models: float
+    loss: Interval | None = None
+    loss_change: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +117,7 @@ class SearchResult:
     baselines: Sequence[SearchRow]
     frontier: Sequence[SearchRow]
     hull: Sequence[SearchRow]
+    top: Sequence[SearchRow] | None
     most_accurate: SearchRow
     mixture: Mixture | None
     certificate: CertificateFacts | None
@@ -107,9 +126,10 @@ class SearchResult:
 
     @property
     def rows(self) -> list[AnswerRow]:
-        """The answer's, the frontier's and the baselines'."""
+        """The answer's, the best pairs', the frontier's and the baselines'."""
         answer = [] if self.answer is None else [self.answer]
-        return [AnswerRow(**vars(row)) for row in (*answer, *self.frontier, *self.baselines)]
+        listed = (*answer, *(self.top or ()), *self.frontier, *self.baselines)
+        return [AnswerRow(**vars(row)) for row in listed]
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,8 @@ class Search:
         return self._find(self.plan.scores)
 
     def _find(self, scores: ScoreSet) -> Found:
-        return find(scores, self._costs(scores), self.space, self.threads)
+        caps = caps_of(self.question, scores)
+        return find(scores, self._costs(scores), self.space, self.threads, caps)
 
     def _costs(self, scores: ScoreSet) -> ExpectedCosts:
         return costs_of(self.pricer, scores)
@@ -180,14 +201,17 @@ class Search:
     def _row(self) -> int:
         row = self.found.answer(self.question)
         if row is None:
-            raise InputError(_unreachable(self.question, self.found, self.pricer))
+            where = (self.plan.scores, self.pricer, self.space, self.found)
+            raise InputError(unreachable(self.question, *where))
         return row
 
     def _near_accuracy(self, alone: int, reached: bool) -> str | None:
         """The most accurate model cheaper than the baseline, where it nearly reaches the goal."""
         found, goal = self.found, self.question.value or 0.0
         cheaper = np.flatnonzero(found.prices < found.prices[alone])
-        if self.question.kind != ACCURACY or not reached or not len(cheaper):
+        if self.question.kind != ACCURACY or self.question.several or not reached:
+            return None
+        if not len(cheaper):
             return None
         next_one = cheaper[found.alone[cheaper].argmax()]
         right = float(found.alone[next_one] / len(found.scores.labels))
@@ -239,13 +263,20 @@ class Search:
 
     def fitted(self, row: int) -> FitFigures:
         right, cost = (float(each[row]) for each in (self.found.right, self.found.cost))
-        return FitFigures(right / len(self.plan.scores.labels), cost)
+        if self.plan.scores.loss is None:
+            return FitFigures(right / len(self.plan.scores.labels), cost)
+        return self._under_loss(self.found.points[row], cost)
 
     def did(self, point: Cascade) -> FitFigures:
         """On the fitting images."""
-        found = decide(self.plan.scores, point)
-        bill = self.pricer.on(self.plan.scores).bill(point.models, found.stage)
-        return FitFigures(found.accuracy, bill.total.value)
+        found, scores = decide(self.plan.scores, point), self.plan.scores
+        cost = self.pricer.on(scores).bill(point.models, found.stage).total.value
+        return FitFigures(found.accuracy, cost, scores.mean_loss(found.credit))
+
+    def _under_loss(self, point: Cascade, cost: float) -> FitFigures:
+        """Accuracy is not what a frontier of losses knows."""
+        found, scores = decide(self.plan.scores, point), self.plan.scores
+        return FitFigures(found.accuracy, cost, scores.mean_loss(found.credit))
 
     @cached_property
     def crossfitted(self) -> CrossFitted | None:
@@ -255,6 +286,37 @@ class Search:
         how = (self.found.cost, self.pricer.compared_with, self.progress)
         return cross_fitted(self.reported, self._find, self.question, *how)
 
+    def top(self, most: int) -> list[SearchRow]:
+        """At most so many answers by their estimates on the fitting images, the best first, of
+        another pair or model each."""
+        points = self._best_of(self.plan.scores).answers()
+        # A pair whose B never runs is its A alone.
+        points = points.take(np.flatnonzero((points.second < 0) | (points.k > 0)))
+        points = ranked(points, self.question)
+        points = points.take(np.arange(min(most, len(points))))
+        cascades = deployable(self.plan.scores, points, self.space.table)
+        honest: Sequence[Honest | None] = [None] * len(cascades)
+        if self.plan.method == "cross-fit" and cascades:
+            honest = decided_by_folds(self.reported, partial(self._again, points))
+        n, rows = len(self.plan.scores.labels), []
+        for i, (cascade, told) in enumerate(zip(cascades, honest, strict=True)):
+            cost = float(points.cost[i])
+            fitted = FitFigures(float(points.right[i] / n), cost)
+            if self.plan.scores.loss is not None:
+                fitted = self._under_loss(cascade, cost)
+            alone = len(cascade.models) == 1
+            rows.append(self.judge.row("top", cascade, fitted, honest=None if alone else told))
+        return rows
+
+    def _best_of(self, scores: ScoreSet) -> BestOfEach:
+        caps = caps_of(self.question, scores)
+        return BestOfEach(scores, self._costs(scores), self.space.table, self.question, caps)
+
+    def _again(self, points: Points, scores: ScoreSet) -> Chosen:
+        """The same models on some of the images; where they cannot, the first of them alone."""
+        of, baseline = self._best_of(scores), scores.index(self.judge.baseline)
+        return chosen_again(of, points), baseline
+
     def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""
         decided = self.decided
@@ -263,20 +325,43 @@ class Search:
         honest = self.crossfitted.answer if self.crossfitted and not alone else None
         found = self.judge.row("answer", decided.point, decided.fitted, honest=honest)
         row = AnswerRow(**vars(found), selected=decided.selected)
-        target, chose = decided.target or target_of(self.question, row, alone), decided.chose
+        goals = self._reached(row)
+        target, chose = decided.target, decided.chose
+        target = target or target_of(self.question, row, alone, goals)
         if self.plan.method == "same-split" and target == MEETS and not alone:
             target, chose = CANNOT_TELL, True
         names = ("reached", "needed", "near", "asked")
         how = {name: getattr(decided, name) for name in names} | {"chose": chose}
         rival = self._rival(row)
-        return row, Verdict(self.question, decided.point, row, target, rival=rival, **how)
+        told = (self.question, decided.point, row, target)
+        return row, Verdict(*told, rival=rival, goals=goals, **how)
+
+    def _reached(self, row: AnswerRow) -> list[Reached]:
+        """What the answer did of each limit; where it was tested, by the test."""
+        if self.given is not None:
+            return []
+        point, found = self.decided.point, decide(self.reported, self.decided.point)
+        reached = reached_by(self.question, row, self.reported, found)
+        if not self.question.tested:
+            return reached
+        return [replace(each, target=self._word(each.goal, point, found)) for each in reached]
+
+    def _word(self, goal: Goal, point: Cascade, found: Outcome) -> str:
+        """By the test."""
+        if self.test.keeps(goal, point, found):
+            return MEETS
+        return MISSES if self.test.misses(goal, point, found) else CANNOT_TELL
 
     def _rival(self, row: SearchRow) -> str | None:
-        """The most accurate single model that costs no more and was no worse, if any."""
+        """The best single model that costs no more and was no worse, if any."""
         scores, names = self.reported, self.reported.models
-        alone = {name: float(scores.accuracy[m]) for m, name in enumerate(names)}
+        least, alone = row.accuracy.value, dict(zip(names, scores.accuracy.tolist(), strict=True))
+        if row.loss is not None:
+            least = -row.loss.value
+            lost = (scores.mean_loss(credit) or 0.0 for credit in scores.credit)
+            alone = {name: -each for name, each in zip(names, lost, strict=True)}
         costs = {name: self.pricer.model(name).value for name in names}
-        most, least = row.price.known.value, row.accuracy.value
+        most = row.price.known.value
         found = [name for name in names if costs[name] <= most and alone[name] >= least]
         return max(found, key=lambda name: (alone[name], -costs[name]), default=None)
 
@@ -284,6 +369,8 @@ class Search:
         """Two corners of the hull, and the share of requests that the second should get at random
         to meet the accuracy asked for at less cost, or to spend all of `max-cost` on more accuracy;
         None where the answer cannot be bettered so."""
+        if self.question.several or self.plan.scores.loss is not None:
+            return None
         corners = self.found.hull
         values, goal = self.found.cost[corners], self.question.value or 0.0
         if self.question.kind != COST:
@@ -302,19 +389,30 @@ class Search:
         """What choosing by this search yields on images that had no part in the choice."""
         scores = self.plan.scores
         again = Resampling(scores, self._costs(scores), self.space.table, self.question)
+        credit, scale = scores.credit, 1 if scores.loss is None else scores.loss.scale
         if baseline not in scores.models:
-            baseline = scores.models[int(scores.accuracy.argmax())]
-        found = procedure(again.choose, scores.correct[scores.index(baseline)], resamples)
+            baseline = scores.models[int(credit.sum(axis=1, dtype=np.int64).argmax())]
+        other = credit[scores.index(baseline)]
+        found = procedure(again.choose, other, resamples, scale=scale)
         same = [again.models(number) == self.point.models for number in found.chosen.tolist()]
+        told: dict[str, Interval | None] = {
+            "accuracy": found.accuracy,
+            "accuracy_change": found.accuracy_change,
+        }
+        if scores.loss is not None:
+            told = {
+                **dict.fromkeys(told),
+                "loss": replace(found.accuracy.negative, low=max(0.0, -found.accuracy.high)),
+                "loss_change": found.accuracy_change.negative,
+            }
         return Optimism(
-            resamples,
-            scores.split,
-            baseline,
-            found.accuracy,
-            found.usage,
-            found.accuracy_change,
-            found.optimism,
-            float(np.mean(same)),
+            resamples=resamples,
+            split=scores.split,
+            baseline=baseline,
+            usage=found.usage,
+            optimism=found.optimism,
+            same_models=float(np.mean(same)),
+            **told,
         )
 
 
@@ -329,10 +427,14 @@ NEAR = 0.01
 
 
 def run(
-    store: Store, search: Search, optimism: int | None = None, promise: Promise | None = None
+    store: Store,
+    search: Search,
+    optimism: int | None = None,
+    promise: Promise | None = None,
+    top: int = 0,
 ) -> SearchResult:
     """The answer with everything around it; its rows are also written to results/search.
-    `optimism` is a number of resamples."""
+    `optimism` is a number of resamples, `top` how many answers of another pair each are listed."""
     certified = None if promise is None else _certified(store, search, promise)
     if certified is not None:
         search = replace(search, given=_promised(search, certified))
@@ -366,6 +468,7 @@ def run(
         baselines=baselines,
         frontier=frontier,
         hull=[row for row in frontier if row.kind == "hull"],
+        top=search.top(top) if top else None,
         most_accurate=frontier[-1],
         mixture=None if certified else search.mixture(),
         certificate=None if certified is None else certified.facts,
@@ -399,7 +502,8 @@ def _request(search: Search, promise: Promise | None) -> dict[str, object]:
 def _certified(store: Store, search: Search, promise: Promise) -> Certified:
     scores, cap = search.calibration or search.plan.scores, promise.limits.cost
     if cap is not None and cap < search.found.cost[0]:
-        raise InputError(_unreachable(Question(COST, cap), search.found, search.pricer))
+        where = (search.plan.scores, search.pricer, search.space, search.found)
+        raise InputError(unreachable(Question(COST, cap), *where))
     if cap is not None and search.pricer.prices.by_request:
         raise InputError(
             "--certify caps a cost by how often B runs, which what each request costs does not "
@@ -449,21 +553,4 @@ def _refused(search: Search, certified: Certified) -> str:
     return (
         f"Infeasible: nothing is certified to lose at most {facts.epsilon:.2%} accuracy against "
         f"{facts.reference} alone with probability {1 - facts.delta:g}.{split} {why}."
-    )
-
-
-def _unreachable(question: Question, found: Found, pricer: Pricer) -> str:
-    """What was asked for, what there is, and what can be asked for instead."""
-    row = 0 if question.kind == COST else -1
-    has = (
-        f"{found.points[row]} reaches {found.right[row] / len(found.scores.labels):.2%} for "
-        f"{amount(float(found.cost[row]), pricer.prices.unit)}"
-    )
-    if question.kind == COST:
-        limit = budget(question.value or 0.0, pricer.prices.unit)
-        where = found.scores.split
-        return f"nothing costs {limit} or less on {where}; the cheapest, {has}: allow more"
-    return (
-        f"nothing reaches {question.value:.2%} on {found.scores.split}; the most accurate, {has}: "
-        "ask for less"
     )

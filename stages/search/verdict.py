@@ -1,33 +1,39 @@
 """Two words say what an answer is. *target*: does it do what was asked? *worth*: is it better than
-the single model that one would deploy instead? And the sentences that begin with them."""
+the single model that one would deploy instead?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from stages.cascade import Cascade
-from stages.costs import amount, budget, interval
+from stages.cascade import Cascade, Outcome
+from stages.scores import ScoreSet
 from stages.search.evaluation import AnswerRow, SearchRow
-from stages.search.question import ACCURACY, BEST, CERTIFY, COST, MATCH, Question
+from stages.search.question import ACCURACY, BEST, COST, LOSS, MATCH, USAGE, Goal, Question
 from stages.statistics import Interval
 
 MEETS, CANNOT_TELL, MISSES = "MEETS", "CANNOT TELL", "MISSES"
 WORTH, NOT_WORTH = "WORTH IT", "NOT WORTH IT"
-# A change of cost that rounds to 0.0%.
-UNSEEN = 5e-4
-CHOSE = "the images that chose it cannot test it, give another --fit-split"
-# The unit where no cost is known.
-RUNS = "model runs"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A limit, what the answer did of it on the reported images, and MEETS, CANNOT TELL or
+    MISSES."""
+
+    goal: Goal
+    found: Interval
+    target: str
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`target` and `worth` are the two words. What they were made of: the `row` of the answer,
-    whose cascade is `point`; `reached`, the baseline does what was asked; `rival`, a single model
-    that costs no more and was no worse, if any; `needed`, about how many images would tell, where
-    these cannot; `chose`, the images that would test are those that chose; `near`, of the next
-    cheaper single model, where it nearly does; `asked`, the baseline is not the search's."""
+    whose cascade is `point`; `goals`, what it did of each limit; `reached`, the baseline does what
+    was asked; `rival`, a single model that costs no more and was no worse, if any; `needed`, about
+    how many images would tell, where these cannot; `chose`, the images that would test are those
+    that chose; `near`, of the next cheaper single model, where it nearly does; `asked`, the
+    baseline is not the search's."""
 
     question: Question
     point: Cascade
@@ -39,6 +45,7 @@ class Verdict:
     chose: bool = False
     near: str | None = None
     asked: bool = False
+    goals: Sequence[Reached] = ()
 
     @property
     def alone(self) -> bool:
@@ -58,7 +65,7 @@ class Verdict:
     def worth(self) -> str:
         """Never WORTH IT unless the target is met, nor where a single model is no dearer and no
         worse on the reported images; a single model is no cascade."""
-        change, saved = self.row.against.accuracy_change, self.saved
+        change, saved = self.row.gain, self.saved
         if self.alone or self.rival or self.target == MISSES:
             return NOT_WORTH
         better, no_better = change.low > 0, change.high <= 0
@@ -72,259 +79,49 @@ class Verdict:
         return NOT_WORTH if no_better and no_cheaper else CANNOT_TELL
 
 
-def target_of(question: Question, row: SearchRow, alone: bool) -> str:
-    """By the interval on the reported images, of an answer that was not tested there."""
-    if question.kind == BEST and alone:
-        return MEETS
-    found, goal, sign = {
-        ACCURACY: (row.accuracy, question.value, 1),
-        COST: (row.price.known, question.value, -1),
-        BEST: (row.against.accuracy_change, 0.0, 1),
-    }[question.kind]
-    least, most = sorted(sign * (end - float(goal or 0)) for end in (found.low, found.high))
+def target_of(question: Question, row: SearchRow, alone: bool, goals: Sequence[Reached]) -> str:
+    """By the intervals on the reported images, of an answer that was not tested there."""
     if question.kind == BEST:  # more accurate, not as accurate
-        return MEETS if least > 0 else MISSES if most < 0 else CANNOT_TELL
+        change = row.gain
+        return MEETS if alone or change.low > 0 else MISSES if change.high < 0 else CANNOT_TELL
+    return worst([each.target for each in goals])
+
+
+def did_of(goal: Goal, row: SearchRow, scores: ScoreSet, found: Outcome) -> Interval:
+    """What the row's cascade did of a limit on these images."""
+    if goal.pricer is not None:
+        return goal.pricer.on(scores).request(row.models, found.stage)
+    known = {
+        MATCH: row.gain,
+        ACCURACY: row.accuracy,
+        LOSS: row.loss,
+        COST: row.price.cost,
+        USAGE: row.usage,
+    }
+    told = known[goal.kind]
+    if told is None:
+        raise ValueError(f"nothing is known of {goal.kind}")
+    return told
+
+
+def word_of(goal: Goal, found: Interval) -> str:
+    """By its interval: what is at least, or at most, what is asked; to match, less worse."""
+    if goal.kind == MATCH:
+        low, high = found.low > -goal.within, found.high <= -goal.within
+        return MEETS if low else MISSES if high else CANNOT_TELL
+    sign = 1 if goal.kind == ACCURACY else -1
+    least, most = sorted(sign * (end - goal.number) for end in (found.low, found.high))
     return MEETS if least >= 0 else MISSES if most < 0 else CANNOT_TELL
 
 
-# --- in words ------------------------------------------------------------------------------------
+def reached_by(
+    question: Question, row: SearchRow, scores: ScoreSet, found: Outcome
+) -> list[Reached]:
+    """What the row's cascade did of each limit on these images, by its intervals."""
+    told = [(goal, did_of(goal, row, scores, found)) for goal in question.goals]
+    return [Reached(goal, did, word_of(goal, did)) for goal, did in told]
 
 
-def sentences(found: Verdict) -> list[str]:
-    """The verdict, then two sentences or three: what it saves and how sure, and how it answers."""
-    told = [_VERDICTS[found.question.kind](found), *_figures(found), _how(found), found.near]
-    return [each for each in told if each]
-
-
-def _match(found: Verdict) -> str:
-    question, row, m = found.question, found.row, found.model
-    sure, margin = f"{_sure(question)} sure", _margin(question.within)
-    if found.alone and found.point.models[0] == m:
-        if str(row.price.cost_unit) == RUNS:
-            return "CANNOT TELL what a cascade saves: no cost of all these models is known."
-        return f"NOTHING SAVES: no cascade looks as accurate as {m} for less."
-    if found.target == MEETS:
-        return _met(found, f"{_names(found)} matches {m} within {margin} ({sure})")
-    if found.target == MISSES:
-        worse = f"is {margin} or more less accurate than {m} ({sure})"
-        return f"MISSES, NOT WORTH IT: {_names(found)} {worse}."
-    asked = f"whether {_names(found)} matches {m} within {margin}"
-    if found.chose:
-        why = CHOSE
-    elif found.needed is not None and found.needed > row.n:
-        # Where a part of the split named the answer, of both parts together.
-        both = row.n + (row.fit_n if row.fit_method == "hold-out" else 0)
-        needed = _round(round(found.needed * both / row.n))
-        why = f"that takes about {needed:,} images, here are {both:,}"
-    else:
-        why = f"it may be {-100 * row.against.accuracy_change.low:.1f} points less accurate"
-    return _unknown(found, f"{asked}: {why}")
-
-
-def _accuracy(found: Verdict) -> str:
-    goal, told = f"{100 * (found.question.value or 0):.6g}%", found.row.accuracy
-    single = "" if found.reached else ", which no single model does"
-    reached = f"{told.value:.1%} of {_images(found.row)} ({told.low:.1%} to {told.high:.1%})"
-    return _reaching(found, f"reaches {goal}", f"misses {goal}", reached, single)
-
-
-def _cost(found: Verdict) -> str:
-    unit, cost = str(found.row.price.cost_unit), found.row.price.known
-    goal = budget(found.question.value or 0.0, unit)
-    spent = f"{interval(cost.value, cost.low, cost.high, unit)} on {found.row.split}"
-    return _reaching(found, f"costs at most {goal}", f"costs more than {goal}", spent)
-
-
-def _reaching(found: Verdict, does: str, misses: str, reached: str, single: str = "") -> str:
-    """Of a number that is to be reached, on the reported images."""
-    tested = found.question.confidence is not None
-    if found.target == MEETS:
-        sure = f" ({_sure(found.question)} sure)" if tested else ""
-        return _met(found, f"{_names(found)} {does}{sure}{single}")
-    if found.chose:
-        return _unknown(found, f"whether {_names(found)} {does}: {CHOSE}")
-    more = " No cascade passed the test." if tested else " For assurance add --confidence 0.95."
-    if found.target == MISSES:
-        return f"MISSES, NOT WORTH IT: {_names(found)} {misses}: {reached}.{more}"
-    return f"{_unknown(found, f'whether {_names(found)} {does}: {reached}')}{more}"
-
-
-def _best(found: Verdict) -> str:
-    best = str(found.row.against.baseline) + ("" if found.asked else ", the best single model")
-    if found.alone:
-        return f"NOT WORTH IT: no cascade looks more accurate than {found.point.models[0]} alone."
-    if found.target == MEETS:
-        return _met(found, f"{_names(found)} is more accurate than {best}")
-    if found.target == MISSES:
-        return f"MISSES, NOT WORTH IT: {_names(found)} is less accurate than {best}."
-    chose = f": {CHOSE}" if found.chose else ""
-    return _unknown(found, f"whether {_names(found)} is more accurate than {best}{chose}")
-
-
-_VERDICTS: dict[str, Callable[[Verdict], str]] = {
-    MATCH: _match,
-    ACCURACY: _accuracy,
-    COST: _cost,
-    BEST: _best,
-    CERTIFY: lambda found: _met(found, f"{_names(found)} keeps its promise"),
-}
-
-
-def _names(found: Verdict) -> str:
-    return " → ".join(found.point.models) + (" alone" if found.alone else "")
-
-
-def _dearer(found: Verdict, then: str = ". ") -> str:
-    """That is said before anything else; who gave a budget knows."""
-    if found.saved.value >= -UNSEEN or found.question.kind == COST:
-        return ""
-    return f"COSTS MORE than {found.row.against.baseline}{then}"
-
-
-def _met(found: Verdict, what: str) -> str:
-    """A target that is met, and whether that is worth it."""
-    if found.worth == WORTH:
-        return f"{_dearer(found, ', and yet ')}MEETS, WORTH IT: {what}."
-    return f"{_dearer(found)}MEETS: {what}. {_not_worth(found)}"
-
-
-def _unknown(found: Verdict, what: str) -> str:
-    more = "" if found.worth == CANNOT_TELL else f" {_not_worth(found)}"
-    return f"{_dearer(found)}CANNOT TELL {what}.{more}"
-
-
-def _not_worth(found: Verdict) -> str:
-    """Why a cascade is not, or not surely, worth it."""
-    if found.worth == CANNOT_TELL:
-        return "CANNOT TELL whether it is worth it."
-    if found.alone:
-        better = "more accurate" if found.question.kind == COST else "cheaper"
-        return f"NOT WORTH IT: no cascade that does so is {better}."
-    if found.rival:
-        return f"NOT WORTH IT: {found.rival} alone costs no more and was no worse."
-    return f"NOT WORTH IT: neither cheaper nor more accurate than {found.row.against.baseline}."
-
-
-def _images(row: AnswerRow) -> str:
-    """Which images say so."""
-    n = f"{row.n:,}"
-    if row.fit_method == "hold-out" or row.selected:
-        return f"the {n} {row.split} images that tested it"
-    if row.fit_method == "cross-fit":
-        return f"{n} {row.split} images, cross-fitted"
-    return f"{n} {row.split} images"
-
-
-def _figures(found: Verdict) -> list[str]:
-    """What it saves and how accurate it is, each with its interval."""
-    row, first = found.row, found.point.models[0]
-    accuracy = f"{row.accuracy.value:.1%} of {_images(row)}"
-    if found.alone and first in (found.model, row.against.baseline):
-        cost = amount(row.price.known.value, str(row.price.cost_unit))
-        return [f"{first} alone is right on {accuracy}, at {cost} a request."]
-    saved = _saved(found)
-    if row.fit_method == "cross-fit":
-        saved += f" (this λ on all {row.n:,})"
-    if found.alone:
-        saved = f"{first} alone: {saved}"
-    if row.matched not in (None, row.against.baseline):
-        change = _change(found)
-        return [f"{saved}.", f"{change[0].upper()}{change[1:]}: {accuracy}."]
-    if found.question.kind == ACCURACY and found.target != MEETS:  # the verdict tells it
-        return [f"{saved}; {_change(found)}."]
-    return [f"{saved}; {_change(found)}: {accuracy}."]
-
-
-def _baseline(found: Verdict) -> str:
-    """What is saved against, and what that model is."""
-    name, matched = str(found.row.against.baseline), found.row.matched
-    if found.asked:
-        return name
-    if not found.reached:
-        return f"{name}, the most accurate single model"
-    if matched not in (None, name):
-        return f"{name}, the cheapest single model that matches"
-    return name
-
-
-# What there is more or less of, by the cost's unit; others are named as they are.
-_OF = {"multiply-adds": "multiply-adds", "J": "energy", "ms": "time", "model runs": "model runs"}
-
-
-def _saved(found: Verdict) -> str:
-    """With the interval that it has."""
-    saved, low, high = astuple(found.saved)
-    if found.row.price.baseline_cost == 0:
-        cost = amount(found.row.price.known.value, str(found.row.price.cost_unit))
-        return f"{cost} a request, where {_baseline(found)} costs nothing"
-    unit, baseline = str(found.row.price.cost_unit), _baseline(found)
-    what, counted = _OF.get(unit, unit), _OF.get(unit) == unit
-    if abs(saved) < UNSEEN:
-        return f"As {'many' if counted else 'much'} {what} as {baseline}"
-    sign = 1 if saved > 0 else -1
-    ends = sorted((sign * low, sign * high))
-    told = " to ".join(_percent(each) for each in ends)
-    less = "fewer" if counted else "less"
-    here, there = (less, "more") if sign > 0 else ("more", less)
-    if ends[0] < -UNSEEN:
-        told = f"from {_percent(-ends[0])} {there}, to {_percent(ends[1])}"
-    return f"{_percent(abs(saved))} {here} {what} than {baseline} ({told})"
-
-
-def _change(found: Verdict) -> str:
-    """Of accuracy. Where these images tested it, the verdict says how sure that is."""
-    row = found.row
-    tested = found.question.kind == MATCH and found.target in (MEETS, MISSES)
-    chance = "" if tested else _chance(row)
-    than = "" if row.matched in (None, row.against.baseline) else f" {row.matched}"
-    points = 100 * row.against.accuracy_change.value
-    if abs(points) < 0.05:
-        return f"as accurate{than and f' as{than}'}{chance}"
-    more = "more" if points > 0 else "less"
-    return f"{abs(points):.1f} points {more} accurate{than and f' than{than}'}{chance}"
-
-
-def _chance(row: SearchRow) -> str:
-    """The interval of the change, and whether it could be none."""
-    change = row.against.accuracy_change
-    low, high = 100 * change.low, 100 * change.high
-    if low <= 0 <= high:
-        return f" (could be chance: {low:+.1f} to {high:+.1f})".replace("-", "−")
-    least, most = sorted((abs(low), abs(high)))
-    return f" ({least:.1f} to {most:.1f})"
-
-
-def _how(found: Verdict) -> str:
-    """Which model answers what."""
-    if found.alone:
-        return ""
-    first, second, *third = found.point.models
-    usage = _percent(found.row.usage.value)
-    told = f"{first} answers every image, {second} the {usage} where it is unsure"
-    if third:
-        told += f", {third[0]} the {_percent(found.row.usage_2 or 0.0)} where that is unsure too"
-    return told + (", and the surer answer counts." if found.point.postcheck else ".")
-
-
-def _percent(share: float) -> str:
-    """In two or three digits.
-
-    >>> _percent(0.8724), _percent(0.068)
-    ('87%', '6.8%')
-    """
-    return f"{share:.0%}" if abs(share) >= 0.0995 else f"{share:.1%}"
-
-
-def _sure(question: Question) -> str:
-    return f"{100 * question.sure:g}%"
-
-
-def _margin(within: float) -> str:
-    points = 100 * within
-    return f"{points:g} point{'' if points == 1 else 's'}"
-
-
-def _round(count: int) -> int:
-    """To two digits, upwards."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return -(-count // step) * step
+def worst(words: Sequence[str]) -> str:
+    """Of all limits together."""
+    return next((word for word in (MISSES, CANNOT_TELL) if word in words), MEETS)

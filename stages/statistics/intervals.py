@@ -32,6 +32,11 @@ class Interval:
         """In another unit, the divisor of this one's."""
         return Interval(self.value / divisor, self.low / divisor, self.high / divisor)
 
+    @property
+    def negative(self) -> Interval:
+        """Of minus it."""
+        return Interval(-self.value, -self.high, -self.low)
+
 
 def with_ends(name: str, found: Interval | None) -> dict[str, float | None]:
     """As the columns of a table.

@@ -522,7 +522,15 @@ BAD = {
     "confidence": (("--confidence", "0.4"), "give a probability of 0.5 to below 1"),
     "certify with a margin": (("--certify", "0.1,0.1", "--within", "0.02"), "leave out --within"),
     "tested": (("--optimism",), "has no optimism"),
-    "two questions": (("--min-accuracy", "0.9", "--match", "x"), "one question at a time"),
+    "no device": (("--max-latency", "3ms@orin"), "no latency of all these models on orin"),
+    "no latency": (("--max-latency", "3ms"), "no latency of all these models"),
+    "no batch size": (("--max-latency", "3ms@orin:many"), "a colon comes a batch size"),
+    "no such time": (("--max-energy", "3 weeks"), "no joules of all these models"),
+    "all but one": (
+        ("--max-usage", "0.01", "--max-cost", "0.01M", "--min-accuracy", "0.98"),
+        "nothing on val reaches 98% and costs at most 10 k multiply-adds and runs B on at most 1%; "
+        "change one limit, the nearest first: ",
+    ),
     "certify too": (("--certify", "0.1,0.1", "--best-accuracy"), "question of its own"),
     "unknown model": (("--match", "resnet"), "unknown model to match 'resnet'"),
     "reference": (("--certify", "0.1,0.1", "--reference", "x"), "unknown reference 'x'"),
@@ -537,7 +545,11 @@ BAD = {
     "certify": (("--certify", "0.1"), "give MAX_LOSS,RISK"),
     "epsilon": (("--certify", "1,0.1"), "epsilon must lie between 0 and 1"),
     "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
-    "cap alone": (("--max-usage", "0.1"), "--max-usage belongs to --certify"),
+    "cap in per cent": (("--max-usage", "10"), "give 0.1 for 10 %"),
+    "resamples of a cap": (
+        ("--max-usage", "0.1", "--optimism"), "--optimism goes without --max-usage"
+    ),
+    "certify and a list": (("--certify", "0.1,0.1", "--top", "3"), "leave out --top"),
     "resamples": (("--resamples", "50"), "--resamples belongs to --optimism: give that too"),
     "oracle": (("-s", "oracle"), "cannot be deployed"),
     "one model": (("--models", "digits_wide"), "one model only"),

@@ -16,9 +16,9 @@ from running import cascade
 
 from cache import InputError
 from stages import costs
-from stages.costs import Prices
+from stages.costs import ExpectedCosts, Prices
 from stages.costs.table import Curve
-from stages.search import devices
+from stages.search import ACCURACY, MATCH, Question, devices
 from stages.threshold import FitPlan, cross_fits
 
 ROOT = Path(__file__).parents[3]
@@ -44,12 +44,25 @@ def limits(name):
     return steps[::-1] if name == "entropy" else steps
 
 
+def candidates(scores, target):
+    """What costs are does not matter to the first λ that reaches a target."""
+    free = ExpectedCosts.linear(np.ones(len(scores.models)), len(scores.labels))
+    return devices.candidates(scores, Question(ACCURACY, target), free)
+
+
+def compared(reported, fitted, prices, target=None, **how):
+    """Every device's own choice."""
+    asked = Question(MATCH) if target is None else Question(ACCURACY, target)
+    rows = devices.compare_devices(reported, fitted, prices, dict.fromkeys(prices, asked), **how)
+    return [row for row in rows if row.device != devices.ALL_DEVICES]
+
+
 @pytest.mark.parametrize("target", [0.0, 0.5, 0.7, 0.75, 0.8, 1.0])
 def test_candidates_are_the_first_to_reach_the_target(target):
     scores = random_scores(np.random.default_rng(11), 60)
     found = {
         (*row.cascade.models, row.cascade.score, row.cascade.postcheck): row
-        for row in devices.candidates(scores, target)
+        for row in candidates(scores, target)
     }
     expected = {}
     for a in range(3):
@@ -92,7 +105,7 @@ def test_the_choice_is_the_cheapest_candidate_of_each_device():
         "desk": device(small=1.0, large=20.0, other=2.0),
         "nano": device(small=30.0, large=2.0, other=1.0),
     }
-    rows = devices.compare_devices(reported, plan(fitting), prices, 0.6)
+    rows = compared(reported, plan(fitting), prices, 0.6)
     assert [row.device for row in rows] == ["desk", "nano"]
     per_image = {
         "desk": {"small": 1, "large": 20, "other": 2},
@@ -102,7 +115,7 @@ def test_the_choice_is_the_cheapest_candidate_of_each_device():
         here = per_image[row.device]
         cheapest = min(
             here[first] + each.fit_usage * here[second]
-            for each in devices.candidates(fitting, 0.6)
+            for each in candidates(fitting, 0.6)
             for first, second in [each.cascade.models]
         )
         own = here[row.model_1] + row.fit_usage * here[row.model_2]
@@ -128,12 +141,12 @@ def test_with_one_split_folds_decided_by_the_choice_of_the_others_tell(target):
     scores = random_scores(np.random.default_rng(6), 40, levels=4)
     per_image = {"small": 1.0, "large": 7.0, "other": 3.0}
     fitted = FitPlan("cross-fit", "test", scores, ())
-    [row] = devices.compare_devices(scores, fitted, {"desk": device(**per_image)}, target)
+    [row] = compared(scores, fitted, {"desk": device(**per_image)}, target)
     least = most = 0
     for _, fitting, held in cross_fits(40):
         others, fold = scores.of_images(fitting), scores.of_images(held)
         goal = float(others.accuracy.max()) if target is None else target
-        ranked = [(_spent(each, per_image), each) for each in devices.candidates(others, goal)]
+        ranked = [(_spent(each, per_image), each) for each in candidates(others, goal)]
         best = min(key for key, _ in ranked)
         right = [_answers(fold, each.cascade)[0] for key, each in ranked if key == best]
         least, most = least + min(right), most + max(right)
@@ -170,9 +183,9 @@ def test_batches_are_priced_as_the_sub_batches_that_b_sees():
     b = Curve(np.array([1, 8]), one, one, one)
     prices = device(small=1.0, other=1.0)
     prices = Prices("latency", "ms", "x", "a test", prices.forward | {"large": b}, {})
-    [row] = devices.compare_devices(scores, plan(scores), {"x": prices}, 0.5, batch_size=8)
+    [row] = compared(scores, plan(scores), {"x": prices}, 0.5, batch_size=8)
     expected = []
-    for each in devices.candidates(scores, 0.5):
+    for each in candidates(scores, 0.5):
         total = 0.0
         for start in range(0, 64, 8):
             here = random_part(scores, start)
@@ -199,9 +212,9 @@ def random_part(scores, start):
 def test_an_accuracy_that_nothing_reaches_is_refused():
     scores = random_scores(np.random.default_rng(5), 40)
     best = max((scores.predictions == scores.labels).mean(axis=1))
-    said = rf"reaches 100\.00% on val: ask for less, .* the {best:.2%} of the best model"
+    said = rf"on x reaches 100% on val: ask for less; the best model alone reaches {best:.2%}"
     with pytest.raises(InputError, match=said):
-        devices.compare_devices(scores, plan(scores), {"x": device(small=1, large=1, other=1)}, 1.0)
+        compared(scores, plan(scores), {"x": device(small=1, large=1, other=1)}, 1.0)
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -237,8 +250,8 @@ def test_the_command_shows_both_choices_and_what_each_costs_elsewhere(measured):
 
 
 OTHER_QUESTIONS = (
-    *(("--certify", "0.1,0.1"), ("--max-cost", "3ms"), ("--match", "large"), ("--best-accuracy",)),
-    *(("--within", "0.02"), ("--min-accuracy", "0.5", "--confidence", "0.9")),
+    *(("--certify", "0.1,0.1"), ("--match", "large"), ("--within", "0.02"), ("--top", "3")),
+    ("--confidence", "0.9", "--min-accuracy", "0.5"),
 )
 
 
@@ -250,7 +263,7 @@ OTHER_QUESTIONS = (
         (("--cost", "joules"), "several devices need joules of all models on two devices"),
         (("--cost", "joules", "--cost-device", "nano,desk, 2 threads"), "no joules of all"),
         (("--cost", "macs"), "unknown cost that differs between devices 'macs'"),
-        *((asked, "asked --min-accuracy, or no question") for asked in OTHER_QUESTIONS),
+        *((asked, f"{asked[0]} is for one --cost-device") for asked in OTHER_QUESTIONS),
         (("--stages", "3"), "--stages 3 is for one --cost-device"),
         (("--optimism", "--min-accuracy", "0.5"), "--optimism is for one --cost-device"),
         (("--baseline", "large"), "--baseline is for one --cost-device"),
@@ -274,7 +287,8 @@ def test_what_the_space_leaves_out_is_not_chosen(measured, tmp_path):
     args = ("search", "-d", "toy", "--cache", measured.root, "--cost-device", "all")
     few = ("--models", "large,other", "--no-postcheck", "-s", "entropy", "--min-accuracy", "0.5")
     out = tmp_path / "devices.csv"
-    rows = cascade(*args, *few, "-o", out, "--json").json["rows"]
+    found = cascade(*args, *few, "-o", out, "--json").json
+    rows = [*found["rows"], found["one_for_all"]]
     assert {(row["score"], row["postcheck"]) for row in rows} == {("entropy", False)}
     assert {row["model_1"] for row in rows} | {row["model_2"] for row in rows} == {"large", "other"}
     table = pl.read_csv(out).to_dicts()

@@ -36,7 +36,7 @@ from stages.search.guarantee import Shortlist
 from stages.search.ranking import nearest
 from stages.search.resampling import Resampling
 from stages.search.stage import run
-from stages.search.testing_order import matching, path, reaching, within
+from stages.search.testing_order import aim_of, path
 from stages.threshold import FitPlan
 
 TABLE = tuple(rules(naive.SCORES))
@@ -159,11 +159,12 @@ def test_the_path_is_the_front_of_all_points_listed(seed, kind):
     costs, n, each = _costs(scores), 16, scores.request_costs["usd"]
     m, nothing = int(scores.correct.sum(axis=1).argmax()), np.zeros(16, int)
     reference, budget = scores.correct[m].astype(int), 2.5
-    aim = {
-        MATCH: matching(scores.correct[m], 0.1, costs.alone[m]),
-        ACCURACY: reaching(0.55, n),
-        COST: within(budget, n),
+    asked = {
+        MATCH: Question(MATCH, within=0.1),
+        ACCURACY: Question(ACCURACY, 0.55),
+        COST: Question(COST, budget),
     }[kind]
+    aim = aim_of(asked, scores, costs, m if kind == MATCH else None)
 
     def told(spent, right, mean_b=0.0):
         """(value, safety), rounded, so that equal points are equal."""

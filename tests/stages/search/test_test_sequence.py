@@ -29,7 +29,7 @@ from stages.search import (
     Space,
     rules,
 )
-from stages.search.testing_order import matching, path, reaching, within
+from stages.search.testing_order import aim_of, path
 from stages.search.verdict import NOT_WORTH, WORTH
 from stages.threshold import FitPlan, held_out
 
@@ -91,21 +91,21 @@ SEEDS = st.integers(0, 10_000)
 @settings(max_examples=60, deadline=None)
 def test_the_path_is_the_front_of_all_points_listed(seed, kind):
     scores, costs = _made(seed)
-    n, linear = 24, ExpectedCosts.linear(costs, 24)
+    linear = ExpectedCosts.linear(costs, 24)
     m = int(scores.correct.sum(axis=1).argmax())
     reference = scores.correct[m].astype(int)
     goal, budget = 0.55, 2.5
-    aim, told = {
+    asked, told = {
         MATCH: (
-            matching(scores.correct[m], 0.1, costs[m]),
+            Question(MATCH, within=0.1),
             lambda cost, error, right: (-cost, _safety(right - reference, 0.1)),
         ),
         ACCURACY: (
-            reaching(goal, n),
+            Question(ACCURACY, goal),
             lambda cost, error, right: (-cost, _safety(right, -goal)),
         ),
         COST: (
-            within(budget, n),
+            Question(COST, budget),
             lambda cost, error, right: (
                 int(right.sum()),
                 (budget - cost) / error if error else math.copysign(math.inf, budget - cost or 1),
@@ -114,6 +114,7 @@ def test_the_path_is_the_front_of_all_points_listed(seed, kind):
     }[kind]
     listed = [each for each in _everything(scores, costs) if kind != MATCH or each[0] < costs[m]]
     expected = _front(told(*each) for each in listed)
+    aim = aim_of(asked, scores, linear, m if kind == MATCH else None)
     found = path(scores, linear, TABLE, aim)
     values = [told(*_of(scores, costs, point)) for point in found]
     assert [(v, min(s, SAFE)) for v, s in values] == [
@@ -126,7 +127,8 @@ def test_a_long_path_keeps_its_ends_and_order():
     n = 3000
     scores = random_scores(rng, n, levels=10**6, models=tuple("abc"))
     costs = np.array([1.0, 2.0, 9.0])
-    found = path(scores, ExpectedCosts.linear(costs, n), TABLE, reaching(0.73, n))
+    linear = ExpectedCosts.linear(costs, n)
+    found = path(scores, linear, TABLE, aim_of(Question(ACCURACY, 0.73), scores, linear))
     assert 2 <= len(found) <= 100
     spent = [_of(scores, costs, point)[0] for point in found]
     assert spent == sorted(spent, reverse=True)

@@ -17,7 +17,7 @@ from stages.search import (
     Question,
     sentences,
 )
-from stages.search.verdict import Verdict, target_of
+from stages.search.verdict import Verdict, reached_by, target_of
 
 PAIR = Cascade.of(("small", "large"), "maxp", 0.5, postcheck=True)
 CHAIN = Cascade.of(("small", "mid", "large"), "maxp", 0.5, 0.5)
@@ -205,4 +205,6 @@ def test_the_next_cheaper_model_is_told_where_it_nearly_does():
 )
 def test_the_target_follows_from_the_interval(question, row, word):
     whole = ROW | {"accuracy_low": 0.97, "accuracy_high": 0.99, "cost_low": 9e4, "cost_high": 2e5}
-    assert target_of(question, AnswerRow.of(whole | row), alone=False) == word
+    told = AnswerRow.of(whole | row)
+    goals = reached_by(question, told, None, None)
+    assert target_of(question, told, alone=False, goals=goals) == word
