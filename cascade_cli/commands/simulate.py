@@ -79,7 +79,7 @@ def simulate(
         told = [alias.partition("=")[0] for alias in aliases]
         same_weights(store, scores, dataset, choose_models(store, dataset, told, [], wanted))
     fitted, last = None, last_stage(store, scores, nobody, costs)
-    if decision.calibrate is not None:
+    if decision.calibrate is not None and last is None:
         if requests.repeats or second is not None:
             raise InputError(
                 "--calibrate is for each image once, in one runtime: leave out the rest"
@@ -92,7 +92,7 @@ def simulate(
     own = None if fitted is None else own_limit(fitted.scores, decided[0])
     row, name = simulated(store, scores, decided, requests, wanted, costs)
     moved = None
-    if second is not None:
+    if second is not None and last is None:
         there = score_set(store, dataset, split, models, replace(wanted, runtime=second))
         moved = between_runtimes(scores, there, decided[0])
     if common.as_json:

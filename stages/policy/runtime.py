@@ -51,6 +51,7 @@ from stages.scores import (
     VOTE_SHARE,
     Coefficients,
     NonFiniteError,
+    Score,
     allows,
     built_in,
     checked_by,
@@ -252,9 +253,7 @@ class DeployedCascade(CascadeRuntime):
     ) -> None:
         limits = [threshold] if threshold_2 is None else [threshold, threshold_2]
         limits = [each if isinstance(each, (str, bool)) else float(each) for each in limits]
-        known = built_in(score) if outputs is None else built_in(score) or confidence(score)
-        if known is None:
-            _require("score", score, SCORE_KIND)
+        known = _known_score(score, outputs)
         for each in limits:
             _require("threshold", each, NUMBER_KIND if allows(score, 2) else LIMIT_KIND)
         _require("postcheck", postcheck, FLAG_KIND)
@@ -267,7 +266,7 @@ class DeployedCascade(CascadeRuntime):
             raise ValueError("timeout_ms needs on_error, which says what answers then")
         if memory is not None and digest is None:
             raise ValueError(f"a memory needs a digest: pass the hash {memory.algorithm}")
-        self.score, self.threshold = known or SCORES[score], limits[0]
+        self.score, self.threshold = known, limits[0]
         self.members = len(classes) - 1 if score == VOTE_SHARE.name else 1
         self.classes, self.coefficients, self.outputs = list(classes), coefficients, outputs
         stages = len(classes) - self.members + 1 + (last is not None)
@@ -276,16 +275,9 @@ class DeployedCascade(CascadeRuntime):
         ):
             raise ValueError(f"{VOTE_SHARE.name} is of two that vote and one that answers")
         if stages > 1 and stages - 1 != len(limits):
-            also = "" if last is None else f" and {last}"
-            raise ValueError(
-                f"{len(classes)} models{also} take {stages - 1} λ, found {len(limits)}"
-            )
-        if last is not None:
-            _require("last", last, LAST_KIND)
-            if self.members > 1 or final is not None or on_error is not None:
-                raise ValueError(f"{last} is last of models that answer by themselves, or not")
-            if postcheck and len(classes) == 1:
-                raise ValueError(f"a post-check before {last} takes two models")
+            each = " and ".join([f"{len(classes)} models", *([last] if last else [])])
+            raise ValueError(f"{each} take {stages - 1} λ, found {len(limits)}")
+        _check_last(last, self.members > 1 or final or on_error, postcheck and len(classes) == 1)
         rules = [(self.score, Limit.of(each)) for each in limits[: stages - 1]]
         how = (digest, key_bytes, final == ENSEMBLE)
         super().__init__((score,) * stages, rules, postcheck, *how)
@@ -530,6 +522,25 @@ def _pair(name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
         return whole, sure.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} gave no predictions and confidences: {error}") from error
+
+
+def _known_score(name: str, outputs: str | None) -> Score:
+    """ValueError for a name that is no score's."""
+    known = built_in(name) if outputs is None else built_in(name) or confidence(name)
+    if known is None:
+        _require("score", name, SCORE_KIND)
+    return known or SCORES[name]
+
+
+def _check_last(last: str | None, together: object, surer_than_none: bool) -> None:
+    """ValueError for what a last stage that is no model cannot end."""
+    if last is None:
+        return
+    _require("last", last, LAST_KIND)
+    if together:
+        raise ValueError(f"{last} ends only what one model after the other answers, or nobody")
+    if surer_than_none:
+        raise ValueError(f"a post-check before {last} takes two models")
 
 
 def _require(name: str, value: object, kind: Kind) -> None:

@@ -110,9 +110,12 @@ class ScoreSet:
         return self.models.index(model)
 
     def score(self, name: str, model: int) -> np.ndarray:
-        """float64 [N]; the oracle's score is 1 where the model is right."""
+        """float64 [N]; the oracle's score is 1 where the model is right. To a post-check nobody's
+        row is surer than any."""
         if name == "oracle":
             return self.correct[model].astype(np.float64)
+        if self.nobody is not None and model % len(self.models) == len(self.models) - 1:
+            return np.full(len(self.labels), named(name).sign * np.inf)
         return self.scores[name][model]
 
     @property

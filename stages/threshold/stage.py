@@ -23,7 +23,15 @@ from stages.cascade import (
 )
 from stages.costs import UNPRICED, HeldAgainst, PairPrice, Pricer, asked, held_against
 from stages.results import Row, save
-from stages.scores import LABEL_FREE, Loss, Score, ScoreSet, named, right_and_credit
+from stages.scores import (
+    LABEL_FREE,
+    Loss,
+    Score,
+    ScoreSet,
+    is_nobody,
+    named,
+    right_and_credit,
+)
 from stages.simulate import FitFacts, FittedLimit
 from stages.statistics import Interval, Paired, change, loss_sums, repeated_losses, share
 from stages.threshold.crossfit import Answers, FoldCounts, Folds
@@ -137,9 +145,9 @@ def run(
 
 
 def all_pairs(models: Sequence[str]) -> list[Pair]:
-    """Every ordered pair of different models, as indices."""
+    """Every ordered pair of different models, as indices; what is no model is never first."""
     count = range(len(models))
-    return [(a, b) for a in count for b in count if a != b]
+    return [(a, b) for a in count for b in count if a != b and not is_nobody(models[a])]
 
 
 def fitted_point(

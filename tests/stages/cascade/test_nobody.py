@@ -68,6 +68,16 @@ def test_the_row_of_nobody_decides_alike():
         np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.parametrize("name", naive.SCORES)
+@pytest.mark.parametrize("postcheck", [False, True])
+def test_the_sweep_of_the_row_is_that_of_what_is_decided(name, postcheck):
+    """Also by the sweep with post-check all that is sent on stays there."""
+    scores = with_nobody(random_scores(np.random.default_rng(8), 200), Nobody.abstain(0.4))
+    gain = pair_gains(scores, name, 0, 3, postcheck)
+    always = decide(scores, Cascade.of(("small", "abstain"), name, "always"))
+    np.testing.assert_array_equal(gain, always.credit - scores.credit[0])
+
+
 def test_ends_of_a_limit():
     scores = random_scores(np.random.default_rng(2), 50)
     always, never = (
@@ -111,7 +121,8 @@ def test_the_row():
     assert row.models_that_run == scores.models == scores.models_that_run
     assert row.predictions[-1].tolist() == [-1] * 20
     assert not row.correct[-1].any()
-    assert np.isnan(row.score("entropy", 3)).all()
+    assert np.isnan(row.scores["entropy"][3]).all()
+    assert row.score("entropy", 3).tolist() == [-np.inf] * 20
     assert row.score("oracle", 3).tolist() == [0] * 20
     assert row.macs == dict.fromkeys(scores.models) | {"abstain": 0}
     assert row.weights["abstain"] is None

@@ -26,6 +26,7 @@ class Known:
     scores: dict = field(default_factory=dict)
     means: dict = field(default_factory=dict)
     labels = LABELS
+    loss = None
     sample_ids = np.arange(1)
 
     def __post_init__(self):

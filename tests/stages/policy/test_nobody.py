@@ -201,8 +201,8 @@ def test_without_it_nothing_is_promised_of_it(desk, tmp_path):
     [
         ({"last": "me"}, "last is"),
         ({"last": "human", "postcheck": True}, "a post-check before human takes two models"),
-        ({"last": "human", "on_error": "answer of A"}, "human is last of models"),
-        ({"last": "human", "final": "ensemble"}, "human is last of models"),
+        ({"last": "human", "on_error": "answer of A"}, "human ends only what"),
+        ({"last": "human", "final": "ensemble"}, "human ends only what"),
         ({"last": "human", "classes": (4, 4)}, "2 models and human take 2 λ, found 1"),
     ],
 )
