@@ -56,7 +56,7 @@ class GoalFacts:
     def of(cls, reached: Reached) -> GoalFacts:
         goal, told, pricer = reached.goal, reached.found, reached.goal.pricer
         limit = goal.within if goal.kind == MATCH else goal.number
-        place = (None, None, None)
+        place: tuple[str | None, int | None, str | None] = (None, None, None)
         if pricer is not None:
             place = (pricer.prices.device, pricer.batch_size, pricer.prices.unit)
         ends = (told.value, told.low, told.high)
