@@ -36,9 +36,10 @@ from stages.threshold import FitPlan, halves
 FILE = "ferplus.parquet"
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 MISSED, DEAR = "sadness", 20
+DEAR_CLASS = EMOTIONS.index(MISSED)
 SEED, HALVINGS = 0, 20
 BUDGET = 0.0008  # US dollars per request
-BUDGETS = np.geomspace(1e-7, 2e-3, 87)
+BUDGETS = 2e-5 * np.arange(1, 81)  # US dollars per request
 MATCHED, WITHIN, LEAST = "match", "budget", "least"
 QUESTIONS = {MATCHED: Question(), WITHIN: Question(COST, BUDGET), LEAST: Question(BEST)}
 # Confidences of two services do not compare, so there is no post-check.
@@ -83,13 +84,15 @@ class Against:
 @dataclass(frozen=True)
 class ByEmotion:
     """Of the reported faces of an emotion: how many, the recall of two cascades, how much more the
-    second one's is, and how much less it loses on all of them."""
+    second one's is, the shares that each calls `MISSED`, and how much less the second one loses on
+    all of them."""
 
     emotion: str
     faces: int
     before: Interval
     after: Interval
     more: Interval
+    called: tuple[float, float]
     less: int
 
 
@@ -165,14 +168,20 @@ class Faces:
         return losses_of(sums, len(found.credit), self.loss.most)
 
     def by_emotion(self, before: Cascade, after: Cascade) -> Iterator[ByEmotion]:
-        found, rival = (decide(self.reported, each) for each in (after, before))
-        less = found.credit.astype(np.int64) - rival.credit
+        found = [decide(self.reported, each) for each in (before, after)]
+        less = np.subtract(*(each.credit.astype(np.int64) for each in reversed(found)))
         for label, emotion in enumerate(EMOTIONS):
             mine = self.reported.labels == label
-            right = [each.correct[mine] for each in (rival, found)]
-            recall = (share(int(each.sum()), int(mine.sum())) for each in right)
-            gained = change(paired(*right[::-1]))
-            yield ByEmotion(emotion, int(mine.sum()), *recall, gained, int(less[mine].sum()))
+            right = [each.correct[mine] for each in found]
+            called = (float((each.prediction[mine] == DEAR_CLASS).mean()) for each in found)
+            yield ByEmotion(
+                emotion,
+                int(mine.sum()),
+                *(share(int(each.sum()), len(each)) for each in right),
+                change(paired(*reversed(right))),
+                tuple(called),
+                int(less[mine].sum()),
+            )
 
     def within_budgets(self, by_loss: bool) -> list[float]:
         """For each of BUDGETS the loss of what is best within it on the fitting half."""
@@ -195,12 +204,14 @@ def read(store: Store, folder: Path) -> Faces:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search says, and what that does; `tested`: the reported faces had a part in it."""
+    """What a search says, and what that does; `tested`: the reported faces had a part in it;
+    `against` is the single service that it is held against."""
 
     told: Told
     target: str
     worth: str
     tested: bool
+    against: str
 
 
 @dataclass(frozen=True)
@@ -219,7 +230,7 @@ def choose(faces: Faces, question: Question) -> Chosen:
         asked = faces.asked(question, by_loss)
         row, verdict = asked.answer()
         told = faces.told(asked.point)
-        answers.append(Answer(told, verdict.target, verdict.worth, row.selected))
+        answers.append(Answer(told, verdict.target, verdict.worth, row.selected, verdict.model))
     one, other = (each.told.cascade for each in answers)
     emotions = tuple(faces.by_emotion(one, other))
     return Chosen(*answers, faces.against(one, other), emotions)
@@ -246,18 +257,22 @@ def repeated(faces: Faces) -> Repeated:
 
 @dataclass(frozen=True)
 class Alone:
-    """A service, its recall of `MISSED`, and the share of the faces of which it says that."""
+    """A service, its recall of `MISSED`, the share of the faces of which it says that, and the
+    emotions that it `never` says."""
 
     told: Told
     recall: Interval
     says: float
+    never: Sequence[str]
 
 
 def alone(faces: Faces, service: str) -> Alone:
-    m, label = faces.scores.index(service), EMOTIONS.index(MISSED)
-    said, mine = faces.reported.predictions[m] == label, faces.reported.labels == label
-    recall = share(int(said[mine].sum()), int(mine.sum()))
-    return Alone(faces.told(Cascade.of((service,))), recall, float(said.mean()))
+    m = faces.scores.index(service)
+    said, mine = faces.reported.predictions[m], faces.reported.labels == DEAR_CLASS
+    recall = share(int((said[mine] == DEAR_CLASS).sum()), int(mine.sum()))
+    never = [EMOTIONS[k] for k in range(len(EMOTIONS)) if k not in faces.scores.predictions[m]]
+    told = faces.told(Cascade.of((service,)))
+    return Alone(told, recall, float((said == DEAR_CLASS).mean()), never)
 
 
 @dataclass(frozen=True)
