@@ -1,7 +1,8 @@
-"""Unequal costs: priced services on FER+ faces, where one emotion missed costs as 20 other mistakes.
+"""Unequal costs: priced services on FER+ faces, where one emotion missed costs as much as
+20 other mistakes.
 
-The same questions, by accuracy and by loss, to one half of the faces; the other half tells what both
-answers do.
+One half of the faces answers the same questions by accuracy and by loss; the other half tells what
+both answers do.
 """
 
 from __future__ import annotations
@@ -172,14 +173,15 @@ class Faces:
         less = np.subtract(*(each.credit.astype(np.int64) for each in reversed(found)))
         for label, emotion in enumerate(EMOTIONS):
             mine = self.reported.labels == label
-            right = [each.correct[mine] for each in found]
-            called = (float((each.prediction[mine] == DEAR_CLASS).mean()) for each in found)
+            had, has = (each.correct[mine] for each in found)
+            called = [float((each.prediction[mine] == DEAR_CLASS).mean()) for each in found]
             yield ByEmotion(
                 emotion,
-                int(mine.sum()),
-                *(share(int(each.sum()), len(each)) for each in right),
-                change(paired(*reversed(right))),
-                tuple(called),
+                len(had),
+                share(int(had.sum()), len(had)),
+                share(int(has.sum()), len(has)),
+                change(paired(has, had)),
+                (called[0], called[1]),
                 int(less[mine].sum()),
             )
 
@@ -204,12 +206,10 @@ def read(store: Store, folder: Path) -> Faces:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search says, and what that does; `tested`: the reported faces had a part in it;
-    `against` is the single service that it is held against."""
+    """What a search answers; `tested`: the reported faces had a part in it; `against` is the single
+    service that it is held against."""
 
     told: Told
-    target: str
-    worth: str
     tested: bool
     against: str
 
@@ -225,15 +225,15 @@ class Chosen:
 
 
 def choose(faces: Faces, question: Question) -> Chosen:
-    answers = []
-    for by_loss in (False, True):
-        asked = faces.asked(question, by_loss)
-        row, verdict = asked.answer()
-        told = faces.told(asked.point)
-        answers.append(Answer(told, verdict.target, verdict.worth, row.selected, verdict.model))
-    one, other = (each.told.cascade for each in answers)
-    emotions = tuple(faces.by_emotion(one, other))
-    return Chosen(*answers, faces.against(one, other), emotions)
+    one, other = (answer(faces, question, by_loss) for by_loss in (False, True))
+    cascades = one.told.cascade, other.told.cascade
+    return Chosen(one, other, faces.against(*cascades), tuple(faces.by_emotion(*cascades)))
+
+
+def answer(faces: Faces, question: Question, by_loss: bool) -> Answer:
+    asked = faces.asked(question, by_loss)
+    row, verdict = asked.answer()
+    return Answer(faces.told(asked.point), row.selected, verdict.model)
 
 
 # By question and the emotion that is dear: how much more choosing by accuracy loses, by halving.

@@ -76,6 +76,7 @@ def fields(results: Results) -> dict[str, str]:
         "emotions": "\n\n".join(
             "\n".join(emotions(TITLES[name], chosen[name])) for name in (WITHIN, LEAST)
         ),
+        "half": mean([chosen[WITHIN].loss.told.loss.half], "loss"),
         "halvings": str(HALVINGS),
         "repeated": "\n".join(repeated(results)),
         "sad_reported": f"{sad.faces:,}",
@@ -98,7 +99,7 @@ def name_of(each: Told) -> str:
     return " → ".join(each.cascade.models) + (" alone" if len(each.cascade.models) == 1 else "")
 
 
-def limit(each: Told) -> str:
+def limits(each: Told) -> str:
     return (
         ", ".join(f"{stage.limit.value:.4g}" for stage in each.cascade.stages if stage.limit) or "–"
     )
@@ -109,7 +110,7 @@ def bullet(results: Results, name: str) -> str:
     before, after = (each.told for each in (chosen.accuracy, chosen.loss))
     sad = next(each for each in chosen.emotions if each.emotion == MISSED)
     lines = [
-        f"- **{title[0].upper()}{title[1:]}**: by accuracy {_short(before)}; by loss {_short(after)}.",
+        f"- **{title.capitalize()}**: by accuracy {_short(before)}; by loss {_short(after)}.",
         f"The choice by accuracy loses {_more(chosen.more.loss)}.",
         f"It is right on {_pair(before.accuracy, after.accuracy)} of all faces,",
         f"and on {_pair(sad.before, sad.after)} of the sad ones.",
@@ -117,15 +118,15 @@ def bullet(results: Results, name: str) -> str:
     if found := results.repeated.get((name, MISSED)):
         words = [word(each) for each in found]
         lines.append(
-            f"On {HALVINGS} halvings it loses {spread([x.value for x in found], 'loss')} more, surely "
-            f"more on {words.count('surely more')} of them and surely less on "
+            f"On {HALVINGS} halvings it loses {spread([x.value for x in found], 'loss')} more, "
+            f"surely more on {words.count('surely more')} of them, surely less on "
             f"{words.count('surely less')}."
         )
     return fill(" ".join(lines), 116, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _short(each: Told) -> str:
-    at = f" at λ = {limit(each)}" if len(each.cascade.models) > 1 else ""
+    at = f" at λ = {limits(each)}" if len(each.cascade.models) > 1 else ""
     return f"{name_of(each)}{at}, ${mean([each.usd.value], 'mills')} per 1,000"
 
 
@@ -181,7 +182,7 @@ def _row(answer: Answer) -> list[str]:
     pair = len(each.cascade.models) > 1
     return [
         name_of(each) + (" †" if answer.tested else ""),
-        limit(each),
+        limits(each),
         told(each.usage, "percent1") if pair else "–",
         "as B" if each.dearer.value < 1 else "all",
         told(each.usd, "mills"),
@@ -222,7 +223,7 @@ def emotions(title: str, chosen: Chosen) -> list[str]:
     ]
     heads = ("emotion", "faces", "recall, by accuracy", "by loss", "points more", "called sad")
     pair = f"{name_of(chosen.accuracy.told)} by accuracy, {name_of(chosen.loss.told)} by loss"
-    return [f"**{title[0].upper()}{title[1:]}**: {pair}.", "", *table((*heads, "less lost"), rows)]
+    return [f"**{title.capitalize()}**: {pair}.", "", *table((*heads, "less lost"), rows)]
 
 
 def repeated(results: Results) -> list[str]:
