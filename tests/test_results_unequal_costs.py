@@ -1,9 +1,8 @@
-"""docs/results-unequal-costs.md: made again from the data, against loops over faces, and against the
-commands that it tells."""
+"""docs/results-unequal-costs.md: made again from the data, held against loops over faces, and
+against the commands that it tells."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from fractions import Fraction
@@ -28,19 +27,19 @@ TABLE = SHARED / "outputs" / study.FILE
 PAGE = ROOT / "docs" / "results-unequal-costs.md"
 HERE = pytest.mark.skipif(not TABLE.is_file(), reason=f"no {TABLE.name} in {TABLE.parent}")
 SERVICES = {"google": (0.6, 0.0015), "facepp": (0.65, 0.0005), "cnn": (0.7, 1e-7)}
-SAD, Z = 4, NormalDist().inv_cdf(0.975)
+SAD, EACH, Z = 4, 240, NormalDist().inv_cdf(0.975)
 
 
 def made(folder):
     """Faces whose confidences tie, in the layout of the real ones."""
     rng = np.random.default_rng(11)
-    out = {"label": np.repeat(np.arange(7), 60)}
+    out = {"label": np.repeat(np.arange(7), EACH)}
     for name, (accuracy, usd) in SERVICES.items():
-        sure = rng.integers(1, 12, 420) / 12
-        right = rng.random(420) < accuracy * (0.5 + sure)
-        out[f"{name}.prediction"] = np.where(right, out["label"], rng.integers(0, 7, 420))
+        sure = rng.integers(1, 12, 7 * EACH) / 12
+        right = rng.random(7 * EACH) < accuracy * (0.5 + sure)
+        out[f"{name}.prediction"] = np.where(right, out["label"], rng.integers(0, 7, 7 * EACH))
         out[f"{name}.confidence"] = sure.astype(np.float32)
-        out[f"{name}.usd_per_request"] = np.full(420, usd)
+        out[f"{name}.usd_per_request"] = np.full(7 * EACH, usd)
     pl.DataFrame(out).write_parquet(folder / study.FILE)
     return folder
 
@@ -66,7 +65,7 @@ def lost(row, answer):
 
 
 def every_cascade(rows):
-    """(right answers, loss, dollars) of every pair at every λ, image by image from the least sure."""
+    """(right answers, loss, dollars) of every pair at every λ, face by face from the least sure."""
     names = [key.removesuffix(".prediction") for key in rows[0] if key.endswith(".prediction")]
     for first, second in permutations(names, 2):
         order = sorted(rows, key=lambda row: row[f"{first}.confidence"])
@@ -208,7 +207,7 @@ def test_the_commands_on_the_page_find_what_it_shows(tmp_path, monkeypatch):
     first, *asked = [shlex.split(line) for line in lines]
     assert cascade(*first).status == 0
     for words, answer in zip(asked, (chosen.accuracy, chosen.loss), strict=True):
-        found = json.loads(cascade(*words, "--json").out)["answer"]
+        found = cascade(*words, "--json").json["answer"]
         assert (found["model_1"], found["model_2"]) == answer.told.cascade.models
         assert found["threshold"] == answer.told.cascade.limits[0].value
         assert found["accuracy"] == answer.told.accuracy.value
