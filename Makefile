@@ -92,7 +92,7 @@ reproduce: $(STAMP) ## Put the published figures of PAPER beside ours: DATASET=c
 	$(if $(DATA),$(CASCADE) hash $(COMMON) --data '$(DATA)' $(call flag,--split,$(SPLIT)) --algorithms $(MEMORIES))
 	$(BIN)/python -m examples.$(PAPER) --cache '$(CACHE)' $(call flag,--dataset,$(PUBLISHED)) $(ARGS)
 
-study: $(STAMP) ## Make docs/results-imagenet.md from the tables in the folder OUTPUTS
+study: $(STAMP) ## Make docs/results-imagenet.md and docs/results-unequal-costs.md from the tables in the folder OUTPUTS
 	$(BIN)/python -m examples.study '$(or $(OUTPUTS),$(error give OUTPUTS=FOLDER))' $(ARGS)
 
 import: $(STAMP) ## Bring in logits: ARGS='--dataset D --split S --model M --logits FILE …'

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from cache import InputError, Store
+from examples.study import unequal_costs, unequal_page
 from examples.study.answers import HALVINGS, Case, Numbers, answers, pairs
-from examples.study.figures import draw
+from examples.study.figures import budgets, draw, save
 from examples.study.halving import Halving, Orderings
 from examples.study.outputs import TABLES, Outputs, macs, prices, read
 from examples.study.page import render
@@ -32,18 +34,52 @@ NAME = "results-imagenet"
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 2 for a request or input that is wrong, which one line tells."""
     parser = argparse.ArgumentParser("python -m examples.study", description=__doc__)
-    parser.add_argument("outputs", type=Path, help="folder with the two tables")
+    parser.add_argument("outputs", type=Path, help="folder with the tables")
+    parser.add_argument("--page", choices=PAGES, help="this one only [default: all]")
     parser.add_argument("--cache", help="a folder to import into [default: a temporary one]")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="where page and figures go")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where pages and figures go")
     given = parser.parse_args(words)
+    pages = {name: each for name, each in PAGES.items() if given.page in (None, name)}
     try:
+        lacking = [
+            f for page in pages.values() for f in page.files if not (given.outputs / f).is_file()
+        ]
+        if lacking:
+            raise InputError(
+                f"{given.outputs} lacks {', '.join(lacking)}: --page makes one page only"
+            )
         with tempfile.TemporaryDirectory() as folder:
-            results = study(Store(given.cache or folder), given.outputs)
+            store = Store(given.cache or folder)
+            for page in pages.values():
+                page.make(store, given.outputs, given.docs)
     except InputError as error:
         print(f"study: {error}", file=sys.stderr)
         return 2
-    write(results, given.docs)
     return 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """`make` writes it of these files: into the store, from their folder, to the pages' folder."""
+
+    files: Sequence[str]
+    make: Callable[[Store, Path, Path], None]
+
+
+def imagenet(store: Store, folder: Path, docs: Path) -> None:
+    write(study(store, folder), docs)
+
+
+def unequal(store: Store, folder: Path, docs: Path) -> None:
+    results = unequal_costs.study(unequal_costs.read(store, folder))
+    (docs / "results-unequal-costs.md").write_text(unequal_page.render(results), encoding="utf-8")
+    save(budgets(results), docs / "images" / "unequal-costs.svg")
+
+
+PAGES = {
+    "unequal-costs": Page((unequal_costs.FILE,), unequal),
+    "imagenet": Page([table.file for table in TABLES.values()], imagenet),
+}
 
 
 def study(store: Store, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The study's three figures from its results alone, as SVG: grey, told apart by shape and dash."""
+"""The study's figures from its results alone, as SVG: grey, told apart by shape and dash."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from examples.study import unequal_costs
 from examples.study.answers import BUDGETS, CLOSE, SIZES
 
 Results = dict[str, Any]
@@ -26,10 +27,14 @@ def draw(results: Results, folder: Path) -> None:
         "images": images(results),
     }
     for name, chart in drawn.items():
-        themed = chart.configure_view(stroke=None).configure(
-            background="white", font="Helvetica, Arial, sans-serif", aria=False
-        )
-        themed.save(folder / f"imagenet-{name}.svg")
+        save(chart, folder / f"imagenet-{name}.svg")
+
+
+def save(chart: Any, file: Path) -> None:
+    themed = chart.configure_view(stroke=None).configure(
+        background="white", font="Helvetica, Arial, sans-serif", aria=False
+    )
+    themed.save(file)
 
 
 def frontier(result: Results) -> Any:
@@ -125,6 +130,33 @@ def images(results: Results) -> Any:
         )
         charts.append(alt.layer(bars, line, dots).properties(width=_WIDTH, height=_HEIGHT))
     return alt.hconcat(*charts)
+
+
+def budgets(results: unequal_costs.Results) -> Any:
+    """Mean loss of what is best within a budget by accuracy and by loss, and of each service."""
+    kinds = ("chosen by accuracy", "chosen by loss")
+    steps = [
+        {"usd": 1000 * usd, "loss": loss, "kind": kind}
+        for kind, losses in zip(kinds, results.budgets, strict=True)
+        for usd, loss in zip(unequal_costs.BUDGETS.tolist(), losses, strict=True)
+    ]
+    alone = [
+        {"usd": 1000 * told.usd.value, "loss": told.loss.value, "model": told.cascade.models[0]}
+        for told in (each.told for each in results.alone)
+    ]
+    x = alt.X("usd:Q", title="US dollars per 1,000 faces", axis=_axis(grid=False))
+    y = alt.Y("loss:Q", title="mean loss", scale=alt.Scale(zero=False), axis=_axis())
+    dash = alt.StrokeDash(
+        "kind:N",
+        scale=alt.Scale(domain=[*kinds], range=[[4, 3], [1, 0]]),
+        legend=alt.Legend(title=None, orient="top", labelLimit=0),
+    )
+    lines = alt.Chart(alt.Data(values=steps)).mark_line(color=INK, interpolate="step-after")
+    services = alt.Chart(alt.Data(values=alone))
+    dots = services.mark_point(color=INK, filled=True, size=22).encode(x=x, y=y)
+    names = services.mark_text(align="left", dx=6, dy=-6, fontSize=9)
+    layers = (lines.encode(x=x, y=y, strokeDash=dash), dots, names.encode(x=x, y=y, text="model:N"))
+    return alt.layer(*layers).properties(width=2 * _WIDTH, height=_HEIGHT)
 
 
 def _losses(result: Results, words: str) -> list[Row]:

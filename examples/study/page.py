@@ -32,6 +32,8 @@ FORMATS = {
     "rho": (1, "+.2f", ""),
     "number": (1, ",.0f", ""),
     "giga": (1e-9, ".2f", ""),
+    "loss": (1, ".3f", ""),
+    "mills": (1000, ".4g", ""),
 }
 RULES = {
     "maxp": "maxp",
