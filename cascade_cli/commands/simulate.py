@@ -32,9 +32,10 @@ from cascade_cli.show.fit import calibrated_by
 from cascade_cli.show.simulation import print_simulation
 from cascade_cli.show.text import print_json
 from stages.calibration import own_limit
+from stages.cascade import Cascade
 from stages.policy import Deployment, read
-from stages.scores import with_nobody
-from stages.simulate import between_runtimes
+from stages.scores import ScoreSet, with_nobody
+from stages.simulate import between_runtimes, coverage_of
 
 
 @opt.grouped(
@@ -99,6 +100,7 @@ def simulate(
         asked = {"stream": name} | requests.described() | {"runtimes": moved}
         asked |= {} if fitted is None else calibrated_by(decision.calibrate, fitted)
         asked |= {} if own is None else {"own_threshold": own.threshold}
+        asked |= _curve(scores, decided[0])
         print_json({"dataset": dataset} | row.columns() | scores.cut | asked)
         return
     print_simulation(row, name, moved, own)
@@ -133,9 +135,17 @@ def _of_policy(
     row, name = simulated(store, scores, (cascade, fit), requests, images, costs)
     if common.as_json:
         asked = {"policy": deployed.where, "stream": name} | requests.described()
+        asked |= _curve(scores, cascade)
         print_json({"dataset": dataset} | row.columns() | asked)
         return
     print_simulation(row, name, None, how="of the policy")
+
+
+def _curve(scores: ScoreSet, cascade: Cascade) -> dict[str, object]:
+    """The risk–coverage curve before a last stage that is no model."""
+    if cascade.nobody is None:
+        return {}
+    return {"risk_coverage": coverage_of(scores, cascade).thinned()}
 
 
 def _runtimes(

@@ -36,6 +36,13 @@ class RiskCoverage:
         """float64 [P − 1]: the mean loss among these."""
         return self.lost[1:] / self.covered[1:]
 
+    def thinned(self, most: int = 101) -> dict[str, list[float]]:
+        """At most so many of its points, evenly by coverage and the last, JSON-ready."""
+        wanted = np.linspace(0.0, 1.0, most)
+        rows = np.minimum(np.searchsorted(self.coverage, wanted), len(self.coverage) - 1)
+        rows = np.unique(rows)
+        return {"coverage": self.coverage[rows].tolist(), "risk": self.risk[rows].tolist()}
+
     @property
     def area(self) -> float:
         """AURC: the mean over the images of the risk among those at least as sure (Geifman & El-

@@ -6,7 +6,11 @@ from .margin import (
     between_runtimes as between_runtimes,
     model_between_runtimes as model_between_runtimes,
 )
-from .nobody import NobodyFigures as NobodyFigures, nobody_figures as nobody_figures
+from .nobody import (
+    NobodyFigures as NobodyFigures,
+    coverage_of as coverage_of,
+    nobody_figures as nobody_figures,
+)
 from .requests import (
     MissingHashesError as MissingHashesError,
     RequestSet as RequestSet,

@@ -11,7 +11,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from stages.cascade import NEVER, Cascade, Limit, Outcome, decide, risk_coverage
+from stages.cascade import (
+    NEVER,
+    Cascade,
+    Limit,
+    Outcome,
+    RiskCoverage,
+    decide,
+    risk_coverage,
+)
 from stages.results import Row
 from stages.scores import ScoreSet, loss_given, named
 from stages.simulate.shares import share_of, worth
@@ -51,7 +59,7 @@ def nobody_figures(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> Nobo
     expected = None
     if last.accuracy is not None:
         expected = float((right + count * Fraction(str(last.accuracy))) / n)
-    given, area = loss_given(scores), risk_coverage(*_surer_and_loss(scores, cascade))
+    given, area = loss_given(scores), coverage_of(scores, cascade)
     person = last.accuracy is not None
     return NobodyFigures(
         abstain_cost=None if person else last.loss,
@@ -66,6 +74,12 @@ def nobody_figures(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> Nobo
         aurc=area.interval,
         excess_aurc=area.excess,
     )
+
+
+def coverage_of(scores: ScoreSet, cascade: Cascade) -> RiskCoverage:
+    """The risk–coverage curve of the last model before a stage that is nobody's: of each λ what
+    the answers that stand lose."""
+    return risk_coverage(*_surer_and_loss(scores, cascade))
 
 
 def _credit(scores: ScoreSet, outcome: Outcome) -> np.ndarray:

@@ -81,3 +81,16 @@ def test_the_interval_holds_the_area_of_fresh_images():
         found = draw(200).interval
         held += found.low <= truth <= found.high
     assert 0.90 < held / 300 <= 0.99
+
+
+def test_a_thinned_curve_is_points_of_the_whole():
+    """As few as asked for, evenly, and where all images are answered."""
+    rng = np.random.default_rng(3)
+    found = risk_coverage(rng.integers(0, 400, 3000), rng.random(3000) < 0.2)
+    thin = found.thinned(11)
+    whole = dict(zip(found.coverage.tolist(), found.risk.tolist(), strict=True))
+    assert [whole[each] for each in thin["coverage"]] == thin["risk"]
+    assert thin["coverage"][-1] == 1.0
+    for wanted in np.linspace(0, 1, 11):
+        assert min(each for each in whole if each >= wanted) in thin["coverage"]
+    assert len(thin["coverage"]) <= 11
