@@ -126,6 +126,10 @@ def bullet(results: Results, name: str) -> str:
         f"It is right on {_pair(before.accuracy, after.accuracy)} of all faces,",
         f"and on {_pair(sad.before, sad.after)} of the sad ones.",
     ]
+    if chosen.accuracy.tested or chosen.loss.tested:
+        lines.append(
+            "These faces had a part in that choice (†): take it for less sure than it looks."
+        )
     if found := results.repeated.get((name, MISSED)):
         words = [word(each) for each in found]
         lines.append(
@@ -215,8 +219,8 @@ def changes(results: Results) -> list[str]:
         for name, title in TITLES.items()
         for more in [results.chosen[name].more]
     ]
-    heads = ("the choice by accuracy against that by loss", "loses more a face", "")
-    return table((*heads, "more accurate, points", "", "$ more per 1,000"), rows)
+    heads = ("the choice by accuracy against that by loss", "loses more a face", "verdict")
+    return table((*heads, "more accurate, points", "verdict", "$ more per 1,000"), rows)
 
 
 def emotions(name: str, compared: Mapping[str, Compared]) -> list[str]:
