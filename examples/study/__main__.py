@@ -59,8 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Page:
-    """`make` writes it of these files: into the store, from their folder, to the pages' folder."""
+class Making:
+    """`make` writes a page of these files: by way of the store, from their folder to the pages'."""
 
     files: Sequence[str]
     make: Callable[[Store, Path, Path], None]
@@ -77,8 +77,8 @@ def unequal(store: Store, folder: Path, docs: Path) -> None:
 
 
 PAGES = {
-    "unequal-costs": Page((unequal_costs.FILE,), unequal),
-    "imagenet": Page([table.file for table in TABLES.values()], imagenet),
+    "unequal-costs": Making((unequal_costs.FILE,), unequal),
+    "imagenet": Making([table.file for table in TABLES.values()], imagenet),
 }
 
 

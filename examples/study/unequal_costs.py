@@ -205,7 +205,7 @@ def read(store: Store, folder: Path) -> Faces:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answered:
     """What a search answers; `tested`: the reported faces had a part in it; `against` is the single
     service that it is held against."""
 
@@ -215,25 +215,25 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Compared:
     """A question answered by accuracy and by loss, and what the first does more than the second."""
 
-    accuracy: Answer
-    loss: Answer
+    accuracy: Answered
+    loss: Answered
     more: Against
     emotions: Sequence[ByEmotion]
 
 
-def choose(faces: Faces, question: Question) -> Chosen:
+def choose(faces: Faces, question: Question) -> Compared:
     one, other = (answer(faces, question, by_loss) for by_loss in (False, True))
     cascades = one.told.cascade, other.told.cascade
-    return Chosen(one, other, faces.against(*cascades), tuple(faces.by_emotion(*cascades)))
+    return Compared(one, other, faces.against(*cascades), tuple(faces.by_emotion(*cascades)))
 
 
-def answer(faces: Faces, question: Question, by_loss: bool) -> Answer:
+def answer(faces: Faces, question: Question, by_loss: bool) -> Answered:
     asked = faces.asked(question, by_loss)
     row, verdict = asked.answer()
-    return Answer(faces.told(asked.point), row.selected, verdict.model)
+    return Answered(faces.told(asked.point), row.selected, verdict.model)
 
 
 # By question and the emotion that is dear: how much more choosing by accuracy loses, by halving.
@@ -283,7 +283,7 @@ class Results:
     counts: Mapping[str, int]
     fitted: int
     alone: Sequence[Alone]
-    chosen: Mapping[str, Chosen]
+    chosen: Mapping[str, Compared]
     next: tuple[Told, Against]
     budgets: tuple[Sequence[float], Sequence[float]]
     repeated: Repeated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
@@ -10,6 +11,7 @@ from examples.study.page import FORMATS, mean, table, told as spread
 from examples.study.unequal_costs import (
     BUDGET,
     DEAR,
+    DEAR_CLASS,
     EMOTIONS,
     HALVINGS,
     LEAST,
@@ -17,8 +19,8 @@ from examples.study.unequal_costs import (
     MISSED,
     SEED,
     WITHIN,
-    Answer,
-    Chosen,
+    Answered,
+    Compared,
     Results,
     Told,
     weights,
@@ -36,52 +38,61 @@ TITLES = {
 
 def render(results: Results) -> str:
     """The page."""
-    found = fields(results)
+    found = {**_case(results), **_least(results), **_tables(results)}
     return _FIELD.sub(lambda match: found[match[1]], TEMPLATE.read_text("utf-8"))
 
 
-def fields(results: Results) -> dict[str, str]:
-    """What the template's names stand for."""
-    counts, chosen = results.counts, results.chosen
-    least, (after, against) = chosen[LEAST], results.next
-    sad = next(each for each in least.emotions if each.emotion == MISSED)
-    missed = sad.faces * (1 - sad.before.value) * DEAR
-    reported = sum(each.faces for each in least.emotions)
+def _case(results: Results) -> dict[str, str]:
+    """What was asked, of which faces."""
+    counts, matched = results.counts, results.chosen[MATCHED]
     return {
         "dear": str(DEAR),
+        "missed": MISSED,
+        "file": weights(MISSED).strip(),
         "faces": f"{sum(counts.values()):,}",
         "fitted": f"{results.fitted:,}",
         "sad": f"{counts[MISSED]:,}",
         "afraid": f"{counts['fear']:,}",
-        "answer": "\n".join(bullet(results, name) for name in (WITHIN, LEAST, MATCHED)),
-        "never": never(results),
         "last": str(len(EMOTIONS) - 1),
         "seed": str(SEED),
         "budget": f"{BUDGET:g}",
-        "missed": MISSED,
-        "file": weights(MISSED).strip(),
-        "classes": "\n".join(
-            f"| {k} | {name} | {counts[name]:,} |" for k, name in enumerate(EMOTIONS)
-        ),
-        "alone": "\n".join(alone(results)),
-        "accurate": chosen[MATCHED].accuracy.against,
-        "cautious": chosen[MATCHED].loss.against,
-        "questions": "\n".join(questions(results)),
-        "changes": "\n".join(changes(results)),
-        "next": f"{_short(after)}",
-        "next_right": _pair(least.loss.told.accuracy, after.accuracy),
+        "halvings": str(HALVINGS),
+        "never": never(results),
+        "accurate": matched.accuracy.against,
+        "cautious": matched.loss.against,
+    }
+
+
+def _least(results: Results) -> dict[str, str]:
+    """The cascades of least loss, and what makes the loss."""
+    least, (after, against) = results.chosen[LEAST], results.next
+    sad = least.emotions[DEAR_CLASS]
+    missed = sad.faces * (1 - sad.before.value) * DEAR
+    reported = sum(each.faces for each in least.emotions)
+    return {
         "chosen": name_of(least.loss.told),
+        "next": _short(after),
         "next_loss": told(against.loss, "loss"),
         "next_word": word(against.loss),
-        "emotions": "\n\n".join(
-            "\n".join(emotions(TITLES[name], chosen[name])) for name in (WITHIN, LEAST)
-        ),
-        "half": mean([chosen[WITHIN].loss.told.loss.half], "loss"),
-        "halvings": str(HALVINGS),
-        "repeated": "\n".join(repeated(results)),
+        "next_right": _pair(least.loss.told.accuracy, after.accuracy),
+        "half": mean([results.chosen[WITHIN].loss.told.loss.half], "loss"),
         "sad_reported": f"{sad.faces:,}",
         "carried": mean([missed / (least.accuracy.told.loss.value * reported)], "percent"),
     }
+
+
+def _tables(results: Results) -> dict[str, str]:
+    counts, chosen = results.counts, results.chosen
+    lines = {
+        "answer": [bullet(results, name) for name in (WITHIN, LEAST, MATCHED)],
+        "classes": [f"| {k} | {name} | {counts[name]:,} |" for k, name in enumerate(EMOTIONS)],
+        "alone": alone(results),
+        "questions": questions(results),
+        "changes": changes(results),
+        "emotions": [*emotions(WITHIN, chosen), "", *emotions(LEAST, chosen)],
+        "repeated": repeated(results),
+    }
+    return {name: "\n".join(each) for name, each in lines.items()}
 
 
 def told(found: Interval, how: str) -> str:
@@ -108,13 +119,17 @@ def limits(each: Told) -> str:
 def bullet(results: Results, name: str) -> str:
     title, chosen = TITLES[name], results.chosen[name]
     before, after = (each.told for each in (chosen.accuracy, chosen.loss))
-    sad = next(each for each in chosen.emotions if each.emotion == MISSED)
+    sad = chosen.emotions[DEAR_CLASS]
     lines = [
         f"- **{title.capitalize()}**: by accuracy {_short(before)}; by loss {_short(after)}.",
         f"The choice by accuracy loses {_more(chosen.more.loss)}.",
         f"It is right on {_pair(before.accuracy, after.accuracy)} of all faces,",
         f"and on {_pair(sad.before, sad.after)} of the sad ones.",
     ]
+    if chosen.accuracy.tested or chosen.loss.tested:
+        lines.append(
+            "These faces had a part in that choice (†): take it for less sure than it looks."
+        )
     if found := results.repeated.get((name, MISSED)):
         words = [word(each) for each in found]
         lines.append(
@@ -177,7 +192,7 @@ def questions(results: Results) -> list[str]:
     return table((*heads, "accuracy", "loss"), rows)
 
 
-def _row(answer: Answer) -> list[str]:
+def _row(answer: Answered) -> list[str]:
     each = answer.told
     pair = len(each.cascade.models) > 1
     return [
@@ -204,11 +219,12 @@ def changes(results: Results) -> list[str]:
         for name, title in TITLES.items()
         for more in [results.chosen[name].more]
     ]
-    heads = ("the choice by accuracy against that by loss", "loses more a face", "")
-    return table((*heads, "more accurate, points", "", "$ more per 1,000"), rows)
+    heads = ("the choice by accuracy against that by loss", "loses more a face", "verdict")
+    return table((*heads, "more accurate, points", "verdict", "$ more per 1,000"), rows)
 
 
-def emotions(title: str, chosen: Chosen) -> list[str]:
+def emotions(name: str, compared: Mapping[str, Compared]) -> list[str]:
+    title, chosen = TITLES[name], compared[name]
     rows = [
         [
             each.emotion,
