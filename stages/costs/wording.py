@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import floor, log10
 
 _DIGITS = 4
+_TIMES = 9.0  # as much more, from which on it is told in times
 _COUNTED = "multiply-adds"
 _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 # How a unit is told, and how many of that one of it is.
@@ -54,10 +55,12 @@ def figure(value: float, unit: str) -> str:
 def relative(saved: float) -> str:
     """A share that is saved, as what is paid.
 
-    >>> relative(0.824), relative(-0.086), relative(0.0)
-    ('82% less', '8.6% more', 'as much')
+    >>> relative(0.824), relative(-0.086), relative(0.0), relative(-20.0)
+    ('82% less', '8.6% more', 'as much', '21 times')
     """
     share = abs(saved)
+    if saved < -_TIMES:
+        return f"{1 - saved:,.0f} times"
     if share < 5e-4:
         return "as much"
     return f"{share:.{0 if share >= 0.0995 else 1}%} {'less' if saved > 0 else 'more'}"

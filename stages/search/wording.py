@@ -28,6 +28,8 @@ from stages.statistics import Interval
 # A change of cost that rounds to 0.0%.
 UNSEEN = 5e-4
 CHOSE = "the images that chose it cannot test it, give another --fit-split"
+# From so many times the cost more on it is told in times.
+_TIMES = 9.0
 # The unit where no cost is known.
 RUNS = "model runs"
 
@@ -42,6 +44,7 @@ class _Comparing:
     is_worse: str
     looks_better: str
     as_good: str
+    looks_as_good: str
     may_be: str
 
 
@@ -52,6 +55,7 @@ _ACCURATE = _Comparing(
     is_worse="is less accurate than",
     looks_better="looks more accurate than",
     as_good="as accurate",
+    looks_as_good="looks as accurate as",
     may_be="be {} less accurate",
 )
 _LOSING = _Comparing(
@@ -60,7 +64,8 @@ _LOSING = _Comparing(
     is_better="loses less than",
     is_worse="loses more than",
     looks_better="looks to lose less than",
-    as_good="of as much loss",
+    as_good="as much loss",
+    looks_as_good="looks to lose as little as",
     may_be="lose {} more",
 )
 
@@ -78,7 +83,7 @@ def _match(found: Verdict) -> str:
     if found.alone and found.point.models[0] == m:
         if str(row.price.cost_unit) == RUNS:
             return "CANNOT TELL what a cascade saves: no cost of all these models is known."
-        return f"NOTHING SAVES: no cascade looks {_by(row).as_good} as {m} for less."
+        return f"NOTHING SAVES: no cascade {_by(row).looks_as_good} {m} for less."
     if found.target == MEETS:
         return _met(found, f"{_names(found)} matches {m} within {margin} ({sure})")
     if found.target == MISSES:
@@ -377,6 +382,9 @@ def _saved(found: Verdict) -> str:
     what, counted = _OF.get(unit, unit), _OF.get(unit) == unit
     if abs(saved) < UNSEEN:
         return f"As {'many' if counted else 'much'} {what} as {baseline}"
+    if saved < -_TIMES:
+        times = " to ".join(f"{1 - end:,.0f}" for end in (high, low))
+        return f"{1 - saved:,.0f} times the {what} of {baseline} ({times})"
     sign = 1 if saved > 0 else -1
     ends = sorted((sign * low, sign * high))
     told = " to ".join(_percent(each) for each in ends)
