@@ -92,15 +92,14 @@ def simulate(
         decided = decided_cascade(store, scores, models, decision, wanted, costs.baseline, fitted)
     own = None if fitted is None else own_limit(fitted.scores, decided[0])
     row, name = simulated(store, scores, decided, requests, wanted, costs)
-    moved = None
+    moved, curve = None, _curve(scores, decided[0])
     if second is not None and last is None:
         there = score_set(store, dataset, split, models, replace(wanted, runtime=second))
         moved = between_runtimes(scores, there, decided[0])
     if common.as_json:
-        asked = {"stream": name} | requests.described() | {"runtimes": moved}
+        asked = {"stream": name} | requests.described() | {"runtimes": moved} | curve
         asked |= {} if fitted is None else calibrated_by(decision.calibrate, fitted)
         asked |= {} if own is None else {"own_threshold": own.threshold}
-        asked |= _curve(scores, decided[0])
         print_json({"dataset": dataset} | row.columns() | scores.cut | asked)
         return
     print_simulation(row, name, moved, own)
