@@ -13,7 +13,6 @@ import numpy as np
 
 from cache import InputError, Store
 from stages.cascade import Cascade, Outcome, decide
-from stages.certify import SAFEST
 from stages.costs import ExpectedCosts, Pricer, asked, costs_of
 from stages.results import Row, save
 from stages.scores import ScoreSet
@@ -26,6 +25,7 @@ from stages.search.frontier import Points
 from stages.search.guarantee import CertificateFacts, Certified, Promise, guarantee
 from stages.search.holdout import Test
 from stages.search.pairs import deployable
+from stages.search.promised import kept, refused
 from stages.search.question import ACCURACY, CERTIFY, COST, Goal, Question
 from stages.search.ranking import single
 from stages.search.resampling import Resampling
@@ -443,12 +443,12 @@ def run(
     baselines = [search.judge.single(model) for model in search.reported.models_that_run]
     answer, judged = None, None
     if certified is not None and certified.point is None:
-        told = [_refused(search, certified)]
+        told = [refused(certified, search.calibration or search.plan.scores)]
     else:
         answer, judged = search.answer()
         told = sentences(judged)
         if certified is not None:
-            told.insert(1, _risk(certified, answer))
+            told.insert(1, kept(certified, answer))
         baselines += search.judge.baselines(answer, search.point)
     frontier = search.frontier
     found = SearchResult(
@@ -530,41 +530,3 @@ def _promised(search: Search, certified: Certified) -> Answer:
     fitted = FitFigures(decide(search.plan.scores, point).accuracy, cost)
     selected = search.plan.method == "hold-out"
     return Answer(point, fitted, MEETS, reference, selected=selected)
-
-
-def _risk(certified: Certified, answer: SearchRow) -> str:
-    """What is promised; of the reference itself, why nothing cheaper is."""
-    facts = certified.facts
-    if answer.models == (facts.reference,):
-        if facts.why is None or certified.safest is None:
-            return "It loses nothing against itself, and nothing cheaper was left to test."
-        return f"Nothing cheaper is certified: the safest, {_safest(certified)}."
-    return (
-        f"With probability {1 - facts.delta:g} over the calibration images it loses at most "
-        f"{_at_most(answer.loss is not None, facts)} {facts.reference} alone. That holds of one "
-        "certificate, not of the first that passes of several tries."
-    )
-
-
-def _at_most(lossy: bool, facts: CertificateFacts) -> str:
-    """Of accuracy, or of loss."""
-    return f"{facts.epsilon:g} more than" if lossy else f"{facts.epsilon:.2%} accuracy against"
-
-
-def _safest(certified: Certified) -> str:
-    """The first that was tested, and why it did not pass."""
-    return f"{certified.safest},{str(certified.facts.why).removeprefix(SAFEST)}"
-
-
-def _refused(search: Search, certified: Certified) -> str:
-    """What could not be promised, on which images that was tested, and what would help."""
-    facts, scores = certified.facts, search.calibration or search.plan.scores
-    n, proposing, testing = len(scores.labels), facts.proposing, facts.testing
-    cut = f"Of the {n} images of {scores.split}, {proposing} proposed cascades and {testing}"
-    split = f" {cut} tested them." if proposing + testing == n else ""
-    why = f"The safest, {_safest(certified)}" if certified.safest else str(facts.why).capitalize()
-    most = _at_most(scores.loss is not None, facts)
-    return (
-        f"Infeasible: nothing is certified to lose at most {most} {facts.reference} alone with "
-        f"probability {1 - facts.delta:g}.{split} {why}."
-    )
