@@ -26,12 +26,13 @@ from cascade_cli.inputs.search import (
 )
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import calibrated_by, decided_by_folds
+from cascade_cli.show.points import show_classes
 from cascade_cli.show.search import show_devices, show_search
 from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
 from stages.cascade import Cascade
 from stages.costs import RUNS, Prices
-from stages.scores import ScoreSet, is_nobody, without_nobody
+from stages.scores import ScoreSet, is_nobody, named_classes, without_nobody
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
@@ -41,7 +42,7 @@ from stages.search import (
     SearchResult,
 )
 from stages.simulate import FitFacts, FittedLimit
-from stages.threshold import FitPlan
+from stages.threshold import ClassChange, FitPlan, by_class
 
 
 @opt.grouped(
@@ -76,7 +77,9 @@ def search(
     check_table(common)
     check_search(context, asked, judged, nobody, certified, space, costs)
     store = Store(common.cache)
-    reported, fitted, choices = searched(context, store, wanted, judged, nobody, space)
+    reported, fitted, choices = searched(
+        *(context, store, wanted, judged, nobody, space), one_by_one=_one_by_one(asked, costs)
+    )
     by_device = prices_by_device(store, reported, costs.cost_device, costs.cost)
     if by_device is not None:
         check_of_several(context, space)
@@ -101,6 +104,12 @@ def search(
     _tell(store, found, run, wanted, costs, space, common)
 
 
+def _one_by_one(asked: opt.QuestionOptions, costs: opt.CostOptions) -> bool:
+    """Whether no limit is of batches."""
+    placed = [*(asked.max_latency or ()), *(asked.max_energy or ())]
+    return costs.batch_size == 1 and not any(":" in text for text in placed)
+
+
 def _tell(
     store: Store,
     found: SearchResult,
@@ -119,14 +128,26 @@ def _tell(
         except InputError as error:  # the answer is no less of one
             refused = error
     write_rows(found.rows, common)
+    classes = _by_class(store, run) if found.answer and not run.reported.nobody else []
     if common.as_json:
         more = calibrated_by(space.calibrate, run.plan)
+        more |= {"classes": classes} if classes else {}
         more |= {} if policy is None else {"policy": policy}
         print_json(vars(found) | run.reported.cut | more)
     else:
         show_search(found, () if policy is None else policy["files"])
+        show_classes(run.point, run.judge.baseline, classes, run.plan.method)
     if refused is not None:
         raise refused
+
+
+def _by_class(store: Store, run: stage.Search) -> list[ClassChange]:
+    """What the answer gains and loses on each class, where answers have a loss."""
+    if run.reported.loss is None:
+        return []
+    judge = run.judge
+    alone = judge.known.baseline(judge.known.index(judge.baseline))
+    return by_class(run.reported, run.point, alone, named_classes(store, run.reported))
 
 
 def _that_answers(found: SearchResult, reported: ScoreSet) -> ScoreSet:

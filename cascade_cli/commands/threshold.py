@@ -19,14 +19,14 @@ from cascade_cli.inputs.scores import checked_score, enough_models, known_scores
 from cascade_cli.inputs.words import names_in, postchecks
 from cascade_cli.show.files import check_table, write_rows
 from cascade_cli.show.fit import calibrated_by, fit_facts
-from cascade_cli.show.points import best_first, show_classes, show_points
+from cascade_cli.show.points import show_classes, show_points
 from cascade_cli.show.text import print_json, say
 from stages import threshold as stage
 from stages.calibration import calibrated
 from stages.cascade import OBJECTIVES
 from stages.costs import Pricer
 from stages.scores import ScoreSet, named_classes, with_loss, with_references
-from stages.search import OnePair, answers_of, rules
+from stages.search import AnswerPoint, OnePair, SearchRule, answers_of, rules
 from stages.threshold import ClassChange, OperatingPoint, ThresholdQuestion
 
 
@@ -95,6 +95,7 @@ def threshold(
         limits = question_of(store, reported, asked, found, costs, judged.max_loss)
         table = rules(question.scores, question.postchecks)
         rows = answers_of(store, OnePair(reported, fitted, found, models, limits), table)
+        say(*_left_out(table, rows))
     else:
         pricer = pricer_or_none(store, everyone, reported.models, costs, comparing=True)
         rows = stage.run(store, reported, fitted, models and [models], question, pricer)
@@ -107,7 +108,8 @@ def threshold(
         print_json(head | of_classes | {"rows": rows})
         return
     show_points(reported, fitted, rows)
-    show_classes(fitted, rows, classes)
+    row = _first(rows)
+    show_classes(row.cascade, str(row.against.baseline), classes, fitted.method)
 
 
 def _check_questioned(
@@ -120,18 +122,31 @@ def _check_questioned(
     refuse(context, grid, "says which λ by itself: leave it out, or the limits")
 
 
+def _left_out(table: Sequence[SearchRule], rows: Sequence[OperatingPoint]) -> list[str]:
+    """Which rules have no λ that keeps the limits."""
+    found = {(row.score, row.postcheck) for row in rows}
+    left = [rule for rule in table if (rule.score, rule.postcheck) not in found]
+    names = [rule.score + (" -p" if rule.postcheck else "") for rule in left]
+    return [f"no λ keeps them by {', '.join(names)}"] if names else []
+
+
+def _first(rows: Sequence[OperatingPoint]) -> OperatingPoint:
+    """The answer, or the best where λ was fitted."""
+    return rows[0] if isinstance(rows[0], AnswerPoint) else min(rows, key=lambda row: row.rank)
+
+
 def _by_class(
     store: Store, reported: ScoreSet, rows: Sequence[OperatingPoint], pricer: Pricer | None
 ) -> list[ClassChange]:
     """Of one pair's row that is told first, where answers have a loss."""
     if reported.loss is None:
         return []
-    row = best_first(rows)[0]
+    row = _first(rows)
     other = row.against.baseline
     alone = None if pricer is None else pricer.compared_with
     if alone is None or other in reported.models:
         alone = reported.baseline(reported.index(str(other)))
-    return stage.by_class(reported, row, alone, named_classes(store, reported))
+    return stage.by_class(reported, row.cascade, alone, named_classes(store, reported))
 
 
 def _question(store: Store, options: SweepOptions) -> ThresholdQuestion:

@@ -58,8 +58,10 @@ def searched(
     judged: opt.LossOptions,
     nobody: opt.NobodyOptions,
     space: opt.SpaceOptions,
+    one_by_one: bool,
 ) -> tuple[ScoreSet, FitPlan, Space]:
-    """The models on the images reported, those that fit, and which cascades of them are tried."""
+    """The models on the images reported, those that fit, and which cascades of them are tried;
+    chains are priced only where requests come `one_by_one`."""
     scores = deployable_scores(store, space.scorefn)
     reported = reported_scores(store, wanted, names_in(wanted.models), space.runtimes)
     scores = known_scores(scores, reported, is_given(context, "scorefn"))
@@ -68,7 +70,8 @@ def searched(
     fitted = fit_plan(store, reported, wanted)
     reported, fitted, scores = calibrated(reported, fitted, space.calibrate, scores)
     reported, fitted = under_loss(store, judged.loss, reported, fitted)
-    return reported, fitted, Space(tuple(rules(scores, postchecks(space.postcheck))), space.stages)
+    table = tuple(rules(scores, postchecks(space.postcheck)))
+    return reported, fitted, Space(table, space.stages, third=one_by_one)
 
 
 def _check_asked(
@@ -84,6 +87,7 @@ def _check_asked(
         parts = ("bound", "reference")
         refuse(context, parts, "belongs to --certify MAX_LOSS,RISK: give that too")
     else:
+        risks(certified.certify)
         others = [f for f in flags_given(asked) if f not in ("--max-cost", "--max-usage")]
         others += ["--top"] if space.top else []
         others += [] if judged.max_loss is None else ["--max-loss"]
@@ -151,7 +155,7 @@ def check_of_several(context: typer.Context, space: opt.SpaceOptions) -> None:
     }
     for flag, there in special.items():
         if there:
-            raise InputError(f"{flag} is for one --cost-device: leave it out, or name one")
+            raise InputError(f"{flag} is for one --cost-device: name one, or leave out {flag}")
 
 
 def _check_space(

@@ -33,9 +33,9 @@ CLASS_COLUMNS = {
     "name": "class",
     "n": "images",
     "loss_before": "loss alone:.4g",
-    "loss_after": "cascade:.4g",
-    "accuracy_before": "accuracy alone:.1%",
-    "accuracy_after": "cascade:.1%",
+    "loss_after": "loss now:.4g",
+    "accuracy_before": "right alone:.1%",
+    "accuracy_after": "right now:.1%",
 }
 
 
@@ -101,19 +101,17 @@ def _ends(row: OperatingPoint) -> str:
     return f"{row.accuracy.low:.2%} to {row.accuracy.high:.2%}"
 
 
-def show_classes(
-    fitted: FitPlan, rows: Sequence[OperatingPoint], classes: Sequence[ClassChange]
-) -> None:
-    """What the first point gains and loses on each class; of many those that change most."""
+def show_classes(cascade: object, whom: str, classes: Sequence[ClassChange], method: str) -> None:
+    """What a cascade gains and loses on each class; of many those that change most."""
     if not classes:
         return
-    row, most = best_first(rows)[0], sorted(classes, key=lambda each: -abs(each.gained))[:SHOWN]
-    whom = row.against.baseline
-    print(f"\nThe first of these, {row.cascade}, by class, against {whom} alone:")
+    most = sorted(classes, key=lambda each: -abs(each.gained))[:SHOWN]
+    print()
+    print_text(f"{cascade}, by class, against {whom} alone, what gains most first:")
     print_table(sorted(most, key=lambda each: -each.gained), CLASS_COLUMNS)
     if len(classes) > SHOWN:
         print(f"… the {SHOWN} that change most of {len(classes)} classes; --json gives all")
-    if fitted.method in ("cross-fit", "same-split"):
+    if method in ("cross-fit", "same-split"):
         print_text("By class the figures are of the images that fitted λ, too.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
 from cascade_cli.show.text import print_table, print_text, shortened
-from stages.costs import amount, figure, relative, told_in
+from stages.costs import amount, figure, interval, relative, told_in
 from stages.scores import model_in
 from stages.search import ALL_DEVICES, DeviceChoice, Optimism, SearchResult, SearchRow
 
@@ -21,7 +21,7 @@ NAMES = {"single": "alone", "random": "at random", "oracle": "oracle"}
 MODELS = {"model_1": "A", "model_2": "B"}
 _THIRD = ("model_3", "threshold_2")
 # What no model answers, and how many of the others are right.
-NOBODYS = {"abstained": "no model:.1%", "answered_accuracy": "of the rest:.1%"}
+NOBODYS = {"abstained": "no model:.1%", "answered_accuracy": "others right:.1%"}
 CHAIN = {"kind": ""} | MODELS | {"model_3": "C"}
 
 
@@ -81,8 +81,10 @@ def _show(found: SearchResult, files: Sequence[str]) -> None:
         _show_hull(found)
     else:
         _show_top(found, found.top)
+    print()
+    print_text(f"asked for: {found.asked}")
     print(
-        f"\nsearched on {found.fit_split} ({found.fit_n} images, {found.fit_method}), "
+        f"searched on {found.fit_split} ({found.fit_n} images, {found.fit_method}), "
         f"reported on {found.split} ({found.n} images)"
     )
     note = cost_note(found.baselines[0].price)
@@ -112,18 +114,19 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
         limits = [row.threshold.threshold, *([second] if row.model_3 else [])]
         numbers = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in limits)
         check = " with post-check" if row.postcheck else ""
-        print(f"  {'rule':<11} {row.score}{check}, λ = {numbers}")
+        print(f"  {'rule':<12} {row.score}{check}, λ = {numbers}")
     if row.abstained is not None:
         told = row.abstained
-        print(f"  {'no model':<11} {told.value:.1%} ({told.low:.1%} to {told.high:.1%})")
+        print(f"  {'no model':<12} {told.value:.1%} ({told.low:.1%} to {told.high:.1%})")
     if row.loss is not None:
-        print(f"  {'loss':<11} {row.loss.value:.4g} ({row.loss.low:.4g} to {row.loss.high:.4g})")
+        told = row.loss
+        print(f"  {'loss':<12} {interval(told.value, told.low, told.high, 'loss')}")
     right = ("accuracy", row.accuracy)
     if row.answered_accuracy is not None:
-        right = ("of the rest", row.answered_accuracy)
+        right = ("others right", row.answered_accuracy)
     for title, share in (right, ("use of B", row.usage)):
-        print(f"  {title:<11} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
-    print(f"  {'cost':<11} {cost_interval(row.price)}\n")
+        print(f"  {title:<12} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
+    print(f"  {'cost':<12} {cost_interval(row.price)}\n")
     rows = [row, *baselines]
     print_table([_plain(each) for each in rows], _used(COMPARED, rows))
 
@@ -153,17 +156,24 @@ def _show_hull(found: SearchResult) -> None:
     where = f"chosen on {found.fit_split}, told of {other}"
     print(f"\n{extent(len(rows), len(hull), where)}:")
     against = rows[0].against.baseline
-    answer = [] if found.answer is None else [found.answer]
-    rows = sorted([*rows, *answer], key=lambda row: row.fit_cost or 0.0)
+    if found.answer is not None:
+        rows = [row for row in rows if row.rule != found.answer.rule] + [found.answer]
+    rows = sorted(rows, key=lambda row: row.fit_cost or 0.0)
     print_table([_other(row) for row in rows], _used(OTHERS | {"saved": f"than {against}"}, rows))
 
 
 def _show_top(found: SearchResult, rows: Sequence[SearchRow]) -> None:
     """Instead of the hull: who asks for several answers has others to choose from."""
-    print(f"\nAnswers by their estimates on {found.fit_split}, the best first:")
+    if not rows:
+        print(f"\nNothing else keeps the limits by its estimate on {found.fit_split}.")
+        return
+    print(f"\nAnswers by their estimates on {found.fit_split}, the best first, one of each pair:")
     cells = [_other(row) | {"kind": i} for i, row in enumerate(rows, 1)]
-    against = found.frontier[0].against.baseline
-    print_table(cells, _used(OTHERS | {"saved": f"than {against}"}, rows))
+    against, lossy = found.frontier[0].against.baseline, rows[0].loss is not None
+    columns = {**OTHERS, "saved": f"than {against}"}
+    estimate = {"fit_loss": "there:.4g"} if lossy else {"fit_accuracy": "there:.1%"}
+    head = {key: columns.pop(key) for key in (*CHAIN, "rule", "threshold", "threshold_2")}
+    print_table(cells, _used(head | estimate | {**columns, "usage": "use of B:.1%"}, rows))
 
 
 def _other(row: SearchRow) -> dict[str, Any]:
@@ -201,15 +211,23 @@ def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
     choice for all of them costs."""
     devices = list(rows[0].costs)
     shown = [
-        row.columns() | {name: figure(row.costs[name], unit) for name in devices} for row in rows
+        row.columns()
+        | {name: figure(row.costs[name], unit) for name in devices}
+        | {"rule": row.score + (" -p" if row.postcheck else "")}
+        for row in rows
     ]
-    columns = {"device": "best on"} | MODELS | {"score": "score"}
-    columns |= {"postcheck": "post-check", "accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
+    own = {row.device: row.accuracy.value for row in rows}
+    columns = {"device": "best on"} | MODELS | {"rule": "rule", "threshold": "λ:.4g"}
+    columns |= {"accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
     print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
     for row in rows:
         if row.device == ALL_DEVICES:
-            told = ", ".join(f"{excess:+.1%} on {name}" for name, excess in row.excess.items())
-            print_text(f"One choice for all costs, against each one's own: {told}.")
+            told = (
+                f"{excess:+.1%} on {name} and is {100 * (row.accuracy.value - own[name]):+.1f} "
+                "points more accurate"
+                for name, excess in row.excess.items()
+            )
+            print_text(f"One choice for all costs, against each one's own: {'; '.join(told)}.")
             continue
         for device, excess in row.excess.items():
             if device != row.device:

@@ -42,7 +42,7 @@ def _scale(unit: str, value: float) -> tuple[float, str]:
 
 
 def _rounded(values: Sequence[float]) -> list[str]:
-    size = abs(values[0])
+    size = abs(values[0]) or max(map(abs, values))
     decimals = _DIGITS - 1 - floor(log10(size)) if size else 0
     return [f"{each:,.{max(decimals, 0)}f}" for each in values]
 

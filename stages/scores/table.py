@@ -96,7 +96,7 @@ class ScoreSet:
         """Of answers that earn this, int [N]; None where answers have no loss."""
         if self.loss is None:
             return None
-        return -float(credit.sum(dtype=np.int64)) / (len(credit) * self.loss.scale)
+        return float(-credit.sum(dtype=np.int64)) / (len(credit) * self.loss.scale)
 
     def baseline(self, m: int) -> np.ndarray:
         """bool [N]: model m alone is right; under a loss int64 [2, N], below it its credit."""

@@ -23,10 +23,12 @@ from stages.search.ranking import Choices, answer, choices_of
 @dataclass(frozen=True)
 class Space:
     """What is searched: the rules by which every pair is tried, and with `stages` 3 chains of three
-    of the models that the pairs on the frontier are made of."""
+    of the models that the pairs on the frontier are made of; of two before a last stage that is no
+    model where that may come `third`."""
 
     table: tuple[SearchRule, ...] = tuple(rules(LABEL_FREE))
     stages: int = 2
+    third: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,13 @@ def find(
     points = frontier(scores, costs, space.table, threads, caps).points
     named = deployable(scores, points, space.table)
     found = Found(scores, named, points.cost, points.right, costs.alone, tuple(caps))
-    return _with_chains(found, costs, space.table, threads) if space.stages == 3 else found
+    chained = space.stages == 3 or (space.third and scores.nobody is not None)
+    return _with_chains(found, costs, space, threads) if chained else found
 
 
-def _with_chains(
-    found: Found, costs: ExpectedCosts, table: Sequence[SearchRule], threads: int | None
-) -> Found:
+def _with_chains(found: Found, costs: ExpectedCosts, space: Space, threads: int | None) -> Found:
     """The frontier over pairs and the hulls of all chains that its pairs suggest."""
-    scores = found.scores
+    scores, table = found.scores, space.table
     alone = dict(zip(scores.models, costs.alone.tolist(), strict=True))
     pairs = {point.models for point in found.points if len(point.models) == 2}
     if scores.nobody is not None:  # which may take all that a second model would have
@@ -97,7 +98,10 @@ def _with_chains(
         }
         running = {name for pair in pairs for name in pair if name != scores.nobody.name}
         pairs |= {(name, scores.nobody.name) for name in running}
-    tasks = [(chain, rule) for chain in chain_candidates(pairs, alone) for rule in table]
+    chains = chain_candidates(pairs, alone)
+    if space.stages < 3:
+        chains = [chain for chain in chains if is_nobody(chain[-1])]
+    tasks = [(chain, rule) for chain in chains for rule in table]
 
     def hull(task: tuple[tuple[str, str, str], SearchRule]) -> list[tuple[Cascade, float, int]]:
         return _hull(scores, *task, costs, found.caps)

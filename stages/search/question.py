@@ -116,9 +116,12 @@ class Question:
         cls, goals: Sequence[Goal], most_accurate: bool = False, confidence: float | None = None
     ) -> Question:
         """The cheapest that keeps these where any is of accuracy or loss, else, or where that is
-        wanted, the most accurate; without any, the cheapest that matches the best single model."""
+        wanted, the most accurate; without any, or of what no model answers alone, the cheapest that
+        matches the best single model."""
         if not goals:
             return cls(BEST if most_accurate else MATCH, confidence=confidence)
+        if not most_accurate and all(goal.kind == ABSTAINED for goal in goals):
+            goals = [Goal(MATCH), *goals]  # who hands some on still wants to save
         kinds = (COST,) if most_accurate else (MATCH, ACCURACY, LOSS, COST)
         found = (goal for kind in kinds for goal in goals if goal.kind == kind)
         first = next(found, Goal(COST))

@@ -40,7 +40,7 @@ from stages.search.verdict import (
     reached_by,
     target_of,
 )
-from stages.search.wording import sentences
+from stages.search.wording import asked_for, sentences
 from stages.simulate import Honest
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
@@ -109,6 +109,7 @@ class SearchResult:
     notes: Sequence[str]
     models: Sequence[str]
     question: str
+    asked: str
     cost: dict[str, object]
     target: str
     worth: str
@@ -461,6 +462,7 @@ def run(
         notes=search.plan.notes,
         models=search.reported.models,
         question=str(search.question),
+        asked=_asked(search, promise),
         cost=_cost(search.pricer),
         target=CANNOT_TELL if judged is None else judged.target,
         worth=CANNOT_TELL if judged is None else judged.worth,
@@ -483,6 +485,14 @@ def run(
     rows = [KeptRow(**vars(row), question=found.question) for row in found.rows]
     save(store, "search", search.reported, _request(search, promise), rows)
     return found
+
+
+def _asked(search: Search, promise: Promise | None) -> str:
+    """In words."""
+    if promise is not None:
+        return "the cheapest that is certified"
+    matched = search.decided.matched
+    return asked_for(search.question, matched, search.pricer.prices.unit, search.reported)
 
 
 def _cost(pricer: Pricer) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from stages.costs import amount, budget, figures, interval, told_in
-from stages.scores import ABSTAIN, HUMAN
+from stages.scores import ABSTAIN, HUMAN, ScoreSet
 from stages.search.evaluation import AnswerRow, SearchRow
 from stages.search.question import (
     ABSTAINED,
@@ -30,6 +30,7 @@ UNSEEN = 5e-4
 CHOSE = "the images that chose it cannot test it, give another --fit-split"
 # From so many times the cost more on it is told in times.
 _TIMES = 9.0
+_LOSS = "loss"
 # The unit where no cost is known.
 RUNS = "model runs"
 
@@ -45,6 +46,7 @@ class _Comparing:
     looks_better: str
     as_good: str
     looks_as_good: str
+    best: str
     may_be: str
 
 
@@ -56,6 +58,7 @@ _ACCURATE = _Comparing(
     looks_better="looks more accurate than",
     as_good="as accurate",
     looks_as_good="looks as accurate as",
+    best="most accurate",
     may_be="be {} less accurate",
 )
 _LOSING = _Comparing(
@@ -66,6 +69,7 @@ _LOSING = _Comparing(
     looks_better="looks to lose less than",
     as_good="as much loss",
     looks_as_good="looks to lose as little as",
+    best="best",
     may_be="lose {} more",
 )
 
@@ -79,7 +83,7 @@ def sentences(found: Verdict) -> list[str]:
 
 def _match(found: Verdict) -> str:
     question, row, m = found.question, found.row, found.model
-    sure, margin = f"{_sure(question)} sure", margin_of(question.within, row)
+    sure, margin = f"{_sure(question)} sure", _margin_of(question.within, row)
     if found.alone and found.point.models[0] == m:
         if str(row.price.cost_unit) == RUNS:
             return "CANNOT TELL what a cascade saves: no cost of all these models is known."
@@ -155,7 +159,7 @@ def _mean_loss(row: SearchRow) -> str:
     if row.loss is None:
         raise ValueError("answers have no loss")
     told = row.loss
-    return f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})"
+    return interval(told.value, told.low, told.high, _LOSS)
 
 
 def _by(row: SearchRow) -> _Comparing:
@@ -187,9 +191,25 @@ def _several(found: Verdict) -> str:
 
 
 def _does(goal: Goal, found: Verdict) -> str:
-    if goal.kind == MATCH:
-        return f"matches {found.model} within {margin_of(goal.within, found.row)}"
-    return in_words(goal, found.model, str(found.row.price.cost_unit))
+    row = found.row
+    return in_words(goal, found.model, str(row.price.cost_unit), row.loss is not None)
+
+
+def asked_for(question: Question, matched: str | None, unit: str, scores: ScoreSet) -> str:
+    """What was asked: what is best, within which limits, and who takes what stays unsure."""
+    lossy, last = scores.loss is not None, scores.nobody
+    best = "the least loss" if lossy else "the most accurate"
+    goals = [in_words(goal, matched or "", unit, lossy) for goal in question.goals]
+    told = "the cheapest" if question.cheapest else best
+    told += f" that {_and(goals)}" if goals else ""
+    if question.confidence is not None:
+        told += f", {_sure(question)} sure"
+    if last is None:
+        return told
+    if last.accuracy is None:
+        return f"{told}; what is left unanswered loses {last.loss:g}"
+    price = amount(last.price, unit) if last.price else "nothing"
+    return f"{told}; a person is right on {100 * last.accuracy:.6g}%, for {price} each"
 
 
 def asked_of(question: Question, unit: str) -> str:
@@ -197,15 +217,19 @@ def asked_of(question: Question, unit: str) -> str:
     return " and ".join(in_words(goal, "the best model", unit) for goal in question.goals)
 
 
-def in_words(goal: Goal, matched: str, unit: str) -> str:
+def in_words(goal: Goal, matched: str, unit: str, lossy: bool = False) -> str:
     """What a cascade does that keeps the limit; `unit` is that of the cost compared."""
     if goal.kind == MATCH:
-        return f"matches {goal.model or matched} within {limit_of(goal, unit)}"
-    if goal.kind == LOSS:
-        return f"loses at most {limit_of(goal, unit)}"
-    most = {LATENCY: "takes at most", ENERGY: "draws at most", USAGE: "runs B on at most"}
-    most |= {ABSTAINED: "leaves to nobody's model at most"}
-    does = most | {ACCURACY: "reaches"}
+        margin = f"{goal.within:g} of loss" if lossy else _margin(goal.within)
+        return f"matches {goal.model or matched} within {margin}"
+    does = {
+        ACCURACY: "reaches",
+        LOSS: "loses at most",
+        LATENCY: "takes at most",
+        ENERGY: "draws at most",
+        USAGE: "runs B on at most",
+        ABSTAINED: "leaves unanswered by models at most",
+    }
     return f"{does.get(goal.kind, 'costs at most')} {limit_of(goal, unit)}"
 
 
@@ -238,9 +262,10 @@ def _short_of(each: Reached, found: Verdict) -> str:
     if goal.kind == MATCH:
         return _signed(told, found.row)
     if goal.kind == LOSS:
-        return f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})"
+        return f"it loses {interval(told.value, told.low, told.high, _LOSS)}"
     if goal.kind in (ACCURACY, USAGE, ABSTAINED):
-        what = {USAGE: "B runs on ", ABSTAINED: "no model answers "}.get(goal.kind, "")
+        does = {USAGE: "B runs on", ABSTAINED: "no model answers", ACCURACY: "it reaches"}
+        what = f"{does[goal.kind]} "
         return f"{what}{told.value:.1%} ({told.low:.1%} to {told.high:.1%})"
     unit = _unit(goal, str(found.row.price.cost_unit))
     value, low, high = figures(unit, told.value, told.low, told.high)
@@ -362,7 +387,7 @@ def _baseline(found: Verdict) -> str:
     if found.asked:
         return name
     if not found.reached:
-        return f"{name}, the most accurate single model"
+        return f"{name}, the {_by(found.row).best} single model"
     if matched not in (None, name):
         return f"{name}, the cheapest single model that matches"
     return name
@@ -454,7 +479,7 @@ def _margin(within: float) -> str:
     return f"{points:g} point{'' if points == 1 else 's'}"
 
 
-def margin_of(within: float, row: SearchRow) -> str:
+def _margin_of(within: float, row: SearchRow) -> str:
     """As accuracy or as loss."""
     return _margin(within) if row.loss is None else f"{within:g} of loss"
 

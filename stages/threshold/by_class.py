@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.cascade import decide
+from stages.cascade import Cascade, decide
 from stages.scores import ScoreSet, right_and_credit
-from stages.threshold.stage import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,13 @@ class ClassChange:
 
 
 def by_class(
-    reported: ScoreSet, row: OperatingPoint, baseline: np.ndarray, names: Sequence[str] = ()
+    reported: ScoreSet, cascade: Cascade, baseline: np.ndarray, names: Sequence[str] = ()
 ) -> list[ClassChange]:
-    """At the row's λ, on all reported images, against the `baseline` as `ScoreSet.baseline` gives
-    it; `names` of the classes, where they are known."""
-    found, scale = (
-        decide(reported, row.cascade),
-        1 if reported.loss is None else reported.loss.scale,
-    )
+    """On all reported images, against the `baseline` as `ScoreSet.baseline` gives it; `names` of
+    the classes, where they are known."""
+    found, scale = decide(reported, cascade), 1
+    if reported.loss is not None:
+        scale = reported.loss.scale
     right, credit = right_and_credit(baseline)
     sides = ((-credit / scale, right), (-found.credit.astype(np.int64) / scale, found.correct))
     out = []

@@ -123,7 +123,7 @@ def test_what_each_class_gains_and_loses_sums_to_the_whole(tmp_path, kind):
     plan = FitPlan("same-split", "test", scores, ())
     row = next(operating_points(scores, plan, [(0, 1)], ThresholdQuestion(("maxp",))))
     alone = scores.baseline("ab".index(row.against.baseline))
-    found = by_class(scores, row, alone, ("cat", "dog"))
+    found = by_class(scores, row.cascade, alone, ("cat", "dog"))
     assert [each.name for each in found] == ["cat", "dog", "2"]
     answers = decide(scores, row.cascade).prediction
     for each in found:
