@@ -13,7 +13,7 @@ from cascade_cli.inputs.words import parse_cost
 from cascade_cli.options.common import no_share
 from cascade_cli.show.text import say
 from stages import costs as prices
-from stages.cascade import OBJECTIVES, Cascade
+from stages.cascade import OBJECTIVES, Cascade, decide
 from stages.scores import Nobody, ScoreSet, named_in, with_nobody
 from stages.simulate import FittedLimit
 from stages.threshold import LastStage, fitted_before_last
@@ -66,7 +66,7 @@ def last_stage(
                 "person's would be: run `cascade profile` or `cascade import-costs`, or give 0"
             )
         return LastStage(Nobody.human(right), options.max_abstained)
-    cost = parse_cost(price, known.prices)
+    cost = parse_cost(price, known.prices, "--human")
     return LastStage(Nobody.human(right, cost, known.prices.kind), options.max_abstained)
 
 
@@ -99,4 +99,8 @@ def decided_before_last(
     plan = fit_plan(store, scores, wanted, scores.models)
     say(*plan.notes)
     how = (last, name, postcheck, decision.objective)
-    return row, fitted_before_last(scores, plan, scores.models, *how)
+    cascade, fitted = fitted_before_last(scores, plan, scores.models, *how)
+    sent = float(decide(row, cascade).unanswered.mean())
+    if last.most is not None and sent > last.most:
+        say(f"note: on {scores.split} {sent:.1%} come to {last.nobody.name}, not {last.most:.6g}")
+    return row, (cascade, fitted)

@@ -155,4 +155,4 @@ def _capped(
     found = costs_stage.pricer(store, scores, None, cost, device, batch_size=size)
     if found is None:
         raise InputError(f"--{kind} {text}: no {cost} of these models is known")
-    return Goal(kind, parse_cost(placed.amount, found.prices), pricer=found)
+    return Goal(kind, parse_cost(placed.amount, found.prices, f"--{kind}"), pricer=found)

@@ -71,8 +71,9 @@ _SCALES: dict[str, dict[str, float]] = {
 }
 
 
-def parse_cost(text: str, prices: costs.Prices) -> float:
-    """The cost in the prices' own unit; InputError for another kind's unit, and no number.
+def parse_cost(text: str, prices: costs.Prices, flag: str | None = None) -> float:
+    """The cost in the prices' own unit; InputError for another kind's unit, and no number, which
+    names the `flag` where no other kind would do.
 
     Decimal digits count as written: 0.3M is 300000, not the nearest double times a million.
     """
@@ -82,10 +83,10 @@ def parse_cost(text: str, prices: costs.Prices) -> float:
     if found is None:
         units = ", ".join(scales)
         with_unit = f", or one with {units}" if units else ""
-        raise InputError(
-            f"{text!r} is no cost in {prices.unit}: give a number of {prices.unit}{with_unit}, or "
-            "choose another --cost"
-        )
+        what = f"{text!r} is no cost in {prices.unit}: give a number of {prices.unit}{with_unit}"
+        if flag is not None:
+            raise InputError(f"{flag}: {what}")
+        raise InputError(f"{what}, or choose another --cost")
     return float(found)
 
 
