@@ -32,7 +32,7 @@ from cascade_cli.show.text import print_json, print_text, progress, say
 from stages import search as stage
 from stages.cascade import Cascade
 from stages.costs import RUNS, Prices
-from stages.scores import ScoreSet, is_nobody, named_classes, without_nobody
+from stages.scores import ScoreSet, is_nobody, loss_given, named_classes, without_nobody
 from stages.search import (
     ALL_DEVICES,
     CERTIFY,
@@ -169,6 +169,8 @@ def _deployed(
     if found.cost["kind"] != RUNS:
         costs = replace(costs, baseline=decided[1].baseline)
     how = (opt.MemoryOptions(), wanted, costs)
+    if loss_given(reported) is not None:
+        say("note: a policy promises accuracy, use and cost, and does not hold --loss")
     if found.target == MISSES:
         say("note: the policy is written, and its answer MISSES what was asked")
     return write_policy(store, reported, decided, *how, folder, found.certificate)

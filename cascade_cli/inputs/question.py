@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from cache import InputError, Store, one_of
 from cascade_cli.inputs.words import parse_cost
+from cascade_cli.options.common import MOST
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.options.decision import LossOptions
 from cascade_cli.options.question import QuestionOptions
@@ -129,7 +130,7 @@ class _Placed:
         device, colon, size = place.rpartition(":")
         if place in devices or not colon:
             return cls(amount, place or None)
-        if not size.isdecimal() or int(size) < 1:
+        if not size.isdecimal() or not 1 <= int(size) <= MOST:
             raise InputError(f"{text!r}: after a device and a colon comes a batch size, 12ms@gpu:8")
         return cls(amount, device or None, int(size))
 

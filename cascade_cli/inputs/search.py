@@ -138,7 +138,12 @@ def questions_on(
     for device, prices in by_device.items():
         own = replace(costs, cost_device=device)
         question = question_of(store, reported, asked, Pricer(reported, prices), own)
-        goals = [g for g in question.goals if g.pricer is None or g.pricer.prices.device == device]
+        others = by_device.keys() - {device}
+        goals = [
+            goal
+            for goal in question.goals
+            if goal.pricer is None or goal.pricer.prices.device not in others
+        ]
         found[device] = Question.of(goals, not question.cheapest or not goals)
     return found
 

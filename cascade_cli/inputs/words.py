@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from math import isfinite
 
 from cache import InputError
 from cascade_cli.options.common import no_share
@@ -80,7 +81,7 @@ def parse_cost(text: str, prices: costs.Prices, flag: str | None = None) -> floa
     own: dict[str, float] = {prices.unit: 1} if prices.by_request else {}
     scales = _SCALES.get(prices.kind, own)
     found = _amount(text, scales)
-    if found is None:
+    if found is None or not isfinite(float(found)):
         units = ", ".join(scales)
         with_unit = f", or one with {units}" if units else ""
         what = f"{text!r} is no cost in {prices.unit}: give a number of {prices.unit}{with_unit}"

@@ -124,6 +124,8 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
     right = ("accuracy", row.accuracy)
     if row.answered_accuracy is not None:
         right = ("others right", row.answered_accuracy)
+    if row.expected_accuracy is not None:
+        print(f"  {'accuracy':<12} {row.expected_accuracy:.1%} expected, with the person's answers")
     for title, share in (right, ("use of B", row.usage)):
         print(f"  {title:<12} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
     print(f"  {'cost':<12} {cost_interval(row.price)}\n")
@@ -218,7 +220,7 @@ def show_devices(rows: Sequence[DeviceChoice], unit: str) -> None:
     ]
     own = {row.device: row.accuracy.value for row in rows}
     columns = {"device": "best on"} | MODELS | {"rule": "rule", "threshold": "λ:.4g"}
-    columns |= {"accuracy": "accuracy:.2%", "usage": "use of B:.1%"}
+    columns |= {"accuracy": "accuracy:.2%", "usage": "use of B:.1%", "target": "limits"}
     print_table(shown, columns | {name: f"cost on {name}, {told_in(unit)}" for name in devices})
     for row in rows:
         if row.device == ALL_DEVICES:

@@ -73,7 +73,7 @@ def budget(value: float, unit: str) -> str:
     ('100 k multiply-adds', '0.5 mJ')
     """
     scale, prefix = _scale(unit, value)
-    return f"{value / scale:.4g}{prefix} {told_in(unit)}"
+    return f"{value / scale:.6g}{prefix} {told_in(unit)}"
 
 
 def amount(value: float, unit: str) -> str:

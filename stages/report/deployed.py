@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stages.policy import Deployment
 from stages.report import tables
 from stages.report.page import Cell, PageTable
 from stages.report.points import PageSubject
+from stages.scores import with_nobody
 from stages.simulate import figures, ready
 
 
@@ -26,8 +28,10 @@ def policies(subject: PageSubject, deployed: Sequence[Deployment]) -> PageTable:
 
 
 def _row(subject: PageSubject, each: Deployment) -> list[Cell]:
-    scores = ready(subject.store, subject.reported, each.cascade)
-    found, promise = figures(scores, each.cascade, pricer=subject.costs.pricer), each.promise
+    reported = with_nobody(subject.reported, each.nobody)
+    scores = ready(subject.store, reported, each.cascade)
+    pricer = replace(subject.costs.pricer, scores=scores)
+    found, promise = figures(scores, each.cascade, pricer=pricer), each.promise
     promised = (
         promise.right / promise.images if promise.accuracy is None else promise.accuracy.value
     )

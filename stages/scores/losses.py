@@ -81,6 +81,8 @@ def parse_loss(text: str, names: Sequence[str] | None = None) -> Loss:
     if top := _TOP.fullmatch(text):
         return Loss(text, top=int(top[1]))
     try:
+        if not Path(text).is_file():  # a device or a pipe may never end
+            raise ValueError("it is no file")
         read = Path(text).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise InputError(f"--loss {text} cannot be read ({error}): give a file, or top5") from error
@@ -152,7 +154,8 @@ def _value(name: str, cell: object) -> Fraction:
 def _number(cell: object) -> Decimal | None:
     """None for what is no number, a truth value included."""
     try:
-        return Decimal(cell) if isinstance(cell, (str, Decimal)) else None
+        plain = not isinstance(cell, str) or (cell.isascii() and "_" not in cell)
+        return Decimal(cell) if isinstance(cell, (str, Decimal)) and plain else None
     except InvalidOperation:
         return None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import InputError
-from stages.cascade import Cascade, decide
+from stages.cascade import Cascade, Outcome, decide
 from stages.costs import ExpectedCosts, Pricer, Prices, costs_of
 from stages.results import Row
 from stages.scores import ScoreSet
@@ -23,7 +23,9 @@ from stages.search.caps import Cap, caps_of
 from stages.search.crossfit import Chosen, decided_by_folds
 from stages.search.fitted_frontier import Space
 from stages.search.pairs import deployable
-from stages.search.question import COST, Question
+from stages.search.question import ACCURACY, COST, MATCH, USAGE, Goal, Question
+from stages.search.unreachable import in_one_line, nearest_to_each
+from stages.search.verdict import word_of, worst
 from stages.search.wording import asked_of
 from stages.simulate import share_of
 from stages.statistics import Interval
@@ -45,7 +47,8 @@ class DeviceCandidate:
 @dataclass(frozen=True, kw_only=True)
 class DeviceChoice(Row):
     """A device's cheapest cascade: on the reported images its accuracy and use of B, `costs` per
-    request by device, `excess` the cost over that device's own choice, as a fraction."""
+    request by device, `excess` the cost over that device's own choice, as a fraction, and `target`
+    whether it does what was asked of it, by the intervals of these."""
 
     device: str
     model_1: str
@@ -59,6 +62,7 @@ class DeviceChoice(Row):
     usage: float
     costs: dict[str, float]
     excess: dict[str, float]
+    target: str
 
 
 def compare_devices(
@@ -81,6 +85,7 @@ def compare_devices(
     if shared is not None:
         chosen[ALL_DEVICES] = shared
     each = list(chosen.values())
+    pricers = {d: Pricer(reported, found, batch_size) for d, found in prices.items()}
     costs = dict(zip(chosen, _costs(each, reported, prices, batch_size), strict=True))
     own = {device: costs[device][device] for device in prices}
     found = []
@@ -90,6 +95,8 @@ def compare_devices(
         if plan.method == "cross-fit":
             told = _honest(reported, prices, questions, device, batch_size, space)
         (first, second), [limit] = point.cascade.models, point.cascade.limits
+        own_places = list(prices) if device == ALL_DEVICES else [device]
+        asked = [(goal, pricers[d]) for d in own_places for goal in questions[d].goals]
         found.append(
             DeviceChoice(
                 device=device,
@@ -104,6 +111,7 @@ def compare_devices(
                 usage=outcome.usage(),
                 costs=costs[device],
                 excess={name: cost / own[name] - 1 for name, cost in costs[device].items()},
+                target=_target(asked, reported, outcome, told, point.cascade),
             )
         )
     return found
@@ -133,11 +141,13 @@ class _Devices:
         rows = candidates(self.scores, question, self._costs(device), self.space, caps)
         if not rows:
             best = float(self.scores.accuracy.max())
-            unit = self.prices[device].unit
-            does = asked_of(question, unit)
+            pricer = Pricer(self.scores, self.prices[device], self.batch_size)
+            does = asked_of(question, pricer.prices.unit)
+            near = nearest_to_each(question, self.scores, pricer, self.space)
+            more = f"; {in_one_line(near)}" if question.several else ""
             raise InputError(
                 f"no cascade on {device} {does} on {self.split}: ask for less; the best model "
-                f"alone reaches {best:.2%}"
+                f"alone reaches {best:.2%}{more}"
             )
         costs = _costs(rows, self.scores, {device: self.prices[device]}, self.batch_size)
         spent = [each[device] for each in costs]
@@ -181,6 +191,29 @@ def candidates(
         DeviceCandidate(cascade, right / n, k / n)
         for cascade, right, k in zip(made, points.right.tolist(), points.k.tolist(), strict=True)
     ]
+
+
+def _target(
+    asked: Sequence[tuple[Goal, Pricer]],
+    reported: ScoreSet,
+    found: Outcome,
+    accuracy: Interval,
+    cascade: Cascade,
+) -> str:
+    """Of all limits, each with the pricer of its device; the best model is matched where the
+    cascade is as accurate."""
+    words = []
+    for goal, pricer in asked:
+        if goal.kind == ACCURACY:
+            words.append(word_of(goal, accuracy))
+        elif goal.kind == MATCH:
+            words.append(word_of(Goal(ACCURACY, float(reported.accuracy.max())), accuracy))
+        elif goal.kind == USAGE:
+            words.append(word_of(goal, share_of(found.escalated, reported.sample_ids)))
+        else:
+            priced = pricer if goal.pricer is None else goal.pricer.on(reported)
+            words.append(word_of(goal, priced.request(cascade.models, found.stage)))
+    return worst(words)
 
 
 def _honest(

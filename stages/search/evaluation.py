@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -72,6 +73,7 @@ class SearchRow(Row):
     fit_loss: float | None = None
     abstained: Interval | None = None
     answered_accuracy: Interval | None = None
+    expected_accuracy: float | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -192,7 +194,16 @@ class Judge:
             fit_loss=None if fitted is None else fitted.loss,
             abstained=abstained,
             answered_accuracy=answered,
+            expected_accuracy=self._expected(found),
         )
+
+    def _expected(self, found: Outcome) -> float | None:
+        """Accuracy, where a person is right as often as is said."""
+        last = self.reported.nobody
+        if last is None or last.accuracy is None:
+            return None
+        right, sent = int(found.correct.sum()), int(found.unanswered.sum())
+        return float((right + sent * Fraction(str(last.accuracy))) / len(found.correct))
 
     def _abstained(self, found: Outcome) -> tuple[Interval | None, Interval | None]:
         """Where a last stage may be no model, what comes there, and how many of the others are
@@ -247,6 +258,7 @@ class Judge:
             fit_cost=None,
             fit_loss=None,
             answered_accuracy=None,
+            expected_accuracy=None,
             loss=lost,
             loss_change=more,
         )

@@ -129,7 +129,8 @@ def _hull(
     runs, sure = costs.runs(rows[1:]), np.stack([scores.score(rule.score, row) for row in rows])
     if is_nobody(models[-1]):  # whose runs may cost nothing, and whose word stands
         sure[-1] = by.sign * np.inf
-        runs = np.outer((second, third), np.ones(sure.shape[1])) if runs is None else runs
+    if runs is None and min(first, second, third) <= 0:
+        runs = np.outer((second, third), np.ones(sure.shape[1]))
     prices = (first, second, third) if runs is None else (first, 1.0, 1.0)
     chain = Chain(by, sure, scores.credit[rows], prices, rule.postcheck, runs)
     points = [

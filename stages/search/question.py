@@ -31,6 +31,14 @@ class Goal:
     model: str | None = None
     within: float = WITHIN
     pricer: Pricer | None = field(default=None, compare=False, repr=False)
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        """Where it is a limit: the device and batch size that its pricer tells of."""
+        if self.pricer is not None:
+            device, size = self.pricer.prices.device, self.pricer.batch_size
+            place = (f"@{device}" if device else "") + (f":{size}" if size > 1 else "")
+            object.__setattr__(self, "place", place)
 
     @property
     def number(self) -> float:
@@ -38,14 +46,6 @@ class Goal:
         if self.value is None:
             raise ValueError(f"{self.kind} needs a number")
         return self.value
-
-    @property
-    def place(self) -> str:
-        """Where it is a limit: the device and batch size that its pricer tells of."""
-        if self.pricer is None:
-            return ""
-        device, size = self.pricer.prices.device, self.pricer.batch_size
-        return (f"@{device}" if device else "") + (f":{size}" if size > 1 else "")
 
     def __str__(self) -> str:
         what = [self.kind, *(str(x) for x in (self.value, self.model) if x is not None)]

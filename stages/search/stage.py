@@ -5,7 +5,7 @@ Searched on the fitting images, told about the reported ones. From the cache alo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -44,6 +44,9 @@ from stages.search.wording import asked_for, sentences
 from stages.simulate import Honest
 from stages.statistics import Interval, procedure
 from stages.threshold import FitPlan, held_out
+
+# A cascade, its cost and right answers (or credit) on the fitting images, and what folds say of it.
+Listed = tuple[Cascade, float, int, Honest | None]
 
 
 @dataclass(frozen=True)
@@ -286,12 +289,13 @@ class Search:
         """What folds decided by searches of the others say; None unless cross-fitted."""
         if self.plan.method != "cross-fit":
             return None
-        how = (self.found.cost, self.pricer.compared_with, self.progress)
+        # Costs of each request are rounded to what so many images allow: of fewer, otherwise.
+        how = (self.found.cost * (1 + 1e-9), self.pricer.compared_with, self.progress)
         return cross_fitted(self.reported, self._find, self.question, *how)
 
     def top(self, most: int) -> list[SearchRow]:
         """At most so many answers by their estimates on the fitting images, the best first, of
-        another pair or model each."""
+        other models each."""
         points = self._best_of(self.plan.scores).answers()
         # A pair whose B never runs is its A alone.
         points = points.take(np.flatnonzero((points.second < 0) | (points.k > 0)))
@@ -300,25 +304,44 @@ class Search:
         cascades = deployable(self.plan.scores, points, self.space.table)
         honest: Sequence[Honest | None] = [None] * len(cascades)
         if self.plan.method == "cross-fit" and cascades:
-            honest = decided_by_folds(self.reported, partial(self._again, points))
-        n, rows = len(self.plan.scores.labels), []
-        for i, (cascade, told) in enumerate(zip(cascades, honest, strict=True)):
-            cost = float(points.cost[i])
-            fitted = FitFigures(float(points.right[i] / n), cost)
-            if self.plan.scores.loss is not None:
-                fitted = self._under_loss(cascade, cost)
-            alone = len(cascade.models) == 1
-            rows.append(self.judge.row("top", cascade, fitted, honest=None if alone else told))
-        return rows
+            again, other = partial(self._again, points), self.pricer.compared_with
+            honest = decided_by_folds(self.reported, again, other)
+        each = zip(cascades, points.cost.tolist(), points.right.tolist(), honest, strict=True)
+        found = sorted([*each, *self._chains()], key=self._rank)[:most]
+        return [self._listed(*row) for row in found]
+
+    def _chains(self) -> Iterator[Listed]:
+        """The best of each three on the frontier that do what is asked."""
+        enough = self.found.choices(self.question).enough(self.question.compared)
+        best: dict[tuple[str, ...], Listed] = {}
+        for i in np.flatnonzero(enough & self.found.kept.any()).tolist():
+            point = self.found.points[i]
+            if len(point.models) == 3:
+                folds = self.crossfitted.frontier[i] if self.crossfitted else None
+                row = (point, float(self.found.cost[i]), int(self.found.right[i]), folds)
+                best[point.models] = min(row, best.get(point.models, row), key=self._rank)
+        yield from best.values()
+
+    def _rank(self, row: Listed) -> tuple[float, float]:
+        _, cost, right, _ = row
+        return (cost, -right) if self.question.cheapest else (-right, cost)
+
+    def _listed(self, point: Cascade, cost: float, right: int, told: Honest | None) -> SearchRow:
+        fitted = FitFigures(right / len(self.plan.scores.labels), cost)
+        if self.plan.scores.loss is not None:
+            fitted = self._under_loss(point, cost)
+        honest = None if len(point.models) == 1 else told
+        return self.judge.row("top", point, fitted, honest=honest)
 
     def _best_of(self, scores: ScoreSet) -> BestOfEach:
         caps = caps_of(self.question, scores)
         return BestOfEach(scores, self._costs(scores), self.space.table, self.question, caps)
 
     def _again(self, points: Points, scores: ScoreSet) -> Chosen:
-        """The same models on some of the images; where they cannot, the first of them alone."""
-        of, baseline = self._best_of(scores), scores.index(self.judge.baseline)
-        return chosen_again(of, points), baseline
+        """The same models on some of the images; where they cannot, the better of them alone."""
+        name = self.judge.baseline
+        baseline = scores.index(name) if name in scores.models else 0  # another is given
+        return chosen_again(self._best_of(scores), points), baseline
 
     def answer(self) -> tuple[AnswerRow, Verdict]:
         """The row of what is deployed, and what it is worth."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal
+from math import ceil, floor
 
 import numpy as np
 
 from stages.cascade import Cascade
-from stages.costs import ExpectedCosts, Pricer, amount, budget, costs_of
+from stages.costs import ExpectedCosts, Pricer, UseOfB, amount, budget, costs_of
 from stages.scores import ScoreSet
 from stages.search.best_pairs import BestOfEach
 from stages.search.caps import Cap, caps_of
@@ -42,13 +44,36 @@ class Nearest:
         return abs(self.found / self.wanted - 1) if self.wanted else np.inf
 
     def __str__(self) -> str:
+        """Rounded so that what it says can be asked for."""
+        goal, point = self.goal, f"({self.point})"
         if self.unit is not None:
-            asked = f"{budget(self.wanted, self.unit)}{self.goal.place}"
-            return f"{amount(self.found, self.unit)} instead of {asked} ({self.point})"
+            asked = f"{budget(self.wanted, self.unit)}{goal.place}"
+            return f"{amount(_upwards(self.found), self.unit)} instead of {asked} {point}"
+        if goal.kind in (USAGE, ABSTAINED):
+            what = {USAGE: "B on ", ABSTAINED: "no answer to "}[goal.kind]
+            return f"{what}{ceil(1e4 * self.found) / 1e4:.2%} instead of {self.wanted:.2%} {point}"
+        told = f"{floor(1e4 * self.found) / 1e4:.2%}"
+        wanted = f"{self.wanted:.2%}"
         if self.lossy:
-            return f"a loss of {self.found:.4g} instead of {self.wanted:.4g} ({self.point})"
-        what = {USAGE: "B on ", ABSTAINED: "no answer to "}.get(self.goal.kind, "")
-        return f"{what}{self.found:.2%} instead of {self.wanted:.2%} ({self.point})"
+            told, wanted = f"a loss of {_upwards(self.found):.4g}", f"{self.wanted:.4g}"
+        if goal.kind == MATCH:
+            return f"{told}, where the model to match has {wanted} {point}"
+        return f"{told} instead of {wanted} {point}"
+
+
+def _upwards(value: float, digits: int = 4) -> float:
+    """To so many digits, no less.
+
+    >>> _upwards(0.00100001), _upwards(17.32)
+    (0.001001, 17.32)
+    """
+    if value <= 0:
+        return value
+    exact = Decimal(value)
+    step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    near = exact.quantize(step)
+    # What is off by rounding alone is that number.
+    return float(near if float(near) >= value else exact.quantize(step, ROUND_CEILING))
 
 
 def nearest_to_each(
@@ -59,7 +84,8 @@ def nearest_to_each(
     def best(
         costs: ExpectedCosts, asked: Question, caps: Sequence[Cap], cheapest: bool
     ) -> Best | None:
-        found = find(scores, costs, space, caps=caps)
+        pairs = replace(space, stages=2, third=False)  # chains have no costs of their use of B
+        found = find(scores, costs, pairs if isinstance(costs, UseOfB) else space, caps=caps)
         rows = np.flatnonzero(found.choices(asked).enough(asked.compared))
         if not len(rows) or not found.kept.any():
             return None

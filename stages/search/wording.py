@@ -347,6 +347,8 @@ def _not_worth(found: Verdict) -> str:
 def _images(row: AnswerRow) -> str:
     """Which images say so."""
     n = f"{row.n:,}"
+    if row.fit_method == "same-split":
+        return f"the {n} {row.split} images that chose it"
     if row.fit_method == "hold-out" or row.selected:
         return f"the {n} {row.split} images that tested it"
     if row.fit_method == "cross-fit":

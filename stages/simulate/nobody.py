@@ -21,9 +21,9 @@ from stages.cascade import (
     risk_coverage,
 )
 from stages.results import Row
-from stages.scores import ScoreSet, loss_given, named
+from stages.scores import Loss, ScoreSet, loss_given, named
 from stages.simulate.shares import share_of, worth
-from stages.statistics import NORMAL, Interval
+from stages.statistics import NORMAL, Interval, loss_sums, losses_of, mean_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def nobody_figures(scores: ScoreSet, cascade: Cascade, outcome: Outcome) -> Nobo
         abstained=share_of(sent, ids),
         answered_accuracy=share_of(outcome.correct[~sent], ids[~sent]) if count < n else None,
         expected_accuracy=expected,
-        loss=_mean(-_credit(scores, outcome), ids, scores.loss.scale),
+        loss=_mean(-_credit(scores, outcome), ids, scores.loss),
         loss_name=None if given is None else given.name,
         aurc=area.interval,
         excess_aurc=area.excess,
@@ -93,9 +93,14 @@ def _credit(scores: ScoreSet, outcome: Outcome) -> np.ndarray:
     return np.where(outcome.unanswered, scores.credit[-1].astype(np.int64), own)
 
 
-def _mean(each: np.ndarray, sample_ids: np.ndarray, scale: int) -> Interval:
+def _mean(each: np.ndarray, sample_ids: np.ndarray, loss: Loss) -> Interval:
     """Of int [N] in units of 1/scale; requests about one image tell no more than it does."""
+    scale = loss.scale
     value = float(Fraction(int(each.sum(dtype=np.int64)), scale * len(each)))
+    if worth(sample_ids) == len(each):
+        sums = loss_sums(-each, -each).tolist()
+        told = mean_loss(losses_of(sums, len(each), loss.most)[0]).over(scale)
+        return replace(told, value=value)
     error = float(each.std(dtype=np.float64)) / scale / worth(sample_ids) ** 0.5
     return Interval.around(value, NORMAL * error)
 

@@ -46,10 +46,13 @@ class Paired:
 
     @property
     def few(self) -> bool:
-        """Whether normal limits would be too narrow: fewer than FEW images differ, of which some
-        count for more than others: (Σ|d|)²/Σd² (Kish 1965), where all d are alike their number."""
+        """Whether normal limits would be too narrow: fewer than FEW images differ, or, as some
+        count for more than others, as few by (Σ|d|)²/Σd² (Kish 1965), or as few as would make the
+        sum if each differed by the most: the largest may be one that none of these showed."""
         total = self.won + self.lost
-        return total < FEW if self.squares is None else total**2 < FEW * self.squares or not total
+        if self.squares is None:
+            return total < FEW
+        return total < FEW * self.most or total**2 < FEW * self.squares
 
     @classmethod
     def mean(cls, several: Sequence[Paired]) -> Paired:

@@ -225,3 +225,27 @@ def test_a_persons_price_is_of_one_kind(tmp_path, desk):
     assert (other.status, len(other.err.strip().splitlines())) == (2, 1)
     again = cascade("simulate", "--policy", folder, "--abstain", "0.2", "--cache", desk[0])
     assert (again.status, "leave it out" in again.err) == (2, True)
+
+
+def test_search_to_policy_to_report(desk, tmp_path):
+    """What search finds before a person is what its policy, and a report of that, say."""
+    root = desk[0]
+    where = ("-d", "toy", "--cache", root, "--cost", "macs")
+    asked = ("--human", "0.999,1", "--max-abstained", "0.4", "--max-loss", "0.2")
+    found = cascade("search", *where, *asked, "--policy", tmp_path / "p", "--json").json
+    answer = found["answer"]
+    assert answer["abstained"] > 0
+    assert "a person is right on 99.9%" in found["asked"]
+    again = cascade(
+        "simulate", "--policy", tmp_path / "p", "--cache", root, "--cost", "macs", "--json"
+    ).json
+    for name in ("abstained", "loss", "loss_low", "loss_high", "answered_accuracy", "cost"):
+        assert again[name] == pytest.approx(answer[name]), name
+    assert again["expected_accuracy"] == pytest.approx(answer["expected_accuracy"])
+    curve = again["risk_coverage"]
+    assert curve["coverage"][-1] == 1.0
+    assert len(curve["risk"]) == len(curve["coverage"])
+    page = tmp_path / "page.html"
+    done = cascade("report", *where, "--policy", tmp_path / "p", "-o", page)
+    assert done.status == 0
+    assert "→ human" in page.read_text(encoding="utf-8")

@@ -545,6 +545,11 @@ BAD = {
     "certify": (("--certify", "0.1"), "give MAX_LOSS,RISK"),
     "epsilon": (("--certify", "1,0.1"), "epsilon must lie between 0 and 1"),
     "bound": (("--certify", "0.1,0.1", "--bound", "normal"), "unknown bound"),
+    "chains and the use of B": (
+        ("--stages", "3", "--max-usage", "0.1", "--min-accuracy", "0.98", "--max-cost", "0.01M"),
+        "change one limit, the nearest first: ",
+    ),
+    "no end of a limit": (("--max-cost", "1e999"), "'1e999' is no cost"),
     "cap in per cent": (("--max-usage", "10"), "give 0.1 for 10 %"),
     "resamples of a cap": (
         ("--max-usage", "0.1", "--optimism"), "--optimism goes without --max-usage"

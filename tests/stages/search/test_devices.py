@@ -249,6 +249,27 @@ def test_the_command_shows_both_choices_and_what_each_costs_elsewhere(measured):
     )
 
 
+def test_a_limit_of_a_device_that_is_not_compared_counts_for_all(measured):
+    for model, ms in zip(MODELS, (9.0, 9.0, 0.5), strict=True):
+        costs.merge(measured, "toy", [cost_row(model, ms, device="third")])
+    args = (
+        "search",
+        "-d",
+        "toy",
+        "--cache",
+        measured.root,
+        "--cost-device",
+        "nano,desk, 2 threads",
+    )
+    found = cascade(*args, "--best-accuracy", "--max-latency", "4ms@third", "--json").json
+    assert {row["model_1"] for row in [*found["rows"], found["one_for_all"]]} == {"other"}
+    own = cascade(*args, "--best-accuracy", "--max-latency", "2ms@nano", "--json").json["rows"]
+    free = cascade(*args, "--best-accuracy", "--json").json["rows"]
+    assert own[1]["accuracy"] == free[1]["accuracy"]  # the desk is not asked
+    assert own[0]["costs"]["nano"] < free[0]["costs"]["nano"]
+    assert {row["target"] for row in own} <= {"MEETS", "CANNOT TELL", "MISSES"}
+
+
 OTHER_QUESTIONS = (
     *(("--certify", "0.1,0.1"), ("--match", "large"), ("--within", "0.02"), ("--top", "3")),
     ("--confidence", "0.9", "--min-accuracy", "0.5"),

@@ -395,3 +395,34 @@ def test_one_choice_for_all_devices(seed, usage, accurate):
         excess = 1 + max(row.excess.values())
         told = (-round(row.fit_accuracy * made.n), excess) if accurate else (excess,)
         assert told == pytest.approx(best)
+
+
+def test_limits_of_equal_value_are_told_apart_by_their_place():
+    made = Made(3)
+    goals = [Goal(LATENCY, 5.0, pricer=made.pricers[LATENCY])]
+    other = replace(made.pricers[LATENCY].prices, device="elsewhere")
+    goals.append(Goal(LATENCY, 5.0, pricer=Pricer(made.scores, other)))
+    question = Question.of([Goal(ACCURACY, 0.5), *goals])
+    assert question.without(goals[0]).caps == (goals[1],)
+    assert (
+        str(question)
+        == f"min-accuracy 0.5 and max-latency 5.0@{LATENCY} and max-latency 5.0@elsewhere"
+    )
+
+
+@given(seed=SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_the_best_list_has_chains_too(seed):
+    """As good as the answer, which may be a chain, and no models twice."""
+    made = Made(seed)
+    plan = FitPlan("other-split", "val", made.scores, ())
+    question = Question.of([Goal(ACCURACY, float(np.median(made.scores.accuracy)))])
+    search = Search.of(made.scores, plan, made.pricers[COST], Space(TABLE, 3), question)
+    rows = search.top(50)
+    found = search.found
+    answer = found.answer(question)
+    assert (rows[0].fit_cost, made.worth(rows[0])) == (
+        pytest.approx(found.cost[answer]), int(found.right[answer])
+    )  # fmt: skip
+    assert len({row.models for row in rows}) == len(rows)
+    assert [row.fit_cost for row in rows] == sorted(row.fit_cost for row in rows)

@@ -111,3 +111,24 @@ def test_repeats_are_widened_and_bounded():
     assert loss.value == pytest.approx(one.value / 10)
     assert loss.high == pytest.approx((one.value + math.hypot(one.high - one.value, spread)) / 10)
     assert Interval(1.0, 0.5, 2.0).over(2) == Interval(0.5, 0.25, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rates"),
+    [
+        ((0, 1, 20), (0.897, 0.1, 0.003)),
+        ((0, 1, 100), (0.567, 0.43, 0.003)),
+        ((0, 1, 10), (0.796, 0.2, 0.004)),
+        ((0, 1, 1000), (0.899, 0.1, 0.001)),
+    ],
+)
+def test_a_large_loss_that_few_images_show_is_not_promised_away(losses, rates):
+    """One-sided tests at 5 % err no more often, within the error of 2,000 draws of 500 images."""
+    rng, n, draws = np.random.default_rng(5), 500, 2000
+    truth = float(np.dot(losses, rates))
+    wrong = 0
+    for _ in range(draws):
+        lost = rng.choice(losses, n, p=rates)
+        sums = loss_sums(-lost, np.zeros(n, np.int64)).tolist()
+        wrong += mean_loss(losses_of(sums, n, max(losses))[0], 0.9).high < truth
+    assert wrong / draws <= 0.05 + 3 * (0.05 * 0.95 / draws) ** 0.5
