@@ -108,8 +108,7 @@ def threshold(
         print_json(head | of_classes | {"rows": rows})
         return
     show_points(reported, fitted, rows)
-    row = _first(rows)
-    show_classes(row.cascade, str(row.against.baseline), classes, fitted.method)
+    show_classes(_first(rows).cascade, str(_first(rows).against.baseline), classes, fitted.method)
 
 
 def _check_questioned(

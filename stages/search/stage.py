@@ -528,7 +528,7 @@ def _request(search: Search, promise: Promise | None) -> dict[str, object]:
     """What tells this search from others."""
     told: dict[str, object] = {
         "question": str(search.question),
-        "space": search.space,
+        "space": {"table": search.space.table, "stages": search.space.stages},
         "fit": [search.plan.method, search.plan.split],
         "cost": asked(search.pricer),
         "promise": promise and replace(promise, limits=replace(promise.limits, loss=None)),

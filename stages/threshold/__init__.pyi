@@ -1,4 +1,4 @@
-from .by_class import ClassChange as ClassChange, by_class as by_class
+from .class_changes import ClassChange as ClassChange, by_class as by_class
 from .crossfit import FoldCounts as FoldCounts, best_of as best_of
 from .fit_images import (
     FOLDS as FOLDS,
