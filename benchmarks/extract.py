@@ -10,9 +10,10 @@ core busy; one pass with four models against four passes with one; and the peak 
 images against 40,000. Weights are random: they do not change the time. Each time is the best of
 two, taken in turn.
 
-On two shared cores of an AMD EPYC server with AVX-512, of the floor (ONNX Runtime, the quickest):
-compute-bound 0.93 on CIFAR-10 and 0.88 on ImageNet; decode-bound 0.42 and 0.78, where Python's own
-part of opening a small JPEG holds the interpreter lock. Beside a process that keeps one of the two
+Of the floor, ONNX Runtime, the quickest: compute-bound 0.93 on CIFAR-10 and 0.88 on ImageNet on two
+shared cores of an AMD EPYC server, 1.00 on CIFAR-10 on two of a Xeon, there with resnet20 alone
+0.83; decode-bound, with a net that computes next to nothing, 0.45 on the Xeon, where Python's own
+part of decoding a small JPEG holds the interpreter lock. Beside a process that keeps one of the two
 cores busy a run takes 1.8 times as long in torch and 1.6 times in ONNX Runtime.
 """
 
