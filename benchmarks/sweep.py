@@ -6,7 +6,7 @@
 sweep with both operating points of each; a vectorised numpy grid of 2,000 λ; and the original's
 method (a Python loop over images for each λ), written anew. The slow two are measured on a slice
 and scaled. The floor is one gather and one prefix sum over the same numbers; on two busy cores the
-exact sweep took 2.4 to 2.5× that, 1.4 to 1.9× of one pair of 10,000 to 50,000 images (before the
+exact sweep took 2.4 to 2.5× that, 1.4 to 2.3× of one pair of 10,000 to 50,000 images (before the
 first sum was bounded and ends without ties were not copied 2.9 to 3.3× and 2.4 to 2.7×).
 """
 

@@ -117,7 +117,7 @@ def one_se(points):
 
 def _within_one_se(top, other):
     n = len(top.right)
-    d = [x - y for x, y in zip(top.right, other.right, strict=True)]
+    d = [0 + x - y for x, y in zip(top.right, other.right, strict=True)]
     mean = Fraction(sum(d)) / n
     variance = sum((x - mean) ** 2 for x in d) / Fraction(n - 1)
     return mean <= 0 or mean**2 <= variance / n

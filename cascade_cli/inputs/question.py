@@ -55,7 +55,7 @@ def check_question(
     if within is not None and options.match is None and asked:
         raise InputError(f"--within is the margin of --match: leave out one of it and {asked[0]}")
     if within is not None and not 0 < within < 1:
-        raise InputError(f"--within {within}: give a share between 0 and 1, 0.01 for one point")
+        raise InputError(f"--within {within}: give a share above 0 and below 1, 0.01 for one point")
     if confidence is not None and asked == ["--best-accuracy"]:
         raise InputError("--best-accuracy has no limit to be sure of: leave out --confidence")
     if confidence is not None and not 0.5 <= confidence < 1:

@@ -81,8 +81,8 @@ def _top(part: pa.Table, labels: np.ndarray, here: np.ndarray, k: int) -> np.nda
         return (classes[:, :k] == labels[:, None]).any(axis=1) if classes.shape[1] >= k else None
     name = "logits" if "logits" in part.column_names else "probabilities"
     values, each = cache.logits_of(part, name)[here], np.arange(len(labels))
-    if k >= values.shape[1]:
-        raise InputError(f"--loss top{k}: there are {values.shape[1]} classes, give fewer")
+    if k > values.shape[1]:
+        raise InputError(f"--loss top{k}: there are only {values.shape[1]} classes")
     own = values[each, labels][:, None]
     earlier = (values == own) & (np.arange(values.shape[1]) < labels[:, None])
     return ((values > own) | earlier).sum(axis=1) < k

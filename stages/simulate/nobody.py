@@ -23,7 +23,7 @@ from stages.cascade import (
 from stages.results import Row
 from stages.scores import Loss, ScoreSet, loss_given, named
 from stages.simulate.shares import share_of, worth
-from stages.statistics import NORMAL, Interval, loss_sums, losses_of, mean_loss
+from stages.statistics import Interval, loss_sums, losses_of, mean_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +97,10 @@ def _mean(each: np.ndarray, sample_ids: np.ndarray, loss: Loss) -> Interval:
     """Of int [N] in units of 1/scale; requests about one image tell no more than it does."""
     scale = loss.scale
     value = float(Fraction(int(each.sum(dtype=np.int64)), scale * len(each)))
-    if worth(sample_ids) == len(each):
-        sums = loss_sums(-each, -each).tolist()
-        told = mean_loss(losses_of(sums, len(each), loss.most)[0]).over(scale)
-        return replace(told, value=value)
-    error = float(each.std(dtype=np.float64)) / scale / worth(sample_ids) ** 0.5
-    return Interval.around(value, NORMAL * error)
+    n = worth(sample_ids)
+    sums = loss_sums(-each, -each) * (n / len(each))
+    told = mean_loss(losses_of(sums.tolist(), n, loss.most)[0]).over(scale)
+    return replace(told, value=value)
 
 
 def _surer_and_loss(scores: ScoreSet, cascade: Cascade) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-COUNT = 300
+COUNT = 200
 
 
 def test_no_random_command_line_is_a_fault_of_ours_or_hangs():

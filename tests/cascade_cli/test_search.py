@@ -516,7 +516,7 @@ def test_a_certificate_wants_images_that_no_model_saw(tmp_path):
 
 BAD = {
     "margin of another": (("--best-accuracy", "--within", "0.02"), "--within is the margin of"),
-    "margin": (("--within", "1"), "give a share between 0 and 1"),
+    "margin": (("--within", "1"), "give a share above 0 and below 1"),
     "margin in per cent": (("--within", "1.5"), "give 0.015 for 1.5 %"),
     "sure of nothing": (("--best-accuracy", "--confidence", "0.9"), "no limit to be sure of"),
     "confidence": (("--confidence", "0.4"), "give a probability of 0.5 to below 1"),
