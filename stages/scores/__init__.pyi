@@ -85,6 +85,7 @@ from .table import (
     ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
     load as load,
+    load_unlabelled as load_unlabelled,
     models_of as models_of,
     named_classes as named_classes,
     parts_of as parts_of,

@@ -275,6 +275,24 @@ def load(
     )
 
 
+def load_unlabelled(
+    store: Store,
+    dataset: str,
+    split: str,
+    reference: str,
+    models: Sequence[str] | None = None,
+    variant: str = "identity",
+    runtime: str | None = None,
+) -> ScoreSet:
+    """As `load`, of a split with or without labels, where `labels` are what the model `reference`
+    answers: `correct` says which answers are the reference's. It need not be one of `models`."""
+    own = load(store, dataset, split, [reference], variant, runtime)
+    found = load(store, dataset, split, models, variant, runtime)
+    cache.same_images([*own.manifests, *found.manifests])
+    (answers,) = own.predictions
+    return replace(found, labels=answers, correct=found.predictions == answers)
+
+
 def _known(manifest: Manifest, table: pa.Table) -> set[str]:
     """The scores that are there, and not null."""
     names = {*LABEL_FREE, *manifest.identity.get("confidences", ())}.intersection(
