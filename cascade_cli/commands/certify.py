@@ -16,11 +16,11 @@ from cascade_cli.show.certify import as_facts, sentences, show_certify, status
 from cascade_cli.show.text import print_json, say
 from stages.few_labels import (
     DISAGREEMENT,
-    Calibration,
+    CalibrationImages,
     Classes,
     FewLabelsResult,
     Folder,
-    Progress,
+    PlanProgress,
     calibrate,
 )
 from stages.scores import load
@@ -77,14 +77,14 @@ def certify(
     classes = Classes.of(store, calibration.scores)
     if given.interactive:
         _label(store, folder, calibration, classes, given, wanted)
-    progress = Progress(calibration, folder.labels(calibration.plan))
+    progress = PlanProgress(calibration, folder.labels(calibration.plan))
     _tell(store, folder, progress, classes, given, wanted, common)
 
 
 def _label(
     store: Store,
     folder: Folder,
-    calibration: Calibration,
+    calibration: CalibrationImages,
     classes: Classes,
     given: opt.FewLabelsOptions,
     wanted: opt.LogitsOptions,
@@ -105,7 +105,7 @@ def _label(
 def _tell(
     store: Store,
     folder: Folder,
-    progress: Progress,
+    progress: PlanProgress,
     classes: Classes,
     given: opt.FewLabelsOptions,
     wanted: opt.LogitsOptions,
@@ -146,7 +146,7 @@ def _how_to_go_on(plan: str, file: str, asked: int) -> list[str]:
 
 def _policy(
     store: Store,
-    progress: Progress,
+    progress: PlanProgress,
     found: FewLabelsResult,
     wanted: opt.LogitsOptions,
     folder: str,

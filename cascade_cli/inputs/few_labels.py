@@ -25,11 +25,11 @@ from stages.few_labels import (
     ALL,
     PREDICTED_CLASS,
     THESE,
-    Calibration,
+    CalibrationImages,
     Classes,
     Folder,
+    PlanProgress,
     PlanRequest,
-    Progress,
     brought,
     calibrate,
     calibration_images,
@@ -83,7 +83,7 @@ def new_plan(
     space: opt.ComparedOptions,
     costs: opt.CostOptions,
     scores_asked: bool,
-) -> Calibration:
+) -> CalibrationImages:
     """The plan, from the labelled split that fits λ; where there is none a part of the images
     proposes, by how often the answers differ."""
     dataset = dataset_in(store, wanted.dataset, names_in(wanted.models) or ())
@@ -133,7 +133,7 @@ def bring_labels(store: Store, plan: str, file: str) -> dict[str, Any]:
     folder = Folder(plan)
     calibration = calibrate(store, folder.plan())
     known = folder.labels(calibration.plan)
-    progress, classes = Progress(calibration, known), Classes.of(store, calibration.scores)
+    progress, classes = PlanProgress(calibration, known), Classes.of(store, calibration.scores)
     new = brought(progress, file, classes)
     folder.keep(calibration.plan, known | new)
     return {"plan": plan, "new": len(new), "labels": len(known | new)}
@@ -195,7 +195,7 @@ def _as_asked(store: Store, proposing: ScoreSet, given: opt.FewLabelsOptions) ->
 
 
 def pictures_of(
-    store: Store, calibration: Calibration, images: opt.ImageOptions
+    store: Store, calibration: CalibrationImages, images: opt.ImageOptions
 ) -> Callable[[int], np.ndarray]:
     """What reads a sample's picture; InputError where these are other images."""
     plan = calibration.plan

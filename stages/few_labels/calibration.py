@@ -18,7 +18,7 @@ from stages.threshold import parts
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationImages:
     """`scores` of the plan's models on its n images, whose labels are the reference's answers;
     `keys` [n] are what the images are called."""
 
@@ -141,7 +141,7 @@ class Calibration:
         return {"stratum": stratum, "sizes": np.bincount(stratum, minlength=len(classes) + 1)[:-1]}
 
 
-def calibrate(store: Store, plan: Plan) -> Calibration:
+def calibrate(store: Store, plan: Plan) -> CalibrationImages:
     """InputError where the cache holds other images, or outputs, than the plan was made of."""
     where = (store, plan.dataset, plan.split, plan.reference, list(plan.models))
     scores = calibration_images(load_unlabelled(*where, runtime=plan.runtime), plan.part)
@@ -158,7 +158,7 @@ def calibrate(store: Store, plan: Plan) -> Calibration:
                 f"{model} answers otherwise on {plan.split} than when the plan was made: bring "
                 "those outputs back, or make a new plan"
             )
-    return Calibration(plan, scores, keys)
+    return CalibrationImages(plan, scores, keys)
 
 
 def scores_in(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cache
 from cache import InputError, Store, nearest
 from stages.few_labels.folder import OTHER, Known
-from stages.few_labels.stage import Progress
+from stages.few_labels.stage import PlanProgress
 from stages.ingest import FrameTable, open_frame
 from stages.scores import ScoreSet, named_classes
 
@@ -49,7 +49,7 @@ class Classes:
         )
 
 
-def brought(progress: Progress, path: str, classes: Classes) -> Known:
+def brought(progress: PlanProgress, path: str, classes: Classes) -> Known:
     """The labels of a file that are new. InputError, and none of them counts, for an image that the
     plan does not ask for, one that is there twice, and a label that contradicts a known one."""
     found: dict[int, tuple[int | None, str]] = {}
@@ -77,7 +77,7 @@ def brought(progress: Progress, path: str, classes: Classes) -> Known:
     return {sample: label for sample, (label, _) in found.items() if sample not in progress.known}
 
 
-def _rows(table: FrameTable, progress: Progress) -> Iterator[tuple[str, int, str]]:
+def _rows(table: FrameTable, progress: PlanProgress) -> Iterator[tuple[str, int, str]]:
     """(where, sample id, label) of the rows that have a label."""
     places = {name: table.find(name) for name in (_ID, _KEY, _LABEL)}
     if places[_LABEL] is None or (places[_ID] is None and places[_KEY] is None):

@@ -13,7 +13,7 @@ from stages.cascade import decide
 from stages.certify import Limits, check_calibration
 from stages.costs import ExpectedCosts
 from stages.few_labels.calibration import (
-    Calibration,
+    CalibrationImages,
     digest_of_keys,
     digest_of_outputs,
     keys_of,
@@ -24,8 +24,8 @@ from stages.few_labels.plan import (
     DISAGREEMENT,
     LOSS,
     PREDICTED_CLASS,
-    Candidate,
     Plan,
+    PlannedCascade,
     PlannedModel,
 )
 from stages.few_labels.trial import most_lost
@@ -62,7 +62,7 @@ def propose_plan(
     cost: tuple[str, str],
     space: Space,
     request: PlanRequest,
-) -> Calibration:
+) -> CalibrationImages:
     """The plan, and its images. `proposing` has labels, or the reference's answers for them;
     `calibrating` gives the images by their reference; `cost` is (kind, unit)."""
     limits = request.limits
@@ -106,15 +106,17 @@ def propose_plan(
     )
     plan = replace(plan, share=request.share or _share(plan), models=_digested(plan, scores))
     plan = replace(plan, strata=_strata(plan, proposing))
-    return Calibration(plan, scores, keys)
+    return CalibrationImages(plan, scores, keys)
 
 
-def candidates(shortlist: Shortlist, proposing: ScoreSet, limits: Limits) -> tuple[Candidate, ...]:
+def candidates(
+    shortlist: Shortlist, proposing: ScoreSet, limits: Limits
+) -> tuple[PlannedCascade, ...]:
     """In the order of their tests."""
     found, caps, cascades = shortlist.candidates(limits)
     reference = proposing.predictions[proposing.index(shortlist.reference)]
     return tuple(
-        Candidate.of(
+        PlannedCascade.of(
             cascade,
             most_usage=float(caps[c]),
             usage=float(found.usage[c]),
@@ -142,7 +144,7 @@ def only(scores: ScoreSet, models: Sequence[str]) -> ScoreSet:
     )
 
 
-def _used(model: str, found: Sequence[Candidate]) -> bool:
+def _used(model: str, found: Sequence[PlannedCascade]) -> bool:
     return any(model in each.models for each in found)
 
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.few_labels.calibration import Calibration
+from stages.few_labels.calibration import CalibrationImages
 from stages.few_labels.folder import Known
-from stages.few_labels.plan import DISAGREEMENT, PREDICTED_CLASS, Candidate
+from stages.few_labels.plan import DISAGREEMENT, PREDICTED_CLASS, PlannedCascade
 from stages.few_labels.strata import holding
 from stages.few_labels.trial import Standing, Trial
 from stages.statistics import Interval, Paired, change, of_strata
@@ -98,10 +98,10 @@ class FewLabelsResult:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PlanProgress:
     """A plan on its images, and the labels that are known."""
 
-    calibration: Calibration
+    calibration: CalibrationImages
     known: Known
 
     @cached_property
@@ -176,7 +176,7 @@ class Progress:
         )
 
     @property
-    def _planned(self) -> tuple[Candidate, ...]:
+    def _planned(self) -> tuple[PlannedCascade, ...]:
         return self.calibration.plan.candidates
 
     @property
