@@ -93,7 +93,7 @@ def _label(
     # A server, for those who ask for it.
     from stages.labelling import ask
 
-    from stages.few_labels import PlanLabeller
+    from stages.few_labels import PlanLabeller  # and what makes pictures, likewise
 
     if calibration.plan.risk == DISAGREEMENT:
         raise InputError("this plan needs no label: leave out --interactive")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class PlannedCascade:
     won: float
     differing: float
 
-    @property
+    @cached_property
     def cascade(self) -> Cascade:
         if self.score is None:
             return Cascade.of(self.models)

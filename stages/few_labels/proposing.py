@@ -9,7 +9,6 @@ import numpy as np
 
 import cache
 from cache import InputError, Store
-from stages.cascade import decide
 from stages.certify import Limits, check_calibration
 from stages.costs import ExpectedCosts
 from stages.few_labels.calibration import (
@@ -19,6 +18,7 @@ from stages.few_labels.calibration import (
     keys_of,
     scores_in,
 )
+from stages.few_labels.differing import differing
 from stages.few_labels.plan import (
     ALL,
     DISAGREEMENT,
@@ -104,7 +104,7 @@ def propose_plan(
         made=cache.now(),
         candidates=found,
     )
-    plan = replace(plan, share=request.share or _share(plan), models=_digested(plan, scores))
+    plan = replace(plan, share=request.share or share_of(plan), models=_digested(plan, scores))
     plan = replace(plan, strata=_strata(plan, proposing))
     return CalibrationImages(plan, scores, keys)
 
@@ -114,7 +114,9 @@ def candidates(
 ) -> tuple[PlannedCascade, ...]:
     """In the order of their tests."""
     found, caps, cascades = shortlist.candidates(limits)
-    reference = proposing.predictions[proposing.index(shortlist.reference)]
+    answers = proposing.predictions[proposing.index(shortlist.reference)]
+    answered = replace(proposing, labels=answers, correct=proposing.predictions == answers)
+    others, _ = differing(answered, cascades)
     return tuple(
         PlannedCascade.of(
             cascade,
@@ -123,7 +125,7 @@ def candidates(
             cost=float(found.cost[c]),
             lost=float(found.lost[c]),
             won=float(found.won[c]),
-            differing=float((decide(proposing, cascade).prediction != reference).mean()),
+            differing=float(others[c] / len(answers)),
         )
         for c, cascade in enumerate(cascades)
     )
@@ -156,7 +158,7 @@ def _digested(plan: Plan, scores: ScoreSet) -> dict[str, PlannedModel]:
     }
 
 
-def _share(plan: Plan) -> float:
+def share_of(plan: Plan) -> float:
     """The share by which the cheapest candidate is likely to be reached within the budget, the
     larger of two alike: as the images that propose say, so that it is fixed before any label."""
     if not plan.label_budget:

@@ -124,10 +124,10 @@ class PlanProgress:
     @cached_property
     def best(self) -> int | None:
         """The cheapest that passed, None where the reference costs no more."""
-        costs = [self.calibration.trial(c).cost for c in range(self.standing.passed)]
-        if not costs or min(costs) >= self._reference_cost:
+        costs = self.calibration.costs[: self.standing.passed]
+        if not len(costs) or costs.min() >= self._reference_cost:
             return None
-        return int(np.argmin(costs))
+        return int(costs.argmin())
 
     def asks(self, most: int) -> np.ndarray:
         """intp: rows to label next, in order, at most so many: those of the next candidate, then of
