@@ -5,9 +5,9 @@
 Images are drawn with replacement from the 50,000 of ImageNet whose true labels and models' answers
 are known. 3/7 n of them, labelled, propose; n, whose labels are asked for, certify. What is
 certified runs on the whole population. A row tells, over the draws of all pairs: how often the
-promise was broken, which may happen in δ = 10 %, and of the worst pair; the median use of B, 1 where nothing cheaper than
-the reference was certified; the median and the 90th percentile of the labels asked for, as a share
-of n. The kinds of certificate:
+promise was broken, which may happen in δ = 10 %, and of the worst pair; the median use of B, 1
+where nothing cheaper than the reference was certified; the median and the 90th percentile of the
+labels asked for, as a share of n. The kinds of certificate:
 
     all     every label is known: binomial, all disagreements count
     few     the same plan by the labels that it asks for; the same λ, or the benchmark stops
@@ -108,8 +108,8 @@ def _shown(n: int, epsilon: float, kind: str, groups: Sequence[Sequence[Drawn]])
     rate = broken.mean()
     error = np.sqrt(rate * (1 - rate) / len(each))
     return (
-        f"  {n:5}  {epsilon:5.1%}  {kind:8}  {rate:6.2%} ± {error:.2%}  {worst:6.2%}  {np.median(usage):10.1%}  "
-        f"{np.median(labels):8.2%} {np.quantile(labels, 0.9):6.2%}"
+        f"  {n:5}  {epsilon:5.1%}  {kind:8}  {rate:6.2%} ± {error:.2%}  {worst:6.2%}  "
+        f"{np.median(usage):10.1%}  {np.median(labels):8.2%} {np.quantile(labels, 0.9):6.2%}"
     )
 
 
