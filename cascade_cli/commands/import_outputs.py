@@ -35,6 +35,9 @@ class ImportOptions:
     answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     log: str | None = opt.option(None, "Decision log, FILE or FOLDER; --labels has key, label.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
+    unlabelled: bool = opt.option(
+        False, "Nobody knows the labels; those in the files are left out."
+    )
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
     )
@@ -73,9 +76,14 @@ def import_outputs(
     cascade import all.parquet --dataset mine --split test
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     cascade import --dataset mine --split live --log log --labels labels.csv
+    cascade import --dataset mine --split new --unlabelled new.parquet
     """
     store = Store(common.cache)
     kind, file = _outputs(given, outputs)
+    if given.unlabelled and given.labels is not None:
+        raise InputError(
+            "--labels gives the labels that --unlabelled says nobody knows: leave out one"
+        )
     priced, macs = ([], {}) if given.costs is None else costs.read_costs(given.costs)
     told = {
         "kind": kind,
