@@ -109,6 +109,6 @@ def _show_next(rows: Sequence[stage.ExtractedPartition], dataset: str, cache: st
     waiting = sum(not row.complete for row in rows)
     if waiting:
         print(f"{waiting} of them wait for the parts of other shards")
-    elif len({row.model for row in rows}) > 1:
+    elif len({row.model for row in rows if row.accuracy is not None}) > 1:
         where = "" if cache is None else f" --cache {shlex.quote(cache)}"
         print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")
