@@ -31,7 +31,7 @@ _TOGETHER = 50
 
 
 @opt.grouped(
-    "limits unlabelled dataset reference models max_usage max_cost label_budget label_share bound "
+    "limits on_split dataset reference models max_usage max_cost label_budget label_share bound "
     "per hold accuracy_sample seed plan interactive data port browser policy fit_split scorefn "
     "postcheck runtime cost cost_device cache as_json",
     dataset="Dataset. [default: the cache's only one]",
@@ -90,10 +90,8 @@ def _label(
     wanted: opt.LogitsOptions,
 ) -> None:
     """Ask in a page, until nothing is left to ask or it is closed."""
-    # A server, for those who ask for it.
-    from stages.labelling import ask
-
     from stages.few_labels import PlanLabeller  # and what makes pictures, likewise
+    from stages.labelling import ask  # a server, for those who ask for it
 
     if calibration.plan.risk == DISAGREEMENT:
         raise InputError("this plan needs no label: leave out --interactive")

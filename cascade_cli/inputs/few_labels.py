@@ -41,7 +41,7 @@ from stages.threshold import parts, trained_splits
 
 # What a plan fixes, and no later call may say otherwise.
 FIXED = (
-    *("unlabelled", "reference", "max_usage", "max_cost", "label_budget", "label_share", "bound"),
+    *("on_split", "reference", "max_usage", "max_cost", "label_budget", "label_share", "bound"),
     *("per", "hold", "accuracy_sample", "seed", "dataset", "models", "fit_split", "scorefn"),
     *("postcheck", "runtime", "cost", "cost_device"),
 )
@@ -52,7 +52,7 @@ def check_plan(context: typer.Context, limits: str | None, given: opt.FewLabelsO
     if limits is None:
         refuse(context, FIXED, "belongs to a new plan: give MAX_LOSS,RISK and --unlabelled too")
         return
-    if given.unlabelled is None:
+    if given.on_split is None:
         raise InputError("which images? give --unlabelled SPLIT: labels that it has are not used")
     for name, value, choices in (
         ("bound", given.bound or "binomial", list(BOUNDS)),
@@ -87,7 +87,7 @@ def new_plan(
     """The plan, from the labelled split that fits λ; where there is none a part of the images
     proposes, by how often the answers differ."""
     dataset = dataset_in(store, wanted.dataset, names_in(wanted.models) or ())
-    split = split_name(dataset, str(given.unlabelled))
+    split = split_name(dataset, str(given.on_split))
     names, runtime = names_in(wanted.models), wanted.runtime
     fit_split = wanted.fit_split and split_name(dataset, wanted.fit_split)
     if fit_split == split:
