@@ -17,7 +17,7 @@ P = st.lists(
 
 
 def _by_graph(p, at, delta):
-    """Tests one after the other, as the graph of Bretz et al. says: each stratum has its share of δ,
+    """One after the other, as the graph of Bretz et al. says: each stratum has its share of δ,
     and hands it on, evenly, when its last candidate passes."""
     count, strata = len(p), range(len(p[0]))
     alpha = dict.fromkeys(strata, delta / len(p[0]))
