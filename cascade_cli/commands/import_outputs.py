@@ -37,9 +37,7 @@ class ImportOptions:
     answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     log: str | None = opt.option(None, "Decision log, FILE or FOLDER; --labels has key, label.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
-    unlabelled: bool = opt.option(
-        False, "Nobody knows the labels; those in the files are left out."
-    )
+    unlabelled: bool = opt.option(False, "Outputs without labels; those in the files are left out.")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
     )

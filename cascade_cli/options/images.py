@@ -50,7 +50,7 @@ class ImageOptions:
     preprocess: str | None = option(None, "JSON of file: and onnx: models. [default: beside each]")
     decoder: str = option("pil", "What decodes images: pil or torchcodec.")
     unlabelled: bool = option(
-        False, "Nobody knows the labels: of images in any folders of --split, or in --data itself."
+        False, "Images without labels, in any folders of SPLIT or in --data itself."
     )
     unreadable: str = option("stop", "An image that cannot be decoded: stop or skip.")
     devices: str | None = option(None, "GPUs of this machine, such as 0,1,2.")
