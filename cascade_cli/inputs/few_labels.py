@@ -52,6 +52,7 @@ def check_plan(context: typer.Context, limits: str | None, given: opt.FewLabelsO
     if limits is None:
         refuse(context, FIXED, "belongs to a new plan: give MAX_LOSS,RISK and --unlabelled too")
         return
+    risks(limits, "MAX_LOSS,RISK")
     if given.on_split is None:
         raise InputError("which images? give --unlabelled SPLIT: labels that it has are not used")
     for name, value, choices in (
