@@ -87,9 +87,9 @@ def import_outputs(
     if given.labels_for is not None:
         _labels(context, store, given.labels_for, outputs, common.as_json)
         return
-    kind, file = _outputs(given, outputs)
     if given.dataset is None:
         raise InputError("of which dataset? give --dataset (-d) NAME")
+    kind, file = _outputs(given, outputs)
     if given.unlabelled and given.labels is not None:
         raise InputError(
             "--labels gives the labels that --unlabelled says nobody knows: leave out one"
