@@ -26,8 +26,23 @@ def sentences(found: FewLabelsResult) -> list[str]:
 
 
 def status(found: FewLabelsResult) -> str:
-    """In two lines, for the page."""
-    return f"{_certified(found)}\n{_next(found)}"
+    """In two short lines, for the page."""
+    told = "Nothing cheaper is certified yet."
+    if found.certified is not None:
+        told = f"Certified so far: {_short(found.certified)}."
+    if found.next is None:
+        return f"{told}\n{_next(found)}" if found.ended else told
+    return f"{told}\n{_labels(found)} decide about {_short(found.next)}."
+
+
+def _short(tried: TriedCascade) -> str:
+    saved = "" if tried.saved is None else f", {relative(tried.saved)}"
+    return f"{' → '.join(tried.models)}, B on {tried.usage:.1%}{saved}"
+
+
+def _labels(found: FewLabelsResult) -> str:
+    least, most = found.to_decide, found.to_label
+    return f"{least} labels" if least == most else f"{least} to {most} labels"
 
 
 def show_certify(found: FewLabelsResult, classes: Sequence[str], more: Sequence[str]) -> None:
@@ -69,10 +84,8 @@ def _next(found: FewLabelsResult) -> str:
         return f"All {found.label_budget} labels of the budget are there: what passed holds."
     if found.next is None:
         return ""
-    least, most = found.to_decide, found.to_label
-    needs = f"{least}" if least == most else f"{least} to {most}"
-    told = f"Next is tested {_cascade(found.next, found)}: {needs} labels decide."
-    if found.better_needs is not None and found.better_needs > most:
+    told = f"Next is tested {_cascade(found.next, found)}: {_labels(found)} decide."
+    if found.better_needs is not None and found.better_needs > found.to_label:
         told += f" At most {found.better_needs} labels tell of something cheaper."
     return told
 
