@@ -16,6 +16,7 @@ import cache
 from cache import InputError, Manifest, Provenance, Store, fingerprint_of, read_text
 from stages.ingest.arrays import Array, NamedArrays, open_npy, open_npz, open_pt, opened
 from stages.ingest.csv_table import read_csv
+from stages.ingest.frame_table import FrameTable, in_memory
 from stages.ingest.parquet_table import open_parquet
 from stages.ingest.request import ImportRequest
 from stages.ingest.tables import Table
@@ -67,6 +68,15 @@ def open_contents(path: str, words: Collection[str] = ()) -> Contents:
     `words` are values; any other word on top of a csv is its header.
     """
     return opened(path, OPENERS | {".csv": partial(read_csv, words=words)})
+
+
+def open_frame(path: str) -> FrameTable:
+    """A table of words and numbers, as they stand: a csv, or Parquet."""
+    openers: dict[str, Callable[[str], Table]] = {
+        ".csv": partial(read_csv, as_text=True),
+        ".parquet": open_parquet,
+    }
+    return in_memory(opened(path, openers))
 
 
 def class_names(request: ImportRequest, known: Manifest | None) -> tuple[str, ...]:
