@@ -162,7 +162,7 @@ def _shard(path: Path, labelled: bool) -> Shard:
 
 def _label(path: Path, schema: pa.Schema) -> str:
     """The column of the labels."""
-    hint = ", or give --unlabelled where nobody knows the labels"
+    hint = ", or run `cascade extract --unlabelled` where nobody knows them"
     label = _column(path, schema, LABEL_COLUMNS, "label", hint)
     if not pa.types.is_integer(schema.field(label).type):
         raise InputError(f"{path}: column {label} is no integer; write class numbers there")
@@ -212,7 +212,7 @@ def _no_nulls(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     if column.null_count:
         row = int(column.is_null().to_numpy().argmax())
         every = column.null_count == len(column)
-        hint = "give --unlabelled, as no row has one" if every else "leave the row out"
+        hint = "run `cascade extract --unlabelled`" if every else "leave the row out"
         raise InputError(f"{path}: row {row} has no {name} (null); {hint}")
     return column.to_numpy()
 

@@ -259,8 +259,8 @@ def _not_found(dataset: str, split: str | None, root: Path, unlabelled: bool = F
     if flat is not None:
         return InputError(
             f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
-            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how), or give --unlabelled and "
-            "--split"
+            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how), or run `cascade "
+            "extract --unlabelled --split NAME`"
         )
     return InputError(
         f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "

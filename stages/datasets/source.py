@@ -189,16 +189,12 @@ def checked_labels(labels: np.ndarray, n_classes: int | None, where: str) -> np.
     limit = np.iinfo(np.int32).max if n_classes is None else n_classes
     bad = (labels < 0) | (labels >= limit)
     if bad.any():
-        if (labels == UNLABELLED).all():
-            raise InputError(
-                f"{where}: all {len(labels):,} labels are −1, which is none: give --unlabelled, or "
-                "check the file"
-            )
         row = int(bad.argmax())
         known = "" if n_classes is None else f" of the {n_classes} classes"
+        none = " (all are so: without labels, run `cascade extract --unlabelled`)"
         raise InputError(
             f"{where}: row {row} has label {labels[row]}, expected 0 to {limit - 1}{known}; "
-            "check the labels, or the dataset's name"
+            f"check the labels, or the dataset's name{none if (labels == UNLABELLED).all() else ''}"
         )
     return np.array(labels, dtype=np.int32)
 

@@ -222,8 +222,8 @@ def _label(path: Path, group: list[Member], image: Member, file: BinaryIO) -> in
                     raise ValueError(f"label {label} is out of range")
                 return label
     raise InputError(
-        f"{path}: {image.name} has no label beside it (.cls or .json); {HINT}, or give "
-        "--unlabelled where nobody knows the labels"
+        f"{path}: {image.name} has no label beside it (.cls or .json); {HINT}, or run "
+        "`cascade extract --unlabelled` where nobody knows the labels"
     )
 
 

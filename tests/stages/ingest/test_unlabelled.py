@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from cache import Partition, Store, load as cache_load, read_table
 from cache.upkeep import verify
-from stages.scores import load, load_unlabelled, models_of
+from stages.scores import load, load_unlabelled, models_of, named_classes
 
 N, K = 80, 4
 RNG = np.random.default_rng(11)
@@ -120,3 +120,34 @@ def test_more_models_come_to_a_split_without_labels(tmp_path):
 def test_a_log_has_labels(tmp_path):
     said = bring(tmp_path, "--split", "new", "--unlabelled", "--log", tmp_path / "log")
     assert "leave out --unlabelled" in said.refusal
+
+
+def test_answers_in_words_tell_the_classes(tmp_path):
+    words = np.array(["ant", "bee", "cat", "dog"])
+    table = {}
+    for model, logits in LOGITS.items():
+        sure = softmax(logits, axis=1).max(axis=1)
+        table |= {f"{model}.prediction": words[logits.argmax(axis=1)], f"{model}.sure": sure}
+    pl.DataFrame(table).write_csv(tmp_path / "new.csv")
+    assert bring(tmp_path, "--split", "new", "--unlabelled", tmp_path / "new.csv").status == 0
+    found = load_unlabelled(Store(tmp_path / "c"), "mine", "new", "small")
+    assert named_classes(Store(tmp_path / "c"), found) == words.tolist()
+    for m, model in enumerate(MODELS):
+        assert found.predictions[m].tolist() == LOGITS[model].argmax(axis=1).tolist()
+
+
+def test_a_long_table_and_an_npz_need_no_labels(tmp_path):
+    long = pl.concat(
+        pl.DataFrame({"model": [model] * N, "sample_id": np.arange(N)})
+        .with_columns(**{f"{k}": logits[:, k] for k in range(K)})
+        .sample(fraction=1, shuffle=True, seed=2)
+        for model, logits in LOGITS.items()
+    )
+    long.write_parquet(tmp_path / "long.parquet")
+    np.savez(tmp_path / "all.npz", **LOGITS)
+    for split, file in (("new", "long.parquet"), ("newer", "all.npz")):
+        assert bring(tmp_path, "--split", split, "--unlabelled", tmp_path / file).status == 0
+        found = load_unlabelled(Store(tmp_path / "c"), "mine", split, "small")
+        assert found.models == MODELS
+        for m, model in enumerate(MODELS):
+            assert found.predictions[m].tolist() == LOGITS[model].argmax(axis=1).tolist()
