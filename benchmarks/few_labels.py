@@ -109,8 +109,9 @@ def _shown(n: int, epsilon: float, kind: str, groups: Sequence[Sequence[Drawn]])
     rate = broken.mean()
     error = np.sqrt(rate * (1 - rate) / len(each))
     return (
-        f"  {len(each):5}  {n:5}  {epsilon:5.1%}  {kind:8}  {rate:6.2%} ± {error:.2%}  {worst:6.2%}  "
-        f"{np.median(usage):10.1%}  {np.median(labels):8.2%} {np.quantile(labels, 0.9):6.2%}"
+        f"  {len(each):5}  {n:5}  {epsilon:5.1%}  {kind:8}  {rate:6.2%} ± {error:.2%}  "
+        f"{worst:6.2%}  {np.median(usage):10.1%}  {np.median(labels):8.2%} "
+        f"{np.quantile(labels, 0.9):6.2%}"
     )
 
 
