@@ -1,4 +1,4 @@
-"""docs/results-certify.md: the benchmark it comes from still runs, and its tables keep what they say."""
+"""docs/results-certify.md: its benchmark still runs, and its tables keep what they say."""
 
 from __future__ import annotations
 
