@@ -109,6 +109,10 @@ def _show_next(rows: Sequence[stage.ExtractedPartition], dataset: str, cache: st
     waiting = sum(not row.complete for row in rows)
     if waiting:
         print(f"{waiting} of them wait for the parts of other shards")
-    elif len({row.model for row in rows if row.accuracy is not None}) > 1:
+    elif len({row.model for row in rows}) > 1:
         where = "" if cache is None else f" --cache {shlex.quote(cache)}"
+        if all(row.accuracy is None for row in rows):
+            split = f"--unlabelled {shlex.quote(rows[0].split)}"
+            print(f"next: `cascade certify 0.02,0.1 -d {dataset} {split}{where}` needs few labels")
+            return
         print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")

@@ -111,3 +111,10 @@ def test_a_flat_folder_by_a_model_of_ones_own(tmp_path, one_thread):
     np.testing.assert_allclose(
         logits, logits_of(tmp_path / "c", "test", "digits_plain")[1][:N], rtol=1e-5, atol=1e-5
     )
+
+
+def test_what_is_next_needs_no_labels(root, tmp_path):
+    which = ("-d", "digits", "--models", ",".join(MODELS), "--cache", root / "c")
+    said = cascade("extract", *which, "--split", "test").out
+    assert "next: `cascade certify 0.02,0.1 -d digits --unlabelled test --cache" in said
+    assert "next: `cascade search" in cascade("extract", *which, "--split", "val").out
