@@ -30,4 +30,4 @@ from .repeats import (
     repeated_losses as repeated_losses,
     repeated_share as repeated_share,
 )
-from .shares import least as least, most as most, share as share
+from .shares import exact_share as exact_share, least as least, most as most, share as share
