@@ -10,6 +10,8 @@ import typer
 from cache import OUTPUTS, InputError, Store
 from cascade_cli import options as opt
 from cascade_cli.commands.import_costs import bring_costs
+from cascade_cli.inputs.few_labels import bring_labels
+from cascade_cli.inputs.flags import refuse
 from cascade_cli.inputs.words import names_in, parse_macs
 from cascade_cli.show.logits import LOGITS_COLUMNS
 from cascade_cli.show.text import print_json, print_table, say
@@ -24,7 +26,7 @@ class ImportOptions:
     """Which file holds whose logits of what, where the labels are, which columns are meant, and
     what only the user knows of the model."""
 
-    dataset: str = opt.option(..., "Dataset name.", "-d")
+    dataset: str | None = opt.option(None, "Dataset name.", "-d")
     split: str | None = opt.option(None, "Split name. [default: subfolders name them]")
     model: str | None = opt.option(
         None, "Name the model gets in the cache. [default: each that the file or folder holds]"
@@ -35,11 +37,15 @@ class ImportOptions:
     answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     log: str | None = opt.option(None, "Decision log, FILE or FOLDER; --labels has key, label.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
+    unlabelled: bool = opt.option(False, "Outputs without labels; those in the files are left out.")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
     )
     label_column: str | None = opt.option(
         None, "Array or column of the labels, without --labels of --logits."
+    )
+    labels_for: str | None = opt.option(
+        None, "FILE is labels for this plan of `cascade certify`, and nothing else is meant."
     )
     labels_from: int | None = opt.option(
         None, "The first label, 0 or 1. [default: told by the labels]", min=0, max=1
@@ -56,6 +62,7 @@ class ImportOptions:
 
 @opt.grouped("outputs given cache as_json")
 def import_outputs(
+    context: typer.Context,
     given: ImportOptions,
     common: opt.CommonOptions,
     outputs: Annotated[
@@ -73,9 +80,20 @@ def import_outputs(
     cascade import all.parquet --dataset mine --split test
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     cascade import --dataset mine --split live --log log --labels labels.csv
+    cascade import --labels-for certify certify/to-label.csv
+    cascade import --dataset mine --split new --unlabelled new.parquet
     """
     store = Store(common.cache)
+    if given.labels_for is not None:
+        _labels(context, store, given.labels_for, outputs, common.as_json)
+        return
+    if given.dataset is None:
+        raise InputError("of which dataset? give --dataset (-d) NAME")
     kind, file = _outputs(given, outputs)
+    if given.unlabelled and given.labels is not None:
+        raise InputError(
+            "--labels gives the labels that --unlabelled says nobody knows: leave out one"
+        )
     priced, macs = ([], {}) if given.costs is None else costs.read_costs(given.costs)
     told = {
         "kind": kind,
@@ -98,6 +116,21 @@ def import_outputs(
     more = ("kind", "classes", "macs") if given.dry_run else ()
     shown = ("model", "split", *more, "rows", "accuracy")
     print_table(rows, {key: _COLUMNS[key] for key in shown})
+
+
+def _labels(
+    context: typer.Context, store: Store, plan: str, file: str | None, as_json: bool
+) -> None:
+    """Bring in labels that a plan asks for."""
+    if file is None:
+        raise InputError("which labels? give the file that holds them: --labels-for PLAN FILE")
+    others = (each.name for each in fields(ImportOptions) if each.name != "labels_for")
+    refuse(context, others, "is of outputs, and --labels-for brings labels: leave it out")
+    found = bring_labels(store, plan, file)
+    if as_json:
+        print_json(found)
+        return
+    print(f"{found['new']} labels are new, {found['labels']} are there: `cascade certify` goes on")
 
 
 def _outputs(given: ImportOptions, told: str | None) -> tuple[str, str]:

@@ -37,16 +37,16 @@ def device_names(text: str | None) -> tuple[str, ...]:
     return tuple(f"cuda:{name}" if name.isdigit() else name for name in names_in(text) or ())
 
 
-def risks(certify: str) -> tuple[float, float]:
-    """ε and δ of --certify."""
+def risks(certify: str, what: str = "--certify") -> tuple[float, float]:
+    """ε and δ of MAX_LOSS,RISK, which is called `what`."""
     try:
         epsilon, delta = map(float, certify.split(","))
     except ValueError as error:
         raise InputError(
-            f"--certify {certify!r} is not understood: give MAX_LOSS,RISK, as 0.01,0.1"
+            f"{what} {certify!r} is not understood: give MAX_LOSS,RISK, as 0.01,0.1"
         ) from error
     if wrong := "; ".join(filter(None, map(no_share, (epsilon, delta)))):
-        raise InputError(f"--certify {certify}: {wrong}")
+        raise InputError(f"{what} {certify}: {wrong}")
     return epsilon, delta
 
 

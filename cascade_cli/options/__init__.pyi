@@ -13,6 +13,7 @@ from .decision import (
     LossOptions as LossOptions,
     PairOptions as PairOptions,
 )
+from .few_labels import FewLabelsOptions as FewLabelsOptions
 from .groups import grouped as grouped, option as option
 from .images import (
     RUNS_IN as RUNS_IN,

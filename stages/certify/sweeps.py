@@ -53,9 +53,7 @@ def certify_sweeps(
         raise ValueError("the limits and the sweeps are of different losses")
     proposing, testing = parts(n, seed)
     part = ImageSubset(np.isin(np.arange(n), proposing))
-    caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
-    untested = [s for s, sweep in enumerate(sweeps) if sweep.is_reference and caps[s] >= 0]
-    below = min((sweeps[s].cost_1 for s in untested), default=math.inf)
+    caps, untested, below = _limited(sweeps, limits)
     found = propose(sweeps, part, _slack(limits, caps, len(proposing)), MOST, below)
     test = _Test(sweeps, found, limits, caps, proposing, testing)
     made = in_sequence(test.p_values, test.costs, limits, test.differences)
@@ -66,6 +64,24 @@ def certify_sweeps(
     if not untested:
         return made, None
     return made, _deployed(sweeps, untested[0], part, -math.inf, limits)
+
+
+def candidates_of(sweeps: Sequence[Sweep], limits: Limits) -> tuple[Candidates, np.ndarray]:
+    """(λ worth testing on other images than these, in that order; the most use of B that the caps
+    allow each: float64 [C])."""
+    n = len(sweeps[0].trusted)
+    caps, _, below = _limited(sweeps, limits)
+    part = ImageSubset(np.ones(n, bool))
+    found = propose(sweeps, part, _slack(limits, caps, n), MOST, below)
+    return found, caps[found.sweep]
+
+
+def _limited(sweeps: Sequence[Sweep], limits: Limits) -> tuple[np.ndarray, list[int], float]:
+    """(the most use of B of each sweep: float64 [S]; the reference alone, where the caps allow it;
+    what that costs)."""
+    caps = np.array([sweep.usage_cap(limits.usage, limits.cost) for sweep in sweeps])
+    untested = [s for s, sweep in enumerate(sweeps) if sweep.is_reference and caps[s] >= 0]
+    return caps, untested, min((sweeps[s].cost_1 for s in untested), default=math.inf)
 
 
 def _slack(limits: Limits, caps: np.ndarray, n: int) -> Callable[[Candidates], np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from math import nan
@@ -12,15 +12,13 @@ import numpy as np
 import polars as pl
 
 from cache import InputError, Store, one_of
-from stages.ingest.arrays import Array, NamedArrays, opened, unreadable
-from stages.ingest.csv_table import read_csv
+from stages.ingest.arrays import Array, NamedArrays, unreadable
 from stages.ingest.decision_log import DRAWN, KEY, PLACE, LoggedRequests, Note, column, read_log
-from stages.ingest.frame_table import FrameTable, in_memory
+from stages.ingest.frame_table import FrameTable
 from stages.ingest.many import One, import_each
-from stages.ingest.parquet_table import open_parquet
 from stages.ingest.request import ImportRequest, named
+from stages.ingest.samples import open_frame
 from stages.ingest.stage import ImportedModel
-from stages.ingest.tables import Table
 
 _LABEL, _ROW = "label", " row"  # no column's name begins so
 
@@ -39,6 +37,8 @@ def import_log(
     Of all models the requests on which all of them ran by chance, else of the first model all. As
     `import_many` with what it takes; `note` is also told of damage and of what is left out.
     """
+    if request.unlabelled:
+        raise InputError("--log brings requests in with their labels: leave out --unlabelled")
     if request.labels is None:
         raise InputError("a log has no labels: give --labels FILE, with columns key and label")
     place = named(split)
@@ -124,11 +124,7 @@ def _labelled(
 
 def _labels(path: str, label: str | None) -> FrameTable:
     """Columns key and label of the rows that have both."""
-    openers: dict[str, Callable[[str], Table]] = {
-        ".csv": partial(read_csv, as_text=True),
-        ".parquet": open_parquet,
-    }
-    table = in_memory(opened(path, openers))
+    table = open_frame(path)
     name = table.label_name(label, ())
     places = [table.find(KEY), None if name is None else table.find(name)]
     if None in places or label not in (None, name):

@@ -6,7 +6,11 @@ from .devices import (
 )
 from .evaluation import AnswerRow as AnswerRow, SearchRow as SearchRow
 from .fitted_frontier import Space as Space
-from .guarantee import CertificateFacts as CertificateFacts, Promise as Promise
+from .guarantee import (
+    CertificateFacts as CertificateFacts,
+    Promise as Promise,
+    Shortlist as Shortlist,
+)
 from .one_pair import AnswerPoint as AnswerPoint, OnePair as OnePair, answers_of as answers_of
 from .pairs import SearchRule as SearchRule, rules as rules
 from .question import (

@@ -12,7 +12,15 @@ import numpy as np
 
 from cache import Store, one_of
 from stages.cascade import Cascade, Limit, Ordering, pair_gains
-from stages.certify import Certificate, Limits, Sweep, certify_sweeps, check_calibration
+from stages.certify import (
+    Candidates,
+    Certificate,
+    Limits,
+    Sweep,
+    candidates_of,
+    certify_sweeps,
+    check_calibration,
+)
 from stages.costs import ExpectedCosts
 from stages.hashes import image_keys
 from stages.scores import ScoreSet, named
@@ -89,15 +97,34 @@ class Shortlist:
 
     @classmethod
     def of(
-        cls, scores: ScoreSet, costs: ExpectedCosts, space: Space, reference: str | None = None
+        cls,
+        scores: ScoreSet,
+        costs: ExpectedCosts,
+        space: Space,
+        reference: str | None = None,
+        proposing: np.ndarray | None = None,
     ) -> Shortlist:
-        proposing, _ = parts(len(scores.labels))
+        """`proposing`: intp, which of the images; by default the part that `certified` leaves
+        out."""
+        if proposing is None:
+            proposing, _ = parts(len(scores.labels))
         part = scores.of_images(proposing)
         reference = reference or part.models[int(part.credit.sum(axis=1).argmax())]
         if reference not in scores.models:
             raise one_of("reference", reference, scores.models)
         tried = _tried(find(part, costs.of_images(proposing), space), reference)
         return cls(reference, len(proposing), tried, _sweeps(scores, costs, tried, reference))
+
+    def candidates(self, limits: Limits) -> tuple[Candidates, np.ndarray, list[Cascade]]:
+        """Where all images propose what others test, in that order: the candidates, the most use of
+        B that the caps allow each, float64 [C], and each as a cascade."""
+        found, caps = candidates_of(self.sweeps, limits)
+        each = zip(found.sweep.tolist(), found.cuts, strict=True)
+        return found, caps, [self._point(s, self._limit(s, cut)) for s, cut in each]
+
+    def _limit(self, sweep: int, cut: np.ndarray) -> Limit:
+        ordering = self.sweeps[sweep].ordering
+        return ordering.limit(int(ordering.escalated_by(cut)))
 
     def certified(self, promise: Promise) -> Certified:
         limits = promise.limits
