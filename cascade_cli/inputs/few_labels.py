@@ -35,7 +35,8 @@ from stages.few_labels import (
     calibration_images,
     propose_plan,
 )
-from stages.scores import ScoreSet, load, load_unlabelled, own, splits_of
+from stages.missing import MissingError
+from stages.scores import ScoreSet, labelled_splits_of, load, load_unlabelled, own
 from stages.search import Space, rules
 from stages.threshold import parts, trained_splits
 
@@ -157,13 +158,13 @@ def _answered_as(
 def _labelled_split(
     store: Store, dataset: str, split: str, models: Sequence[str] | None, runtime: str | None
 ) -> str | None:
-    """One that has labels, of images that no model was trained on."""
-    for name in splits_of(store, dataset):
+    """One that has labels and all the models, of images that none of these was trained on."""
+    for name in labelled_splits_of(store, dataset):
         if name == split:
             continue
         try:
             scores = load(store, dataset, name, models, runtime=runtime)
-        except InputError:  # it has no labels, or lacks a model
+        except MissingError:
             continue
         if not any(name in seen for seen, _ in trained_splits(store, scores).values()):
             return name

@@ -247,7 +247,7 @@ def load(
     if cache.unlabelled(found.labels):
         raise InputError(
             f"{dataset}/{split} has no labels: give a split that has, or run `cascade certify "
-            f"--unlabelled {shlex.quote(split)}`, which does without"
+            f"MAX_LOSS,RISK --unlabelled {shlex.quote(split)}`, which does without"
         )
     return found
 
