@@ -64,7 +64,7 @@ def test_the_other_commands_go_by_it(root, tmp_path):
     assert cascade("report", *where, "-o", tmp_path / "r.html").status == 0
     for command in ("search", "calibrate", "heterogeneity", "rules"):
         said = cascade(command, *where, "--split", "test").refusal
-        assert "`cascade certify --unlabelled test`" in said
+        assert "`cascade certify MAX_LOSS,RISK --unlabelled test`" in said
     fitted = cascade("threshold", *where, "-m1", MODELS[0], "-m2", MODELS[1], "--json").json
     assert (fitted["split"], fitted["fit_split"]) == ("val", "val")
     hashed = cascade("hash", *where, "--split", "test", "--algorithms", "dhash", "--json")

@@ -89,7 +89,7 @@ def test_what_needs_labels_refuses_a_split_without_in_one_line(unlabelled):
     for _ in range(2):  # made now, and kept
         with pytest.raises(InputError) as error:
             load(unlabelled, "toy", "new")
-        assert "`cascade certify --unlabelled new`" in str(error.value)
+        assert "`cascade certify MAX_LOSS,RISK --unlabelled new`" in str(error.value)
         assert "\n" not in str(error.value)
 
 
