@@ -30,8 +30,8 @@ def status(found: FewLabelsResult) -> str:
     told = "Nothing cheaper is certified yet."
     if found.certified is not None:
         told = f"Certified so far: {_short(found.certified)}."
-    if found.next is None:
-        return f"{told}\n{_next(found)}" if found.ended else told
+    if found.ended is not None or found.next is None:
+        return f"{told}\n{_next(found)}"
     return f"{told}\n{_labels(found)} decide about {_short(found.next)}."
 
 
@@ -59,7 +59,8 @@ def show_certify(found: FewLabelsResult, classes: Sequence[str], more: Sequence[
 
 def _certified(found: FewLabelsResult) -> str:
     if found.certified is None:
-        return f"Nothing cheaper than {found.reference} alone is certified yet."
+        yet = "" if found.ended in ("failed", "all passed") else " yet"
+        return f"Nothing cheaper than {found.reference} alone is certified{yet}."
     free = ", without any label" if found.passed == found.without_labels else ""
     return f"Certified{free}: {_cascade(found.certified, found)}."
 
@@ -76,8 +77,11 @@ def _promise(found: FewLabelsResult) -> str:
 
 
 def _next(found: FewLabelsResult) -> str:
-    if found.ended == "failed":
-        return "The next candidate failed, which ends the tests: no label could change it."
+    if found.ended == "failed" and found.next is not None:
+        return (
+            f"The next candidate failed, which ends the tests: {_cascade(found.next, found)} (p = "
+            f"{found.next.p:.3g}, at most {found.delta:g} is needed). No label could change it."
+        )
     if found.ended == "all passed":
         return "All candidates passed: no label could change it."
     if found.ended == "budget":

@@ -71,6 +71,11 @@ def propose_plan(
     scores = calibrating(shortlist.reference)
     check_calibration(scores.split, image_keys(store, scores), trained_splits(store, scores))
     found = candidates(shortlist, proposing, limits)
+    if not found:
+        raise InputError(
+            f"no cascade of these models costs less than {shortlist.reference} alone: there is "
+            "nothing to certify"
+        )
     keys = keys_of(store, scores)
     used = [m for m in scores.models if m == shortlist.reference or _used(m, found)]
     scores = only(scores, used)

@@ -55,8 +55,9 @@ class FewLabelsResult:
 
     `certified` is None where nothing but the reference is; the first `passed` of the candidates
     passed, `without_labels` of them before any label. `ended`: why no label is asked for, "failed",
-    "all passed" or "budget". Of what is tested next `to_decide` labels may do, `to_label` are sure
-    to; `better_needs`, so many for the first one that is cheaper than what is certified.
+    "all passed" or "budget". `next` is what is tested next, or has failed: `to_decide` labels may
+    do, `to_label` are sure to; `better_needs`, so many for the first one that is cheaper than what
+    is certified.
     `accuracy_change` against the reference and `accuracy` are known once what they need is
     labelled, which are `accuracy_needs` images.
     """
@@ -149,7 +150,7 @@ class PlanProgress:
 
     def result(self) -> FewLabelsResult:
         plan, standing, best = self.calibration.plan, self.standing, self.best
-        upcoming = None if standing.failed or standing.ended else standing.passed
+        upcoming = standing.passed if standing.passed < len(plan.candidates) else None
         told = (
             *("dataset", "split", "n", "proposing_split", "proposed", "reference", "risk"),
             *("epsilon", "delta", "bound", "share", "max_usage", "max_cost", "cost_kind"),
