@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Queue
 
@@ -131,8 +131,6 @@ def asking(labeller: ListLabeller, **options: object) -> Iterator[Page]:
         yield page
     finally:
         if page.thread.is_alive():
-            try:
+            with suppress(OSError):  # it may be closing already
                 page.post("stop")
-            except OSError:  # it is closing already
-                pass
             page.thread.join(20)
