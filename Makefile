@@ -36,7 +36,7 @@ MEMORIES := dhash,invariants
 PUBLISHED := $(filter-out digits,$(DATASET))
 
 .DEFAULT_GOAL := help
-.PHONY: help install extract import profile import-costs score threshold search rules \
+.PHONY: help install extract import profile import-costs score threshold search certify rules \
 	calibrate heterogeneity simulate compare hash live export check report reproduce study cache doctor config models datasets test lint docs bench bench-gpu imagenet clean
 
 help: ## List the targets
@@ -61,6 +61,9 @@ threshold: $(STAMP) ## Fit λ for the pair M1, M2
 
 search: $(STAMP) ## Find the cascade to deploy: ARGS='--min-accuracy 0.98'
 	$(CASCADE) search $(COMMON) $(FROM) $(PRICE) $(ARGS)
+
+certify: $(STAMP) ## Certify a cascade from few labels: SPLIT=test ARGS='0.02,0.1' makes a plan
+	$(CASCADE) certify --cache '$(CACHE)' $(if $(SPLIT),--dataset $(DATASET) --unlabelled '$(SPLIT)') $(ARGS)
 
 rules: $(STAMP) ## Compare deferral rules on the pair M1, M2: ARGS='--third C'
 	$(CASCADE) rules $(COMMON) $(FROM) $(PAIR) $(PRICE) $(ARGS)

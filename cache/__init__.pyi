@@ -16,6 +16,13 @@ from .copy_marker import (
 )
 from .cost_row import COSTS as COSTS, QUICK as QUICK, CostRow as CostRow
 from .fingerprint import fingerprint_of as fingerprint_of
+from .labels import (
+    UNLABELLED as UNLABELLED,
+    labels_in as labels_in,
+    some_unlabelled as some_unlabelled,
+    told_unlabelled as told_unlabelled,
+    unlabelled as unlabelled,
+)
 from .locks.holder import BusyError as BusyError
 from .locks.locking import LOCKS as LOCKS, lock as lock, lock_all as lock_all
 from .locks.object_store import CLAIMS as CLAIMS

@@ -80,6 +80,11 @@ class Manifest:
         return self.identity.get("dataset_fingerprint")
 
     @property
+    def labelled(self) -> bool:
+        """Of samples: whether their labels are known."""
+        return bool(self.provenance.get("labelled", True))
+
+    @property
     def content(self) -> str:
         """A digest of the rows, through the parts' own."""
         return digest([part.sha256 for part in self.parts])

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from cache.cost_row import COSTS
+from cache.labels import label_column, without_labels
 from cache.partition import OUTPUTS
 
 SCHEMA_VERSION = 3  # since 3 an entropy may be null
@@ -62,10 +63,12 @@ TABLES = {
 
 
 def samples_table(ids: Any, labels: Any, keys: Sequence[str], sha256: Any = None) -> pa.Table:
-    """SAMPLES from columns of equal length; the digests are null where they are not known."""
-    unknown = pa.nulls(len(keys), pa.string())
-    columns = [ids, labels, pa.array(keys, pa.string()), unknown if sha256 is None else sha256]
-    return pa.table(columns, schema=SAMPLES)
+    """SAMPLES from columns of equal length; the digests are null where they are not known, and so
+    are labels that are UNLABELLED, all of them."""
+    unknown, label = pa.nulls(len(keys), pa.string()), label_column(labels)
+    columns = [ids, label, pa.array(keys, pa.string()), unknown if sha256 is None else sha256]
+    known = label is labels
+    return pa.table(columns, schema=SAMPLES if known else without_labels(SAMPLES))
 
 
 def logits_schema(classes: int) -> pa.Schema:
@@ -144,6 +147,8 @@ def fits(table: str, schema: pa.Schema, version: int = SCHEMA_VERSION) -> bool:
     if table in _NAMED:
         given, named = _NAMED[table]
         expected = named([name for name in schema.names if name not in given])
+    if table == "samples" and schema.equals(without_labels(SAMPLES)):
+        return True
     if table == "hashes":
         expected = hashes_schema(getattr(kinds.get("hash"), "byte_width", 1))
     return expected is None or bool(schema.equals(expected))
@@ -155,7 +160,9 @@ def _fits_scores(schema: pa.Schema) -> bool:
     own = list(SCORES)[: SCORES.get_field_index("correct") + 1]
     fields = [each.with_nullable(False) for each in schema]
     scores = _known(**{field.name: pa.float64() for field in fields[len(own) :]})
-    return list(schema)[: len(own)] == own and fields == own + list(scores)
+    first = list(schema)[: len(own)]
+    alike = first in (own, list(without_labels(pa.schema(own))))
+    return alike and fields == own + list(scores)
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:

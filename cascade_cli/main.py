@@ -44,7 +44,7 @@ HEADINGS = {
         "score": "Turn logits into answers and scores.",
         "threshold": "Fit λ exactly for one pair or all.",
         "search": "Which cascade to deploy: out of all pairs, rules and λ.",
-        "certify": "Certify a cascade from few labels, or none.",
+        "certify": "Certify a cascade from few labels.",
         "rules": "Compare deferral rules: when B runs, and which answer stands.",
         "simulate": "What a cascade answers and costs, request by request.",
         "heterogeneity": "Which models cover whose mistakes.",

@@ -18,6 +18,7 @@ from cache import (
     logits_schema,
     request_costs_schema,
     samples_table,
+    told_unlabelled,
     write_partition,
 )
 from stages.scores import ScoreSet, parse_loss
@@ -64,11 +65,13 @@ def keys_of(labels):
 
 
 def write_samples(store, split, labels, dataset="toy"):
+    """Of a split without labels, where all are −1."""
     n = len(labels)
     table = samples_table(np.arange(n), np.asarray(labels, np.int32), keys_of(labels))
     identity = {"dataset_fingerprint": fingerprint_of(labels)}
     partition = Partition.of("samples", dataset=dataset, split=split)
-    return write_partition(store, partition, table, identity, {})
+    told = told_unlabelled(np.asarray(labels))
+    return write_partition(store, partition, table, identity, told)
 
 
 def logits_writer(

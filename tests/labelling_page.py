@@ -20,8 +20,13 @@ ANSWERS = ("cat", "dog")
 class ListLabeller:
     """Asks samples 10, 11, …; `log` has every call in order, `breaks` what a call raises."""
 
-    def __init__(self, n: int = 3, answers: tuple[str, ...] = ANSWERS, pictures: bool = True):
-        self.n, self.answers, self.pictures = n, answers, pictures
+    def __init__(
+        self,
+        n: int = 3,
+        answers: tuple[str, ...] = ANSWERS,
+        shape: tuple[int, int] | None = (8, 8),
+    ) -> None:
+        self.n, self.answers, self.shape = n, answers, shape
         self.labels: list[tuple[int, int | None]] = []
         self.log: list[object] = []
         self.breaks: dict[str, Exception] = {}
@@ -52,8 +57,8 @@ class ListLabeller:
 
     def _question(self) -> LabelQuestion:
         place = len(self.labels)
-        pixels = np.full((8, 8), 40 * place, np.uint8)
-        png = picture(pixels) if self.pictures else None
+        pixels = self.shape and np.full(self.shape, 40 * place, np.uint8)
+        png = None if pixels is None else picture(pixels)
         return LabelQuestion(10 + place, f"pets/{place}.png", png, self.answers)
 
 

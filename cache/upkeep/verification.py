@@ -20,11 +20,14 @@ from cache import (
     Partition,
     fingerprint_of,
     fits,
+    labels_in,
     load,
     manifest_path,
     part_bytes,
     part_index,
     part_intact,
+    some_unlabelled,
+    unlabelled,
 )
 from cache.storage import InputError, Store
 from cache.upkeep.overview import Selection, Survey, survey
@@ -182,6 +185,8 @@ def _check_about(manifest: Manifest, part: Part, table: pa.Table) -> None:
     metadata = table.schema.metadata or {}
     if not fits(manifest.partition.table, table.schema.remove_metadata(), manifest.schema_version):
         raise BadPartError(f"does not have the columns of {manifest.partition.table}")
+    if some_unlabelled(table):
+        raise BadPartError("has labels of some of its images only")
     try:
         about = json.loads(metadata.get(b"cascade", b""))
         found = about["identity"], about["part"]
@@ -201,15 +206,16 @@ def _samples(store: Store, dataset: str, split: str) -> _Samples | None:
         table = pa.concat_tables([_part(store, manifest, part) for part in manifest.parts])
     except (InputError, BadPartError):
         return _DAMAGED
-    ids, labels = _column(table, "sample_id"), _column(table, "label")
-    return _Samples(ids, labels, manifest.fingerprint)
+    return _Samples(_column(table, "sample_id"), labels_in(table), manifest.fingerprint)
 
 
 def _samples_content(manifest: Manifest, table: pa.Table) -> Iterator[str]:
     if not np.array_equal(_column(table, "sample_id"), np.arange(table.num_rows)):
         yield "does not number its samples from 0"
+    if manifest.labelled == unlabelled(labels_in(table)):
+        yield "has labels where its manifest says that it has none, or none where it has some"
     keys = table.column("key").to_pylist()
-    if fingerprint_of(_column(table, "label"), keys) != manifest.fingerprint:
+    if fingerprint_of(labels_in(table), keys) != manifest.fingerprint:
         yield "has other ids, labels or keys than its fingerprint says"
 
 
@@ -221,7 +227,7 @@ def _ids(table: pa.Table, known: _Samples) -> Iterator[str]:
     elif not np.array_equal(ids[order], known.ids):
         yield f"has {len(ids)} samples that are not the {len(known.ids)} of its split"
     elif "label" in table.column_names and not np.array_equal(
-        _column(table, "label")[order], known.labels
+        labels_in(table)[order], known.labels
     ):
         yield "has other labels than the samples beside it"
 

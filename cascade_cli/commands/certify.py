@@ -16,11 +16,11 @@ from cascade_cli.show.certify import as_facts, sentences, show_certify, status
 from cascade_cli.show.text import print_json, say
 from stages.few_labels import (
     DISAGREEMENT,
-    Calibration,
+    CalibrationImages,
     Classes,
     FewLabelsResult,
     Folder,
-    Progress,
+    PlanProgress,
     calibrate,
 )
 from stages.scores import load
@@ -31,7 +31,7 @@ _TOGETHER = 50
 
 
 @opt.grouped(
-    "limits unlabelled dataset reference models max_usage max_cost label_budget label_share bound "
+    "limits on_split dataset reference models max_usage max_cost label_budget label_share bound "
     "per hold accuracy_sample seed plan interactive data port browser policy fit_split scorefn "
     "postcheck runtime cost cost_device cache as_json",
     dataset="Dataset. [default: the cache's only one]",
@@ -77,23 +77,21 @@ def certify(
     classes = Classes.of(store, calibration.scores)
     if given.interactive:
         _label(store, folder, calibration, classes, given, wanted)
-    progress = Progress(calibration, folder.labels(calibration.plan))
+    progress = PlanProgress(calibration, folder.labels(calibration.plan))
     _tell(store, folder, progress, classes, given, wanted, common)
 
 
 def _label(
     store: Store,
     folder: Folder,
-    calibration: Calibration,
+    calibration: CalibrationImages,
     classes: Classes,
     given: opt.FewLabelsOptions,
     wanted: opt.LogitsOptions,
 ) -> None:
     """Ask in a page, until nothing is left to ask or it is closed."""
-    # A server, for those who ask for it.
-    from stages.labelling import ask
-
-    from stages.few_labels import PlanLabeller
+    from stages.few_labels import PlanLabeller  # and what makes pictures, likewise
+    from stages.labelling import ask  # a server, for those who ask for it
 
     if calibration.plan.risk == DISAGREEMENT:
         raise InputError("this plan needs no label: leave out --interactive")
@@ -105,7 +103,7 @@ def _label(
 def _tell(
     store: Store,
     folder: Folder,
-    progress: Progress,
+    progress: PlanProgress,
     classes: Classes,
     given: opt.FewLabelsOptions,
     wanted: opt.LogitsOptions,
@@ -146,7 +144,7 @@ def _how_to_go_on(plan: str, file: str, asked: int) -> list[str]:
 
 def _policy(
     store: Store,
-    progress: Progress,
+    progress: PlanProgress,
     found: FewLabelsResult,
     wanted: opt.LogitsOptions,
     folder: str,

@@ -17,7 +17,7 @@ from cascade_cli.inputs.running import check_calibration, in_runtimes
 from cascade_cli.inputs.scores import changes_from_fp32
 from cascade_cli.inputs.words import device_names, names_in, shard_of
 from cascade_cli.show.logits import HASH_COLUMNS, show_changes, show_logits
-from cascade_cli.show.text import print_json, print_table
+from cascade_cli.show.text import print_json, print_table, say
 from stages import extract as stage
 from stages.runtimes import require_engine
 
@@ -42,8 +42,9 @@ class ExtractOptions(opt.ImageOptions):
 
 @opt.grouped(
     "dataset data split models model model_1 model_2 weights_1 weights_2 weights preprocess "
-    "batch_size device devices shard engine ray_workers decoder unreadable precision runtime "
-    "calibrate_on workers part_rows download overwrite variants hashes profile cache as_json"
+    "batch_size device devices shard engine ray_workers decoder unlabelled unreadable precision "
+    "runtime calibrate_on workers part_rows download overwrite variants hashes profile cache "
+    "as_json"
 )
 def extract(
     pair: opt.PairOptions,
@@ -70,6 +71,8 @@ def extract(
     begun, store = time.monotonic(), Store(common.cache)
     splits = extract_splits(dataset, images, images.split)
     check_calibration(runs, splits, dataset)
+    if images.unlabelled:
+        say(f"{', '.join(splits)}: labels that the images may have are left out (--unlabelled)")
     for each in runs:
         require_engine(each.runtime)
     from cascade_cli.inputs.extraction import run_extraction  # an engine, which may not be there
@@ -108,4 +111,8 @@ def _show_next(rows: Sequence[stage.ExtractedPartition], dataset: str, cache: st
         print(f"{waiting} of them wait for the parts of other shards")
     elif len({row.model for row in rows}) > 1:
         where = "" if cache is None else f" --cache {shlex.quote(cache)}"
+        if all(row.accuracy is None for row in rows):
+            split = f"--unlabelled {shlex.quote(rows[0].split)}"
+            print(f"next: `cascade certify 0.02,0.1 -d {dataset} {split}{where}` needs few labels")
+            return
         print(f"next: `cascade search -d {dataset}{where}` tells which cascade to deploy")

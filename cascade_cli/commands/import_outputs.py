@@ -37,6 +37,7 @@ class ImportOptions:
     answers: str | None = opt.option(None, "Columns prediction, confidences, usd_per_request …")
     log: str | None = opt.option(None, "Decision log, FILE or FOLDER; --labels has key, label.")
     labels: str | None = opt.option(None, "N labels, same formats. [default: the cache's own]")
+    unlabelled: bool = opt.option(False, "Outputs without labels; those in the files are left out.")
     logits_column: str | None = opt.option(
         None, "Array of an npz, column of lists, or how the classes' columns begin."
     )
@@ -80,14 +81,19 @@ def import_outputs(
     cascade import --dataset mine --split test --model big --logits big.npy --labels labels.npy
     cascade import --dataset mine --split live --log log --labels labels.csv
     cascade import --labels-for certify certify/to-label.csv
+    cascade import --dataset mine --split new --unlabelled new.parquet
     """
     store = Store(common.cache)
     if given.labels_for is not None:
         _labels(context, store, given.labels_for, outputs, common.as_json)
         return
-    kind, file = _outputs(given, outputs)
     if given.dataset is None:
         raise InputError("of which dataset? give --dataset (-d) NAME")
+    kind, file = _outputs(given, outputs)
+    if given.unlabelled and given.labels is not None:
+        raise InputError(
+            "--labels gives the labels that --unlabelled says nobody knows: leave out one"
+        )
     priced, macs = ([], {}) if given.costs is None else costs.read_costs(given.costs)
     told = {
         "kind": kind,

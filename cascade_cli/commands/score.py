@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cache import Store
 from cascade_cli import options as opt
 from cascade_cli.inputs.dataset import dataset_in, named_splits
-from cascade_cli.inputs.scores import package_scores, report_split, score_set
+from cascade_cli.inputs.models import check_cached_names
+from cascade_cli.inputs.scores import or_extracted, package_scores, report_split
 from cascade_cli.inputs.words import names_in
 from cascade_cli.show.text import print_json, print_table
 from stages import scores as stage
@@ -31,9 +34,11 @@ def score(
     dataset = dataset_in(store, wanted.dataset, names or ())
     splits = named_splits(dataset, wanted.split) or splits_of(store, dataset)
     splits = splits or [report_split(store, dataset, None)]
+    check_cached_names(names or ())
+    rows = []
     for split in splits:
-        score_set(store, dataset, split, names, wanted)
-    rows = stage.run(store, dataset, splits, names, runtime=wanted.runtime, extra=extra)
+        made = partial(stage.run, store, dataset, [split], names, wanted.runtime, extra)
+        rows += or_extracted(made, store, (dataset, split), names, wanted)
     if common.as_json:
         print_json({"dataset": dataset, "models": rows})
         return

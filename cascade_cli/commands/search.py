@@ -48,7 +48,7 @@ from stages.threshold import ClassChange, FitPlan, by_class
 @opt.grouped(
     "dataset models asked loss max_loss nobody certified top stages optimism resamples data "
     "scorefn calibrate postcheck split fit_split halves stratified weights runtime runtimes cost "
-    "cost_device batch_size baseline policy output for_spreadsheets cache as_json",
+    "cost_device batch_size cost_budget baseline policy output for_spreadsheets cache as_json",
     models="Search these only, separated by commas.",
     cost_device="Whose costs; several by commas, or all, to compare them. [default: one that has "
     "them all]",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from cache import InputError, Store, one_of
+from cascade_cli.inputs.words import parse_cost
 from cascade_cli.options.costs import CostOptions
 from cascade_cli.show.text import say
 from stages import costs as stage
@@ -25,8 +27,8 @@ def pricer_or_none(
     """Prices for cascades of `models`, compared with any priced model of `scores`; `memory` names
     the hash of a memory in front.
 
-    None, with a word about it, where no cost of these models is known; InputError where
-    `comparing` is what costs are for, and a baseline is asked for.
+    None, with a word about it, where no cost of these models is known; InputError where a budget is
+    given, or `comparing` is what costs are for, and a baseline is asked for.
     """
     if costs.arrival_rate is not None and not costs.arrival_rate > 0:
         raise InputError(f"--arrival-rate {costs.arrival_rate}: give requests per second, above 0")
@@ -37,6 +39,13 @@ def pricer_or_none(
         arrival_rate=costs.arrival_rate,
         baseline=costs.baseline,
     )
+    if found is not None and costs.cost_budget is not None:
+        return replace(found, budget=parse_cost(costs.cost_budget, found.prices, "--cost-budget"))
+    if costs.cost_budget is not None:
+        raise InputError(
+            "--cost-budget: the cost of these models is unknown: run `cascade profile` or "
+            "`cascade import-costs`"
+        )
     if found is None:
         say("the cost of these models is unknown: run `cascade profile` or `cascade import-costs`")
     if found is None and comparing and costs.baseline is not None:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 
-from cache import InputError, Store, datasets, datasets_with, models, nearest, one_of
+from cache import (
+    DamagedManifestError,
+    InputError,
+    Partition,
+    Store,
+    datasets,
+    datasets_with,
+    load,
+    models,
+    nearest,
+    one_of,
+)
 from cascade_cli.inputs.models import cached_names
 from cascade_cli.inputs.words import names_in
 from cascade_cli.options.images import ImageOptions
@@ -106,6 +118,8 @@ def extract_splits(dataset: str, images: ImageOptions, asked: str | None = None)
     if it is alone."""
     if given := named_splits(dataset, asked):
         return given
+    if images.unlabelled:
+        raise InputError("give --split: what the images without labels are to be called")
     if images.download:
         open_split(dataset, "test", images.data, download=True)
     there = splits(dataset, images.data)
@@ -117,7 +131,27 @@ def open_sources(
 ) -> list[Source]:
     """The splits' images, without those that the cache or `--unreadable skip` leaves out."""
     opened = [
-        open_split(dataset, split, images.data, images.download, images.decoder) for split in splits
+        open_split(
+            *(dataset, split, images.data, images.download, images.decoder),
+            unlabelled=_is_unlabelled(store, dataset, split, images),
+        )
+        for split in splits
     ]
     how = (images.unreadable, images.workers, say, images.overwrite)
     return [readable(store, source, *how) for source in opened]
+
+
+def _is_unlabelled(store: Store, dataset: str, split: str, images: ImageOptions) -> bool:
+    """Whether it is asked for, or the cache has the split without labels; InputError where it is
+    asked for and the cache has it with labels, unless these are to be replaced."""
+    place, known = Partition.of("samples", dataset=dataset, split=split), None
+    with suppress(DamagedManifestError):  # of which a run makes another
+        known = load(store, place)
+    if known is None:
+        return images.unlabelled
+    if images.unlabelled and known.labelled and not images.overwrite:
+        raise InputError(
+            f"the cache has {dataset}/{split} with labels: leave out --unlabelled, or give these "
+            "images another --split"
+        )
+    return images.unlabelled or not known.labelled

@@ -25,23 +25,24 @@ from stages.few_labels import (
     ALL,
     PREDICTED_CLASS,
     THESE,
-    Calibration,
+    CalibrationImages,
     Classes,
     Folder,
+    PlanProgress,
     PlanRequest,
-    Progress,
     brought,
     calibrate,
     calibration_images,
     propose_plan,
 )
-from stages.scores import ScoreSet, load, load_unlabelled, own, splits_of
+from stages.missing import MissingError
+from stages.scores import ScoreSet, labelled_splits_of, load, load_unlabelled, own
 from stages.search import Space, rules
 from stages.threshold import parts, trained_splits
 
 # What a plan fixes, and no later call may say otherwise.
 FIXED = (
-    *("unlabelled", "reference", "max_usage", "max_cost", "label_budget", "label_share", "bound"),
+    *("on_split", "reference", "max_usage", "max_cost", "label_budget", "label_share", "bound"),
     *("per", "hold", "accuracy_sample", "seed", "dataset", "models", "fit_split", "scorefn"),
     *("postcheck", "runtime", "cost", "cost_device"),
 )
@@ -52,7 +53,8 @@ def check_plan(context: typer.Context, limits: str | None, given: opt.FewLabelsO
     if limits is None:
         refuse(context, FIXED, "belongs to a new plan: give MAX_LOSS,RISK and --unlabelled too")
         return
-    if given.unlabelled is None:
+    risks(limits, "MAX_LOSS,RISK")
+    if given.on_split is None:
         raise InputError("which images? give --unlabelled SPLIT: labels that it has are not used")
     for name, value, choices in (
         ("bound", given.bound or "binomial", list(BOUNDS)),
@@ -83,11 +85,11 @@ def new_plan(
     space: opt.ComparedOptions,
     costs: opt.CostOptions,
     scores_asked: bool,
-) -> Calibration:
+) -> CalibrationImages:
     """The plan, from the labelled split that fits λ; where there is none a part of the images
     proposes, by how often the answers differ."""
     dataset = dataset_in(store, wanted.dataset, names_in(wanted.models) or ())
-    split = split_name(dataset, str(given.unlabelled))
+    split = split_name(dataset, str(given.on_split))
     names, runtime = names_in(wanted.models), wanted.runtime
     fit_split = wanted.fit_split and split_name(dataset, wanted.fit_split)
     if fit_split == split:
@@ -133,7 +135,7 @@ def bring_labels(store: Store, plan: str, file: str) -> dict[str, Any]:
     folder = Folder(plan)
     calibration = calibrate(store, folder.plan())
     known = folder.labels(calibration.plan)
-    progress, classes = Progress(calibration, known), Classes.of(store, calibration.scores)
+    progress, classes = PlanProgress(calibration, known), Classes.of(store, calibration.scores)
     new = brought(progress, file, classes)
     folder.keep(calibration.plan, known | new)
     return {"plan": plan, "new": len(new), "labels": len(known | new)}
@@ -156,13 +158,13 @@ def _answered_as(
 def _labelled_split(
     store: Store, dataset: str, split: str, models: Sequence[str] | None, runtime: str | None
 ) -> str | None:
-    """One that has labels, of images that no model was trained on."""
-    for name in splits_of(store, dataset):
+    """One that has labels and all the models, of images that none of these was trained on."""
+    for name in labelled_splits_of(store, dataset):
         if name == split:
             continue
         try:
             scores = load(store, dataset, name, models, runtime=runtime)
-        except InputError:  # it has no labels, or lacks a model
+        except MissingError:
             continue
         if not any(name in seen for seen, _ in trained_splits(store, scores).values()):
             return name
@@ -195,7 +197,7 @@ def _as_asked(store: Store, proposing: ScoreSet, given: opt.FewLabelsOptions) ->
 
 
 def pictures_of(
-    store: Store, calibration: Calibration, images: opt.ImageOptions
+    store: Store, calibration: CalibrationImages, images: opt.ImageOptions
 ) -> Callable[[int], np.ndarray]:
     """What reads a sample's picture; InputError where these are other images."""
     plan = calibration.plan

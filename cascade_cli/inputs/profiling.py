@@ -157,8 +157,10 @@ def _picture(dataset: str, source: Source | None) -> Any:
 def _source(dataset: str, images: ImageOptions) -> Source | None:
     if images.data is None and dataset != DEFAULT_DATASET:
         return None
-    split = extract_splits(dataset, images)[-1]
-    return open_split(dataset, split, images.data, images.download, images.decoder)
+    asked = images.split if images.unlabelled else None  # whose folders tell no split
+    split = extract_splits(dataset, images, asked)[-1]
+    how = (images.data, images.download, images.decoder, images.unlabelled)
+    return open_split(dataset, split, *how)
 
 
 def _decodable(source: Source) -> Iterator[int]:

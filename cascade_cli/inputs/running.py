@@ -151,4 +151,5 @@ def _calibrating(store: Store, dataset: str, images: ImageOptions) -> Callable[[
     split = images.calibrate_on
     if split is None:
         return None
-    return lambda: open_sources(store, dataset, [split_name(dataset, split)], images)[0]
+    own = replace(images, unlabelled=False)  # which is said of the splits that are extracted
+    return lambda: open_sources(store, dataset, [split_name(dataset, split)], own)[0]

@@ -23,6 +23,7 @@ from stages.scores import (
     Halves,
     ScoreSet,
     all_candidates,
+    labelled_splits_of,
     load,
     model_in,
     models_of,
@@ -42,11 +43,11 @@ _REPORT_ON = ("test", "val", "validation")
 
 
 def report_split(store: Store, dataset: str, split: str | None) -> str:
-    """The split asked for, else test, else val, else the only one."""
+    """The split asked for, else test, else val, else the only one; of those with labels, if any."""
     if split is not None:
         return split_name(dataset, split)
 
-    there = splits_of(store, dataset)
+    there = labelled_splits_of(store, dataset) or splits_of(store, dataset)
     return next((name for name in _REPORT_ON if name in there), there[0] if there else "test")
 
 
@@ -182,7 +183,8 @@ def reported_scores(
 def changes_from_fp32(
     store: Store, dataset: str, rows: Sequence[ExtractedPartition]
 ) -> list[ModelChange]:
-    """What the models answer otherwise than in float32 by torch, or by another engine."""
+    """What the models answer otherwise than in float32 by torch, or by another engine, on images
+    with labels."""
     found = []
     for row in rows:
         usual = row.variant == "identity" and row.complete
@@ -190,7 +192,7 @@ def changes_from_fp32(
         made_of = {each.partition.keys["runtime"]: origin(each) for each in there}
         others = [name for name, of in made_of.items() if of == made_of[row.runtime]]
         others = [name for name in others if "-fp32-" in name and name != row.runtime]
-        if row.runtime.startswith("torch-fp32-") or not others:
+        if row.runtime.startswith("torch-fp32-") or not others or row.accuracy is None:
             continue
         reference = next((name for name in others if name.startswith("torch-")), others[0])
         here, by = (

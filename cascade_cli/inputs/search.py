@@ -154,6 +154,7 @@ def check_of_several(context: typer.Context, space: opt.SpaceOptions) -> None:
     more = ("certify", "baseline", "policy", "loss", "abstain", "human")
     special |= {f"--{name}": is_given(context, name) for name in more}
     special |= {
+        "--cost-budget": is_given(context, "cost_budget"),
         "--stages 3": space.stages == 3,
         "--optimism": space.optimism,
         "--top": space.top > 0,

@@ -30,6 +30,9 @@ class CostOptions:
         max=MOST,
     )
     baseline: str | None = option(None, BASELINE)
+    cost_budget: str | None = option(
+        None, "Tell which share of the requests cost more than this: 0.5mJ, 12ms, 150M, 3e6."
+    )
     arrival_rate: float | None = option(
         None, "Requests per second; adds the idle power in between."
     )

@@ -12,7 +12,9 @@ from cascade_cli.options.groups import option
 class FewLabelsOptions:
     """The plan's limits and sampling, its folder, and what to do with it now."""
 
-    unlabelled: str | None = option(None, "Split to certify on; labels that it has are not used.")
+    on_split: str | None = option(
+        None, "Split to certify on; labels that it has are not used.", "--unlabelled"
+    )
     reference: str | None = option(
         None, "Lost against this model. [default: the most accurate of --fit-split]"
     )

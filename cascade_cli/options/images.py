@@ -49,6 +49,9 @@ class ImageOptions:
     variants: str = option("identity", "Of the pictures: identity, rot90, rot180, rot270, flip.")
     preprocess: str | None = option(None, "JSON of file: and onnx: models. [default: beside each]")
     decoder: str = option("pil", "What decodes images: pil or torchcodec.")
+    unlabelled: bool = option(
+        False, "Images without labels, in any folders of SPLIT or in --data itself."
+    )
     unreadable: str = option("stop", "An image that cannot be decoded: stop or skip.")
     devices: str | None = option(None, "GPUs of this machine, such as 0,1,2.")
     shard: str | None = option(None, "i/n: make parts i, i+n, … only; see cache merge.")

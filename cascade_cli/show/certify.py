@@ -26,8 +26,23 @@ def sentences(found: FewLabelsResult) -> list[str]:
 
 
 def status(found: FewLabelsResult) -> str:
-    """In two lines, for the page."""
-    return f"{_certified(found)}\n{_next(found)}"
+    """In two short lines, for the page."""
+    told = "Nothing cheaper is certified yet."
+    if found.certified is not None:
+        told = f"Certified so far: {_short(found.certified)}."
+    if found.ended is not None or found.next is None:
+        return f"{told}\n{_next(found)}"
+    return f"{told}\n{_labels(found)} decide about {_short(found.next)}."
+
+
+def _short(tried: TriedCascade) -> str:
+    saved = "" if tried.saved is None else f", {relative(tried.saved)}"
+    return f"{' → '.join(tried.models)}, B on {tried.usage:.1%}{saved}"
+
+
+def _labels(found: FewLabelsResult) -> str:
+    least, most = found.to_decide, found.to_label
+    return f"{least} labels" if least == most else f"{least} to {most} labels"
 
 
 def show_certify(found: FewLabelsResult, classes: Sequence[str], more: Sequence[str]) -> None:
@@ -44,7 +59,8 @@ def show_certify(found: FewLabelsResult, classes: Sequence[str], more: Sequence[
 
 def _certified(found: FewLabelsResult) -> str:
     if found.certified is None:
-        return f"Nothing cheaper than {found.reference} alone is certified yet."
+        yet = "" if found.ended in ("failed", "all passed") else " yet"
+        return f"Nothing cheaper than {found.reference} alone is certified{yet}."
     free = ", without any label" if found.passed == found.without_labels else ""
     return f"Certified{free}: {_cascade(found.certified, found)}."
 
@@ -61,18 +77,19 @@ def _promise(found: FewLabelsResult) -> str:
 
 
 def _next(found: FewLabelsResult) -> str:
-    if found.ended == "failed":
-        return "The next candidate failed, which ends the tests: no label could change it."
+    if found.ended == "failed" and found.next is not None:
+        return (
+            f"The next candidate failed, which ends the tests: {_cascade(found.next, found)} (p = "
+            f"{found.next.p:.3g}, at most {found.delta:g} is needed). No label could change it."
+        )
     if found.ended == "all passed":
         return "All candidates passed: no label could change it."
     if found.ended == "budget":
         return f"All {found.label_budget} labels of the budget are there: what passed holds."
     if found.next is None:
         return ""
-    least, most = found.to_decide, found.to_label
-    needs = f"{least}" if least == most else f"{least} to {most}"
-    told = f"Next is tested {_cascade(found.next, found)}: {needs} labels decide."
-    if found.better_needs is not None and found.better_needs > most:
+    told = f"Next is tested {_cascade(found.next, found)}: {_labels(found)} decide."
+    if found.better_needs is not None and found.better_needs > found.to_label:
         told += f" At most {found.better_needs} labels tell of something cheaper."
     return told
 

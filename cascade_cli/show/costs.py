@@ -8,8 +8,8 @@ from typing import Protocol
 
 from cascade_cli.show.text import print_text
 from stages import costs
-from stages.costs import CostBasis, HeldAgainst, PairPrice, Price, figure, told_in
-from stages.simulate import MemoryFigures, NobodyFigures
+from stages.costs import CostBasis, HeldAgainst, PairPrice, Price, budget, figure, told_in
+from stages.simulate import MemoryFigures, NobodyFigures, Tail
 
 NO_SENSOR = "no energy sensor: run `cascade doctor`"
 
@@ -23,7 +23,7 @@ class Priced(Protocol):
     def against(self) -> HeldAgainst: ...
 
 
-def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
+def show_cost(row: Priced, memory: MemoryFigures | None = None, tail: Tail = Tail()) -> None:
     """What one cascade costs and why it is counted so, what it saves and how much more accurate it
     is than the model that one would deploy alone, and what is not known."""
     price = row.price
@@ -32,6 +32,8 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
         unit = str(price.cost_unit)
         why = str(price.cost_why).removeprefix(f"{unit}, ") + without_hash(memory)
         print(f"  cost per request           {cost_interval(price)} ({why})")
+        if tail.over_budget is not None:
+            print(f"  {'over budget':<26} {tail_text(tail, price)}")
         if isinstance(price, PairPrice):
             third = getattr(price, "cost_3", None)
             known = [each for each in (price.cost_1, price.cost_2, third) if each is not None]
@@ -48,6 +50,15 @@ def show_cost(row: Priced, memory: MemoryFigures | None = None) -> None:
         print(f"  cost per request           unknown: {memory.hash_reason}")
     elif lacks_energy(price):
         print(f"  energy                     unknown: {NO_SENSOR}")
+
+
+def tail_text(tail: Tail, price: CostBasis, style: str = ".2%") -> str:
+    """Which share costs more than the budget; "" where that is not known."""
+    over, most = tail.over_budget, tail.cost_budget
+    if over is None or most is None:
+        return ""
+    value, low, high = (f"{each:{style}}" for each in astuple(over))
+    return f"{value} ({low} to {high}) cost more than {budget(most, str(price.cost_unit))}"
 
 
 def saved_text(row: Priced) -> str:

@@ -60,12 +60,14 @@ def _summed(store: Store, path: str) -> bool:
 
 def _samples(store: Store, damage: Damage) -> Words:
     keys, said = damage.partition.keys, damage.said
+    without = [] if said.get("labelled", True) else ["--unlabelled"]
     # Only extract makes timings: they tell where a damaged manifest does not.
     timings = "/".join(["timings", *path_segments("timings", damage.partition.values)])
     if said.get("layout") == "import" or not (said or store.files(timings)):
-        words = missing.import_words(keys["dataset"], keys["split"], "NAME", labels=True)
-        return [*words, "--class-names", "FILE"] if said.get("class_names") else words
-    return missing.extract_words(keys["dataset"], keys["split"], "NAME")
+        words = missing.import_words(keys["dataset"], keys["split"], "NAME", labels=not without)
+        words += ["--class-names", "FILE"] if said.get("class_names") else []
+        return words + without
+    return missing.extract_words(keys["dataset"], keys["split"], "NAME") + without
 
 
 def _logits(store: Store, damage: Damage) -> Words:

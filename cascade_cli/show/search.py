@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cascade_cli.show.costs import cost_cell, cost_interval, cost_note
+from cascade_cli.show.costs import cost_cell, cost_interval, cost_note, tail_text
 from cascade_cli.show.text import print_table, print_text, shortened
 from stages.costs import amount, figure, interval, relative, told_in
 from stages.scores import model_in
@@ -128,7 +128,10 @@ def _show_answer(row: SearchRow, baselines: Sequence[SearchRow]) -> None:
         print(f"  {'accuracy':<12} {row.expected_accuracy:.1%} expected, with the person's answers")
     for title, share in (right, ("use of B", row.usage)):
         print(f"  {title:<12} {share.value:.1%} ({share.low:.1%} to {share.high:.1%})")
-    print(f"  {'cost':<12} {cost_interval(row.price)}\n")
+    print(f"  {'cost':<12} {cost_interval(row.price)}")
+    if row.tail.over_budget is not None:
+        print(f"  {'over budget':<12} {tail_text(row.tail, row.price, '.1%')}")
+    print()
     rows = [row, *baselines]
     print_table([_plain(each) for each in rows], _used(COMPARED, rows))
 

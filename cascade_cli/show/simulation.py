@@ -85,7 +85,7 @@ def print_simulation(
         after = " without hashing" if memory else ""
         macs = figure(row.macs_per_request, "multiply-adds")
         print(f"  multiply-adds per request  {macs}{after}")
-    show_cost(row, row.memory)
+    show_cost(row, row.memory, row.tail)
     if moved is not None:
         _show_runtimes(moved)
     if row.fit.fit_method == "cross-fit":

@@ -18,7 +18,7 @@ import numpy as np
 _BOLDEST = 0.75
 
 
-def binomial(errors: np.ndarray, n: int, epsilon: float) -> np.ndarray:
+def binomial(errors: np.ndarray, n: int, epsilon: float | np.ndarray) -> np.ndarray:
     """P(Bin(n, ε) ≤ errors), the exact lower tail: errors int [...] of n images → float64 [...].
 
     >>> binomial(np.array([0, 1]), 2, 0.5)

@@ -52,6 +52,7 @@ from .table import (
     read as read,
     some_macs as some_macs,
 )
+from .tail import over_budget as over_budget
 from .wording import (
     amount as amount,
     budget as budget,

@@ -124,12 +124,13 @@ class Pricer:
 
     `batch_size` requests are answered at once; `preprocess` adds decoding and resizing; requests
     that arrive at `arrival_rate` per second leave the device idle in between, which costs its idle
-    power (joules only). `baseline` names the model to compare with, where one was asked for. With a
-    memory each request costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where
-    that is not known, `hash_reason` says why, and a cascade's cost is unknown, except in
-    multiply-adds and named units, which hashing has none of. Where the prices are of each request,
-    they are those of the images of `scores`, in this order, as must be what is billed. A last stage
-    that is nobody's costs what `scores` say of it: nothing, or a person's price.
+    power (joules only). `baseline` names the model to compare with, where one was asked for, and
+    `budget`, in the prices' unit, what a request should cost at most. With a memory each request
+    costs `hash_cost`, takes `hash_ms`, and the hits cost nothing else; where that is not known,
+    `hash_reason` says why, and a cascade's cost is unknown, except in multiply-adds and named
+    units, which hashing has none of. Where the prices are of each request, they are those of the
+    images of `scores`, in this order, as must be what is billed. A last stage that is nobody's
+    costs what `scores` say of it: nothing, or a person's price.
     """
 
     scores: ScoreSet
@@ -138,6 +139,7 @@ class Pricer:
     preprocess: bool = False
     arrival_rate: float | None = None
     baseline: str | None = None
+    budget: float | None = None
     hash_cost: float | None = None
     hash_reason: str | None = None
     hash_ms: float | None = None
@@ -259,7 +261,7 @@ class Pricer:
     ) -> PairPrice:
         """Of a pair: as `against`, and what those that always run, and the last, cost alone."""
         *first, last = (self.model(name).value for name in models)
-        told = self.against(self._known(models, stage, remembered), baseline)
+        told = self.against(self.bill_if_known(models, stage, remembered), baseline)
         return PairPrice(**vars(told), cost_1=sum(first), cost_2=last)
 
     def of_stages(
@@ -272,12 +274,15 @@ class Pricer:
         """The same of up to three stages, each of models that run together, where `ran` int [N] is
         the last of all models that did."""
         models = [name for stage in stages for name in stage]
-        told = self.against(self._known(models, ran, remembered), baseline)
+        told = self.against(self.bill_if_known(models, ran, remembered), baseline)
         alone = (sum(self.model(name).value for name in stage) for stage in stages)
         cost_1, cost_2, cost_3, *_ = (*alone, None, None)
         return StagePrice(**vars(told), cost_1=cost_1, cost_2=cost_2, cost_3=cost_3)
 
-    def _known(self, models: Sequence[str], ran: np.ndarray, remembered: bool) -> Bill | None:
+    def bill_if_known(
+        self, models: Sequence[str], ran: np.ndarray, remembered: bool
+    ) -> Bill | None:
+        """As `bill`; None where hashing costs what is not known."""
         unknown = remembered and self.hash_cost is None and self.prices.kind in MEASURED
         return None if unknown else self.bill(models, ran, remembered)
 
@@ -352,7 +357,10 @@ def held_against(scores: ScoreSet, baseline: str, change: Interval) -> HeldAgain
 
 def asked(pricer: Pricer | None) -> dict[str, object] | None:
     """What tells a question about costs from others, for the request of a result."""
-    return None if pricer is None else pricer.about().columns() | {"baseline": pricer.baseline}
+    if pricer is None:
+        return None
+    budget = {} if pricer.budget is None else {"budget": pricer.budget}
+    return pricer.about().columns() | {"baseline": pricer.baseline} | budget
 
 
 def _drawn(spent: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache import InputError, open_regular
+from cache import UNLABELLED, InputError, open_regular
 from stages.datasets.decode import SUFFIXES, EncodedSource, unreadable_image
 from stages.datasets.known import spec
 from stages.datasets.layout import Found, Layout, Request, reason, visible
@@ -81,10 +81,7 @@ def open_folder(request: Request) -> FolderSource:
         files = [f"{folder.name}/{class_folder.name}/{file}" for file in _images(class_folder)]
         keys += files
         labels += [index[class_folder.name]] * len(files)
-    try:
-        "".join(keys).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{str(folder)!a}: a file name in it is not UTF-8; rename it") from None
+    _check_utf8(folder, keys)
     return FolderSource(
         dataset=request.dataset,
         split=request.split,
@@ -96,6 +93,38 @@ def open_folder(request: Request) -> FolderSource:
         counts_folders=request.spec is None,
         root=folder.parent,
     )
+
+
+def open_unlabelled(request: Request, data: Path) -> FolderSource | None:
+    """The images, in any folders, of the folder in `data` that is called as the split; else those
+    that lie in `data` itself. None where there are none.
+
+    Keys are SPLIT/FILE or FILE, in the order of the sorted paths.
+    """
+    folder = data / request.split
+    below = _images(folder) if folder.is_dir() else []
+    keys = [f"{folder.name}/{file}" for file in below]
+    keys = keys or sorted(entry.name for entry in _files(data) if _is_image(entry.name))
+    if not keys:
+        return None
+    _check_utf8(data, keys)
+    return FolderSource(
+        dataset=request.dataset,
+        split=request.split,
+        layout=LAYOUT.name,
+        keys=keys,
+        labels=np.full(len(keys), UNLABELLED, np.int32),
+        class_names=request.spec.class_names if request.spec else None,
+        decoder=request.decoder,
+        root=data,
+    )
+
+
+def _check_utf8(folder: Path, keys: list[str]) -> None:
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(folder)!a}: a file name in it is not UTF-8; rename it") from None
 
 
 def _folder_names(folder: Path, request: Request) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ class Request:
     """One split to open. `found` is what the layout's own `find` gave for the data root.
 
     In `found` the splits have the names that the dataset gives them, not their aliases. decoder: a
-    name for `stages.datasets.decode.decode`; whoever decodes nothing ignores it.
+    name for `stages.datasets.decode.decode`; whoever decodes nothing ignores it. unlabelled: no
+    labels are needed, and those that are given are not used.
     """
 
     dataset: str
@@ -29,6 +30,7 @@ class Request:
     found: Found
     spec: DatasetSpec | None
     decoder: str = "pil"
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache import InputError
+from cache import UNLABELLED, InputError
 from stages.datasets.decode import EncodedSource, unreadable_image
 from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Found, Layout, Request, refusing, visible
 from stages.datasets.row_groups import RowGroupCache
@@ -107,7 +107,8 @@ def _split_folders(place: Path) -> Found:
 
 def open_parquet(request: Request) -> ParquetSource:
     """Reads labels and paths of all rows; the images row group by row group, when asked for."""
-    shards = [_shard(path) for path in _complete(request.found[request.split])]
+    files = _complete(request.found[request.split])
+    shards = [_shard(path, not request.unlabelled) for path in files]
     names, labels = _labels(shards, request)
     groups = _groups(shards)
     return ParquetSource(
@@ -138,25 +139,34 @@ def _complete(files: tuple[Path, ...]) -> tuple[Path, ...]:
     return files
 
 
-def _shard(path: Path) -> Shard:
+def _shard(path: Path, labelled: bool) -> Shard:
+    """Without looking for labels where they are not needed."""
     with refusing(path, HINT, DAMAGE), pq.ParquetFile(path) as file:
         _check_rows(path, file.metadata.num_rows)
         schema = file.schema_arrow
         image = _column(path, schema, IMAGE_COLUMNS, "image")
-        label = _column(path, schema, LABEL_COLUMNS, "label")
+        label = _label(path, schema) if labelled else None
         kind = schema.field(image).type
-        if not pa.types.is_integer(schema.field(label).type):
-            raise InputError(f"{path}: column {label} is no integer; write class numbers there")
         paths = _has_paths(kind)
-        table = file.read(columns=[label, *([f"{image}.path"] if paths else [])])
+        table = file.read(columns=[*filter(None, [label]), *([f"{image}.path"] if paths else [])])
+        none = np.full(file.metadata.num_rows, UNLABELLED)
         return Shard(
             file=path,
             metadata=file.metadata,
             image=_leaf(path, image, kind),
-            labels=_no_nulls(path, label, table[label]),
+            labels=none if label is None else _no_nulls(path, label, table[label]),
             paths=table.flatten()[f"{image}.path"].to_pylist() if paths else [None],
-            names=_class_names(schema, label),
+            names=None if label is None else _class_names(schema, label),
         )
+
+
+def _label(path: Path, schema: pa.Schema) -> str:
+    """The column of the labels."""
+    hint = ", or run `cascade extract --unlabelled` where nobody knows them"
+    label = _column(path, schema, LABEL_COLUMNS, "label", hint)
+    if not pa.types.is_integer(schema.field(label).type):
+        raise InputError(f"{path}: column {label} is no integer; write class numbers there")
+    return label
 
 
 def _check_rows(path: Path, rows: int) -> None:
@@ -167,13 +177,15 @@ def _check_rows(path: Path, rows: int) -> None:
         raise ValueError(f"claims {rows:,} rows in {size:,} bytes")
 
 
-def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) -> str:
+def _column(
+    path: Path, schema: pa.Schema, names: tuple[str, ...], what: str, hint: str = ""
+) -> str:
     for name in names:
         if schema.names.count(name) == 1:
             return name
     raise InputError(
         f"{path}: no {what} column; it has {', '.join(schema.names) or 'none'}; "
-        f"rename one to {' or '.join(names)}"
+        f"rename one to {' or '.join(names)}{hint}"
     )
 
 
@@ -199,7 +211,9 @@ def _leaf(path: Path, image: str, kind: pa.DataType) -> str:
 def _no_nulls(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     if column.null_count:
         row = int(column.is_null().to_numpy().argmax())
-        raise InputError(f"{path}: row {row} has no {name} (null); leave the row out")
+        every = column.null_count == len(column)
+        hint = "run `cascade extract --unlabelled`" if every else "leave the row out"
+        raise InputError(f"{path}: row {row} has no {name} (null); {hint}")
     return column.to_numpy()
 
 
@@ -225,6 +239,8 @@ def _labels(shards: list[Shard], request: Request) -> tuple[tuple[str, ...] | No
             "give these images another dataset name"
         )
     known = names or (spec.class_names if spec else None)
+    if request.unlabelled:
+        return known, np.concatenate([shard.labels for shard in shards]).astype(np.int32)
     count = len(known) if known else None
     labels = np.concatenate([checked_labels(s.labels, count, str(s.file)) for s in shards])
     if spec is None or known is None or set(known) != set(spec.class_names):

@@ -38,7 +38,8 @@ def guarded(one: Added) -> Layout:
 
     def open_split(request: Request) -> Source:
         with one.blamed(f"{what} with {request.dataset}/{request.split}", hint=HINT):
-            return checked(one, what, layout.open(request), request.dataset, request.split)
+            source, names = layout.open(request), (request.dataset, request.split)
+            return checked(one, what, source, *names, unlabelled=request.unlabelled)
 
     return replace(layout, find=find, open=open_split)
 
@@ -57,15 +58,19 @@ def _are_paths(files: tuple[Any, ...]) -> bool:
     return bool(files) and all(isinstance(file, Path) for file in files)
 
 
-def checked(one: Added, what: str, source: Any, dataset: str, split: str) -> AddedSource:
-    """A package's source, known to hold what a Source holds; InputError, naming it, else."""
+def checked(
+    one: Added, what: str, source: Any, dataset: str, split: str, unlabelled: bool = False
+) -> AddedSource:
+    """A package's source, known to hold what a Source holds, labels aside where it may be
+    `unlabelled`; InputError, naming it, else."""
     if not isinstance(source, Source):
         raise one.fault(f"{what} gives a {type(source).__name__}, not a Source", HINT)
     odd = next((key for key in source.keys if not isinstance(key, str)), None)
     if odd is not None:
         raise one.fault(f"{what} gives the key {odd!r:.60}, not a str", HINT)
     classes = None if source.class_names is None else len(source.class_names)
-    labels = checked_labels(source.labels, classes, f"{dataset}/{split} of package {one.package}")
+    labels, where = source.labels, f"{dataset}/{split} of package {one.package}"
+    labels = labels if unlabelled else checked_labels(labels, classes, where)
     told = {"dataset": dataset, "split": split, "layout": str(source.layout)}
     return source.seen_as(AddedSource, **told, labels=labels, whole=source, one=one, what=what)
 

@@ -24,6 +24,7 @@ from stages.datasets.source import Opening, Source
 from stages.datasets.specs import NAME, SPECS, DatasetSpec
 from stages.plugins import DATASETS, of_this_project
 
+_FOLDERS = image_folder.LAYOUT
 _EMBEDDED = frozenset(row.name for row in SPECS.values() if row.module)
 
 
@@ -33,29 +34,45 @@ def open_split(
     data: str | Path | None = None,
     download: bool = False,
     decoder: str = "pil",
+    unlabelled: bool = False,
 ) -> Source:
     """The images of one split, from the first layout that has it in `data` or `data`/`dataset`.
 
     A dataset that ships with the package takes no `data`; with `download` a published one is
-    fetched into `data` first, unless its archive is there. decoder: "pil" or "torchcodec". Raises
-    InputError for a split that is not there, and for damaged images, labels or files.
+    fetched into `data` first, unless its archive is there. decoder: "pil" or "torchcodec".
+    `unlabelled`: without labels, whether there are any or not; images may then lie in any folders
+    of `data`/`split`, or in `data` itself. Raises InputError for a split that is not there, and for
+    damaged images, labels or files.
     """
     checked_name("split", split)
     checked_decoder(decoder)
     row = spec(dataset)
     if row is not None and row.module is not None:
-        return replace(_embedded(row, split, data), opening=Opening(dataset, split, None, decoder))
-    root = _root(dataset, data, download)
-    split = split_name(dataset, split)
-    opening = Opening(dataset, split, os.path.abspath(root), decoder)
-    for layout, request in _requests(dataset, root):
-        if split in request.found:
+        where, source = None, _embedded(row, split, data)
+    else:
+        root = _root(dataset, data, download)
+        where, split = os.path.abspath(root), split_name(dataset, split)
+        source = _opened(Request(dataset, split, {}, row, decoder, unlabelled), root)
+    opening = Opening(dataset, split, where, decoder, unlabelled=unlabelled)
+    return replace(source.without_labels() if unlabelled else source, opening=opening)
+
+
+def _opened(wanted: Request, root: Path) -> Source:
+    """By the first layout that has the split."""
+    for layout, request in _requests(wanted.dataset, root):
+        # Without labels their folders are no classes.
+        if wanted.split in request.found and not (wanted.unlabelled and layout is _FOLDERS):
             with refusing(root, "check that it can be read"):
-                source = layout.open(replace(request, split=split, decoder=decoder))
+                source = layout.open(replace(wanted, found=request.found))
                 if not len(source):
-                    raise InputError(f"{root}: split {split} has no images; check the path")
-                return replace(source, opening=opening)
-    raise _not_found(dataset, split, root)
+                    raise InputError(f"{root}: split {wanted.split} has no images; check the path")
+                return source
+    for place in _places(wanted.dataset, root) if wanted.unlabelled else ():
+        with refusing(root, "check that it can be read"):
+            found = image_folder.open_unlabelled(wanted, place) if place.is_dir() else None
+            if found is not None:
+                return found
+    raise _not_found(wanted.dataset, wanted.split, root, wanted.unlabelled)
 
 
 def reopened(opening: Opening) -> Source:
@@ -63,7 +80,11 @@ def reopened(opening: Opening) -> Source:
 
     Raises InputError as `open_split` does, and for a picture left out that is not there.
     """
-    source = open_split(opening.dataset, opening.split, opening.data, decoder=opening.decoder)
+    source = open_split(
+        *(opening.dataset, opening.split, opening.data),
+        decoder=opening.decoder,
+        unlabelled=opening.unlabelled,
+    )
     return source.without_keys(opening.left_out) if opening.left_out else source
 
 
@@ -225,15 +246,21 @@ def _named(found: Found, row: DatasetSpec | None) -> Found:
     return {**renamed, **{s: files for s, files in proper.items() if s not in aliases}}
 
 
-def _not_found(dataset: str, split: str | None, root: Path) -> InputError:
+def _not_found(dataset: str, split: str | None, root: Path, unlabelled: bool = False) -> InputError:
     there = sorted({name for _, request in _requests(dataset, root) for name in request.found})
     if split is not None and there:
         return InputError(f"{root}: no split {split!r} of {dataset}; it has {', '.join(there)}")
+    if unlabelled:
+        return InputError(
+            f"{root}: no images of {dataset} in {root}/{split}/, and none in {root} itself; looked "
+            f"for {_expected()}; check --data and --split"
+        )
     flat = image_folder.unlabelled(root)
     if flat is not None:
         return InputError(
             f"{flat}: its images lie in no class folders, so their classes are unknown; sort "
-            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how)"
+            f"them into {root}/SPLIT/CLASS/ (docs/datasets.md says how), or run `cascade "
+            "extract --unlabelled --split NAME`"
         )
     return InputError(
         f"{root}: no images of {dataset} there or in {dataset}/; looked for {_expected()}; "

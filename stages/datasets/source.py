@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from cache import InputError, fingerprint_of
+from cache import UNLABELLED, InputError, fingerprint_of, unlabelled
 
 Kind = TypeVar("Kind", bound="Source")
 
@@ -21,6 +21,7 @@ class Opening:
 
     The arguments of `open_split`, and what was left out since; small, and made to be pickled.
     data: an absolute path, or None for a dataset that needs none. left_out: (key, reason) pairs.
+    unlabelled: without labels, whether there are any or not.
     """
 
     dataset: str
@@ -28,6 +29,7 @@ class Opening:
     data: str | None
     decoder: str
     left_out: tuple[tuple[str, str], ...] = ()
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,7 +37,7 @@ class Source(ABC):
     """One split of a dataset: N labelled pictures whose position is their sample id.
 
     keys: N names of the source images relative to the data root, the same on every machine.
-    labels: int32 [N], in 0 … n_classes − 1.
+    labels: int32 [N], in 0 … n_classes − 1; all −1 where nobody knows them.
     class_names: one per class, or None where nobody recorded them.
     layout: how the pictures are stored ("parquet", "image-folder", "cifar-binary", …).
     decoder: what decodes them ("pil", "torchcodec"), or None where they are stored as pixels.
@@ -66,6 +68,11 @@ class Source(ABC):
         return len(self.labels)
 
     @property
+    def labelled(self) -> bool:
+        """Whether the labels are known. InputError where some are."""
+        return not unlabelled(self.labels)
+
+    @property
     def n_classes(self) -> int:
         """The number of class names; without names, one more than the largest label present."""
         if self.class_names is not None:
@@ -85,6 +92,13 @@ class Source(ABC):
         Its pixels where nothing else is known of it. Raises InputError as `read` does.
         """
         return self.read(i).tobytes()
+
+    def without_labels(self: Kind) -> Kind:
+        """The same pictures, of which nobody knows the labels; what folders are called is no class
+        then."""
+        names = None if self.counts_folders else self.class_names
+        labels = np.full(len(self), UNLABELLED, np.int32)
+        return replace(self, labels=labels, class_names=names, counts_folders=False)
 
     def seen_as(self, kind: type[Kind], **changes: Any) -> Kind:
         """A source of another kind that says of itself what this one does, but for `changes`."""
@@ -177,9 +191,10 @@ def checked_labels(labels: np.ndarray, n_classes: int | None, where: str) -> np.
     if bad.any():
         row = int(bad.argmax())
         known = "" if n_classes is None else f" of the {n_classes} classes"
+        none = " (all are so: without labels, run `cascade extract --unlabelled`)"
         raise InputError(
             f"{where}: row {row} has label {labels[row]}, expected 0 to {limit - 1}{known}; "
-            "check the labels, or the dataset's name"
+            f"check the labels, or the dataset's name{none if (labels == UNLABELLED).all() else ''}"
         )
     return np.array(labels, dtype=np.int32)
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from cache import InputError
+from cache import UNLABELLED, InputError
 from stages.datasets.decode import SUFFIXES, EncodedSource
 from stages.datasets.layout import CLIMBS, NOT_RELATIVE, Found, Layout, Request, refusing, visible
 from stages.datasets.shards import find_shards, missing, mixed
@@ -91,10 +91,16 @@ def find(data: Path, dataset: str) -> Found:
 
 def open_shards(request: Request) -> TarSource:
     """Reads all headers and labels, and no image."""
-    shards = [_shard(path) for path in _complete(request.found[request.split])]
+    files, unlabelled = _complete(request.found[request.split]), request.unlabelled
+    shards = [_shard(path, not unlabelled) for path in files]
     spec = request.spec
     count = spec.classes if spec else None
-    labels = [checked_labels(shard.labels, count, str(shard.file)) for shard in shards]
+    labels = [
+        shard.labels.astype(np.int32)
+        if unlabelled
+        else checked_labels(shard.labels, count, str(shard.file))
+        for shard in shards
+    ]
     return TarSource(
         dataset=request.dataset,
         split=request.split,
@@ -124,14 +130,14 @@ def _complete(files: tuple[Path, ...]) -> list[Path]:
     return [numbers[number] for number in sorted(numbers)]
 
 
-def _shard(path: Path) -> TarShard:
+def _shard(path: Path, labelled: bool) -> TarShard:
     images: list[Member] = []
     labels: list[int] = []
     with refusing(path, "download the shard again"), path.open("rb") as file:
         for key, group in groupby(_members(path, file), key=lambda m: _split_name(m.name)[0]):
-            image, label = _sample(path, key, list(group), file)
-            images.append(image)
-            labels.append(label)
+            members = list(group)
+            images.append(_image(path, key, members))
+            labels.append(_label(path, members, images[-1], file) if labelled else UNLABELLED)
     names = [image.name for image in images]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -186,14 +192,23 @@ def _split_name(name: str) -> tuple[str, str]:
     return folder + slash + stem, (dot + suffix).lower()
 
 
-def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[Member, int]:
-    by_suffix = {_split_name(member.name)[1]: member for member in group}
+def _by_suffix(group: list[Member]) -> dict[str, Member]:
+    return {_split_name(member.name)[1]: member for member in group}
+
+
+def _image(path: Path, key: str, group: list[Member]) -> Member:
+    by_suffix = _by_suffix(group)
     images = [member for suffix, member in by_suffix.items() if suffix in SUFFIXES]
     if len(images) != 1:
         raise InputError(
             f"{path}: {key} has {len(images)} images among {', '.join(m.name for m in group)}; "
             "expected one per key"
         )
+    return images[0]
+
+
+def _label(path: Path, group: list[Member], image: Member, file: BinaryIO) -> int:
+    by_suffix = _by_suffix(group)
     for suffix, read_label in LABELS.items():
         if suffix in by_suffix:
             member = by_suffix[suffix]
@@ -205,8 +220,11 @@ def _sample(path: Path, key: str, group: list[Member], file: BinaryIO) -> tuple[
                 label = read_label(file.read(member.size))
                 if not -(2**63) <= label < 2**63:
                     raise ValueError(f"label {label} is out of range")
-                return images[0], label
-    raise InputError(f"{path}: {images[0].name} has no label beside it (.cls or .json); {HINT}")
+                return label
+    raise InputError(
+        f"{path}: {image.name} has no label beside it (.cls or .json); {HINT}, or run "
+        "`cascade extract --unlabelled` where nobody knows the labels"
+    )
 
 
 def _from_cls(data: bytes) -> int:

@@ -15,7 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 import cache
-from cache import InputError, Partition, Store, digest, now, samples_table, versions
+from cache import (
+    InputError,
+    Partition,
+    Store,
+    digest,
+    now,
+    samples_table,
+    told_unlabelled,
+    versions,
+)
 from stages.datasets import Source, fingerprint
 from stages.extract import unusable_parts
 from stages.extract.digests import PICTURES, Digests, Recorded, changed
@@ -148,6 +157,7 @@ def _write(store: Store, source: Source, digests: list[str], overwrite: bool) ->
         "layout": source.layout,
         "class_names": source.class_names,
         "left_out": [list(each) for each in source.left_out],
+        **told_unlabelled(source.labels),
         **(there.provenance if there else {}),
         "made": now(),
         "versions": versions(),

@@ -27,7 +27,7 @@ class ExtractedPartition:
     """One model on one variant of a split: its rows there, `resumed_rows` from before this run.
 
     `complete` is false while a shard waits for its siblings; `images_per_second` and `accuracy`
-    are None where no image tells.
+    are None where no image tells, or has a label.
     """
 
     model: str
@@ -196,7 +196,7 @@ def _finish(store: Store, entry: ExtractEntry, options: Options) -> ExtractedPar
         *(entry.task.chosen.name, entry.source.split, entry.task.view.variant, entry.task.runtime),
         *(rows, entry.resumed_rows, manifest is not None, seconds),
         images_per_second=entry.fresh_rows / seconds if seconds else None,
-        accuracy=right / rows if rows else None,
+        accuracy=right / rows if rows and entry.source.labelled else None,
     )
 
 

@@ -11,14 +11,23 @@ import cache
 from cache import InputError, Partition, Store
 from stages.cascade import Outcome, decide
 from stages.certify import binomial
+from stages.few_labels.differing import differing
 from stages.few_labels.plan import ALL, DISAGREEMENT, PREDICTED_CLASS, Plan, outputs_digest
-from stages.few_labels.trial import NEITHER, UNLABELLED, SampledTest, Standing, Trial, stand
+from stages.few_labels.trial import (
+    NEITHER,
+    UNLABELLED,
+    SampledTest,
+    Standing,
+    Trial,
+    most_lost,
+    stand,
+)
 from stages.scores import ScoreSet, load_unlabelled, named
 from stages.threshold import parts
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationImages:
     """`scores` of the plan's models on its n images, whose labels are the reference's answers;
     `keys` [n] are what the images are called."""
 
@@ -47,7 +56,40 @@ class Calibration:
 
     def standing(self, labels: np.ndarray, passed: int = 0) -> Standing:
         """By labels int32 [n], from where so many have passed."""
-        return stand(self.trial, len(self.plan.candidates), labels, self.test, passed)
+        start = max(passed, self.free)
+        return stand(self.trial, len(self.plan.candidates), labels, self.test, start)
+
+    @cached_property
+    def free(self) -> int:
+        """How many candidates pass, one after the other, whatever the labels are; 0 where each has
+        to be looked at."""
+        plan = self.plan
+        if plan.bound != "binomial" or (plan.per is not None and plan.hold == ALL):
+            return 0
+        most = most_lost(plan.n, self.test.level, plan.delta)
+        passes = (self._counts[0] <= most) & (self._over_cap <= plan.delta)
+        return int(np.logical_and.accumulate(passes).sum())
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """float64 [C]: of a request by each candidate."""
+        each = [[self.plan.models[name].cost for name in c.models] for c in self.plan.candidates]
+        first, second = np.array([(*costs, 0.0)[:2] for costs in each]).reshape(-1, 2).T
+        return first + self._counts[1] / self.plan.n * second
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [C] each: images asked for that a candidate answers otherwise, and those sent to
+        B."""
+        return differing(self.scores, [c.cascade for c in self.plan.candidates], self._coins)
+
+    @cached_property
+    def _over_cap(self) -> np.ndarray:
+        """float64 [C]: p-values of "B runs on more than the caps allow", 0 where that is no cap, 1
+        below 0."""
+        most = np.array([each.most_usage for each in self.plan.candidates])
+        p = binomial(self._counts[1], self.plan.n, most.clip(0, 1))
+        return np.where(most >= 1, 0.0, np.where(most < 0, 1.0, p))
 
     @property
     def unlabelled(self) -> np.ndarray:
@@ -111,26 +153,20 @@ class Calibration:
         if planned.score is not None:
             surer = named(planned.score).sign * self._first(planned.models[0], planned.score)
             images = images[np.argsort(-surer[images], kind="stable")]
-        sent, cap = int(found.escalated.sum()), planned.most_usage
-        over = 0.0 if cap >= 1 else 1.0 if cap < 0 else float(binomial(np.array(sent), n, cap))
         return Trial(
             n=n,
             images=images,
             answers=found.prediction[images],
             reference=self.scores.labels[images],
-            usage=sent / n,
-            cost=self._cost(planned.models, sent / n),
-            over_cap=over,
+            usage=float(self._counts[1][c] / n),
+            cost=float(self.costs[c]),
+            over_cap=float(self._over_cap[c]),
             differing=int((~found.correct).sum()),
             **self._strata(found, strata),
         )
 
     def _first(self, model: str, score: str) -> np.ndarray:
         return self.scores.score(score, self.scores.index(model))
-
-    def _cost(self, models: tuple[str, ...], usage: float) -> float:
-        first, *second = (self.plan.models[name].cost for name in models)
-        return first + usage * sum(second)
 
     def _strata(self, found: Outcome, strata: bool) -> dict[str, np.ndarray]:
         n, classes = self.plan.n, np.array(self.plan.strata, np.int64)
@@ -141,7 +177,7 @@ class Calibration:
         return {"stratum": stratum, "sizes": np.bincount(stratum, minlength=len(classes) + 1)[:-1]}
 
 
-def calibrate(store: Store, plan: Plan) -> Calibration:
+def calibrate(store: Store, plan: Plan) -> CalibrationImages:
     """InputError where the cache holds other images, or outputs, than the plan was made of."""
     where = (store, plan.dataset, plan.split, plan.reference, list(plan.models))
     scores = calibration_images(load_unlabelled(*where, runtime=plan.runtime), plan.part)
@@ -158,7 +194,7 @@ def calibrate(store: Store, plan: Plan) -> Calibration:
                 f"{model} answers otherwise on {plan.split} than when the plan was made: bring "
                 "those outputs back, or make a new plan"
             )
-    return Calibration(plan, scores, keys)
+    return CalibrationImages(plan, scores, keys)
 
 
 def scores_in(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cache
 from cache import InputError, Store, nearest
 from stages.few_labels.folder import OTHER, Known
-from stages.few_labels.stage import Progress
+from stages.few_labels.stage import PlanProgress
 from stages.ingest import FrameTable, open_frame
 from stages.scores import ScoreSet, named_classes
 
@@ -49,35 +49,38 @@ class Classes:
         )
 
 
-def brought(progress: Progress, path: str, classes: Classes) -> Known:
+def brought(progress: PlanProgress, path: str, classes: Classes) -> Known:
     """The labels of a file that are new. InputError, and none of them counts, for an image that the
     plan does not ask for, one that is there twice, and a label that contradicts a known one."""
     found: dict[int, tuple[int | None, str]] = {}
+    keys = progress.calibration.keys
     for where, sample, word in _rows(open_frame(path), progress):
         row = progress.calibration.rows[sample]
         if sample in found:
-            raise InputError(
-                f"{where}: image {progress.calibration.keys[row]} is also in {found[sample][1]}: "
-                "keep one"
-            )
-        if not progress.asked(row):
-            raise InputError(
-                f"{where}: no label is asked for image {progress.calibration.keys[row]}, which "
-                "would tell nothing: leave it out"
-            )
+            other = found[sample][1]
+            raise InputError(f"{where}: image {keys[row]} is also in {other}: keep one")
         label = classes.label(word, where)
-        if sample in progress.known and progress.known[sample] != label:
-            before = progress.known[sample]
-            told = OTHER if before is None else classes.name(before)
+        if sample in progress.known:
+            _check_same(progress.known[sample], label, f"{where}: image {keys[row]}", classes)
+        elif not progress.asked(row):
             raise InputError(
-                f"{where}: image {progress.calibration.keys[row]} is {word}, and was {told} "
-                "before: correct the file, or take the label out of labels.json"
+                f"{where}: no label is asked for image {keys[row]}, which would tell nothing: "
+                "leave it out"
             )
         found[sample] = (label, where.rpartition(", ")[2])
     return {sample: label for sample, (label, _) in found.items() if sample not in progress.known}
 
 
-def _rows(table: FrameTable, progress: Progress) -> Iterator[tuple[str, int, str]]:
+def _check_same(before: int | None, label: int | None, what: str, classes: Classes) -> None:
+    if before != label:
+        first, now = (OTHER if each is None else classes.name(each) for each in (before, label))
+        raise InputError(
+            f"{what} is {now}, and was {first} before: correct the file, or take the label out of "
+            "labels.json"
+        )
+
+
+def _rows(table: FrameTable, progress: PlanProgress) -> Iterator[tuple[str, int, str]]:
     """(where, sample id, label) of the rows that have a label."""
     places = {name: table.find(name) for name in (_ID, _KEY, _LABEL)}
     if places[_LABEL] is None or (places[_ID] is None and places[_KEY] is None):

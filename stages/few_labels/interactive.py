@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stages.few_labels.calibration import Calibration
+from stages.few_labels.calibration import CalibrationImages
 from stages.few_labels.folder import Folder
 from stages.few_labels.incoming import Classes
-from stages.few_labels.stage import Progress
+from stages.few_labels.stage import PlanProgress
 from stages.labelling import LabelQuestion, picture
 
 
@@ -20,15 +20,15 @@ class PlanLabeller:
     gives a sample's picture, uint8 [H, W, 3] or [H, W]; `told` puts the progress in words."""
 
     folder: Folder
-    calibration: Calibration
+    calibration: CalibrationImages
     classes: Classes
     read: Callable[[int], np.ndarray]
-    told: Callable[[Progress], str]
+    told: Callable[[PlanProgress], str]
     _given: list[int] = field(default_factory=list)
 
     @property
-    def progress(self) -> Progress:
-        return Progress(self.calibration, self.folder.labels(self.calibration.plan))
+    def progress(self) -> PlanProgress:
+        return PlanProgress(self.calibration, self.folder.labels(self.calibration.plan))
 
     def next_question(self) -> LabelQuestion | None:
         rows = self.progress.asks(1)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ ALL, THESE = "all", "these"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class PlannedCascade:
     """A cascade to test, with the most use of B that the caps allow it (1 or more: no cap); and its
     estimates on the images that proposed it: use of B, cost of a request, shares of the images that
     are lost and won against the reference, and that are answered otherwise."""
@@ -40,7 +41,7 @@ class Candidate:
     won: float
     differing: float
 
-    @property
+    @cached_property
     def cascade(self) -> Cascade:
         if self.score is None:
             return Cascade.of(self.models)
@@ -48,7 +49,7 @@ class Candidate:
         return Cascade.of(self.models, self.score, limit, postcheck=self.postcheck)
 
     @classmethod
-    def of(cls, cascade: Cascade, **estimates: float) -> Candidate:
+    def of(cls, cascade: Cascade, **estimates: float) -> PlannedCascade:
         """`estimates` are the other fields."""
         first = cascade.stages[0]
         limit = first.limit
@@ -110,7 +111,7 @@ class Plan:
     strata: tuple[int, ...]
     accuracy_sample: int
     made: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[PlannedCascade, ...]
 
     def text(self) -> str:
         """As the file has it: JSON, its last value the SHA-256 of all that stands before it."""
@@ -163,7 +164,7 @@ def _plan(found: Mapping[str, Any]) -> Plan:
     values["strata"] = tuple(values["strata"])
     values["models"] = {name: PlannedModel(**each) for name, each in values["models"].items()}
     values["candidates"] = tuple(
-        Candidate(**each | {"models": tuple(each["models"])}) for each in values["candidates"]
+        PlannedCascade(**each | {"models": tuple(each["models"])}) for each in values["candidates"]
     )
     return Plan(**values)
 

@@ -9,23 +9,23 @@ import numpy as np
 
 import cache
 from cache import InputError, Store
-from stages.cascade import decide
 from stages.certify import Limits, check_calibration
 from stages.costs import ExpectedCosts
 from stages.few_labels.calibration import (
-    Calibration,
+    CalibrationImages,
     digest_of_keys,
     digest_of_outputs,
     keys_of,
     scores_in,
 )
+from stages.few_labels.differing import differing
 from stages.few_labels.plan import (
     ALL,
     DISAGREEMENT,
     LOSS,
     PREDICTED_CLASS,
-    Candidate,
     Plan,
+    PlannedCascade,
     PlannedModel,
 )
 from stages.few_labels.trial import most_lost
@@ -62,7 +62,7 @@ def propose_plan(
     cost: tuple[str, str],
     space: Space,
     request: PlanRequest,
-) -> Calibration:
+) -> CalibrationImages:
     """The plan, and its images. `proposing` has labels, or the reference's answers for them;
     `calibrating` gives the images by their reference; `cost` is (kind, unit)."""
     limits = request.limits
@@ -71,6 +71,11 @@ def propose_plan(
     scores = calibrating(shortlist.reference)
     check_calibration(scores.split, image_keys(store, scores), trained_splits(store, scores))
     found = candidates(shortlist, proposing, limits)
+    if not found:
+        raise InputError(
+            f"no cascade of these models costs less than {shortlist.reference} alone: there is "
+            "nothing to certify"
+        )
     keys = keys_of(store, scores)
     used = [m for m in scores.models if m == shortlist.reference or _used(m, found)]
     scores = only(scores, used)
@@ -104,24 +109,28 @@ def propose_plan(
         made=cache.now(),
         candidates=found,
     )
-    plan = replace(plan, share=request.share or _share(plan), models=_digested(plan, scores))
+    plan = replace(plan, share=request.share or share_of(plan), models=_digested(plan, scores))
     plan = replace(plan, strata=_strata(plan, proposing))
-    return Calibration(plan, scores, keys)
+    return CalibrationImages(plan, scores, keys)
 
 
-def candidates(shortlist: Shortlist, proposing: ScoreSet, limits: Limits) -> tuple[Candidate, ...]:
+def candidates(
+    shortlist: Shortlist, proposing: ScoreSet, limits: Limits
+) -> tuple[PlannedCascade, ...]:
     """In the order of their tests."""
     found, caps, cascades = shortlist.candidates(limits)
-    reference = proposing.predictions[proposing.index(shortlist.reference)]
+    answers = proposing.predictions[proposing.index(shortlist.reference)]
+    answered = replace(proposing, labels=answers, correct=proposing.predictions == answers)
+    others, _ = differing(answered, cascades)
     return tuple(
-        Candidate.of(
+        PlannedCascade.of(
             cascade,
             most_usage=float(caps[c]),
             usage=float(found.usage[c]),
             cost=float(found.cost[c]),
             lost=float(found.lost[c]),
             won=float(found.won[c]),
-            differing=float((decide(proposing, cascade).prediction != reference).mean()),
+            differing=float(others[c] / len(answers)),
         )
         for c, cascade in enumerate(cascades)
     )
@@ -142,7 +151,7 @@ def only(scores: ScoreSet, models: Sequence[str]) -> ScoreSet:
     )
 
 
-def _used(model: str, found: Sequence[Candidate]) -> bool:
+def _used(model: str, found: Sequence[PlannedCascade]) -> bool:
     return any(model in each.models for each in found)
 
 
@@ -154,7 +163,7 @@ def _digested(plan: Plan, scores: ScoreSet) -> dict[str, PlannedModel]:
     }
 
 
-def _share(plan: Plan) -> float:
+def share_of(plan: Plan) -> float:
     """The share by which the cheapest candidate is likely to be reached within the budget, the
     larger of two alike: as the images that propose say, so that it is fixed before any label."""
     if not plan.label_budget:

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.few_labels.calibration import Calibration
+from stages.few_labels.calibration import CalibrationImages
 from stages.few_labels.folder import Known
-from stages.few_labels.plan import DISAGREEMENT, PREDICTED_CLASS, Candidate
+from stages.few_labels.plan import DISAGREEMENT, PREDICTED_CLASS, PlannedCascade
 from stages.few_labels.strata import holding
 from stages.few_labels.trial import Standing, Trial
 from stages.statistics import Interval, Paired, change, of_strata
@@ -55,8 +55,9 @@ class FewLabelsResult:
 
     `certified` is None where nothing but the reference is; the first `passed` of the candidates
     passed, `without_labels` of them before any label. `ended`: why no label is asked for, "failed",
-    "all passed" or "budget". Of what is tested next `to_decide` labels may do, `to_label` are sure
-    to; `better_needs`, so many for the first one that is cheaper than what is certified.
+    "all passed" or "budget". `next` is what is tested next, or has failed: `to_decide` labels may
+    do, `to_label` are sure to; `better_needs`, so many for the first one that is cheaper than what
+    is certified.
     `accuracy_change` against the reference and `accuracy` are known once what they need is
     labelled, which are `accuracy_needs` images.
     """
@@ -98,10 +99,10 @@ class FewLabelsResult:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PlanProgress:
     """A plan on its images, and the labels that are known."""
 
-    calibration: Calibration
+    calibration: CalibrationImages
     known: Known
 
     @cached_property
@@ -124,10 +125,10 @@ class Progress:
     @cached_property
     def best(self) -> int | None:
         """The cheapest that passed, None where the reference costs no more."""
-        costs = [self.calibration.trial(c).cost for c in range(self.standing.passed)]
-        if not costs or min(costs) >= self._reference_cost:
+        costs = self.calibration.costs[: self.standing.passed]
+        if not len(costs) or costs.min() >= self._reference_cost:
             return None
-        return int(np.argmin(costs))
+        return int(costs.argmin())
 
     def asks(self, most: int) -> np.ndarray:
         """intp: rows to label next, in order, at most so many: those of the next candidate, then of
@@ -149,7 +150,7 @@ class Progress:
 
     def result(self) -> FewLabelsResult:
         plan, standing, best = self.calibration.plan, self.standing, self.best
-        upcoming = None if standing.failed or standing.ended else standing.passed
+        upcoming = standing.passed if standing.passed < len(plan.candidates) else None
         told = (
             *("dataset", "split", "n", "proposing_split", "proposed", "reference", "risk"),
             *("epsilon", "delta", "bound", "share", "max_usage", "max_cost", "cost_kind"),
@@ -176,7 +177,7 @@ class Progress:
         )
 
     @property
-    def _planned(self) -> tuple[Candidate, ...]:
+    def _planned(self) -> tuple[PlannedCascade, ...]:
         return self.calibration.plan.candidates
 
     @property

@@ -104,7 +104,7 @@ def told_classes(
 ) -> tuple[tuple[str, ...], Array | None]:
     """(the names of classes where answers or labels are words: those of the data set in the cache,
     else all words there are; the labels beside the answers, else those that `correct` tells)."""
-    if beside is None and request.labels is None and known is None:
+    if beside is None and request.labels is None and known is None and not request.unlabelled:
         beside = _graded(contents)
     arrays = [*_of_all(contents, PREDICTION), *([] if beside is None else [beside])]
     if request.labels is not None:
@@ -183,8 +183,9 @@ def as_numbers_in(
 
 
 def check_correct(array: Array | None, predictions: np.ndarray, labels: np.ndarray) -> None:
-    """InputError naming the first row whose `correct` contradicts its prediction and label."""
-    if array is None:
+    """InputError naming the first row whose `correct` contradicts its prediction and label, where
+    there are labels."""
+    if array is None or cache.unlabelled(labels):
         return
     wrong = as_booleans(array) != (predictions == labels)
     if wrong.any():

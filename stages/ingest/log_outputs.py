@@ -37,6 +37,8 @@ def import_log(
     Of all models the requests on which all of them ran by chance, else of the first model all. As
     `import_many` with what it takes; `note` is also told of damage and of what is left out.
     """
+    if request.unlabelled:
+        raise InputError("--log brings requests in with their labels: leave out --unlabelled")
     if request.labels is None:
         raise InputError("a log has no labels: give --labels FILE, with columns key and label")
     place = named(split)

@@ -36,6 +36,7 @@ class ImportRequest:
     kind: str = "logits"
     labels_from: int | None = None
     keys: tuple[str, ...] | None = None
+    unlabelled: bool = False
 
     @property
     def digest(self) -> str:

@@ -36,12 +36,16 @@ _NAMES_BYTES = 1 << 24
 @dataclass(frozen=True)
 class Labels:
     """int32 [N], the dataset's fingerprint, and what writes that which the cache lacks of them;
-    `odd` are warnings."""
+    `odd` are warnings. Where nobody knows the labels all are UNLABELLED."""
 
     values: np.ndarray
     fingerprint: str
     keep: Callable[[], Any]
     odd: Sequence[str] = ()
+
+    @property
+    def known(self) -> bool:
+        return not cache.unlabelled(self.values)
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,21 @@ def labels_of(
             f"{request.class_names} names {len(names)} classes but the logits have {classes}"
         )
     _in_order(logits, names)
-    given = _given(request, beside, logits, names)
+    given = None if request.unlabelled else _given(request, beside, logits, names)
+    _check_known(request, known, given)
     if known is None or (given is not None and not cache.intact(store, known)):
+        if given is None and request.unlabelled:
+            given = _Given(logits, np.full(logits.shape[0], cache.UNLABELLED, np.int32), 0)
         if given is None:
-            raise InputError(f"the cache has no {request.samples}: give --labels FILE")
+            raise InputError(
+                f"the cache has no {request.samples}: give --labels FILE, or --unlabelled where "
+                "nobody knows the labels"
+            )
         return _new(store, request, given, given_names)
     if request.keys is not None:
         _same_keys(store, request, known)
     table = cache.read_table(store, known, ["sample_id", "label"])
-    stored = table.column("label").to_numpy()
+    stored = cache.labels_in(table)
     n = logits.shape[0]
     if len(stored) != n:
         raise InputError(
@@ -126,6 +136,20 @@ def labels_of(
     _same_names(request, known, given_names)
     keep, odd = partial(_name, store, known, given_names), given.odd if given else ()
     return Labels(stored, str(known.fingerprint), keep, odd)
+
+
+def _check_known(request: ImportRequest, known: Manifest | None, given: _Given | None) -> None:
+    """InputError for labels of a split that the cache has without any, or the other way round."""
+    if known is not None and known.labelled and request.unlabelled:
+        raise InputError(
+            f"the cache has {known.partition} with labels: leave out --unlabelled, or give another "
+            "--split"
+        )
+    if known is not None and not known.labelled and given is not None:
+        raise InputError(
+            f"the cache has {known.partition} without labels: give --unlabelled, which leaves "
+            f"those of {given.array.path} out, or another --split"
+        )
 
 
 def _same_keys(store: Store, request: ImportRequest, known: Manifest) -> None:
@@ -271,6 +295,7 @@ def _new(store: Store, request: ImportRequest, given: _Given, names: Sequence[st
     table, fingerprint = _samples(given.values.tobytes(), request.keys)
     identity = {"dataset_fingerprint": fingerprint}
     about: Provenance = {"made": cache.now(), "versions": cache.versions(), "layout": "import"}
+    about |= cache.told_unlabelled(given.values)
     about[_NAMES] = list(names) or None
     keep = partial(cache.write_partition, store, request.samples, table, identity, about)
     return Labels(given.values, fingerprint, lru_cache(keep), given.odd)

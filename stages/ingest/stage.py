@@ -14,6 +14,7 @@ import cache
 from cache import InputError, Manifest, Partition, PartitionWriter, PartWriter, Provenance, Store
 from stages.ingest import checks
 from stages.ingest.answers import told_classes
+from stages.ingest.arrays import Array
 from stages.ingest.kinds import kind_of
 from stages.ingest.outputs import ModelOutputs, head_of
 from stages.ingest.request import RUNTIME, ImportRequest
@@ -122,6 +123,7 @@ def check(
     if request.macs is None:
         request = replace(request, macs=_macs(own))
     beside = labels_beside(request, opened, names)
+    request, beside = _unlabelled(request, beside, note)
     told: tuple[str, ...] = ()
     if request.kind == "answers" and not names:
         told, beside = told_classes(store, request, known, opened, beside)
@@ -139,7 +141,7 @@ def check(
 
     there = (outputs.answers, labels.values)
     classes = head.classes or 1 + max(int(each.max()) for each in there)
-    chance = checks.chance(*there, classes)
+    chance = checks.chance(*there, classes) if labels.known else ()
     sha256 = outputs.sha256
     odd = checks.oddities(store, request, sha256, others)
     warnings = (*labels.odd, *outputs.odd, *chance, *odd)
@@ -147,7 +149,7 @@ def check(
         note(f"warning: {each}")
     for each in outputs.said:
         note(each)
-    accuracy = float((outputs.answers == labels.values).mean())
+    accuracy = float((outputs.answers == labels.values).mean()) if labels.known else None
     where = (request.model, request.split, "identity", RUNTIME)
     about = (request.kind, head.classes, request.macs, warnings)
     row = ImportedModel(*where, len(labels.values), accuracy, *about)
@@ -155,6 +157,18 @@ def check(
     return PassedImport(
         request, partition, outputs, read, labels, bool(outputs.costs), made, own, row
     )
+
+
+def _unlabelled(
+    request: ImportRequest, beside: Array | None, note: Callable[[str], None]
+) -> tuple[ImportRequest, Array | None]:
+    """Without the labels, where nobody is to know them."""
+    if not request.unlabelled:
+        return request, beside
+    for path in dict.fromkeys((request.labels, None if beside is None else beside.path)):
+        if path is not None:
+            note(f"the labels in {path} are left out (--unlabelled)")
+    return replace(request, labels=None), None
 
 
 def _told(

@@ -72,6 +72,7 @@ async function picture(next) {
   } catch {
     return words("The picture cannot be shown.");
   }
+  image.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   image.className = Math.max(image.naturalWidth, image.naturalHeight) < SMALL ? "small" : "";
   return image;
 }

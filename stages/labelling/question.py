@@ -11,7 +11,7 @@ OTHER = "other"
 @dataclass(frozen=True)
 class LabelQuestion:
     """One picture to label: `key` names it, `picture` is a PNG, None where there is none; `answers`
-    are two or more different class names, in the order to show. ValueError for fewer."""
+    are different class names, in the order to show. ValueError for none."""
 
     sample_id: int
     key: str
@@ -19,8 +19,8 @@ class LabelQuestion:
     answers: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.answers) < 2 or len({*self.answers}) < len(self.answers):
-            raise ValueError(f"two or more different answers are needed, found {self.answers}")
+        if not self.answers or len({*self.answers}) < len(self.answers):
+            raise ValueError(f"different answers are needed, found {self.answers}")
 
     @property
     def choices(self) -> tuple[str, ...]:

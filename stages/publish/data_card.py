@@ -38,7 +38,7 @@ class PublishedModel:
     runtime: str
     images: int
     path: str
-    accuracy: float
+    accuracy: float | None
     weights_sha256: str | None
     trained_on: Mapping[str, Any] | None
     extra: Sequence[str]
@@ -97,7 +97,8 @@ def _row(row: PublishedModel) -> str:
     trained = "unknown" if seen is None else ", ".join(seen) or "none of these splits"
     weights = (row.weights_sha256 or "unknown")[:12]
     names = (row.model, row.split, row.variant, row.runtime)
-    cells = [*names, f"{row.accuracy:.2%}", weights, trained]
+    accuracy = "no labels" if row.accuracy is None else f"{row.accuracy:.2%}"
+    cells = [*names, accuracy, weights, trained]
     return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
 
 

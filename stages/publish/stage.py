@@ -60,7 +60,7 @@ _COSTS = "request_costs"
 _TOLD = (
     *("made", "versions", "precision", "engine", "device", "batch_size", "part_rows"),
     *("weights_sha256", "weights_origin", "trained_on", "parameters", "macs"),
-    *("layout", "class_names"),
+    *("layout", "class_names", "labelled"),
 )
 Progress = Callable[[int, int], None]
 
@@ -276,10 +276,10 @@ def _samples(copy: _Copy, split: str) -> None:
     manifest, told = _samples_of(copy.store, copy.wanted.dataset, split)
     table = cache.read_table(copy.store, manifest).sort_by("sample_id")
     keys = [f"row/{i}" for i in table.column("sample_id").to_pylist()]
-    labels = table.column("label").to_numpy()
+    labels = cache.labels_in(table)
     copy.fingerprints[split] = fingerprint_of(labels, keys)
     # Without digests: they would find the pictures again.
-    renamed = samples_table(table.column("sample_id"), table.column("label"), keys)
+    renamed = samples_table(table.column("sample_id"), labels, keys)
     copy.write(manifest.partition, renamed, copy.identity(manifest), told)
 
 
@@ -303,7 +303,8 @@ def _model(copy: _Copy, manifest: Manifest) -> PublishedModel:
         copy.write(requests.partition, rows, copy.identity(requests), _told(requests))
     keys, told = scores.partition.keys, scores.provenance
     which = (keys["model"], keys["split"], keys["variant"], keys["runtime"])
-    right = float(table.column("correct").to_numpy().mean())
+    correct = table.column("correct")
+    right = None if correct.null_count else float(correct.to_numpy().mean())
     extra = [_extra(copy, one, identity) for one in stored(copy.store, scores)]
     about = (told.get("weights_sha256"), told.get("trained_on"), extra)
     return PublishedModel(*which, table.num_rows, scores.partition.path, right, *about)

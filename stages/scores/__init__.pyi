@@ -84,6 +84,7 @@ from .table import (
     Halves as Halves,
     ScoredModel as ScoredModel,
     ScoreSet as ScoreSet,
+    labelled_splits_of as labelled_splits_of,
     load as load,
     load_unlabelled as load_unlabelled,
     models_of as models_of,

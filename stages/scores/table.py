@@ -6,6 +6,7 @@ lines up all models on the same images.
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -192,14 +193,15 @@ class ScoreSet:
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A model on a split: how many images, and the share that it gets right."""
+    """A model on a split: how many images, and the share that it gets right; None where nobody
+    knows the labels."""
 
     model: str
     split: str
     variant: str
     runtime: str
     rows: int
-    accuracy: float
+    accuracy: float | None
 
 
 def run(
@@ -216,11 +218,12 @@ def run(
     """
     rows = []
     for split in splits or splits_of(store, dataset):
-        found = load(store, dataset, split, models, runtime=runtime)
+        found = _load(store, dataset, split, models, runtime=runtime)
+        known = not cache.unlabelled(found.labels)
         for name in extra:
             found.scores[name]
         for m, manifest in enumerate(found.manifests):
-            keys, accuracy = manifest.partition.keys, float(found.accuracy[m])
+            keys, accuracy = manifest.partition.keys, float(found.accuracy[m]) if known else None
             where = (found.models[m], split, keys["variant"], keys["runtime"])
             rows.append(ScoredModel(*where, len(found.labels), accuracy))
     return rows
@@ -238,18 +241,39 @@ def load(
     several runtimes as MODEL@RUNTIME, whatever `runtime` is.
 
     A score that a copy of another version does not have is missed only by who asks for it.
+    InputError for a split without labels.
     """
+    found = _load(store, dataset, split, models, variant, runtime)
+    if cache.unlabelled(found.labels):
+        raise InputError(
+            f"{dataset}/{split} has no labels: give a split that has, or run `cascade certify "
+            f"MAX_LOSS,RISK --unlabelled {shlex.quote(split)}`, which does without"
+        )
+    return found
+
+
+def _load(
+    store: Store,
+    dataset: str,
+    split: str,
+    models: Sequence[str] | None = None,
+    variant: str = "identity",
+    runtime: str | None = None,
+) -> ScoreSet:
+    """The same with or without labels: without, all are UNLABELLED and no answer is correct."""
     unfinished_copy(store)
     chosen = _choose(store, dataset, split, models, variant, runtime)
     cache.same_images(list(chosen.values()))
     manifests, tables = zip(*(scored(store, each) for each in chosen.values()), strict=True)
-    ids, labels = _column(tables[0], "sample_id"), _column(tables[0], "label")
+    ids, labels = _column(tables[0], "sample_id"), cache.labels_in(tables[0])
     for table, manifest in zip(tables, manifests, strict=True):
         if not np.array_equal(_column(table, "sample_id"), ids):
             raise InputError(f"{manifest.partition} holds other samples than its siblings")
 
     known = [_known(*each) for each in zip(manifests, tables, strict=True)]
     there = _in_order(set.intersection(*known))
+
+    known_labels = not cache.unlabelled(labels)
 
     def stack(name: str) -> np.ndarray:
         return np.stack([_column(table, name) for table in tables])
@@ -268,7 +292,7 @@ def load(
         sample_ids=ids,
         labels=labels,
         predictions=stack("prediction"),
-        correct=stack("correct"),
+        correct=stack("correct") if known_labels else np.zeros((len(tables), len(ids)), np.bool_),
         scores=Columns({name: stack(name) for name in there}, make),
         manifests=manifests,
         request_costs=_request_costs(store, manifests, ids),
@@ -286,8 +310,8 @@ def load_unlabelled(
 ) -> ScoreSet:
     """As `load`, of a split with or without labels, where `labels` are what the model `reference`
     answers: `correct` says which answers are the reference's. It need not be one of `models`."""
-    own = load(store, dataset, split, [reference], variant, runtime)
-    found = load(store, dataset, split, models, variant, runtime)
+    own = _load(store, dataset, split, [reference], variant, runtime)
+    found = _load(store, dataset, split, models, variant, runtime)
     cache.same_images([*own.manifests, *found.manifests])
     (answers,) = own.predictions
     return replace(found, labels=answers, correct=found.predictions == answers)
@@ -358,16 +382,26 @@ def with_references(store: Store, scores: ScoreSet) -> ScoreSet:
 
 
 def named_classes(store: Store, scores: ScoreSet) -> list[str]:
-    """What the samples call their classes, in the order of the labels; empty where they do not."""
+    """What the samples call their classes, in the order of the labels, or those of another split
+    where they have none; empty where they do not."""
     place = Partition.of("samples", dataset=scores.dataset, split=scores.split)
     manifest = cache.load(store, place)
-    names = (manifest.provenance.get("class_names") if manifest else None) or ()
-    return [str(name) for name in names]
+    found = [] if manifest is None else [manifest]
+    if manifest is not None and not manifest.labelled:  # other splits may tell them
+        found += cache.find(store, "samples", scores.dataset)
+    names = (each.provenance.get("class_names") for each in found)
+    return [str(name) for name in next(filter(None, names), ())]
 
 
 def splits_of(store: Store, dataset: str) -> list[str]:
     """Splits of the dataset that the cache has samples of."""
     return [found.partition.keys["split"] for found in cache.find(store, "samples", dataset)]
+
+
+def labelled_splits_of(store: Store, dataset: str) -> list[str]:
+    """Those of which the labels are known."""
+    found = cache.find(store, "samples", dataset)
+    return [each.partition.keys["split"] for each in found if each.labelled]
 
 
 def models_of(
@@ -474,6 +508,7 @@ def scored(store: Store, manifest: Manifest) -> tuple[Manifest, pa.Table]:
 def score_table(store: Store, manifest: Manifest) -> pa.Table:
     """The scores table of a model's outputs, rows ordered by sample id."""
     labels = labels_of(store, manifest)
+    known = not cache.unlabelled(labels)
     columns = defaultdict[str, list[np.ndarray]](list)
     of = _OF[manifest.partition.table]
     for part in cache.iter_parts(store, manifest):
@@ -485,21 +520,26 @@ def score_table(store: Store, manifest: Manifest) -> pa.Table:
                 f"{manifest.partition}: sample {ids[error.row]} has a NaN or infinite logit: "
                 "extract or import it again"
             ) from error
-        out |= {"sample_id": ids, "label": labels[ids]}
-        out["correct"] = out["prediction"] == out["label"]
+        out["sample_id"] = ids
+        if known:
+            out["label"] = labels[ids]
+            out["correct"] = out["prediction"] == out["label"]
         for name in out:
             columns[name].append(out[name])
     arrays = {name: np.concatenate(chunks) for name, chunks in columns.items()}
     order = np.argsort(arrays["sample_id"], kind="stable")
-    unknown = pa.nulls(len(order), pa.float64())
     fields = [field if field.name in arrays else field.with_nullable(True) for field in SCHEMA]
     fields += [pa.field(name, pa.float64(), False) for name in arrays if name not in SCHEMA.names]
-    known = [pa.array(arrays[f.name][order]) if f.name in arrays else unknown for f in fields]
-    return pa.table(known, schema=pa.schema(fields))
+    filled = [
+        pa.array(arrays[f.name][order]) if f.name in arrays else pa.nulls(len(order), f.type)
+        for f in fields
+    ]
+    return pa.table(filled, schema=pa.schema(fields))
 
 
 def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
-    """int32 labels indexed by sample id, of the split that a partition is about."""
+    """int32 labels indexed by sample id, of the split that a partition is about; UNLABELLED where
+    it has none."""
     keys = manifest.partition.keys
     samples = cache.load(
         store, Partition.of("samples", dataset=keys["dataset"], split=keys["split"])
@@ -508,8 +548,8 @@ def labels_of(store: Store, manifest: Manifest) -> np.ndarray:
         raise missing.missing_samples(store, manifest.partition)
     cache.same_images([samples, manifest])
     table = cache.read_table(store, samples, ["sample_id", "label"])
-    ids, labels = _column(table, "sample_id"), _column(table, "label")
-    out = np.full(int(ids.max(initial=-1)) + 1, -1, np.int32)
+    ids, labels = _column(table, "sample_id"), cache.labels_in(table)
+    out = np.full(int(ids.max(initial=-1)) + 1, cache.UNLABELLED, np.int32)
     out[ids] = labels
     return out
 

@@ -12,7 +12,7 @@ from stages.cascade import AT, NEVER, Cascade, Limit, Outcome, decide
 from stages.costs import HeldAgainst, Price, Pricer, held_against
 from stages.results import Row
 from stages.scores import ScoreSet, right_and_credit
-from stages.simulate import Honest, limit_of_b
+from stages.simulate import Honest, Tail, limit_of_b, tail_of
 from stages.statistics import (
     Interval,
     change,
@@ -60,6 +60,7 @@ class SearchRow(Row):
     usage_2: float | None = None
     against: HeldAgainst
     price: Price
+    tail: Tail
     matched: str | None = None
     n: int
     split: str
@@ -181,6 +182,7 @@ class Judge:
             usage_2=found.usage(2) if len(point.models) > 2 else None,
             against=held_against(self.known, self.baseline, changed),
             price=self.pricer.against(bill, self.baseline),
+            tail=tail_of(self.pricer, point, found, self.reported.sample_ids),
             matched=self.matched,
             n=n,
             split=self.reported.split,
@@ -245,6 +247,7 @@ class Judge:
             answer,
             kind="random",
             price=price,
+            tail=replace(answer.tail, over_budget=None),
             score=None,
             postcheck=None,
             threshold=Limit("random"),

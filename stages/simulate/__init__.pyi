@@ -42,3 +42,4 @@ from .stream import (
     save as save,
     shown as shown,
 )
+from .tail import Tail as Tail, tail_of as tail_of

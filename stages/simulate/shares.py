@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stages.statistics import Interval, share
 
 
-def share_of(holds: np.ndarray, sample_ids: np.ndarray) -> Interval:
+def share_of(
+    holds: np.ndarray,
+    sample_ids: np.ndarray,
+    interval: Callable[[float, int], Interval] = share,
+) -> Interval:
     """The share of requests, bool [N], of these images, int64 [N]."""
     count, n, images = int(holds.sum()), len(holds), worth(sample_ids)
-    found = share(count * images / n, images)
+    found = interval(count * images / n, images)
     return Interval(count / n, found.low, found.high)
 
 

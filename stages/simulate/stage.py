@@ -32,6 +32,7 @@ from stages.scores import ScoreSet, named
 from stages.simulate.margin import Near, near_limits
 from stages.simulate.nobody import NobodyFigures, nobody_figures
 from stages.simulate.shares import share_of, worth
+from stages.simulate.tail import Tail, tail_of
 from stages.statistics import Interval, Paired, change, paired, with_ends
 
 
@@ -149,6 +150,7 @@ class SimulatedCascade(DecidedRequests):
     fit: FitFacts
     against: HeldAgainst
     price: StagePrice
+    tail: Tail
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ def figures(
         fit=fit.facts,
         against=held_against(known, baseline, against),
         price=priced(cascade, outcome, pricer, baseline),
+        tail=tail_of(pricer, cascade, outcome, scores.sample_ids),
     )
     if fit.honest is None:
         return row

@@ -30,4 +30,10 @@ from .repeats import (
     repeated_losses as repeated_losses,
     repeated_share as repeated_share,
 )
-from .shares import least as least, most as most, of_strata as of_strata, share as share
+from .shares import (
+    exact_share as exact_share,
+    least as least,
+    most as most,
+    of_strata as of_strata,
+    share as share,
+)

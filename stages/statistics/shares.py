@@ -21,6 +21,16 @@ def share(count: float, n: int, level: float = LEVEL) -> Interval:
     return Interval(value, low, (value + z2 / 2 + half) / (1 + z2) if count < n else 1.0)
 
 
+def exact_share(count: float, n: int, level: float = LEVEL) -> Interval:
+    """The same by Clopper and Pearson's interval (1934), which holds at least as often as it says.
+
+    >>> exact_share(0, 10)
+    Interval(value=0.0, low=0.0, high=0.30849710781876...)
+    """
+    error = (1 - level) / 2
+    return Interval(count / n, least(count, n, error), most(count, n, error))
+
+
 def least(count: float, n: int, error: float) -> float:
     """The lower limit of a share, wrong with probability `error` at most (Clopper & Pearson 1934).
 

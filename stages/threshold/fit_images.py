@@ -10,7 +10,7 @@ import numpy as np
 import cache
 from cache import InputError, Manifest, Store
 from stages.datasets import split_name
-from stages.scores import Halves, ScoreSet, load, models_of, partitions_of, splits_of
+from stages.scores import Halves, ScoreSet, labelled_splits_of, load, models_of, partitions_of
 
 # Cross-fitting: folds by image, and how often all of it is repeated with others.
 FOLDS, REPEATS = 5, 10
@@ -228,7 +228,7 @@ def _clean_split(
 ) -> tuple[str | None, str]:
     """Another split with all these models that none was trained on, `val` first; else why not."""
     used = {split for splits, _ in trained.values() for split in splits} | {reported.split}
-    others = [split for split in splits_of(store, reported.dataset) if split not in used]
+    others = [split for split in labelled_splits_of(store, reported.dataset) if split not in used]
     lacking = []
     for split in sorted(others, key=lambda name: (name not in ("val", "validation"), name)):
         found = models_of(store, reported.dataset, split, runtime=runtime)

@@ -197,3 +197,16 @@ def test_the_command_that_an_error_names_fills_the_gap(digits):
     assert "(it has digits_plain, digits_wide in torch-fp32-cpu)" in line
     _run(re.search("run `(.*)`", line)[1], ())
     assert cascade(*asked).status == 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"), [("import", "--logits FILE"), ("parquet", "--models NAME")]
+)
+def test_samples_without_labels_are_made_again_without(layout, words, tmp_path):
+    place = Partition.of("samples", dataset="mine", split="new")
+    said = {"layout": layout, "labelled": False}
+    damage = Damage(f"{place.path}/part-00000.parquet", place, "is missing", said)
+    command = remedy_command(Store(tmp_path), damage)
+    assert "--unlabelled" in command
+    assert words in command
+    assert "--labels " not in command

@@ -75,6 +75,19 @@ def test_the_documented_package_works(install, tmp_path: Path) -> None:
     assert "leaves" in {row.name for row in listing()}
 
 
+def test_a_packages_layout_may_know_no_labels(install, tmp_path: Path) -> None:
+    install(documented(), "npy_images:ADDED")
+    np.save(tmp_path / "test-images.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    for labels in ([-1] * 4, [0, 1, 1, 0]):
+        np.save(tmp_path / "test-labels.npy", np.array(labels))
+        source = open_split("leaves", "test", tmp_path, unlabelled=True)
+        assert (source.labels.tolist(), len(source.keys)) == ([-1] * 4, 4)
+        np.testing.assert_array_equal(source.read(2), np.zeros((8, 8, 3)))
+    np.save(tmp_path / "test-labels.npy", np.array([-1] * 4))
+    with pytest.raises(InputError, match="--unlabelled"):
+        open_split("leaves", "test", tmp_path)
+
+
 def named(capsys: pytest.CaptureFixture[str]) -> str:
     """The one line of warning that came with the list of all known datasets."""
     assert [row.name for row in listing()][: len(SPECS)] == list(SPECS)

@@ -15,6 +15,7 @@ from stages.statistics import (
     FEW,
     Paired,
     change,
+    exact_share,
     images_needed,
     least,
     most,
@@ -38,6 +39,8 @@ def test_shares_are_those_of_scipy(counts, level):
     theirs = binomtest(count, n).proportion_ci(level, method="exact")
     ends = least(count, n, (1 - level) / 2), most(count, n, (1 - level) / 2)
     assert ends == pytest.approx(tuple(theirs), abs=1e-9)
+    exact = exact_share(count, n, level)
+    assert (exact.value, exact.low, exact.high) == (count / n, *ends)
 
 
 def test_paired_counts_are_those_of_a_loop():
