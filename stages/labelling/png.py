@@ -14,7 +14,8 @@ _QUICK = 1  # it goes no further than this machine's own browser
 
 def picture(array: np.ndarray) -> bytes:
     """PNG of uint8 [H, W, 3], or [H, W] in grey. ValueError for anything else."""
-    if array.dtype != np.uint8 or not array.size or array.shape[2:] not in ((), (3,)):
+    known = array.ndim == 2 or array.shape[2:] == (3,)
+    if array.dtype != np.uint8 or not array.size or not known:
         raise ValueError(f"no picture: {array.dtype} {list(array.shape)}, not uint8 [H, W(, 3)]")
     height, width = array.shape[:2]
     colours = _GREY if array.ndim == 2 else _RGB
